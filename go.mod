@@ -1,0 +1,3 @@
+module github.com/crpie/crpie
+
+go 1.26

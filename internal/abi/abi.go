@@ -1,0 +1,88 @@
+// Package abi holds the numbers that Go and the C that runs inside a restored process agree on.
+//
+// Each constant and layout exists three times: here, in plugin-sdk/include/crpie/abi.h (plugins) or
+// restorer/core/src/core.h (the restorer core), and in the test that compiles those headers and compares. What lives
+// here never depends on another package of this module.
+package abi
+
+// Version is CRPIE_ABI_VERSION: the plugin interface this tree implements.
+const Version = 1
+
+// Names of the sections in which a plugin object describes itself.
+const (
+	PluginSection = "crpie_plugin"
+	HooksSection  = "crpie_hooks"
+)
+
+// Layout of struct crpie_plugin_record, in bytes.
+const (
+	NameMax             = 48
+	PluginRecordSize    = 72
+	PluginRecordABIOff  = 4
+	PluginRecordNameOff = 8
+	PluginRecordInitOff = 56
+	PluginRecordExitOff = 64
+)
+
+// Layout of struct crpie_hook_record, in bytes.
+const (
+	HookRecordSize        = 24
+	HookRecordABIOff      = 4
+	HookRecordHookOff     = 8
+	HookRecordPriorityOff = 12
+	HookRecordFnOff       = 16
+)
+
+// Hook is a restore stage: CR_PLUGIN_HOOK__PIE_RST_*.
+type Hook uint32
+
+// The stages, in the order in which a restore reaches them.
+const (
+	TaskCreated Hook = 0x100 + iota
+	PostMemory
+	PostFiles
+	PostThreads
+	PreCreds
+	PreSigreturnThread
+	PreSigreturn
+	hookEnd
+)
+
+var hookNames = [...]string{
+	"PIE_RST_TASK_CREATED",
+	"PIE_RST_POST_MEMORY",
+	"PIE_RST_POST_FILES",
+	"PIE_RST_POST_THREADS",
+	"PIE_RST_PRE_CREDS",
+	"PIE_RST_PRE_SIGRETURN_THREAD",
+	"PIE_RST_PRE_SIGRETURN",
+}
+
+// Known reports whether h is a stage of this ABI version.
+func (h Hook) Known() bool { return h >= TaskCreated && h < hookEnd }
+
+// String gives the name without CRIU's CR_PLUGIN_HOOK__ prefix, or "hook 0x..." for an unknown number.
+func (h Hook) String() string {
+	if !h.Known() {
+		return "hook 0x" + hex(uint32(h))
+	}
+	return hookNames[h-TaskCreated]
+}
+
+// Hooks lists every stage in restore order.
+func Hooks() []Hook {
+	all := make([]Hook, 0, len(hookNames))
+	for h := TaskCreated; h < hookEnd; h++ {
+		all = append(all, h)
+	}
+	return all
+}
+
+func hex(v uint32) string {
+	const digits = "0123456789abcdef"
+	buf := []byte{digits[v&15]}
+	for v >>= 4; v != 0; v >>= 4 {
+		buf = append([]byte{digits[v&15]}, buf...)
+	}
+	return string(buf)
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The binary interface between crpie and a PIE plugin.
+ *
+ * A plugin describes itself with fixed-size records in two ELF sections; crpie collects them when it validates the
+ * object, so nothing has to run for a hook to be registered. A hook receives one struct crpie_ctx and needs nothing
+ * else: no libc, no symbol of anybody.
+ *
+ * Every struct begins with its size in bytes. New members are only ever appended: a plugin that wants a member added
+ * after version 1 compares ctx->size with offsetof first. The same numbers live in internal/abi (Go), where a test
+ * compiles this header and compares sizes, offsets and values.
+ */
+#ifndef CRPIE_ABI_H
+#define CRPIE_ABI_H
+
+#include <stdint.h>
+
+#define CRPIE_ABI_VERSION 1
+
+/* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
+#define CRPIE_PLUGIN_SECTION "crpie_plugin"
+#define CRPIE_HOOKS_SECTION "crpie_hooks"
+
+/*
+ * Hook ids. CRIU's own plugin hooks count up from 0 (criu-plugin.h); ours have a range that they cannot reach.
+ * The order of the numbers is the order of the stages in a restore. docs/stages.md says what each stage guarantees.
+ */
+enum {
+	CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED = 0x100,         /* per task: only the blob is mapped */
+	CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY = 0x101,          /* per task: memory final and filled */
+	CR_PLUGIN_HOOK__PIE_RST_POST_FILES = 0x102,           /* per task: descriptors are the application's */
+	CR_PLUGIN_HOOK__PIE_RST_POST_THREADS = 0x103,         /* per task: threads exist, parked */
+	CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS = 0x104,            /* per task: last moment with the restorer's privileges */
+	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD = 0x105, /* per thread: the application's privileges */
+	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN = 0x106,        /* per task: last of all, timers not yet armed */
+	CR_PLUGIN_HOOK__PIE_RST_MAX = 0x107,
+};
+
+/* The stage argument of a plugin's init and exit functions; the values are CRIU's (criu-plugin.h). */
+enum {
+	CR_PLUGIN_STAGE__DUMP = 0,
+	CR_PLUGIN_STAGE__PRE_DUMP = 1,
+	CR_PLUGIN_STAGE__RESTORE = 2,
+};
+
+/* Log levels; the values are CRIU's (criu-log.h). */
+enum {
+	CRPIE_LOG_ERROR = 1,
+	CRPIE_LOG_WARN = 2,
+	CRPIE_LOG_INFO = 3,
+	CRPIE_LOG_DEBUG = 4,
+};
+
+#define CRPIE_NAME_MAX 48     /* plugin name with its terminating NUL, bytes */
+#define CRPIE_LOG_LINE_MAX 1024 /* longer log messages are cut, bytes */
+
+struct crpie_ctx;
+
+typedef int (*crpie_hook_fn)(struct crpie_ctx *ctx);
+
+/* One per object, in CRPIE_PLUGIN_SECTION; 72 bytes. An object without one is named after its file. */
+struct crpie_plugin_record {
+	uint32_t size;                   /* sizeof(struct crpie_plugin_record) */
+	uint32_t abi;                    /* CRPIE_ABI_VERSION the object was compiled with */
+	char name[CRPIE_NAME_MAX];
+	int (*init)(int stage);          /* or 0; once per task, before its first hook; not 0 aborts the restore */
+	void (*exit)(int stage, int ret); /* or 0; once per task, after its last hook succeeded, with ret 0 */
+};
+
+/* One per hook function, in CRPIE_HOOKS_SECTION; 24 bytes. */
+struct crpie_hook_record {
+	uint32_t size;     /* sizeof(struct crpie_hook_record) */
+	uint32_t abi;      /* CRPIE_ABI_VERSION */
+	uint32_t hook;     /* CR_PLUGIN_HOOK__PIE_RST_* */
+	int32_t priority;  /* lower runs first; equal ones run in command-line order */
+	crpie_hook_fn fn;
+};
+
+/* One key=value of --pie-plugin hook.o,key=value, in command-line order; both NUL-terminated, value may be empty. */
+struct crpie_param {
+	const char *key;
+	const char *value;
+};
+
+/* One mapping of the task as it was dumped, in address order. */
+struct crpie_vma {
+	uint64_t start; /* first byte */
+	uint64_t end;   /* one past the last byte */
+	uint32_t prot;  /* PROT_* of mmap(2) */
+	uint32_t flags; /* MAP_* of mmap(2) */
+	uint64_t pgoff; /* offset into the file, bytes */
+	const char *name; /* path of the file, or "[heap]", "[stack]", "[vdso]", "[vvar]", or "" */
+};
+
+/* The addresses of prctl(PR_SET_MM_MAP), prctl(2), as dumped. */
+struct crpie_mm {
+	uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	uint64_t arg_start, arg_end, env_start, env_end;
+	const uint64_t *auxv; /* AT_* type/value pairs, getauxval(3), ended by AT_NULL */
+	uint64_t auxv_words;  /* number of 64-bit words in auxv */
+};
+
+/* What a hook is handed. It is valid until the hook returns; strings and arrays until the last hook has returned. */
+struct crpie_ctx {
+	uint32_t size;            /* sizeof(struct crpie_ctx) of the restorer */
+	uint32_t abi;             /* CRPIE_ABI_VERSION of the restorer */
+	uint32_t hook;            /* the stage: CR_PLUGIN_HOOK__PIE_RST_* */
+	int32_t pid;              /* of the task, in its own pid namespace */
+	int32_t tid;              /* of the thread that runs the hook; equals pid except in ..._SIGRETURN_THREAD */
+	uint32_t nr_threads;      /* of the task, the leader included */
+	int64_t dump_time_ns;     /* when the images were completed (mtime of inventory.img), CLOCK_REALTIME, ns */
+	int64_t restore_time_ns;  /* when this restore began, CLOCK_REALTIME, ns */
+	const char *comm;         /* name of the task, at most 15 bytes and NUL */
+	const char *plugin;       /* name of the plugin this hook belongs to */
+	const struct crpie_param *params;
+	uint64_t nr_params;
+	const struct crpie_vma *vmas;
+	uint64_t nr_vmas;
+	const struct crpie_mm *mm;
+	/* Writes len bytes of msg as one line of crpie's log. Works at every stage; needs no descriptor. */
+	void (*log)(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint64_t len);
+	uint64_t reserved[4];
+};
+
+#endif
