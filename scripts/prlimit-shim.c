@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Preloaded into `criu dump` on machines without CAP_SYS_RESOURCE (many containers and CI runners).
+ *
+ * prlimit(2) asks for that capability even to read the limits of a task with other user ids, so CRIU cannot dump such
+ * tasks there. /proc/PID/limits tells the same to anyone who may ptrace the task. Only reads that the kernel refuses
+ * with EPERM are answered from there; everything else is the kernel's answer.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The names that fs/proc/base.c prints in /proc/PID/limits, by RLIMIT_ number. */
+static const char *const names[] = {
+	[RLIMIT_CPU] = "Max cpu time",
+	[RLIMIT_FSIZE] = "Max file size",
+	[RLIMIT_DATA] = "Max data size",
+	[RLIMIT_STACK] = "Max stack size",
+	[RLIMIT_CORE] = "Max core file size",
+	[RLIMIT_RSS] = "Max resident set",
+	[RLIMIT_NPROC] = "Max processes",
+	[RLIMIT_NOFILE] = "Max open files",
+	[RLIMIT_MEMLOCK] = "Max locked memory",
+	[RLIMIT_AS] = "Max address space",
+	[RLIMIT_LOCKS] = "Max file locks",
+	[RLIMIT_SIGPENDING] = "Max pending signals",
+	[RLIMIT_MSGQUEUE] = "Max msgqueue size",
+	[RLIMIT_NICE] = "Max nice priority",
+	[RLIMIT_RTPRIO] = "Max realtime priority",
+	[RLIMIT_RTTIME] = "Max realtime timeout",
+};
+
+static rlim64_t parse_limit(const char *word)
+{
+	return strcmp(word, "unlimited") == 0 ? RLIM64_INFINITY : strtoull(word, NULL, 10);
+}
+
+/* Returns 0 and fills lim, or -1 when /proc does not say. */
+static int read_proc_limit(pid_t pid, unsigned int resource, struct rlimit64 *lim)
+{
+	char path[32], line[256], soft[32], hard[32];
+	int found = -1;
+	FILE *f;
+
+	if (resource >= sizeof(names) / sizeof(names[0]) || !names[resource])
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	while (found < 0 && fgets(line, sizeof(line), f)) {
+		size_t n = strlen(names[resource]);
+
+		if (strncmp(line, names[resource], n) != 0 || line[n] != ' ')
+			continue;
+		if (sscanf(line + n, "%31s %31s", soft, hard) != 2)
+			break;
+		lim->rlim_cur = parse_limit(soft);
+		lim->rlim_max = parse_limit(hard);
+		found = 0;
+	}
+	fclose(f);
+	return found;
+}
+
+int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rlimit64 *new_limit, struct rlimit64 *old_limit)
+{
+	int ret = syscall(SYS_prlimit64, pid, resource, new_limit, old_limit);
+
+	if (ret == 0 || errno != EPERM || new_limit || !old_limit)
+		return ret;
+	if (read_proc_limit(pid, resource, old_limit) == 0)
+		return 0;
+	errno = EPERM;
+	return -1;
+}
+
+/* 64-bit off_t and rlim_t: the same function under its other name. */
+int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new_limit, struct rlimit *old_limit)
+	__attribute__((alias("prlimit64")));
