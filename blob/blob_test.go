@@ -1,0 +1,172 @@
+package blob_test
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/loader/loadertest"
+)
+
+const gcc = "gcc -g -O1 -fPIC -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"
+
+const core = `
+static int scratch[3000];
+const char banner[] = "core";
+int crpie_start(int i) { return scratch[i]++; }
+`
+
+// plugin registers one function for two stages.
+const plugin = `
+#include <crpie/abi.h>
+#define HOOK(id, prio) __attribute__((section("crpie_hooks"), used, aligned(8))) \
+	static struct crpie_hook_record r_##id = {sizeof r_##id, 1, CR_PLUGIN_HOOK__##id, prio, hook}
+static int state = 42;
+const char *const words[] = {"one", "two"};
+int hook(struct crpie_ctx *ctx) { return words[ctx->pid & 1][0] + state; }
+HOOK(PIE_RST_PRE_SIGRETURN, PRIO);
+HOOK(PIE_RST_POST_MEMORY, 0);
+`
+
+func image(t *testing.T, base blob.Addr) *blob.Image {
+	t.Helper()
+	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
+	a := loadertest.MustLoad(t, gcc+" -DPRIO=5", ".c", plugin, loader.Options{})
+	b := loadertest.MustLoad(t, gcc+" -DPRIO=-5", ".c", plugin, loader.Options{})
+	l, err := blob.NewLayout(c, []blob.Input{{Plugin: a, Params: []blob.Param{{Key: "id", Value: "7"}, {Key: "x"}}}, {Plugin: b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := l.Place(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// memory reads an image as its process would.
+type memory struct {
+	t   *testing.T
+	img *blob.Image
+}
+
+func (m memory) at(a blob.Addr) []byte {
+	for _, s := range m.img.Segments {
+		if a >= s.Addr && a < s.Addr+blob.Addr(len(s.Data)) {
+			return s.Data[a-s.Addr:]
+		}
+	}
+	m.t.Fatalf("0x%x is not in the image", a)
+	return nil
+}
+
+func (m memory) u32(a blob.Addr) uint32     { return binary.LittleEndian.Uint32(m.at(a)) }
+func (m memory) addr(a blob.Addr) blob.Addr { return blob.Addr(binary.LittleEndian.Uint64(m.at(a))) }
+func (m memory) str(a blob.Addr) string {
+	s, _, _ := strings.Cut(string(m.at(a)), "\x00")
+	return s
+}
+
+func TestSegmentsAreSeparateByProtection(t *testing.T) {
+	img := image(t, 0x7f0000000000)
+	var prots []string
+	next := img.Base
+	for _, s := range img.Segments {
+		prots = append(prots, s.Prot.String())
+		if s.Addr != next || s.MemSize%blob.PageSize != 0 || uint64(len(s.Data)) > s.MemSize {
+			t.Errorf("segment at 0x%x has %d bytes of 0x%x, the one before ends at 0x%x", s.Addr, len(s.Data), s.MemSize, next)
+		}
+		next += blob.Addr(s.MemSize)
+	}
+	if got := strings.Join(prots, " "); got != "r-x r-- rw-" || next != img.Base+blob.Addr(img.Size) {
+		t.Errorf("protections are %s, end is 0x%x of 0x%x", got, next, img.Size)
+	}
+}
+
+func TestHookTable(t *testing.T) {
+	img := image(t, 0x7f0000000000)
+	m := memory{t, img}
+	if m.u32(img.Table) != abi.TableSize || m.u32(img.Table+4) != abi.Version || m.addr(img.Table+16) != 2 || m.addr(img.Table+32) != 4 {
+		t.Fatalf("table begins with % x", m.at(img.Table)[:abi.TableSize])
+	}
+	first := m.addr(img.Table + 8)
+	params := m.addr(first + 8)
+	got := m.str(m.addr(first)) + " " + m.str(m.addr(params)) + "=" + m.str(m.addr(params+8)) + " " + m.str(m.addr(params+16)) + "=" + m.str(m.addr(params+24))
+	if got != "plugin id=7 x=" || m.addr(first+16) != 2 {
+		t.Errorf("first plugin is %q with %d parameters", got, m.addr(first+16))
+	}
+	type hook struct {
+		id       uint32
+		priority int32
+		plugin   uint32
+	}
+	for i, want := range []hook{{0x101, 0, 0}, {0x101, 0, 1}, {0x106, -5, 1}, {0x106, 5, 0}} {
+		at := m.addr(img.Table+24) + blob.Addr(i*abi.TableHookSize)
+		if got := (hook{m.u32(at), int32(m.u32(at + 4)), m.u32(at + 8)}); got != want {
+			t.Errorf("hook %d is %+v, want %+v", i, got, want)
+		}
+		loc, ok := img.Locate(m.addr(at + 16))
+		if !ok || loc.Function != "hook" || loc.FunctionOffset != 0 || loc.Plugin != int(want.plugin) || !strings.HasSuffix(loc.File, "plugin.c") || loc.Line != 7 {
+			t.Errorf("hook %d is at %+v, %v", i, loc, ok)
+		}
+	}
+}
+
+func TestCoreSymbolsAndLocations(t *testing.T) {
+	img := image(t, 0x10000)
+	start, ok := img.CoreSymbol("crpie_start")
+	loc, found := img.Locate(start + 1)
+	if !ok || !found || loc.Plugin != -1 || !strings.HasPrefix(loc.String(), "plugin: crpie_start+0x1 (") {
+		t.Errorf("crpie_start is at 0x%x, %v: %v, %v", start, ok, loc, found)
+	}
+	for _, nowhere := range []blob.Addr{0, img.Base - 1, img.Base + blob.Addr(img.Size), img.Table} {
+		if loc, ok := img.Locate(nowhere); ok {
+			t.Errorf("0x%x is %v", nowhere, loc)
+		}
+	}
+}
+
+func TestPlaceNeedsAPageAndRoom(t *testing.T) {
+	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
+	l, err := blob.NewLayout(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []blob.Addr{1, 0xfffffffffffff000} {
+		if img, err := l.Place(base); err == nil || img != nil {
+			t.Errorf("placed at 0x%x", base)
+		}
+	}
+}
+
+func TestParametersCannotContainNUL(t *testing.T) {
+	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
+	_, err := blob.NewLayout(c, []blob.Input{{Plugin: c, Params: []blob.Param{{Key: "a", Value: "b\x00"}}}})
+	if want := `lay out plugin.o: parameter "a"="b\x00" of plugin 0 is empty or contains a NUL`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func BenchmarkSmallPlugin(b *testing.B) {
+	data, err := os.ReadFile(loadertest.Compile(b, gcc+" -DPRIO=0", ".c", plugin))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		p, err := loader.Parse(data, "plugin.o", loader.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		l, err := blob.NewLayout(p, []blob.Input{{Plugin: p}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Place(0x7f0000000000); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

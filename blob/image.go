@@ -1,0 +1,170 @@
+package blob
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/relocator"
+)
+
+// Image is a layout at an address, relocated: bytes that only have to be mapped.
+type Image struct {
+	Base     Addr
+	Size     uint64
+	Segments []Segment // in address order, without gaps; empty ones are left out
+	Table    Addr      // of struct crpie_table, in the read-only segment
+	layout   *Layout
+}
+
+// Segment is one mapping: Data, then zeros up to MemSize.
+type Segment struct {
+	Addr    Addr
+	Prot    Prot
+	Data    []byte
+	MemSize uint64 // a multiple of PageSize, at least len(Data)
+}
+
+// Prot is a memory protection; the values are those of mmap(2) on Linux.
+type Prot uint32
+
+// The protections. No segment is both writable and executable.
+const (
+	Read  Prot = 1
+	Write Prot = 2
+	Exec  Prot = 4
+)
+
+var segmentProt = [loader.NumSegments]Prot{loader.Text: Read | Exec, loader.ReadOnly: Read, loader.Data: Read | Write}
+
+// String spells the protection as /proc/PID/maps does.
+func (p Prot) String() string {
+	s := []byte("---")
+	for i, bit := range [...]Prot{Read, Write, Exec} {
+		if p&bit != 0 {
+			s[i] = "rwx"[i]
+		}
+	}
+	return string(s)
+}
+
+// Place relocates everything for a base address, which must be a multiple of PageSize. What does not fit there is
+// reported together; no image is made then.
+func (l *Layout) Place(base Addr) (*Image, error) {
+	if uint64(base)%PageSize != 0 || uint64(base)+l.Size() < uint64(base) {
+		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base, PageSize, l.Size())
+	}
+	bytes := make([]byte, l.fileEnd)
+	for i := range l.objects {
+		if err := relocator.Apply(l.objects[i].Plugin, l.target(i, base, bytes)); err != nil {
+			return nil, fmt.Errorf("place image at 0x%x: %w", base, err)
+		}
+	}
+	l.table.encode(bytes[l.table.start:], base)
+	img := &Image{Base: base, Size: l.Size(), Table: base + Addr(l.table.start), layout: l}
+	for s, ext := range l.segments {
+		if ext.start == ext.end {
+			continue
+		}
+		end := max(ext.start, min(ext.end, l.fileEnd))
+		img.Segments = append(img.Segments, Segment{
+			Addr: base + Addr(ext.start), Prot: segmentProt[s], MemSize: uint64(ext.end - ext.start),
+			Data: bytes[min(ext.start, end):end:end],
+		})
+	}
+	return img, nil
+}
+
+// target says where one object's sections and GOT go in the bytes of the image. Zeros have no bytes.
+func (l *Layout) target(i int, base Addr, bytes []byte) relocator.Target {
+	o := &l.objects[i]
+	t := relocator.Target{
+		Sections: make([]Addr, len(o.Sections)),
+		Bytes:    make([][]byte, len(o.Sections)),
+		GOT:      base + Addr(o.got),
+		GOTBytes: bytes[o.got:][:len(o.GOT)*relocator.SlotSize],
+	}
+	for k, off := range o.sections {
+		t.Sections[k] = base + Addr(off)
+		if n := len(o.Sections[k].Data); n > 0 {
+			t.Bytes[k] = bytes[off:][:n]
+		}
+	}
+	return t
+}
+
+// function is the address of a function when the image is at base, 0 for none.
+func (o *object) function(f loader.Func, base Addr) Addr {
+	if !f.Exists() {
+		return 0
+	}
+	return base + Addr(o.sections[f.Section]) + Addr(f.Offset)
+}
+
+// CoreSymbol finds a global symbol of the core.
+func (img *Image) CoreSymbol(name string) (Addr, bool) {
+	core := &img.layout.objects[0]
+	s, ok := core.Lookup(name)
+	if !ok || s.Section < 0 {
+		return 0, false
+	}
+	return img.Base + Addr(core.sections[s.Section]) + Addr(s.Value), true
+}
+
+// Location is what an address of the image means.
+type Location struct {
+	Plugin         int    // index into the plugins given to NewLayout, -1 for the core
+	Name           string // of the plugin
+	Section        string
+	SectionOffset  loader.Offset
+	Function       string // demangled; empty if no function is known there
+	FunctionOffset loader.Offset
+	File           string // empty without debug information
+	Line           int
+}
+
+// String gives "plugin: function+0x1a (file.c:12)", or the section if no function is known.
+func (l Location) String() string {
+	s := fmt.Sprintf("%s: %s+0x%x", l.Name, l.Section, l.SectionOffset)
+	if l.Function != "" {
+		s = fmt.Sprintf("%s: %s+0x%x", l.Name, l.Function, l.FunctionOffset)
+	}
+	if l.File != "" {
+		s += fmt.Sprintf(" (%s:%d)", l.File, l.Line)
+	}
+	return s
+}
+
+// Locate says what lies at an address; ok is false between sections. The first call for a plugin reads its debug
+// information.
+func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
+	at := offset(addr - img.Base)
+	places := img.layout.places
+	i := sort.Search(len(places), func(i int) bool { return places[i].start > at }) - 1
+	for ; i >= 0 && (addr < img.Base || at >= places[i].end); i-- {
+		if places[i].start < places[i].end {
+			return Location{}, false
+		}
+	}
+	if i < 0 {
+		return Location{}, false
+	}
+	o := &img.layout.objects[places[i].object]
+	sec := &o.Sections[places[i].section]
+	off := loader.Offset(at - places[i].start)
+	pl := o.PlaceOf(sec, off)
+	loc = Location{
+		Plugin: places[i].object - 1, Name: o.Name, Section: sec.Name, SectionOffset: off,
+		Function: pl.Function, FunctionOffset: pl.FunctionOffset,
+	}
+	loc.File, loc.Line, _ = o.Line(sec, off)
+	return loc, true
+}
+
+// SectionAddr gives the address of a section of a plugin (-1: the core); section is an index into Plugin.Sections.
+func (img *Image) SectionAddr(plugin, section int) Addr {
+	return img.Base + Addr(img.layout.objects[plugin+1].sections[section])
+}
+
+// GOT gives the address of the global offset table of a plugin (-1: the core).
+func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }

@@ -1,0 +1,162 @@
+package blob
+
+import (
+	"cmp"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/relocator"
+)
+
+// PageSize is the unit of memory protection.
+const PageSize = 4096
+
+// Addr is an address in the process that the image is for.
+type Addr = relocator.Addr
+
+// Input is one plugin of the command line.
+type Input struct {
+	Plugin *loader.Plugin
+	Params []Param // in the order given
+}
+
+// Param is one key=value for a plugin.
+type Param struct{ Key, Value string }
+
+// offset is a distance from the base of the image.
+type offset uint64
+
+// Layout says how far from the base each thing will be; it depends on no address.
+//
+//	base ──► ┌───────────────────────────┐ page
+//	         │ code of the core          │
+//	         │ code of plugin 0, 1, …    │  r-x
+//	         ├───────────────────────────┤ page
+//	         │ struct crpie_table        │  r--
+//	         │ crpie_table_plugin[]      │
+//	         │ crpie_table_hook[]        │
+//	         │ crpie_param[]             │
+//	         │ their strings             │
+//	         │ constants, GOT of core    │
+//	         │ constants, GOT of plugins │
+//	         ├───────────────────────────┤ page
+//	         │ data of core, of plugins  │  rw-
+//	         │ ┄┄┄┄ end of the bytes ┄┄┄ │
+//	         │ zeros of core, of plugins │
+//	         └───────────────────────────┘ page: base + Size()
+//
+// Constants include .data.rel.ro: what has to be relocated is, before anything is mapped.
+type Layout struct {
+	objects  []object // core, then the plugins
+	segments [loader.NumSegments]extent
+	fileEnd  offset // of the rw- segment: what follows is zeros
+	table    table
+	places   []placed // every section, by offset
+}
+
+// extent is where a segment lies, page aligned.
+type extent struct{ start, end offset }
+
+// object is the core or a plugin with the offsets of its sections.
+type object struct {
+	*loader.Plugin
+	params   []Param
+	sections []offset
+	got      offset
+}
+
+// placed is the stretch of one section.
+type placed struct {
+	start, end offset
+	object     int
+	section    int
+}
+
+// NewLayout decides where everything goes. The core is any object loaded with loader.Options.Core.
+func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
+	l := &Layout{objects: make([]object, 0, len(plugins)+1)}
+	l.objects = append(l.objects, object{Plugin: core})
+	for _, in := range plugins {
+		l.objects = append(l.objects, object{Plugin: in.Plugin, params: in.Params})
+	}
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	l.table = newTable(l.objects[1:])
+	at := offset(0)
+	for s := range loader.NumSegments {
+		at = l.fill(s, at)
+	}
+	slices.SortStableFunc(l.places, func(a, b placed) int { return cmp.Compare(a.start, b.start) })
+	return l, nil
+}
+
+// check finds what cannot be put into one image.
+func (l *Layout) check() error {
+	var problems []error
+	for i, o := range l.objects {
+		if o.Machine != l.objects[0].Machine {
+			problems = append(problems, fmt.Errorf("lay out %s: it is for %v, but %s is for %v",
+				o.File, o.Machine, l.objects[0].File, l.objects[0].Machine))
+		}
+		for _, p := range o.params {
+			if p.Key == "" || strings.ContainsRune(p.Key+p.Value, 0) {
+				problems = append(problems, fmt.Errorf("lay out %s: parameter %q=%q of plugin %d is empty or contains a NUL",
+					o.File, p.Key, p.Value, i-1))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Size is the memory that the image takes, a multiple of PageSize.
+func (l *Layout) Size() uint64 { return uint64(l.segments[loader.Data].end) }
+
+// fill lays one segment from at on and returns where the next one starts.
+func (l *Layout) fill(s loader.Segment, at offset) offset {
+	l.segments[s].start = at
+	if s == loader.ReadOnly {
+		l.table.start = at
+		at += offset(l.table.size)
+	}
+	at = l.sections(s, at, elf.SHT_PROGBITS)
+	l.fileEnd = at
+	if s != loader.ReadOnly { // read-only zeros have been laid with the constants, for they are followed by GOTs
+		at = l.sections(s, at, elf.SHT_NOBITS)
+	}
+	at = align(at, PageSize)
+	l.segments[s].end = at
+	return at
+}
+
+// sections lays the sections of one segment and kind, object by object.
+func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) offset {
+	for i := range l.objects {
+		o := &l.objects[i]
+		if o.sections == nil {
+			o.sections = make([]offset, len(o.Sections))
+		}
+		for k := range o.Sections {
+			sec := &o.Sections[k]
+			if sec.Segment() != s || s != loader.ReadOnly && (sec.Type == elf.SHT_NOBITS) != (kind == elf.SHT_NOBITS) {
+				continue
+			}
+			at = align(at, sec.Align)
+			o.sections[k] = at
+			l.places = append(l.places, placed{at, at + offset(sec.Size), i, k})
+			at += offset(sec.Size)
+		}
+		if s == loader.ReadOnly {
+			at = align(at, relocator.SlotSize)
+			o.got = at
+			at += offset(len(o.GOT) * relocator.SlotSize)
+		}
+	}
+	return at
+}
+
+func align(at offset, to uint64) offset { return (at + offset(to) - 1) &^ (offset(to) - 1) }

@@ -1,0 +1,98 @@
+// Command crpie checks PIE plugins and restores CRIU checkpoints with them.
+//
+// Each subcommand is one file that adds itself to commands. Nothing a library user would miss lives here.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// Exit statuses: what was asked for holds, it does not, the question was wrong.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// command is one subcommand. run gets the arguments after its name.
+type command struct {
+	name    string
+	args    string // for the usage line
+	summary string
+	run     func(args []string, std streams) int
+}
+
+// commands are listed in this order by crpie help.
+func commands() []command {
+	return []command{
+		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", runCheck},
+		{"inspect", "[FLAGS] FILE.o", "show hooks, sections, symbols and relocations, and where each would lie", runInspect},
+		{"version", "", "print version and plugin ABI", runVersion},
+	}
+}
+
+// streams are the standard streams of the process, or a test's.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run is crpie without the process around it.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	std := streams{stdin, stdout, stderr}
+	if len(args) == 0 {
+		usage(stderr)
+		return exitUsage
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(args[1:], std)
+		}
+	}
+	switch args[0] {
+	case "help", "-h", "--help":
+		usage(stdout)
+		return exitOK
+	case "-V", "--version":
+		return runVersion(nil, std)
+	}
+	fmt.Fprintf(stderr, "crpie: unknown command %q\nTry: crpie help\n", args[0])
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: crpie COMMAND [ARGUMENTS]")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintln(w, "crpie COMMAND --help tells about one of them.")
+}
+
+// flagSet makes the empty flags of a subcommand; errors and help are parse's.
+func flagSet() *pflag.FlagSet {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.SetOutput(io.Discard)
+	return f
+}
+
+// parse reads the flags of a subcommand. done means that there is nothing left to do but exit with status.
+func parse(f *pflag.FlagSet, usage string, args []string, std streams) (status int, done bool) {
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintf(std.out, "usage: crpie %s\n%s", usage, f.FlagUsagesWrapped(100))
+		return exitOK, true
+	case err != nil:
+		fmt.Fprintf(std.err, "crpie: %v\nusage: crpie %s\n", err, usage)
+		return exitUsage, true
+	}
+	return 0, false
+}

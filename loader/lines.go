@@ -1,0 +1,178 @@
+package loader
+
+import (
+	"bytes"
+	"compress/zlib"
+	"debug/dwarf"
+	"debug/elf"
+	"encoding/binary"
+	"io"
+	"strings"
+)
+
+// maxDebug bounds the debug information that is looked at. Line numbers are a courtesy of messages; an object with more
+// gets messages without them.
+const maxDebug = 128 << 20
+
+// lineTable finds source lines. In a relocatable object every section starts at address 0, so the debug information is
+// relocated to addresses of its own, at which the sections do not overlap: section i of the file is at base[i].
+type lineTable struct {
+	debug *dwarf.Data
+	base  []uint64 // by ELF section index; 0 for sections without code
+}
+
+// Line finds the source line of an offset into a section, from DWARF.
+func (p *Plugin) Line(sec *Section, off Offset) (file string, line int, ok bool) {
+	return p.lineOf(sec.Index, off)
+}
+
+func (p *Plugin) lineOf(elfIndex int, off Offset) (string, int, bool) {
+	p.lazy.linesOnce.Do(func() { p.lazy.lines = newLineTable(p) })
+	return p.lazy.lines.find(elfIndex, off)
+}
+
+// addLines completes places with source lines.
+func (p *parser) addLines() {
+	if p.plugin.shdrs == nil {
+		return
+	}
+	index := map[string]int{}
+	for i := range p.plugin.Sections {
+		index[clip(p.plugin.Sections[i].Name)] = p.plugin.Sections[i].Index
+	}
+	for v := range p.violations {
+		for i := range p.violations[v].Places {
+			pl := &p.violations[v].Places[i]
+			if sec, ok := index[pl.Section]; ok && pl.File == "" {
+				pl.File, pl.Line, _ = p.plugin.lineOf(sec, pl.Offset)
+			}
+		}
+	}
+}
+
+// newLineTable prepares the lookup. debug/dwarf is fenced here: it was written for the output of compilers, and what it
+// does with other input is not ours to answer for, so a panic in it means that there are no line numbers.
+func newLineTable(p *Plugin) (t *lineTable) {
+	t = &lineTable{}
+	defer func() {
+		if recover() != nil {
+			t.debug = nil
+		}
+	}()
+	t.base = make([]uint64, len(p.shdrs))
+	next := uint64(1 << 32)
+	for i := range p.Sections {
+		t.base[p.Sections[i].Index] = next
+		next += p.Sections[i].Size + 0x1000
+	}
+	get := func(name string) []byte { return p.debugSection(name, t.base) }
+	d, err := dwarf.New(get(".debug_abbrev"), nil, nil, get(".debug_info"), get(".debug_line"), nil, get(".debug_ranges"), get(".debug_str"))
+	if err != nil {
+		return t
+	}
+	for _, name := range []string{".debug_addr", ".debug_line_str", ".debug_str_offsets", ".debug_rnglists"} {
+		if b := get(name); b != nil {
+			_ = d.AddSection(name, b) // as above: no line numbers then
+		}
+	}
+	t.debug = d
+	return t
+}
+
+// find looks an offset up; like newLineTable it trusts debug/dwarf with nothing.
+func (t *lineTable) find(elfIndex int, off Offset) (file string, line int, ok bool) {
+	if t.debug == nil || elfIndex >= len(t.base) || t.base[elfIndex] == 0 {
+		return "", 0, false
+	}
+	defer func() {
+		if recover() != nil {
+			file, line, ok = "", 0, false
+		}
+	}()
+	pc := t.base[elfIndex] + uint64(off)
+	unit, err := t.debug.Reader().SeekPC(pc)
+	if err != nil {
+		return "", 0, false
+	}
+	lines, err := t.debug.LineReader(unit)
+	if err != nil || lines == nil {
+		return "", 0, false
+	}
+	var entry dwarf.LineEntry
+	if lines.SeekPC(pc, &entry) != nil || entry.File == nil {
+		return "", 0, false
+	}
+	return clip(entry.File.Name), entry.Line, true
+}
+
+// debugSection gives a relocated copy of a debug section, nil if there is none.
+func (p *Plugin) debugSection(name string, base []uint64) []byte {
+	for i := range p.shdrs {
+		if got, _ := nameAt(p.shstrtab, p.shdrs[i].Name); got != name {
+			continue
+		}
+		raw, ok := span(p.data, p.shdrs[i].Off, p.shdrs[i].Size)
+		if !ok || len(raw) > maxDebug {
+			return nil
+		}
+		if elf.SectionFlag(p.shdrs[i].Flags)&elf.SHF_COMPRESSED != 0 {
+			raw = inflate(raw)
+		} else {
+			raw = bytes.Clone(raw)
+		}
+		p.relocateDebug(i, raw, base)
+		return raw
+	}
+	return nil
+}
+
+// chdrSize is sizeof(Elf64_Chdr): type, reserved, size, alignment.
+const chdrSize = 24
+
+// inflate unpacks a section compressed with zlib, the only method that the standard library offers.
+func inflate(raw []byte) []byte {
+	if len(raw) < chdrSize || elf.CompressionType(le32(raw)) != elf.COMPRESS_ZLIB || le64(raw[8:]) > maxDebug {
+		return nil
+	}
+	z, err := zlib.NewReader(bytes.NewReader(raw[chdrSize:]))
+	if err != nil {
+		return nil
+	}
+	out, err := io.ReadAll(io.LimitReader(z, int64(le64(raw[8:]))))
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// relocateDebug applies the relocations that debug information has: plain addresses and section offsets.
+func (p *Plugin) relocateDebug(section int, b []byte, base []uint64) {
+	for i := range p.shdrs {
+		s := &p.shdrs[i]
+		if elf.SectionType(s.Type) != elf.SHT_RELA || int(s.Info) != section || s.Size%relaSize != 0 {
+			continue
+		}
+		raw, _ := span(p.data, s.Off, s.Size)
+		for r := range (Relocations{raw}).All() {
+			t := LookupReloc(p.Machine, r.Type)
+			if uint64(r.Symbol) >= uint64(len(p.Symbols)) || uint64(r.Offset) > uint64(len(b)) {
+				continue
+			}
+			p.relocateDebugPlace(b[r.Offset:], t, &p.Symbols[r.Symbol], r.Addend, base)
+		}
+	}
+}
+
+func (p *Plugin) relocateDebugPlace(b []byte, t RelocType, s *Symbol, addend int64, base []uint64) {
+	value := s.Value + uint64(addend)
+	if s.Section >= 0 {
+		value += base[p.Sections[s.Section].Index]
+	}
+	switch {
+	case !strings.HasSuffix(t.Name, "64") && !strings.HasSuffix(t.Name, "32") || t.Class != RelocDirect && t.Class != RelocAbs32:
+	case t.Size == 8 && len(b) >= 8:
+		binary.LittleEndian.PutUint64(b, value)
+	case t.Size == 4 && len(b) >= 4:
+		binary.LittleEndian.PutUint32(b, uint32(value))
+	}
+}

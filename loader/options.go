@@ -1,0 +1,58 @@
+package loader
+
+import (
+	"debug/elf"
+	"fmt"
+	"io"
+)
+
+// Options says what an object is loaded for. The zero value asks for a plugin for any supported machine.
+type Options struct {
+	Machine       elf.Machine // wanted machine; 0 accepts every supported one
+	Core          bool        // the object registers no hooks: the restorer core, or code for `crpie link`
+	AllowAbs32    bool        // accept R_X86_64_32 and 32S; whether the addresses fit is seen when they are known
+	Defined       map[string]uint64
+	MaxFile       int64  // bytes of the file; 0 means 256 MiB
+	MaxMemory     uint64 // bytes of memory laid out; 0 means 256 MiB
+	MaxViolations int    // kept in an Error; 0 means 1000
+	NoLines       bool   // do not look up file:line in DWARF for violations
+}
+
+// Defaults of Options. A plugin is copied into every restored task, so the memory limit is about mistakes
+// (char buf[3L<<30]), not about what could be placed.
+const (
+	defaultMaxFile       = 256 << 20
+	defaultMaxMemory     = 256 << 20
+	defaultMaxViolations = 1000
+)
+
+func (o Options) withDefaults() Options {
+	if o.MaxFile == 0 {
+		o.MaxFile = defaultMaxFile
+	}
+	if o.MaxMemory == 0 {
+		o.MaxMemory = defaultMaxMemory
+	}
+	if o.MaxViolations == 0 {
+		o.MaxViolations = defaultMaxViolations
+	}
+	return o
+}
+
+// Load reads an object of size bytes and validates it; name is used in messages, and names a plugin without a record.
+// What breaks the rules is reported as an *Error; any other error came from r.
+func Load(r io.ReaderAt, size int64, name string, opts Options) (*Plugin, error) {
+	if limit := opts.withDefaults().MaxFile; size > limit {
+		v := Violation{
+			Code:    CodeTooLarge,
+			Message: fmt.Sprintf("file of %d bytes exceeds the limit of %d", size, limit),
+			Fix:     Rule(CodeTooLarge).Fix,
+		}
+		return nil, &Error{File: name, Violations: []Violation{v}}
+	}
+	data := make([]byte, max(size, 0))
+	if n, err := r.ReadAt(data, 0); n < len(data) {
+		return nil, fmt.Errorf("load %s: read: %w", name, err)
+	}
+	return Parse(data, name, opts)
+}

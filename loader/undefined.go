@@ -1,0 +1,112 @@
+package loader
+
+import (
+	"debug/elf"
+	"fmt"
+	"strings"
+)
+
+// checkUndefined reports each symbol that relocations need and nobody defines, once, with the places that need it.
+func (p *parser) checkUndefined() bool {
+	for _, i := range p.refOrder {
+		if p.full() {
+			continue
+		}
+		sym, ref := &p.plugin.Symbols[i], p.refs[i]
+		v := Violation{Symbol: sym.Name, Count: ref.count}
+		for _, r := range ref.places {
+			v.Places = append(v.Places, p.at(r.section, r.off))
+		}
+		p.explainUndefined(&v, i, sym)
+		p.report(v)
+	}
+	return true
+}
+
+// explainUndefined chooses code, message and fix.
+func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
+	name := Demangle(sym.Name)
+	switch {
+	case p.state[i] == symTLS:
+		v.Code, v.Message = CodeTLSSymbol, fmt.Sprintf("thread-local variable `%s`", name)
+		if sym.Name == "errno" {
+			v.Fix = "a raw system call returns -errno; use that"
+		}
+	case strings.HasPrefix(sym.Name, "__start_") || strings.HasPrefix(sym.Name, "__stop_"):
+		v.Code, v.Message = CodeStartStop, fmt.Sprintf("`%s`: %s", name, p.whyNoBounds(sym.Name))
+	case p.state[i] == symWeak:
+		v.Code, v.Message = CodeWeakUndefined, fmt.Sprintf("weak symbol `%s` is not defined and would be 0", name)
+	default:
+		v.Code, v.Message = CodeUndefined, fmt.Sprintf("undefined symbol `%s`", name)
+		v.Fix = p.fixUndefined(sym.Name)
+	}
+}
+
+func (p *parser) whyNoBounds(name string) string {
+	_, section, _ := strings.Cut(strings.TrimPrefix(name, "__"), "_")
+	count := 0
+	for i := range p.plugin.Sections {
+		if p.plugin.Sections[i].Name == section {
+			count++
+		}
+	}
+	if count > 1 {
+		return fmt.Sprintf("there are %d sections %s; ld -r -o merged.o makes them one", count, clip(section))
+	}
+	return fmt.Sprintf("there is no section %s in memory", clip(section))
+}
+
+// fixUndefined knows where well-known names come from, and which names are probably misspelt or mangled.
+func (p *parser) fixUndefined(name string) string {
+	if fix := knownFix(name, p.plugin.Machine); fix != "" {
+		return fix
+	}
+	if near := p.nearest(name); near != "" {
+		return near
+	}
+	return "" // the rule's own
+}
+
+// nearest looks for a defined symbol that was probably meant.
+func (p *parser) nearest(name string) string {
+	best, limit := "", min(len(name)/3, 2)+1
+	for i := range p.plugin.Symbols {
+		s := &p.plugin.Symbols[i]
+		if s.Section < 0 || s.Name == "" || s.Type == elf.STT_SECTION || s.Type == elf.STT_FILE {
+			continue
+		}
+		if plain, _, ok := strings.Cut(Demangle(s.Name), "("); ok && plain == name {
+			return fmt.Sprintf("`%s` is defined as a C++ function: declare it extern \"C\" on both sides", Demangle(s.Name))
+		}
+		if d := distance(name, s.Name, limit); d < limit {
+			best, limit = s.Name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean `%s`?", Demangle(best))
+}
+
+// distance counts the edits between two names, giving up at limit.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(a) > 100 {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,117 @@
+package loader
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ianlancetaylor/demangle"
+)
+
+// Place is a spot of the object, as exactly as it is known. Line is filled in by DWARF if there is any.
+type Place struct {
+	Section        string `json:"section,omitempty"`
+	Offset         Offset `json:"offset"`
+	Function       string `json:"function,omitempty"` // demangled
+	FunctionOffset Offset `json:"function_offset,omitempty"`
+	File           string `json:"file,omitempty"`
+	Line           int    `json:"line,omitempty"`
+}
+
+// String gives the most telling form: "hook.c:12 (hook+0x1b, .text+0x2b)".
+func (p Place) String() string {
+	var in []string
+	if p.Function != "" {
+		in = append(in, fmt.Sprintf("%s+0x%x", p.Function, p.FunctionOffset))
+	}
+	if p.Section != "" {
+		in = append(in, fmt.Sprintf("%s+0x%x", p.Section, p.Offset))
+	}
+	where := strings.Join(in, ", ")
+	switch {
+	case p.File == "":
+		return where
+	case where == "":
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d (%s)", p.File, p.Line, where)
+}
+
+// Violation is one broken rule, or one note if its rule only informs.
+type Violation struct {
+	Code    Code
+	Message string  // what is wrong, naming the offending thing and value
+	Symbol  string  // as in the symbol table; empty if it is not about a symbol
+	Places  []Place // where, in file order; at most maxPlaces of them
+	Count   int     // how many places there are
+	Fix     string  // what to do about it
+}
+
+// maxPlaces bounds how many places of one violation are kept; Count has the true number.
+const maxPlaces = 16
+
+// Error gives one line: code, message, first place.
+func (v Violation) Error() string {
+	s := string(v.Code) + " " + v.Message
+	if len(v.Places) > 0 {
+		s += " at " + v.Places[0].String()
+	}
+	if v.Count > 1 {
+		s += fmt.Sprintf(" and %d more", v.Count-1)
+	}
+	return s
+}
+
+// Error is everything that is wrong with one object, in file order.
+type Error struct {
+	File       string
+	Violations []Violation
+	Omitted    int // violations beyond the limit of Options, not kept
+}
+
+// Error lists the violations with their fixes, one below the other.
+func (e *Error) Error() string {
+	var b strings.Builder
+	for i, v := range e.Violations {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "load %s: %s", e.File, v.Error())
+		if v.Fix != "" {
+			fmt.Fprintf(&b, "\n\tfix: %s", v.Fix)
+		}
+	}
+	if e.Omitted > 0 {
+		fmt.Fprintf(&b, "\nload %s: %d more violations not shown", e.File, e.Omitted)
+	}
+	return b.String()
+}
+
+// Unwrap lets errors.As reach each Violation.
+func (e *Error) Unwrap() []error {
+	all := make([]error, len(e.Violations))
+	for i, v := range e.Violations {
+		all[i] = v
+	}
+	return all
+}
+
+// maxDemangled bounds what is handed to the demangler, whose output can grow exponentially with its input.
+const maxDemangled = 2048
+
+// Demangle gives the C++ or Rust name as it is written in source, shortened to a readable length; other names are
+// returned as they are.
+func Demangle(name string) string {
+	if len(name) < maxDemangled && (strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")) {
+		name = demangle.Filter(name, demangle.NoClones, demangle.MaxLength(9)) // at most 2^9 bytes
+	}
+	return clip(name)
+}
+
+// clip shortens a name from the file to what a message can carry.
+func clip(name string) string {
+	const limit = 300
+	if len(name) > limit {
+		return name[:limit] + "…"
+	}
+	return name
+}
