@@ -3,6 +3,10 @@ module github.com/crpie/crpie
 go 1.26
 
 require (
+	github.com/checkpoint-restore/go-criu/v8 v8.3.0
 	github.com/ianlancetaylor/demangle v0.0.0-20260724033716-83e58baca724
 	github.com/spf13/pflag v1.1.0
+	google.golang.org/protobuf v1.36.11
 )
+
+require golang.org/x/sys v0.46.0 // indirect

@@ -1,0 +1,210 @@
+package images
+
+import (
+	"fmt"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/siginfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+)
+
+// The checks make values safe to use without looking twice: references resolve, ranges are ranges, lists have the
+// length of what they stand for. Whether crpie supports what they say is not decided here.
+
+// checker reports problems of one entry.
+type checker struct {
+	p     *problems
+	file  string
+	entry int
+}
+
+// want reports a problem unless ok.
+func (c checker) want(ok bool, field, format string, args ...any) bool {
+	if !ok {
+		c.p.add(c.file, c.entry, fieldErr(field, format, args...))
+	}
+	return ok
+}
+
+func (d *Dir) check(p *problems) {
+	d.checkFiles(p)
+	d.checkSeccomp(p)
+	d.checkTimens(p)
+	for _, t := range d.Tasks {
+		for i := range t.Threads {
+			if core := t.Threads[i].Core; core != nil {
+				c := checker{p, fmt.Sprintf("core-%d.img", t.Threads[i].Tid), 0}
+				d.checkCore(c, core, i == 0, t.Dead())
+			}
+		}
+		d.checkTask(p, t)
+	}
+}
+
+// Sizes of what the lists of a core image stand for. The register file of FXSAVE and XSAVE: Intel SDM volume 1,
+// section 13.4.
+const (
+	siginfoSize = 128 // sizeof(siginfo_t), asm-generic/siginfo.h
+	maxComm     = 15  // TASK_COMM_LEN - 1
+	maxSignals  = 64  // _NSIG
+	maxRlimits  = 16  // RLIM_NLIMITS
+	maxGroups   = 65536
+	capWords    = 2 // _LINUX_CAPABILITY_U32S_3
+)
+
+func (d *Dir) checkCore(c checker, core *criu_core.CoreEntry, leader, dead bool) {
+	tc, thread := core.GetTc(), core.GetThreadCore()
+	if leader && c.want(tc != nil, "tc", "missing") {
+		checkTaskCore(c, tc)
+	}
+	if dead {
+		return
+	}
+	if core.GetMtype() == criu_core.CoreEntry_X86_64 && c.want(core.GetThreadInfo() != nil, "thread_info", "missing") {
+		checkX86(c, core)
+	}
+	if c.want(thread != nil, "thread_core", "missing") {
+		d.checkThreadCore(c, thread)
+	}
+}
+
+func checkTaskCore(c checker, tc *criu_core.TaskCoreEntry) {
+	c.want(len(tc.GetComm()) <= maxComm, "tc.comm", "%d bytes, more than %d", len(tc.GetComm()), maxComm)
+	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals", len(tc.GetSigactions()))
+	c.want(len(tc.GetRlimits().GetRlimits()) <= maxRlimits, "tc.rlimits", "%d, more than there are limits",
+		len(tc.GetRlimits().GetRlimits()))
+	checkSignals(c, "tc.signals_s", tc.GetSignalsS())
+	for i, timer := range tc.GetTimers().GetPosix() {
+		field := fmt.Sprintf("tc.timers.posix[%d].", i)
+		c.want(timer.GetItId() <= 1<<31-1, field+"it_id", "%d is no timer_t", timer.GetItId())
+		c.want(timer.GetInsec() < 1e9, field+"insec", "%d is a second or more", timer.GetInsec())
+		c.want(timer.GetVnsec() < 1e9, field+"vnsec", "%d is a second or more", timer.GetVnsec())
+	}
+}
+
+func checkSignals(c checker, field string, queue *siginfo.SignalQueueEntry) {
+	for i, s := range queue.GetSignals() {
+		c.want(len(s.GetSiginfo()) == siginfoSize, fmt.Sprintf("%s.signals[%d].siginfo", field, i),
+			"%d bytes, want %d", len(s.GetSiginfo()), siginfoSize)
+	}
+}
+
+func (d *Dir) checkThreadCore(c checker, thread *criu_core.ThreadCoreEntry) {
+	c.want(len(thread.GetComm()) <= maxComm, "thread_core.comm", "%d bytes, more than %d", len(thread.GetComm()), maxComm)
+	checkSignals(c, "thread_core.signals_p", thread.GetSignalsP())
+	if thread.GetSeccompMode() == criu_core.SeccompMode_filter {
+		c.want(int64(thread.GetSeccompFilter()) < int64(len(d.Seccomp)), "thread_core.seccomp_filter",
+			"%d, but seccomp.img has %d filters", thread.GetSeccompFilter(), len(d.Seccomp))
+	}
+	creds := thread.GetCreds()
+	if creds == nil {
+		return
+	}
+	c.want(len(creds.GetGroups()) <= maxGroups, "thread_core.creds.groups", "%d, more than %d", len(creds.GetGroups()), maxGroups)
+	for _, set := range []struct {
+		name  string
+		words []uint32
+	}{
+		{"cap_inh", creds.GetCapInh()}, {"cap_prm", creds.GetCapPrm()}, {"cap_eff", creds.GetCapEff()},
+		{"cap_bnd", creds.GetCapBnd()}, {"cap_amb", creds.GetCapAmb()},
+	} {
+		c.want(len(set.words) <= capWords, "thread_core.creds."+set.name, "%d words, want %d", len(set.words), capWords)
+	}
+}
+
+// checkX86 checks the lengths of the register files; an absent XSAVE component has length 0.
+func checkX86(c checker, core *criu_core.CoreEntry) {
+	info := core.GetThreadInfo()
+	fp := info.GetFpregs()
+	if !c.want(info.GetGpregs() != nil && fp != nil, "thread_info", "registers missing") {
+		return
+	}
+	exactly := func(field string, got, want int) {
+		c.want(got == want, "thread_info.fpregs."+field, "%d words, want %d", got, want)
+	}
+	optionally := func(field string, got, want int) {
+		c.want(got == 0 || got == want, "thread_info.fpregs.xsave."+field, "%d words, want %d or none", got, want)
+	}
+	exactly("st_space", len(fp.GetStSpace()), 32)
+	exactly("xmm_space", len(fp.GetXmmSpace()), 64)
+	if xsave := fp.GetXsave(); xsave != nil {
+		optionally("ymmh_space", len(xsave.GetYmmhSpace()), 64)
+		optionally("opmask_reg", len(xsave.GetOpmaskReg()), 8)
+		optionally("zmm_upper", len(xsave.GetZmmUpper()), 64)
+		optionally("hi16_zmm", len(xsave.GetHi16Zmm()), 128)
+		optionally("pkru", len(xsave.GetPkru()), 2)
+	}
+}
+
+func (d *Dir) checkTask(p *problems, t *Task) {
+	if t.Mm != nil {
+		d.checkMm(checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0}, t.Mm)
+	}
+	if t.Mm != nil && t.Pagemap != nil {
+		checkCovered(p, t)
+	}
+	if t.Fs != nil {
+		c := checker{p, fmt.Sprintf("fs-%d.img", t.Pid), 0}
+		c.want(d.Files[t.Fs.GetCwdId()].GetReg() != nil, "cwd_id", "%d is no regular file of files.img", t.Fs.GetCwdId())
+		c.want(d.Files[t.Fs.GetRootId()].GetReg() != nil, "root_id", "%d is no regular file of files.img", t.Fs.GetRootId())
+	}
+	d.checkFds(p, t)
+}
+
+// maxAuxv bounds the words of the auxiliary vector; the kernel's saved_auxv has about 50.
+const maxAuxv = 256
+
+func (d *Dir) checkMm(c checker, m *mm.MmEntry) {
+	c.want(d.Files[m.GetExeFileId()].GetReg() != nil, "exe_file_id", "%d is no regular file of files.img", m.GetExeFileId())
+	auxv := len(m.GetMmSavedAuxv())
+	c.want(auxv%2 == 0 && auxv <= maxAuxv, "mm_saved_auxv", "%d words, want pairs, at most %d", auxv, maxAuxv)
+	c.want(m.GetMmStartBrk() <= m.GetMmBrk(), "mm_brk", "0x%x lies before mm_start_brk 0x%x", m.GetMmBrk(), m.GetMmStartBrk())
+	c.want(m.GetMmArgStart() <= m.GetMmArgEnd(), "mm_arg_end", "0x%x lies before mm_arg_start 0x%x", m.GetMmArgEnd(), m.GetMmArgStart())
+	c.want(m.GetMmEnvStart() <= m.GetMmEnvEnd(), "mm_env_end", "0x%x lies before mm_env_start 0x%x", m.GetMmEnvEnd(), m.GetMmEnvStart())
+	var end uint64
+	for i, v := range m.GetVmas() {
+		d.checkVmaFile(c, fmt.Sprintf("vmas[%d].", i), v)
+		if checkVma(c, fmt.Sprintf("vmas[%d].", i), v) {
+			c.want(v.GetStart() >= end, fmt.Sprintf("vmas[%d].start", i), "0x%x lies before the end of the previous one, 0x%x",
+				v.GetStart(), end)
+			end = v.GetEnd()
+		}
+	}
+}
+
+// vsyscall is the one mapping above the user addresses (Documentation/arch/x86/x86_64/mm.rst).
+const vsyscall = 0xffffffffff600000
+
+func checkVma(c checker, field string, v *vma.VmaEntry) bool {
+	start, end := v.GetStart(), v.GetEnd()
+	return c.want(start%PageSize == 0, field+"start", "0x%x is not a multiple of the page size", start) &&
+		c.want(end%PageSize == 0, field+"end", "0x%x is not a multiple of the page size", end) &&
+		c.want(end > start, field+"end", "0x%x is not beyond start 0x%x", end, start) &&
+		c.want(end <= maxAddress || start == vsyscall, field+"end", "0x%x is beyond any user address", end) &&
+		c.want(v.GetPgoff()%PageSize == 0, field+"pgoff", "0x%x is not a multiple of the page size", v.GetPgoff())
+}
+
+// checkVmaFile wants a mapped file to be listed: shmid is its id there.
+func (d *Dir) checkVmaFile(c checker, field string, v *vma.VmaEntry) {
+	if v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
+		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
+			"%d is no file of files.img", v.GetShmid())
+	}
+}
+
+// checkCovered wants every page of the pagemap to lie in a VMA. Both lists are sorted.
+func checkCovered(p *problems, t *Task) {
+	vmas, next := t.Mm.GetVmas(), 0
+	for _, run := range t.Pagemap.Runs {
+		for at := run.Vaddr; at < run.End(); at = vmas[next].GetEnd() {
+			for next < len(vmas) && vmas[next].GetEnd() <= at {
+				next++
+			}
+			if next == len(vmas) || vmas[next].GetStart() > at {
+				p.add(t.Pagemap.Name, -1, fieldErr("vaddr", "page 0x%x lies in no VMA of mm-%d.img", at, t.Pid))
+				return
+			}
+		}
+	}
+}

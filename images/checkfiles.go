@@ -1,0 +1,136 @@
+package images
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+)
+
+// checkFiles goes by file id, not by place in files.img: the ids are what messages elsewhere refer to.
+func (d *Dir) checkFiles(p *problems) {
+	for _, id := range slices.Sorted(maps.Keys(d.Files)) {
+		d.checkFile(checker{p, "files.img", -1}, d.Files[id])
+	}
+	for i, r := range d.Remaps {
+		if r.GetRemapType() == remap_file_path.RemapType_GHOST {
+			checker{p, "remap-fpath.img", i}.want(d.Ghosts[r.GetRemapId()] != nil, "remap_id",
+				"ghost-file-%x.img is missing", r.GetRemapId())
+		}
+	}
+}
+
+func (d *Dir) checkFile(c checker, f *fdinfo.FileEntry) {
+	field := fmt.Sprintf("files[id %d].", f.GetId())
+	id, there := fileDetail(f)
+	if !c.want(there, field+"type", "%v, but nothing describes it", f.GetType()) {
+		return
+	}
+	c.want(id == f.GetId(), field+"id", "the description has id %d", id)
+	switch f.GetType() {
+	case fdinfo.FdTypes_TTY:
+		c.want(d.Ttys[f.GetTty().GetTtyInfoId()] != nil, field+"tty.tty_info_id", "%d is not in tty-info.img",
+			f.GetTty().GetTtyInfoId())
+	case fdinfo.FdTypes_MEMFD:
+		c.want(d.Memfds[f.GetMemfd().GetInodeId()] != nil, field+"memfd.inode_id", "%d is not in memfd.img",
+			f.GetMemfd().GetInodeId())
+	}
+}
+
+// fileDetail finds the message that the type of f promises, and its id.
+func fileDetail(f *fdinfo.FileEntry) (id uint32, there bool) {
+	switch f.GetType() {
+	case fdinfo.FdTypes_REG:
+		return detail(f.GetReg())
+	case fdinfo.FdTypes_PIPE:
+		return detail(f.GetPipe())
+	case fdinfo.FdTypes_FIFO:
+		return detail(f.GetFifo())
+	case fdinfo.FdTypes_INETSK:
+		return detail(f.GetIsk())
+	case fdinfo.FdTypes_UNIXSK:
+		return detail(f.GetUsk())
+	case fdinfo.FdTypes_EVENTFD:
+		return detail(f.GetEfd())
+	case fdinfo.FdTypes_EVENTPOLL:
+		return detail(f.GetEpfd())
+	case fdinfo.FdTypes_INOTIFY:
+		return detail(f.GetIfy())
+	case fdinfo.FdTypes_SIGNALFD:
+		return detail(f.GetSgfd())
+	case fdinfo.FdTypes_PACKETSK:
+		return detail(f.GetPsk())
+	case fdinfo.FdTypes_TTY:
+		return detail(f.GetTty())
+	case fdinfo.FdTypes_FANOTIFY:
+		return detail(f.GetFfy())
+	case fdinfo.FdTypes_NETLINKSK:
+		return detail(f.GetNlsk())
+	case fdinfo.FdTypes_NS:
+		return detail(f.GetNsf())
+	case fdinfo.FdTypes_TUNF:
+		return detail(f.GetTunf())
+	case fdinfo.FdTypes_EXT:
+		return detail(f.GetExt())
+	case fdinfo.FdTypes_TIMERFD:
+		return detail(f.GetTfd())
+	case fdinfo.FdTypes_MEMFD:
+		return detail(f.GetMemfd())
+	case fdinfo.FdTypes_BPFMAP:
+		return detail(f.GetBpf())
+	case fdinfo.FdTypes_PIDFD:
+		return detail(f.GetPidfd())
+	}
+	return 0, false
+}
+
+func detail[M interface {
+	comparable
+	GetId() uint32
+}](m M) (uint32, bool) {
+	var none M
+	return m.GetId(), m != none
+}
+
+// maxFd is the highest fs.nr_open that the kernel accepts (fs/file.c, sysctl_nr_open_max).
+const maxFd = 1<<30 - 1
+
+func (d *Dir) checkFds(p *problems, t *Task) {
+	name := fmt.Sprintf("fdinfo-%d.img", t.Pid)
+	if d.Inventory.GetFdinfoPerId() {
+		name = fmt.Sprintf("fdinfo-%d.img", t.Ids.GetFilesId())
+	}
+	seen := map[uint32]bool{}
+	for i, e := range t.Fds {
+		c := checker{p, name, i}
+		c.want(e.GetFd() <= maxFd, "fd", "%d is no descriptor", e.GetFd())
+		c.want(!seen[e.GetFd()], "fd", "%d occurs twice", e.GetFd())
+		seen[e.GetFd()] = true
+		if f := d.Files[e.GetId()]; c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
+			c.want(f.GetType() == e.GetType(), "type", "%v, but files.img has %v", e.GetType(), f.GetType())
+		}
+	}
+}
+
+// maxFilter is BPF_MAXINSNS times sizeof(struct sock_filter), linux/bpf_common.h and linux/filter.h.
+const maxFilter = 4096 * 8
+
+func (d *Dir) checkSeccomp(p *problems) {
+	c := checker{p, "seccomp.img", 0}
+	for i, f := range d.Seccomp {
+		field := fmt.Sprintf("seccomp_filters[%d].", i)
+		n := len(f.GetFilter())
+		c.want(n > 0 && n%8 == 0 && n <= maxFilter, field+"filter", "%d bytes, want a multiple of 8 up to %d", n, maxFilter)
+		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is no earlier filter", f.GetPrev())
+	}
+}
+
+func (d *Dir) checkTimens(p *problems) {
+	for _, id := range slices.Sorted(maps.Keys(d.Timens)) {
+		c := checker{p, fmt.Sprintf("timens-%d.img", id), 0}
+		c.want(d.Timens[id].GetMonotonic().GetTvNsec() < 1e9, "monotonic.tv_nsec", "is a second or more")
+		c.want(d.Timens[id].GetBoottime().GetTvNsec() < 1e9, "boottime.tv_nsec", "is a second or more")
+	}
+}

@@ -1,0 +1,253 @@
+package images
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
+	fs_images "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
+	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	pipe_data "github.com/checkpoint-restore/go-criu/v8/crit/images/pipe-data"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
+	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+)
+
+// Dir is a decoded and checked image directory. Its values are read-only.
+type Dir struct {
+	FS     fs.FS // the files, for page contents and payloads
+	Parent *Dir  // of an incremental dump, or nil
+
+	Inventory *inventory.InventoryEntry
+	Tasks     []*Task                      // as pstree.img lists them: parents before children, the root first
+	Files     map[uint32]*fdinfo.FileEntry // files.img, by id
+	Seccomp   []*seccomp.SeccompFilter     // seccomp.img; task_core_entry.seccomp_filter is an index
+	Cgroup    *cgroup.CgroupEntry          // or nil
+	Stats     *stats.DumpStatsEntry        // of the dump, or nil
+	Timens    map[uint32]*timens.TimensEntry
+	Shmem     map[uint64]*Pagemap // contents of shared memory, by shmid
+	Memfds    map[uint32]*memfd.MemfdInodeEntry
+	PipeData  map[uint32]*PipeData // by pipe_id
+	FifoData  map[uint32]*PipeData
+	SkQueues  []*SkQueue
+	Ttys      map[uint32]*tty.TtyInfoEntry
+	TtyData   []*tty.TtyDataEntry
+	Remaps    []*remap_file_path.RemapFilePathEntry
+	Ghosts    map[uint32]*Ghost
+	Locks     []*file_lock.FileLockEntry
+
+	// Other names the files that Open has not looked into, sorted: Read decodes most of them. A restorer that does not
+	// know what they are for must refuse.
+	Other []string
+	// Unknown names fields that only a newer CRIU knows: "core-1.img: entry 0: field tc.23".
+	Unknown []string
+}
+
+// Task is one process of the tree.
+type Task struct {
+	Pid, Ppid, Pgid, Sid uint32
+	Parent               *Task // or nil
+	Children             []*Task
+
+	Core    *criu_core.CoreEntry // of the leader: Threads[0].Core
+	Threads []Thread             // the leader first
+
+	// A dead task (zombie) has none of these.
+	Ids     *criu_core.TaskKobjIdsEntry
+	Mm      *mm.MmEntry
+	Fs      *fs_images.FsEntry
+	Fds     []*fdinfo.FdinfoEntry
+	Pagemap *Pagemap
+}
+
+// Thread is one thread of a task.
+type Thread struct {
+	Tid  uint32
+	Core *criu_core.CoreEntry
+}
+
+// States of task_core_entry.task_state (CRIU's compel/include/uapi/task-state.h).
+const (
+	StateAlive   = 1
+	StateDead    = 2
+	StateStopped = 3
+	StateZombie  = 6
+)
+
+// Dead reports whether the task had exited and waited for its parent.
+func (t *Task) Dead() bool {
+	state := t.Core.GetTc().GetTaskState()
+	return state == StateDead || state == StateZombie
+}
+
+// PipeData is what was in a pipe or fifo.
+type PipeData struct {
+	Entry *pipe_data.PipeDataEntry
+	Data  Range
+}
+
+// SkQueue is one packet in a socket's queue.
+type SkQueue struct {
+	Entry *sk_packet.SkPacketEntry
+	Data  Range
+}
+
+// Ghost is a file that had no name any more when it was dumped.
+type Ghost struct {
+	Entry  *ghost_file.GhostFileEntry
+	Chunks []GhostChunk
+}
+
+// GhostChunk is a part of a ghost file's contents.
+type GhostChunk struct {
+	FileOffset uint64
+	Data       Range
+}
+
+// Open decodes everything that the restore of a task tree needs and checks it. The parents of an incremental dump come
+// nearest first. All problems are reported together, in the order of the files.
+func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
+	o := &opener{dir: &Dir{FS: fsys}, fdsByID: map[uint32][]*fdinfo.FdinfoEntry{}}
+	if len(parents) > 0 {
+		parent := &Dir{FS: parents[0]}
+		o.dir.Parent = parent
+		for _, next := range parents[1:] {
+			parent.Parent = &Dir{FS: next}
+			parent = parent.Parent
+		}
+	}
+	if !o.list() || !o.inventory() {
+		return nil, o.problems.err()
+	}
+	o.shared()
+	o.tasks()
+	o.dir.check(&o.problems)
+	if err := o.problems.err(); err != nil {
+		return nil, err
+	}
+	o.dir.Other = slices.Sorted(maps.Keys(o.names))
+	return o.dir, nil
+}
+
+// pagemapNamed reads a pagemap of a parent directory, whose other images do not matter.
+func (d *Dir) pagemapNamed(name string) (*Pagemap, error) { return ReadPagemap(d.FS, name) }
+
+// opener fills a Dir.
+type opener struct {
+	dir      *Dir
+	names    map[string]bool // files nobody has looked at yet
+	fdsByID  map[uint32][]*fdinfo.FdinfoEntry
+	problems problems
+}
+
+// notImage tells what lies in image directories without being a part of the dump: logs, the link to the parent, and the
+// statistics and
+// locks of runs.
+func notImage(name string) bool {
+	return name == "parent" || strings.HasSuffix(name, ".log") || name == "stats-restore" || name == "lock"
+}
+
+func (o *opener) list() bool {
+	entries, err := fs.ReadDir(o.dir.FS, ".")
+	if err != nil {
+		o.problems.add(".", -1, plainCause(err))
+		return false
+	}
+	o.names = make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if !notImage(e.Name()) {
+			o.names[e.Name()] = true
+		}
+	}
+	return true
+}
+
+// read decodes name, whose kind must be the one given. A file that is not there gives nil: callers for whom it must be
+// there use must.
+func (o *opener) read(name, kind string) []Entry {
+	if !o.names[name] {
+		return nil
+	}
+	delete(o.names, name)
+	img, err := Read(o.dir.FS, name)
+	if err == nil && img.Kind.Name != kind {
+		err = &Error{name, -1, fmt.Errorf("is an image of kind %s, want %s", img.Kind.Name, kind)}
+	}
+	if err != nil {
+		o.problems.list = append(o.problems.list, err)
+		return nil
+	}
+	for _, u := range img.Unknown {
+		o.dir.Unknown = append(o.dir.Unknown, name+": "+u)
+	}
+	return img.Entries
+}
+
+// must is read for an image with at least one entry; ok is false after a problem.
+func (o *opener) must(name, kind string) (entries []Entry, ok bool) {
+	if !o.names[name] {
+		o.problems.add(name, -1, fmt.Errorf("the image is missing"))
+		return nil, false
+	}
+	before := len(o.problems.list)
+	entries = o.read(name, kind)
+	if len(o.problems.list) > before {
+		return nil, false
+	}
+	if len(entries) == 0 {
+		o.problems.add(name, -1, fmt.Errorf("the image has no entry"))
+	}
+	return entries, len(entries) > 0
+}
+
+// numbered lists the unread files named prefixN.img with their N, by N.
+func (o *opener) numbered(prefix string) []numberedName {
+	var found []numberedName
+	for name := range o.names {
+		digits, ok := strings.CutPrefix(name, prefix)
+		if !ok {
+			continue
+		}
+		digits, ok = strings.CutSuffix(digits, ".img")
+		if n, err := strconv.ParseUint(digits, 10, 64); ok && err == nil {
+			found = append(found, numberedName{n, name})
+		}
+	}
+	slices.SortFunc(found, func(a, b numberedName) int { return strings.Compare(a.name, b.name) })
+	return found
+}
+
+type numberedName struct {
+	id   uint64
+	name string
+}
+
+// imgVersions are the values of inventory_entry.img_version that exist: 1 has no common magic, 2 has it.
+const maxImgVersion = 2
+
+func (o *opener) inventory() bool {
+	entries, ok := o.must("inventory.img", "INVENTORY")
+	if !ok {
+		return false
+	}
+	inv := entries[0].Message.(*inventory.InventoryEntry)
+	if v := inv.GetImgVersion(); v < 1 || v > maxImgVersion {
+		o.problems.add("inventory.img", 0, fieldErr("img_version", "%d is not known here, want 1 or %d", v, maxImgVersion))
+		return false
+	}
+	o.dir.Inventory = inv
+	return true
+}

@@ -1,0 +1,233 @@
+package images
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"testing/fstest"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestOpenStatic(t *testing.T) {
+	d := open(t, sample(t, "static"))
+	if len(d.Tasks) != 1 {
+		t.Fatalf("%d tasks, want 1", len(d.Tasks))
+	}
+	task := d.Tasks[0]
+	if comm := task.Core.GetTc().GetComm(); comm != "static" || len(task.Threads) != 1 || task.Sid != task.Pid {
+		t.Errorf("%s with %d threads, session %d, pid %d", comm, len(task.Threads), task.Sid, task.Pid)
+	}
+	exe := d.Files[task.Mm.GetExeFileId()].GetReg().GetName()
+	if exe != "/srv/v/bin/static" {
+		t.Errorf("exe %q", exe)
+	}
+	if len(d.Other) > 0 {
+		t.Errorf("files nobody read: %v", d.Other)
+	}
+}
+
+// change decodes the only entry of an image, lets the caller change it, and writes it back.
+func change[M proto.Message](t *testing.T, dir fstest.MapFS, file string, edit func(M)) {
+	t.Helper()
+	changeEntry(t, dir, file, 0, edit)
+}
+
+func changeEntry[M proto.Message](t *testing.T, dir fstest.MapFS, file string, entry int, edit func(M)) {
+	t.Helper()
+	img, err := Read(dir, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(img.Entries[entry].Message.(M))
+	var out bytes.Buffer
+	w, err := NewWriter(&out, file, img.Kind.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range img.Entries {
+		if err := w.Write(e.Message, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir[file] = &fstest.MapFile{Data: out.Bytes()}
+}
+
+// one image name of the sample that matches, whatever pid it was dumped with.
+func named(t *testing.T, dir fstest.MapFS, prefix string) string {
+	t.Helper()
+	for _, name := range fileNames(dir) {
+		if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+			return name
+		}
+	}
+	t.Fatalf("no image %s*", prefix)
+	return ""
+}
+
+func TestOpenReportsEverythingTogether(t *testing.T) {
+	dir := sample(t, "static")
+	core, mmName, fds := named(t, dir, "core-"), named(t, dir, "mm-"), named(t, dir, "fdinfo-")
+	change(t, dir, core, func(m *criu_core.CoreEntry) {
+		m.Tc.Comm = proto.String("a name of twenty byte")
+		m.ThreadInfo.Fpregs.StSpace = m.ThreadInfo.Fpregs.StSpace[:31]
+	})
+	change(t, dir, mmName, func(m *mm.MmEntry) {
+		m.Vmas[1].End = m.Vmas[1].Start
+		m.Vmas[3].Pgoff = proto.Uint64(12)
+		m.MmSavedAuxv = m.MmSavedAuxv[1:]
+	})
+	changeEntry(t, dir, fds, 2, func(m *fdinfo.FdinfoEntry) { m.Fd = proto.Uint32(1); m.Id = proto.Uint32(77) })
+	d, _ := Read(sample(t, "static"), mmName)
+	start := d.Entries[0].Message.(*mm.MmEntry).Vmas[1].GetStart()
+	page := "0x" + hexOf(start)
+	wantError(t, dir,
+		"images "+core+": entry 0: field tc.comm: 21 bytes, more than 15",
+		"images "+core+": entry 0: field thread_info.fpregs.st_space: 31 words, want 32",
+		"images "+mmName+": entry 0: field mm_saved_auxv: 43 words, want pairs, at most 256",
+		"images "+mmName+": entry 0: field vmas[1].end: "+page+" is not beyond start "+page,
+		"images "+mmName+": entry 0: field vmas[3].pgoff: 0xc is not a multiple of the page size",
+		"images "+named(t, dir, "pagemap-")+": field vaddr: page "+page+" lies in no VMA of "+mmName,
+		"images "+fds+": entry 2: field fd: 1 occurs twice",
+		"images "+fds+": entry 2: field id: 77 is not in files.img",
+	)
+}
+
+func TestOpenNeedsItsImages(t *testing.T) {
+	dir := sample(t, "static")
+	fs, pages := named(t, dir, "fs-"), named(t, dir, "pages-")
+	delete(dir, fs)
+	dir[pages] = &fstest.MapFile{Data: make([]byte, PageSize)}
+	dir["netns-9.img"] = &fstest.MapFile{}
+	img, err := Read(dir, named(t, dir, "pagemap-"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, dir,
+		"images "+fs+": the image is missing",
+		"images "+img.Name+": entry 0: field pages_id: "+pages+" has 4096 bytes, the entries need "+decimal(pagesSize(img)),
+	)
+}
+
+func TestOtherNamesWhatNobodyRead(t *testing.T) {
+	dir := sample(t, "static")
+	dir["netns-9.img"] = &fstest.MapFile{}
+	dir["dump.log"] = &fstest.MapFile{}
+	if d := open(t, dir); !slices.Equal(d.Other, []string{"netns-9.img"}) {
+		t.Errorf("Other: %v, want netns-9.img", d.Other)
+	}
+}
+
+func TestTreeRules(t *testing.T) {
+	entry := func(pid, ppid uint32, threads ...uint32) *pstree.PstreeEntry {
+		return &pstree.PstreeEntry{Pid: &pid, Ppid: &ppid, Pgid: &pid, Sid: &pid, Threads: threads}
+	}
+	for _, tc := range []struct {
+		entries []*pstree.PstreeEntry
+		want    string
+	}{
+		{[]*pstree.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
+		{[]*pstree.PstreeEntry{entry(5, 0)}, "entry 0: field threads: 5 is not the first thread of its task"},
+		{[]*pstree.PstreeEntry{entry(5, 0, 5, 6, 6)}, "entry 0: field threads[2]: 6 occurs twice"},
+		{[]*pstree.PstreeEntry{entry(5, 9, 5)}, "entry 0: field ppid: 9 is no task listed before its child 5"},
+	} {
+		dir := sample(t, "static")
+		var out bytes.Buffer
+		if err := WriteImage(&out, "pstree.img", "PSTREE", tc.entries...); err != nil {
+			t.Fatal(err)
+		}
+		dir["pstree.img"] = &fstest.MapFile{Data: out.Bytes()}
+		wantError(t, dir, "images pstree.img: "+tc.want)
+	}
+}
+
+func TestPagemapRules(t *testing.T) {
+	entry := func(vaddr uint64, pages uint32, flags uint32) *pagemap.PagemapEntry {
+		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
+	}
+	for _, tc := range []struct {
+		entries []*pagemap.PagemapEntry
+		want    string
+	}{
+		{[]*pagemap.PagemapEntry{entry(0x1001, 1, 4)}, "entry 1: field vaddr: 0x1001 is not a multiple of the page size"},
+		{[]*pagemap.PagemapEntry{entry(0x1000, 0, 4)}, "entry 1: field nr_pages: 0"},
+		{[]*pagemap.PagemapEntry{entry(0x1000, 1, 64)}, "entry 1: field flags: unknown bits 0x40"},
+		{[]*pagemap.PagemapEntry{entry(0x2000, 2, 4), entry(0x3000, 1, 4)},
+			"entry 2: field vaddr: 0x3000 lies before the end of the previous entry, 0x4000"},
+		{[]*pagemap.PagemapEntry{entry(1<<56-PageSize, 2, 4)},
+			"entry 1: field nr_pages: 2 pages from 0xfffffffffff000 end beyond any user address"},
+	} {
+		_, err := ReadPagemap(pagemapFS(t, 0, tc.entries...), "pagemap-7.img")
+		if err == nil || err.Error() != "images pagemap-7.img: "+tc.want {
+			t.Errorf("%v\nwant %s", err, tc.want)
+		}
+	}
+}
+
+// pagemapFS is a directory with one pagemap and a pages file of so many pages.
+func pagemapFS(t *testing.T, pages int, entries ...*pagemap.PagemapEntry) fstest.MapFS {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, "pagemap-7.img", "PAGEMAP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(&pagemap.PagemapHead{PagesId: proto.Uint32(1)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := w.Write(e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fstest.MapFS{
+		"pagemap-7.img": &fstest.MapFile{Data: out.Bytes()},
+		"pages-1.img":   &fstest.MapFile{Data: make([]byte, pages*PageSize)},
+	}
+}
+
+// Pages left in the parent are found there, whichever entries the parent has them in; neighbours come out merged.
+func TestPiecesOfAnIncrementalDump(t *testing.T) {
+	entry := func(vaddr uint64, pages uint64, flags uint32) *pagemap.PagemapEntry {
+		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: proto.Uint32(0), NrPages: &pages, Flags: &flags}
+	}
+	child := pagemapFS(t, 3, entry(0x1000, 1, PagePresent), entry(0x2000, 4, PageInParent), entry(0x6000, 1, PagePresent),
+		entry(0x7000, 1, PagePresent))
+	parent := pagemapFS(t, 6, entry(0x1000, 3, PagePresent), entry(0x4000, 3, PagePresent|PageLazy))
+	pm, err := ReadPagemap(child, "pagemap-7.img")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Dir{FS: child, Parent: &Dir{FS: parent}}
+	got, err := d.Pieces(pm)
+	want := []Piece{
+		{0x1000, 1, 0, "pages-1.img", 0},
+		{0x2000, 2, 1, "pages-1.img", 0x1000},
+		{0x4000, 2, 1, "pages-1.img", 0x3000},
+		{0x6000, 2, 0, "pages-1.img", 0x1000},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v\nwant %v", got, err, want)
+	}
+	d.Parent = nil
+	_, err = d.Pieces(pm)
+	if want := "images pagemap-7.img: run 1: 4 pages at 0x2000 are in the parent directory, which is missing"; err == nil ||
+		err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	dir := sample(b, "glibc")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Open(dir); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

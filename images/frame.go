@@ -1,0 +1,158 @@
+package images
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// An image file is, all words little-endian (https://criu.org/Images):
+//
+//	u32 common magic, u32 type magic     // inventory.img has only its type magic
+//	u32 size, message                    // repeated until the end of the file
+//	payload                              // after the message, in a few types: pipe contents and the like
+//
+// Pages files (pages-N.img) are nothing but pages.
+
+// maxImageSize bounds what is read of one image, payloads not counted. The largest honest ones are pagemaps; a gigabyte
+// of memory with a hole after every page has one of 6 MB.
+const maxImageSize = 64 << 20
+
+// Range is a piece of an image file that is not a message.
+type Range struct {
+	File   string
+	Offset int64
+	Size   int64
+}
+
+// Entry is one message of an image and what follows it.
+type Entry struct {
+	Message proto.Message
+	Payload Range // Size 0 when there is none
+}
+
+// frameReader walks over the messages of one image.
+type frameReader struct {
+	name   string
+	size   int64 // of the file
+	offset int64
+	file   fs.File
+	buf    *bufio.Reader
+	read   int64 // bytes read so far, payloads not counted
+}
+
+func openFrames(fsys fs.FS, name string) (*frameReader, error) {
+	file, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("is a %v, want a regular file", info.Mode().Type())
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	r := &frameReader{name: name, size: info.Size(), file: file}
+	r.buf = bufio.NewReaderSize(file, int(min(max(r.size, 16), 32<<10)))
+	return r, nil
+}
+
+func (r *frameReader) Close() error { return r.file.Close() }
+
+// magic reads the one or two words in front and returns the type's.
+func (r *frameReader) magic() (uint32, error) {
+	word, err := r.u32("magic")
+	if err != nil || word != magicCommon && word != magicService {
+		return word, err
+	}
+	return r.u32("magic")
+}
+
+func (r *frameReader) u32(what string) (uint32, error) {
+	b, err := r.bytes(4, what)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(b), nil
+}
+
+// next returns the bytes of the next message, or io.EOF exactly at the end of the file.
+func (r *frameReader) next() ([]byte, error) {
+	if r.offset == r.size {
+		return nil, io.EOF
+	}
+	size, err := r.u32("size of the message")
+	if err != nil {
+		return nil, err
+	}
+	return r.bytes(int64(size), "message")
+}
+
+// bytes reads exactly n bytes; n has been read from the file and is not trusted.
+func (r *frameReader) bytes(n int64, what string) ([]byte, error) {
+	if left := r.size - r.offset; n > left {
+		return nil, fmt.Errorf("%s at offset %d: %d bytes, but the file ends after %d", what, r.offset, n, left)
+	}
+	if r.read += n; r.read > maxImageSize {
+		return nil, fmt.Errorf("%s at offset %d: more than %d bytes of messages", what, r.offset, maxImageSize)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r.buf, b); err != nil {
+		return nil, fmt.Errorf("%s at offset %d: %w", what, r.offset, err)
+	}
+	r.offset += n
+	return b, nil
+}
+
+// payload describes the next n bytes and steps over them.
+func (r *frameReader) payload(n uint64) (Range, error) {
+	if left := r.size - r.offset; n > uint64(left) {
+		return Range{}, fmt.Errorf("payload at offset %d: %d bytes, but the file ends after %d", r.offset, n, left)
+	}
+	at := Range{r.name, r.offset, int64(n)}
+	return at, r.skip(int64(n))
+}
+
+func (r *frameReader) skip(n int64) error {
+	r.offset += n
+	if seeker, ok := r.file.(io.Seeker); ok && n > int64(r.buf.Buffered()) {
+		if _, err := seeker.Seek(r.offset, io.SeekStart); err != nil {
+			return err
+		}
+		r.buf.Reset(r.file)
+		return nil
+	}
+	_, err := io.CopyN(io.Discard, r.buf, n)
+	return err
+}
+
+// ReadRange returns the bytes of a payload that Open has checked against the size of its file.
+func ReadRange(fsys fs.FS, at Range) ([]byte, error) {
+	file, err := fsys.Open(at.File)
+	if err != nil {
+		return nil, fmt.Errorf("images %s: %w", at.File, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("images %s: %w", at.File, err)
+	}
+	if at.Offset < 0 || at.Size < 0 || at.Offset > info.Size() || at.Size > info.Size()-at.Offset {
+		return nil, fmt.Errorf("images %s: payload at offset %d, %d bytes: the file has %d", at.File, at.Offset, at.Size, info.Size())
+	}
+	r := &frameReader{name: at.File, size: info.Size(), file: file, buf: bufio.NewReaderSize(file, 16)}
+	if err := r.skip(at.Offset); err != nil {
+		return nil, fmt.Errorf("images %s: %w", at.File, err)
+	}
+	b := make([]byte, at.Size)
+	if _, err := io.ReadFull(r.buf, b); err != nil {
+		return nil, fmt.Errorf("images %s: payload at offset %d: %w", at.File, at.Offset, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,314 @@
+package images
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"sort"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// PageSize is the granularity of CRIU's x86-64 images.
+const PageSize = 4096
+
+// Flags of a pagemap entry (https://criu.org/Memory_images).
+const (
+	PageInParent = 1 << 0 // the contents are in the parent directory
+	PageLazy     = 1 << 1 // may be fetched on demand; the contents are here if PagePresent is set too
+	PagePresent  = 1 << 2 // the contents are in this directory's pages file
+)
+
+// Run is a stretch of pages whose contents lie together.
+type Run struct {
+	Vaddr  uint64 // of the first page; for a shared memory segment its offset
+	Pages  uint64
+	Flags  uint32
+	Offset int64 // into Pagemap.PagesFile; when not Present, where the next pages present are
+}
+
+// End is the first address after the run.
+func (r Run) End() uint64 { return r.Vaddr + r.Pages*PageSize }
+
+// Present reports whether the pages are in this directory's pages file at Offset.
+func (r Run) Present() bool { return r.Flags&PagePresent != 0 }
+
+// InParent reports whether the pages are to be looked up in the parent directory.
+func (r Run) InParent() bool { return r.Flags&PageInParent != 0 }
+
+// Lazy reports whether the dump allowed the pages to be fetched on demand.
+func (r Run) Lazy() bool { return r.Flags&PageLazy != 0 }
+
+// Pagemap is the table of contents of one pages file: neighbouring entries of the image merged, in address order.
+type Pagemap struct {
+	Name      string // pagemap-1234.img
+	PagesID   uint32
+	PagesFile string // pages-PagesID.img
+	Runs      []Run
+}
+
+// Bytes is the size of the contents in PagesFile.
+func (pm *Pagemap) Bytes() int64 {
+	var n int64
+	for _, r := range pm.Runs {
+		if r.Present() {
+			n += int64(r.Pages) * PageSize
+		}
+	}
+	return n
+}
+
+// ReadPagemap decodes a pagemap and checks it against the size of its pages file.
+func ReadPagemap(fsys fs.FS, name string) (*Pagemap, error) {
+	r, err := openFrames(fsys, name)
+	if err != nil {
+		return nil, &Error{name, -1, plainCause(err)}
+	}
+	defer r.Close()
+	if err := r.wantMagic("PAGEMAP"); err != nil {
+		return nil, &Error{name, -1, err}
+	}
+	pm := &Pagemap{Name: name}
+	if err := pm.readHead(r); err != nil {
+		return nil, &Error{name, 0, err}
+	}
+	for entry := 1; ; entry++ {
+		data, err := r.next()
+		if err == io.EOF {
+			return pm, pm.checkPagesFile(fsys)
+		}
+		if err == nil {
+			err = pm.add(data)
+		}
+		if err != nil {
+			return nil, &Error{name, entry, err}
+		}
+	}
+}
+
+func (r *frameReader) wantMagic(name string) error {
+	magic, err := r.magic()
+	if err != nil {
+		return err
+	}
+	if kind, _ := kindOf(magic); kind.Name != name {
+		return fmt.Errorf("magic 0x%08x is not that of a %s image", magic, name)
+	}
+	return nil
+}
+
+func (pm *Pagemap) readHead(r *frameReader) error {
+	data, err := r.next()
+	if err != nil {
+		return fmt.Errorf("the head is missing: %w", err)
+	}
+	head := &pagemap.PagemapHead{}
+	if _, err := Unmarshal(data, head); err != nil {
+		return err
+	}
+	pm.PagesID = head.GetPagesId()
+	pm.PagesFile = fmt.Sprintf("pages-%d.img", pm.PagesID)
+	return nil
+}
+
+// add appends one entry. CRIU writes entries of at most 1 MiB, so neighbours are merged.
+func (pm *Pagemap) add(data []byte) error {
+	run, err := decodeRun(data)
+	if err != nil {
+		return err
+	}
+	var last *Run
+	if n := len(pm.Runs); n > 0 {
+		last = &pm.Runs[n-1]
+	}
+	if last != nil && run.Vaddr < last.End() {
+		return fieldErr("vaddr", "0x%x lies before the end of the previous entry, 0x%x", run.Vaddr, last.End())
+	}
+	if last != nil {
+		run.Offset = last.Offset
+		if last.Present() {
+			run.Offset += int64(last.Pages) * PageSize
+		}
+	}
+	if last != nil && last.End() == run.Vaddr && last.Flags == run.Flags {
+		last.Pages += run.Pages
+		return nil
+	}
+	pm.Runs = append(pm.Runs, run)
+	return nil
+}
+
+// decodeRun reads a pagemap_entry straight into a Run: pagemaps are the only long images.
+func decodeRun(data []byte) (Run, error) {
+	var run Run
+	var seen, compat, parent, flags, hasPages uint64
+	for len(data) > 0 {
+		number, wire, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return run, fieldErr("", "bad field tag 0x%02x", data[0])
+		}
+		data = data[n:]
+		if number < 1 || number > 5 {
+			return run, fieldErr(fmt.Sprint(number), "unknown: this image is from a newer CRIU")
+		}
+		if wire != protowire.VarintType {
+			return run, fieldErr(pagemapFields[number], "wire type %d, want %d", wire, protowire.VarintType)
+		}
+		value, n := protowire.ConsumeVarint(data)
+		if n < 0 {
+			return run, fieldErr(pagemapFields[number], "%v", protowire.ParseError(n))
+		}
+		data = data[n:]
+		seen |= 1 << number
+		switch number {
+		case 1:
+			run.Vaddr = value
+		case 2:
+			compat = uint64(uint32(value))
+		case 3:
+			parent = value
+		case 4:
+			flags = uint64(uint32(value))
+		case 5:
+			hasPages = value
+		}
+	}
+	return finishRun(run, seen, compat, parent, flags, hasPages)
+}
+
+var pagemapFields = [...]string{1: "vaddr", 2: "compat_nr_pages", 3: "in_parent", 4: "flags", 5: "nr_pages"}
+
+// finishRun settles old and new spellings: in_parent came before flags, compat_nr_pages before nr_pages.
+func finishRun(run Run, seen, compat, parent, flags, pages uint64) (Run, error) {
+	switch {
+	case seen&(1<<1) == 0:
+		return run, fieldErr("vaddr", "missing")
+	case seen&(1<<2) == 0:
+		return run, fieldErr("compat_nr_pages", "missing")
+	case seen&(1<<4) == 0:
+		flags = PagePresent
+	}
+	if parent != 0 {
+		flags = flags&^PagePresent | PageInParent
+	}
+	if seen&(1<<5) == 0 {
+		pages = compat
+	}
+	run.Pages, run.Flags = pages, uint32(flags)
+	return run, checkRun(run)
+}
+
+// maxAddress is the end of what a task can address: 57 bits with five-level page tables.
+const maxAddress = 1 << 56
+
+func checkRun(run Run) error {
+	switch {
+	case run.Vaddr%PageSize != 0:
+		return fieldErr("vaddr", "0x%x is not a multiple of the page size", run.Vaddr)
+	case run.Vaddr >= maxAddress:
+		return fieldErr("vaddr", "0x%x is beyond any user address", run.Vaddr)
+	case run.Pages == 0:
+		return fieldErr("nr_pages", "0")
+	case run.Pages > (maxAddress-run.Vaddr)/PageSize:
+		return fieldErr("nr_pages", "%d pages from 0x%x end beyond any user address", run.Pages, run.Vaddr)
+	case run.Flags&^(PageInParent|PageLazy|PagePresent) != 0:
+		return fieldErr("flags", "unknown bits 0x%x", run.Flags&^(PageInParent|PageLazy|PagePresent))
+	case run.Flags&PageInParent != 0 && run.Flags&PagePresent != 0:
+		return fieldErr("flags", "pages both here and in the parent")
+	}
+	return nil
+}
+
+func (pm *Pagemap) checkPagesFile(fsys fs.FS) error {
+	need := pm.Bytes()
+	if need == 0 {
+		return nil
+	}
+	info, err := fs.Stat(fsys, pm.PagesFile)
+	if err != nil {
+		return &Error{pm.Name, 0, fmt.Errorf("field pages_id: %s: %w", pm.PagesFile, plainCause(err))}
+	}
+	if info.Size() < need {
+		return &Error{pm.Name, 0, fmt.Errorf("field pages_id: %s has %d bytes, the entries need %d", pm.PagesFile, info.Size(), need)}
+	}
+	return nil
+}
+
+// Piece is a stretch of page contents and where to read it: in the pages file of the directory itself (Level 0), of its
+// parent (1), and so on.
+type Piece struct {
+	Vaddr  uint64
+	Pages  uint64
+	Level  int
+	File   string
+	Offset int64
+}
+
+// Pieces resolves a pagemap through the chain of parents. Lazy pages that are nowhere are an error as well.
+func (d *Dir) Pieces(pm *Pagemap) ([]Piece, error) {
+	pieces := make([]Piece, 0, len(pm.Runs))
+	for i, run := range pm.Runs {
+		var err error
+		if pieces, err = d.appendPieces(pieces, pm, run, 0); err != nil {
+			return nil, &Error{pm.Name, -1, fmt.Errorf("run %d: %w", i, err)}
+		}
+	}
+	return pieces, nil
+}
+
+func (d *Dir) appendPieces(pieces []Piece, pm *Pagemap, run Run, level int) ([]Piece, error) {
+	if run.Present() {
+		return append(pieces, Piece{run.Vaddr, run.Pages, level, pm.PagesFile, run.Offset}), nil
+	}
+	if !run.InParent() {
+		return nil, fmt.Errorf("%d pages at 0x%x are in no pages file (a lazy dump)", run.Pages, run.Vaddr)
+	}
+	if d.Parent == nil {
+		return nil, fmt.Errorf("%d pages at 0x%x are in the parent directory, which is missing", run.Pages, run.Vaddr)
+	}
+	above, err := d.Parent.pagemapNamed(pm.Name)
+	if err != nil {
+		return nil, fmt.Errorf("parent directory: %w", err)
+	}
+	at := run.Vaddr
+	for _, r := range above.overlapping(run) {
+		if r.Vaddr != at {
+			break
+		}
+		if pieces, err = d.Parent.appendPieces(pieces, above, r, level+1); err != nil {
+			return nil, err
+		}
+		at = r.End()
+	}
+	if at != run.End() {
+		return nil, fmt.Errorf("the parent's %s has no page 0x%x", above.Name, at)
+	}
+	return pieces, nil
+}
+
+// overlapping returns the parts of pm's runs that lie within want.
+func (pm *Pagemap) overlapping(want Run) []Run {
+	var parts []Run
+	for _, r := range pm.Runs[pm.firstEndingAfter(want.Vaddr):] {
+		if r.Vaddr >= want.End() {
+			break
+		}
+		if cut := want.Vaddr; r.Vaddr < cut {
+			if r.Present() {
+				r.Offset += int64(cut - r.Vaddr)
+			}
+			r.Pages -= (cut - r.Vaddr) / PageSize
+			r.Vaddr = cut
+		}
+		if r.End() > want.End() {
+			r.Pages = (want.End() - r.Vaddr) / PageSize
+		}
+		parts = append(parts, r)
+	}
+	return parts
+}
+
+func (pm *Pagemap) firstEndingAfter(addr uint64) int {
+	return sort.Search(len(pm.Runs), func(i int) bool { return pm.Runs[i].End() > addr })
+}

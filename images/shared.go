@@ -1,0 +1,132 @@
+package images
+
+import (
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
+	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
+	pipe_data "github.com/checkpoint-restore/go-criu/v8/crit/images/pipe-data"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
+	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+	"google.golang.org/protobuf/proto"
+)
+
+// shared reads the images that belong to no single task, in the order of their names.
+func (o *opener) shared() {
+	d := o.dir
+	for _, e := range o.read("cgroup.img", "CGROUP") {
+		d.Cgroup = e.Message.(*cgroup.CgroupEntry)
+	}
+	d.FifoData = o.pipeData("fifo-data.img", "FIFO_DATA")
+	d.Locks = messages[*file_lock.FileLockEntry](o.read("filelocks.img", "FILE_LOCKS"))
+	o.files()
+	o.ghosts()
+	d.Memfds = index(o, "memfd.img", "MEMFD_INODE", "inode_id",
+		func(m *memfd.MemfdInodeEntry) uint32 { return uint32(m.GetInodeId()) })
+	d.Shmem = map[uint64]*Pagemap{}
+	for _, f := range o.numbered("pagemap-shmem-") {
+		d.Shmem[f.id] = o.pagemap(f.name)
+	}
+	d.PipeData = o.pipeData("pipes-data.img", "PIPES_DATA")
+	d.Remaps = messages[*remap_file_path.RemapFilePathEntry](o.read("remap-fpath.img", "REMAP_FPATH"))
+	for _, e := range o.read("seccomp.img", "SECCOMP") {
+		d.Seccomp = append(d.Seccomp, e.Message.(*seccomp.SeccompEntry).GetSeccompFilters()...)
+	}
+	for _, e := range o.read("sk-queues.img", "SK_QUEUES") {
+		d.SkQueues = append(d.SkQueues, &SkQueue{e.Message.(*sk_packet.SkPacketEntry), e.Payload})
+	}
+	for _, e := range o.read("stats-dump", "STATS") {
+		d.Stats = e.Message.(*stats.StatsEntry).GetDump()
+	}
+	o.timens()
+	d.TtyData = messages[*tty.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))
+	d.Ttys = index(o, "tty-info.img", "TTY_INFO", "id", (*tty.TtyInfoEntry).GetId)
+}
+
+func messages[M proto.Message](entries []Entry) []M {
+	list := make([]M, len(entries))
+	for i, e := range entries {
+		list[i] = e.Message.(M)
+	}
+	return list
+}
+
+// index reads an image whose entries have distinct ids.
+func index[M proto.Message](o *opener, name, kind, field string, id func(M) uint32) map[uint32]M {
+	byID := map[uint32]M{}
+	for i, e := range o.read(name, kind) {
+		m := e.Message.(M)
+		if _, twice := byID[id(m)]; twice {
+			o.problems.add(name, i, fieldErr(field, "%d occurs twice", id(m)))
+		}
+		byID[id(m)] = m
+	}
+	return byID
+}
+
+func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
+	byID := map[uint32]*PipeData{}
+	for i, e := range o.read(name, kind) {
+		m := e.Message.(*pipe_data.PipeDataEntry)
+		if byID[m.GetPipeId()] != nil {
+			o.problems.add(name, i, fieldErr("pipe_id", "%d occurs twice", m.GetPipeId()))
+		}
+		byID[m.GetPipeId()] = &PipeData{m, e.Payload}
+	}
+	return byID
+}
+
+func (o *opener) files() {
+	o.dir.Files = index(o, "files.img", "FILES", "id", (*fdinfo.FileEntry).GetId)
+}
+
+func (o *opener) ghosts() {
+	o.dir.Ghosts = map[uint32]*Ghost{}
+	for _, f := range o.numbered("ghost-file-") {
+		entries, ok := o.must(f.name, "GHOST_FILE")
+		if !ok {
+			continue
+		}
+		g := &Ghost{Entry: entries[0].Message.(*ghost_file.GhostFileEntry)}
+		if payload := entries[0].Payload; payload.Size > 0 {
+			g.Chunks = []GhostChunk{{0, payload}}
+		}
+		for _, e := range entries[1:] {
+			chunk := e.Message.(*ghost_file.GhostChunkEntry)
+			g.Chunks = append(g.Chunks, GhostChunk{chunk.GetOff(), e.Payload})
+		}
+		o.dir.Ghosts[uint32(f.id)] = g
+	}
+}
+
+func (o *opener) timens() {
+	o.dir.Timens = map[uint32]*timens.TimensEntry{}
+	for _, f := range o.numbered("timens-") {
+		if entries, ok := o.must(f.name, "TIMENS"); ok {
+			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*timens.TimensEntry)
+		}
+	}
+}
+
+// pagemap reads a pagemap and takes it and its pages file off the list of unread names.
+func (o *opener) pagemap(name string) *Pagemap {
+	if !o.names[name] {
+		o.problems.add(name, -1, fmt.Errorf("the image is missing"))
+		return nil
+	}
+	delete(o.names, name)
+	pm, err := ReadPagemap(o.dir.FS, name)
+	if err != nil {
+		o.problems.list = append(o.problems.list, err)
+		return nil
+	}
+	delete(o.names, pm.PagesFile)
+	return pm
+}

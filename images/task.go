@@ -1,0 +1,128 @@
+package images
+
+import (
+	"fmt"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	fs_images "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
+	"google.golang.org/protobuf/proto"
+)
+
+// maxPid is the kernel's PID_MAX_LIMIT on 64-bit machines (include/linux/threads.h).
+const maxPid = 1 << 22
+
+// tasks reads pstree.img and, task by task, what belongs to each.
+func (o *opener) tasks() {
+	entries, ok := o.must("pstree.img", "PSTREE")
+	if !ok {
+		return
+	}
+	tree := treeBuilder{o: o, tids: map[uint32]bool{}, byPid: map[uint32]*Task{}}
+	for i, e := range entries {
+		tree.add(i, e.Message.(*pstree.PstreeEntry))
+	}
+	for _, t := range o.dir.Tasks {
+		o.task(t)
+	}
+}
+
+// treeBuilder links pstree entries; thread ids are unique and parents come before their children.
+type treeBuilder struct {
+	o     *opener
+	tids  map[uint32]bool
+	byPid map[uint32]*Task
+}
+
+func (b *treeBuilder) add(entry int, e *pstree.PstreeEntry) {
+	t := &Task{Pid: e.GetPid(), Ppid: e.GetPpid(), Pgid: e.GetPgid(), Sid: e.GetSid()}
+	if err := b.addThreads(t, e.GetThreads()); err != nil {
+		b.o.problems.add("pstree.img", entry, err)
+		return
+	}
+	if t.Ppid != 0 {
+		t.Parent = b.byPid[t.Ppid]
+		if t.Parent == nil {
+			b.o.problems.add("pstree.img", entry, fieldErr("ppid", "%d is no task listed before its child %d", t.Ppid, t.Pid))
+			return
+		}
+		t.Parent.Children = append(t.Parent.Children, t)
+	} else if entry > 0 {
+		b.o.problems.add("pstree.img", entry, fieldErr("ppid", "0: a second root, task %d", t.Pid))
+		return
+	}
+	b.byPid[t.Pid] = t
+	b.o.dir.Tasks = append(b.o.dir.Tasks, t)
+}
+
+func (b *treeBuilder) addThreads(t *Task, tids []uint32) error {
+	if t.Pid == 0 || t.Pid > maxPid {
+		return fieldErr("pid", "%d is not between 1 and %d", t.Pid, maxPid)
+	}
+	if len(tids) == 0 || tids[0] != t.Pid {
+		return fieldErr("threads", "%d is not the first thread of its task", t.Pid)
+	}
+	for i, tid := range tids {
+		if tid == 0 || tid > maxPid {
+			return fieldErr(fmt.Sprintf("threads[%d]", i), "%d is not between 1 and %d", tid, maxPid)
+		}
+		if b.tids[tid] {
+			return fieldErr(fmt.Sprintf("threads[%d]", i), "%d occurs twice", tid)
+		}
+		b.tids[tid] = true
+		t.Threads = append(t.Threads, Thread{Tid: tid})
+	}
+	return nil
+}
+
+// task reads the images of one task. Of a dead task there is only the core image.
+func (o *opener) task(t *Task) {
+	for i := range t.Threads {
+		t.Threads[i].Core = one[*criu_core.CoreEntry](o, fmt.Sprintf("core-%d.img", t.Threads[i].Tid), "CORE")
+	}
+	t.Core = t.Threads[0].Core
+	if t.Core == nil || t.Dead() {
+		return
+	}
+	t.Ids = one[*criu_core.TaskKobjIdsEntry](o, fmt.Sprintf("ids-%d.img", t.Pid), "IDS")
+	o.fds(t)
+	t.Fs = one[*fs_images.FsEntry](o, fmt.Sprintf("fs-%d.img", t.Pid), "FS")
+	t.Mm = one[*mm.MmEntry](o, fmt.Sprintf("mm-%d.img", t.Pid), "MM")
+	t.Pagemap = o.pagemap(fmt.Sprintf("pagemap-%d.img", t.Pid))
+}
+
+// one reads an image with exactly one entry.
+func one[M proto.Message](o *opener, name, kind string) (m M) {
+	entries, ok := o.must(name, kind)
+	if !ok {
+		return m
+	}
+	if len(entries) > 1 {
+		o.problems.add(name, 1, fmt.Errorf("a second entry in an image that has one"))
+	}
+	return entries[0].Message.(M)
+}
+
+// fds reads the descriptors; tasks with the same files_id share one image.
+func (o *opener) fds(t *Task) {
+	id := t.Pid
+	if o.dir.Inventory.GetFdinfoPerId() {
+		if t.Ids == nil {
+			return
+		}
+		id = t.Ids.GetFilesId()
+		if fds, shared := o.fdsByID[id]; shared {
+			t.Fds = fds
+			return
+		}
+	}
+	name := fmt.Sprintf("fdinfo-%d.img", id)
+	if !o.names[name] {
+		o.problems.add(name, -1, fmt.Errorf("the image is missing"))
+		return
+	}
+	t.Fds = messages[*fdinfo.FdinfoEntry](o.read(name, "FDINFO"))
+	o.fdsByID[id] = t.Fds
+}
