@@ -111,6 +111,15 @@ func (img *Image) CoreSymbol(name string) (Addr, bool) {
 	return img.Base + Addr(core.sections[s.Section]) + Addr(s.Value), true
 }
 
+// PluginName is the name of the plugin with an index, or "plugin N" when there is none with it: the number may come from
+// a process that is not trusted.
+func (img *Image) PluginName(index int) string {
+	if index < 0 || index+1 >= len(img.layout.objects) {
+		return fmt.Sprintf("plugin %d", index)
+	}
+	return img.layout.objects[index+1].Name
+}
+
 // Location is what an address of the image means.
 type Location struct {
 	Plugin         int    // index into the plugins given to NewLayout, -1 for the core

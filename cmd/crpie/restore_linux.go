@@ -1,0 +1,229 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer"
+)
+
+const restoreUsage = `restore -D DIR [--pie-plugin hook.o[,key=value]...]... [FLAGS]
+
+Restores the process that criu dump wrote to DIR and runs the plugins' hooks inside it before its next instruction.
+Without -d, crpie waits for the process and exits with its status (128+N when signal N killed it).
+
+Examples:
+  crpie restore -D /tmp/ckpt -d --pie-plugin new-id.o,var=INSTANCE_ID
+  crpie restore -D /tmp/ckpt --shell-job --pie-plugin trace.o -v4 -o restore.log
+  crpie restore -D /tmp/ckpt --dry-run
+
+Flags:`
+
+// restoreFlags are spelled as in criu(8) where criu has them.
+type restoreFlags struct {
+	images, workDir, logFile, pidfile string
+	plugins                           []string
+	timeout                           time.Duration
+	detached, stopped, shellJob       bool
+	dryRun                            bool
+	cgroups                           string
+	readers                           int
+	verbosity                         verbosity
+}
+
+func (r *restoreFlags) register(f *pflag.FlagSet) {
+	f.StringVarP(&r.images, "images-dir", "D", ".", "image `directory` that criu dump wrote")
+	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
+	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, "longest `time` that one hook may take; 0: no limit")
+	f.BoolVarP(&r.detached, "restore-detached", "d", false, "do not wait for the restored process")
+	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "leave it stopped (SIGSTOP)")
+	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "stay in this session, on this terminal")
+	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
+	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
+	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
+	f.VarP(&r.verbosity, "verbosity", "v", "log `level`: 0 nothing, 1 errors, 2 warnings, 3 information, 4 everything; -v4 or -vvvv")
+	f.Lookup("verbosity").NoOptDefVal = "+"
+	f.StringVar(&r.cgroups, "manage-cgroups", "", "`ignore`: restore into crpie's own cgroups")
+	f.IntVar(&r.readers, "page-readers", -1, "extra `threads` that fill the memory of large tasks (-1: one per further CPU)")
+	f.BoolVar(&r.dryRun, "dry-run", false, "print the plan and create no process")
+}
+
+// verbosity counts -v, and takes a level.
+type verbosity int
+
+func (v *verbosity) String() string { return strconv.Itoa(int(*v)) }
+func (v *verbosity) Type() string   { return "level" }
+func (v *verbosity) Set(s string) error {
+	if s == "+" {
+		*v++
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 4 {
+		return fmt.Errorf("%q is not a level from 0 to 4", s)
+	}
+	*v = verbosity(n)
+	return nil
+}
+
+var shortLevel = regexp.MustCompile(`^-v([0-4])$`)
+
+// level is what the flags ask for: nothing given means warnings, as in criu.
+func (v *verbosity) level(given bool) uint32 {
+	if !given {
+		return 2
+	}
+	return uint32(*v)
+}
+
+func runRestore(args []string, std streams) int {
+	var r restoreFlags
+	f := flagSet()
+	r.register(f)
+	spelled := make([]string, len(args))
+	for i, a := range args { // pflag would read -v4 as -v -4
+		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
+	}
+	if status, done := parse(f, restoreUsage, spelled, std); done {
+		return status
+	}
+	switch {
+	case f.NArg() > 0:
+		return misuse(std, "restore -D DIR [FLAGS]", "unexpected argument %q", f.Arg(0))
+	case r.cgroups != "" && r.cgroups != "ignore":
+		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: only ignore is supported", r.cgroups)
+	}
+	status, err := r.restore(std, r.verbosity.level(f.Changed("verbosity")))
+	if err != nil {
+		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		return exitFailed
+	}
+	return status
+}
+
+// inWorkDir resolves the name of a log or pid file as criu(8) does.
+func (r *restoreFlags) inWorkDir(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	if r.workDir != "" {
+		return filepath.Join(r.workDir, name)
+	}
+	return filepath.Join(r.images, name)
+}
+
+func (r *restoreFlags) restore(std streams, level uint32) (status int, err error) {
+	log := newLogger(std.err, level)
+	if r.logFile != "" {
+		file, err := os.Create(r.inWorkDir(r.logFile))
+		if err != nil {
+			return 0, fmt.Errorf("log: %w", err)
+		}
+		defer file.Close()
+		log.w = file
+		defer func() {
+			if err != nil {
+				log.printf(1, 0, "%v", err)
+			}
+		}()
+	}
+	plugins, err := loadPlugins(r.plugins)
+	if err != nil {
+		return 0, err
+	}
+	prepared, err := restorer.Prepare(&restorer.Options{
+		Images:  r.images,
+		Plugins: plugins,
+		Plan: restorer.PlanOptions{
+			ShellJob: r.shellJob, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
+		},
+		Run: restorer.RunOptions{
+			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,
+			Trace: func(step string) { log.printf(4, 0, "%s", step) },
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer prepared.Close()
+	if r.dryRun {
+		prepared.Plan.Print(std.out)
+		return exitOK, nil
+	}
+	pid, err := prepared.Run()
+	if err != nil {
+		return 0, err
+	}
+	log.printf(3, pid, "restored")
+	if r.detached {
+		return exitOK, nil
+	}
+	return waitFor(pid)
+}
+
+func (r *restoreFlags) writePidfile(root int) error {
+	if r.pidfile == "" {
+		return nil
+	}
+	if err := os.WriteFile(r.inWorkDir(r.pidfile), []byte(strconv.Itoa(root)), 0o644); err != nil {
+		return fmt.Errorf("pidfile: %w", err)
+	}
+	return nil
+}
+
+// waitFor passes on how the restored process ended.
+func waitFor(pid int) (status int, err error) {
+	for {
+		ws, err := sys.Wait(pid)
+		switch {
+		case err != nil:
+			return 0, err
+		case ws.Exited():
+			return ws.ExitStatus(), nil
+		case ws.Signaled():
+			return 128 + int(ws.Signal()), nil
+		}
+	}
+}
+
+// logger writes lines as criu does: (seconds since the start) pid: text.
+type logger struct {
+	w     io.Writer
+	level uint32
+	start time.Time
+}
+
+func newLogger(w io.Writer, level uint32) *logger { return &logger{w, level, time.Now()} }
+
+func (l *logger) printf(level uint32, pid int, format string, args ...any) {
+	if level > l.level {
+		return
+	}
+	who := ""
+	if pid != 0 {
+		who = fmt.Sprintf("%d: ", pid)
+	}
+	since := time.Since(l.start)
+	fmt.Fprintf(l.w, "(%02d.%06d) %s%s\n", int(since.Seconds()), since.Microseconds()%1e6, who, fmt.Sprintf(format, args...))
+}
+
+var levelNames = [...]string{"", "Error: ", "Warn: ", "", ""}
+
+// plugin writes what a plugin logged; it is not trusted to contain only one line.
+func (l *logger) plugin(line restorer.Line) {
+	level := min(max(line.Level, 1), 4)
+	l.printf(level, line.Tid, "%s: %s: %s%s", line.Plugin, line.Hook, levelNames[level], printable(line.Text))
+}
+
+func printable(s string) string {
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
+}

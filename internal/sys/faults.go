@@ -1,0 +1,20 @@
+package sys
+
+import "sync/atomic"
+
+// faults is the installed injector; nil almost always.
+var faults atomic.Pointer[func(call string) error]
+
+// Faults installs f, which is asked before every system call of this package by name; an error that it returns is
+// reported as the call's own and the call is not made. Tests only. It returns a function that removes f again.
+func Faults(f func(call string) error) (remove func()) {
+	faults.Store(&f)
+	return func() { faults.Store(nil) }
+}
+
+func fault(call string) error {
+	if f := faults.Load(); f != nil {
+		return (*f)(call)
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package sys
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Memfd creates an anonymous file of size bytes, close-on-exec, memfd_create(2). exec asks for one that may be
+// executed: where vm.memfd_noexec forbids that, the error says so.
+func Memfd(name string, size int64, exec bool) (*os.File, error) {
+	if err := fault("memfd_create " + name); err != nil {
+		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	fd, err := memfdCreate(name, exec)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := unix.Ftruncate(fd, size); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("memfd %s: ftruncate to %d bytes: %w", name, size, err)
+	}
+	return f, nil
+}
+
+// memfdCreate states whether execution is wanted; kernels before 6.3 do not know those flags and say EINVAL.
+func memfdCreate(name string, exec bool) (int, error) {
+	flag := unix.MFD_NOEXEC_SEAL
+	if exec {
+		flag = unix.MFD_EXEC
+	}
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|flag)
+	if err == unix.EINVAL {
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
+	if err == unix.EACCES && exec {
+		err = fmt.Errorf("%w: vm.memfd_noexec forbids executable memfds (sysctl -w vm.memfd_noexec=0)", err)
+	}
+	return fd, err
+}
+
+// MapShared maps length bytes of f from offset, readable and writable, MAP_SHARED.
+func MapShared(f *os.File, offset int64, length int) ([]byte, error) {
+	if err := fault("mmap " + f.Name()); err != nil {
+		return nil, fmt.Errorf("mmap %d bytes of %s: %w", length, f.Name(), err)
+	}
+	b, err := unix.Mmap(int(f.Fd()), offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap %d bytes of %s: %w", length, f.Name(), err)
+	}
+	return b, nil
+}
+
+// Unmap undoes MapShared.
+func Unmap(b []byte) error { return unix.Munmap(b) }

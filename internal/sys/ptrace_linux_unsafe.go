@@ -1,0 +1,143 @@
+package sys
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Requests and note types of ptrace(2) that x/sys/unix does not wrap.
+const (
+	ptraceSetsigmask = 0x420b
+	ntPrstatus       = 1
+	ntX86Xstate      = 0x202
+)
+
+// Options of Seize, ptrace(2).
+const (
+	OptExitKill       = unix.PTRACE_O_EXITKILL
+	OptSysGood        = unix.PTRACE_O_TRACESYSGOOD
+	OptSuspendSeccomp = unix.PTRACE_O_SUSPEND_SECCOMP
+)
+
+func ptrace(name string, request, tid int, addr, data uintptr) error {
+	errno := fault("ptrace " + name)
+	if errno == nil {
+		_, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
+		if e == 0 {
+			return nil
+		}
+		errno = e
+	}
+	return fmt.Errorf("ptrace %s of thread %d: %w", name, tid, errno)
+}
+
+// Seize attaches to a thread without stopping it, PTRACE_SEIZE. The calling OS thread becomes its tracer: it must be
+// locked (runtime.LockOSThread), and every later request must come from it.
+func Seize(tid int, options uintptr) error {
+	return ptrace("SEIZE", unix.PTRACE_SEIZE, tid, 0, options)
+}
+
+// Interrupt asks a seized thread to stop, PTRACE_INTERRUPT; Wait reports that it has.
+func Interrupt(tid int) error { return ptrace("INTERRUPT", unix.PTRACE_INTERRUPT, tid, 0, 0) }
+
+// ContinueToSyscall lets a stopped thread run to its next system-call entry or exit, PTRACE_SYSCALL.
+func ContinueToSyscall(tid int) error { return ptrace("SYSCALL", unix.PTRACE_SYSCALL, tid, 0, 0) }
+
+// Detach lets a stopped thread go on untraced, PTRACE_DETACH.
+func Detach(tid int) error { return ptrace("DETACH", unix.PTRACE_DETACH, tid, 0, 0) }
+
+// SetSigmask sets the blocked signals of a stopped thread (bit n-1: signal n), PTRACE_SETSIGMASK.
+func SetSigmask(tid int, mask uint64) error {
+	return ptrace("SETSIGMASK", ptraceSetsigmask, tid, 8, uintptr(unsafe.Pointer(&mask)))
+}
+
+func regset(name string, request, tid, note int, data []byte) (int, error) {
+	iov := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
+	err := ptrace(name, request, tid, uintptr(note), uintptr(unsafe.Pointer(&iov)))
+	runtime.KeepAlive(data)
+	return int(iov.Len), err
+}
+
+// SetXstate sets the floating-point and vector registers of a stopped thread. area is a whole XSAVE area in standard
+// format, exactly as long as GetXstate's.
+func SetXstate(tid int, area []byte) error {
+	_, err := regset("SETREGSET xstate", unix.PTRACE_SETREGSET, tid, ntX86Xstate, area)
+	return err
+}
+
+// GetXstate reads the XSAVE area of a stopped thread into area and returns its length in bytes.
+func GetXstate(tid int, area []byte) (int, error) {
+	return regset("GETREGSET xstate", unix.PTRACE_GETREGSET, tid, ntX86Xstate, area)
+}
+
+// Regs is struct user_regs_struct of x86-64, in its order.
+type Regs struct {
+	R15, R14, R13, R12, Bp, Bx, R11, R10, R9, R8, Ax, Cx, Dx, Si, Di, OrigAx, Ip, Cs, Flags, Sp, Ss uint64
+	FsBase, GsBase, Ds, Es, Fs, Gs                                                                  uint64
+}
+
+func (r *Regs) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)) }
+
+// SetRegs sets the general registers of a stopped thread.
+func SetRegs(tid int, r *Regs) error {
+	_, err := regset("SETREGSET prstatus", unix.PTRACE_SETREGSET, tid, ntPrstatus, r.bytes())
+	return err
+}
+
+// GetRegs reads the general registers of a stopped thread.
+func GetRegs(tid int) (Regs, error) {
+	var r Regs
+	_, err := regset("GETREGSET prstatus", unix.PTRACE_GETREGSET, tid, ntPrstatus, r.bytes())
+	return r, err
+}
+
+// Poke writes one word into the memory of a stopped thread, PTRACE_POKEDATA.
+func Poke(tid int, addr, word uint64) error {
+	return ptrace("POKEDATA", unix.PTRACE_POKEDATA, tid, uintptr(addr), uintptr(word))
+}
+
+// SigInfo is what PTRACE_GETSIGINFO tells of a signal-delivery stop.
+type SigInfo struct {
+	Signo, Code int32
+	Addr        uint64 // of the faulting access, for SIGSEGV, SIGBUS, SIGILL and SIGFPE
+}
+
+// GetSigInfo reads what a stopped thread is about to be told.
+func GetSigInfo(tid int) (SigInfo, error) {
+	var raw [128]byte
+	if err := ptrace("GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&raw))); err != nil {
+		return SigInfo{}, err
+	}
+	return SigInfo{
+		Signo: *(*int32)(unsafe.Pointer(&raw[0])),
+		Code:  *(*int32)(unsafe.Pointer(&raw[8])),
+		Addr:  *(*uint64)(unsafe.Pointer(&raw[16])),
+	}, nil
+}
+
+// FutexWait sleeps while *word is seen, at most timeout, futex(2). Waking early is no error.
+func FutexWait(word *uint32, seen uint32, timeout time.Duration) {
+	ts := unix.NsecToTimespec(int64(timeout))
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0 /* FUTEX_WAIT */, uintptr(seen),
+		uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// FutexWake wakes everybody who waits on word.
+func FutexWake(word *uint32) {
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 1 /* FUTEX_WAKE */, 1<<30, 0, 0, 0)
+}
+
+// Word gives the 32-bit word at offset off of shared memory, for atomic access; off is a multiple of 4.
+func Word(shared []byte, off int) *uint32 { return (*uint32)(unsafe.Pointer(&shared[off : off+4][0])) }
+
+// Word64 gives the 64-bit word at offset off of shared memory, for atomic access; off is a multiple of 8.
+func Word64(shared []byte, off int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&shared[off : off+8][0]))
+}
+
+// Continue lets a stopped thread run on, PTRACE_CONT; the signal it stopped for is not delivered.
+func Continue(tid int) error { return ptrace("CONT", unix.PTRACE_CONT, tid, 0, 0) }

@@ -1,0 +1,59 @@
+package sys
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rlimits gives the soft and hard limits of this process by number, getrlimit(2). The soft RLIMIT_NOFILE is what the Go
+// runtime raised it to.
+func Rlimits(count int) ([][2]uint64, error) {
+	all := make([][2]uint64, count)
+	for resource := range all {
+		var l unix.Rlimit
+		if err := unix.Prlimit(0, resource, nil, &l); err != nil {
+			return nil, fmt.Errorf("prlimit %d: %w", resource, err)
+		}
+		all[resource] = [2]uint64{l.Cur, l.Max}
+	}
+	return all, nil
+}
+
+func clock(id int32) int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(id, &ts) != nil {
+		return 0
+	}
+	return ts.Nano()
+}
+
+// Monotonic reads CLOCK_MONOTONIC, ns.
+func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
+
+// Boottime reads CLOCK_BOOTTIME, ns.
+func Boottime() int64 { return clock(unix.CLOCK_BOOTTIME) }
+
+// Nice is this process's nice value, getpriority(2): the raw system call gives 20 minus it.
+func Nice() int {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return 0
+	}
+	return 20 - raw
+}
+
+// Sid is this process's session.
+func Sid() int {
+	sid, _ := unix.Getsid(0) // cannot fail for the caller itself
+	return sid
+}
+
+// Pgid is this process's process group.
+func Pgid() int { return unix.Getpgrp() }
+
+// IsTerminal reports whether descriptor fd is a terminal, tty_ioctl(4).
+func IsTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}

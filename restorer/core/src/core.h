@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between the restorer (Go, restorer/) and the core: the freestanding code that runs inside the processes
+ * being restored.
+ *
+ * One region of the address space, the same in every task, free in all of them, and gone before the application runs:
+ *
+ *	region_start  +----------------------+
+ *	              | blob image           |  RX, R, RW segments; private mapping of the memfd
+ *	plan          +----------------------+
+ *	              | struct crpie_plan …  |  R; written by Go before the first task exists, never changed
+ *	shared        +----------------------+
+ *	              | struct crpie_shared  |  RW, MAP_SHARED with the controller: progress, failures, log ring
+ *	stacks        +----------------------+
+ *	              | guard | stack 0 | …  |  one per thread of the largest task, one per page reader; private, anonymous
+ *	region_end    +----------------------+
+ *
+ * Nothing in the shared pages is trusted by the controller: they are written by code that shares an address space with
+ * plugins. The layouts stand again in internal/abi/core.go; a test compiles this header and compares.
+ */
+#ifndef CRPIE_CORE_H
+#define CRPIE_CORE_H
+
+#include <crpie/abi.h>
+
+/* What the blob's hook table looks like: internal/abi/table.go writes it. */
+struct crpie_table {
+	uint32_t size, abi;
+	uint64_t plugins, nr_plugins;
+	uint64_t hooks, nr_hooks;
+	uint64_t reserved;
+};
+
+struct crpie_table_plugin {
+	uint64_t name;
+	uint64_t params, nr_params;
+	uint64_t init, exit;
+};
+
+struct crpie_table_hook {
+	uint32_t hook;
+	int32_t priority;
+	uint32_t plugin, reserved;
+	uint64_t fn;
+};
+
+/* Operations of a restore program. arg[] below are struct crpie_op.arg. */
+enum {
+	CRPIE_OP_SYSCALL = 0, /* system call nr with arg[0..5] */
+	CRPIE_OP_PIPE = 1,    /* pipe2(arg[0]); ends become descriptors arg[1] (read) and arg[2] (write) */
+	CRPIE_OP_READ = 2,    /* fill memory: struct crpie_run[arg[1]] at arg[0]; arg[2] extra reader processes */
+	CRPIE_OP_CLONE = 3,   /* create task arg[0] with clone flags arg[1] */
+	CRPIE_OP_THREAD = 4,  /* create thread arg[0] of this task */
+	CRPIE_OP_HOOK = 5,    /* run the hooks of stage arg[0] */
+	CRPIE_OP_GATE = 6,    /* wait until the controller has opened gate arg[0] */
+	CRPIE_OP_ARRIVE = 7,  /* count this thread at barrier arg[0] */
+	CRPIE_OP_AWAIT = 8,   /* wait until arg[1] have arrived at barrier arg[0] */
+	CRPIE_OP_REPORT = 9,  /* count this task as ready at gate arg[0] and ring the controller's bell */
+	CRPIE_OP_TIMER = 10,  /* timer_create(arg[0] clock, arg[1] struct sigevent), id must become arg[2] */
+	CRPIE_OP_PARK = 11,   /* the program is done; wait for the controller */
+	CRPIE_OP_EXIT = 12,   /* exit_group(arg[0]) */
+	CRPIE_OP_MAX,
+};
+
+enum {
+	CRPIE_OPF_MAY_FAIL = 1 << 0, /* an error is no failure */
+	CRPIE_OPF_WANT = 1 << 1,     /* the result must be op.want */
+	CRPIE_OPF_FD = 1 << 2,       /* the result is a descriptor: move it to number op.want */
+	CRPIE_OPF_CLOEXEC = 1 << 3,  /* with OPF_FD: set FD_CLOEXEC */
+	CRPIE_OPF_INJECT = 1 << 4,   /* fault injection: fail with EIO instead of being carried out */
+};
+
+struct crpie_op {
+	uint32_t code;  /* CRPIE_OP_* */
+	uint32_t flags; /* CRPIE_OPF_* */
+	uint64_t nr;    /* system call number */
+	uint64_t arg[6];
+	int64_t want;
+};
+
+/* len bytes at offset off of descriptor fd belong at addr; all three are multiples of the page size. */
+struct crpie_run {
+	uint64_t addr, len, off;
+	int64_t fd;
+};
+
+struct crpie_thread {
+	int32_t tid;
+	uint32_t status; /* index into crpie_shared.status */
+	uint64_t ops, nr_ops;
+	uint64_t stack, stack_size; /* lowest byte, bytes */
+};
+
+struct crpie_task {
+	int32_t pid;
+	uint32_t nr_threads;
+	uint64_t threads; /* struct crpie_thread[nr_threads]; 0 is the leader */
+	uint64_t comm;
+	uint64_t vmas, nr_vmas;
+	uint64_t mm;
+	uint64_t reader_stack, reader_stack_size; /* of the first page reader; CRPIE_STACK_SLOT apart */
+};
+
+struct crpie_plan {
+	uint32_t size, abi;
+	uint64_t table;
+	uint64_t shared;
+	uint64_t region_start, region_end;
+	uint64_t tasks, nr_tasks;
+	struct crpie_thread zygote;
+	int64_t dump_time_ns, restore_time_ns;
+	uint32_t log_level;
+	uint32_t nr_status;
+};
+
+enum {
+	CRPIE_STATE_NEW = 0,
+	CRPIE_STATE_RUNNING = 1,
+	CRPIE_STATE_FAILED = 2, /* op, result, and while a hook ran: hook, plugin, fn */
+	CRPIE_STATE_PARKED = 3,
+};
+
+/* Written by one thread, read by the controller. */
+struct crpie_status {
+	uint32_t state;
+	uint32_t op;     /* index of the operation at work */
+	int64_t result;  /* of the operation that failed: negative errno, or the unexpected value */
+	uint32_t hook;   /* stage whose hook is running, 0: none */
+	uint32_t plugin; /* index into the table's plugins */
+	uint64_t fn;
+	uint32_t hook_seq; /* grows with every call into a plugin */
+	uint32_t pad;
+	uint64_t detail; /* of the failure: for CRPIE_OP_READ the address */
+	uint64_t pad2;
+};
+
+#define CRPIE_NR_BARRIERS 64
+#define CRPIE_STACK_SLOT (128 << 10) /* distance of two stacks, the guard page included, bytes */
+
+struct crpie_shared {
+	uint32_t bell;   /* futex: every report adds 1 */
+	uint32_t gate;   /* futex: the highest gate that is open */
+	uint32_t ready;  /* tasks that reported */
+	uint32_t parked; /* threads that parked */
+	uint64_t log_head;  /* bytes ever reserved by writers */
+	uint64_t log_tail;  /* bytes ever consumed by the controller */
+	uint64_t log_off;   /* of the ring, from the start of this struct */
+	uint64_t log_size;  /* of the ring, a power of two */
+	struct crpie_status status[];
+};
+
+/* One log line in the ring, followed by text; records are padded to 8 bytes. */
+struct crpie_log_record {
+	uint32_t len;   /* of the record with header and padding; written last, 0: not there yet */
+	uint32_t level;
+	int32_t pid, tid;
+	uint32_t hook, plugin;
+	uint32_t text_len;
+	uint32_t pad;
+};
+
+/* The thread at work: what every function of the core is handed. */
+struct core {
+	const struct crpie_plan *plan;
+	const struct crpie_task *task; /* 0 in the zygote */
+	const struct crpie_thread *thread;
+	struct crpie_shared *shared;
+	struct crpie_status *status;
+	uint32_t *barriers; /* this task's, shared by its threads */
+};
+
+/* syscall.S */
+long core_syscall(long nr, const uint64_t *arg);
+long core_clone_onto(const void *args, uint64_t size, void (*fn)(void *), void *arg);
+extern const char core_syscall_insn[];
+
+/* program.c */
+void core_run_program(struct core *core);
+_Noreturn void core_fail(struct core *core, int64_t result);
+_Noreturn void core_run_task(const struct core *parent, const struct crpie_task *task);
+
+/* memory.c */
+int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers);
+
+/* hooks.c */
+int64_t core_run_hooks(struct core *core, uint32_t hook);
+
+/* log.c */
+void core_log(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint64_t len);
+void core_ring(struct crpie_shared *shared);
+
+/* tasks.c */
+int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags);
+int64_t core_start_thread(struct core *core, uint64_t index);
+
+/* sync.c */
+void core_gate(struct core *core, uint32_t gate);
+void core_arrive(struct core *core, uint64_t barrier);
+void core_await(struct core *core, uint64_t barrier, uint32_t count);
+_Noreturn void core_park(struct core *core);
+
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Filling memory from the pages files. Large tasks are filled by several readers: short-lived threads, each taking the
+ * next piece of work. They are gone before the task's own threads are created.
+ */
+#include "core.h"
+#include "syscall.h"
+
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <linux/uio.h>
+
+#define PIECE (2UL << 20) /* bytes a reader takes at a time */
+#define MAX_IOV 256
+
+struct fill {
+	const struct crpie_run *runs;
+	uint64_t nr;
+	uint64_t next;   /* first run nobody took */
+	int64_t error;   /* of the first reader that failed */
+	uint64_t where;  /* its address */
+	int lock;
+};
+
+static void lock(int *word)
+{
+	while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
+		sys0(__NR_sched_yield);
+}
+
+static void unlock(int *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+/* Takes runs that follow each other in one file, about PIECE bytes of them, MAX_IOV at most. */
+static uint64_t take(struct fill *fill, const struct crpie_run **first)
+{
+	uint64_t i, bytes = 0;
+
+	lock(&fill->lock);
+	*first = &fill->runs[fill->next];
+	for (i = fill->next; i < fill->nr && bytes < PIECE && i - fill->next < MAX_IOV; i++) {
+		const struct crpie_run *run = &fill->runs[i];
+
+		if (bytes && (run->fd != run[-1].fd || run->off != run[-1].off + run[-1].len))
+			break;
+		bytes += run->len;
+	}
+	i -= fill->next;
+	fill->next += i;
+	unlock(&fill->lock);
+	return i;
+}
+
+/* preadv(2) of nr adjoining runs; short reads go on where they stopped. */
+static int64_t read_runs(const struct crpie_run *run, uint64_t nr, uint64_t *where)
+{
+	struct iovec iov[MAX_IOV], *at = iov;
+	uint64_t i, off = run->off;
+
+	for (i = 0; i < nr; i++) {
+		iov[i].iov_base = (void *)run[i].addr;
+		iov[i].iov_len = run[i].len;
+	}
+	while (nr) {
+		int64_t got = sys6(__NR_preadv, run->fd, (long)at, nr, off, 0, 0);
+
+		if (got == -EINTR)
+			continue;
+		if (got <= 0) {
+			*where = (uint64_t)at->iov_base;
+			return got ? got : -ENODATA;
+		}
+		off += got;
+		while (nr && (uint64_t)got >= at->iov_len) {
+			got -= at->iov_len;
+			at++;
+			nr--;
+		}
+		if (nr) {
+			at->iov_base = (char *)at->iov_base + got;
+			at->iov_len -= got;
+		}
+	}
+	return 0;
+}
+
+static void work(struct fill *fill)
+{
+	const struct crpie_run *first;
+	uint64_t nr, where = 0;
+	int64_t ret;
+
+	while (!__atomic_load_n(&fill->error, __ATOMIC_RELAXED) && (nr = take(fill, &first))) {
+		ret = read_runs(first, nr, &where);
+		if (ret < 0) {
+			fill->where = where;
+			__atomic_store_n(&fill->error, ret, __ATOMIC_RELEASE);
+		}
+	}
+}
+
+static void reader(void *arg)
+{
+	work(arg);
+	for (;;)
+		sys1(__NR_exit, 0);
+}
+
+#define MAX_READERS 7
+
+/* The kernel clears *tid and wakes its futex when the reader is gone, set_tid_address(2). */
+static int64_t start_reader(struct core *core, struct fill *fill, uint64_t index, uint32_t *tid)
+{
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+			 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+		.child_tid = (uint64_t)tid,
+		.parent_tid = (uint64_t)tid,
+		.stack = core->task->reader_stack + index * CRPIE_STACK_SLOT,
+		.stack_size = core->task->reader_stack_size,
+	};
+
+	return core_clone_onto(&args, sizeof(args), reader, fill);
+}
+
+static void join(uint32_t *tid)
+{
+	uint32_t seen;
+
+	while ((seen = __atomic_load_n(tid, __ATOMIC_ACQUIRE)))
+		sys4(__NR_futex, (long)tid, FUTEX_WAIT, seen, 0); /* the kernel's wake is not a private one */
+}
+
+/* Readers that cannot be started are no failure: fewer readers fill the same memory. */
+int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers)
+{
+	struct fill fill = { .runs = runs, .nr = nr };
+	uint32_t tid[MAX_READERS] = { 0 };
+	uint64_t i, started;
+
+	for (started = 0; started < readers && started < MAX_READERS; started++)
+		if (start_reader(core, &fill, started, &tid[started]) < 0)
+			break;
+	work(&fill);
+	for (i = 0; i < started; i++)
+		join(&tid[i]);
+	core->status->detail = fill.where;
+	return fill.error;
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The interpreter: a restore program is a list of operations, carried out in order until one fails. */
+#include "core.h"
+#include "syscall.h"
+
+#include <linux/fcntl.h>
+#include <linux/signal.h>
+#include <linux/time.h>
+
+#define TIMER_ATTEMPTS 65536
+
+/* Records the failure for the controller, which kills this process; never returns to the program. */
+_Noreturn void core_fail(struct core *core, int64_t result)
+{
+	core->status->result = result;
+	__atomic_store_n(&core->status->state, CRPIE_STATE_FAILED, __ATOMIC_RELEASE);
+	core_ring(core->shared);
+	for (;;)
+		sys0(__NR_pause);
+}
+
+static int64_t move_fd(int64_t fd, int64_t to, int cloexec)
+{
+	int64_t ret;
+
+	if (fd == to)
+		return sys3(__NR_fcntl, fd, F_SETFD, cloexec ? FD_CLOEXEC : 0);
+	ret = sys3(__NR_dup3, fd, to, cloexec ? O_CLOEXEC : 0);
+	sys1(__NR_close, fd);
+	return ret < 0 ? ret : 0;
+}
+
+static int64_t make_pipe(const struct crpie_op *op)
+{
+	int end[2];
+	int64_t ret = sys2(__NR_pipe2, (long)end, op->arg[0]);
+
+	if (ret < 0)
+		return ret;
+	/* pipe2 may have been given the number that the other end is to have */
+	if (end[1] == (int)op->arg[1]) {
+		ret = sys3(__NR_fcntl, end[1], F_DUPFD, op->arg[1] + 1);
+		if (ret < 0)
+			return ret;
+		sys1(__NR_close, end[1]);
+		end[1] = ret;
+	}
+	ret = move_fd(end[0], op->arg[1], 0);
+	return ret < 0 ? ret : move_fd(end[1], op->arg[2], 0);
+}
+
+/*
+ * The kernel numbers a process's posix timers itself. Since 6.16 a process may ask for the number it wants
+ * (PR_TIMER_CREATE_RESTORE_IDS, prctl(2)); before, numbers are handed out in order and the wrong ones are given back.
+ */
+static int64_t make_timer(const struct crpie_op *op)
+{
+	int id = op->arg[2];
+	int tries;
+	int64_t ret;
+
+	for (tries = 0; tries < TIMER_ATTEMPTS; tries++) {
+		ret = sys3(__NR_timer_create, op->arg[0], op->arg[1], (long)&id);
+		if (ret < 0 || id == (int)op->arg[2])
+			return ret;
+		sys1(__NR_timer_delete, id);
+		id = op->arg[2];
+	}
+	return -EBUSY;
+}
+
+static int64_t carry_out(struct core *core, const struct crpie_op *op)
+{
+	int64_t ret;
+
+	switch (op->code) {
+	case CRPIE_OP_SYSCALL:
+		ret = core_syscall(op->nr, op->arg);
+		if (ret >= 0 && (op->flags & CRPIE_OPF_FD))
+			ret = move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
+		return ret;
+	case CRPIE_OP_PIPE:
+		return make_pipe(op);
+	case CRPIE_OP_READ:
+		return core_fill(core, (const struct crpie_run *)op->arg[0], op->arg[1], op->arg[2]);
+	case CRPIE_OP_CLONE:
+		return core_clone_task(core, op->arg[0], op->arg[1]);
+	case CRPIE_OP_THREAD:
+		return core_start_thread(core, op->arg[0]);
+	case CRPIE_OP_HOOK:
+		return core_run_hooks(core, op->arg[0]);
+	case CRPIE_OP_GATE:
+		core_gate(core, op->arg[0]);
+		return 0;
+	case CRPIE_OP_ARRIVE:
+		core_arrive(core, op->arg[0]);
+		return 0;
+	case CRPIE_OP_AWAIT:
+		core_await(core, op->arg[0], op->arg[1]);
+		return 0;
+	case CRPIE_OP_REPORT:
+		__atomic_fetch_add(&core->shared->ready, 1, __ATOMIC_RELEASE);
+		core_ring(core->shared);
+		return 0;
+	case CRPIE_OP_TIMER:
+		return make_timer(op);
+	case CRPIE_OP_PARK:
+		core_park(core);
+	case CRPIE_OP_EXIT:
+		sys1(__NR_exit_group, op->arg[0]);
+	}
+	return -ENOSYS;
+}
+
+static int failed(const struct crpie_op *op, int64_t result)
+{
+	if (op->flags & CRPIE_OPF_MAY_FAIL)
+		return 0;
+	if (op->flags & CRPIE_OPF_WANT)
+		return result != op->want;
+	/* only the top 4095 values are errors: mmap(2) may return an address with bit 63 set, and so may others */
+	return (uint64_t)result >= (uint64_t)-4095L;
+}
+
+void core_run_program(struct core *core)
+{
+	const struct crpie_op *ops = (const struct crpie_op *)core->thread->ops;
+	uint64_t i;
+
+	__atomic_store_n(&core->status->state, CRPIE_STATE_RUNNING, __ATOMIC_RELAXED);
+	for (i = 0; i < core->thread->nr_ops; i++) {
+		int64_t result;
+
+		__atomic_store_n(&core->status->op, i, __ATOMIC_RELAXED);
+		result = ops[i].flags & CRPIE_OPF_INJECT ? -EIO : carry_out(core, &ops[i]);
+		if (failed(&ops[i], result))
+			core_fail(core, result);
+	}
+	core_fail(core, -ENOEXEC); /* a program ends with PARK or EXIT */
+}

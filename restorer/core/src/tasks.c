@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Creating tasks and threads with the ids they had, clone3(2) with set_tid. */
+#include "core.h"
+#include "syscall.h"
+
+#include <linux/sched.h>
+
+static uint32_t task_barriers[CRPIE_NR_BARRIERS]; /* each task has its own copy of the blob */
+
+#define TAKEN_TRIES 50 /* milliseconds */
+
+/*
+ * clone3 with set_tid says EEXIST while anything has the number: also a page reader or an earlier process that is just
+ * going. A moment's patience tells those from a number that is really taken.
+ */
+static int wait_for_id(int64_t result, int *tries)
+{
+	struct { int64_t sec, nsec; } ms = { 0, 1000000 };
+
+	if (result != -EEXIST || ++*tries > TAKEN_TRIES)
+		return 0;
+	sys2(__NR_nanosleep, (long)&ms, 0);
+	return 1;
+}
+
+static void become(struct core *core, const struct core *parent, const struct crpie_task *task,
+		   const struct crpie_thread *thread)
+{
+	core->plan = parent->plan;
+	core->task = task;
+	core->thread = thread;
+	core->shared = parent->shared;
+	core->status = &parent->shared->status[thread->status];
+	core->barriers = task_barriers;
+}
+
+_Noreturn void core_run_task(const struct core *parent, const struct crpie_task *task)
+{
+	struct core core;
+
+	become(&core, parent, task, (const struct crpie_thread *)task->threads);
+	core_run_program(&core);
+	__builtin_unreachable();
+}
+
+/* The child goes on at the same place of its copy of this stack. */
+int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags)
+{
+	const struct crpie_task *task = (const struct crpie_task *)core->plan->tasks + index;
+	int32_t set_tid = task->pid;
+	struct clone_args args = {
+		.flags = flags,
+		.exit_signal = flags & CLONE_PARENT ? 0 : 17 /* SIGCHLD */,
+		.set_tid = (uint64_t)&set_tid,
+		.set_tid_size = 1,
+	};
+	int64_t pid;
+	int tries = 0;
+
+	do
+		pid = sys2(__NR_clone3, (long)&args, sizeof(args));
+	while (wait_for_id(pid, &tries));
+	if (pid == 0)
+		core_run_task(core, task);
+	return pid;
+}
+
+struct start {
+	const struct core *parent;
+	const struct crpie_thread *thread;
+	uint32_t taken; /* futex: the new thread has read this struct */
+};
+
+static void thread_main(void *arg)
+{
+	struct start *start = arg;
+	struct core core;
+
+	become(&core, start->parent, start->parent->task, start->thread);
+	__atomic_store_n(&start->taken, 1, __ATOMIC_RELEASE);
+	core_run_program(&core);
+}
+
+int64_t core_start_thread(struct core *core, uint64_t index)
+{
+	const struct crpie_thread *thread = (const struct crpie_thread *)core->task->threads + index;
+	int32_t set_tid = thread->tid;
+	struct start start = { .parent = core, .thread = thread };
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		.set_tid = (uint64_t)&set_tid,
+		.set_tid_size = 1,
+		.stack = thread->stack,
+		.stack_size = thread->stack_size,
+	};
+	int64_t tid;
+	int tries = 0;
+
+	do
+		tid = core_clone_onto(&args, sizeof(args), thread_main, &start);
+	while (wait_for_id(tid, &tries));
+	while (tid > 0 && !__atomic_load_n(&start.taken, __ATOMIC_ACQUIRE))
+		sys0(__NR_sched_yield);
+	return tid;
+}
+
+#define TASK_SIZE_MAX 0x7ffffffff000UL /* Documentation/arch/x86/x86_64/mm.rst */
+
+/* What the kernel mapped for execve(2), the stub included, goes; the region is all that is left. */
+_Noreturn void core_zygote(const struct crpie_plan *plan)
+{
+	struct core core = {
+		.plan = plan,
+		.thread = &plan->zygote,
+		.shared = (struct crpie_shared *)plan->shared,
+	};
+
+	sys2(__NR_munmap, 0, plan->region_start);
+	sys2(__NR_munmap, plan->region_end, TASK_SIZE_MAX - plan->region_end);
+	core.status = &core.shared->status[plan->zygote.status];
+	core_run_program(&core);
+	__builtin_unreachable();
+}

@@ -1,0 +1,59 @@
+package restorer
+
+import (
+	"io/fs"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Host is what a plan needs to know about the machine it will run on. Tests make one up.
+type Host struct {
+	VDSO    VDSO
+	Xsave   sys.Xsave
+	CPUs    int
+	Caps    uint64      // effective capabilities of this process, bit n: capability n
+	Bounds  uint64      // its bounding set
+	Rlimits [][2]uint64 // soft and hard limits by RLIMIT_*, getrlimit(2)
+
+	OomScoreAdj int
+	Nice        int
+	Sid, Pgid   int
+	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
+	LSM         string // this process's security label, /proc/self/attr/current; "" without one
+
+	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in this process's time namespace
+
+	// Stat looks at a file as the restored task will see it.
+	Stat func(path string) (fs.FileInfo, error)
+	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
+	Holder func(id int) string
+}
+
+// VDSO is this kernel's vDSO: a code mapping directly above its data mappings, vdso(7).
+type VDSO struct {
+	DataSize uint64 // of [vvar] and [vvar_vclock] together, bytes
+	Code     []byte
+}
+
+// Capability numbers, capability.h.
+const (
+	capSetpcap           = 8
+	capSysAdmin          = 21
+	capSysResource       = 24
+	capLast              = 40
+	capCheckpointRestore = 40
+	rlimInfinity         = ^uint64(0)
+)
+
+var capNames = [...]string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+	"CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}
+
+// has reports whether this process has a capability.
+func (h *Host) has(capability int) bool { return h.Caps&(1<<capability) != 0 }

@@ -1,0 +1,140 @@
+package restorer
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// ThisHost gathers the facts about this machine and process.
+func ThisHost() (*Host, error) {
+	h := &Host{
+		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
+		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) },
+	}
+	if err := h.readVDSO(); err != nil {
+		return nil, err
+	}
+	if err := h.readStatus(); err != nil {
+		return nil, err
+	}
+	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(readProc("/proc/self/oom_score_adj")))
+	h.LSM = strings.TrimRight(strings.TrimSpace(readProc("/proc/self/attr/current")), "\x00")
+	var err error
+	if h.Rlimits, err = sys.Rlimits(len(rlimitNames)); err != nil {
+		return nil, err
+	}
+	h.MonotonicNs, h.BoottimeNs = sys.Monotonic(), sys.Boottime()
+	h.Nice, h.Sid, h.Pgid = sys.Nice(), sys.Sid(), sys.Pgid()
+	for fd := 2; fd >= 0; fd-- {
+		if sys.IsTerminal(fd) {
+			h.TTY = fd
+		}
+	}
+	return h, nil
+}
+
+func readProc(path string) string {
+	b, _ := os.ReadFile(path) // what is not there is empty: not every kernel has every file
+	return string(b)
+}
+
+// readVDSO finds the vDSO in this process's own memory, proc_pid_maps(5).
+func (h *Host) readVDSO() error {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	var start, end uint64
+	for line := range bytes.Lines(maps) {
+		text := string(bytes.TrimSpace(line))
+		var from, to uint64
+		switch {
+		case strings.HasSuffix(text, "[vdso]"):
+			fmt.Sscanf(text, "%x-%x", &start, &end)
+		case strings.HasSuffix(text, "[vvar]"), strings.HasSuffix(text, "[vvar_vclock]"):
+			fmt.Sscanf(text, "%x-%x", &from, &to)
+			h.VDSO.DataSize += to - from
+		}
+	}
+	if end <= start {
+		return nil // booted with vdso=0: tasks that have one are refused
+	}
+	mem, err := os.Open("/proc/self/mem")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	defer mem.Close()
+	h.VDSO.Code = make([]byte, end-start)
+	if _, err := mem.ReadAt(h.VDSO.Code, int64(start)); err != nil {
+		return fmt.Errorf("host: read vDSO: %w", err)
+	}
+	return nil
+}
+
+func (h *Host) readStatus() error {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	for line := range bytes.Lines(status) {
+		key, value, _ := strings.Cut(string(line), ":")
+		bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		switch {
+		case err != nil:
+		case key == "CapEff":
+			h.Caps = bits
+		case key == "CapBnd":
+			h.Bounds = bits
+		}
+	}
+	return nil
+}
+
+// holder looks a number up among processes and threads. Session and process group numbers show only when their leader
+// still exists; clone3(2) reports the rest.
+func holder(id int) string {
+	if _, err := os.Lstat(fmt.Sprintf("/proc/%d", id)); err != nil {
+		return ""
+	}
+	return pidHolder(id)
+}
+
+// pidHolder describes whoever has a number.
+func pidHolder(id int) string {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", id))
+	if err != nil {
+		return "a process group or session of that number"
+	}
+	defer f.Close()
+	var name, state, tgid string
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		key, value, _ := strings.Cut(sc.Text(), ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "Name":
+			name = value
+		case "State":
+			state = value
+		case "Tgid":
+			tgid = value
+		}
+	}
+	who := fmt.Sprintf("%q (state %s)", name, state)
+	switch {
+	case tgid == strconv.Itoa(os.Getpid()):
+		return "crpie itself: run it again"
+	case tgid != strconv.Itoa(id):
+		return fmt.Sprintf("a thread of process %s, %s", tgid, who)
+	case strings.HasPrefix(state, "Z"):
+		return who + ", which waits for its parent to reap it"
+	}
+	return "process " + who
+}

@@ -1,0 +1,195 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Plan is everything a restore will do, decided before any process exists.
+type Plan struct {
+	Region Region
+	Image  *blob.Image // nil until the blob is placed
+	Zygote []Op        // the program of the process that creates the tasks
+	Tasks  []*Task     // parents before children
+	Files  []Passed    // descriptors that the controller opens and the zygote passes on
+
+	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
+	LogLevel                  uint32
+
+	arena *arena
+}
+
+// Task is one process of the plan.
+type Task struct {
+	Pid     int
+	Comm    string
+	Threads []*Thread // the leader first
+	VMAs    []VMA     // as dumped, in address order
+	MM      MM
+	Stopped bool // goes on stopped, as it was dumped
+	Seccomp bool // has a filter: the tracer suspends it until the end
+}
+
+// Thread is one thread of a task: what it does while it is restored and the registers it leaves with.
+type Thread struct {
+	Tid     int
+	Ops     []Op
+	Regs    sys.Regs
+	Xstate  Xstate
+	Sigmask uint64 // bit n-1: signal n
+	// RseqCS is written to RseqCSAddr at the very end, when the thread was inside a restartable sequence that a
+	// restart may not abort; the address is 0 otherwise.
+	RseqCSAddr, RseqCS uint64
+}
+
+// Passed is a descriptor that the tasks inherit from the controller until their own are in place.
+type Passed struct {
+	Number int
+	Name   string
+	Open   func() (*os.File, error)
+}
+
+// VMA is one mapping as dumped, for the plugins' list.
+type VMA struct {
+	Start, End, Pgoff uint64
+	Prot, Flags       uint32
+	Name              string
+}
+
+// MM is struct prctl_mm_map's part that plugins see, prctl(2).
+type MM struct {
+	StartCode, EndCode, StartData, EndData, StartBrk, Brk, StartStack uint64
+	ArgStart, ArgEnd, EnvStart, EnvEnd                                uint64
+	Auxv                                                              []uint64
+}
+
+// threads counts the threads of all tasks.
+func (p *Plan) threads() int {
+	n := 0
+	for _, t := range p.Tasks {
+		n += len(t.Threads)
+	}
+	return n
+}
+
+// encode lays out struct crpie_plan and everything behind it, and closes the region. Nothing is added afterwards.
+// The header is the first thing in the arena.
+func (p *Plan) encode() {
+	a := p.arena
+	status := 0
+	tasks := a.reserve(len(p.Tasks) * abi.TaskSize)
+	for i, t := range p.Tasks {
+		b := p.encodeTask(t, status)
+		copy(a.at(tasks)[i*abi.TaskSize:], b)
+		status += len(t.Threads)
+	}
+	stack, size := p.Region.stack(0)
+	zygote := p.encodeThread(0, p.Zygote, status, stack, size)
+
+	le := binary.LittleEndian
+	h := make([]byte, abi.PlanSize)
+	le.PutUint32(h[0:], abi.PlanSize)
+	le.PutUint32(h[4:], abi.Version)
+	le.PutUint64(h[8:], uint64(p.Image.Table))
+	le.PutUint64(h[16:], p.Region.Shared)
+	p.Region.End = p.Region.Plan + pageAlign(uint64(len(a.buf)))
+	le.PutUint64(h[24:], p.Region.Start)
+	le.PutUint64(h[32:], p.Region.End)
+	le.PutUint64(h[40:], tasks)
+	le.PutUint64(h[48:], uint64(len(p.Tasks)))
+	copy(h[56:], zygote)
+	le.PutUint64(h[96:], uint64(p.DumpTimeNs))
+	le.PutUint64(h[104:], uint64(p.RestoreTimeNs))
+	le.PutUint32(h[112:], p.LogLevel)
+	le.PutUint32(h[116:], uint32(status+1))
+	copy(a.buf, h)
+}
+
+func (p *Plan) encodeTask(t *Task, status int) []byte {
+	a := p.arena
+	var threads []byte
+	for i, th := range t.Threads {
+		stack, size := p.Region.stack(i)
+		threads = append(threads, p.encodeThread(th.Tid, th.Ops, status+i, stack, size)...)
+	}
+	readers, readerSize := p.Region.stack(p.Region.slots - maxReaders)
+	le := binary.LittleEndian
+	b := make([]byte, abi.TaskSize)
+	le.PutUint32(b[0:], uint32(t.Pid))
+	le.PutUint32(b[4:], uint32(len(t.Threads)))
+	le.PutUint64(b[8:], a.bytes(threads))
+	le.PutUint64(b[16:], a.string(t.Comm))
+	le.PutUint64(b[24:], a.vmas(t.VMAs))
+	le.PutUint64(b[32:], uint64(len(t.VMAs)))
+	le.PutUint64(b[40:], a.mm(&t.MM))
+	le.PutUint64(b[48:], readers)
+	le.PutUint64(b[56:], readerSize)
+	return b
+}
+
+func (p *Plan) encodeThread(tid int, ops []Op, status int, stack, size uint64) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, abi.ThreadSize)
+	le.PutUint32(b[0:], uint32(tid))
+	le.PutUint32(b[4:], uint32(status))
+	le.PutUint64(b[8:], p.arena.ops(ops))
+	le.PutUint64(b[16:], uint64(len(ops)))
+	le.PutUint64(b[24:], stack)
+	le.PutUint64(b[32:], size)
+	return b
+}
+
+// vmas lays out struct crpie_vma[].
+func (a *arena) vmas(vmas []VMA) uint64 {
+	le := binary.LittleEndian
+	names := make([]uint64, len(vmas))
+	for i, v := range vmas {
+		names[i] = a.string(v.Name)
+	}
+	addr := a.reserve(len(vmas) * abi.VMASize)
+	for i, v := range vmas {
+		b := a.at(addr)[i*abi.VMASize:]
+		le.PutUint64(b[0:], v.Start)
+		le.PutUint64(b[8:], v.End)
+		le.PutUint32(b[16:], v.Prot)
+		le.PutUint32(b[20:], v.Flags)
+		le.PutUint64(b[24:], v.Pgoff)
+		le.PutUint64(b[32:], names[i])
+	}
+	return addr
+}
+
+// mm lays out struct crpie_mm.
+func (a *arena) mm(m *MM) uint64 {
+	auxv := a.words(m.Auxv...)
+	return a.words(m.StartCode, m.EndCode, m.StartData, m.EndData, m.StartBrk, m.Brk, m.StartStack,
+		m.ArgStart, m.ArgEnd, m.EnvStart, m.EnvEnd, auxv, uint64(len(m.Auxv)))
+}
+
+// Print writes the plan for people: crpie restore --dry-run.
+func (p *Plan) Print(w io.Writer) {
+	r := &p.Region
+	fmt.Fprintf(w, "region %#x-%#x: blob %d bytes, plan %d bytes\n", r.Start, r.End, r.Shared-r.Start, r.End-r.Plan)
+	for _, f := range p.Files {
+		fmt.Fprintf(w, "pass %s as fd %d\n", f.Name, f.Number)
+	}
+	printProgram(w, "zygote", p.Zygote)
+	for _, t := range p.Tasks {
+		for _, th := range t.Threads {
+			printProgram(w, fmt.Sprintf("task %d %q thread %d", t.Pid, t.Comm, th.Tid), th.Ops)
+		}
+	}
+}
+
+func printProgram(w io.Writer, who string, ops []Op) {
+	fmt.Fprintf(w, "%s: %d operations\n", who, len(ops))
+	for i := range ops {
+		fmt.Fprintf(w, "%5d  %s\n", i, &ops[i])
+	}
+}

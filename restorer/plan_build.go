@@ -1,0 +1,212 @@
+package restorer
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// planner turns one image directory into one plan.
+type planner struct {
+	problems
+	dir  *images.Dir
+	host *Host
+	opts *PlanOptions
+	plan *Plan
+
+	layout *blob.Layout
+	hooked map[abi.Hook]bool // stages that some plugin registered
+	fds    *numbers
+	pages  map[string]int // descriptor numbers of the pages files
+}
+
+// PlanOptions are the choices of whoever restores.
+type PlanOptions struct {
+	ShellJob      bool   // --shell-job: stay in this session and on this terminal
+	IgnoreCgroups bool   // --manage-cgroups=ignore
+	Readers       int    // extra page readers for large tasks; -1: as many as there are other CPUs
+	LogLevel      uint32 // least important level that plugins' lines are kept for
+	// OpenImage opens a file of the image directory, for page contents.
+	OpenImage func(name string) (*os.File, error)
+	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
+	DumpTimeNs, RestoreTimeNs int64
+}
+
+// BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
+// be restored.
+func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Host, opts *PlanOptions) (*Plan, error) {
+	p := &planner{dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{}}
+	for _, h := range hooks {
+		p.hooked[h] = true
+	}
+	p.checkDirectory()
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	if err := p.place(); err != nil {
+		return nil, err
+	}
+	p.planTasks()
+	p.planZygote()
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	p.plan.encode()
+	return p.plan, nil
+}
+
+// checkDirectory refuses what no later step looks at.
+func (p *planner) checkDirectory() {
+	for _, t := range p.dir.Tasks[1:] {
+		p.refuse(fmt.Sprintf("task %d", t.Pid), "", "child of task %d: process trees are not supported", t.Ppid)
+	}
+	root := p.dir.Tasks[0]
+	if root.Dead() {
+		p.refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
+	}
+	for _, name := range p.dir.Other {
+		p.refuse(name, "", "this kind of image is not supported")
+	}
+	for _, u := range p.dir.Unknown {
+		p.refuse(u, "", "unknown field: this image is from a newer CRIU")
+	}
+	if p.dir.Parent != nil {
+		p.refuse("parent", "", "incremental images are not supported")
+	}
+	p.checkNamespaces(root)
+}
+
+func (p *planner) checkNamespaces(root *images.Task) {
+	ids, of := root.Ids, p.dir.Inventory.GetRootIds()
+	if ids == nil || of == nil {
+		return
+	}
+	for _, ns := range []struct {
+		name      string
+		its, host uint32
+	}{
+		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"IPC", ids.GetIpcNsId(), of.GetIpcNsId()}, {"UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
+		{"cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()},
+	} {
+		if ns.its != ns.host {
+			p.refuse(fmt.Sprintf("task %d", root.Pid), "containers are restored by criu, runc or podman",
+				"it had a %s namespace of its own: not supported", ns.name)
+		}
+	}
+}
+
+// place chooses where the region goes, in a hole that every task has, and relocates the blob there.
+func (p *planner) place() error {
+	threads, slots := 0, 0
+	var used []span
+	for _, t := range p.dir.Tasks {
+		threads += len(t.Threads)
+		slots = max(slots, len(t.Threads))
+		for _, v := range t.Mm.GetVmas() {
+			used = append(used, span{v.GetStart(), v.GetEnd()})
+		}
+	}
+	slots += maxReaders
+	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	const roomForPlan = 1 << 30
+	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan
+	start, err := findGap(used, size)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	region := layRegion(start, p.layout.Size(), threads, slots)
+	image, err := p.layout.Place(blob.Addr(start))
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	arena := newArena(region.Plan)
+	arena.reserve(abi.PlanSize)
+	p.plan = &Plan{
+		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel,
+		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs,
+	}
+	return nil
+}
+
+func (p *planner) planTasks() {
+	p.fds = newNumbers(p.dir)
+	for _, t := range p.dir.Tasks {
+		p.planTask(t)
+	}
+}
+
+// planZygote: take the inherited descriptors out of the way, and create the root task as a child of the controller.
+func (p *planner) planZygote() {
+	z := &program{arena: p.plan.arena}
+	all := z.arena.words(^uint64(0))
+	z.sys("block every signal", sysRtSigprocmask, sigSetmask, all, 0, 8)
+	const memfd, firstPassed = 3, 4 // as Start hands them over
+	z.sys("the plan is mapped", sysClose, memfd)
+	for i, f := range p.plan.Files {
+		z.open(f.Number, true, f.Name, sysFcntl, uint64(firstPassed+i), 0 /* F_DUPFD */, uint64(f.Number))
+		z.sys("", sysClose, uint64(firstPassed+i))
+	}
+	p.timeNamespace(z)
+	z.core(abi.OpClone, "the root task", 0, cloneParent)
+	z.core(abi.OpExit, "", 0)
+	p.plan.Zygote = z.ops
+}
+
+// timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
+// set until the first process enters the namespace.
+func (p *planner) timeNamespace(z *program) {
+	te := p.dir.Timens[0]
+	if te == nil {
+		return
+	}
+	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.host.MonotonicNs
+	boot := int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec()) - p.host.BoottimeNs
+	text := "monotonic " + offset(mono) + "\nboottime " + offset(boot) + "\n"
+	fd := p.fds.scratch()
+	z.sys("time namespace", sysUnshare, cloneNewtime)
+	z.open(fd, true, "clock offsets", sysOpenat, atFdcwd, z.arena.string("/proc/self/timens_offsets"), oWronly)
+	z.want(int64(len(text)), "clock offsets", sysWrite, uint64(fd), z.arena.string(text), uint64(len(text)))
+	z.sys("", sysClose, uint64(fd))
+}
+
+// offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.
+func offset(ns int64) string {
+	sec, rest := ns/1e9, ns%1e9
+	if rest < 0 {
+		sec, rest = sec-1, rest+1e9
+	}
+	return fmt.Sprintf("%d %d", sec, rest)
+}
+
+// numbers hands out descriptor numbers that no task uses.
+type numbers struct {
+	taken map[int]bool
+	next  int
+}
+
+const firstScratch = 64
+
+func newNumbers(dir *images.Dir) *numbers {
+	n := &numbers{taken: map[int]bool{}, next: firstScratch}
+	for _, t := range dir.Tasks {
+		for _, fd := range t.Fds {
+			n.taken[int(fd.GetFd())] = true
+		}
+	}
+	return n
+}
+
+func (n *numbers) scratch() int {
+	for n.taken[n.next] {
+		n.next++
+	}
+	n.next++
+	return n.next - 1
+}

@@ -1,0 +1,112 @@
+package restorer
+
+import (
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/creds"
+)
+
+// Securebits, capabilities(7).
+const (
+	secbitNoSetuidFixup = 1 << 2
+	secbitKeepCaps      = 1 << 4
+)
+
+const capVersion3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
+
+// creds plans the change from the restorer's identity to the application's. The order is forced: groups and ids while
+// CAP_SETGID and CAP_SETUID are there, with capabilities kept across the change of uid; securebits and the bounding set
+// while CAP_SETPCAP is; then the capabilities themselves.
+func (t *threadPlanner) creds(c *creds.CredsEntry) {
+	p := t.prog
+	groups := c.GetGroups()
+	p.sys("supplementary groups", sysSetgroups, uint64(len(groups)), p.arena.bytes(words32(groups)))
+	p.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)
+	p.sys("gids", sysSetresgid, uint64(c.GetGid()), uint64(c.GetEgid()), uint64(c.GetSgid()))
+	p.sys("fsgid", sysSetfsgid, uint64(c.GetFsgid()))
+	p.sys("uids", sysSetresuid, uint64(c.GetUid()), uint64(c.GetEuid()), uint64(c.GetSuid()))
+	p.sys("fsuid", sysSetfsuid, uint64(c.GetFsuid()))
+	p.sys("securebits", sysPrctl, prSetSecurebits, uint64(c.GetSecbits()))
+	bounds := capBits(c.GetCapBnd())
+	for n := 0; n <= capLast; n++ {
+		if t.host.Bounds&(1<<n) != 0 && bounds&(1<<n) == 0 {
+			p.sys("bounding set without "+capNames[n], sysPrctl, prCapbsetDrop, uint64(n))
+		}
+	}
+	t.capset(c)
+	if c.GetNoNewPrivs() != 0 {
+		p.sys("no_new_privs", sysPrctl, prSetNoNewPrivs, 1)
+	}
+}
+
+func (t *threadPlanner) capset(c *creds.CredsEntry) {
+	p := t.prog
+	header := p.arena.bytes(words32([]uint32{capVersion3, 0}))
+	eff, prm, inh := pair(c.GetCapEff()), pair(c.GetCapPrm()), pair(c.GetCapInh())
+	data := p.arena.bytes(words32([]uint32{eff[0], prm[0], inh[0], eff[1], prm[1], inh[1]}))
+	p.sys("capabilities", sysCapset, header, data)
+	ambient := capBits(c.GetCapAmb())
+	for n := 0; n <= capLast; n++ {
+		if ambient&(1<<n) != 0 {
+			p.sys("ambient "+capNames[n], sysPrctl, prCapAmbient, prCapAmbientRaise, uint64(n))
+		}
+	}
+}
+
+// checkCreds refuses what the kernel would: a process cannot hand out capabilities that it does not have.
+func (t *threadPlanner) checkCreds(c *creds.CredsEntry) {
+	wanted := capBits(c.GetCapPrm()) | capBits(c.GetCapEff()) | capBits(c.GetCapBnd())
+	for n := 0; n <= capLast; n++ {
+		bit := uint64(1) << n
+		if wanted&bit != 0 && t.host.Bounds&bit == 0 {
+			t.refuse(t.where(), "run crpie where it has this capability",
+				"the task had %s, which this process's bounding set lacks", capNames[n])
+		}
+	}
+	if label := c.GetLsmProfile(); label != "" && label != "unconfined" && label != t.host.LSM {
+		t.refuse(t.where(), "", "security label %q: changing labels is not supported", label)
+	}
+	if len(c.GetApparmorData()) != 0 {
+		t.refuse(t.where(), "", "AppArmor namespace of its own: not supported")
+	}
+}
+
+// pair gives the two halves of a capability set; CRIU leaves the second out of old images.
+func pair(words []uint32) (p [2]uint32) {
+	copy(p[:], words)
+	return p
+}
+
+func capBits(words []uint32) uint64 {
+	p := pair(words)
+	return uint64(p[1])<<32 | uint64(p[0])
+}
+
+// seccomp plans the filters of a thread, oldest first: each filter names the one installed before it.
+func (t *threadPlanner) seccomp(index uint32) {
+	filters := t.dir.Seccomp
+	var chain []uint32
+	for i := index; ; {
+		if int(i) >= len(filters) || len(chain) > len(filters) {
+			t.refuse(t.where(), "", "seccomp filter %d: seccomp.img has %d filters, or they name each other in a circle",
+				i, len(filters))
+			return
+		}
+		chain = append(chain, i)
+		if filters[i].Prev == nil {
+			break
+		}
+		i = filters[i].GetPrev()
+	}
+	for n := len(chain) - 1; n >= 0; n-- {
+		f := filters[chain[n]]
+		const instruction = 8 // sizeof(struct sock_filter)
+		if len(f.GetFilter())%instruction != 0 || len(f.GetFilter()) == 0 {
+			t.refuse(t.where(), "", "seccomp filter %d: %d bytes are no whole instructions", chain[n], len(f.GetFilter()))
+			return
+		}
+		code := t.prog.arena.bytes(f.GetFilter())
+		fprog := t.prog.arena.words(uint64(len(f.GetFilter())/instruction), code)
+		t.prog.sys(fmt.Sprintf("seccomp filter %d", chain[n]), sysSeccomp, seccompModeFilter, uint64(f.GetFlags()), fprog)
+	}
+}

@@ -1,0 +1,347 @@
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+
+	"github.com/crpie/crpie/images"
+)
+
+// files plans descriptors, working directory, root and umask. Until its end the task still has the descriptors it
+// inherited; after it, only the application's.
+func (t *taskPlanner) files() {
+	f := &filePlanner{taskPlanner: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, pipes: map[uint32]*pipeEnds{}}
+	t.oomScore()
+	f.saveTerminal()
+	for _, fd := range t.img.Fds {
+		if f.byFile[fd.GetId()] == nil {
+			f.order = append(f.order, fd)
+		}
+		f.byFile[fd.GetId()] = append(f.byFile[fd.GetId()], fd)
+	}
+	f.collectPipes()
+	for _, first := range f.order {
+		f.description(first)
+	}
+	f.finishPipes()
+	f.epolls()
+	t.filesystem()
+	f.closeOthers()
+}
+
+// filePlanner plans the descriptors of one task.
+type filePlanner struct {
+	*taskPlanner
+	order    []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
+	byFile   map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
+	pipes    map[uint32]*pipeEnds
+	terminal int // where crpie's terminal is kept, -1: nowhere
+}
+
+func (f *filePlanner) fdWhere(fd *fdinfo.FdinfoEntry) string {
+	return fmt.Sprintf("%s fd %d", f.where(), fd.GetFd())
+}
+
+func cloexec(fd *fdinfo.FdinfoEntry) bool { return fd.GetFlags()&fdCloexec != 0 }
+
+// description restores one open file description and all its descriptors.
+func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
+	file := f.dir.Files[fd.GetId()]
+	if file == nil {
+		f.refuse(f.fdWhere(fd), "", "files.img has no file %#x", fd.GetId())
+		return
+	}
+	switch fd.GetType() {
+	case fdinfo.FdTypes_REG:
+		f.regularFile(fd, file)
+	case fdinfo.FdTypes_PIPE:
+		f.pipeEnd(fd, file)
+	case fdinfo.FdTypes_EVENTFD:
+		f.eventfd(fd, file)
+	case fdinfo.FdTypes_EVENTPOLL:
+		e := file.GetEpfd()
+		f.create(fd, "epoll", sysEpollCreate1, 0)
+		f.setFlags(fd, e.GetFlags())
+		f.owner(fd, e.GetFown())
+	case fdinfo.FdTypes_TIMERFD:
+		f.timerfd(fd, file)
+	case fdinfo.FdTypes_SIGNALFD:
+		s := file.GetSgfd()
+		f.create(fd, "signalfd", sysSignalfd4, ^uint64(0), f.prog.arena.words(s.GetSigmask()), 8, uint64(s.GetFlags()&oNonblock))
+		f.owner(fd, s.GetFown())
+	case fdinfo.FdTypes_TTY:
+		f.tty(fd)
+	default:
+		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
+		return
+	}
+	f.duplicates(fd)
+}
+
+var kindNames = map[fdinfo.FdTypes]string{
+	fdinfo.FdTypes_FIFO: "fifo", fdinfo.FdTypes_INETSK: "internet socket", fdinfo.FdTypes_UNIXSK: "unix socket",
+	fdinfo.FdTypes_INOTIFY: "inotify", fdinfo.FdTypes_PACKETSK: "packet socket", fdinfo.FdTypes_FANOTIFY: "fanotify",
+	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
+	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_MEMFD: "memfd", fdinfo.FdTypes_BPFMAP: "BPF map",
+	fdinfo.FdTypes_PIDFD: "pidfd",
+}
+
+func kindName(t fdinfo.FdTypes) string {
+	if name := kindNames[t]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("file of unknown kind %d", t)
+}
+
+// create adds a system call whose result becomes the descriptor.
+func (f *filePlanner) create(fd *fdinfo.FdinfoEntry, what string, nr uint64, args ...uint64) {
+	f.prog.open(int(fd.GetFd()), cloexec(fd), what, nr, args...)
+}
+
+// duplicates: the other descriptors of the same description, dup(2).
+func (f *filePlanner) duplicates(first *fdinfo.FdinfoEntry) {
+	for _, fd := range f.byFile[first.GetId()] {
+		if fd == first {
+			continue
+		}
+		flags := uint64(0)
+		if cloexec(fd) {
+			flags = oCloexec
+		}
+		f.prog.sys("the same file", sysDup3, uint64(first.GetFd()), uint64(fd.GetFd()), flags)
+	}
+}
+
+// setFlags sets status flags that could not be given at creation, fcntl(2) F_SETFL.
+func (f *filePlanner) setFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
+	if flags &^= oAccmode | oCloexec | oLargefile; flags != 0 {
+		f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags))
+	}
+}
+
+// owner refuses what F_SETOWN and F_SETSIG had set.
+func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
+	if o.GetPid() != 0 || o.GetSignum() != 0 {
+		f.refuse(f.fdWhere(fd), "", "signals its owner %d (F_SETOWN): not supported", o.GetPid())
+	}
+}
+
+func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	name, ok := f.regular(fd.GetId(), f.fdWhere(fd))
+	if !ok {
+		return
+	}
+	reg := file.GetReg()
+	flags := uint64(reg.GetFlags()) &^ (oCreat | oExcl | oTrunc)
+	f.create(fd, name, sysOpenat, atFdcwd, f.prog.arena.string(name), flags|oNoctty)
+	if reg.GetPos() != 0 && flags&oPath == 0 {
+		f.prog.want(int64(reg.GetPos()), name, sysLseek, uint64(fd.GetFd()), reg.GetPos(), 0 /* SEEK_SET */)
+	}
+	f.owner(fd, reg.GetFown())
+}
+
+// regular checks that a file which the images name by path is still what it was, and gives the path.
+func (p *planner) regular(id uint32, where string) (name string, ok bool) {
+	file := p.dir.Files[id]
+	reg := file.GetReg()
+	if reg == nil {
+		p.refuse(where, "", "file %#x of files.img is no regular file", id)
+		return "", false
+	}
+	name = reg.GetName()
+	switch {
+	case reg.GetExt():
+		p.refuse(where, "", "%s was dumped as external: not supported", name)
+	case p.remapped(id):
+		p.refuse(where, "", "%s had been deleted when it was dumped: not supported", name)
+	case name == "" || name[0] != '/':
+		p.refuse(where, "", "path %q is not absolute", name)
+	default:
+		return name, p.sameFile(where, name, reg.Size, reg.Mode)
+	}
+	return "", false
+}
+
+func (p *planner) remapped(id uint32) bool {
+	for _, r := range p.dir.Remaps {
+		if r.GetOrigId() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// File types of st_mode, inode(7).
+const (
+	sIfmt  = 0o170000
+	sIfreg = 0o100000
+)
+
+func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool {
+	info, err := p.host.Stat(name)
+	if err != nil {
+		fix := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			fix = "put back the file that was there at dump time"
+		}
+		p.refuse(where, fix, "%v", err)
+		return false
+	}
+	if mode != nil && *mode&sIfmt != unixType(info.Mode()) {
+		p.refuse(where, "put back the file that was there at dump time",
+			"%s is a different kind of file than it was at dump time (mode %#o)", name, *mode)
+		return false
+	}
+	isReg := mode == nil || *mode&sIfmt == sIfreg
+	if size != nil && isReg && info.Mode().IsRegular() && uint64(info.Size()) != *size {
+		p.refuse(where, "put back the file as it was at dump time",
+			"%s has %d bytes, but had %d at dump time", name, info.Size(), *size)
+		return false
+	}
+	return true
+}
+
+// unixType gives the S_IFMT bits of a mode, inode(7).
+func unixType(m fs.FileMode) uint32 {
+	switch t := m.Type(); {
+	case t == 0:
+		return sIfreg
+	case t&fs.ModeDir != 0:
+		return 0o040000
+	case t&fs.ModeCharDevice != 0:
+		return 0o020000
+	case t&fs.ModeDevice != 0:
+		return 0o060000
+	case t&fs.ModeNamedPipe != 0:
+		return 0o010000
+	case t&fs.ModeSocket != 0:
+		return 0o140000
+	case t&fs.ModeSymlink != 0:
+		return 0o120000
+	}
+	return 0
+}
+
+func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	const efdSemaphore = 1
+	e := file.GetEfd()
+	f.create(fd, "eventfd", sysEventfd2, 0, uint64(e.GetFlags()&(oNonblock|efdSemaphore)))
+	if e.GetCounter() != 0 { // the argument of eventfd2 has only 32 bits
+		f.prog.want(8, "counter of the eventfd", sysWrite, uint64(fd.GetFd()), f.prog.arena.words(e.GetCounter()), 8)
+	}
+	f.owner(fd, e.GetFown())
+}
+
+func (f *filePlanner) timerfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	e := file.GetTfd()
+	f.create(fd, "timerfd", sysTimerfdCreate, uint64(e.GetClockid()), uint64(e.GetFlags()&oNonblock))
+	f.owner(fd, e.GetFown())
+	if e.GetTicks() != 0 {
+		f.refuse(f.fdWhere(fd), "", "timerfd with %d expirations that were not read: not supported", e.GetTicks())
+	}
+	if e.GetVsec() == 0 && e.GetVnsec() == 0 {
+		return
+	}
+	number := uint64(fd.GetFd())
+	spec := f.prog.arena.words(e.GetIsec(), e.GetInsec(), e.GetVsec(), e.GetVnsec())
+	f.armLater = append(f.armLater, func() {
+		f.prog.sys("timerfd", sysTimerfdSettime, number, 0, spec, 0)
+	})
+}
+
+// saveTerminal keeps the terminal that --shell-job tasks go on with.
+func (f *filePlanner) saveTerminal() {
+	f.terminal = -1
+	uses := slices.ContainsFunc(f.img.Fds, func(fd *fdinfo.FdinfoEntry) bool { return fd.GetType() == fdinfo.FdTypes_TTY })
+	if !uses || !f.opts.ShellJob || f.host.TTY < 0 {
+		return
+	}
+	f.terminal = f.fds.scratch()
+	f.prog.open(f.terminal, true, "this terminal", sysFcntl, uint64(f.host.TTY), 0 /* F_DUPFD */, uint64(f.terminal))
+}
+
+func (f *filePlanner) tty(fd *fdinfo.FdinfoEntry) {
+	switch {
+	case !f.opts.ShellJob:
+		f.refuse(f.fdWhere(fd), "use --shell-job to give it crpie's own terminal", "terminal: not supported")
+	case f.terminal < 0:
+		f.refuse(f.fdWhere(fd), "run crpie in a terminal", "terminal: crpie's standard streams are none")
+	default:
+		f.create(fd, "this terminal", sysFcntl, uint64(f.terminal), 0, uint64(f.terminal))
+	}
+}
+
+// closeOthers leaves no descriptor but the application's, close_range(2).
+func (f *filePlanner) closeOthers() {
+	var own []int
+	for _, fd := range f.img.Fds {
+		own = append(own, int(fd.GetFd()))
+	}
+	slices.Sort(own)
+	next := 0
+	for _, fd := range own {
+		if fd > next {
+			f.prog.sys("not the application's", sysCloseRange, uint64(next), uint64(fd-1), 0)
+		}
+		next = fd + 1
+	}
+	f.prog.sys("not the application's", sysCloseRange, uint64(next), 0xffffffff, 0)
+}
+
+// filesystem restores root, working directory and umask.
+func (t *taskPlanner) filesystem() {
+	p := t.prog
+	cwd, ok := t.regular(t.img.Fs.GetCwdId(), t.where()+" working directory")
+	if !ok {
+		return
+	}
+	fd := t.fds.scratch()
+	p.open(fd, true, "working directory "+cwd, sysOpenat, atFdcwd, p.arena.string(cwd), oPath|oDirectory)
+	root, ok := t.regular(t.img.Fs.GetRootId(), t.where()+" root directory")
+	if !ok {
+		return
+	}
+	if root != "/" {
+		p.sys("root directory "+root, sysChroot, p.arena.string(root))
+	}
+	p.sys("working directory", sysFchdir, uint64(fd))
+	if t.img.Fs.Umask != nil {
+		p.sys("umask", sysUmask, uint64(t.img.Fs.GetUmask()))
+	}
+}
+
+// oomScore needs /proc, so it comes before the root directory changes.
+func (t *taskPlanner) oomScore() {
+	tc := t.img.Core.GetTc()
+	score := int(tc.GetOomScoreAdj())
+	if tc.OomScoreAdj == nil || score == t.host.OomScoreAdj {
+		return
+	}
+	if score < t.host.OomScoreAdj && !t.host.has(capSysResource) {
+		t.refuse(t.where(), "start crpie with an oom_score_adj that is no higher, or with CAP_SYS_RESOURCE",
+			"oom_score_adj %d is below crpie's own %d", score, t.host.OomScoreAdj)
+		return
+	}
+	fd, text := t.fds.scratch(), fmt.Sprint(score)
+	t.prog.open(fd, true, "oom_score_adj", sysOpenat, atFdcwd, t.prog.arena.string("/proc/self/oom_score_adj"), oWronly)
+	t.prog.want(int64(len(text)), "oom_score_adj", sysWrite, uint64(fd), t.prog.arena.string(text), uint64(len(text)))
+	t.prog.sys("", sysClose, uint64(fd))
+}
+
+// pipeData reads what was in a pipe; images.Open has checked its size.
+func (f *filePlanner) pipeData(id uint32) []byte {
+	data := f.dir.PipeData[id]
+	if data == nil || data.Data.Size == 0 {
+		return nil
+	}
+	b, err := images.ReadRange(f.dir.FS, data.Data)
+	if err != nil {
+		f.refuse(f.where(), "", "%v", err)
+	}
+	return b
+}

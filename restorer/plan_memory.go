@@ -1,0 +1,484 @@
+package restorer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// parallelBytes is how much memory is worth a second page reader.
+const parallelBytes = 16 << 20
+
+// memory plans the address space in the order that the kernel forces: the vDSO while no other is mapped, mappings,
+// contents while they are writable, then protections, advice and locks, and last the addresses of PR_SET_MM_MAP, whose
+// executable may be set only now that nothing maps the old one.
+func (t *taskPlanner) memory() {
+	m := &memoryPlanner{taskPlanner: t, written: map[uint64]bool{}}
+	m.collect()
+	m.vdso()
+	m.mapAll()
+	m.fill()
+	m.protect()
+	m.advise()
+	m.mmMap()
+}
+
+type memoryPlanner struct {
+	*taskPlanner
+	vmas    []*vma.VmaEntry // to be mapped
+	runs    []images.Run    // contents, outside the vDSO
+	written map[uint64]bool // read-only mappings (by start) that get contents
+	vdsoVMA []*vma.VmaEntry
+	guards  []*vma.VmaEntry
+	reads   []byte // struct crpie_run[]
+	nreads  int
+	bytes   uint64
+}
+
+// Bits of vma_entry.status that images does not name (CRIU's criu/include/image.h).
+const (
+	vmaGuard   = 1 << 16
+	vmaUprobes = 1 << 17
+)
+
+var refusedVMAs = []struct {
+	bit  uint32
+	what string
+}{
+	{images.VmaSysvIPC, "SysV shared memory"}, {images.VmaSocket, "mapping of a packet socket"},
+	{images.VmaAioRing, "AIO ring"}, {images.VmaMemfd, "mapping of a memfd"},
+	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
+}
+
+// collect sorts the mappings by what has to be done with them.
+func (m *memoryPlanner) collect() {
+	for _, v := range m.img.Mm.GetVmas() {
+		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), m.name(v)})
+		switch status := v.GetStatus(); {
+		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
+		case status&(images.VmaVdso|images.VmaVvar) != 0:
+			m.vdsoVMA = append(m.vdsoVMA, v)
+		case status&vmaGuard != 0:
+			m.guards = append(m.guards, v)
+		case m.refused(v):
+		default:
+			m.vmas = append(m.vmas, v)
+		}
+	}
+	if n := len(m.img.Mm.GetAios()); n > 0 {
+		m.refuse(m.where(), "", "%d AIO contexts (io_setup(2)): not supported", n)
+	}
+	m.collectRuns()
+}
+
+func (m *memoryPlanner) vmaWhere(v *vma.VmaEntry) string {
+	return fmt.Sprintf("%s memory %x-%x", m.where(), v.GetStart(), v.GetEnd())
+}
+
+func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
+	for _, r := range refusedVMAs {
+		if v.GetStatus()&r.bit != 0 {
+			m.refuse(m.vmaWhere(v), "", "%s: not supported", r.what)
+			return true
+		}
+	}
+	kinds := uint32(images.VmaFilePrivate | images.VmaFileShared | images.VmaAnonPrivate | images.VmaAnonShared)
+	if v.GetFlags()&mapHugetlb != 0 {
+		m.refuse(m.vmaWhere(v), "", "huge pages (MAP_HUGETLB): not supported")
+		return true
+	}
+	if k := v.GetStatus() & kinds; k == 0 || k&(k-1) != 0 {
+		m.refuse(m.vmaWhere(v), "", "mapping of an unknown kind (status %#x)", v.GetStatus())
+		return true
+	}
+	return false
+}
+
+// name is what /proc/PID/maps would show.
+func (m *memoryPlanner) name(v *vma.VmaEntry) string {
+	status := v.GetStatus()
+	switch {
+	case status&images.VmaVdso != 0:
+		return "[vdso]"
+	case status&images.VmaVvar != 0:
+		return "[vvar]"
+	case status&images.VmaVsyscall != 0:
+		return "[vsyscall]"
+	case status&(images.VmaFilePrivate|images.VmaFileShared) != 0:
+		return m.dir.Files[uint32(v.GetShmid())].GetReg().GetName()
+	case status&images.VmaHeap != 0:
+		return "[heap]"
+	case v.GetFlags()&mapGrowsdown != 0:
+		return "[stack]"
+	}
+	return ""
+}
+
+// collectRuns takes the page contents that belong to private mappings.
+func (m *memoryPlanner) collectRuns() {
+	for _, r := range m.img.Pagemap.Runs {
+		if r.InParent() {
+			m.refuse(m.where(), "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
+			return
+		}
+		for at := r.Vaddr; at < r.End() && r.Present(); {
+			v := m.vmaAt(at)
+			if v == nil {
+				m.refuse(m.where(), "", "%s: pages at %#x belong to no mapping", m.img.Pagemap.Name, at)
+				return
+			}
+			end := min(r.End(), v.GetEnd())
+			if v.GetStatus()&(images.VmaVdso|images.VmaVvar) == 0 {
+				m.addRun(v, images.Run{Vaddr: at, Pages: (end - at) / pageSize, Offset: r.Offset + int64(at-r.Vaddr)})
+			}
+			at = end
+		}
+	}
+}
+
+func (m *memoryPlanner) addRun(v *vma.VmaEntry, r images.Run) {
+	m.runs = append(m.runs, r)
+	if v.GetProt()&protWrite == 0 {
+		m.written[v.GetStart()] = true
+	}
+}
+
+func (m *memoryPlanner) vmaAt(addr uint64) *vma.VmaEntry {
+	vmas := m.img.Mm.GetVmas() // in address order, images.Open has seen to it
+	i, found := slices.BinarySearchFunc(vmas, addr, func(v *vma.VmaEntry, a uint64) int {
+		switch {
+		case v.GetEnd() <= a:
+			return -1
+		case v.GetStart() > a:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return vmas[i]
+}
+
+// vdso maps the kernel's vDSO where it was. Its functions are at the same places only if it is the same vDSO.
+func (m *memoryPlanner) vdso() {
+	if len(m.vdsoVMA) == 0 {
+		return
+	}
+	first, last := m.vdsoVMA[0], m.vdsoVMA[len(m.vdsoVMA)-1]
+	data, code := last.GetStart()-first.GetStart(), last.GetEnd()-last.GetStart()
+	for i, v := range m.vdsoVMA {
+		if i > 0 && v.GetStart() != m.vdsoVMA[i-1].GetEnd() {
+			m.refuse(m.vmaWhere(v), "", "vDSO and its data lie apart: not supported")
+			return
+		}
+	}
+	host := &m.host.VDSO
+	if last.GetStatus()&images.VmaVdso == 0 || data != host.DataSize || code != uint64(len(host.Code)) {
+		m.refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
+			"its vDSO (%d bytes of data, %d of code) is not laid out like this kernel's (%d, %d): not supported",
+			data, code, host.DataSize, len(host.Code))
+		return
+	}
+	if dumped := m.contents(last); dumped != nil && !bytes.Equal(dumped, host.Code) {
+		m.refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
+			"its vDSO differs from this kernel's: not supported")
+		return
+	}
+	// the address is a hint, and the result the size: msync(2) says whether it was followed
+	m.prog.want(int64(code), "vDSO", sysArchPrctl, archMapVDSO64, first.GetStart())
+	m.prog.sys("vDSO is where it was", sysMsync, first.GetStart(), data+code, msAsync)
+}
+
+// contents reads the dumped pages of a small mapping, nil when they are not all there.
+func (m *memoryPlanner) contents(v *vma.VmaEntry) []byte {
+	for _, r := range m.img.Pagemap.Runs {
+		if r.Present() && r.Vaddr <= v.GetStart() && v.GetEnd() <= r.End() {
+			at := images.Range{File: m.img.Pagemap.PagesFile, Offset: r.Offset + int64(v.GetStart()-r.Vaddr),
+				Size: int64(v.GetEnd() - v.GetStart())}
+			b, err := images.ReadRange(m.dir.FS, at)
+			if err != nil {
+				m.refuse(m.vmaWhere(v), "", "%v", err)
+			}
+			return b
+		}
+	}
+	return nil
+}
+
+// mapAll maps everything at its final address, with PROT_WRITE where contents are still to come. The mappings of one
+// file share one open.
+func (m *memoryPlanner) mapAll() {
+	fd := -1
+	var open fileKey
+	for _, v := range m.mapOrder() {
+		key, isFile := m.fileKey(v)
+		if fd >= 0 && (!isFile || key != open) {
+			m.prog.sys("", sysClose, uint64(fd))
+			fd = -1
+		}
+		if isFile && fd < 0 {
+			fd, open = m.fds.scratch(), key
+			m.openMapped(v, key, fd)
+		}
+		m.mapOne(v, fd)
+	}
+	if fd >= 0 {
+		m.prog.sys("", sysClose, uint64(fd))
+	}
+	m.sharedAnonymous()
+}
+
+// fileKey says which open file a mapping needs.
+type fileKey struct {
+	id    uint32
+	flags uint32
+}
+
+func (m *memoryPlanner) fileKey(v *vma.VmaEntry) (fileKey, bool) {
+	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
+		return fileKey{}, false
+	}
+	flags := uint32(oRdonly)
+	if v.GetStatus()&images.VmaFileShared != 0 {
+		// a mapping can be made writable later only if its file was opened for writing, mprotect(2)
+		flags = v.GetFdflags() & oAccmode
+		if v.Fdflags == nil && v.GetProt()&protWrite != 0 {
+			flags = oRdwr
+		}
+	}
+	return fileKey{uint32(v.GetShmid()), flags}, true
+}
+
+// mapOrder keeps the mappings of one file together; otherwise by address.
+func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
+	order := slices.Clone(m.vmas)
+	first := map[fileKey]uint64{}
+	group := func(v *vma.VmaEntry) uint64 {
+		key, isFile := m.fileKey(v)
+		if !isFile {
+			return v.GetStart()
+		}
+		if _, seen := first[key]; !seen {
+			first[key] = v.GetStart()
+		}
+		return first[key]
+	}
+	at := make(map[*vma.VmaEntry]uint64, len(order))
+	for _, v := range order {
+		at[v] = group(v)
+	}
+	slices.SortStableFunc(order, func(a, b *vma.VmaEntry) int {
+		switch {
+		case at[a] < at[b]:
+			return -1
+		case at[a] > at[b]:
+			return 1
+		}
+		return 0
+	})
+	return order
+}
+
+func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
+	name, ok := m.regular(key.id, m.vmaWhere(v))
+	if ok {
+		m.prog.open(fd, true, "mapped file "+name, sysOpenat, atFdcwd, m.prog.arena.string(name), uint64(key.flags))
+	}
+}
+
+func (m *memoryPlanner) mapOne(v *vma.VmaEntry, fd int) {
+	if v.GetStatus()&images.VmaAnonShared != 0 {
+		return // sharedAnonymous
+	}
+	prot := uint64(v.GetProt())
+	if m.written[v.GetStart()] {
+		prot = protRead | protWrite // and not executable meanwhile
+	}
+	const kept = mapPrivate | mapShared | mapAnonymous | mapGrowsdown | mapNoreserve | mapStack | mapDroppable
+	flags := uint64(v.GetFlags()&kept) | mapFixedNoreplace
+	file, pgoff := ^uint64(0), uint64(0)
+	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
+		flags &^= mapAnonymous
+		file, pgoff = uint64(fd), v.GetPgoff()
+	}
+	m.prog.want(int64(v.GetStart()), "", sysMmap, v.GetStart(), v.GetEnd()-v.GetStart(), prot, flags, file, pgoff)
+}
+
+// sharedAnonymous maps segments of shared anonymous memory. Each is created whole, filled, and then cut into its
+// mappings: mremap(2) with an old size of 0 makes another mapping of the same shared pages.
+func (m *memoryPlanner) sharedAnonymous() {
+	size := map[uint64]uint64{}
+	var ids []uint64
+	for _, v := range m.vmas {
+		if v.GetStatus()&images.VmaAnonShared == 0 {
+			continue
+		}
+		if _, seen := size[v.GetShmid()]; !seen {
+			ids = append(ids, v.GetShmid())
+		}
+		size[v.GetShmid()] = max(size[v.GetShmid()], v.GetPgoff()+v.GetEnd()-v.GetStart())
+	}
+	for _, id := range ids {
+		m.sharedSegment(id, pageAlign(size[id]))
+	}
+}
+
+func (m *memoryPlanner) sharedSegment(id, size uint64) {
+	whole, ok := m.hole(size)
+	if !ok {
+		m.refuse(m.where(), "", "shared memory %d: no room for its %d bytes", id, size)
+		return
+	}
+	what := fmt.Sprintf("shared memory %d", id)
+	m.prog.want(int64(whole), what, sysMmap, whole, size, protRead|protWrite,
+		mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
+	if pm := m.dir.Shmem[id]; pm != nil {
+		reads := &memoryPlanner{taskPlanner: m.taskPlanner}
+		for _, r := range pm.Runs {
+			if r.InParent() {
+				m.refuse(m.where(), "", "%s is in a parent image directory: not supported", what)
+			}
+			if r.Present() && r.End() <= size {
+				reads.addRead(pm.PagesFile, whole+r.Vaddr, r)
+			}
+		}
+		reads.emitReads(what)
+	}
+	for _, v := range m.vmas {
+		if v.GetStatus()&images.VmaAnonShared == 0 || v.GetShmid() != id {
+			continue
+		}
+		length := v.GetEnd() - v.GetStart()
+		m.prog.want(int64(v.GetStart()), what, sysMremap, whole+v.GetPgoff(), 0, length, mremapMaymoveFixed, v.GetStart())
+		if v.GetProt() != protRead|protWrite {
+			m.prog.sys(what, sysMprotect, v.GetStart(), length, uint64(v.GetProt()))
+		}
+	}
+	m.prog.sys(what, sysMunmap, whole, size)
+}
+
+// hole finds free address space for something temporary, clear of the region.
+func (m *memoryPlanner) hole(size uint64) (uint64, bool) {
+	var used []span
+	for _, v := range m.img.Mm.GetVmas() {
+		used = append(used, span{v.GetStart(), v.GetEnd()})
+	}
+	r := &m.plan.Region
+	used = append(used, span{r.Start, r.Plan + 2<<30})
+	slices.SortFunc(used, func(a, b span) int { return int(int64(a.start>>12) - int64(b.start>>12)) })
+	at, err := findGap(used, size)
+	return at, err == nil
+}
+
+// fill reads the contents of private mappings.
+func (m *memoryPlanner) fill() {
+	for _, r := range m.runs {
+		m.addRead(m.img.Pagemap.PagesFile, r.Vaddr, r)
+	}
+	m.emitReads("memory")
+}
+
+func (m *memoryPlanner) addRead(file string, addr uint64, r images.Run) {
+	const piece = 2 << 20 // what one reader takes at a time
+	fd := uint64(m.pagesFD(file))
+	for done := uint64(0); done < r.Pages*pageSize; done += piece {
+		length := min(piece, r.Pages*pageSize-done)
+		var b [abi.RunSize]byte
+		binary.LittleEndian.PutUint64(b[0:], addr+done)
+		binary.LittleEndian.PutUint64(b[8:], length)
+		binary.LittleEndian.PutUint64(b[16:], uint64(r.Offset)+done)
+		binary.LittleEndian.PutUint64(b[24:], fd)
+		m.reads = append(m.reads, b[:]...)
+		m.nreads++
+		m.bytes += length
+	}
+}
+
+func (m *memoryPlanner) emitReads(what string) {
+	if m.nreads == 0 {
+		return
+	}
+	readers := 0
+	if m.bytes >= parallelBytes {
+		readers = m.opts.Readers
+		if readers < 0 {
+			readers = m.host.CPUs - 1
+		}
+		readers = min(readers, maxReaders)
+	}
+	for i := range readers {
+		stack, size := m.plan.Region.stack(m.plan.Region.slots - maxReaders + i)
+		m.prog.sys("stack of a page reader", sysMprotect, stack, size, protRead|protWrite)
+	}
+	m.prog.core(abi.OpRead, fmt.Sprintf("%s, %d bytes", what, m.bytes), m.prog.arena.bytes(m.reads), uint64(m.nreads),
+		uint64(readers))
+}
+
+// pagesFD gives the number under which tasks inherit a pages file.
+func (p *planner) pagesFD(name string) int {
+	if fd, ok := p.pages[name]; ok {
+		return fd
+	}
+	fd := p.fds.scratch()
+	p.pages[name] = fd
+	p.plan.Files = append(p.plan.Files, Passed{fd, name, func() (*os.File, error) { return p.opts.OpenImage(name) }})
+	return fd
+}
+
+// protect takes PROT_WRITE away again.
+func (m *memoryPlanner) protect() {
+	for _, v := range m.vmas {
+		if m.written[v.GetStart()] && v.GetStatus()&images.VmaAnonShared == 0 {
+			m.prog.sys("", sysMprotect, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(v.GetProt()))
+		}
+	}
+}
+
+func (m *memoryPlanner) advise() {
+	const madvGuardInstall = 102
+	for _, v := range m.guards {
+		m.prog.sys("guard pages", sysMadvise, v.GetStart(), v.GetEnd()-v.GetStart(), madvGuardInstall)
+	}
+	for _, v := range m.vmas {
+		length := v.GetEnd() - v.GetStart()
+		for advice := uint64(0); advice < 64; advice++ {
+			if v.GetMadv()&(1<<advice) != 0 {
+				m.prog.sys("", sysMadvise, v.GetStart(), length, advice)
+			}
+		}
+		if v.GetFlags()&mapLocked != 0 {
+			m.prog.sys("", sysMlock, v.GetStart(), length)
+		}
+	}
+}
+
+// mmMap sets the addresses that /proc shows, the auxiliary vector and the executable, prctl(2) PR_SET_MM_MAP.
+func (m *memoryPlanner) mmMap() {
+	mm := m.img.Mm
+	m.task.MM = MM{
+		StartCode: mm.GetMmStartCode(), EndCode: mm.GetMmEndCode(), StartData: mm.GetMmStartData(),
+		EndData: mm.GetMmEndData(), StartBrk: mm.GetMmStartBrk(), Brk: mm.GetMmBrk(), StartStack: mm.GetMmStartStack(),
+		ArgStart: mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(), EnvEnd: mm.GetMmEnvEnd(),
+		Auxv: mm.GetMmSavedAuxv(),
+	}
+	name, ok := m.regular(mm.GetExeFileId(), m.where()+" executable")
+	if !ok {
+		return
+	}
+	p, fd := m.prog, m.fds.scratch()
+	p.open(fd, true, "executable "+name, sysOpenat, atFdcwd, p.arena.string(name), oRdonly)
+	v, auxv := &m.task.MM, mm.GetMmSavedAuxv()
+	prctlMap := p.arena.words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,
+		v.ArgStart, v.ArgEnd, v.EnvStart, v.EnvEnd, p.arena.words(auxv...), uint64(fd)<<32|uint64(8*len(auxv)))
+	const prctlMapSize = 104
+	p.sys("addresses and executable", sysPrctl, prSetMM, prSetMMMap, prctlMap, prctlMapSize)
+	p.sys("", sysClose, uint64(fd))
+}

@@ -1,0 +1,88 @@
+package restorer
+
+import (
+	"encoding/binary"
+
+	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// regs takes the general registers as dumped. CRIU has rewound an interrupted system call already, and orig_rax -1
+// keeps the kernel from doing so again.
+func regs(r *core_x86.UserX86RegsEntry) sys.Regs {
+	return sys.Regs{
+		R15: r.GetR15(), R14: r.GetR14(), R13: r.GetR13(), R12: r.GetR12(), Bp: r.GetBp(), Bx: r.GetBx(),
+		R11: r.GetR11(), R10: r.GetR10(), R9: r.GetR9(), R8: r.GetR8(), Ax: r.GetAx(), Cx: r.GetCx(), Dx: r.GetDx(),
+		Si: r.GetSi(), Di: r.GetDi(), OrigAx: ^uint64(0), Ip: r.GetIp(), Cs: r.GetCs(), Flags: r.GetFlags(),
+		Sp: r.GetSp(), Ss: r.GetSs(), FsBase: r.GetFsBase(), GsBase: r.GetGsBase(), Ds: r.GetDs(), Es: r.GetEs(),
+		Fs: r.GetFs(), Gs: r.GetGs(),
+	}
+}
+
+// State components of the XSAVE feature set, Intel SDM vol. 1, 13.1.
+const (
+	xfeatX87, xfeatSSE, xfeatYMM       = 0, 1, 2
+	xfeatBndregs, xfeatBndcsr          = 3, 4
+	xfeatOpmask, xfeatZmmHi, xfeatHi16 = 5, 6, 7
+	xfeatPKRU                          = 9
+)
+
+var xfeatNames = map[int]string{
+	xfeatYMM: "AVX", xfeatBndregs: "MPX", xfeatBndcsr: "MPX", xfeatOpmask: "AVX-512", xfeatZmmHi: "AVX-512",
+	xfeatHi16: "AVX-512", xfeatPKRU: "PKU",
+}
+
+// xstate takes the floating-point and vector registers as dumped.
+func xstate(f *core_x86.UserX86FpregsEntry) Xstate {
+	x := Xstate{Legacy: legacyArea(f), Features: 1<<xfeatX87 | 1<<xfeatSSE, Components: map[int][]byte{}}
+	xs := f.GetXsave()
+	if xs == nil {
+		return x
+	}
+	x.Features = 0
+	for bit, data := range map[int][]byte{
+		xfeatYMM: words32(xs.GetYmmhSpace()), xfeatBndregs: words64(xs.GetBndregState()),
+		xfeatBndcsr: words64(xs.GetBndcsrState()), xfeatOpmask: words64(xs.GetOpmaskReg()),
+		xfeatZmmHi: words64(xs.GetZmmUpper()), xfeatHi16: words64(xs.GetHi16Zmm()), xfeatPKRU: words32(xs.GetPkru()),
+	} {
+		if xs.GetXstateBv()&(1<<bit) != 0 && len(data) != 0 {
+			x.Components[bit] = data
+			x.Features |= 1 << bit
+		}
+	}
+	x.Features |= xs.GetXstateBv() & (1<<xfeatX87 | 1<<xfeatSSE)
+	return x
+}
+
+// legacyArea lays out the FXSAVE image, Intel SDM vol. 1, table 10-2.
+func legacyArea(f *core_x86.UserX86FpregsEntry) (area [512]byte) {
+	le := binary.LittleEndian
+	le.PutUint16(area[0:], uint16(f.GetCwd()))
+	le.PutUint16(area[2:], uint16(f.GetSwd()))
+	le.PutUint16(area[4:], uint16(f.GetTwd()))
+	le.PutUint16(area[6:], uint16(f.GetFop()))
+	le.PutUint64(area[8:], f.GetRip())
+	le.PutUint64(area[16:], f.GetRdp())
+	le.PutUint32(area[24:], f.GetMxcsr())
+	le.PutUint32(area[28:], f.GetMxcsrMask())
+	copy(area[32:160], words32(f.GetStSpace()))
+	copy(area[160:416], words32(f.GetXmmSpace()))
+	return area
+}
+
+func words32(w []uint32) []byte {
+	b := make([]byte, 4*len(w))
+	for i, v := range w {
+		binary.LittleEndian.PutUint32(b[4*i:], v)
+	}
+	return b
+}
+
+func words64(w []uint64) []byte {
+	b := make([]byte, 8*len(w))
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(b[8*i:], v)
+	}
+	return b
+}

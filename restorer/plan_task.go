@@ -1,0 +1,201 @@
+package restorer
+
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// taskPlanner plans one process.
+type taskPlanner struct {
+	*planner
+	img   *images.Task
+	task  *Task
+	prog  *program // the leader's
+	gated bool     // the program has waited for the tracer: hooks may run
+
+	armLater []func() // operations that come after the last hook
+}
+
+// barrierHooks counts the threads of a task that have run their last hooks.
+const barrierHooks = 0
+
+func (p *planner) planTask(img *images.Task) {
+	t := &taskPlanner{
+		planner: p, img: img,
+		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Stopped: img.Core.GetTc().GetTaskState() == images.StateStopped},
+		prog: &program{arena: p.plan.arena},
+	}
+	p.plan.Tasks = append(p.plan.Tasks, t.task)
+	t.checkIDs()
+	t.checkCgroups()
+
+	t.begin()
+	t.session()
+	t.hook(t.prog, abi.TaskCreated)
+	t.memory()
+	t.hook(t.prog, abi.PostMemory)
+	t.files()
+	t.hook(t.prog, abi.PostFiles)
+	threads := t.threads()
+	t.hook(t.prog, abi.PostThreads)
+	t.signals()
+	t.limits()
+	t.hook(t.prog, abi.PreCreds)
+	t.credentials(threads)
+	t.lastHook(len(threads))
+	t.timersStart()
+	t.prog.core(abi.OpPark, "")
+	threads[0].thread.Ops = t.prog.ops
+}
+
+func (t *taskPlanner) where() string { return fmt.Sprintf("task %d", t.task.Pid) }
+
+// checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
+func (t *taskPlanner) checkIDs() {
+	for _, th := range t.img.Threads {
+		if who := t.host.Holder(int(th.Tid)); who != "" {
+			t.refuse(fmt.Sprintf("task %d thread %d", t.task.Pid, th.Tid), "end that process, or restore elsewhere",
+				"its id is taken by %s", who)
+		}
+	}
+}
+
+// checkCgroups: a task that was in other cgroups than CRIU would have to be moved.
+func (t *taskPlanner) checkCgroups() {
+	set := t.img.Core.GetThreadCore().GetCgSet()
+	if set == 0 {
+		set = t.img.Core.GetTc().GetCgSet()
+	}
+	if set != 0 && set != t.dir.Inventory.GetRootCgSet() && !t.opts.IgnoreCgroups {
+		t.refuse(t.where(), "use --manage-cgroups=ignore to leave it in crpie's own",
+			"it was in a cgroup of its own: moving it there is not supported")
+	}
+}
+
+// hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
+func (t *taskPlanner) hook(p *program, stage abi.Hook) {
+	if !t.hooked[stage] {
+		return
+	}
+	if !t.gated {
+		p.core(abi.OpGate, "traced", gateSeized)
+		t.gated = true
+	}
+	p.core(abi.OpHook, "", uint64(stage))
+}
+
+// begin: should the controller die before it traces the task, the task dies too.
+func (t *taskPlanner) begin() {
+	t.prog.sys("die with the controller", sysPrctl, prSetPdeathsig, sigKill)
+	t.prog.core(abi.OpReport, "created")
+}
+
+// session puts the root task into the session and process group it had. With --shell-job it stays in ours, setsid(2).
+func (t *taskPlanner) session() {
+	pid, sid, pgid := t.img.Pid, t.img.Sid, t.img.Pgid
+	switch {
+	case sid == pid:
+		t.prog.want(int64(pid), "session leader", sysSetsid)
+	case t.opts.ShellJob:
+		if pgid == pid {
+			t.prog.sys("process group leader", sysSetpgid, 0, 0)
+		}
+	default:
+		t.refuse(t.where(), "use --shell-job to restore it into the session of crpie",
+			"it is in session %d, whose leader was not dumped", sid)
+	}
+	if sid == pid && pgid != pid {
+		t.refuse(t.where(), "", "session leader in process group %d: impossible", pgid)
+	}
+}
+
+// threads creates the threads and plans what each of them does for itself.
+func (t *taskPlanner) threads() []*threadPlanner {
+	var all []*threadPlanner
+	for i, img := range t.img.Threads {
+		th := &threadPlanner{
+			taskPlanner: t, core: img.Core, thread: &Thread{Tid: int(img.Tid)},
+			prog: &program{arena: t.prog.arena},
+		}
+		if i == 0 {
+			th.prog = t.prog
+		}
+		t.task.Threads = append(t.task.Threads, th.thread)
+		all = append(all, th)
+		th.state()
+	}
+	for i, th := range all[1:] {
+		stack, size := t.plan.Region.stack(i + 1)
+		t.prog.sys("stack of a thread", sysMprotect, stack, size, protRead|protWrite)
+		t.prog.core(abi.OpThread, fmt.Sprintf("thread %d", th.thread.Tid), uint64(i+1))
+	}
+	for _, th := range all {
+		th.own()
+	}
+	return all
+}
+
+// credentials lets all threads change to the application's privileges once they are traced.
+func (t *taskPlanner) credentials(threads []*threadPlanner) {
+	t.prog.core(abi.OpReport, "threads exist")
+	for i, th := range threads {
+		th.prog.core(abi.OpGate, "traced", gateCreds)
+		th.identity()
+		if i > 0 {
+			th.prog.core(abi.OpArrive, "hooks of the thread have run", barrierHooks)
+			th.prog.core(abi.OpPark, "")
+			th.thread.Ops = th.prog.ops
+		}
+	}
+}
+
+// lastHook runs when every thread is done. Changing uids has cleared the dumpable flag, prctl(2).
+func (t *taskPlanner) lastHook(threads int) {
+	t.prog.core(abi.OpAwait, "hooks of all threads", barrierHooks, uint64(threads-1))
+	switch dumpable := t.img.Mm.GetDumpable(); {
+	case t.img.Mm.Dumpable == nil:
+	case dumpable == 0 || dumpable == 1:
+		t.prog.sys("dumpable", sysPrctl, prSetDumpable, uint64(dumpable))
+	default: // 2 (suid_dumpable) is what the change of uids has left
+	}
+	t.hook(t.prog, abi.PreSigreturn)
+}
+
+// limits and other attributes of the process that need the restorer's privileges.
+func (t *taskPlanner) limits() {
+	p, tc := t.prog, t.img.Core.GetTc()
+	if tc.GetChildSubreaper() {
+		p.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)
+	}
+	if t.img.Mm.GetThpDisabled() {
+		p.sys("no transparent huge pages", sysPrctl, prSetThpDisable, 1)
+	}
+	for bit := uint32(0); bit < 32; bit++ {
+		if tc.GetMembarrierRegistrationMask()&(1<<bit) != 0 {
+			p.sys("membarrier registration", sysMembarrier, 1<<bit)
+		}
+	}
+	if tc.GetPersonality() != 0 {
+		p.sys("personality", sysPersonality, uint64(tc.GetPersonality()))
+	}
+	for resource, l := range tc.GetRlimits().GetRlimits() {
+		t.limit(resource, l.GetCur(), l.GetMax())
+	}
+}
+
+var rlimitNames = [...]string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS",
+	"LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}
+
+func (t *taskPlanner) limit(resource int, soft, hard uint64) {
+	if resource >= len(rlimitNames) || resource >= len(t.host.Rlimits) {
+		t.refuse(t.where(), "", "resource limit %d is unknown", resource)
+		return
+	}
+	if ours := t.host.Rlimits[resource][1]; hard > ours && !t.host.has(capSysResource) {
+		t.refuse(t.where(), "raise crpie's own hard limit first, or run it with CAP_SYS_RESOURCE",
+			"RLIMIT_%s: hard limit %d is above crpie's own %d", rlimitNames[resource], hard, ours)
+	}
+	t.prog.sys("RLIMIT_"+rlimitNames[resource], sysPrlimit64, 0, uint64(resource), t.prog.arena.words(soft, hard), 0)
+}

@@ -1,0 +1,193 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// Op is one operation of a restore program; the core carries it out (restorer/core/src/program.c).
+type Op struct {
+	Code  abi.OpCode
+	Flags abi.OpFlags
+	Nr    uint64 // system call number of x86-64, for OpSyscall
+	Args  [6]uint64
+	Want  int64  // with OpWant: the only good result; with OpFD: the descriptor number to give the result
+	What  string // for people: what this operation restores
+}
+
+// String reads like a line of strace, and says what for.
+func (op *Op) String() string {
+	s := op.call()
+	switch {
+	case op.Flags&abi.OpFD != 0:
+		s += fmt.Sprintf(" as fd %d", op.Want)
+	case op.Flags&abi.OpWant != 0:
+		s += fmt.Sprintf(" = %#x", uint64(op.Want))
+	}
+	if op.What != "" {
+		s += "  # " + op.What
+	}
+	return s
+}
+
+var opNames = map[abi.OpCode]string{
+	abi.OpPipe: "pipe", abi.OpRead: "read memory", abi.OpClone: "clone task", abi.OpThread: "clone thread",
+	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
+	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
+	abi.OpExit: "exit_group",
+}
+
+// call names the operation and its arguments.
+func (op *Op) call() string {
+	if op.Code == abi.OpSyscall {
+		sc := syscalls[op.Nr]
+		return formatCall(sc.name, op.Args[:sc.args])
+	}
+	name := opNames[op.Code]
+	switch op.Code {
+	case abi.OpHook:
+		return name + " " + abi.Hook(op.Args[0]).String()
+	case abi.OpPark, abi.OpReport:
+		return name
+	case abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
+		return formatCall(name, op.Args[:1])
+	case abi.OpRead:
+		return formatCall(name, op.Args[1:2])
+	}
+	return formatCall(name, op.Args[:3])
+}
+
+func formatCall(name string, args []uint64) string {
+	s := name + "("
+	for i, a := range args {
+		if i > 0 {
+			s += ", "
+		}
+		if a < 10 {
+			s += fmt.Sprint(a)
+		} else if int64(a) < 0 && int64(a) > -4096 {
+			s += fmt.Sprint(int64(a))
+		} else {
+			s += fmt.Sprintf("%#x", a)
+		}
+	}
+	return s + ")"
+}
+
+// program collects the operations of one thread.
+type program struct {
+	ops   []Op
+	arena *arena
+}
+
+func (p *program) add(op Op) *Op {
+	p.ops = append(p.ops, op)
+	return &p.ops[len(p.ops)-1]
+}
+
+// sys adds a system call that must not fail.
+func (p *program) sys(what string, nr uint64, args ...uint64) *Op {
+	op := Op{Code: abi.OpSyscall, Nr: nr, What: what}
+	copy(op.Args[:], args)
+	return p.add(op)
+}
+
+// try adds a system call whose failure does not matter.
+func (p *program) try(what string, nr uint64, args ...uint64) {
+	p.sys(what, nr, args...).Flags |= abi.OpMayFail
+}
+
+// want adds a system call that must give result.
+func (p *program) want(result int64, what string, nr uint64, args ...uint64) {
+	op := p.sys(what, nr, args...)
+	op.Flags |= abi.OpWant
+	op.Want = result
+}
+
+// open adds a system call that gives a descriptor, which becomes number fd.
+func (p *program) open(fd int, cloexec bool, what string, nr uint64, args ...uint64) {
+	op := p.sys(what, nr, args...)
+	op.Flags |= abi.OpFD
+	op.Want = int64(fd)
+	if cloexec {
+		op.Flags |= abi.OpCloexec
+	}
+}
+
+// core adds an operation that is not a plain system call.
+func (p *program) core(code abi.OpCode, what string, args ...uint64) {
+	op := Op{Code: code, What: what}
+	copy(op.Args[:], args)
+	p.add(op)
+}
+
+// arena is memory of the plan at known addresses: strings, structs and arrays that operations point to.
+type arena struct {
+	base uint64 // address of buf[0] in every task
+	buf  []byte
+	strs map[string]uint64
+}
+
+func newArena(base uint64) *arena { return &arena{base: base, strs: map[string]uint64{}} }
+
+// reserve gives the address of n zero bytes, aligned to 8.
+func (a *arena) reserve(n int) uint64 {
+	for len(a.buf)%8 != 0 {
+		a.buf = append(a.buf, 0)
+	}
+	addr := a.base + uint64(len(a.buf))
+	a.buf = append(a.buf, make([]byte, n)...)
+	return addr
+}
+
+func (a *arena) bytes(b []byte) uint64 {
+	addr := a.reserve(len(b))
+	copy(a.at(addr), b)
+	return addr
+}
+
+// string gives the address of s with a terminating NUL; equal strings share one.
+func (a *arena) string(s string) uint64 {
+	if addr, ok := a.strs[s]; ok {
+		return addr
+	}
+	addr := a.base + uint64(len(a.buf))
+	a.buf = append(append(a.buf, s...), 0)
+	a.strs[s] = addr
+	return addr
+}
+
+// words lays out 64-bit values.
+func (a *arena) words(w ...uint64) uint64 {
+	addr := a.reserve(8 * len(w))
+	b := a.at(addr)
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(b[8*i:], v)
+	}
+	return addr
+}
+
+func (a *arena) at(addr uint64) []byte { return a.buf[addr-a.base:] }
+
+// ops lays out a program for the core and gives its address.
+func (a *arena) ops(ops []Op) uint64 {
+	addr := a.reserve(len(ops) * abi.OpSize)
+	b := a.at(addr)
+	for i := range ops {
+		encodeOp(b[i*abi.OpSize:], &ops[i])
+	}
+	return addr
+}
+
+func encodeOp(b []byte, op *Op) {
+	le := binary.LittleEndian
+	le.PutUint32(b[0:], uint32(op.Code))
+	le.PutUint32(b[4:], uint32(op.Flags))
+	le.PutUint64(b[8:], op.Nr)
+	for i, a := range op.Args {
+		le.PutUint64(b[16+8*i:], a)
+	}
+	le.PutUint64(b[64:], uint64(op.Want))
+}

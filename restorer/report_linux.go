@@ -1,0 +1,142 @@
+package restorer
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// HookError says which call into which plugin ended a restore.
+type HookError struct {
+	Plugin string
+	Hook   abi.Hook
+	Pid    int
+	Tid    int
+	Where  string // function+offset, with the source line where the object has debug info
+	Cause  string
+}
+
+func (e *HookError) Error() string {
+	return fmt.Sprintf("restore task %d: plugin %s, hook %s, thread %d, %s: %s", e.Pid, e.Plugin, e.Hook, e.Tid,
+		e.Where, e.Cause)
+}
+
+// where names an address of the blob, or says what else it is.
+func (r *runner) where(addr uint64) string {
+	loc, ok := r.plan.Image.Locate(blob.Addr(addr))
+	if !ok {
+		return fmt.Sprintf("outside the blob at %#x", addr)
+	}
+	return loc.String()
+}
+
+func (r *runner) hookError(t *Task, th *Thread, st status, at uint64, cause string) error {
+	return &HookError{
+		Plugin: r.plan.Image.PluginName(int(st.plugin)),
+		Hook:   abi.Hook(st.hook),
+		Pid:    t.Pid,
+		Tid:    th.Tid,
+		Where:  r.where(at),
+		Cause:  cause,
+	}
+}
+
+// opFailure explains an operation that gave a bad result.
+func (r *runner) opFailure(t *Task, th *Thread, ops []Op, st status) error {
+	if st.hook != 0 {
+		return r.hookError(t, th, st, st.fn, "returned "+hookResult(st.result))
+	}
+	if int(st.op) >= len(ops) {
+		return fmt.Errorf("restore task %d: thread %d: its program ran off its end", t.Pid, th.Tid)
+	}
+	return fmt.Errorf("restore task %d: thread %d: operation %d: %s: %s", t.Pid, th.Tid, st.op, &ops[st.op],
+		opResult(&ops[st.op], st))
+}
+
+func hookResult(result int64) string {
+	if result < 0 && result > -4096 {
+		return fmt.Sprintf("%d (%s)", result, unix.ErrnoName(unix.Errno(-result)))
+	}
+	return fmt.Sprintf("%d, which is neither 0 nor a negative errno", result)
+}
+
+func opResult(op *Op, st status) string {
+	if st.result < 0 && st.result > -4096 {
+		errno := unix.Errno(-st.result)
+		text := fmt.Sprintf("%s (%s)", errno.Error(), unix.ErrnoName(errno))
+		if op.Code == abi.OpRead {
+			text += fmt.Sprintf(" at address %#x", st.detail)
+		}
+		return text
+	}
+	return fmt.Sprintf("gave %#x", uint64(st.result))
+}
+
+func (r *runner) zygoteFailure(st status) error {
+	op := &r.plan.Zygote[min(int(st.op), len(r.plan.Zygote)-1)]
+	if op.Code == abi.OpClone && st.result == -int64(unix.EEXIST) {
+		t := r.plan.Tasks[op.Args[0]]
+		return fmt.Errorf("restore task %d: its pid is taken by %s", t.Pid, pidHolder(t.Pid))
+	}
+	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.op, op, opResult(op, st))
+}
+
+// during says what a thread was at when it ended.
+func (r *runner) during(th *Thread, st status) string {
+	if st.hook != 0 {
+		return fmt.Sprintf(" in plugin %s, hook %s", r.plan.Image.PluginName(int(st.plugin)), abi.Hook(st.hook))
+	}
+	if int(st.op) < len(th.Ops) {
+		return fmt.Sprintf(" at operation %d: %s", st.op, &th.Ops[st.op])
+	}
+	return ""
+}
+
+// crash explains a thread that stopped for a signal.
+func (r *runner) crash(t *Task, th *Thread, st status, sig unix.Signal) error {
+	regs, err := sys.GetRegs(th.Tid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	cause := "crashed with " + signalName(int(sig))
+	if info, err := sys.GetSigInfo(th.Tid); err == nil && hasAddr(sig) {
+		cause += fmt.Sprintf(" at address %#x", info.Addr)
+		if r.plan.Region.isGuard(info.Addr) {
+			cause += ", the guard page of its stack (a hook has 124 KiB)"
+		}
+	}
+	if st.hook != 0 {
+		return r.hookError(t, th, st, regs.Ip, cause)
+	}
+	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(th, st))
+}
+
+func hasAddr(sig unix.Signal) bool {
+	return sig == unix.SIGSEGV || sig == unix.SIGBUS || sig == unix.SIGILL || sig == unix.SIGFPE
+}
+
+// hookTimeout stops the thread to see where it is.
+func (r *runner) hookTimeout(t *Task, th *Thread, st status) error {
+	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.opts.HookTimeout.Round(time.Millisecond))
+	at := st.fn
+	if sys.Interrupt(th.Tid) == nil {
+		if _, err := sys.Wait(th.Tid); err == nil {
+			if regs, err := sys.GetRegs(th.Tid); err == nil {
+				at = regs.Ip
+			}
+		}
+	}
+	return r.hookError(t, th, st, at, cause)
+}
+
+func signalName(sig int) string {
+	if name := unix.SignalName(unix.Signal(sig)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", sig)
+}

@@ -1,0 +1,147 @@
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/core"
+)
+
+// Options describe one restore.
+type Options struct {
+	Images  string       // the image directory that `criu dump` wrote
+	Plugins []blob.Input // in the order in which they run
+	Plan    PlanOptions
+	Run     RunOptions
+}
+
+// Restored is a restore ready to go: the images are read and everything is decided, but no process exists.
+type Restored struct {
+	Plan *Plan
+	opts *Options
+	root *os.Root
+	stub []byte
+}
+
+// Prepare reads the images and plans the restore. Close the result when done with it.
+func Prepare(opts *Options) (r *Restored, err error) {
+	root, err := os.OpenRoot(opts.Images)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			root.Close()
+		}
+	}()
+	dir, err := images.Open(root.FS())
+	if err != nil {
+		return nil, err
+	}
+	layout, stub, err := layBlob(opts.Plugins)
+	if err != nil {
+		return nil, err
+	}
+	host, err := ThisHost()
+	if err != nil {
+		return nil, err
+	}
+	plan := opts.Plan
+	plan.OpenImage = openImage(root)
+	plan.RestoreTimeNs = time.Now().UnixNano()
+	if plan.DumpTimeNs, err = dumpTime(root.FS()); err != nil {
+		return nil, err
+	}
+	p, err := BuildPlan(dir, layout, stages(opts.Plugins), host, &plan)
+	if err != nil {
+		return nil, err
+	}
+	return &Restored{Plan: p, opts: opts, root: root, stub: stub}, nil
+}
+
+// Close releases the image directory.
+func (r *Restored) Close() error { return r.root.Close() }
+
+// Run restores the task and lets it go; it gives the root task's pid. On an error nothing of it is left.
+func (r *Restored) Run() (pid int, err error) {
+	run := runner{plan: r.Plan, opts: &r.opts.Run, stub: r.stub}
+	if err := run.run(); err != nil {
+		return 0, err
+	}
+	return r.Plan.Tasks[0].Pid, nil
+}
+
+// openImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
+func openImage(root *os.Root) func(name string) (*os.File, error) {
+	return func(name string) (*os.File, error) {
+		f, err := root.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("images %s: not a regular file", name)
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return f, nil
+	}
+}
+
+// layBlob loads the restorer core and lays it out with the plugins. stub is the code of the zygote's ELF file.
+func layBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error) {
+	c, err := loader.Parse(core.Object, "core_amd64.o", loader.Options{Core: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := loader.Parse(core.Stub, "stub_amd64.o", loader.Options{Core: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, section := range s.Sections {
+		if section.Segment() == loader.Text && section.Size > 0 {
+			stub = section.Data
+		}
+	}
+	if stub == nil {
+		return nil, nil, errors.New("stub_amd64.o has no code")
+	}
+	layout, err = blob.NewLayout(c, plugins)
+	return layout, stub, err
+}
+
+// stages lists every stage at which something of the plugins runs.
+func stages(plugins []blob.Input) []abi.Hook {
+	var all []abi.Hook
+	for _, in := range plugins {
+		for _, h := range in.Plugin.Hooks {
+			all = append(all, h.ID)
+		}
+		if in.Plugin.Init.Exists() {
+			all = append(all, abi.TaskCreated)
+		}
+		if in.Plugin.Exit.Exists() {
+			all = append(all, abi.PreSigreturn)
+		}
+	}
+	return all
+}
+
+// dumpTime is when CRIU completed the images: it writes inventory.img last.
+func dumpTime(fsys fs.FS) (int64, error) {
+	info, err := fs.Stat(fsys, "inventory.img")
+	if err != nil {
+		return 0, fmt.Errorf("images %s: %w", filepath.Base("inventory.img"), err)
+	}
+	return info.ModTime().UnixNano(), nil
+}

@@ -1,0 +1,255 @@
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Gates, in the order in which the controller opens them.
+const (
+	gateSeized = 1 + iota // every task is traced: hooks may run
+	gateCreds             // every thread is traced: seccomp filters may be installed
+)
+
+// runner carries out one plan. Its OS thread is locked: it is the tracer and the zygote's parent.
+type runner struct {
+	plan   *Plan
+	opts   *RunOptions
+	stub   []byte // code of the zygote's ELF file
+	memfd  *os.File
+	shared []byte
+	passed []*os.File
+	calls  []stubCall
+
+	zygote int   // pid, 0: none or reaped
+	traced []int // threads that are seized
+	log    logReader
+	hooks  hookWatch
+}
+
+// RunOptions say how a plan is carried out.
+type RunOptions struct {
+	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
+	LeaveStopped bool                 // leave every task stopped (SIGSTOP)
+	Log          func(Line)           // receives what plugins log; may be nil
+	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
+	Trace        func(step string)    // called as the restore proceeds; may be nil
+}
+
+// run restores the plan's tasks and lets them go. On an error nothing of them is left.
+func (r *runner) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer r.close()
+	if err := r.restore(); err != nil {
+		r.drainLog()
+		return errors.Join(err, r.undo())
+	}
+	return nil
+}
+
+func (r *runner) restore() error {
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"map the region", r.prepare},
+		{"start the zygote", r.startZygote},
+		{"create the tasks", r.awaitTasks},
+		{"restore", r.awaitThreads},
+		{"run the last hooks", r.awaitParked},
+		{"stop the threads", r.stopThreads},
+		{"hand out the registers", r.finish},
+		{"let them go", r.release},
+	}
+	for _, s := range steps {
+		if r.opts.Trace != nil {
+			r.opts.Trace(s.name)
+		}
+		if err := s.do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare writes blob and plan into the memfd that all tasks will map, and opens what they inherit.
+func (r *runner) prepare() error {
+	reg := &r.plan.Region
+	f, err := sys.Memfd("crpie", int64(reg.memfdSize()), false)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	r.memfd = f
+	for _, s := range r.plan.Image.Segments {
+		if _, err := f.WriteAt(s.Data, int64(uint64(s.Addr)-reg.Start)); err != nil {
+			return fmt.Errorf("restore: write blob: %w", err)
+		}
+	}
+	if _, err := f.WriteAt(r.plan.arena.buf, int64(reg.planOff())); err != nil {
+		return fmt.Errorf("restore: write plan: %w", err)
+	}
+	r.shared, err = sys.MapShared(f, int64(reg.Shared-reg.Start), int(reg.Stacks-reg.Shared))
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	*sys.Word64(r.shared, abi.SharedLogOff) = reg.logOff()
+	*sys.Word64(r.shared, abi.SharedLogSize) = logRingSize
+	r.log = logReader{shared: r.shared, off: reg.logOff()}
+	for _, p := range r.plan.Files {
+		f, err := p.Open()
+		if err != nil {
+			return fmt.Errorf("restore: open %s: %w", p.Name, err)
+		}
+		r.passed = append(r.passed, f)
+	}
+	return nil
+}
+
+// startZygote executes the stub. A zygote whose pid is one that a task needs gives way to another.
+func (r *runner) startZygote() error {
+	reg := &r.plan.Region
+	entry, ok := r.plan.Image.CoreSymbol("core_entry")
+	if !ok {
+		return errors.New("restore: the core has no core_entry")
+	}
+	stack, size := reg.stack(0)
+	r.calls = reg.stubCalls(r.plan)
+	elf := stubELF(r.stub, reg.End, r.calls, uint64(entry), reg.Plan, stack+size)
+	f, err := sys.Memfd("crpie-zygote", int64(len(elf)), true)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(elf, 0); err != nil {
+		return fmt.Errorf("restore: write zygote: %w", err)
+	}
+	// the path goes through this process because ForkExec closes the child's copy of f before execve
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+	files := append([]*os.File{os.Stdin, os.Stdout, os.Stderr, r.memfd}, r.passed...)
+	for {
+		pid, err := sys.Start(path, []string{"crpie-zygote"}, files)
+		if err != nil {
+			return fmt.Errorf("restore: start the zygote: %w", err)
+		}
+		if !r.plan.uses(pid) {
+			r.zygote = pid
+			return nil
+		}
+		defer r.reap(pid)
+	}
+}
+
+// uses reports whether some thread of the plan is to have id.
+func (p *Plan) uses(id int) bool {
+	return slices.ContainsFunc(p.Tasks, func(t *Task) bool {
+		return slices.ContainsFunc(t.Threads, func(th *Thread) bool { return th.Tid == id })
+	})
+}
+
+func (r *runner) reap(pid int) {
+	_ = sys.Kill(pid, unix.SIGKILL)
+	_, _ = sys.Wait(pid)
+}
+
+func (r *runner) close() {
+	for _, f := range r.passed {
+		f.Close()
+	}
+	if r.shared != nil {
+		_ = sys.Unmap(r.shared)
+	}
+	if r.memfd != nil {
+		r.memfd.Close()
+	}
+}
+
+// seizeOptions: the kernel kills the tasks should the controller die, and keeps filters quiet until they are let go.
+func seizeOptions(t *Task) uintptr {
+	options := uintptr(sys.OptExitKill | sys.OptSysGood)
+	if t.Seccomp {
+		options |= sys.OptSuspendSeccomp
+	}
+	return options
+}
+
+func (r *runner) seize(t *Task, tid int) error {
+	if err := sys.Seize(tid, seizeOptions(t)); err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	r.traced = append(r.traced, tid)
+	return nil
+}
+
+// awaitTasks waits until every task exists, and traces them.
+func (r *runner) awaitTasks() error {
+	if err := r.await(func() bool { return r.ready() >= len(r.plan.Tasks) }); err != nil {
+		return err
+	}
+	for _, t := range r.plan.Tasks {
+		if err := r.seize(t, t.Pid); err != nil {
+			return err
+		}
+	}
+	r.open(gateSeized)
+	return nil
+}
+
+// awaitThreads waits until every task has its memory, files and threads, and traces the threads.
+func (r *runner) awaitThreads() error {
+	if err := r.await(func() bool { return r.ready() >= 2*len(r.plan.Tasks) }); err != nil {
+		return err
+	}
+	for _, t := range r.plan.Tasks {
+		for _, th := range t.Threads[1:] {
+			if err := r.seize(t, th.Tid); err != nil {
+				return err
+			}
+		}
+	}
+	r.open(gateCreds)
+	return nil
+}
+
+// awaitParked waits until every thread has done everything it does itself.
+func (r *runner) awaitParked() error {
+	if err := r.await(func() bool { return r.parked() >= r.plan.threads() }); err != nil {
+		return err
+	}
+	r.drainLog()
+	return r.reapZygote()
+}
+
+// reapZygote collects the zygote, which ends by itself once it has created the tasks.
+func (r *runner) reapZygote() error {
+	if r.zygote == 0 {
+		return nil // casualties has seen it
+	}
+	ws, err := sys.Wait(r.zygote)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	r.zygote = 0
+	if ws.ExitStatus() != 0 {
+		return fmt.Errorf("restore: the zygote ended with wait status %#x", uint32(ws))
+	}
+	return nil
+}
+
+func (r *runner) open(gate uint32) {
+	word := sys.Word(r.shared, abi.SharedGate)
+	storeWord(word, gate)
+	sys.FutexWake(word)
+}
+
+func (r *runner) ready() int  { return int(loadWord(sys.Word(r.shared, abi.SharedReady))) }
+func (r *runner) parked() int { return int(loadWord(sys.Word(r.shared, abi.SharedParked))) }

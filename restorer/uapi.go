@@ -1,0 +1,169 @@
+package restorer
+
+// Numbers of the Linux user-space interface on x86-64, the machine a plan is made for. They are data here, not the
+// host's: a plan comes out the same wherever it is made. Sources: include/uapi/linux and arch/x86/include/uapi/asm of
+// Linux 6.18.
+
+// System call numbers, arch/x86/entry/syscalls/syscall_64.tbl.
+const (
+	sysRead             = 0
+	sysWrite            = 1
+	sysClose            = 3
+	sysLseek            = 8
+	sysMmap             = 9
+	sysMprotect         = 10
+	sysMunmap           = 11
+	sysRtSigaction      = 13
+	sysRtSigprocmask    = 14
+	sysMremap           = 25
+	sysMsync            = 26
+	sysMadvise          = 28
+	sysGetpid           = 39
+	sysSetitimer        = 38
+	sysFcntl            = 72
+	sysFchdir           = 81
+	sysUmask            = 95
+	sysSetpgid          = 109
+	sysSetsid           = 112
+	sysSetgroups        = 116
+	sysSetresuid        = 117
+	sysSetresgid        = 119
+	sysSetfsuid         = 122
+	sysSetfsgid         = 123
+	sysCapset           = 126
+	sysRtSigqueueinfo   = 129
+	sysSigaltstack      = 131
+	sysPersonality      = 135
+	sysSetpriority      = 141
+	sysSchedSetsched    = 144
+	sysMlock            = 149
+	sysPrctl            = 157
+	sysArchPrctl        = 158
+	sysChroot           = 161
+	sysGettid           = 186
+	sysSetTidAddress    = 218
+	sysTimerSettime     = 223
+	sysExitGroup        = 231
+	sysEpollCtl         = 233
+	sysOpenat           = 257
+	sysUnshare          = 272
+	sysSetRobustList    = 273
+	sysTimerfdCreate    = 283
+	sysTimerfdSettime   = 286
+	sysSignalfd4        = 289
+	sysEventfd2         = 290
+	sysEpollCreate1     = 291
+	sysDup3             = 292
+	sysRtTgsigqueueinfo = 297
+	sysPrlimit64        = 302
+	sysSeccomp          = 317
+	sysMembarrier       = 324
+	sysMlock2           = 325
+	sysRseq             = 334
+	sysCloseRange       = 436
+)
+
+// syscalls names the system calls that programs use, and how many arguments are worth printing.
+var syscalls = map[uint64]struct {
+	name string
+	args int
+}{
+	sysRead: {"read", 3}, sysWrite: {"write", 3}, sysClose: {"close", 1}, sysLseek: {"lseek", 3},
+	sysMmap: {"mmap", 6}, sysMprotect: {"mprotect", 3}, sysMunmap: {"munmap", 2},
+	sysRtSigaction: {"rt_sigaction", 2}, sysRtSigprocmask: {"rt_sigprocmask", 2}, sysMremap: {"mremap", 5}, sysMsync: {"msync", 3},
+	sysMadvise: {"madvise", 3}, sysGetpid: {"getpid", 0}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3},
+	sysFchdir: {"fchdir", 1}, sysUmask: {"umask", 1}, sysSetpgid: {"setpgid", 2}, sysSetsid: {"setsid", 0},
+	sysSetgroups: {"setgroups", 2}, sysSetresuid: {"setresuid", 3}, sysSetresgid: {"setresgid", 3},
+	sysSetfsuid: {"setfsuid", 1}, sysSetfsgid: {"setfsgid", 1}, sysCapset: {"capset", 2},
+	sysRtSigqueueinfo: {"rt_sigqueueinfo", 3}, sysSigaltstack: {"sigaltstack", 2},
+	sysPersonality: {"personality", 1}, sysSetpriority: {"setpriority", 3},
+	sysSchedSetsched: {"sched_setscheduler", 3}, sysMlock: {"mlock", 2}, sysPrctl: {"prctl", 5},
+	sysArchPrctl: {"arch_prctl", 2}, sysChroot: {"chroot", 1}, sysGettid: {"gettid", 0},
+	sysSetTidAddress: {"set_tid_address", 1}, sysTimerSettime: {"timer_settime", 4},
+	sysExitGroup: {"exit_group", 1}, sysEpollCtl: {"epoll_ctl", 4}, sysOpenat: {"openat", 4},
+	sysUnshare: {"unshare", 1}, sysSetRobustList: {"set_robust_list", 2}, sysTimerfdCreate: {"timerfd_create", 2},
+	sysTimerfdSettime: {"timerfd_settime", 4}, sysSignalfd4: {"signalfd4", 4}, sysEventfd2: {"eventfd2", 2},
+	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
+	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
+	sysMlock2: {"mlock2", 3}, sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
+}
+
+// mmap(2) and friends.
+const (
+	protRead  = 1
+	protWrite = 2
+	protExec  = 4
+
+	mapShared          = 0x01
+	mapPrivate         = 0x02
+	mapFixed           = 0x10
+	mapAnonymous       = 0x20
+	mapGrowsdown       = 0x100
+	mapLocked          = 0x2000
+	mapNoreserve       = 0x4000
+	mapStack           = 0x20000
+	mapHugetlb         = 0x40000
+	mapFixedNoreplace  = 0x100000
+	mapDroppable       = 0x8
+	mremapMaymoveFixed = 3
+	mlockOnfault       = 1
+	msAsync            = 1
+)
+
+// fcntl(2) and openat(2).
+const (
+	atFdcwd    = ^uint64(99) // -100
+	oAccmode   = 3
+	oRdonly    = 0
+	oWronly    = 1
+	oRdwr      = 2
+	oCreat     = 0o100
+	oExcl      = 0o200
+	oNoctty    = 0o400
+	oTrunc     = 0o1000
+	oAppend    = 0o2000
+	oNonblock  = 0o4000
+	oLargefile = 0o100000
+	oDirectory = 0o200000
+	oNofollow  = 0o400000
+	oCloexec   = 0o2000000
+	oPath      = 0o10000000
+	fSetfd     = 2
+	fSetfl     = 4
+	fSetpipeSz = 1031
+	fdCloexec  = 1
+)
+
+// prctl(2) and arch_prctl(2).
+const (
+	prSetPdeathsig       = 1
+	prSetDumpable        = 4
+	prSetName            = 15
+	prSetSecurebits      = 28
+	prCapbsetDrop        = 24
+	prSetMM              = 35
+	prSetMMMap           = 14
+	prSetChildSubreaper  = 36
+	prSetNoNewPrivs      = 38
+	prSetThpDisable      = 41
+	prCapAmbient         = 47
+	prCapAmbientRaise    = 2
+	prCapAmbientClearAll = 4
+	prTimerRestoreIDs    = 77
+	archSetGS            = 0x1001
+	archSetFS            = 0x1002
+	archMapVDSO64        = 0x2003
+)
+
+// clone(2), seccomp(2), setpriority(2), signals.
+const (
+	cloneParent       = 0x8000
+	cloneNewtime      = 0x80
+	seccompModeStrict = 0
+	seccompModeFilter = 1
+	prioProcess       = 0
+	sigSetmask        = 2
+	sigKill           = 9
+	sigStop           = 19
+	nrSignals         = 64
+)
