@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reseed: gives each restored clone random state of its own.
+ *
+ *	crpie restore -D images --pie-plugin reseed.o                    libc: srandom() and srand48()
+ *	crpie restore -D images --pie-plugin reseed.o,symbol=app_reseed  void app_reseed(unsigned long seed)
+ *	crpie restore -D images --pie-plugin reseed.o,addr=0x401180      the same by address
+ *
+ * The function is called inside the program, with a seed from getrandom(2), before any of its threads runs again.
+ *
+ * Caveat: code of the program is called while the program stands wherever it was dumped. If a thread was dumped inside random()
+ * and holds libc's lock, srandom() waits for it for ever, and --pie-timeout undoes the restore. (rand_r, /dev/urandom
+ * and getrandom() need no help; OpenSSL, Python and others keep state of their own: give their function as symbol=.)
+ */
+#include <crpie/syscall.h>
+
+#include "target.h"
+
+typedef void (*seed_fn)(unsigned long seed);
+
+/* srandom takes an unsigned int and srand48 a long: with an integer register both are called alike. */
+static int call_with_seed(const struct crpie_ctx *ctx, uint64_t addr, const char *what)
+{
+	unsigned long seed;
+	long ret = sys_getrandom(&seed, sizeof(seed), 0);
+
+	if (ret != (long)sizeof(seed)) {
+		pr_perror(ctx, ret, "getrandom");
+		return ret < 0 ? (int)ret : -EIO;
+	}
+	if (!crpie_vma_covers(ctx, addr, 1, CRPIE_PROT_READ | CRPIE_PROT_EXEC)) {
+		pr_err(ctx, "%s at 0x%lx is not in executable memory", what, addr);
+		return -EFAULT;
+	}
+	((seed_fn)(uintptr_t)addr)(seed);
+	pr_info(ctx, "%s called with a new seed", what);
+	return 0;
+}
+
+static int reseed_libc(const struct crpie_ctx *ctx)
+{
+	static const char names[][8] = { "srandom", "srand48" };
+	unsigned int i, found = 0;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		uint64_t addr = crpie_symbol(ctx, names[i]);
+		int err;
+
+		if (addr == 0)
+			continue;
+		found++;
+		err = call_with_seed(ctx, addr, names[i]);
+		if (err != 0)
+			return err;
+	}
+	if (found != 0)
+		return 0;
+	pr_err(ctx, "%s has no dynamic symbols srandom or srand48: give symbol= or addr=", ctx->comm);
+	return -ESRCH;
+}
+
+static int reseed(struct crpie_ctx *ctx)
+{
+	const char *unknown = crpie_param_unknown(ctx, "symbol addr");
+	uint64_t addr = 0;
+	int err;
+
+	if (unknown != NULL) {
+		pr_err(ctx, "unknown parameter %s", unknown);
+		return -EINVAL;
+	}
+	err = target_address(ctx, &addr);
+	if (err == CRPIE_PARAM_NOTFOUND)
+		return reseed_libc(ctx);
+	if (err != 0)
+		return err;
+	return call_with_seed(ctx, addr, crpie_param(ctx, "symbol") ? crpie_param(ctx, "symbol") : "the function");
+}
+
+CR_PLUGIN_REGISTER_DUMMY("reseed")
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, reseed)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tell-app: tells the application that it was restored, by writing a variable in its memory.
+ *
+ *	crpie restore -D images --pie-plugin tell-app.o,symbol=was_restored
+ *	crpie restore -D images --pie-plugin tell-app.o,symbol=generation,size=8,mode=add
+ *
+ *	symbol=NAME   an exported variable of the program (cc -rdynamic) or of one of its libraries
+ *	addr=0x…      or its address, as nm prints it for a program linked with -no-pie
+ *	size=1|2|4|8  of the variable, in bytes; default: the symbol's own size, else 4
+ *	value=N       what is written, default 1
+ *	mode=set|add  add makes a counter of restores, "generation", which a fork of a fork sees grow
+ *
+ * It runs last of all: what the application finds is true.
+ */
+#include "target.h"
+
+static int variable_size(const struct crpie_ctx *ctx, uint64_t *size)
+{
+	const char *name = crpie_param(ctx, "symbol");
+	struct crpie_symbol sym;
+	int err = crpie_param_u64(ctx, "size", 1, 8, size);
+
+	if (err == CRPIE_PARAM_NOTFOUND) {
+		*size = name != NULL && crpie_symbol_find(ctx, NULL, name, &sym) && sym.size != 0 ? sym.size : 4;
+		err = 0;
+	}
+	if (err != 0 || *size > 8 || (*size & (*size - 1)) != 0) {
+		pr_err(ctx, "size= must be 1, 2, 4 or 8");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int adds(const struct crpie_ctx *ctx, int *add)
+{
+	const char *mode = crpie_param(ctx, "mode");
+
+	*add = mode != NULL && crpie_strcmp(mode, "add") == 0;
+	if (mode == NULL || *add || crpie_strcmp(mode, "set") == 0)
+		return 0;
+	pr_err(ctx, "mode=%s: set or add", mode);
+	return -EINVAL;
+}
+
+/* Other threads are parked, so that nobody sees half a value. Both machines are little-endian. */
+static void write_variable(const struct crpie_ctx *ctx, uint64_t addr, uint64_t size, uint64_t value, int add)
+{
+	uint64_t old = 0;
+
+	crpie_memcpy(&old, (const void *)(uintptr_t)addr, size);
+	if (add)
+		value += old;
+	crpie_memcpy((void *)(uintptr_t)addr, &value, size);
+	pr_info(ctx, "0x%lx (%lu bytes): %lu -> %lu", addr, size, old, value);
+}
+
+static int tell(struct crpie_ctx *ctx)
+{
+	const char *unknown = crpie_param_unknown(ctx, "symbol addr size value mode");
+	uint64_t addr = 0, size = 0, value = 1;
+	int add = 0, err;
+
+	if (unknown != NULL) {
+		pr_err(ctx, "unknown parameter %s", unknown);
+		return -EINVAL;
+	}
+	err = target_address(ctx, &addr);
+	if (err == CRPIE_PARAM_NOTFOUND)
+		pr_err(ctx, "say which variable: symbol=NAME or addr=0x...");
+	if (err != 0)
+		return err;
+	err = crpie_param_u64(ctx, "value", 0, UINT64_MAX, &value);
+	if (err != 0 && err != CRPIE_PARAM_NOTFOUND) {
+		pr_err(ctx, "value=%s is not a number", crpie_param(ctx, "value"));
+		return err;
+	}
+	if ((err = variable_size(ctx, &size)) != 0 || (err = adds(ctx, &add)) != 0)
+		return err;
+	if (!crpie_vma_covers(ctx, addr, size, CRPIE_PROT_READ | CRPIE_PROT_WRITE)) {
+		pr_err(ctx, "0x%lx is not writable memory of %s", addr, ctx->comm);
+		return -EFAULT;
+	}
+	write_variable(ctx, addr, size, value, add);
+	return 0;
+}
+
+CR_PLUGIN_REGISTER_DUMMY("tell-app")
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, tell)

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Registering a PIE plugin from assembly (GNU as syntax; the file ends in .S so that it is preprocessed).
+ *
+ *	#include <crpie/asm.h>
+ *
+ *	crpie_plugin "greet"
+ *	crpie_hook CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY, greet
+ *
+ *	        .text
+ *	greet:  ...             // x86-64: ctx in rdi, result in eax; aarch64: ctx in x0, result in w0
+ *
+ * The numbers repeat abi.h, which an assembler cannot read; a test compares the two.
+ */
+#ifndef CRPIE_ASM_H
+#define CRPIE_ASM_H
+
+#define CRPIE_ABI_VERSION 1
+
+#define CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED 0x100
+#define CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY 0x101
+#define CR_PLUGIN_HOOK__PIE_RST_POST_FILES 0x102
+#define CR_PLUGIN_HOOK__PIE_RST_POST_THREADS 0x103
+#define CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS 0x104
+#define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD 0x105
+#define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN 0x106
+
+#define CRPIE_LOG_ERROR 1
+#define CRPIE_LOG_WARN 2
+#define CRPIE_LOG_INFO 3
+#define CRPIE_LOG_DEBUG 4
+
+/* Offsets of members of struct crpie_ctx. */
+#define CRPIE_CTX_SIZE 0
+#define CRPIE_CTX_ABI 4
+#define CRPIE_CTX_HOOK 8
+#define CRPIE_CTX_PID 12
+#define CRPIE_CTX_TID 16
+#define CRPIE_CTX_NR_THREADS 20
+#define CRPIE_CTX_DUMP_TIME_NS 24
+#define CRPIE_CTX_RESTORE_TIME_NS 32
+#define CRPIE_CTX_COMM 40
+#define CRPIE_CTX_PLUGIN 48
+#define CRPIE_CTX_PARAMS 56
+#define CRPIE_CTX_NR_PARAMS 64
+#define CRPIE_CTX_VMAS 72
+#define CRPIE_CTX_NR_VMAS 80
+#define CRPIE_CTX_MM 88
+#define CRPIE_CTX_LOG 96
+
+#ifdef __ASSEMBLER__
+
+	/* One per object: the plugin's name (at most 47 bytes), and its init and exit functions if it has any. */
+	.macro crpie_plugin name:req, init=0, exit=0
+	.pushsection crpie_plugin, "aw", %progbits
+	.balign 8
+	.long 72, CRPIE_ABI_VERSION
+9999:	.asciz "\name"
+	.if . - 9999b > 48
+	.error "crpie_plugin: the name is longer than 47 bytes"
+	.endif
+	.zero 48 - (. - 9999b)
+	.quad \init, \exit
+	.popsection
+	.endm
+
+	/* One per hook function; the lower priority runs first. */
+	.macro crpie_hook hook:req, fn:req, priority=0
+	.pushsection crpie_hooks, "aw", %progbits
+	.balign 8
+	.long 24, CRPIE_ABI_VERSION, \hook, \priority
+	.quad \fn
+	.popsection
+	.endm
+
+	/* Without this note a linker would ask for an executable stack. */
+	.section .note.GNU-stack, "", %progbits
+	.text
+
+#endif
+#endif

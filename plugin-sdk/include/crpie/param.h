@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parameters of --pie-plugin hook.o,key=value,…
+ *
+ * Every reader returns 0 and stores the value, or one of the errors below and stores nothing, so that a default set
+ * before the call survives a parameter that is absent:
+ *
+ *	uint64_t size = 4;
+ *	int err = crpie_param_u64(ctx, "size", 1, 8, &size);
+ *	if (err != 0 && err != CRPIE_PARAM_NOTFOUND)
+ *		return err;
+ *
+ * If a key is given twice, the last one counts.
+ */
+#ifndef CRPIE_PARAM_H
+#define CRPIE_PARAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/errno.h>
+
+#include <crpie/abi.h>
+#include <crpie/string.h>
+
+#define CRPIE_PARAM_NOTFOUND (-ENOENT)     /* the key was not given */
+#define CRPIE_PARAM_TOOLONG (-ENAMETOOLONG) /* the value does not fit into the buffer */
+#define CRPIE_PARAM_INVALID (-EINVAL)      /* the value is not of that type */
+#define CRPIE_PARAM_RANGE (-ERANGE)        /* a number outside the interval */
+
+/* The value of key, or NULL. */
+static inline const char *crpie_param(const struct crpie_ctx *ctx, const char *key)
+{
+	uint64_t i = ctx->nr_params;
+
+	while (i-- != 0)
+		if (crpie_strcmp(ctx->params[i].key, key) == 0)
+			return ctx->params[i].value;
+	return NULL;
+}
+
+/* Copies the value of key with its NUL into buf of size bytes. */
+static inline int crpie_param_string(const struct crpie_ctx *ctx, const char *key, char *buf, size_t size)
+{
+	const char *value = crpie_param(ctx, key);
+
+	if (value == NULL)
+		return CRPIE_PARAM_NOTFOUND;
+	if (crpie_strlen(value) >= size)
+		return CRPIE_PARAM_TOOLONG;
+	crpie_strlcpy(buf, value, size);
+	return 0;
+}
+
+static inline unsigned int crpie_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned int)(c - '0');
+	if (c >= 'a' && c <= 'f')
+		return (unsigned int)(c - 'a') + 10;
+	if (c >= 'A' && c <= 'F')
+		return (unsigned int)(c - 'A') + 10;
+	return 99;
+}
+
+/* Parses decimal or 0x digits at *s and leaves *s behind them. */
+static inline int crpie_parse_u64(const char **s, uint64_t *out)
+{
+	const char *p = *s;
+	unsigned int base = 10;
+	uint64_t v = 0;
+
+	if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) {
+		base = 16;
+		p += 2;
+	}
+	if (crpie_digit(*p) >= base)
+		return CRPIE_PARAM_INVALID;
+	for (; crpie_digit(*p) < base; p++) {
+		unsigned int d = crpie_digit(*p);
+		if (v > (UINT64_MAX - d) / base)
+			return CRPIE_PARAM_RANGE;
+		v = v * base + d;
+	}
+	*s = p;
+	*out = v;
+	return 0;
+}
+
+static inline int crpie_param_in_range(uint64_t v, uint64_t min, uint64_t max, uint64_t *out)
+{
+	if (v < min || v > max)
+		return CRPIE_PARAM_RANGE;
+	*out = v;
+	return 0;
+}
+
+/* A number in [min, max], decimal or with 0x. */
+static inline int crpie_param_u64(const struct crpie_ctx *ctx, const char *key, uint64_t min, uint64_t max,
+				  uint64_t *out)
+{
+	const char *value = crpie_param(ctx, key);
+	uint64_t v = 0;
+	int err;
+
+	if (value == NULL)
+		return CRPIE_PARAM_NOTFOUND;
+	err = crpie_parse_u64(&value, &v);
+	if (err != 0)
+		return err;
+	if (*value != '\0')
+		return CRPIE_PARAM_INVALID;
+	return crpie_param_in_range(v, min, max, out);
+}
+
+/* A number of bytes in [min, max]: digits and perhaps K, M, G or T (powers of 1024). */
+static inline int crpie_param_size(const struct crpie_ctx *ctx, const char *key, uint64_t min, uint64_t max,
+				   uint64_t *out)
+{
+	const char *value = crpie_param(ctx, key);
+	unsigned int shift = 0;
+	uint64_t v = 0;
+	int err;
+
+	if (value == NULL)
+		return CRPIE_PARAM_NOTFOUND;
+	err = crpie_parse_u64(&value, &v);
+	if (err != 0)
+		return err;
+	if (*value != '\0') {
+		const char *units = "KMGT", *unit = crpie_strchr(units, *value & ~0x20);
+		if (unit == NULL || *unit == '\0' || value[1] != '\0')
+			return CRPIE_PARAM_INVALID;
+		shift = 10 * (unsigned int)(unit - units + 1);
+	}
+	if (v > UINT64_MAX >> shift)
+		return CRPIE_PARAM_RANGE;
+	return crpie_param_in_range(v << shift, min, max, out);
+}
+
+/* 1 yes true on, 0 no false off; an empty value is yes. */
+static inline int crpie_param_bool(const struct crpie_ctx *ctx, const char *key, int *out)
+{
+	static const char words[][8] = { "0", "no", "false", "off", "1", "yes", "true", "on", "" };
+	const char *value = crpie_param(ctx, key);
+	size_t i;
+
+	if (value == NULL)
+		return CRPIE_PARAM_NOTFOUND;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (crpie_strcmp(value, words[i]) == 0) {
+			*out = i >= 4;
+			return 0;
+		}
+	}
+	return CRPIE_PARAM_INVALID;
+}
+
+/*
+ * The first key that was given but is not among known, or NULL: a mistyped key should fail, not be ignored. known is a
+ * list separated by blanks: crpie_param_unknown(ctx, "var value format").
+ */
+static inline const char *crpie_param_unknown(const struct crpie_ctx *ctx, const char *known)
+{
+	uint64_t i;
+
+	for (i = 0; i < ctx->nr_params; i++) {
+		const char *key = ctx->params[i].key, *word = known;
+		size_t len = crpie_strlen(key);
+
+		while (*word != '\0') {
+			const char *end = crpie_strchr(word, ' ');
+			size_t n = end != NULL ? (size_t)(end - word) : crpie_strlen(word);
+			if (n == len && crpie_memcmp(word, key, n) == 0)
+				break;
+			word += n + (end != NULL);
+		}
+		if (*word == '\0')
+			return key;
+	}
+	return NULL;
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Registering a PIE plugin: CRIU's spellings, another mechanism.
+ *
+ * CRIU's macros expand to constructors. Nothing runs constructors in a relocatable object, so here they put fixed-size
+ * records into named sections, and crpie reads them while it validates the object. As in CRIU the macros stand at file
+ * scope and bring their own semicolon.
+ *
+ *	static int greet(struct crpie_ctx *ctx)
+ *	{
+ *		ctx->log(ctx, CRPIE_LOG_INFO, "hello", 5);
+ *		return 0;
+ *	}
+ *	CR_PLUGIN_REGISTER_DUMMY("greet")
+ *	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, greet)
+ *
+ * A hook returns 0, -ENOTSUP ("not for this task", the restore goes on), or another negative errno, which undoes the
+ * whole restore.
+ *
+ * Works with gcc and clang, C99 and later, C++11 and later. GNU extensions used: attributes, __COUNTER__.
+ */
+#ifndef CRPIE_PLUGIN_H
+#define CRPIE_PLUGIN_H
+
+#include <stddef.h>
+#include <linux/errno.h>
+
+#include <crpie/abi.h>
+
+/* POSIX name; on Linux the value is EOPNOTSUPP's, and the kernel's headers only know that one. */
+#ifndef ENOTSUP
+#define ENOTSUP EOPNOTSUPP
+#endif
+
+/* CRIU declares the type of each hook this way (criu-plugin.h): HOOK_t is a function type. */
+#define DECLARE_PLUGIN_HOOK_ARGS(hook, ...) typedef int(hook##_t)(__VA_ARGS__)
+
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_POST_FILES, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_POST_THREADS, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, struct crpie_ctx *ctx);
+
+#ifdef __cplusplus
+#define CRPIE_STATIC_ASSERT(cond, text) static_assert(cond, text)
+#else
+#define CRPIE_STATIC_ASSERT(cond, text) __extension__ _Static_assert(cond, text)
+#endif
+
+/*
+ * gcc gives large objects more alignment than their type needs, which leaves holes between records. An explicit
+ * alignment switches that off, so that records lie at multiples of their size, also after `ld -r` joined objects.
+ */
+#define CRPIE_RECORD(section_name) __attribute__((section(section_name), used, aligned(8)))
+
+CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record) == 72, "struct crpie_plugin_record has holes");
+CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
+
+#define CRPIE_PASTE_(a, b) a##b
+#define CRPIE_PASTE(a, b) CRPIE_PASTE_(a, b)
+
+/* Names the plugin. init and exit may be NULL. Twice in one object is a compile error. */
+#define CR_PLUGIN_REGISTER(plugin_name, init_fn, exit_fn)                                                              \
+	CRPIE_STATIC_ASSERT(sizeof(plugin_name) > 1, "the plugin needs a name");                                       \
+	CRPIE_STATIC_ASSERT(sizeof(plugin_name) <= CRPIE_NAME_MAX, "the plugin's name is longer than 47 bytes");       \
+	static struct crpie_plugin_record crpie_this_plugin CRPIE_RECORD(CRPIE_PLUGIN_SECTION) = {                     \
+		(uint32_t)sizeof(struct crpie_plugin_record), CRPIE_ABI_VERSION, plugin_name, init_fn, exit_fn         \
+	};
+
+#define CR_PLUGIN_REGISTER_DUMMY(plugin_name) CR_PLUGIN_REGISTER(plugin_name, NULL, NULL)
+
+/* Adds a function to a stage. Within a stage the lower priority runs first; the default is 0. */
+#define CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, prio)                                                           \
+	CRPIE_STATIC_ASSERT((hook_id) >= CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED &&                                       \
+				    (hook_id) < CR_PLUGIN_HOOK__PIE_RST_MAX,                                           \
+			    "not a PIE_RST hook; CRIU's other hooks belong into a CRIU plugin");                       \
+	static struct crpie_hook_record CRPIE_PASTE(crpie_hook_record_, __COUNTER__)                                   \
+		CRPIE_RECORD(CRPIE_HOOKS_SECTION) = {                                                                  \
+			(uint32_t)sizeof(struct crpie_hook_record), CRPIE_ABI_VERSION, hook_id, prio, hook_fn          \
+		};
+
+#define CR_PLUGIN_REGISTER_HOOK(hook_id, hook_fn) CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, 0)
+
+/*
+ * True if this restorer's context has the member, for members that were appended after version 1:
+ *	if (CRPIE_CTX_HAS(ctx, new_member)) use(ctx->new_member);
+ */
+#define CRPIE_CTX_HAS(ctx, member)                                                                                     \
+	((ctx)->size >= offsetof(struct crpie_ctx, member) + sizeof(((struct crpie_ctx *)0)->member))
+
+#endif

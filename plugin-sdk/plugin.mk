@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Building PIE plugins with GNU make. In a makefile of your own:
+#
+#	CRPIE_PLUGIN = hook.o
+#	include /usr/local/share/crpie/plugin.mk
+#
+# builds hook.o from hook.c, hook.S, hook.cpp or hook.rs. CC, CXX, RUSTC, CFLAGS and CXXFLAGS are yours; the flags below
+# come after them, because an object that lacks one of them is refused. A plugin of several objects is joined with
+# `$(LD) -r -o hook.o a.o b.o`.
+
+CRPIE_SDK_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+# Beside the headers in a source tree, or installed as PREFIX/share/crpie with PREFIX/include.
+CRPIE_INCLUDE ?= $(firstword $(wildcard $(CRPIE_SDK_DIR)/include $(CRPIE_SDK_DIR)/../../include))
+
+CRPIE_MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+
+CRPIE_CFLAGS := -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector -fno-common \
+	-fno-asynchronous-unwind-tables -fno-unwind-tables -fno-lto -U_FORTIFY_SOURCE -I$(CRPIE_INCLUDE)
+ifeq ($(CRPIE_MACHINE),x86_64)
+CRPIE_CFLAGS += -fcf-protection=none
+endif
+ifeq ($(CRPIE_MACHINE),aarch64)
+CRPIE_CFLAGS += -mno-outline-atomics
+endif
+CRPIE_CXXFLAGS := $(CRPIE_CFLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-use-cxa-atexit
+CRPIE_RUSTFLAGS := --edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 -C relocation-model=pic
+
+CFLAGS ?= -O2 -g -Wall -Wextra
+CXXFLAGS ?= $(CFLAGS)
+RUSTC ?= rustc
+
+crpie-plugins: $(CRPIE_PLUGIN)
+.PHONY: crpie-plugins
+
+%.o: %.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(CRPIE_CFLAGS) -c -o $@ $<
+
+%.o: %.S
+	$(CC) $(CPPFLAGS) -I$(CRPIE_INCLUDE) -c -o $@ $<
+
+%.o: %.cpp
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(CRPIE_CXXFLAGS) -c -o $@ $<
+
+%.o: %.rs
+	$(RUSTC) $(CRPIE_RUSTFLAGS) -o $@ $<

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fail: goes wrong where it is told to. fail.o,stage=POST_FILES,how=error
+ *
+ *	stage=NAME   a stage without its CR_PLUGIN_HOOK__PIE_RST_ prefix
+ *	how=error    returns -errno=N (default 5, EIO)
+ *	how=notsup   returns -ENOTSUP, which is no failure
+ *	how=null     writes to address 0
+ *	how=ud2      runs an undefined instruction
+ *	how=stack    recurses until the stack is full
+ *	how=hang     never returns
+ *	how=exit     ends the task with status 7
+ */
+#include <crpie/log.h>
+#include <crpie/param.h>
+#include <crpie/plugin.h>
+#include <crpie/syscall.h>
+
+static int grow(volatile char *above)
+{
+	volatile char page[4096];
+
+	page[0] = above[0];
+	if (page[0] != 0)
+		return 0; /* never: the first one is 0 */
+	return grow(page) + page[0];
+}
+
+static void crash_null(void)
+{
+	volatile int *nowhere = NULL;
+
+	__asm__("" : "+r"(nowhere)); /* so that no compiler sees the constant and traps instead */
+	*nowhere = 1;
+}
+
+static int fail_now(const struct crpie_ctx *ctx)
+{
+	const char *how = crpie_param(ctx, "how");
+	volatile char first = 0;
+	uint64_t err = EIO;
+
+	if (how == NULL)
+		how = "error";
+	pr_info(ctx, "fail: %s in task %d", how, ctx->pid);
+	if (crpie_strcmp(how, "notsup") == 0)
+		return -ENOTSUP;
+	if (crpie_strcmp(how, "null") == 0)
+		crash_null();
+	if (crpie_strcmp(how, "ud2") == 0)
+		__builtin_trap();
+	if (crpie_strcmp(how, "stack") == 0)
+		return grow(&first);
+	if (crpie_strcmp(how, "exit") == 0)
+		CRPIE_SYS1(__NR_exit_group, 7);
+	while (crpie_strcmp(how, "hang") == 0)
+		CRPIE_OPAQUE(how);
+	crpie_param_u64(ctx, "errno", 1, 4095, &err);
+	return -(int)err;
+}
+
+#define FAIL_AT(name)                                                                                                  \
+	static int fail_##name(struct crpie_ctx *ctx)                                                                  \
+	{                                                                                                              \
+		const char *stage = crpie_param(ctx, "stage");                                                         \
+                                                                                                                       \
+		return stage != NULL && crpie_strcmp(stage, #name) == 0 ? fail_now(ctx) : 0;                           \
+	}                                                                                                              \
+	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_##name, fail_##name)
+
+FAIL_AT(TASK_CREATED)
+FAIL_AT(POST_MEMORY)
+FAIL_AT(POST_FILES)
+FAIL_AT(POST_THREADS)
+FAIL_AT(PRE_CREDS)
+FAIL_AT(PRE_SIGRETURN_THREAD)
+FAIL_AT(PRE_SIGRETURN)
+
+CR_PLUGIN_REGISTER_DUMMY("fail")
