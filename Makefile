@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# make help lists the targets.
+
+GO        ?= go
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+FUZZTIME  ?= 20s
+TESTFLAGS ?= -timeout 20m
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+help: ## List the targets (default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZTIME=$(FUZZTIME) TESTFLAGS='$(TESTFLAGS)' VERSION=$(VERSION)"
+
+build: ## Build ./crpie (needs only Go)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o crpie ./cmd/crpie
+
+plugins: ## Build the example plugins
+	$(MAKE) -s -C plugin-sdk/examples crpie-plugins
+
+core: ## Rebuild the committed objects of the restorer core
+	$(MAKE) -C restorer/core
+
+core-check: ## Fail if the committed objects are not what their sources build
+	$(MAKE) -C restorer/core check
+
+deps: ## Install what the tests need (Debian packages)
+	scripts/install-test-deps
+
+test: deps ## Vet and test everything; the restore tests need root
+	$(GO) vet ./...
+	$(GO) test $(TESTFLAGS) ./...
+
+demo: build ## Dump a running program with CRIU, restore it with a plugin, show what changed
+	scripts/demo.sh
+
+bench: build ## crpie restore and criu restore of the same images, interleaved
+	scripts/bench
+
+oracle: build ## Place libraries' objects with crpie and with real linkers, compare every byte
+	scripts/oracle
+
+lint: ## gofmt, vet, staticcheck, shellcheck, portability of the pure packages
+	scripts/lint $(STATICCHECK)
+
+fuzz: ## Run each fuzz target for FUZZTIME
+	scripts/fuzz $(FUZZTIME)
+
+cover: ## Test with coverage; writes build/cover.html
+	mkdir -p build
+	$(GO) test $(TESTFLAGS) -coverpkg=./... -coverprofile=build/cover.out ./...
+	$(GO) tool cover -html=build/cover.out -o build/cover.html
+	$(GO) tool cover -func=build/cover.out | tail -1
+
+install: build ## Install binary, plugin SDK, man pages and completions below DESTDIR/PREFIX
+	install -D -m 755 crpie $(DESTDIR)$(PREFIX)/bin/crpie
+	install -d $(DESTDIR)$(PREFIX)/include/crpie $(DESTDIR)$(PREFIX)/share/crpie/examples
+	install -m 644 plugin-sdk/include/crpie/*.h $(DESTDIR)$(PREFIX)/include/crpie/
+	install -m 644 plugin-sdk/plugin.mk $(DESTDIR)$(PREFIX)/share/crpie/
+	install -m 644 plugin-sdk/examples/*.* $(DESTDIR)$(PREFIX)/share/crpie/examples/
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' plugin-sdk/crpie-plugin.pc.in \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/crpie-plugin.pc
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -D -m 644 completions/crpie.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/crpie
+	install -D -m 644 completions/_crpie $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_crpie
+	install -D -m 644 completions/crpie.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/crpie.fish
+
+clean: ## Remove what the other targets built
+	rm -rf crpie build
+	$(MAKE) -s -C plugin-sdk/examples clean
+
+.PHONY: help build plugins core core-check deps test demo bench oracle lint fuzz cover install clean
