@@ -51,12 +51,23 @@ func (p Prot) String() string {
 // Place relocates everything for a base address, which must be a multiple of PageSize. What does not fit there is
 // reported together; no image is made then.
 func (l *Layout) Place(base Addr) (*Image, error) {
+	return l.PlaceIn(base, make([]byte, l.BytesSize()))
+}
+
+// BytesSize is how much of Size is not the zeros at the end.
+func (l *Layout) BytesSize() uint64 { return uint64(l.fileEnd) }
+
+// PlaceIn is Place into memory of the caller: BytesSize() zeros. On an error they are zeros again.
+func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
+	if uint64(len(bytes)) != l.BytesSize() {
+		return nil, fmt.Errorf("place image at 0x%x: memory of %d bytes, %d are needed", base, len(bytes), l.BytesSize())
+	}
 	if uint64(base)%PageSize != 0 || uint64(base)+l.Size() < uint64(base) {
 		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base, PageSize, l.Size())
 	}
-	bytes := make([]byte, l.fileEnd)
 	for i := range l.objects {
 		if err := relocator.Apply(l.objects[i].Plugin, l.target(i, base, bytes)); err != nil {
+			clear(bytes)
 			return nil, fmt.Errorf("place image at 0x%x: %w", base, err)
 		}
 	}

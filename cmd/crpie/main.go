@@ -35,6 +35,7 @@ func commands() []command {
 		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", runCheck},
 		{"inspect", "[FLAGS] FILE.o", "show hooks, sections, symbols and relocations, and where each would lie", runInspect},
 		{"restore", "-D DIR [FLAGS]", "restore a process from the images of criu dump, running plugins inside it", runRestore},
+		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"version", "", "print version and plugin ABI", runVersion},
 	}
 }
