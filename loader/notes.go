@@ -1,3 +1,140 @@
 package loader
 
-func (p *parser) checkNotes() bool { return true }
+import (
+	"debug/elf"
+	"fmt"
+	"strings"
+)
+
+// Program properties, "Linux Extensions to gABI" and the processor supplements.
+const (
+	ntGNUProperty     = 5
+	propAArch64And    = 0xc0000000
+	propX86And        = 0xc0000002
+	propX86ISANeeded  = 0xc0008002
+	propBranchTargets = 1 // IBT or BTI in both
+)
+
+// checkNotes looks at what an object claims about its code in .note.gnu.property, and at functions that call themselves.
+func (p *parser) checkNotes() bool {
+	for i := range p.shdrs {
+		if p.roles[i] == roleNote {
+			for kind, value := range properties(p.bytesOf(i)) {
+				p.checkProperty(kind, value)
+			}
+		}
+	}
+	p.checkRecursion()
+	return true
+}
+
+// properties yields the 4-byte program properties of a note section; whatever is malformed ends it.
+func properties(raw []byte) func(yield func(kind, value uint32) bool) {
+	return func(yield func(kind, value uint32) bool) {
+		const header = 12
+		for len(raw) >= header {
+			nameSize, descSize, kind := uint64(le32(raw)), uint64(le32(raw[4:])), le32(raw[8:])
+			end := header + (nameSize+3)&^3 + descSize
+			if nameSize > uint64(len(raw)) || end > uint64(len(raw)) {
+				return
+			}
+			if kind == ntGNUProperty && nameSize == 4 && string(raw[header:header+3]) == "GNU" {
+				if !yieldProperties(raw[header+4:end], yield) {
+					return
+				}
+			}
+			raw = raw[min(uint64(len(raw)), (end+7)&^7):]
+		}
+	}
+}
+
+func yieldProperties(desc []byte, yield func(kind, value uint32) bool) bool {
+	for len(desc) >= 8 {
+		size := uint64(le32(desc[4:]))
+		if size > uint64(len(desc))-8 {
+			return true
+		}
+		if size == 4 && !yield(le32(desc), le32(desc[8:])) {
+			return false
+		}
+		desc = desc[min(uint64(len(desc)), 8+(size+7)&^7):]
+	}
+	return true
+}
+
+func (p *parser) checkProperty(kind, value uint32) {
+	amd64 := p.plugin.Machine == elf.EM_X86_64
+	switch {
+	case amd64 && kind == propX86And && value&propBranchTargets != 0:
+		p.checkBranchTargets("IBT", "endbr64", func(word uint32) bool { return word == 0xfa1e0ff3 })
+	case !amd64 && kind == propAArch64And && value&propBranchTargets != 0:
+		p.checkBranchTargets("BTI", "bti c", func(word uint32) bool {
+			return word&^0xc0 == 0xd503241f || word == 0xd503233f || word == 0xd503237f // bti, paciasp, pacibsp
+		})
+	case amd64 && kind == propX86ISANeeded && value&^1 != 0:
+		p.reportf(CodeISA, nil, "the code needs a processor of x86-64-v%d", isaLevel(value))
+	}
+}
+
+// isaLevel is the highest micro-architecture level among the bits of GNU_PROPERTY_X86_ISA_1_NEEDED.
+func isaLevel(value uint32) (level int) {
+	for i := range 4 {
+		if value&(1<<i) != 0 {
+			level = i + 1
+		}
+	}
+	return level
+}
+
+// checkBranchTargets holds every function of a record to what the object claims about all of its code.
+func (p *parser) checkBranchTargets(feature, insn string, lands func(word uint32) bool) {
+	check := func(what string, f Func) {
+		if !f.set {
+			return
+		}
+		sec := &p.plugin.Sections[f.Section]
+		if code := sec.Data[min(uint64(f.Offset), uint64(len(sec.Data))):]; len(code) < 4 || !lands(le32(code)) {
+			p.reportf(CodeBranchTarget, []Place{p.at(sec.Index, f.Offset)},
+				"the object claims %s, but %s `%s` does not begin with %s", feature, what, Demangle(f.Symbol), insn)
+		}
+	}
+	for _, h := range p.plugin.Hooks {
+		check(h.ID.String(), h.Fn)
+	}
+	check("init", p.plugin.Init)
+	check("exit", p.plugin.Exit)
+}
+
+// loops are the functions that compilers recognise in a loop and then call, even inside themselves.
+var loops = []string{"memcpy", "memmove", "memset", "memcmp", "strlen"}
+
+// checkRecursion refuses a memcpy that was compiled into a call of memcpy.
+func (p *parser) checkRecursion() {
+	first := int(min(p.shdrs[p.symtab].Info, uint32(len(p.plugin.Symbols))))
+	for i := first; i < len(p.plugin.Symbols); i++ {
+		s := &p.plugin.Symbols[i]
+		if s.Type != elf.STT_FUNC || s.Section < 0 || !strings.HasPrefix(s.Name, "mem") && !strings.HasPrefix(s.Name, "str") {
+			continue
+		}
+		for _, name := range loops {
+			if s.Name == name {
+				p.checkSelfCall(uint32(i), s)
+			}
+		}
+	}
+}
+
+func (p *parser) checkSelfCall(i uint32, s *Symbol) {
+	sec := &p.plugin.Sections[s.Section]
+	for r := range sec.Relocs.All() {
+		inside := uint64(r.Offset)-s.Value < s.Size
+		name := LookupReloc(p.plugin.Machine, r.Type).Name
+		if call := strings.HasSuffix(name, "_PLT32") || strings.HasSuffix(name, "26"); r.Symbol == i && inside && call {
+			p.report(Violation{
+				Code: CodeRecursion, Symbol: s.Name, Places: []Place{p.at(sec.Index, r.Offset)},
+				Message: fmt.Sprintf("`%s` calls itself: the compiler made a call of its loop", s.Name),
+			})
+			return
+		}
+	}
+}
