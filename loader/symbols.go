@@ -28,7 +28,7 @@ const (
 // readSymbols decodes the symbol table and judges the symbols that are defined.
 func (p *parser) readSymbols() bool {
 	if p.symtab == 0 {
-		return p.stop(CodeStripped, "no symbol table (stripped)")
+		return p.withoutSymbols()
 	}
 	s := &p.shdrs[p.symtab]
 	table, ok := p.stringTable(s.Link)
@@ -49,6 +49,20 @@ func (p *parser) readSymbols() bool {
 	p.checkSymbolOrder()
 	p.checkDuplicates()
 	return true
+}
+
+// withoutSymbols judges an object that has no symbol table: strip takes the relocations along, so nothing that is left
+// can be trusted. Only what is empty, as a source file for another system is, has lost nothing.
+func (p *parser) withoutSymbols() bool {
+	for i := range p.plugin.Sections {
+		if p.plugin.Sections[i].Size > 0 {
+			return p.stop(CodeStripped, "no symbol table (stripped)")
+		}
+	}
+	if !p.opts.Core {
+		p.readRecords()
+	}
+	return false
 }
 
 // findXindex finds the table of section indexes that do not fit 16 bits.

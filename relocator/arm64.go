@@ -134,14 +134,14 @@ func (f *insnField) multiple(x, of uint64) bool {
 // adr sets immhi:immlo, bits 23:5 and 30:29.
 func (f *insnField) adr(x uint64, reach int64) {
 	if f.within(x, -reach, reach) {
-		f.set(0x60ffffe0, uint32(x)&3<<29|uint32(x>>2)<<5)
+		f.set(0x60ffffe0, uint32(x)&3<<29|uint32(x>>2)&0x7ffff<<5)
 	}
 }
 
 // adrp sets the page distance, which must be within 4 GiB unless nobody checks.
 func (f *insnField) adrp(x uint64, check bool) {
 	if !check || f.within(x, -1<<32, 1<<32) {
-		f.set(0x60ffffe0, uint32(x>>12)&3<<29|uint32(x>>14)<<5)
+		f.set(0x60ffffe0, uint32(x>>12)&3<<29|uint32(x>>14)&0x7ffff<<5)
 	}
 }
 

@@ -211,7 +211,9 @@ func renameSections(data []byte, p *loader.Plugin) []byte {
 	if index == int(elf.SHN_XINDEX) {
 		index = int(le.Uint32(out[shoff+40:]))
 	}
-	names := []byte("\x00.drop\x00.shstrtab\x00.symtab\x00.strtab\x00.symtab_shndx\x00")
+	h := out[shoff+uint64(64*index):]
+	names := bytes.Clone(out[le.Uint64(h[24:]):][:le.Uint64(h[32:])]) // LLVM has one table for sections and symbols
+	names = append(names, "\x00.drop\x00.shstrtab\x00.symtab\x00.strtab\x00.symtab_shndx\x00"...)
 	fixed := map[elf.SectionType]string{elf.SHT_SYMTAB: ".symtab\x00", elf.SHT_STRTAB: ".strtab\x00", elf.SHT_SYMTAB_SHNDX: ".symtab_shndx\x00"}
 	for i := range count {
 		h := out[shoff+uint64(64*i):][:64]
@@ -223,7 +225,7 @@ func renameSections(data []byte, p *loader.Plugin) []byte {
 		if name == "" {
 			name = ".drop\x00"
 		}
-		at := bytes.Index(names, []byte(name))
+		at := bytes.Index(names, []byte("\x00"+name)) + 1
 		if k, ok := p.SectionByIndex(i); ok {
 			at = len(names)
 			names = fmt.Appendf(names, ".o%d\x00", p.Sections[k].Index)
@@ -242,7 +244,6 @@ func renameSections(data []byte, p *loader.Plugin) []byte {
 			le.PutUint64(h[8:], le.Uint64(h[8:])&^uint64(elf.SHF_GROUP))
 		}
 	}
-	h := out[shoff+uint64(64*index):]
 	le.PutUint64(h[24:], uint64(len(out)))
 	le.PutUint64(h[32:], uint64(len(names)))
 	return append(out, names...)

@@ -14,7 +14,7 @@ import (
 
 // packages names the Debian package of each tool.
 var packages = map[string]string{
-	"gcc": "gcc", "g++": "g++", "as": "binutils", "ld": "binutils", "clang-14": "clang-14", "clang-19": "clang-19",
+	"gcc": "gcc", "g++": "g++", "as": "binutils", "ld": "binutils", "strip": "binutils", "clang-14": "clang-14", "clang-19": "clang-19",
 	"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "rustc": "rustc",
 }
 
@@ -83,4 +83,35 @@ func MustLoad(t testing.TB, tool, suffix, source string, opts loader.Options) *l
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Link makes a linked file of source and returns its bytes.
+func Link(t testing.TB, tool, suffix, source string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	src, out := filepath.Join(dir, "plugin"+suffix), filepath.Join(dir, "plugin")
+	if err := os.WriteFile(src, []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(tool)
+	return output(t, out, Tool(t, words[0]), append(words[1:], "-o", out, src)...)
+}
+
+// Strip removes the symbol table of an object and returns its bytes.
+func Strip(t testing.TB, obj string) []byte {
+	t.Helper()
+	return output(t, obj, Tool(t, "strip"), "-s", obj)
+}
+
+// output runs a command and reads the file it made.
+func output(t testing.TB, file, tool string, args ...string) []byte {
+	t.Helper()
+	if text, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, text)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

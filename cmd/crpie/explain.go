@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/crpie/crpie/docs"
+	"github.com/crpie/crpie/loader"
+)
+
+func runExplain(args []string, std streams) int {
+	f := flagSet()
+	if status, done := parse(f, explainUsage, args, std); done {
+		return status
+	}
+	if f.NArg() == 0 {
+		for _, r := range loader.Rules() {
+			fmt.Fprintf(std.out, "%s %s\n", r.Code, r.Title)
+		}
+		return exitOK
+	}
+	status := exitOK
+	for _, code := range f.Args() {
+		text, ok := section(docs.Rules, strings.ToUpper(code))
+		if !ok {
+			fmt.Fprintf(std.err, "crpie: no rule %q\nTry: crpie explain\n", code)
+			status = exitUsage
+			continue
+		}
+		fmt.Fprint(std.out, text)
+	}
+	return status
+}
+
+const explainUsage = "explain [CODE...]"
+
+// section cuts the section of a code out of the rules document.
+func section(doc, code string) (string, bool) {
+	_, rest, ok := strings.Cut(doc, "\n## "+code+" ")
+	if !ok {
+		return "", false
+	}
+	if end := strings.Index(rest, "\n# "); end >= 0 {
+		rest = rest[:end]
+	}
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	return code + ": " + strings.TrimSpace(rest) + "\n", true
+}
