@@ -1,0 +1,111 @@
+//go:build linux
+
+package testenv
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// Images is a dumped victim. It can be restored any number of times, one after the other.
+type Images struct {
+	Dir  string // the image directory
+	Pid  int    // that the victim had and will have
+	criu *CRIU
+	p    *Process
+	disk map[string][]byte // the victim's files as the dump left them
+}
+
+// Dump dumps the victim with CRIU, which ends it. args are further options of criu dump; with --leave-running the
+// process goes on.
+func (p *Process) Dump(tb testing.TB, args ...string) *Images {
+	tb.Helper()
+	im := &Images{Dir: tb.TempDir(), Pid: p.Pid, criu: NeedCRIU(tb), p: p}
+	log := filepath.Join(im.Dir, "dump.log")
+	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4"}, args...)
+	if err := run(command(tb, im.criu.Path, words...), log); err != nil {
+		tb.Fatal(err)
+	}
+	if !slices.Contains(args, "--leave-running") && !slices.Contains(args, "-R") {
+		if err := p.WaitGone(); err != nil { // its pid must be free
+			tb.Fatal(err)
+		}
+	}
+	im.disk = readTree(tb, filepath.Dir(p.Out))
+	return im
+}
+
+func readTree(tb testing.TB, dir string) map[string][]byte {
+	tb.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		files[path], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return files
+}
+
+// Reset puts the victim's files back to what they were at the dump: CRIU and crpie compare their sizes, and a restored
+// victim writes. Files that it made since are removed.
+func (im *Images) Reset(tb testing.TB) {
+	tb.Helper()
+	for path := range readTree(tb, filepath.Dir(im.p.Out)) {
+		if im.disk[path] == nil {
+			os.Remove(path)
+		}
+	}
+	for path, data := range im.disk {
+		if err := os.WriteFile(path, data, 0o644); err != nil { // in place: hard links and modes stay
+			tb.Fatal(err)
+		}
+	}
+}
+
+// Command prepares a program that is to restore im: the files are reset, there is a time limit, and what it starts
+// carries the victim's mark, so that leftovers are found. Run it, then call Adopt.
+func (im *Images) Command(tb testing.TB, name string, args ...string) *exec.Cmd {
+	tb.Helper()
+	becomeReaper()
+	im.Reset(tb)
+	cmd := command(tb, name, args...)
+	cmd.Env = append(os.Environ(), markVariable+"="+im.p.Mark)
+	return cmd
+}
+
+// Adopt takes charge of the restored process: it can be finished and snapshot, and is cleaned up.
+func (im *Images) Adopt(tb testing.TB) *Process {
+	tb.Helper()
+	p := &Process{Pid: im.Pid, Dir: im.p.Dir, Out: im.p.Out, Mark: im.p.Mark, done: make(chan struct{})}
+	if !marked(p.Pid, p.Mark) {
+		tb.Fatalf("process %d has not been restored", p.Pid)
+	}
+	go p.adopt()
+	cleanUp(tb, p)
+	return p
+}
+
+// Leftovers lists the processes that a restore has left behind.
+func (im *Images) Leftovers() []int { return Leftovers(im.p.Mark) }
+
+// RestoreCRIU restores with CRIU, detached.
+func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
+	tb.Helper()
+	logDir := tb.TempDir() // -D would put it among the images
+	log := filepath.Join(logDir, "restore.log")
+	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", logDir, "-o", log, "-v4"}, args...)
+	if err := run(im.Command(tb, im.criu.Path, words...), log); err != nil {
+		tb.Fatal(err)
+	}
+	return im.Adopt(tb)
+}

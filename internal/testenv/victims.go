@@ -1,0 +1,127 @@
+//go:build linux
+
+package testenv
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A recipe says how a victim of testdata/victims is built and started.
+type recipe struct {
+	name    string
+	sources []string // patterns below testdata/victims; the first match is the one that is compiled or interpreted
+	flags   []string // for the C compiler
+	how     func(tb testing.TB, r recipe) []string
+}
+
+var recipes = []recipe{
+	{"static", []string{"static.c", "victim.h"}, []string{"-static"}, compileC},
+	{"glibc", []string{"glibc/*.c", "glibc/*.h", "victim.h"}, []string{"-lm"}, compileC},
+	{"threads", []string{"threads.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"golang", []string{"golang/main.go"}, nil, compileGo},
+	{"python", []string{"python.py"}, nil, interpreter("/usr/bin/python3", "python3")},
+	{"perl", []string{"perl.pl"}, nil, interpreter("/usr/bin/perl", "perl")},
+	{"bash", []string{"bash.sh"}, nil, interpreter("/bin/bash", "bash")},
+	{"avx", []string{"avx.c", "victim.h"}, nil, compileC},
+	{"seccomp", []string{"seccomp.c", "victim.h"}, nil, compileC},
+	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
+}
+
+// Victims names all of them, the quickest first and the gigabyte last.
+func Victims() []string {
+	var names []string
+	for _, r := range recipes {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// Victim builds the victim, unless that has been done, and returns the words that start it.
+func Victim(tb testing.TB, name string) []string {
+	tb.Helper()
+	i := slices.IndexFunc(recipes, func(r recipe) bool { return r.name == name })
+	if i < 0 {
+		tb.Fatalf("no victim is called %s", name)
+	}
+	return recipes[i].how(tb, recipes[i])
+}
+
+func (r recipe) files(tb testing.TB) []string {
+	tb.Helper()
+	var files []string
+	for _, pattern := range r.sources {
+		matches, err := filepath.Glob(filepath.Join(Root(), "testdata", "victims", pattern))
+		if err != nil || len(matches) == 0 {
+			tb.Fatalf("victim %s: no file matches %s", r.name, pattern)
+		}
+		files = append(files, matches...)
+	}
+	return files
+}
+
+// cached runs build unless its product, named after a digest of the sources and flags, is there already. Two test
+// binaries may build at once: the last rename wins, and both products are the same.
+func (r recipe) cached(tb testing.TB, build func(out string, files []string) *exec.Cmd) []string {
+	tb.Helper()
+	files, digest := r.files(tb), sha256.New()
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fmt.Fprintf(digest, "%s %d\n%s", filepath.Base(file), len(data), data)
+	}
+	fmt.Fprint(digest, r.flags)
+	dir := filepath.Join(Root(), ".cache", "victims", fmt.Sprintf("%x", digest.Sum(nil)[:6]))
+	product := filepath.Join(dir, r.name)
+	if _, err := os.Stat(product); err == nil {
+		return []string{product}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	fresh := fmt.Sprintf("%s.%d", product, os.Getpid())
+	if err := run(build(fresh, files), ""); err != nil {
+		tb.Fatalf("victim %s: %v", r.name, err)
+	}
+	if err := os.Rename(fresh, product); err != nil {
+		tb.Fatal(err)
+	}
+	return []string{product}
+}
+
+func compileC(tb testing.TB, r recipe) []string {
+	cc := NeedTool(tb, "cc", "gcc")
+	return r.cached(tb, func(out string, files []string) *exec.Cmd {
+		args := []string{"-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o", out}
+		for _, file := range files {
+			if strings.HasSuffix(file, ".c") {
+				args = append(args, file)
+			}
+		}
+		return command(tb, cc, append(args, r.flags...)...)
+	})
+}
+
+func compileGo(tb testing.TB, r recipe) []string {
+	tool := NeedTool(tb, "go")
+	return r.cached(tb, func(out string, files []string) *exec.Cmd {
+		cmd := command(tb, tool, "build", "-o", out, files[0])
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		return cmd
+	})
+}
+
+// interpreter prefers a fixed path: what is first in $PATH may be a script that starts the real one.
+func interpreter(path, name string) func(testing.TB, recipe) []string {
+	return func(tb testing.TB, r recipe) []string {
+		return []string{NeedTool(tb, path, name), r.files(tb)[0]}
+	}
+}
