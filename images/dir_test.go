@@ -231,3 +231,46 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// What the glibc victim had open and pending, as testdata/victims/glibc says.
+func TestOpenFilesAndSignals(t *testing.T) {
+	dir := sample(t, "files")
+	d := open(t, dir)
+	task := d.Tasks[0]
+	if len(d.PipeData) != 1 || len(d.Memfds) == 0 || len(d.Shmem) != 1 {
+		t.Fatalf("%d pipes with data, %d memfds, %d shared segments", len(d.PipeData), len(d.Memfds), len(d.Shmem))
+	}
+	for _, p := range d.PipeData {
+		got, err := ReadRange(d.FS, p.Data)
+		if err != nil || string(got) != "pipe contents" || p.Entry.GetSize() != 1<<17 {
+			t.Errorf("pipe of %d bytes holds %q, %v", p.Entry.GetSize(), got, err)
+		}
+	}
+	if n := len(task.Core.GetTc().GetSignalsS().GetSignals()); n != 4 {
+		t.Errorf("%d signals pending for the process, want 4", n)
+	}
+	if n := len(task.Core.GetThreadCore().GetSignalsP().GetSignals()); n != 3 {
+		t.Errorf("%d signals pending for the thread, want 3", n)
+	}
+	if n := len(task.Core.GetTc().GetTimers().GetPosix()); n != 4 {
+		t.Errorf("%d posix timers, want 4", n)
+	}
+}
+
+func TestOpenThreads(t *testing.T) {
+	task := open(t, sample(t, "threads")).Tasks[0]
+	if len(task.Threads) != 33 || task.Threads[32].Core.GetThreadCore().GetComm() != "victim-31" {
+		t.Errorf("%d threads, the last one %s", len(task.Threads), task.Threads[32].Core.GetThreadCore().GetComm())
+	}
+}
+
+// The filters form a chain: the second one names the first.
+func TestOpenSeccomp(t *testing.T) {
+	d := open(t, sample(t, "seccomp"))
+	if len(d.Seccomp) != 2 || d.Seccomp[1].GetPrev() != 0 || d.Seccomp[0].Prev != nil {
+		t.Errorf("filters %v", d.Seccomp)
+	}
+	if th := d.Tasks[0].Core.GetThreadCore(); th.GetSeccompFilter() != 1 || th.GetCreds().GetUid() != 1001 {
+		t.Errorf("filter %d, uid %d", th.GetSeccompFilter(), th.GetCreds().GetUid())
+	}
+}
