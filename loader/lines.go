@@ -23,10 +23,17 @@ type lineTable struct {
 
 // Line finds the source line of an offset into a section, from DWARF.
 func (p *Plugin) Line(sec *Section, off Offset) (file string, line int, ok bool) {
-	return p.lineOf(sec.Index, off)
+	l, ok := p.lineOf(sec.Index, off)
+	return l.file, l.line, ok
 }
 
-func (p *Plugin) lineOf(elfIndex int, off Offset) (string, int, bool) {
+// sourceLine is a place of a source file; column is 0 if it is not known.
+type sourceLine struct {
+	file         string
+	line, column int
+}
+
+func (p *Plugin) lineOf(elfIndex int, off Offset) (sourceLine, bool) {
 	p.lazy.linesOnce.Do(func() { p.lazy.lines = newLineTable(p) })
 	return p.lazy.lines.find(elfIndex, off)
 }
@@ -44,7 +51,8 @@ func (p *parser) addLines() {
 		for i := range p.violations[v].Places {
 			pl := &p.violations[v].Places[i]
 			if sec, ok := index[pl.Section]; ok && pl.File == "" {
-				pl.File, pl.Line, _ = p.plugin.lineOf(sec, pl.Offset)
+				l, _ := p.plugin.lineOf(sec, pl.Offset)
+				pl.File, pl.Line, pl.Column = l.file, l.line, l.column
 			}
 		}
 	}
@@ -80,29 +88,29 @@ func newLineTable(p *Plugin) (t *lineTable) {
 }
 
 // find looks an offset up; like newLineTable it trusts debug/dwarf with nothing.
-func (t *lineTable) find(elfIndex int, off Offset) (file string, line int, ok bool) {
+func (t *lineTable) find(elfIndex int, off Offset) (at sourceLine, ok bool) {
 	if t.debug == nil || elfIndex >= len(t.base) || t.base[elfIndex] == 0 {
-		return "", 0, false
+		return at, false
 	}
 	defer func() {
 		if recover() != nil {
-			file, line, ok = "", 0, false
+			at, ok = sourceLine{}, false
 		}
 	}()
 	pc := t.base[elfIndex] + uint64(off)
 	unit, err := t.debug.Reader().SeekPC(pc)
 	if err != nil {
-		return "", 0, false
+		return at, false
 	}
 	lines, err := t.debug.LineReader(unit)
 	if err != nil || lines == nil {
-		return "", 0, false
+		return at, false
 	}
 	var entry dwarf.LineEntry
 	if lines.SeekPC(pc, &entry) != nil || entry.File == nil {
-		return "", 0, false
+		return at, false
 	}
-	return clip(entry.File.Name), entry.Line, true
+	return sourceLine{clip(entry.File.Name), entry.Line, entry.Column}, true
 }
 
 // debugSection gives a relocated copy of a debug section, nil if there is none.

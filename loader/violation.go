@@ -15,6 +15,7 @@ type Place struct {
 	FunctionOffset Offset `json:"function_offset,omitempty"`
 	File           string `json:"file,omitempty"`
 	Line           int    `json:"line,omitempty"`
+	Column         int    `json:"column,omitempty"`
 }
 
 // String gives the most telling form: "hook.c:12 (hook+0x1b, .text+0x2b)".

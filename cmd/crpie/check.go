@@ -3,30 +3,40 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/crpie/crpie/loader"
 )
 
-const checkUsage = "check [--format text|json] [--machine amd64|arm64] [--core] FILE.o..."
+const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o..."
 
-// checked is the verdict on one file.
+// checked is the verdict on one file. It does not keep the plugin, whose bytes would pile up over many files.
 type checked struct {
-	file   string
-	plugin *loader.Plugin // nil if it was refused
-	found  *loader.Error  // nil if it was accepted
-	err    error          // it could not be read
+	file    string
+	ok      bool
+	plugin  string // name
+	machine string
+	hooks   []string
+	notes   []loader.Violation
+	found   []loader.Violation // what is wrong
+	omitted int                // violations that were not kept
+	err     error              // it could not be read
 }
 
 func runCheck(args []string, std streams) int {
 	f := flagSet()
-	format := f.StringP("format", "f", "text", "how to write the result: text or json")
+	format := f.StringP("format", "f", "text", "how to write the result: text, json, sarif, github or junit")
 	machine := f.StringP("machine", "m", "", "machine of the process to be restored: amd64 or arm64; default: that of each object")
 	core := f.Bool("core", false, "the objects need not register hooks")
 	if status, done := parse(f, checkUsage, args, std); done {
 		return status
 	}
 	m, ok := machines[*machine]
-	write, known := reports[*format]
+	write, known := reports()[*format]
 	switch {
 	case !ok:
 		return misuse(std, checkUsage, "unknown machine %q", *machine)
@@ -43,22 +53,48 @@ func runCheck(args []string, std streams) int {
 	return verdict(results, std)
 }
 
-// checkAll checks every file, in the order given.
+// checkAll checks the files on all processors; the results are in the order of the files.
 func checkAll(files []string, opts loader.Options) []checked {
 	results := make([]checked, len(files))
-	for i, file := range files {
-		results[i] = checkOne(file, opts)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				results[i] = checkOne(files[i], opts)
+			}
+		})
 	}
+	wg.Wait()
 	return results
 }
 
 func checkOne(file string, opts loader.Options) checked {
 	c := checked{file: file}
-	c.plugin, c.err = loadFile(file, opts)
-	if errors.As(c.err, &c.found) {
-		c.err = nil
+	p, err := loadFile(file, opts)
+	var all *loader.Error
+	switch {
+	case errors.As(err, &all):
+		c.found, c.omitted = all.Violations, all.Omitted
+	case err != nil:
+		c.err = err
+	default:
+		c.ok, c.notes = true, p.Notes
+		c.plugin, c.machine = strings.Clone(p.Name), p.Machine.String()
+		for _, h := range p.Hooks {
+			c.hooks = append(c.hooks, h.ID.String())
+		}
 	}
+	detach(c.found)
+	detach(c.notes)
 	return c
+}
+
+// detach makes the symbols of violations strings of their own: they are parts of the object's string table.
+func detach(all []loader.Violation) {
+	for i := range all {
+		all[i].Symbol = strings.Clone(all[i].Symbol)
+	}
 }
 
 // verdict turns results into an exit status. Files that could not be read are complained about here, in every format.
@@ -67,10 +103,12 @@ func verdict(results []checked, std streams) int {
 	for _, c := range results {
 		if c.err != nil {
 			fmt.Fprintf(std.err, "crpie: %v\n", c.err)
-			status = exitUsage
-		} else if c.found != nil && status == exitOK {
-			status = exitFailed
 		}
+	}
+	if slices.ContainsFunc(results, func(c checked) bool { return c.err != nil }) {
+		status = exitUsage
+	} else if slices.ContainsFunc(results, func(c checked) bool { return !c.ok }) {
+		status = exitFailed
 	}
 	return status
 }

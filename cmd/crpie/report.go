@@ -1,131 +1,138 @@
 package main
 
 import (
-	"encoding/json"
+	"bufio"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/crpie/crpie/loader"
 )
 
+// report writes the results of crpie check.
+type report func(io.Writer, []checked) error
+
 // reports are the values of crpie check --format.
-var reports = map[string]func(io.Writer, []checked) error{
-	"text": reportText,
-	"json": reportJSON,
+func reports() map[string]report {
+	return map[string]report{
+		"text": reportText, "json": reportJSON, "sarif": reportSARIF, "github": reportGitHub, "junit": reportJUnit,
+	}
+}
+
+// painter colours text for a terminal; the zero painter does not.
+type painter struct{ terminal bool }
+
+const (
+	red    = "1;31"
+	green  = "1;32"
+	yellow = "1;33"
+	blue   = "1;34"
+	bold   = "1"
+)
+
+func (p painter) paint(colour, s string) string {
+	if !p.terminal {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+// newPainter colours only what a person sees, and not for those who asked for none (no-color.org).
+func newPainter(w io.Writer) painter {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return painter{}
+	}
+	info, err := f.Stat()
+	return painter{err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
 // reportText writes what a person reads: each violation, where, and what to do; or one line of praise.
-func reportText(w io.Writer, results []checked) error {
+func reportText(out io.Writer, results []checked) error {
+	w := bufio.NewWriter(out)
+	paint := newPainter(out)
 	for _, c := range results {
-		switch {
-		case c.found != nil:
-			for _, v := range c.found.Violations {
-				textViolation(w, c.file, "error", v)
+		for _, v := range c.found {
+			paint.violation(w, c.file, v)
+		}
+		switch n := len(c.found) + c.omitted; {
+		case c.ok:
+			for _, v := range c.notes {
+				fmt.Fprintf(w, "%s: %s: %s\n", c.file, paint.paint(blue, fmt.Sprintf("note[%s]", v.Code)), v.Message)
 			}
-			fmt.Fprintf(w, "%s: %s\n", c.file, countErrors(c.found))
-		case c.plugin != nil:
-			for _, v := range c.plugin.Notes {
-				fmt.Fprintf(w, "%s: note[%s]: %s\n", c.file, v.Code, v.Message)
-			}
-			fmt.Fprintf(w, "%s: ok: %s\n", c.file, summary(c.plugin))
+			fmt.Fprintf(w, "%s: %s: %s\n", c.file, paint.paint(green, "ok"), c.summary())
+		case n == 1:
+			fmt.Fprintf(w, "%s: 1 error\n", c.file)
+		case n > 1:
+			fmt.Fprintf(w, "%s: %d errors\n", c.file, n)
 		}
 	}
-	return nil
+	return w.Flush()
 }
 
-func textViolation(w io.Writer, file, kind string, v loader.Violation) {
-	fmt.Fprintf(w, "%s: %s[%s]: %s\n", file, kind, v.Code, v.Message)
-	for _, p := range v.Places {
-		fmt.Fprintf(w, "  at %s\n", p)
+// summary says in a line what was accepted.
+func (c checked) summary() string {
+	return fmt.Sprintf("plugin %s for %s, %d hooks", c.plugin, c.machine, len(c.hooks))
+}
+
+func (p painter) violation(w io.Writer, file string, v loader.Violation) {
+	fmt.Fprintf(w, "%s: %s: %s\n", file, p.paint(red, fmt.Sprintf("error[%s]", v.Code)), p.paint(bold, v.Message))
+	for i, place := range v.Places {
+		fmt.Fprintf(w, "  at %s\n", place)
+		if i == 0 && p.terminal {
+			p.excerpt(w, place, v.Symbol)
+		}
 	}
 	if more := v.Count - len(v.Places); more > 0 {
 		fmt.Fprintf(w, "  and %d more places\n", more)
 	}
 	if v.Fix != "" {
-		fmt.Fprintf(w, "  fix: %s\n", v.Fix)
+		fmt.Fprintf(w, "  %s: %s\n", p.paint(yellow, "fix"), v.Fix)
 	}
 }
 
-func countErrors(e *loader.Error) string {
-	if n := len(e.Violations) + e.Omitted; n != 1 {
-		return fmt.Sprintf("%d errors", n)
+// excerpt shows the source line of a place, if the file is still there, with carets below the symbol or the column.
+func (p painter) excerpt(w io.Writer, place loader.Place, symbol string) {
+	line, ok := sourceLine(place.File, place.Line)
+	if !ok {
+		return
 	}
-	return "1 error"
+	at, width := max(0, place.Column-1), 1
+	if i := strings.Index(line, symbol); i >= 0 && symbol != "" {
+		at, width = i, len(symbol)
+	} else if place.Column == 0 {
+		at = len(line) - len(strings.TrimLeft(line, " \t"))
+	}
+	if at > len(line) {
+		return
+	}
+	number := fmt.Sprint(place.Line)
+	pad := strings.Repeat(" ", len(number))
+	lead := strings.Map(func(r rune) rune { // tabs stay, so that the caret is below what it points at
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, line[:at])
+	fmt.Fprintf(w, "  %s | %s\n  %s | %s%s\n", number, line, pad, lead, p.paint(red, strings.Repeat("^", width)))
 }
 
-// summary says in a line what was accepted.
-func summary(p *loader.Plugin) string {
-	return fmt.Sprintf("plugin %s for %v, %d hooks", p.Name, p.Machine, len(p.Hooks))
-}
-
-// The JSON document of crpie check; schema_version changes when a member changes its meaning or goes.
-type (
-	jsonReport struct {
-		SchemaVersion int        `json:"schema_version"`
-		Files         []jsonFile `json:"files"`
+// sourceLine reads one line of a source file.
+func sourceLine(file string, number int) (string, bool) {
+	if file == "" || number <= 0 {
+		return "", false
 	}
-	jsonFile struct {
-		File     string          `json:"file"`
-		OK       bool            `json:"ok"`
-		Error    string          `json:"error,omitempty"` // it could not be read
-		Plugin   string          `json:"plugin,omitempty"`
-		Machine  string          `json:"machine,omitempty"`
-		Hooks    []string        `json:"hooks,omitempty"`
-		Errors   []jsonViolation `json:"errors,omitempty"`
-		Notes    []jsonViolation `json:"notes,omitempty"`
-		NotShown int             `json:"not_shown,omitempty"`
+	f, err := os.Open(file)
+	if err != nil {
+		return "", false
 	}
-	jsonViolation struct {
-		Code      loader.Code    `json:"code"`
-		Title     string         `json:"title"`
-		Message   string         `json:"message"`
-		Symbol    string         `json:"symbol,omitempty"`
-		Demangled string         `json:"demangled,omitempty"`
-		Places    []loader.Place `json:"places,omitempty"`
-		Count     int            `json:"count,omitempty"`
-		Fix       string         `json:"fix,omitempty"`
-	}
-)
-
-func reportJSON(w io.Writer, results []checked) error {
-	doc := jsonReport{SchemaVersion: 1, Files: []jsonFile{}}
-	for _, c := range results {
-		doc.Files = append(doc.Files, c.json())
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(doc)
-}
-
-func (c checked) json() jsonFile {
-	f := jsonFile{File: c.file, OK: c.plugin != nil}
-	if c.err != nil {
-		f.Error = c.err.Error()
-	}
-	if c.found != nil {
-		f.Errors, f.NotShown = jsonViolations(c.found.Violations), c.found.Omitted
-	}
-	if p := c.plugin; p != nil {
-		f.Plugin, f.Machine, f.Notes = p.Name, p.Machine.String(), jsonViolations(p.Notes)
-		for _, h := range p.Hooks {
-			f.Hooks = append(f.Hooks, h.ID.String())
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for ; number > 0; number-- {
+		if !lines.Scan() {
+			return "", false
 		}
 	}
-	return f
-}
-
-func jsonViolations(all []loader.Violation) []jsonViolation {
-	var out []jsonViolation
-	for _, v := range all {
-		j := jsonViolation{
-			Code: v.Code, Title: loader.Rule(v.Code).Title, Message: v.Message, Symbol: v.Symbol,
-			Places: v.Places, Count: v.Count, Fix: v.Fix,
-		}
-		if d := loader.Demangle(v.Symbol); d != v.Symbol {
-			j.Demangled = d
-		}
-		out = append(out, j)
-	}
-	return out
+	return lines.Text(), true
 }
