@@ -1,6 +1,6 @@
 module github.com/crpie/crpie
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/checkpoint-restore/go-criu/v8 v8.3.0
@@ -10,3 +10,5 @@ require (
 )
 
 require golang.org/x/sys v0.46.0
+
+require golang.org/x/arch v0.32.0

@@ -188,3 +188,13 @@ func (img *Image) SectionAddr(plugin, section int) Addr {
 
 // GOT gives the address of the global offset table of a plugin (-1: the core).
 func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }
+
+// Bytes gives n bytes of the image at an address; zeros at the end of a segment have none and are not given.
+func (img *Image) Bytes(at Addr, n uint64) []byte {
+	for _, s := range img.Segments {
+		if off := uint64(at - s.Addr); at >= s.Addr && off <= uint64(len(s.Data)) {
+			return s.Data[off:min(off+n, uint64(len(s.Data)))]
+		}
+	}
+	return nil
+}

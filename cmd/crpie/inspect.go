@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"debug/elf"
 	"fmt"
 	"io"
@@ -11,12 +12,14 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const inspectUsage = "inspect [--base ADDR] [--core] FILE.o"
+const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o"
 
 func runInspect(args []string, std streams) int {
 	f := flagSet()
+	format := f.StringP("format", "f", "text", "how to write the result: text or json")
 	base := f.String("base", "0x10000000", "address at which it would lie")
 	core := f.Bool("core", false, "the object need not register hooks")
+	disasm := f.Bool("disasm", false, "list the code as well")
 	if status, done := parse(f, inspectUsage, args, std); done {
 		return status
 	}
@@ -24,12 +27,15 @@ func runInspect(args []string, std streams) int {
 	switch {
 	case err != nil:
 		return misuse(std, inspectUsage, "--base %q is no address", *base)
+	case *format != "text" && *format != "json":
+		return misuse(std, inspectUsage, "unknown format %q", *format)
 	case f.NArg() != 1:
 		return misuse(std, inspectUsage, "give one file")
 	}
-	p, err := loadFile(f.Arg(0), loader.Options{Core: *core})
+	w := bufio.NewWriter(std.out)
+	err = inspect(w, f.Arg(0), blob.Addr(addr), *core, *format == "json", *disasm)
 	if err == nil {
-		err = inspect(std.out, p, blob.Addr(addr))
+		err = w.Flush()
 	}
 	if err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
@@ -39,7 +45,11 @@ func runInspect(args []string, std streams) int {
 }
 
 // inspect lays the plugin out alone and describes the result.
-func inspect(w io.Writer, p *loader.Plugin, base blob.Addr) error {
+func inspect(w io.Writer, file string, base blob.Addr, core, asJSON, disasm bool) error {
+	p, err := loadFile(file, loader.Options{Core: core})
+	if err != nil {
+		return err
+	}
 	layout, err := blob.NewLayout(p, nil)
 	if err != nil {
 		return err
@@ -48,67 +58,152 @@ func inspect(w io.Writer, p *loader.Plugin, base blob.Addr) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "plugin %s for %v, from %s\n", p.Name, p.Machine, p.File)
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	inspectHooks(t, p, img)
-	inspectSections(t, p, img)
-	inspectSymbols(t, p, img)
-	inspectRelocations(t, p)
-	for _, n := range p.Notes {
-		fmt.Fprintf(t, "\nnote[%s]: %s", n.Code, n.Message)
+	v := newView(p, img)
+	if asJSON {
+		return writeJSON(w, v)
 	}
-	return t.Flush()
+	if err := v.text(w); err != nil {
+		return err
+	}
+	if disasm {
+		disassemble(w, p, img)
+	}
+	return nil
 }
 
-func inspectHooks(w io.Writer, p *loader.Plugin, img *blob.Image) {
-	fmt.Fprintf(w, "\nHOOK\tPRIORITY\tADDRESS\tFUNCTION\n")
-	for _, h := range p.Hooks {
-		fmt.Fprintf(w, "%v\t%d\t0x%x\t%s\n", h.ID, h.Priority, funcAddr(img, h.Fn), loader.Demangle(h.Fn.Symbol))
-	}
-	for _, f := range []struct {
-		name string
-		fn   loader.Func
-	}{{"init", p.Init}, {"exit", p.Exit}} {
-		if f.fn.Exists() {
-			fmt.Fprintf(w, "%s\t\t0x%x\t%s\n", f.name, funcAddr(img, f.fn), loader.Demangle(f.fn.Symbol))
+// view is what crpie inspect tells; its members are the JSON document.
+type view struct {
+	SchemaVersion int              `json:"schema_version"`
+	Plugin        string           `json:"plugin"`
+	File          string           `json:"file"`
+	Machine       string           `json:"machine"`
+	Base          blob.Addr        `json:"base"`
+	Size          uint64           `json:"size"`
+	Hooks         []viewHook       `json:"hooks"`
+	Sections      []viewSection    `json:"sections"`
+	Symbols       []viewSymbol     `json:"symbols"`
+	Relocations   []viewRelocation `json:"relocations"`
+	Notes         []jsonViolation  `json:"notes,omitempty"`
+}
+
+type viewHook struct {
+	Hook     string    `json:"hook"` // or init, exit
+	Priority int32     `json:"priority"`
+	Address  blob.Addr `json:"address"`
+	Function string    `json:"function"`
+}
+
+type viewSection struct {
+	Name    string    `json:"name"`
+	Address blob.Addr `json:"address"`
+	Size    uint64    `json:"size"`
+	Align   uint64    `json:"align"`
+	Prot    string    `json:"prot"`
+}
+
+type viewSymbol struct {
+	Name    string    `json:"name"`
+	Address blob.Addr `json:"address"`
+	Size    uint64    `json:"size"`
+	Type    string    `json:"type"`
+	Bind    string    `json:"bind"`
+}
+
+type viewRelocation struct {
+	Section string        `json:"section"`
+	Offset  loader.Offset `json:"offset"`
+	Type    string        `json:"type"`
+	Symbol  string        `json:"symbol"`
+	Addend  int64         `json:"addend"`
+}
+
+func newView(p *loader.Plugin, img *blob.Image) *view {
+	v := &view{SchemaVersion: 1, Plugin: p.Name, File: p.File, Machine: p.Machine.String(), Base: img.Base, Size: img.Size,
+		Hooks: []viewHook{}, Notes: jsonViolations(p.Notes)}
+	hook := func(name string, priority int32, f loader.Func) {
+		if f.Exists() {
+			at := img.SectionAddr(-1, f.Section) + blob.Addr(f.Offset)
+			v.Hooks = append(v.Hooks, viewHook{name, priority, at, loader.Demangle(f.Symbol)})
 		}
 	}
+	for _, h := range p.Hooks {
+		hook(h.ID.String(), h.Priority, h.Fn)
+	}
+	hook("init", 0, p.Init)
+	hook("exit", 0, p.Exit)
+	v.addSections(p, img)
+	v.addSymbols(p, img)
+	return v
 }
 
-func funcAddr(img *blob.Image, f loader.Func) blob.Addr {
-	return img.SectionAddr(-1, f.Section) + blob.Addr(f.Offset)
-}
-
-func inspectSections(w io.Writer, p *loader.Plugin, img *blob.Image) {
-	fmt.Fprintf(w, "\nADDRESS\tSIZE\tALIGN\tPROT\tSECTION\n")
+func (v *view) addSections(p *loader.Plugin, img *blob.Image) {
 	for i := range p.Sections {
 		s := &p.Sections[i]
-		fmt.Fprintf(w, "0x%x\t%d\t%d\t%v\t%s\n", img.SectionAddr(-1, i), s.Size, s.Align, s.Segment(), s.Name)
+		v.Sections = append(v.Sections, viewSection{s.Name, img.SectionAddr(-1, i), s.Size, s.Align, s.Segment().String()})
+		for r := range s.Relocs.All() {
+			t := loader.LookupReloc(p.Machine, r.Type)
+			v.Relocations = append(v.Relocations, viewRelocation{s.Name, r.Offset, t.Name, p.SymbolLabel(r.Symbol), r.Addend})
+		}
 	}
 	if n := len(p.GOT); n > 0 {
-		fmt.Fprintf(w, "0x%x\t%d\t8\tr--\tGOT of %d slots\n", img.GOT(-1), 8*n, n)
+		v.Sections = append(v.Sections, viewSection{"GOT", img.GOT(-1), uint64(8 * n), 8, loader.ReadOnly.String()})
 	}
 }
 
-func inspectSymbols(w io.Writer, p *loader.Plugin, img *blob.Image) {
-	fmt.Fprintf(w, "\nADDRESS\tSIZE\tTYPE\tBIND\tSYMBOL\n")
+func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 	for i := range p.Symbols {
 		s := &p.Symbols[i]
 		if s.Section < 0 || s.Name == "" || s.Type == elf.STT_SECTION {
 			continue
 		}
-		addr := img.SectionAddr(-1, int(s.Section)) + blob.Addr(s.Value)
-		fmt.Fprintf(w, "0x%x\t%d\t%v\t%v\t%s\n", addr, s.Size, s.Type, s.Bind, loader.Demangle(s.Name))
+		at := img.SectionAddr(-1, int(s.Section)) + blob.Addr(s.Value)
+		v.Symbols = append(v.Symbols, viewSymbol{loader.Demangle(s.Name), at, s.Size, s.Type.String(), s.Bind.String()})
 	}
 }
 
-func inspectRelocations(w io.Writer, p *loader.Plugin) {
-	fmt.Fprintf(w, "\nPLACE\tRELOCATION\tSYMBOL\tADDEND\n")
-	for i := range p.Sections {
-		s := &p.Sections[i]
-		for r := range s.Relocs.All() {
-			t := loader.LookupReloc(p.Machine, r.Type)
-			fmt.Fprintf(w, "%s+0x%x\t%s\t%s\t%d\n", s.Name, r.Offset, t.Name, p.SymbolLabel(r.Symbol), r.Addend)
+// text writes the view as tables.
+func (v *view) text(w io.Writer) error {
+	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x\n", v.Plugin, v.Machine, v.File, v.Size, v.Base)
+	table := func(title string, rows int, row func(w io.Writer, i int)) error {
+		if rows == 0 {
+			return nil
 		}
+		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		fmt.Fprintf(t, "\n%s\n", title)
+		for i := range rows {
+			row(t, i)
+		}
+		return t.Flush()
 	}
+	if err := table("HOOK\tPRIORITY\tADDRESS\tFUNCTION", len(v.Hooks), func(w io.Writer, i int) {
+		h := v.Hooks[i]
+		fmt.Fprintf(w, "%s\t%d\t0x%x\t%s\n", h.Hook, h.Priority, h.Address, h.Function)
+	}); err != nil {
+		return err
+	}
+	if err := table("ADDRESS\tSIZE\tALIGN\tPROT\tSECTION", len(v.Sections), func(w io.Writer, i int) {
+		s := v.Sections[i]
+		fmt.Fprintf(w, "0x%x\t%d\t%d\t%s\t%s\n", s.Address, s.Size, s.Align, s.Prot, s.Name)
+	}); err != nil {
+		return err
+	}
+	if err := table("ADDRESS\tSIZE\tTYPE\tBIND\tSYMBOL", len(v.Symbols), func(w io.Writer, i int) {
+		s := v.Symbols[i]
+		fmt.Fprintf(w, "0x%x\t%d\t%s\t%s\t%s\n", s.Address, s.Size, s.Type, s.Bind, s.Name)
+	}); err != nil {
+		return err
+	}
+	if err := table("PLACE\tRELOCATION\tSYMBOL\tADDEND", len(v.Relocations), func(w io.Writer, i int) {
+		r := v.Relocations[i]
+		fmt.Fprintf(w, "%s+0x%x\t%s\t%s\t%d\n", r.Section, r.Offset, r.Type, r.Symbol, r.Addend)
+	}); err != nil {
+		return err
+	}
+	for i, n := range v.Notes {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "note[%s]: %s\n", n.Code, n.Message)
+	}
+	return nil
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/loader/loadertest"
+)
+
+const compiler = "gcc -g -O1 -fPIC -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"
+
+const goodSource = `#include <crpie/abi.h>
+static int n = 3;
+static int hook(struct crpie_ctx *ctx) { return n++; }
+__attribute__((section("crpie_hooks"), used, aligned(8)))
+static struct crpie_hook_record r = {sizeof r, 1, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, 0, hook};
+`
+
+const badSource = `extern int helper(int);
+int hook(int x)
+{
+	return helper(x) + 1;
+}
+`
+
+// crpie runs the tool in a directory with good.o and bad.o.
+func crpie(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = run(args, strings.NewReader(""), &out, &err)
+	return status, out.String(), err.String()
+}
+
+// objects compiles good.o and bad.o and makes their directory the working one.
+func objects(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, source := range map[string]string{"good.o": goodSource, "bad.o": badSource} {
+		if err := os.Rename(loadertest.Compile(t, compiler, ".c", source), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+}
+
+func TestExitStatuses(t *testing.T) {
+	objects(t)
+	for _, c := range []struct {
+		args   string
+		status int
+		stderr string
+	}{
+		{"check good.o", 0, ""},
+		{"check good.o bad.o", 1, ""},
+		{"check missing.o bad.o", 2, "crpie: open missing.o: no such file or directory\n"},
+		{"check .", 2, "crpie: load .: not a regular file\n"},
+		{"check", 2, "crpie: no file given\nusage: crpie " + checkUsage + "\n"},
+		{"check --format tap good.o", 2, "crpie: unknown format \"tap\"\nusage: crpie " + checkUsage + "\n"},
+		{"check --machine arm64 good.o", 1, ""},
+		{"frobnicate", 2, "crpie: unknown command \"frobnicate\"\nTry: crpie help\n"},
+		{"explain PIE999", 2, "crpie: no rule \"PIE999\"\nTry: crpie explain\n"},
+		{"explain PIE201", 0, ""},
+		{"version", 0, ""},
+		{"help", 0, ""},
+		{"link --base 0x10 good.o", 1, "crpie: place image at 0x10: not a multiple of 4096, or no room for 12288 bytes\n"},
+		{"link --defsym x good.o", 2, "crpie: --defsym \"x\" is not NAME=ADDR\nusage: crpie " + linkUsage + "\n"},
+	} {
+		status, _, stderr := crpie(t, strings.Fields(c.args)...)
+		if status != c.status || stderr != c.stderr {
+			t.Errorf("crpie %s: status %d, stderr %q; want %d, %q", c.args, status, stderr, c.status, c.stderr)
+		}
+	}
+}
+
+func TestCheckText(t *testing.T) {
+	objects(t)
+	_, out, _ := crpie(t, "check", "bad.o", "good.o")
+	for _, want := range []string{
+		"bad.o: error[PIE201]: undefined symbol `helper`\n  at ",
+		"plugin.c:4 (hook+0x", // the source line, from DWARF
+		"  fix: define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o\nbad.o: 1 error\n",
+		"good.o: ok: plugin good for EM_X86_64, 1 hooks\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestExcerptPointsAtTheSymbol(t *testing.T) {
+	objects(t)
+	if err := os.WriteFile("plugin.c", []byte(badSource), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := checkOne("bad.o", loader.Options{Core: true})
+	c.found[0].Places[0].File = "plugin.c"
+	var b strings.Builder
+	painter{terminal: true}.violation(&b, "bad.o", c.found[0])
+	want := "  4 | \treturn helper(x) + 1;\n    | \t       \x1b[1;31m^^^^^^\x1b[0m\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
+	}
+}
+
+func TestMachineReadableReports(t *testing.T) {
+	objects(t)
+	_, text, _ := crpie(t, "check", "-f", "json", "good.o", "bad.o")
+	var doc jsonReport
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Files) != 2 || !doc.Files[0].OK || doc.Files[1].Errors[0].Code != "PIE201" {
+		t.Errorf("json: %v\n%s", err, text)
+	}
+	_, text, _ = crpie(t, "check", "-f", "sarif", "good.o", "bad.o")
+	var sarif sarifLog
+	if err := json.Unmarshal([]byte(text), &sarif); err != nil || len(sarif.Runs) != 1 || len(sarif.Runs[0].Results) != 1 {
+		t.Fatalf("sarif: %v\n%s", err, text)
+	}
+	r := sarif.Runs[0].Results[0]
+	at := r.Locations[0].PhysicalLocation
+	if sarif.Runs[0].Tool.Driver.Rules[r.RuleIndex].ID != r.RuleID || r.RuleID != "PIE201" || !strings.HasSuffix(at.ArtifactLocation.URI, "plugin.c") || at.Region.StartLine != 4 {
+		t.Errorf("sarif result is %+v", r)
+	}
+	_, text, _ = crpie(t, "check", "-f", "junit", "good.o", "bad.o", "missing.o")
+	var junit junitSuites
+	if err := xml.Unmarshal([]byte(text), &junit); err != nil || junit.Tests != 3 || junit.Failures != 1 || junit.Errors != 1 {
+		t.Errorf("junit: %v\n%s", err, text)
+	}
+	_, text, _ = crpie(t, "check", "-f", "github", "good.o", "bad.o")
+	if !strings.HasPrefix(text, "::error file=") || !strings.Contains(text, "plugin.c,line=4,col=") || !strings.Contains(text, ",title=PIE201 undefined symbol::bad.o: PIE201 undefined symbol `helper`") {
+		t.Errorf("github:\n%s", text)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	objects(t)
+	_, out, _ := crpie(t, "inspect", "--disasm", "good.o")
+	for _, want := range []string{
+		"plugin good for EM_X86_64, from good.o: 12288 bytes at 0x10000000\n",
+		"PIE_RST_PRE_SIGRETURN  0         0x10000000  hook\n",
+		"R_X86_64_PC32",
+		"hook:\n  10000000:  8b 05",
+		"n,%eax\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	_, out, _ = crpie(t, "inspect", "-f", "json", "good.o")
+	var v view
+	if err := json.Unmarshal([]byte(out), &v); err != nil || v.Plugin != "good" || v.Hooks[0].Function != "hook" || len(v.Sections) == 0 {
+		t.Errorf("json: %v\n%s", err, out)
+	}
+}
+
+func TestLinkWritesImageAndMap(t *testing.T) {
+	objects(t)
+	status, out, stderr := crpie(t, "link", "-o", "image", "--base", "0x20000000", "--defsym", "helper=0x20000100", "--map", "-", "bad.o")
+	image, err := os.ReadFile("image")
+	// call helper at offset 4 of hook: E8 and S + A - P = 0x20000100 - 4 - 0x20000005.
+	if want := "\xe8\xf7\x00\x00\x00"; status != 0 || err != nil || !bytes.Contains(image[:32], []byte(want)) {
+		t.Errorf("status %d, %v, %s; image begins with % x", status, err, stderr, image[:min(32, len(image))])
+	}
+	if !strings.Contains(out, "0x0000000020000000 ") || !strings.Contains(out, " sym hook\n") || !strings.Contains(out, " r-x .text [") {
+		t.Errorf("map:\n%s", out)
+	}
+}
