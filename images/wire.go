@@ -307,21 +307,28 @@ func (d *wireDecoder) bytes(f *fieldPlan, body []byte, v reflect.Value, depth in
 }
 
 func (d *wireDecoder) nested(f *fieldPlan, body []byte, v reflect.Value, depth int) error {
-	m, name := v, f.name
+	m := v
 	switch {
 	case f.repeated:
 		m = reflect.New(f.elem)
-		name = fmt.Sprintf("%s[%d]", f.name, v.Len())
 		v.Set(reflect.Append(v, m))
 	case v.IsNil(): // a second occurrence is merged into the first
 		v.Set(reflect.New(f.elem))
 	}
 	before := len(d.unknown)
 	if err := d.message(body, m.Elem(), depth+1); err != nil {
-		return err.(*fieldError).inside(name)
+		return err.(*fieldError).inside(f.nameAt(v))
 	}
 	for i := before; i < len(d.unknown); i++ {
-		d.unknown[i] = name + "." + d.unknown[i]
+		d.unknown[i] = f.nameAt(v) + "." + d.unknown[i]
 	}
 	return nil
+}
+
+// nameAt is the name of the field with the index of the element that was appended last.
+func (f *fieldPlan) nameAt(v reflect.Value) string {
+	if !f.repeated {
+		return f.name
+	}
+	return fmt.Sprintf("%s[%d]", f.name, v.Len()-1)
 }
