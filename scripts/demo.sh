@@ -71,7 +71,7 @@ show 'crpie check new-id.o reseed.o tell-app.o'
 (cd "$work" && "$OLDPWD/crpie" check new-id.o reseed.o tell-app.o) | sed 's/^/    /'
 
 say '4. crpie restores it; the hooks run inside it before its next instruction'
-show 'crpie restore -D images -d -v3 --pie-plugin new-id.o,var=INSTANCE_ID --pie-plugin reseed.o \'
+show 'crpie restore -D images -d -v3 --pie-plugin new-id.o,var=INSTANCE_ID --pie-plugin reseed.o'
 printf '      --pie-plugin tell-app.o,symbol=generation,mode=add\n'
 ./crpie restore -D "$work/images" -d -v3 -o "$work/log" --pidfile "$work/pid" \
 	--pie-plugin "$work/new-id.o,var=INSTANCE_ID" --pie-plugin "$work/reseed.o" \

@@ -7,7 +7,7 @@
 //! checked, because the panic machinery would be an unresolved symbol.
 #![no_std]
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::c_void;
 
 const ABI: u32 = 1;
 const PRE_SIGRETURN: u32 = 0x106;
@@ -24,8 +24,8 @@ pub struct Ctx {
     nr_threads: u32,
     dump_time_ns: i64,
     restore_time_ns: i64,
-    comm: *const c_char,
-    plugin: *const c_char,
+    comm: *const u8,
+    plugin: *const u8,
     params: *const c_void,
     nr_params: u64,
     vmas: *const c_void,
@@ -34,7 +34,7 @@ pub struct Ctx {
     log: extern "C" fn(*const Ctx, u32, *const u8, u64),
 }
 
-type HookFn = extern "C" fn(*mut Ctx) -> c_int;
+type HookFn = extern "C" fn(*mut Ctx) -> i32;
 
 #[repr(C)]
 pub struct HookRecord {
@@ -50,8 +50,8 @@ pub struct PluginRecord {
     size: u32,
     abi: u32,
     name: [u8; 48],
-    init: Option<extern "C" fn(c_int) -> c_int>,
-    exit: Option<extern "C" fn(c_int, c_int)>,
+    init: Option<extern "C" fn(i32) -> i32>,
+    exit: Option<extern "C" fn(i32, i32)>,
 }
 
 const fn name(text: &str) -> [u8; 48] {
@@ -75,7 +75,7 @@ static PLUGIN: PluginRecord =
 static HOOK: HookRecord =
     HookRecord { size: 24, abi: ABI, hook: PRE_SIGRETURN, priority: 0, hook_fn: greet };
 
-extern "C" fn greet(ctx: *mut Ctx) -> c_int {
+extern "C" fn greet(ctx: *mut Ctx) -> i32 {
     let text = "hello from Rust";
     // SAFETY: a hook is handed a context that is valid until it returns.
     let log = unsafe { (*ctx).log };
