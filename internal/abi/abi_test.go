@@ -1,0 +1,139 @@
+package abi_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/loader/loadertest"
+)
+
+// same is one number of Go's and the C expression that has to have the same value.
+type same struct {
+	c     string
+	value int64
+}
+
+func size(typ string, v int64) same        { return same{"sizeof(struct " + typ + ")", v} }
+func off(typ, member string, v int64) same { return same{"offsetof(struct " + typ + ", " + member + ")", v} }
+
+func pluginNumbers() []same {
+	rows := []same{
+		{"CRPIE_ABI_VERSION", abi.Version},
+		{"CRPIE_NAME_MAX", abi.NameMax},
+		{"CRPIE_LOG_LINE_MAX", abi.LogLineMax},
+		size("crpie_plugin_record", abi.PluginRecordSize),
+		off("crpie_plugin_record", "abi", abi.PluginRecordABIOff),
+		off("crpie_plugin_record", "name", abi.PluginRecordNameOff),
+		off("crpie_plugin_record", "init", abi.PluginRecordInitOff),
+		off("crpie_plugin_record", "exit", abi.PluginRecordExitOff),
+		size("crpie_hook_record", abi.HookRecordSize),
+		off("crpie_hook_record", "abi", abi.HookRecordABIOff),
+		off("crpie_hook_record", "hook", abi.HookRecordHookOff),
+		off("crpie_hook_record", "priority", abi.HookRecordPriorityOff),
+		off("crpie_hook_record", "fn", abi.HookRecordFnOff),
+		size("crpie_param", abi.ParamSize),
+		size("crpie_vma", abi.VMASize),
+		size("crpie_mm", abi.MMSize),
+		{"sizeof(CRPIE_PLUGIN_SECTION) - 1", int64(len(abi.PluginSection))},
+		{"sizeof(CRPIE_HOOKS_SECTION) - 1", int64(len(abi.HooksSection))},
+	}
+	for _, h := range abi.Hooks() {
+		rows = append(rows, same{"CR_PLUGIN_HOOK__" + h.String(), int64(h)})
+	}
+	return append(rows, same{"CR_PLUGIN_HOOK__PIE_RST_MAX - CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED", int64(len(abi.Hooks()))})
+}
+
+func coreNumbers() []same {
+	return []same{
+		size("crpie_table", abi.TableSize), size("crpie_table_plugin", abi.TablePluginSize),
+		size("crpie_table_hook", abi.TableHookSize),
+		size("crpie_op", abi.OpSize), size("crpie_run", abi.RunSize), size("crpie_thread", abi.ThreadSize),
+		size("crpie_task", abi.TaskSize), size("crpie_plan", abi.PlanSize), size("crpie_log_record", abi.LogRecordSize),
+		size("crpie_status", abi.StatusSize), off("crpie_shared", "status", abi.SharedSize),
+		off("crpie_shared", "bell", abi.SharedBell), off("crpie_shared", "gate", abi.SharedGate),
+		off("crpie_shared", "ready", abi.SharedReady), off("crpie_shared", "parked", abi.SharedParked),
+		off("crpie_shared", "log_head", abi.SharedLogHead), off("crpie_shared", "log_tail", abi.SharedLogTail),
+		off("crpie_shared", "log_off", abi.SharedLogOff), off("crpie_shared", "log_size", abi.SharedLogSize),
+		off("crpie_status", "state", abi.StatusState), off("crpie_status", "op", abi.StatusOp),
+		off("crpie_status", "result", abi.StatusResult), off("crpie_status", "hook", abi.StatusHook),
+		off("crpie_status", "plugin", abi.StatusPlugin), off("crpie_status", "fn", abi.StatusFn),
+		off("crpie_status", "hook_seq", abi.StatusHookSeq), off("crpie_status", "detail", abi.StatusDetail),
+		{"CRPIE_STATE_NEW", int64(abi.StateNew)}, {"CRPIE_STATE_RUNNING", int64(abi.StateRunning)},
+		{"CRPIE_STATE_FAILED", int64(abi.StateFailed)}, {"CRPIE_STATE_PARKED", int64(abi.StateParked)},
+		{"CRPIE_OP_SYSCALL", int64(abi.OpSyscall)}, {"CRPIE_OP_PIPE", int64(abi.OpPipe)},
+		{"CRPIE_OP_READ", int64(abi.OpRead)}, {"CRPIE_OP_CLONE", int64(abi.OpClone)},
+		{"CRPIE_OP_THREAD", int64(abi.OpThread)}, {"CRPIE_OP_HOOK", int64(abi.OpHook)},
+		{"CRPIE_OP_GATE", int64(abi.OpGate)}, {"CRPIE_OP_ARRIVE", int64(abi.OpArrive)},
+		{"CRPIE_OP_AWAIT", int64(abi.OpAwait)}, {"CRPIE_OP_REPORT", int64(abi.OpReport)},
+		{"CRPIE_OP_TIMER", int64(abi.OpTimer)}, {"CRPIE_OP_PARK", int64(abi.OpPark)},
+		{"CRPIE_OP_EXIT", int64(abi.OpExit)},
+		{"CRPIE_OPF_MAY_FAIL", int64(abi.OpMayFail)}, {"CRPIE_OPF_WANT", int64(abi.OpWant)},
+		{"CRPIE_OPF_FD", int64(abi.OpFD)}, {"CRPIE_OPF_CLOEXEC", int64(abi.OpCloexec)},
+		{"CRPIE_OPF_INJECT", int64(abi.OpInject)},
+		{"CRPIE_NR_BARRIERS", abi.NrBarriers},
+	}
+}
+
+// The C compiler judges: one static assertion for each row, on both machines.
+func TestHeadersHaveGosNumbers(t *testing.T) {
+	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include \"core.h\"\n"
+	for _, r := range append(pluginNumbers(), coreNumbers()...) {
+		source += fmt.Sprintf("_Static_assert(%s == %d, \"Go has %d\");\n", r.c, r.value, r.value)
+	}
+	for _, cc := range []string{"gcc", "clang-14", "aarch64-linux-gnu-gcc"} {
+		if out := syntaxErrors(t, cc, source); out != "" {
+			t.Errorf("%s: C and Go disagree:\n%s", cc, out)
+		}
+	}
+}
+
+// asm.h repeats numbers of abi.h as macros. Included second, its macros win over the enumerators of the same name.
+func TestAssemblyHeaderHasTheSameNumbers(t *testing.T) {
+	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include <crpie/asm.h>\n"
+	for _, h := range abi.Hooks() {
+		source += assertEqual("CR_PLUGIN_HOOK__"+h.String(), int64(h))
+	}
+	for i, level := range []string{"ERROR", "WARN", "INFO", "DEBUG"} {
+		source += assertEqual("CRPIE_LOG_"+level, int64(i+1))
+	}
+	for _, member := range strings.Fields("size abi hook pid tid nr_threads dump_time_ns restore_time_ns comm plugin " +
+		"params nr_params vmas nr_vmas mm log") {
+		source += fmt.Sprintf("_Static_assert(CRPIE_CTX_%s == offsetof(struct crpie_ctx, %s), \"\");\n",
+			strings.ToUpper(member), member)
+	}
+	if out := syntaxErrors(t, "gcc", source); out != "" {
+		t.Errorf("asm.h and abi.h disagree:\n%s", out)
+	}
+}
+
+func TestAWrongNumberIsNoticed(t *testing.T) {
+	out := syntaxErrors(t, "gcc", "#include <crpie/abi.h>\n_Static_assert(sizeof(struct crpie_param) == 17, \"Go has 17\");\n")
+	if !strings.Contains(out, "Go has 17") {
+		t.Errorf("the compiler accepted a wrong size: %q", out)
+	}
+}
+
+func assertEqual(name string, v int64) string {
+	return fmt.Sprintf("_Static_assert(%s == %d, \"Go has %d\");\n", name, v, v)
+}
+
+// syntaxErrors returns what cc says about source, "" if it is content.
+func syntaxErrors(t *testing.T, cc, source string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "numbers.c")
+	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	include := loadertest.Include(t)
+	core := filepath.Join(include, "..", "..", "restorer", "core", "src")
+	out, err := exec.Command(loadertest.Tool(t, cc), "-fsyntax-only", "-ffreestanding", "-I", include, "-I", core, file).CombinedOutput()
+	if err == nil && len(out) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s(%v)", out, err)
+}
