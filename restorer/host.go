@@ -25,6 +25,8 @@ type Host struct {
 
 	// Stat looks at a file as the restored task will see it.
 	Stat func(path string) (fs.FileInfo, error)
+	// ReadFileAt reads from a file, as io.ReaderAt does.
+	ReadFileAt func(path string, b []byte, off int64) (int, error)
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
 }

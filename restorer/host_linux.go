@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -17,7 +18,7 @@ import (
 func ThisHost() (*Host, error) {
 	h := &Host{
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
-		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) },
+		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err
@@ -39,6 +40,15 @@ func ThisHost() (*Host, error) {
 		}
 	}
 	return h, nil
+}
+
+func readFileAt(path string, b []byte, off int64) (int, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // whatever has that name now must not block
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(b, off)
 }
 
 func readProc(path string) string {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 
 	"github.com/crpie/crpie/images"
@@ -53,7 +55,7 @@ var refusedVMAs = []struct {
 	what string
 }{
 	{images.VmaSysvIPC, "SysV shared memory"}, {images.VmaSocket, "mapping of a packet socket"},
-	{images.VmaAioRing, "AIO ring"}, {images.VmaMemfd, "mapping of a memfd"},
+	{images.VmaAioRing, "AIO ring"},
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
 
@@ -89,6 +91,12 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 			return true
 		}
 	}
+	if v.GetStatus()&images.VmaMemfd != 0 {
+		if _, ok := m.segmentOf(v); !ok {
+			m.refuse(m.vmaWhere(v), "", "mapping of memfd %q: not supported", m.memfdOf(v).GetName())
+		}
+		return false
+	}
 	kinds := uint32(images.VmaFilePrivate | images.VmaFileShared | images.VmaAnonPrivate | images.VmaAnonShared)
 	if v.GetFlags()&mapHugetlb != 0 {
 		m.refuse(m.vmaWhere(v), "", "huge pages (MAP_HUGETLB): not supported")
@@ -99,6 +107,27 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 		return true
 	}
 	return false
+}
+
+// memfdOf gives the inode behind a mapping with status VMA_AREA_MEMFD.
+func (m *memoryPlanner) memfdOf(v *vma.VmaEntry) *memfd.MemfdInodeEntry {
+	return m.dir.Memfds[m.dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
+}
+
+// segmentOf gives the shmid of the shared anonymous memory that a mapping shows. Since Linux 6.16 such memory looks to
+// CRIU like a memfd that is called /dev/zero and has no descriptor.
+func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
+	switch {
+	case v.GetStatus()&images.VmaAnonShared != 0:
+		return v.GetShmid(), true
+	case v.GetStatus()&images.VmaMemfd == 0:
+		return 0, false
+	}
+	inode := m.memfdOf(v)
+	anonymous := inode.GetName() == "/dev/zero" || inode.GetName() == "/dev/zero (deleted)"
+	return uint64(inode.GetShmid()), anonymous && !slices.ContainsFunc(m.img.Fds, func(fd *fdinfo.FdinfoEntry) bool {
+		return fd.GetId() == uint32(v.GetShmid())
+	})
 }
 
 // name is what /proc/PID/maps would show.
@@ -144,10 +173,32 @@ func (m *memoryPlanner) collectRuns() {
 }
 
 func (m *memoryPlanner) addRun(v *vma.VmaEntry, r images.Run) {
+	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 && m.asInFile(v, r) {
+		return
+	}
 	m.runs = append(m.runs, r)
 	if v.GetProt()&protWrite == 0 {
 		m.written[v.GetStart()] = true
 	}
+}
+
+// asInFile reports whether dumped pages of code are what the file has anyway. CRIU lends a page of code for the system
+// calls that it makes in the task: the kernel copies the page then, and so it is dumped. Not writing it keeps it shared.
+func (m *memoryPlanner) asInFile(v *vma.VmaEntry, r images.Run) bool {
+	const atMost = 64 // pages worth the comparison
+	if r.Pages > atMost {
+		return false
+	}
+	size := int64(r.Pages * pageSize)
+	dumped, err := images.ReadRange(m.dir.FS, images.Range{File: m.img.Pagemap.PagesFile, Offset: r.Offset, Size: size})
+	if err != nil {
+		m.refuse(m.vmaWhere(v), "", "%v", err)
+		return false
+	}
+	file := make([]byte, size)
+	n, _ := m.host.ReadFileAt(m.name(v), file, int64(v.GetPgoff()+r.Vaddr-v.GetStart())) // zeros follow the end of a file
+	clear(file[n:])
+	return bytes.Equal(dumped, file)
 }
 
 func (m *memoryPlanner) vmaAt(addr uint64) *vma.VmaEntry {
@@ -243,7 +294,7 @@ type fileKey struct {
 }
 
 func (m *memoryPlanner) fileKey(v *vma.VmaEntry) (fileKey, bool) {
-	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
+	if _, shared := m.segmentOf(v); shared || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
 		return fileKey{}, false
 	}
 	flags := uint32(oRdonly)
@@ -295,7 +346,7 @@ func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
 }
 
 func (m *memoryPlanner) mapOne(v *vma.VmaEntry, fd int) {
-	if v.GetStatus()&images.VmaAnonShared != 0 {
+	if _, shared := m.segmentOf(v); shared {
 		return // sharedAnonymous
 	}
 	prot := uint64(v.GetProt())
@@ -318,13 +369,14 @@ func (m *memoryPlanner) sharedAnonymous() {
 	size := map[uint64]uint64{}
 	var ids []uint64
 	for _, v := range m.vmas {
-		if v.GetStatus()&images.VmaAnonShared == 0 {
+		id, shared := m.segmentOf(v)
+		if !shared {
 			continue
 		}
-		if _, seen := size[v.GetShmid()]; !seen {
-			ids = append(ids, v.GetShmid())
+		if _, seen := size[id]; !seen {
+			ids = append(ids, id)
 		}
-		size[v.GetShmid()] = max(size[v.GetShmid()], v.GetPgoff()+v.GetEnd()-v.GetStart())
+		size[id] = max(size[id], v.GetPgoff()+v.GetEnd()-v.GetStart())
 	}
 	for _, id := range ids {
 		m.sharedSegment(id, pageAlign(size[id]))
@@ -353,7 +405,7 @@ func (m *memoryPlanner) sharedSegment(id, size uint64) {
 		reads.emitReads(what)
 	}
 	for _, v := range m.vmas {
-		if v.GetStatus()&images.VmaAnonShared == 0 || v.GetShmid() != id {
+		if of, shared := m.segmentOf(v); !shared || of != id {
 			continue
 		}
 		length := v.GetEnd() - v.GetStart()
@@ -436,7 +488,7 @@ func (p *planner) pagesFD(name string) int {
 // protect takes PROT_WRITE away again.
 func (m *memoryPlanner) protect() {
 	for _, v := range m.vmas {
-		if m.written[v.GetStart()] && v.GetStatus()&images.VmaAnonShared == 0 {
+		if m.written[v.GetStart()] {
 			m.prog.sys("", sysMprotect, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(v.GetProt()))
 		}
 	}

@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ type HookError struct {
 }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("restore task %d: plugin %s, hook %s, thread %d, %s: %s", e.Pid, e.Plugin, e.Hook, e.Tid,
+	return fmt.Sprintf("restore task %d: plugin %s, hook %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook, e.Tid,
 		e.Where, e.Cause)
 }
 
@@ -31,6 +32,10 @@ func (r *runner) where(addr uint64) string {
 	loc, ok := r.plan.Image.Locate(blob.Addr(addr))
 	if !ok {
 		return fmt.Sprintf("outside the blob at %#x", addr)
+	}
+	if loc.Plugin >= 0 { // its name stands before this
+		loc.Name = ""
+		return strings.TrimPrefix(loc.String(), ": ")
 	}
 	return loc.String()
 }
@@ -86,10 +91,17 @@ func (r *runner) zygoteFailure(st status) error {
 	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.op, op, opResult(op, st))
 }
 
-// during says what a thread was at when it ended.
-func (r *runner) during(th *Thread, st status) string {
-	if st.hook != 0 {
-		return fmt.Sprintf(" in plugin %s, hook %s", r.plan.Image.PluginName(int(st.plugin)), abi.Hook(st.hook))
+// during says what a task was at when it ended: a hook, or else the operation of the thread.
+func (r *runner) during(t *Task, th *Thread, st status) string {
+	hook := ""
+	_ = r.eachThread(func(index int, of *Task, _ *Thread) error {
+		if s := r.status(index); of == t && s.hook != 0 && hook == "" {
+			hook = fmt.Sprintf(" in plugin %s, hook %s", r.plan.Image.PluginName(int(s.plugin)), abi.Hook(s.hook))
+		}
+		return nil
+	})
+	if hook != "" {
+		return hook
 	}
 	if int(st.op) < len(th.Ops) {
 		return fmt.Sprintf(" at operation %d: %s", st.op, &th.Ops[st.op])
@@ -113,7 +125,7 @@ func (r *runner) crash(t *Task, th *Thread, st status, sig unix.Signal) error {
 	if st.hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(th, st))
+	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
 }
 
 func hasAddr(sig unix.Signal) bool {

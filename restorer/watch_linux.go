@@ -152,7 +152,7 @@ func (r *runner) casualties() error {
 		if err != nil || !changed {
 			return nil // not there yet, or nothing happened
 		}
-		return r.casualty(index, t, th, ws)
+		return r.casualty(t, th, r.status(index), ws)
 	})
 }
 
@@ -167,18 +167,20 @@ func (r *runner) zygoteEnded(ws unix.WaitStatus) error {
 	return fmt.Errorf("restore zygote: killed by %s", signalName(int(ws.Signal())))
 }
 
-func (r *runner) casualty(index int, t *Task, th *Thread, ws unix.WaitStatus) error {
+// casualty explains a thread's end or stop. When a whole task ends, the thread that is noticed first need not be the one
+// that ended it: a hook that runs in the task is named before anything else.
+func (r *runner) casualty(t *Task, th *Thread, st status, ws unix.WaitStatus) error {
 	switch {
 	case ws.Exited():
 		return fmt.Errorf("restore task %d: thread %d ended with status %d%s", t.Pid, th.Tid, ws.ExitStatus(),
-			r.during(th, r.status(index)))
+			r.during(t, th, st))
 	case ws.Signaled():
 		return fmt.Errorf("restore task %d: thread %d was killed by %s%s", t.Pid, th.Tid,
-			signalName(int(ws.Signal())), r.during(th, r.status(index)))
+			signalName(int(ws.Signal())), r.during(t, th, st))
 	case ws.Stopped() && ws.StopSignal() == unix.SIGSTOP:
 		return sys.Continue(th.Tid) // somebody else's; the task is not theirs to stop yet
 	case ws.Stopped():
-		return r.crash(t, th, r.status(index), ws.StopSignal())
+		return r.crash(t, th, st, ws.StopSignal())
 	}
 	return nil
 }

@@ -1,0 +1,346 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// asTool makes the test binary behave as crpie itself.
+const asTool = "CRPIE_TEST_AS_TOOL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTool) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// crpie runs crpie on a victim's images and returns its exit status and everything it printed.
+func crpie(t *testing.T, im *testenv.Images, args ...string) (status int, output string) {
+	t.Helper()
+	cmd := im.Command(t, os.Args[0], args...)
+	cmd.Env = append(cmd.Env, asTool+"=1")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// restore restores detached and must succeed.
+func restore(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Process, output string) {
+	t.Helper()
+	status, output := crpie(t, im, append([]string{"restore", "-d", "-D", im.Dir}, args...)...)
+	if status != 0 {
+		t.Fatalf("crpie restore: status %d\n%s", status, output)
+	}
+	return im.Adopt(t), output
+}
+
+func trace(t *testing.T) string { return testenv.Plugin(t, "plugin-sdk/examples/trace.c") }
+
+func victimArgs(name string) []string {
+	if name == "gigabyte" && testing.Short() {
+		return []string{"64"}
+	}
+	return nil
+}
+
+// digest sums up every file of a directory.
+func digest(t *testing.T, dir string) string {
+	t.Helper()
+	sum := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(data), data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
+var stageOrder = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS", "PRE_CREDS",
+	"PRE_SIGRETURN_THREAD", "PRE_SIGRETURN"}
+
+// stagesLogged extracts the stages in which the trace plugin logged, in order.
+func stagesLogged(output string) []string {
+	var stages []string
+	for _, m := range regexp.MustCompile(`trace: PIE_RST_([A-Z_]+): `).FindAllStringSubmatch(output, -1) {
+		stages = append(stages, m[1])
+	}
+	return stages
+}
+
+// Every victim is restored twice from what stock CRIU dumped, with a plugin on all stages, and finds itself unchanged.
+func TestRestoreVictims(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := trace(t)
+	for _, name := range testenv.Victims() {
+		t.Run(name, func(t *testing.T) {
+			im := testenv.Start(t, name, victimArgs(name)...).Dump(t)
+			before := digest(t, im.Dir)
+			for range 2 {
+				p, output := restore(t, im, "-v3", "--pie-plugin", plugin+",who=me")
+				checkStages(t, stagesLogged(output), threadsOf(t, p.Pid))
+				p.MustPass(t)
+			}
+			if left := im.Leftovers(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if digest(t, im.Dir) != before {
+				t.Error("the images have changed")
+			}
+		})
+	}
+}
+
+// checkStages: each stage once and in order, but the thread stage once per thread.
+func checkStages(t *testing.T, got []string, threads int) {
+	t.Helper()
+	var want []string
+	for _, s := range stageOrder {
+		n := 1
+		if s == "PRE_SIGRETURN_THREAD" {
+			n = threads
+		}
+		want = append(want, slices.Repeat([]string{s}, n)...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("stages %v\nwant   %v", got, want)
+	}
+}
+
+func threadsOf(t *testing.T, pid int) int {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func snapshot(t *testing.T, p *testenv.Process) testenv.Snapshot {
+	t.Helper()
+	if err := p.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := testenv.TakeSnapshot(p.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// comparable hides what docs/support.md names: the clocks go on because there is a new time namespace, and the kernel
+// merges neighbouring anonymous mappings of the same kind that had grown apart.
+func comparable(s testenv.Snapshot) testenv.Snapshot {
+	s = s.Without("ns_time")
+	var keys []string
+	for key := range s {
+		if strings.HasPrefix(key, "map ") {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		x, _ := strconv.ParseUint(a[len("map "):], 16, 64)
+		y, _ := strconv.ParseUint(b[len("map "):], 16, 64)
+		return int(int64(x - y))
+	})
+	for i := len(keys) - 1; i > 0; i-- {
+		low, high := s[keys[i-1]], s[keys[i]]
+		end, rest, _ := strings.Cut(low, " ")
+		start := strings.TrimPrefix(keys[i], "map ")
+		newEnd, highRest, _ := strings.Cut(high, " ")
+		if strings.TrimPrefix(end, "-") == start && rest == highRest && strings.Contains(rest, " 00000000  [") {
+			s[keys[i-1]] = newEnd + " " + rest
+			delete(s, keys[i])
+		}
+	}
+	return s
+}
+
+// What /proc says of a restored process is what it said before the dump.
+func TestRestoredAsBefore(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := trace(t)
+	for _, name := range []string{"static", "glibc", "threads", "seccomp", "python", "perl"} {
+		t.Run(name, func(t *testing.T) {
+			victim := testenv.Start(t, name)
+			before := snapshot(t, victim)
+			p, _ := restore(t, victim.Dump(t), "--pie-plugin", plugin)
+			for _, line := range comparable(before).Diff(comparable(snapshot(t, p))) {
+				t.Error(line)
+			}
+		})
+	}
+}
+
+// A restored process is as good as the first: CRIU dumps it again, and both restore that.
+func TestDumpAgain(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := trace(t)
+	for _, name := range []string{"static", "glibc", "threads", "python"} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
+			again := p.Dump(t)
+			again.RestoreCRIU(t).MustPass(t)
+			p, _ = restore(t, again)
+			p.MustPass(t)
+		})
+	}
+}
+
+// Whatever a hook does wrong, at whatever stage, undoes the restore and is reported with plugin, stage and place.
+func TestHookFailures(t *testing.T) {
+	im := testenv.Start(t, "threads").Dump(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	ways := map[string]string{
+		"error": `plugin fail, hook PIE_RST_STAGE, thread \d+: fail_STAGE\+0x0 \(.*fail\.c:\d+\): returned -5 \(EIO\)`,
+		"null":  `plugin fail, hook PIE_RST_STAGE, thread \d+: [a-z_]+(STAGE)?\+0x[0-9a-f]+ \(.*fail\.c:\d+\): crashed with SIGSEGV at address 0x0`,
+		"ud2":   `plugin fail, hook PIE_RST_STAGE, thread \d+: [a-z_]+(STAGE)?\+0x[0-9a-f]+ \(.*fail\.c:\d+\): crashed with SIGILL at address 0x[0-9a-f]+`,
+		"stack": `plugin fail, hook PIE_RST_STAGE, thread \d+: grow\+0x[0-9a-f]+ \(.*fail\.c:\d+\): crashed with SIGSEGV at address 0x[0-9a-f]+, the guard page of its stack`,
+		"hang":  `plugin fail, hook PIE_RST_STAGE, thread \d+: [a-z_]+(STAGE)?\+0x[0-9a-f]+ \(.*\): still running after 100ms \(--pie-timeout\)`,
+		"exit":  `thread \d+ ended with status 7 in plugin fail, hook PIE_RST_STAGE`,
+	}
+	for _, stage := range stageOrder {
+		for how, want := range ways {
+			t.Run(stage+"/"+how, func(t *testing.T) {
+				spec := fmt.Sprintf("%s,stage=%s,how=%s", plugin, stage, how)
+				status, output := crpie(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms", "--pie-plugin", spec)
+				if status != exitFailed {
+					t.Errorf("status %d, want %d", status, exitFailed)
+				}
+				want := strings.ReplaceAll(want, "STAGE", stage)
+				if !regexp.MustCompile(want).MatchString(output) {
+					t.Errorf("output:\n%s\nwant %s", output, want)
+				}
+				if left := im.Leftovers(); len(left) > 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			})
+		}
+	}
+	p, _ := restore(t, im, "--pie-plugin", plugin+",stage=POST_FILES,how=notsup")
+	p.MustPass(t)
+}
+
+// Without -d crpie waits and passes the exit status on.
+func TestForeground(t *testing.T) {
+	im := testenv.Start(t, "static").Dump(t)
+	for name, tc := range map[string]struct {
+		signal syscall.Signal
+		want   int
+	}{
+		"exit":   {syscall.SIGUSR1, 0},
+		"signal": {syscall.SIGKILL, 128 + 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pidfile := filepath.Join(t.TempDir(), "pid")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+					if b, err := os.ReadFile(pidfile); err == nil && string(b) == strconv.Itoa(im.Pid) && untraced(im.Pid) {
+						syscall.Kill(im.Pid, tc.signal)
+						return
+					}
+				}
+			}()
+			status, output := crpie(t, im, "restore", "-D", im.Dir, "--pidfile", pidfile)
+			<-done
+			if status != tc.want {
+				t.Errorf("status %d, want %d\n%s", status, tc.want, output)
+			}
+		})
+	}
+}
+
+// untraced: the restorer has let the process go.
+func untraced(pid int) bool {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return bytes.Contains(b, []byte("TracerPid:\t0\n"))
+}
+
+func TestLeaveStopped(t *testing.T) {
+	im := testenv.Start(t, "static").Dump(t)
+	p, _ := restore(t, im, "-s")
+	var stat []byte
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && !bytes.Contains(stat, []byte(") T ")); {
+		stat, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+	}
+	if !bytes.Contains(stat, []byte(") T ")) {
+		t.Errorf("not stopped: %s", stat)
+	}
+	syscall.Kill(p.Pid, syscall.SIGCONT)
+	p.MustPass(t)
+}
+
+// What cannot be restored is said at once, all of it, and nothing is created.
+func TestRefusals(t *testing.T) {
+	victim := testenv.Start(t, "glibc")
+	im := victim.Dump(t, "--leave-running")
+	status, output := crpie(t, im, "restore", "-d", "-D", im.Dir)
+	want := fmt.Sprintf("cannot restore: task %d thread %d: its id is taken by process \"glibc", im.Pid, im.Pid)
+	if status != exitFailed || !strings.Contains(output, want) {
+		t.Errorf("status %d, output:\n%s\nwant %s", status, output, want)
+	}
+}
+
+// Plugins see what was dumped: parameters, times, the list of mappings.
+func TestExamplePlugins(t *testing.T) {
+	im := testenv.Start(t, "glibc").Dump(t)
+	p, _ := restore(t, im, "--pie-plugin", testenv.Plugin(t, "plugin-sdk/examples/new-id.c")+",var=HOME,value=x")
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(env, []byte("HOME=x\x00")) {
+		t.Errorf("environment %q, want HOME=x", env)
+	}
+}
+
+// 500 restores in a row, plugin on all stages: none fails, nothing is left.
+func TestManyRestores(t *testing.T) {
+	count := 500
+	if testing.Short() {
+		count = 25
+	}
+	im := testenv.Start(t, "threads").Dump(t)
+	plugin := trace(t)
+	for i := range count {
+		p, _ := restore(t, im, "--pie-plugin", plugin)
+		if i%100 == 99 {
+			p.MustPass(t)
+		} else if err := p.Kill(); err != nil {
+			t.Fatalf("restore %d: %v", i, err)
+		}
+	}
+	if left := im.Leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
