@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crpie runs crpie on a victim's images and returns its exit status and everything it printed.
-func crpie(t *testing.T, im *testenv.Images, args ...string) (status int, output string) {
+// tool runs crpie on a victim's images and returns its exit status and everything it printed.
+func tool(t *testing.T, im *testenv.Images, args ...string) (status int, output string) {
 	t.Helper()
 	cmd := im.Command(t, os.Args[0], args...)
 	cmd.Env = append(cmd.Env, asTool+"=1")
@@ -50,7 +50,7 @@ func crpie(t *testing.T, im *testenv.Images, args ...string) (status int, output
 // restore restores detached and must succeed.
 func restore(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Process, output string) {
 	t.Helper()
-	status, output := crpie(t, im, append([]string{"restore", "-d", "-D", im.Dir}, args...)...)
+	status, output := tool(t, im, append([]string{"restore", "-d", "-D", im.Dir}, args...)...)
 	if status != 0 {
 		t.Fatalf("crpie restore: status %d\n%s", status, output)
 	}
@@ -231,7 +231,7 @@ func TestHookFailures(t *testing.T) {
 		for how, want := range ways {
 			t.Run(stage+"/"+how, func(t *testing.T) {
 				spec := fmt.Sprintf("%s,stage=%s,how=%s", plugin, stage, how)
-				status, output := crpie(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms", "--pie-plugin", spec)
+				status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms", "--pie-plugin", spec)
 				if status != exitFailed {
 					t.Errorf("status %d, want %d", status, exitFailed)
 				}
@@ -271,7 +271,7 @@ func TestForeground(t *testing.T) {
 					}
 				}
 			}()
-			status, output := crpie(t, im, "restore", "-D", im.Dir, "--pidfile", pidfile)
+			status, output := tool(t, im, "restore", "-D", im.Dir, "--pidfile", pidfile)
 			<-done
 			if status != tc.want {
 				t.Errorf("status %d, want %d\n%s", status, tc.want, output)
@@ -304,7 +304,7 @@ func TestLeaveStopped(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	victim := testenv.Start(t, "glibc")
 	im := victim.Dump(t, "--leave-running")
-	status, output := crpie(t, im, "restore", "-d", "-D", im.Dir)
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
 	want := fmt.Sprintf("cannot restore: task %d thread %d: its id is taken by process \"glibc", im.Pid, im.Pid)
 	if status != exitFailed || !strings.Contains(output, want) {
 		t.Errorf("status %d, output:\n%s\nwant %s", status, output, want)
