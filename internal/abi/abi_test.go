@@ -18,8 +18,10 @@ type same struct {
 	value int64
 }
 
-func size(typ string, v int64) same        { return same{"sizeof(struct " + typ + ")", v} }
-func off(typ, member string, v int64) same { return same{"offsetof(struct " + typ + ", " + member + ")", v} }
+func size(typ string, v int64) same { return same{"sizeof(struct " + typ + ")", v} }
+func off(typ, member string, v int64) same {
+	return same{"offsetof(struct " + typ + ", " + member + ")", v}
+}
 
 func pluginNumbers() []same {
 	rows := []same{
