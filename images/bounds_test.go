@@ -37,7 +37,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		image      []byte
 	}{
 		{"a size of 4 GiB", "entry 0: message at offset 12: 4294967295 bytes, but the file ends after 3", huge},
-		{"many filters", "more than 1048576 messages in one entry", framed(t, "SECCOMP", bytes.Repeat([]byte("\x0a\x02\x0a\x00"), 2<<20))},
+		{"many filters", "more than 1048576 messages in one entry",
+			framed(t, "SECCOMP", bytes.Repeat([]byte("\x0a\x02\x0a\x00"), 2<<20))},
 		{"many entries", "more than 1048576 entries", framed(t, "SECCOMP", make([][]byte, 1<<20+1)...)},
 		{"deep nesting", "nested more than 100 levels deep", framed(t, "CGROUP", deep)},
 	} {

@@ -71,7 +71,8 @@ func (d *Dir) checkCore(c checker, core *criu_core.CoreEntry, leader, dead bool)
 
 func checkTaskCore(c checker, tc *criu_core.TaskCoreEntry) {
 	c.want(len(tc.GetComm()) <= maxComm, "tc.comm", "%d bytes, more than %d", len(tc.GetComm()), maxComm)
-	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals", len(tc.GetSigactions()))
+	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals",
+		len(tc.GetSigactions()))
 	c.want(len(tc.GetRlimits().GetRlimits()) <= maxRlimits, "tc.rlimits", "%d, more than there are limits",
 		len(tc.GetRlimits().GetRlimits()))
 	checkSignals(c, "tc.signals_s", tc.GetSignalsS())
@@ -101,7 +102,8 @@ func (d *Dir) checkThreadCore(c checker, thread *criu_core.ThreadCoreEntry) {
 	if creds == nil {
 		return
 	}
-	c.want(len(creds.GetGroups()) <= maxGroups, "thread_core.creds.groups", "%d, more than %d", len(creds.GetGroups()), maxGroups)
+	c.want(len(creds.GetGroups()) <= maxGroups, "thread_core.creds.groups", "%d, more than %d",
+		len(creds.GetGroups()), maxGroups)
 	for _, set := range []struct {
 		name  string
 		words []uint32
@@ -159,9 +161,12 @@ func (d *Dir) checkMm(c checker, m *mm.MmEntry) {
 	c.want(d.Files[m.GetExeFileId()].GetReg() != nil, "exe_file_id", "%d is no regular file of files.img", m.GetExeFileId())
 	auxv := len(m.GetMmSavedAuxv())
 	c.want(auxv%2 == 0 && auxv <= maxAuxv, "mm_saved_auxv", "%d words, want pairs, at most %d", auxv, maxAuxv)
-	c.want(m.GetMmStartBrk() <= m.GetMmBrk(), "mm_brk", "0x%x lies before mm_start_brk 0x%x", m.GetMmBrk(), m.GetMmStartBrk())
-	c.want(m.GetMmArgStart() <= m.GetMmArgEnd(), "mm_arg_end", "0x%x lies before mm_arg_start 0x%x", m.GetMmArgEnd(), m.GetMmArgStart())
-	c.want(m.GetMmEnvStart() <= m.GetMmEnvEnd(), "mm_env_end", "0x%x lies before mm_env_start 0x%x", m.GetMmEnvEnd(), m.GetMmEnvStart())
+	ordered := func(field string, end uint64, before string, start uint64) {
+		c.want(start <= end, field, "0x%x lies before %s 0x%x", end, before, start)
+	}
+	ordered("mm_brk", m.GetMmBrk(), "mm_start_brk", m.GetMmStartBrk())
+	ordered("mm_arg_end", m.GetMmArgEnd(), "mm_arg_start", m.GetMmArgStart())
+	ordered("mm_env_end", m.GetMmEnvEnd(), "mm_env_start", m.GetMmEnvStart())
 	var end uint64
 	for i, v := range m.GetVmas() {
 		d.checkVmaFile(c, fmt.Sprintf("vmas[%d].", i), v)

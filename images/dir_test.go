@@ -127,14 +127,16 @@ func TestTreeRules(t *testing.T) {
 	entry := func(pid, ppid uint32, threads ...uint32) *pstree.PstreeEntry {
 		return &pstree.PstreeEntry{Pid: &pid, Ppid: &ppid, Pgid: &pid, Sid: &pid, Threads: threads}
 	}
+	pid := open(t, sample(t, "static")).Tasks[0].Pid // of which there is a core image
+	p := decimal(int(pid))
 	for _, tc := range []struct {
 		entries []*pstree.PstreeEntry
 		want    string
 	}{
 		{[]*pstree.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
-		{[]*pstree.PstreeEntry{entry(5, 0)}, "entry 0: field threads: 5 is not the first thread of its task"},
-		{[]*pstree.PstreeEntry{entry(5, 0, 5, 6, 6)}, "entry 0: field threads[2]: 6 occurs twice"},
-		{[]*pstree.PstreeEntry{entry(5, 9, 5)}, "entry 0: field ppid: 9 is no task listed before its child 5"},
+		{[]*pstree.PstreeEntry{entry(pid, 0)}, "entry 0: field threads: " + p + " is not the first thread of its task"},
+		{[]*pstree.PstreeEntry{entry(pid, 0, pid, pid)}, "entry 0: field threads[1]: " + p + " occurs twice"},
+		{[]*pstree.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is no task listed before its child " + p},
 	} {
 		dir := sample(t, "static")
 		var out bytes.Buffer
@@ -272,5 +274,25 @@ func TestOpenSeccomp(t *testing.T) {
 	}
 	if th := d.Tasks[0].Core.GetThreadCore(); th.GetSeccompFilter() != 1 || th.GetCreds().GetUid() != 1001 {
 		t.Errorf("filter %d, uid %d", th.GetSeccompFilter(), th.GetCreds().GetUid())
+	}
+}
+
+// A parent, two children and a third that has exited and not been waited for: of that one there is only a core image.
+func TestOpenTree(t *testing.T) {
+	d := open(t, sample(t, "tree"))
+	root := d.Tasks[0]
+	if len(d.Tasks) != 4 || len(root.Children) != 3 || root.Parent != nil {
+		t.Fatalf("%d tasks, %d children of the root", len(d.Tasks), len(root.Children))
+	}
+	for i, child := range root.Children {
+		if child.Parent != root || child.Ppid != root.Pid || child.Dead() != (i == 2) || (child.Mm == nil) != (i == 2) {
+			t.Errorf("child %d: task %d of %d, dead %v", i, child.Pid, child.Ppid, child.Dead())
+		}
+	}
+	if code := root.Children[2].Core.GetTc().GetExitCode(); code != 7<<8 {
+		t.Errorf("exit code of the dead child is %#x, want 0x700", code)
+	}
+	if len(d.Other) > 0 {
+		t.Errorf("files nobody read: %v", d.Other)
 	}
 }

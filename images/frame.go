@@ -144,7 +144,8 @@ func ReadRange(fsys fs.FS, at Range) ([]byte, error) {
 		return nil, fmt.Errorf("images %s: %w", at.File, err)
 	}
 	if at.Offset < 0 || at.Size < 0 || at.Offset > info.Size() || at.Size > info.Size()-at.Offset {
-		return nil, fmt.Errorf("images %s: payload at offset %d, %d bytes: the file has %d", at.File, at.Offset, at.Size, info.Size())
+		return nil, fmt.Errorf("images %s: payload at offset %d, %d bytes: the file has %d",
+			at.File, at.Offset, at.Size, info.Size())
 	}
 	r := &frameReader{name: at.File, size: info.Size(), file: file, buf: bufio.NewReaderSize(file, 16)}
 	if err := r.skip(at.Offset); err != nil {

@@ -38,51 +38,69 @@ type treeBuilder struct {
 
 func (b *treeBuilder) add(entry int, e *pstree.PstreeEntry) {
 	t := &Task{Pid: e.GetPid(), Ppid: e.GetPpid(), Pgid: e.GetPgid(), Sid: e.GetSid()}
-	if err := b.addThreads(t, e.GetThreads()); err != nil {
-		b.o.problems.add("pstree.img", entry, err)
-		return
+	err := b.addTid("pid", t.Pid)
+	if err == nil {
+		err = b.link(entry, t)
 	}
-	if t.Ppid != 0 {
-		t.Parent = b.byPid[t.Ppid]
-		if t.Parent == nil {
-			b.o.problems.add("pstree.img", entry, fieldErr("ppid", "%d is no task listed before its child %d", t.Ppid, t.Pid))
-			return
-		}
-		t.Parent.Children = append(t.Parent.Children, t)
-	} else if entry > 0 {
-		b.o.problems.add("pstree.img", entry, fieldErr("ppid", "0: a second root, task %d", t.Pid))
+	if err == nil {
+		t.Core = one[*criu_core.CoreEntry](b.o, fmt.Sprintf("core-%d.img", t.Pid), "CORE")
+		t.Threads = []Thread{{t.Pid, t.Core}}
+		err = b.addThreads(t, e.GetThreads())
+	}
+	if err != nil {
+		b.o.problems.add("pstree.img", entry, err)
 		return
 	}
 	b.byPid[t.Pid] = t
 	b.o.dir.Tasks = append(b.o.dir.Tasks, t)
 }
 
+func (b *treeBuilder) addTid(field string, tid uint32) error {
+	if tid == 0 || tid > maxPid {
+		return fieldErr(field, "%d is not between 1 and %d", tid, maxPid)
+	}
+	if b.tids[tid] {
+		return fieldErr(field, "%d occurs twice", tid)
+	}
+	b.tids[tid] = true
+	return nil
+}
+
+func (b *treeBuilder) link(entry int, t *Task) error {
+	if t.Ppid == 0 && entry > 0 {
+		return fieldErr("ppid", "0: a second root, task %d", t.Pid)
+	}
+	if t.Ppid == 0 {
+		return nil
+	}
+	t.Parent = b.byPid[t.Ppid]
+	if t.Parent == nil {
+		return fieldErr("ppid", "%d is no task listed before its child %d", t.Ppid, t.Pid)
+	}
+	t.Parent.Children = append(t.Parent.Children, t)
+	return nil
+}
+
+// addThreads reads the cores of the other threads. What CRIU lists for a dead task is an uninitialised number.
 func (b *treeBuilder) addThreads(t *Task, tids []uint32) error {
-	if t.Pid == 0 || t.Pid > maxPid {
-		return fieldErr("pid", "%d is not between 1 and %d", t.Pid, maxPid)
+	if t.Core == nil || t.Dead() {
+		return nil
 	}
 	if len(tids) == 0 || tids[0] != t.Pid {
 		return fieldErr("threads", "%d is not the first thread of its task", t.Pid)
 	}
-	for i, tid := range tids {
-		if tid == 0 || tid > maxPid {
-			return fieldErr(fmt.Sprintf("threads[%d]", i), "%d is not between 1 and %d", tid, maxPid)
+	for i, tid := range tids[1:] {
+		if err := b.addTid(fmt.Sprintf("threads[%d]", i+1), tid); err != nil {
+			return err
 		}
-		if b.tids[tid] {
-			return fieldErr(fmt.Sprintf("threads[%d]", i), "%d occurs twice", tid)
-		}
-		b.tids[tid] = true
-		t.Threads = append(t.Threads, Thread{Tid: tid})
+		core := one[*criu_core.CoreEntry](b.o, fmt.Sprintf("core-%d.img", tid), "CORE")
+		t.Threads = append(t.Threads, Thread{tid, core})
 	}
 	return nil
 }
 
-// task reads the images of one task. Of a dead task there is only the core image.
+// task reads the other images of one task. Of a dead task there is only the core image.
 func (o *opener) task(t *Task) {
-	for i := range t.Threads {
-		t.Threads[i].Core = one[*criu_core.CoreEntry](o, fmt.Sprintf("core-%d.img", t.Threads[i].Tid), "CORE")
-	}
-	t.Core = t.Threads[0].Core
 	if t.Core == nil || t.Dead() {
 		return
 	}

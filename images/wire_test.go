@@ -21,7 +21,8 @@ func TestUnmarshalNamesTheField(t *testing.T) {
 		{"\x2a\x01\x80", &pstree.PstreeEntry{}, "field threads: unexpected EOF"},
 		{"\x08\x01\x1a\x02\x08\x01", &criu_core.CoreEntry{}, "field tc.exit_code: missing"},
 		{"\x00", &pstree.PstreeEntry{}, "field : bad field tag 0x00"},
-		{"\x08\x01\x1a\x06\x7a\x04\x08\xff\xff\xff", &criu_core.CoreEntry{}, "field tc.sigactions[0].sigaction: unexpected EOF"},
+		{"\x08\x01\x1a\x06\x7a\x04\x08\xff\xff\xff", &criu_core.CoreEntry{},
+			"field tc.sigactions[0].sigaction: unexpected EOF"},
 	} {
 		if _, err := Unmarshal([]byte(tc.in), tc.m); err == nil || err.Error() != tc.want {
 			t.Errorf("%q: %v, want %s", tc.in, err, tc.want)

@@ -45,7 +45,8 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 	tb.Helper()
 	becomeReaper()
 	dir := tb.TempDir()
-	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: rand.Text(), done: make(chan struct{})}
+	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: rand.Text()}
+	p.done = make(chan struct{})
 	argv := append(Victim(tb, name), args...)
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {
 		tb.Fatal(err)

@@ -57,8 +57,8 @@ func (s Snapshot) Diff(now Snapshot) []string {
 	return lines
 }
 
-// Without returns a copy that lacks the keys matching any of the patterns of path.Match; * spans spaces, and a / in a key
-// is matched by _.
+// Without returns a copy that lacks the keys matching any of the patterns of path.Match; * spans spaces, and a / in a
+// key is matched by _.
 func (s Snapshot) Without(patterns ...string) Snapshot {
 	rest := maps.Clone(s)
 	maps.DeleteFunc(rest, func(key, _ string) bool {
@@ -211,7 +211,9 @@ func (s Snapshot) statOf(dir, prefix string, fields map[int]string) error {
 }
 
 func (s Snapshot) links(dir string) error {
-	for _, name := range []string{"exe", "cwd", "root", "ns/pid", "ns/mnt", "ns/net", "ns/ipc", "ns/uts", "ns/user", "ns/time"} {
+	for _, name := range []string{
+		"exe", "cwd", "root", "ns/pid", "ns/mnt", "ns/net", "ns/ipc", "ns/uts", "ns/user", "ns/time",
+	} {
 		target, err := os.Readlink(filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -252,8 +254,9 @@ func (s Snapshot) limits(dir string) error {
 }
 
 var (
-	threadStatus = regexp.MustCompile(`^(Name|Uid|Gid|Groups|SigPnd|SigBlk|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Cpus_allowed_list)$`)
-	threadStat   = map[int]string{19: "nice", 40: "rt_priority", 41: "policy"}
+	threadStatus = regexp.MustCompile(`^(Name|Uid|Gid|Groups|SigPnd|SigBlk|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|` +
+		`Cpus_allowed_list)$`)
+	threadStat = map[int]string{19: "nice", 40: "rt_priority", 41: "policy"}
 )
 
 func (s Snapshot) threads(dir string) error {
