@@ -118,31 +118,3 @@ func TestDefinedSymbolsHaveTheGivenAddress(t *testing.T) {
 		t.Errorf("outside is %+v", s)
 	}
 }
-
-// FuzzParse holds that whatever the bytes are, Parse ends with a plugin that can be walked, or with an error.
-func FuzzParse(f *testing.F) {
-	for _, seed := range []string{records, "int x;", "static int z; int *p(void) { return &z; }"} {
-		data, err := os.ReadFile(loadertest.Compile(f, gcc, ".c", seed))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := loader.Parse(data, "fuzz.o", loader.Options{Core: len(data)%2 == 0})
-		if (p == nil) == (err == nil) {
-			t.Fatalf("plugin %v and error %v", p, err)
-		}
-		if p == nil {
-			return
-		}
-		for i := range p.Sections {
-			s := &p.Sections[i]
-			for r := range s.Relocs.All() {
-				if uint64(r.Offset) > s.Size || int(r.Symbol) >= len(p.Symbols) {
-					t.Fatalf("relocation %+v of %s escaped", r, s.Name)
-				}
-			}
-		}
-	})
-}
