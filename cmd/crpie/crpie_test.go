@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/cmd/crpie/link"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/loader/loadertest"
 )
@@ -69,7 +71,7 @@ func TestExitStatuses(t *testing.T) {
 		{"version", 0, ""},
 		{"help", 0, ""},
 		{"link --base 0x10 good.o", 1, "crpie: place image at 0x10: not a multiple of 4096, or no room for 12288 bytes\n"},
-		{"link --defsym x good.o", 2, "crpie: --defsym \"x\" is not NAME=ADDR\nusage: crpie " + linkUsage + "\n"},
+		{"link --defsym x good.o", 2, "crpie: --defsym \"x\" is not NAME=ADDR\nusage: crpie " + link.Usage + "\n"},
 	} {
 		status, _, stderr := crpie(t, strings.Fields(c.args)...)
 		if status != c.status || stderr != c.stderr {
@@ -167,5 +169,16 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 	}
 	if !strings.Contains(out, "0x0000000020000000 ") || !strings.Contains(out, " sym hook\n") || !strings.Contains(out, " r-x .text [") {
 		t.Errorf("map:\n%s", out)
+	}
+}
+
+// TestLinkRunsBeforeProtobuf runs the test binary as crpie: what is initialised must end with what link needs.
+func TestLinkRunsBeforeProtobuf(t *testing.T) {
+	objects(t)
+	cmd := exec.Command(os.Args[0], "link", "good.o")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	trace, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(trace, []byte("init github.com/spf13/pflag ")) || bytes.Contains(trace, []byte("protobuf")) {
+		t.Errorf("%v\n%s", err, trace)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/cmd/crpie/link"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -40,6 +42,9 @@ func commands() []command {
 		{"version", "", "print version and plugin ABI", runVersion},
 	}
 }
+
+// runLink is here for help and tests; the package has run the command itself before main.
+func runLink(args []string, std streams) int { return link.Run(args, std.out, std.err) }
 
 // streams are the standard streams of the process, or a test's.
 type streams struct {

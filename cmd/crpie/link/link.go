@@ -1,78 +1,100 @@
-package main
+package link
 
 import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/loader"
 )
 
-const linkUsage = "link [-o IMAGE] [--base ADDR] [--defsym NAME=ADDR]... [--map FILE] FILE.o"
+// Usage is the line that help and errors show.
+const Usage = "link [-o IMAGE] [--base ADDR] [--defsym NAME=ADDR]... [--map FILE] FILE.o"
 
-// linkJob is one run of crpie link.
-type linkJob struct {
+// job is one run of crpie link.
+type job struct {
 	object, image, mapFile string
 	base                   blob.Addr
 	defined                map[string]uint64
 }
 
-func runLink(args []string, std streams) int {
-	f := flagSet()
+// Exit statuses, those of all of crpie.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Run is crpie link; args are those after the word link.
+func Run(args []string, stdout, stderr io.Writer) int {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.SetOutput(io.Discard)
 	image := f.StringP("output", "o", "", "file for the placed image: its memory from the base on, without the zeros at the end")
 	base := f.String("base", "0x10000000", "address of the first byte, a multiple of 4096")
 	defsyms := f.StringArray("defsym", nil, "NAME=ADDR: give an undefined symbol an address")
 	mapFile := f.String("map", "", "file for the map of sections and symbols; - is standard output")
-	if status, done := parse(f, linkUsage, args, std); done {
-		return status
+	misuse := func(err error) int {
+		fmt.Fprintf(stderr, "crpie: %v\nusage: crpie %s\n", err, Usage)
+		return exitUsage
 	}
-	if f.NArg() != 1 {
-		return misuse(std, linkUsage, "give one file")
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintf(stdout, "usage: crpie %s\n%s", Usage, f.FlagUsagesWrapped(100))
+		return exitOK
+	case err != nil:
+		return misuse(err)
+	case f.NArg() != 1:
+		return misuse(errors.New("give one file"))
 	}
-	job, err := newLinkJob(f.Arg(0), *image, *mapFile, *base, *defsyms)
+	j, err := newJob(f.Arg(0), *image, *mapFile, *base, *defsyms)
 	if err != nil {
-		return misuse(std, linkUsage, "%v", err)
+		return misuse(err)
 	}
-	if err := job.run(std); err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+	if err := j.run(stdout); err != nil {
+		fmt.Fprintf(stderr, "crpie: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func newLinkJob(object, image, mapFile, base string, defsyms []string) (*linkJob, error) {
+func newJob(object, image, mapFile, base string, defsyms []string) (*job, error) {
 	addr, err := strconv.ParseUint(base, 0, 64)
 	if err != nil {
 		return nil, fmt.Errorf("--base %q is no address", base)
 	}
-	job := &linkJob{object: object, image: image, mapFile: mapFile, base: blob.Addr(addr), defined: map[string]uint64{}}
+	j := &job{object: object, image: image, mapFile: mapFile, base: blob.Addr(addr), defined: map[string]uint64{}}
 	for _, d := range defsyms {
 		name, value, ok := strings.Cut(d, "=")
 		addr, err := strconv.ParseUint(value, 0, 64)
 		if !ok || err != nil || name == "" {
 			return nil, fmt.Errorf("--defsym %q is not NAME=ADDR", d)
 		}
-		job.defined[name] = addr
+		j.defined[name] = addr
 	}
-	return job, nil
+	return j, nil
 }
 
 // run places the object and writes what was asked for. The object is mapped, not read, and the image is made in huge
 // pages: for objects of some megabytes most of the time of a link would else go into page faults.
-func (j *linkJob) run(std streams) error {
+func (j *job) run(stdout io.Writer) error {
 	file, err := mapFile(j.object)
 	if err != nil {
 		return err
 	}
 	defer file.unmap()
-	return file.guard(func(data []byte) error { return j.link(data, std) })
+	return file.guard(func(data []byte) error { return j.link(data, stdout) })
 }
 
-func (j *linkJob) link(data []byte, std streams) error {
+func (j *job) link(data []byte, stdout io.Writer) error {
 	p, err := loader.Parse(data, j.object, loader.Options{Core: true, AllowAbs32: true, Defined: j.defined})
 	if err != nil {
 		return err
@@ -90,15 +112,15 @@ func (j *linkJob) link(data []byte, std streams) error {
 			return err
 		}
 	}
-	return j.writeMap(p, img, std)
+	return j.writeMap(p, img, stdout)
 }
 
-func (j *linkJob) writeMap(p *loader.Plugin, img *blob.Image, std streams) error {
+func (j *job) writeMap(p *loader.Plugin, img *blob.Image, stdout io.Writer) error {
 	switch j.mapFile {
 	case "":
 		return nil
 	case "-":
-		return writeMap(std.out, p, img)
+		return writeMap(stdout, p, img)
 	}
 	f, err := os.Create(j.mapFile)
 	if err != nil {
