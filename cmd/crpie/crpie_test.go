@@ -172,13 +172,13 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 	}
 }
 
-// TestLinkRunsBeforeProtobuf runs the test binary as crpie: what is initialised must end with what link needs.
-func TestLinkRunsBeforeProtobuf(t *testing.T) {
+// TestLinkRunsBeforeTheImageTypes runs the test binary as crpie: what is initialised must end with what link needs.
+func TestLinkRunsBeforeTheImageTypes(t *testing.T) {
 	objects(t)
 	cmd := exec.Command(os.Args[0], "link", "good.o")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
 	trace, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(trace, []byte("init github.com/spf13/pflag ")) || bytes.Contains(trace, []byte("protobuf")) {
+	if err != nil || !bytes.Contains(trace, []byte("crpie/relocator")) || bytes.Contains(trace, []byte("go-criu")) {
 		t.Errorf("%v\n%s", err, trace)
 	}
 }

@@ -3,13 +3,12 @@ package link
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/loader"
@@ -34,30 +33,33 @@ const (
 
 // Run is crpie link; args are those after the word link.
 func Run(args []string, stdout, stderr io.Writer) int {
-	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.SortFlags = false
+	f := flag.NewFlagSet("", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	image := f.StringP("output", "o", "", "file for the placed image: its memory from the base on, without the zeros at the end")
-	base := f.String("base", "0x10000000", "address of the first byte, a multiple of 4096")
-	defsyms := f.StringArray("defsym", nil, "NAME=ADDR: give an undefined symbol an address")
-	mapFile := f.String("map", "", "file for the map of sections and symbols; - is standard output")
-	misuse := func(err error) int {
+	image := f.String("o", "", "`FILE` for the placed image: its memory from the base on, without the zeros at the end")
+	base := f.String("base", "0x10000000", "`ADDR`ess of the first byte, a multiple of 4096")
+	mapFile := f.String("map", "", "`FILE` for the map of sections and symbols; - is standard output")
+	var defsyms []string
+	f.Func("defsym", "`NAME=ADDR`: give an undefined symbol an address", func(s string) error {
+		defsyms = append(defsyms, s)
+		return nil
+	})
+	err := f.Parse(args)
+	if err == nil && f.NArg() != 1 {
+		err = errors.New("give one file, after the flags")
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(stdout, "usage: crpie %s\n", Usage)
+		f.SetOutput(stdout)
+		f.PrintDefaults()
+		return exitOK
+	}
+	var j *job
+	if err == nil {
+		j, err = newJob(f.Arg(0), *image, *mapFile, *base, defsyms)
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "crpie: %v\nusage: crpie %s\n", err, Usage)
 		return exitUsage
-	}
-	err := f.Parse(args)
-	switch {
-	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(stdout, "usage: crpie %s\n%s", Usage, f.FlagUsagesWrapped(100))
-		return exitOK
-	case err != nil:
-		return misuse(err)
-	case f.NArg() != 1:
-		return misuse(errors.New("give one file"))
-	}
-	j, err := newJob(f.Arg(0), *image, *mapFile, *base, *defsyms)
-	if err != nil {
-		return misuse(err)
 	}
 	if err := j.run(stdout); err != nil {
 		fmt.Fprintf(stderr, "crpie: %v\n", err)
@@ -83,15 +85,26 @@ func newJob(object, image, mapFile, base string, defsyms []string) (*job, error)
 	return j, nil
 }
 
-// run places the object and writes what was asked for. The object is mapped, not read, and the image is made in huge
-// pages: for objects of some megabytes most of the time of a link would else go into page faults.
+// run places the object and writes what was asked for. Object and image are in huge pages: for objects of some megabytes
+// most of the time of a link would else go into page faults.
 func (j *job) run(stdout io.Writer) error {
-	file, err := mapFile(j.object)
+	f, err := os.Open(j.object)
 	if err != nil {
 		return err
 	}
-	defer file.unmap()
-	return file.guard(func(data []byte) error { return j.link(data, stdout) })
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("load %s: not a regular file", j.object)
+	}
+	data := zeros(uint64(info.Size()))
+	if _, err := io.ReadFull(f, data); err != nil {
+		return fmt.Errorf("load %s: %w", j.object, err)
+	}
+	return j.link(data, stdout)
 }
 
 func (j *job) link(data []byte, stdout io.Writer) error {
