@@ -22,7 +22,8 @@ type Plan struct {
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
 
-	arena *arena
+	arena    *arena
+	zygoteAt uint64 // where encode has put Zygote
 }
 
 // Task is one process of the plan.
@@ -46,6 +47,8 @@ type Thread struct {
 	// RseqCS is written to RseqCSAddr at the very end, when the thread was inside a restartable sequence that a
 	// restart may not abort; the address is 0 otherwise.
 	RseqCSAddr, RseqCS uint64
+
+	opsAt uint64 // where encode has put Ops
 }
 
 // Passed is a descriptor that the tasks inherit from the controller until their own are in place.
@@ -90,7 +93,8 @@ func (p *Plan) encode() {
 		status += len(t.Threads)
 	}
 	stack, size := p.Region.stack(0)
-	zygote := p.encodeThread(0, p.Zygote, status, stack, size)
+	p.zygoteAt = a.ops(p.Zygote)
+	zygote := encodeThread(0, p.zygoteAt, len(p.Zygote), status, stack, size)
 
 	le := binary.LittleEndian
 	h := make([]byte, abi.PlanSize)
@@ -116,7 +120,8 @@ func (p *Plan) encodeTask(t *Task, status int) []byte {
 	var threads []byte
 	for i, th := range t.Threads {
 		stack, size := p.Region.stack(i)
-		threads = append(threads, p.encodeThread(th.Tid, th.Ops, status+i, stack, size)...)
+		th.opsAt = a.ops(th.Ops)
+		threads = append(threads, encodeThread(th.Tid, th.opsAt, len(th.Ops), status+i, stack, size)...)
 	}
 	readers, readerSize := p.Region.stack(p.Region.slots - maxReaders)
 	le := binary.LittleEndian
@@ -133,13 +138,13 @@ func (p *Plan) encodeTask(t *Task, status int) []byte {
 	return b
 }
 
-func (p *Plan) encodeThread(tid int, ops []Op, status int, stack, size uint64) []byte {
+func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, abi.ThreadSize)
 	le.PutUint32(b[0:], uint32(tid))
 	le.PutUint32(b[4:], uint32(status))
-	le.PutUint64(b[8:], p.arena.ops(ops))
-	le.PutUint64(b[16:], uint64(len(ops)))
+	le.PutUint64(b[8:], ops)
+	le.PutUint64(b[16:], uint64(count))
 	le.PutUint64(b[24:], stack)
 	le.PutUint64(b[32:], size)
 	return b

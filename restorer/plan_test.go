@@ -1,0 +1,308 @@
+package restorer
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden plans")
+
+// sampleFS is a committed image directory, with pages of zeros in place of the pages files that are not committed.
+func sampleFS(tb testing.TB, name string) fstest.MapFS {
+	tb.Helper()
+	dir := filepath.Join("..", "testdata", "images", name)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fsys := fstest.MapFS{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsys[e.Name()] = &fstest.MapFile{Data: data}
+	}
+	for name := range fsys {
+		if !strings.HasPrefix(name, "pagemap-") {
+			continue
+		}
+		pm, err := images.ReadPagemap(withPages(fsys), name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsys[pm.PagesFile] = &fstest.MapFile{Data: make([]byte, pm.Bytes())}
+	}
+	return fsys
+}
+
+// withPages has every pages file, large enough for any of the samples.
+func withPages(fsys fstest.MapFS) fs.FS {
+	all := fstest.MapFS{}
+	for name, f := range fsys {
+		all[name] = f
+	}
+	zeros := &fstest.MapFile{Data: make([]byte, 64<<20)}
+	for _, name := range []string{"pages-1.img", "pages-2.img", "pages-3.img"} {
+		all[name] = zeros
+	}
+	return all
+}
+
+type fakeInfo struct {
+	size int64
+	mode fs.FileMode
+}
+
+func (f fakeInfo) Name() string       { return "" }
+func (f fakeInfo) Size() int64        { return f.size }
+func (f fakeInfo) Mode() fs.FileMode  { return f.mode }
+func (f fakeInfo) ModTime() time.Time { return time.Time{} }
+func (f fakeInfo) IsDir() bool        { return f.mode.IsDir() }
+func (f fakeInfo) Sys() any           { return nil }
+
+// fakeHost suits a dump: it has every file as it was, the same vDSO, every CPU feature.
+func fakeHost(dir *images.Dir) *Host {
+	limits := make([][2]uint64, len(rlimitNames))
+	for i := range limits {
+		limits[i] = [2]uint64{rlimInfinity, rlimInfinity}
+	}
+	files := map[string]fakeInfo{}
+	for _, f := range dir.Files {
+		if r := f.GetReg(); r != nil {
+			info := fakeInfo{size: int64(r.GetSize())}
+			switch r.GetMode() & sIfmt {
+			case 0o040000:
+				info.mode = fs.ModeDir
+			case 0o020000:
+				info.mode = fs.ModeDevice | fs.ModeCharDevice
+			}
+			files[r.GetName()] = info
+		}
+	}
+	return &Host{
+		VDSO: VDSO{DataSize: 6 * pageSize, Code: make([]byte, 2*pageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
+		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, TTY: -1,
+		Stat: func(path string) (fs.FileInfo, error) {
+			if info, ok := files[path]; ok {
+				return info, nil
+			}
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+		},
+		ReadFileAt: func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
+		Holder:     func(int) string { return "" },
+	}
+}
+
+func openSample(tb testing.TB, fsys fs.FS) *images.Dir {
+	tb.Helper()
+	dir, err := images.Open(fsys)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+func buildSample(tb testing.TB, dir *images.Dir, host *Host, opts *PlanOptions) (*Plan, error) {
+	tb.Helper()
+	layout, _, err := layBlob(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return BuildPlan(dir, layout, abi.Hooks(), host, opts)
+}
+
+// The plan of a dump is the same wherever and whenever it is made. -update writes what is made now.
+func TestGoldenPlans(t *testing.T) {
+	for _, name := range []string{"static", "files", "threads", "seccomp"} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, name))
+			plan, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{Readers: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			plan.Print(&got)
+			golden := filepath.Join("testdata", name+".plan")
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("the plan differs from %s (go test ./restorer -update, then look at git diff)\n%s", golden,
+					firstDifference(got.String(), string(want)))
+			}
+		})
+	}
+}
+
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return "got  " + g[i] + "\nwant " + w[i]
+		}
+	}
+	return "one is longer"
+}
+
+// Everything that stands in the way is said at once, in order, by name.
+func TestRefusalsTogether(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "static"))
+	task := dir.Tasks[0]
+	where := "task " + itoa(task.Pid)
+	task.Core.GetTc().Personality = proto.Uint32(0)
+	task.Core.GetThreadInfo().GetFpregs().GetXsave().XstateBv = proto.Uint64(0xe7)
+	task.Sid = 1
+	task.Ids.UtsNsId = proto.Uint32(task.Ids.GetUtsNsId())
+	for _, fd := range task.Fds {
+		fd.Type = fdinfo.FdTypes_INETSK.Enum()
+	}
+	dir.Other = []string{"autofs.img"}
+	host := fakeHost(dir)
+	_, err := buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, `cannot restore: autofs.img: this kind of image is not supported`)
+
+	dir.Other = nil
+	host.Xsave.Features = 7
+	host.Holder = func(id int) string { return "somebody" }
+	_, err = buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
+		where+`: it is in session 1, whose leader was not dumped`,
+		`hint: use --shell-job to restore it into the session of crpie`,
+		where+` fd 0: internet socket: not supported`,
+		where+` thread `+itoa(task.Pid)+`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
+}
+
+func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// wantRefusal checks that the lines occur in this order.
+func wantRefusal(t *testing.T, err error, lines ...string) {
+	t.Helper()
+	var r *Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("error %v, want a refusal", err)
+	}
+	rest := err.Error()
+	for _, line := range lines {
+		_, after, found := strings.Cut(rest, line)
+		if !found {
+			t.Errorf("refusal lacks %q, or has it too early:\n%v", line, err)
+			return
+		}
+		rest = after
+	}
+}
+
+func TestHostRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(h *Host)
+		want   string
+	}{
+		"vdso size":  {func(h *Host) { h.VDSO.DataSize = pageSize }, "is not laid out like this kernel's (4096, 8192): not supported"},
+		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's: not supported"},
+		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
+		"limit": {func(h *Host) { h.Caps = 0; h.Rlimits[7][1] = 10 },
+			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10"},
+		"file gone": {func(h *Host) {
+			h.Stat = func(p string) (fs.FileInfo, error) {
+				return nil, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}
+			}
+		}, "hint: put back the file that was there at dump time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			tc.change(host)
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+func TestFindGap(t *testing.T) {
+	used := []span{{0x400000, 0x500000}, {0x10000000, 0x7d0000000000}}
+	if at, err := findGap(used, 1<<20); err != nil || at < 0x7d0000000000 && at < 0x500000 {
+		t.Errorf("findGap: %#x, %v", at, err)
+	}
+	full := []span{{0, taskSizeMax}}
+	if _, err := findGap(full, 1<<20); err == nil {
+		t.Error("findGap found a hole in a full address space")
+	}
+	overlapping := []span{{lowestAddr, highestAddr - 4<<20}, {lowestAddr, lowestAddr + 1}}
+	if at, err := findGap(overlapping, 1<<20); err != nil || at < highestAddr-4<<20 || at+1<<20 > highestAddr {
+		t.Errorf("findGap beside overlapping spans: %#x, %v", at, err)
+	}
+}
+
+func TestClockOffset(t *testing.T) {
+	for ns, want := range map[int64]string{1: "0 1", -1: "-1 999999999", 2e9: "2 0", -3e9: "-3 0"} {
+		if got := offset(ns); got != want {
+			t.Errorf("offset(%d) = %q, want %q", ns, got, want)
+		}
+	}
+}
+
+// Whatever a directory contains, planning ends with a plan or an error.
+func FuzzPlan(f *testing.F) {
+	samples := map[string]fstest.MapFS{}
+	names := []string{"static", "files", "threads", "seccomp"}
+	for i, name := range names {
+		samples[name] = sampleFS(f, name)
+		for file := range 16 {
+			f.Add(uint8(i), uint8(file), uint16(30), uint8(0x55), uint16(math.MaxUint16))
+		}
+	}
+	layout, _, err := layBlob(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, sample, file uint8, offset uint16, flip uint8, cut uint16) {
+		fsys := fstest.MapFS{}
+		var list []string
+		for name, data := range samples[names[int(sample)%len(names)]] {
+			fsys[name] = data
+			if !strings.HasPrefix(name, "pages-") {
+				list = append(list, name)
+			}
+		}
+		slices.Sort(list)
+		victim := list[int(file)%len(list)]
+		data := bytes.Clone(fsys[victim].Data)
+		if len(data) > 0 {
+			data[int(offset)%len(data)] ^= flip
+		}
+		fsys[victim] = &fstest.MapFile{Data: data[:min(len(data), int(cut))]}
+		dir, err := images.Open(fsys)
+		if err != nil {
+			return
+		}
+		plan, err := BuildPlan(dir, layout, abi.Hooks(), fakeHost(dir), &PlanOptions{Readers: -1})
+		if err == nil && len(plan.arena.buf) > 64<<20 {
+			t.Fatalf("a plan of %d bytes", len(plan.arena.buf))
+		}
+	})
+}
