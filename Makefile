@@ -39,8 +39,9 @@ demo: build ## Dump a running program with CRIU, restore it with a plugin, show 
 bench: build ## crpie restore and criu restore of the same images, interleaved
 	scripts/bench
 
-oracle: build ## Place libraries' objects with crpie and with real linkers, compare every byte
-	scripts/oracle
+oracle: ## Place libraries' objects with crpie and with real linkers, compare every byte
+	scripts/get-oracle-corpus .cache/oracle
+	ORACLE_CORPUS=$(CURDIR)/.cache/oracle $(GO) test ./relocator -run Oracle -oracle full -v -timeout 60m
 
 lint: ## gofmt, vet, staticcheck, shellcheck, portability of the pure packages
 	scripts/lint $(STATICCHECK)

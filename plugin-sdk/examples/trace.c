@@ -30,7 +30,7 @@ static int trace(struct crpie_ctx *ctx)
 
 	for (i = 0; i < ctx->nr_params && n < sizeof(params); i++)
 		n += crpie_snprintf(params + n, sizeof(params) - n, " %s=%s", ctx->params[i].key, ctx->params[i].value);
-	pr_info(ctx, "trace: stage=%s pid=%d tid=%d threads=%u comm=%s vmas=%lu params:%s", stage_name(ctx->hook),
+	pr_info(ctx, "stage=%s pid=%d tid=%d threads=%u comm=%s vmas=%lu params:%s", stage_name(ctx->hook),
 		ctx->pid, ctx->tid, ctx->nr_threads, ctx->comm, ctx->nr_vmas, params);
 	return 0;
 }

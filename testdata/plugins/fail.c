@@ -42,7 +42,7 @@ static int fail_now(const struct crpie_ctx *ctx)
 
 	if (how == NULL)
 		how = "error";
-	pr_info(ctx, "fail: %s in task %d", how, ctx->pid);
+	pr_info(ctx, "%s in task %d", how, ctx->pid);
 	if (crpie_strcmp(how, "notsup") == 0)
 		return -ENOTSUP;
 	if (crpie_strcmp(how, "null") == 0)

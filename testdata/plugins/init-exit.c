@@ -23,7 +23,7 @@ static void plugin_exit(int stage, int ret)
 
 static int check(struct crpie_ctx *ctx)
 {
-	pr_info(ctx, "init-exit: inits=%d at stage 0x%x", inits, ctx->hook);
+	pr_info(ctx, "inits=%d at stage 0x%x", inits, ctx->hook);
 	return inits == 1 ? 0 : -EPROTO;
 }
 
