@@ -60,7 +60,7 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -d $(DESTDIR)$(PREFIX)/include/crpie $(DESTDIR)$(PREFIX)/share/crpie/examples
 	install -m 644 plugin-sdk/include/crpie/*.h $(DESTDIR)$(PREFIX)/include/crpie/
 	install -m 644 plugin-sdk/plugin.mk $(DESTDIR)$(PREFIX)/share/crpie/
-	install -m 644 plugin-sdk/examples/*.* $(DESTDIR)$(PREFIX)/share/crpie/examples/
+	cd plugin-sdk/examples && install -m 644 Makefile *.c *.h *.S *.cpp *.rs $(abspath $(DESTDIR)$(PREFIX))/share/crpie/examples/
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' plugin-sdk/crpie-plugin.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/crpie-plugin.pc

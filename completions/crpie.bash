@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for crpie
+
+_crpie() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore link explain version help' -- "$cur")
+		return
+	fi
+	case $prev in
+	-D | --images-dir | -W | --work-dir)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+		;;
+	-f | --format)
+		mapfile -t COMPREPLY < <(compgen -W 'text json sarif github junit' -- "$cur")
+		return
+		;;
+	-m | --machine)
+		mapfile -t COMPREPLY < <(compgen -W 'amd64 arm64' -- "$cur")
+		return
+		;;
+	--manage-cgroups)
+		mapfile -t COMPREPLY < <(compgen -W 'ignore' -- "$cur")
+		return
+		;;
+	esac
+	case ${COMP_WORDS[1]} in
+	restore)
+		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --leave-stopped --shell-job --pidfile --work-dir
+			--log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
+		;;
+	check) flags='--format --machine --core --help' ;;
+	inspect) flags='--format --base --core --disasm --help' ;;
+	link) flags='--output --base --defsym --map --help' ;;
+	esac
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
+	else
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	fi
+}
+complete -o filenames -F _crpie crpie

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+set -l commands check inspect restore link explain version help
+
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'Show hooks, sections, symbols, relocations'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a restore -d 'Restore a process from CRIU images'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a link -d 'Place an object, write memory and map'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Tell what a rule means'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print version and plugin ABI'
+
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s D -l images-dir -x -a '(__fish_complete_directories)'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-plugin -r -d 'Object and parameters'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-timeout -x -d 'Longest time of one hook'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s d -l restore-detached -d 'Do not wait'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s s -l leave-stopped -d 'Leave it stopped'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s j -l shell-job -d 'Stay in this session'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l pidfile -r -d 'Write the pid here'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s W -l work-dir -x -a '(__fish_complete_directories)'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s v -l verbosity -d 'Log level'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l manage-cgroups -x -a ignore
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l page-readers -x -d 'Extra threads for memory'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l dry-run -d 'Print the plan'
+complete -c crpie -n '__fish_seen_subcommand_from check' -s f -l format -x -a 'text json sarif github junit'
+complete -c crpie -n '__fish_seen_subcommand_from check' -s m -l machine -x -a 'amd64 arm64'
+complete -c crpie -n '__fish_seen_subcommand_from check inspect' -l core -d 'Hooks are not needed'
+complete -c crpie -n '__fish_seen_subcommand_from inspect' -s f -l format -x -a 'text json'
+complete -c crpie -n '__fish_seen_subcommand_from inspect link' -l base -x -d Address
+complete -c crpie -n '__fish_seen_subcommand_from inspect' -l disasm -d 'List the code'
+complete -c crpie -n '__fish_seen_subcommand_from link' -s o -l output -r
+complete -c crpie -n '__fish_seen_subcommand_from link' -l defsym -x -d NAME=ADDR
+complete -c crpie -n '__fish_seen_subcommand_from link' -l map -r
