@@ -17,9 +17,10 @@ type Host struct {
 
 	OomScoreAdj int
 	Nice        int
-	Sid, Pgid   int
 	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
 	LSM         string // this process's security label, /proc/self/attr/current; "" without one
+
+	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in this process's time namespace
 
@@ -39,12 +40,12 @@ type VDSO struct {
 
 // Capability numbers, capability.h.
 const (
-	capSetpcap           = 8
-	capSysAdmin          = 21
-	capSysResource       = 24
-	capLast              = 40
-	capCheckpointRestore = 40
-	rlimInfinity         = ^uint64(0)
+	capSetpcap     = 8
+	capSysPtrace   = 19
+	capSysAdmin    = 21
+	capSysResource = 24
+	capLast        = 40
+	rlimInfinity   = ^uint64(0)
 )
 
 var capNames = [...]string{

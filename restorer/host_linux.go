@@ -33,7 +33,9 @@ func ThisHost() (*Host, error) {
 		return nil, err
 	}
 	h.MonotonicNs, h.BoottimeNs = sys.Monotonic(), sys.Boottime()
-	h.Nice, h.Sid, h.Pgid = sys.Nice(), sys.Sid(), sys.Pgid()
+	h.Nice = sys.Nice()
+	_, err = os.Stat("/proc/self/timens_offsets")
+	h.TimeNamespaces = err == nil
 	for fd := 2; fd >= 0; fd-- {
 		if sys.IsTerminal(fd) {
 			h.TTY = fd

@@ -62,6 +62,11 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Hos
 
 // checkDirectory refuses what no later step looks at.
 func (p *planner) checkDirectory() {
+	for _, needed := range []int{capSysAdmin, capSysPtrace, capSetpcap} {
+		if !p.host.has(needed) {
+			p.refuse("this host", "run it as root", "crpie lacks %s", capNames[needed])
+		}
+	}
 	for _, t := range p.dir.Tasks[1:] {
 		p.refuse(fmt.Sprintf("task %d", t.Pid), "", "child of task %d: process trees are not supported", t.Ppid)
 	}
@@ -163,7 +168,7 @@ func (p *planner) planZygote() {
 // set until the first process enters the namespace.
 func (p *planner) timeNamespace(z *program) {
 	te := p.dir.Timens[0]
-	if te == nil {
+	if te == nil || !p.host.TimeNamespaces {
 		return
 	}
 	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.host.MonotonicNs

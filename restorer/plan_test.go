@@ -100,7 +100,7 @@ func fakeHost(dir *images.Dir) *Host {
 	}
 	return &Host{
 		VDSO: VDSO{DataSize: 6 * pageSize, Code: make([]byte, 2*pageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
-		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, TTY: -1,
+		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, TTY: -1, TimeNamespaces: true,
 		Stat: func(path string) (fs.FileInfo, error) {
 			if info, ok := files[path]; ok {
 				return info, nil
@@ -222,10 +222,11 @@ func TestHostRefusals(t *testing.T) {
 		change func(h *Host)
 		want   string
 	}{
+		"not root":   {func(h *Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
 		"vdso size":  {func(h *Host) { h.VDSO.DataSize = pageSize }, "is not laid out like this kernel's (4096, 8192): not supported"},
 		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's: not supported"},
 		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
-		"limit": {func(h *Host) { h.Caps = 0; h.Rlimits[7][1] = 10 },
+		"limit": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 10 },
 			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10"},
 		"file gone": {func(h *Host) {
 			h.Stat = func(p string) (fs.FileInfo, error) {

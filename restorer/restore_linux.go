@@ -46,6 +46,9 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ownID(dir); err != nil {
+		return nil, err
+	}
 	layout, stub, err := layBlob(opts.Plugins)
 	if err != nil {
 		return nil, err
@@ -65,6 +68,25 @@ func Prepare(opts *Options) (r *Restored, err error) {
 		return nil, err
 	}
 	return &Restored{Plan: p, opts: opts, root: root, stub: stub}, nil
+}
+
+// OwnIDError says that the restoring process itself has an id that a task must have.
+type OwnIDError struct{ ID int }
+
+func (e *OwnIDError) Error() string {
+	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n"+
+		"  hint: run it again: it will have another pid", e.ID)
+}
+
+func ownID(dir *images.Dir) error {
+	for _, t := range dir.Tasks {
+		for _, th := range t.Threads {
+			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err == nil {
+				return &OwnIDError{int(th.Tid)}
+			}
+		}
+	}
+	return nil
 }
 
 // Close releases the image directory.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -102,11 +104,25 @@ func runRestore(args []string, std streams) int {
 		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: only ignore is supported", r.cgroups)
 	}
 	status, err := r.restore(std, r.verbosity.level(f.Changed("verbosity")))
+	var own *restorer.OwnIDError
+	if errors.As(err, &own) && own.ID != os.Getpid() {
+		err = errors.Join(err, freshThreads())
+	}
 	if err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
 		return exitFailed
 	}
 	return status
+}
+
+// freshThreads starts this process over: execve(2) keeps its pid, but its other threads, one of which has an id that the
+// restored process needs, make way for new ones. It returns only on an error.
+func freshThreads() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, os.Environ())
 }
 
 // inWorkDir resolves the name of a log or pid file as criu(8) does.

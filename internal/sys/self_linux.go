@@ -43,15 +43,6 @@ func Nice() int {
 	return 20 - raw
 }
 
-// Sid is this process's session.
-func Sid() int {
-	sid, _ := unix.Getsid(0) // cannot fail for the caller itself
-	return sid
-}
-
-// Pgid is this process's process group.
-func Pgid() int { return unix.Getpgrp() }
-
 // IsTerminal reports whether descriptor fd is a terminal, tty_ioctl(4).
 func IsTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
