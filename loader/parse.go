@@ -48,6 +48,7 @@ type parser struct {
 
 	violations []Violation
 	omitted    int
+	compared   int // names, by nearest
 }
 
 // role is what becomes of a section.

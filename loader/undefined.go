@@ -67,6 +67,9 @@ func (p *parser) fixUndefined(name string) string {
 	return "" // the rule's own
 }
 
+// maxNear bounds the comparisons of names in one object, for objects that are nothing but undefined names.
+const maxNear = 1 << 20
+
 // nearest looks for a defined symbol that was probably meant.
 func (p *parser) nearest(name string) string {
 	best, limit := "", min(len(name)/3, 2)+1
@@ -75,7 +78,10 @@ func (p *parser) nearest(name string) string {
 		if s.Section < 0 || s.Name == "" || s.Type == elf.STT_SECTION || s.Type == elf.STT_FILE {
 			continue
 		}
-		if plain, _, ok := strings.Cut(Demangle(s.Name), "("); ok && plain == name {
+		if p.compared++; p.compared > maxNear {
+			return ""
+		}
+		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, name) && strings.HasPrefix(Demangle(s.Name), name+"(") {
 			return fmt.Sprintf("`%s` is defined as a C++ function: declare it extern \"C\" on both sides", Demangle(s.Name))
 		}
 		if d := distance(name, s.Name, limit); d < limit {
@@ -90,15 +96,15 @@ func (p *parser) nearest(name string) string {
 
 // distance counts the edits between two names, giving up at limit.
 func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(a) > 100 {
+	var row [64]int
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(b) >= len(row) {
 		return limit
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
+	for j := range len(b) + 1 {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		diagonal, least := row[0], limit
 		row[0] = i + 1
 		for j := range len(b) {
 			cost := 1
@@ -106,6 +112,10 @@ func distance(a, b string, limit int) int {
 				cost = 0
 			}
 			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+			least = min(least, row[j+1])
+		}
+		if least >= limit {
+			return limit
 		}
 	}
 	return row[len(b)]
