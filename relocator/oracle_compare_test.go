@@ -12,20 +12,28 @@ import (
 
 // placedObject is one side of the comparison.
 type placedObject struct {
-	gotBase uint64
+	base    uint64 // _GLOBAL_OFFSET_TABLE_, from which x86-64 counts; GNU ld puts it behind the slots
+	gotBase uint64 // of the bytes
 	got     []byte // from gotBase
 	section func(i int) []byte
 }
 
 // compareSections compares every laid-out section; GOT accesses are checked by what they reach and then masked.
 func compareSections(p *loader.Plugin, img *blob.Image, theirs *elf.File) (o outcome) {
-	a := placedObject{uint64(img.GOT(-1)), memoryOf(img, img.GOT(-1), 8*len(p.GOT)), func(i int) []byte {
+	a := placedObject{uint64(img.GOT(-1)), uint64(img.GOT(-1)), memoryOf(img, img.GOT(-1), 8*len(p.GOT)), func(i int) []byte {
 		return memoryOf(img, img.SectionAddr(-1, i), len(p.Sections[i].Data))
 	}}
 	b := placedObject{section: func(i int) []byte { return sectionData(theirs, fmt.Sprintf(".o%d", p.Sections[i].Index)) }}
 	if got := theirs.Section(".got"); got != nil && got.Type != elf.SHT_NOBITS {
 		b.gotBase = got.Addr
 		b.got, _ = got.Data()
+		b.base = got.Addr
+	}
+	syms, _ := theirs.Symbols()
+	for _, s := range syms {
+		if s.Name == "_GLOBAL_OFFSET_TABLE_" {
+			b.base = s.Value
+		}
 	}
 	for i := range p.Sections {
 		s := &p.Sections[i]
@@ -99,15 +107,37 @@ func throughGOT(p *loader.Plugin, r loader.Relocation) bool {
 	return c == loader.RelocGOT || c == loader.RelocGOTBase || p.Symbols[r.Symbol].Section == loader.GOTBase
 }
 
-// reaches decodes a GOT access, checks that it ends at a slot that holds S, and masks the field.
+// reaches decodes an access by way of the table, checks that it ends at a slot that holds S, and masks the field.
 func (o *placedObject) reaches(p *loader.Plugin, r loader.Relocation, b []byte, S, P uint64) error {
-	field := b[r.Offset:][:4]
-	word := binary.LittleEndian.Uint32(field)
-	if p.Machine == elf.EM_X86_64 {
-		clear(field)
-		return o.holds(P+uint64(int64(int32(word)))-uint64(r.Addend), S)
+	if p.Machine == elf.EM_AARCH64 {
+		field := b[r.Offset:][:4]
+		return o.reachesARM64(p, r, field, binary.LittleEndian.Uint32(field), S, P)
 	}
-	return o.reachesARM64(p, r, field, word, S, P)
+	field := b[r.Offset:][:loader.LookupReloc(p.Machine, r.Type).Size]
+	v := uint64(0)
+	if len(field) == 8 {
+		v = binary.LittleEndian.Uint64(field)
+	} else {
+		v = uint64(int64(int32(binary.LittleEndian.Uint32(field))))
+	}
+	clear(field)
+	A := uint64(r.Addend)
+	switch elf.R_X86_64(r.Type) {
+	case elf.R_X86_64_GOTOFF64, elf.R_X86_64_PLTOFF64:
+		return equal(v+o.base, S+A)
+	case elf.R_X86_64_GOTPC32, elf.R_X86_64_GOTPC64:
+		return equal(v-A+P, o.base)
+	case elf.R_X86_64_GOT32, elf.R_X86_64_GOT64:
+		return o.holds(v-A+o.base, S)
+	}
+	return o.holds(v-A+P, S)
+}
+
+func equal(got, want uint64) error {
+	if got != want {
+		return fmt.Errorf("reaches 0x%x, not 0x%x", got, want)
+	}
+	return nil
 }
 
 func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field []byte, word uint32, S, P uint64) error {
@@ -120,8 +150,8 @@ func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field
 	switch typ := elf.R_AARCH64(r.Type); {
 	case p.Symbols[r.Symbol].Section == loader.GOTBase && typ == elf.R_AARCH64_ADR_PREL_PG_HI21:
 		mask(0x60ffffe0)
-		if pageOf() != o.gotBase&^0xfff {
-			return fmt.Errorf("ADRP reaches page 0x%x, the table is at 0x%x", pageOf(), o.gotBase)
+		if pageOf() != o.base&^0xfff {
+			return fmt.Errorf("ADRP reaches page 0x%x, the table is at 0x%x", pageOf(), o.base)
 		}
 	case typ == elf.R_AARCH64_ADR_GOT_PAGE:
 		mask(0x60ffffe0)
@@ -129,9 +159,12 @@ func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field
 	case typ == elf.R_AARCH64_LD64_GOT_LO12_NC:
 		mask(0x3ffc00)
 		return o.anySlot(S, func(slot uint64) bool { return slot&0xfff == imm12 })
+	case r.Type == 309: // GOT_LD_PREL19
+		mask(0xffffe0)
+		return o.holds(P+uint64(int64(int32(word<<8)>>13)*4), S)
 	case r.Type == 313: // LD64_GOTPAGE_LO15
 		mask(0x3ffc00)
-		return o.holds(o.gotBase&^0xfff+imm12, S)
+		return o.holds(o.base&^0xfff+imm12, S)
 	default:
 		return fmt.Errorf("no check for %s", loader.LookupReloc(p.Machine, r.Type).Name)
 	}

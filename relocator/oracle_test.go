@@ -265,7 +265,8 @@ func linkerScript(p *loader.Plugin, img *blob.Image, defined map[string]uint64) 
 	for _, l := range lines {
 		b.WriteString(l.text)
 	}
-	fmt.Fprintf(&b, " .got 0x%x : { *(.got) *(.got.plt) *(.igot) *(.igot.plt) }\n", oracleGOT)
+	// Not together: GNU ld counts R_X86_64_GOT64 from the wrong place if .got.plt is not at the start of its section.
+	fmt.Fprintf(&b, " .got 0x%x : { *(.got) *(.igot) }\n .got.plt 0x%x : { *(.got.plt) *(.igot.plt) }\n", oracleGOT, oracleGOT+0x100000)
 	b.WriteString(" /DISCARD/ : { *(.drop) *(.comment) *(.note*) *(.eh_frame) }\n}\n")
 	for name, addr := range defined {
 		fmt.Fprintf(&b, "%q = 0x%x;\n", name, addr)
