@@ -115,3 +115,10 @@ func output(t testing.TB, file, tool string, args ...string) []byte {
 	}
 	return data
 }
+
+// Merge makes one object of several, as ld -r does, and returns its bytes.
+func Merge(t testing.TB, objects ...string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "merged.o")
+	return output(t, out, Tool(t, "ld"), append([]string{"-r", "-o", out}, objects...)...)
+}
