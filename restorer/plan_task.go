@@ -18,8 +18,11 @@ type taskPlanner struct {
 	armLater []func() // operations that come after the last hook
 }
 
-// barrierHooks counts the threads of a task that have run their last hooks.
-const barrierHooks = 0
+// Barriers of a task, at which its other threads arrive and the leader waits.
+const (
+	barrierOwn   = iota // threads that have set themselves up
+	barrierHooks        // threads that have run their last hooks
+)
 
 func (p *planner) planTask(img *images.Task) {
 	t := &taskPlanner{
@@ -131,8 +134,14 @@ func (t *taskPlanner) threads() []*threadPlanner {
 		t.prog.sys("stack of a thread", sysMprotect, stack, size, protRead|protWrite)
 		t.prog.core(abi.OpThread, fmt.Sprintf("thread %d", th.thread.Tid), uint64(i+1))
 	}
-	for _, th := range all {
+	for i, th := range all {
 		th.own()
+		if i > 0 {
+			th.prog.core(abi.OpArrive, "set up", barrierOwn)
+		}
+	}
+	if len(all) > 1 {
+		t.prog.core(abi.OpAwait, "all threads are set up", barrierOwn, uint64(len(all)-1))
 	}
 	return all
 }
@@ -153,7 +162,9 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 
 // lastHook runs when every thread is done. Changing uids has cleared the dumpable flag, prctl(2).
 func (t *taskPlanner) lastHook(threads int) {
-	t.prog.core(abi.OpAwait, "hooks of all threads", barrierHooks, uint64(threads-1))
+	if threads > 1 {
+		t.prog.core(abi.OpAwait, "hooks of all threads", barrierHooks, uint64(threads-1))
+	}
 	switch dumpable := t.img.Mm.GetDumpable(); {
 	case t.img.Mm.Dumpable == nil:
 	case dumpable == 0 || dumpable == 1:
