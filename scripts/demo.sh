@@ -87,6 +87,14 @@ await "$work/out" $((dumped + 3))
 tail -n +$((dumped + 1)) "$work/out" | sed 's/^/    /'
 
 # The demo is a test too: whoever reads it should not have to compare the lines.
-before=$(sed -n "${dumped}p" "$work/out")
 after=$(sed -n "$((dumped + 1))p" "$work/out")
-[ "${before#*id }" != "${after#*id }" ] && [[ $after == *'generation 1'* ]] && [[ $after == "pid $pid,"* ]]
+stale=$("$work/clone-me" $((dumped + 1)))
+printf '    (a clone without reseed would have drawn %s)\n' "$stale"
+wrong() {
+	echo "demo: $1: $after" >&2
+	exit 1
+}
+[[ $after == "pid $pid,"* ]] || wrong 'the process has another pid'
+[[ $after != *1b671a64-40d5-491e-99b0-da01ff1f3341* ]] || wrong 'new-id had no effect'
+[[ $after != *"random $stale,"* ]] || wrong 'reseed had no effect'
+[[ $after == *'generation 1' ]] || wrong 'tell-app had no effect'
