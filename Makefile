@@ -36,12 +36,12 @@ test: deps ## Vet and test everything; the restore tests need root
 demo: build ## Dump a running program with CRIU, restore it with a plugin, show what changed
 	scripts/demo.sh
 
-bench: build ## crpie restore and criu restore of the same images, interleaved
+bench: build ## crpie restore and criu restore of the same images, interleaved; crpie link and linkers
 	scripts/bench
+	scripts/bench-link ./crpie
 
 oracle: ## Place libraries' objects with crpie and with real linkers, compare every byte
-	scripts/get-oracle-corpus .cache/oracle
-	ORACLE_CORPUS=$(CURDIR)/.cache/oracle $(GO) test ./relocator -run Oracle -oracle full -v -timeout 60m
+	scripts/oracle
 
 lint: ## gofmt, vet, staticcheck, shellcheck, portability of the pure packages
 	scripts/lint $(STATICCHECK)
