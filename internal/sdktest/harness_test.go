@@ -12,7 +12,7 @@ import (
 // The harness is linked in the ways that change where symbols are found: PIE or not, both hash tables, old and new.
 func TestSDKCodeInAnOrdinaryProgram(t *testing.T) {
 	for _, command := range []string{
-		"gcc -O2 -Wall -Wextra",
+		"gcc -O2 -Wall -Wextra -Werror -Wno-format",
 		"gcc -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all",
 		"gcc -O1 -no-pie -fno-pie",
 		"gcc -O2 -Wl,--hash-style=sysv",

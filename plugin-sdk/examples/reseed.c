@@ -43,38 +43,38 @@ static int reseed_libc(const struct crpie_ctx *ctx)
 	unsigned int i, found = 0;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		uint64_t addr = crpie_symbol(ctx, names[i]);
+		struct crpie_symbol sym;
 		int err;
 
-		if (addr == 0)
+		if (target_symbol(ctx, names[i], &sym) != 0)
 			continue;
 		found++;
-		err = call_with_seed(ctx, addr, names[i]);
+		err = call_with_seed(ctx, sym.addr, names[i]);
 		if (err != 0)
 			return err;
 	}
 	if (found != 0)
 		return 0;
-	pr_err(ctx, "%s has no dynamic symbols srandom or srand48: give symbol= or addr=", ctx->comm);
+	pr_err(ctx, "%s has no functions srandom or srand48: give symbol= or addr=", ctx->comm);
 	return -ESRCH;
 }
 
 static int reseed(struct crpie_ctx *ctx)
 {
 	const char *unknown = crpie_param_unknown(ctx, "symbol addr");
-	uint64_t addr = 0;
+	struct crpie_symbol sym = { 0, 0, 0 };
 	int err;
 
 	if (unknown != NULL) {
 		pr_err(ctx, "unknown parameter %s", unknown);
 		return -EINVAL;
 	}
-	err = target_address(ctx, &addr);
+	err = target(ctx, &sym);
 	if (err == CRPIE_PARAM_NOTFOUND)
 		return reseed_libc(ctx);
 	if (err != 0)
 		return err;
-	return call_with_seed(ctx, addr, crpie_param(ctx, "symbol") ? crpie_param(ctx, "symbol") : "the function");
+	return call_with_seed(ctx, sym.addr, crpie_param(ctx, "symbol") ? crpie_param(ctx, "symbol") : "the function");
 }
 
 CR_PLUGIN_REGISTER_DUMMY("reseed")

@@ -7,29 +7,43 @@
 #include <crpie/param.h>
 #include <crpie/plugin.h>
 #include <crpie/symbols.h>
+#include <crpie/symtab.h>
 
-/* Stores the address, or logs why not and returns a negative errno; CRPIE_PARAM_NOTFOUND if neither was given. */
-static int target_address(const struct crpie_ctx *ctx, uint64_t *addr)
+/* Asks the dynamic linker's tables first, then the program's file; 0 or a negative errno. */
+static int target_symbol(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *sym)
+{
+	return crpie_symbol_find(ctx, NULL, name, sym) ? 0 : crpie_symtab_find(ctx, name, sym);
+}
+
+static int target_named(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *sym)
+{
+	int err = target_symbol(ctx, name, sym);
+
+	if (err == -ESRCH)
+		pr_err(ctx, "%s has no symbol %s: is it stripped? Link it with -rdynamic, or give addr= (see nm)",
+		       ctx->comm, name);
+	else if (err == -EEXIST)
+		pr_err(ctx, "%s has several static symbols %s: give addr= (see nm)", ctx->comm, name);
+	else if (err != 0)
+		pr_perror(ctx, err, "symbol %s: the file of %s cannot be searched", name, ctx->comm);
+	return err;
+}
+
+/* Fills *sym, or logs why not and returns a negative errno; CRPIE_PARAM_NOTFOUND if neither parameter was given. */
+static int target(const struct crpie_ctx *ctx, struct crpie_symbol *sym)
 {
 	const char *name = crpie_param(ctx, "symbol");
-	int err = crpie_param_u64(ctx, "addr", 1, UINT64_MAX, addr);
+	int err = crpie_param_u64(ctx, "addr", 1, UINT64_MAX, &sym->addr);
 
 	if (err == 0 && name != NULL) {
 		pr_err(ctx, "symbol= and addr= exclude each other");
 		return -EINVAL;
 	}
-	if (err != CRPIE_PARAM_NOTFOUND) {
-		if (err != 0)
-			pr_err(ctx, "addr=%s is not an address", crpie_param(ctx, "addr"));
-		return err;
-	}
-	if (name == NULL)
-		return CRPIE_PARAM_NOTFOUND;
-	*addr = crpie_symbol(ctx, name);
-	if (*addr != 0)
-		return 0;
-	pr_err(ctx, "%s has no dynamic symbol %s: link it with -rdynamic, or give addr= (see nm)", ctx->comm, name);
-	return -ESRCH;
+	if (err == CRPIE_PARAM_NOTFOUND)
+		return name != NULL ? target_named(ctx, name, sym) : err;
+	if (err != 0)
+		pr_err(ctx, "addr=%s is not an address", crpie_param(ctx, "addr"));
+	return err;
 }
 
 #endif

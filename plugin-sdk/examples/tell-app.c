@@ -5,7 +5,7 @@
  *	crpie restore -D images --pie-plugin tell-app.o,symbol=was_restored
  *	crpie restore -D images --pie-plugin tell-app.o,symbol=generation,size=8,mode=add
  *
- *	symbol=NAME   an exported variable of the program (cc -rdynamic) or of one of its libraries
+ *	symbol=NAME   a variable of the program, unless it is stripped, or an exported one of its libraries
  *	addr=0x…      or its address, as nm prints it for a program linked with -no-pie
  *	size=1|2|4|8  of the variable, in bytes; default: the symbol's own size, else 4
  *	value=N       what is written, default 1
@@ -15,14 +15,12 @@
  */
 #include "target.h"
 
-static int variable_size(const struct crpie_ctx *ctx, uint64_t *size)
+static int variable_size(const struct crpie_ctx *ctx, const struct crpie_symbol *sym, uint64_t *size)
 {
-	const char *name = crpie_param(ctx, "symbol");
-	struct crpie_symbol sym;
 	int err = crpie_param_u64(ctx, "size", 1, 8, size);
 
 	if (err == CRPIE_PARAM_NOTFOUND) {
-		*size = name != NULL && crpie_symbol_find(ctx, NULL, name, &sym) && sym.size != 0 ? sym.size : 4;
+		*size = sym->size != 0 ? sym->size : 4;
 		err = 0;
 	}
 	if (err != 0 || *size > 8 || (*size & (*size - 1)) != 0) {
@@ -58,14 +56,15 @@ static void write_variable(const struct crpie_ctx *ctx, uint64_t addr, uint64_t 
 static int tell(struct crpie_ctx *ctx)
 {
 	const char *unknown = crpie_param_unknown(ctx, "symbol addr size value mode");
-	uint64_t addr = 0, size = 0, value = 1;
+	struct crpie_symbol sym = { 0, 0, 0 };
+	uint64_t size = 0, value = 1;
 	int add = 0, err;
 
 	if (unknown != NULL) {
 		pr_err(ctx, "unknown parameter %s", unknown);
 		return -EINVAL;
 	}
-	err = target_address(ctx, &addr);
+	err = target(ctx, &sym);
 	if (err == CRPIE_PARAM_NOTFOUND)
 		pr_err(ctx, "say which variable: symbol=NAME or addr=0x...");
 	if (err != 0)
@@ -75,13 +74,13 @@ static int tell(struct crpie_ctx *ctx)
 		pr_err(ctx, "value=%s is not a number", crpie_param(ctx, "value"));
 		return err;
 	}
-	if ((err = variable_size(ctx, &size)) != 0 || (err = adds(ctx, &add)) != 0)
+	if ((err = variable_size(ctx, &sym, &size)) != 0 || (err = adds(ctx, &add)) != 0)
 		return err;
-	if (!crpie_vma_covers(ctx, addr, size, CRPIE_PROT_READ | CRPIE_PROT_WRITE)) {
-		pr_err(ctx, "0x%lx is not writable memory of %s", addr, ctx->comm);
+	if (!crpie_vma_covers(ctx, sym.addr, size, CRPIE_PROT_READ | CRPIE_PROT_WRITE)) {
+		pr_err(ctx, "0x%lx is not writable memory of %s", sym.addr, ctx->comm);
 		return -EFAULT;
 	}
-	write_variable(ctx, addr, size, value, add);
+	write_variable(ctx, sym.addr, size, value, add);
 	return 0;
 }
 

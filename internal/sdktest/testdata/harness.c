@@ -11,6 +11,7 @@
 #include <crpie/plugin.h>
 #include <crpie/string.h>
 #include <crpie/symbols.h>
+#include <crpie/symtab.h>
 #include <crpie/syscall.h>
 #include <crpie/vma.h>
 
@@ -283,7 +284,7 @@ static uint64_t own_auxv[128];
 /* This program as a restored one would be described. */
 static void describe_self(struct crpie_ctx *ctx)
 {
-	static char names[4096][128];
+	static char names[4096][512];
 	FILE *f = fopen("/proc/self/maps", "r");
 	char line[4352], perms[5];
 	unsigned long start, end;
@@ -291,7 +292,7 @@ static void describe_self(struct crpie_ctx *ctx)
 
 	while (f != NULL && n < 4096 && fgets(line, sizeof(line), f)) {
 		names[n][0] = '\0';
-		if (sscanf(line, "%lx-%lx %4s %*s %*s %*s %127s", &start, &end, perms, names[n]) < 3)
+		if (sscanf(line, "%lx-%lx %4s %*s %*s %*s %511s", &start, &end, perms, names[n]) < 3)
 			continue;
 		own_vmas[n].start = start;
 		own_vmas[n].end = end;
@@ -384,6 +385,39 @@ static void test_symbols_in_damaged_tables(struct crpie_ctx *ctx)
 	CHECK(crpie_symbol(ctx, "srandom") == 0, "no auxiliary vector");
 }
 
+int main(void);
+__attribute__((used)) static volatile int hidden_variable = 3;
+__attribute__((used)) static __thread int hidden_tls;
+
+/* What only the file knows, then the file with a few bytes wrong, many times over. */
+static void test_symtab(struct crpie_ctx *ctx)
+{
+	struct crpie_symbol sym = { 0, 0, 0 };
+	FILE *f = fopen("/proc/self/exe", "r");
+	static unsigned char file[4 << 20];
+	size_t size = f != NULL ? fread(file, 1, sizeof(file), f) : 0;
+	unsigned int round;
+
+	describe_self(ctx);
+	CHECK(crpie_symtab_find(ctx, "hidden_variable", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)&hidden_variable, "%lx",
+	      (unsigned long)sym.addr);
+	CHECK(crpie_symtab_find(ctx, "main", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)main && sym.type == STT_FUNC, "main");
+	CHECK(crpie_symtab_find(ctx, "hidden_tls", &sym) == -ESRCH, "thread-local");
+	CHECK(crpie_symtab_find(ctx, "srandom", &sym) == -ESRCH, "not in this file");
+	CHECK(crpie_symtab_find(ctx, "", &sym) != 0 || sym.addr != 0, "empty name");
+	for (round = 0; round < 300 && size > 64; round++) {
+		size_t i, cut = round % 4 == 0 ? (size_t)rand() % size : size;
+		unsigned char *exact = malloc(cut);
+		memcpy(exact, file, cut);
+		for (i = 0; i < 3 && cut > 0; i++)
+			exact[(size_t)rand() % (cut < 64 || i == 0 ? cut : 64)] = (unsigned char)rand();
+		crpie_symtab_search(exact, cut, 0x1000, "hidden_variable", &sym);
+		free(exact);
+	}
+	if (f != NULL)
+		fclose(f);
+}
+
 static void test_syscalls(void)
 {
 	char buf[16] = "";
@@ -420,6 +454,7 @@ int main(void)
 	test_env(&ctx);
 	test_symbols(&ctx);
 	test_symbols_with_holes(&ctx);
+	test_symtab(&ctx);
 	test_symbols_in_damaged_tables(&ctx);
 	test_syscalls();
 	printf("%d checks, %d failed\n", checks, failures);
