@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// maxDebug bounds the debug information that is looked at. Line numbers are a courtesy of messages; an object with more
-// gets messages without them.
-const maxDebug = 128 << 20
+// maxDebug bounds the debug information that is copied, unpacked if it is compressed. Line numbers are a courtesy of
+// messages; an object with more gets messages without them.
+const maxDebug = 32 << 20
 
 // lineTable finds source lines. In a relocatable object every section starts at address 0, so the debug information is
 // relocated to addresses of its own, at which the sections do not overlap: section i of the file is at base[i].
@@ -73,7 +73,12 @@ func newLineTable(p *Plugin) (t *lineTable) {
 		t.base[p.Sections[i].Index] = next
 		next += p.Sections[i].Size + 0x1000
 	}
-	get := func(name string) []byte { return p.debugSection(name, t.base) }
+	left := maxDebug
+	get := func(name string) []byte {
+		b := p.debugSection(name, t.base, left)
+		left -= len(b)
+		return b
+	}
 	d, err := dwarf.New(get(".debug_abbrev"), nil, nil, get(".debug_info"), get(".debug_line"), nil, get(".debug_ranges"), get(".debug_str"))
 	if err != nil {
 		return t
@@ -113,18 +118,18 @@ func (t *lineTable) find(elfIndex int, off Offset) (at sourceLine, ok bool) {
 	return sourceLine{clip(entry.File.Name), entry.Line, entry.Column}, true
 }
 
-// debugSection gives a relocated copy of a debug section, nil if there is none.
-func (p *Plugin) debugSection(name string, base []uint64) []byte {
+// debugSection gives a relocated copy of a debug section, nil if there is none or it has more than limit bytes.
+func (p *Plugin) debugSection(name string, base []uint64, limit int) []byte {
 	for i := range p.shdrs {
 		if got, _ := nameAt(p.shstrtab, p.shdrs[i].Name); got != name {
 			continue
 		}
 		raw, ok := span(p.data, p.shdrs[i].Off, p.shdrs[i].Size)
-		if !ok || len(raw) > maxDebug {
+		if !ok || len(raw) > limit {
 			return nil
 		}
 		if elf.SectionFlag(p.shdrs[i].Flags)&elf.SHF_COMPRESSED != 0 {
-			raw = inflate(raw)
+			raw = inflate(raw, uint64(limit))
 		} else {
 			raw = bytes.Clone(raw)
 		}
@@ -138,8 +143,8 @@ func (p *Plugin) debugSection(name string, base []uint64) []byte {
 const chdrSize = 24
 
 // inflate unpacks a section compressed with zlib, the only method that the standard library offers.
-func inflate(raw []byte) []byte {
-	if len(raw) < chdrSize || elf.CompressionType(le32(raw)) != elf.COMPRESS_ZLIB || le64(raw[8:]) > maxDebug {
+func inflate(raw []byte, limit uint64) []byte {
+	if len(raw) < chdrSize || elf.CompressionType(le32(raw)) != elf.COMPRESS_ZLIB || le64(raw[8:]) > limit {
 		return nil
 	}
 	z, err := zlib.NewReader(bytes.NewReader(raw[chdrSize:]))

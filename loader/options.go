@@ -8,14 +8,14 @@ import (
 
 // Options says what an object is loaded for. The zero value asks for a plugin for any supported machine.
 type Options struct {
-	Machine       elf.Machine // wanted machine; 0 accepts every supported one
-	Core          bool        // the object registers no hooks: the restorer core, or code for `crpie link`
-	AllowAbs32    bool        // accept R_X86_64_32 and 32S; whether the addresses fit is seen when they are known
-	Defined       map[string]uint64
-	MaxFile       int64  // bytes of the file; 0 means 256 MiB
-	MaxMemory     uint64 // bytes of memory laid out; 0 means 256 MiB
-	MaxViolations int    // kept in an Error; 0 means 1000
-	NoLines       bool   // do not look up file:line in DWARF for violations
+	Machine       elf.Machine       // wanted machine; 0 accepts every supported one
+	Core          bool              // the object registers no hooks: the restorer core, or code for `crpie link`
+	AllowAbs32    bool              // accept R_X86_64_32 and 32S; whether the addresses fit is seen when they are known
+	Defined       map[string]uint64 // addresses of symbols that the object does not define
+	MaxFile       int64             // bytes of the file; 0 means 256 MiB
+	MaxMemory     uint64            // bytes of memory laid out; 0 means 256 MiB
+	MaxViolations int               // kept in an Error; 0 means 1000
+	NoLines       bool              // do not look up file:line in DWARF for violations
 }
 
 // Defaults of Options. A plugin is copied into every restored task, so the memory limit is about mistakes

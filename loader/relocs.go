@@ -182,12 +182,36 @@ func (p *parser) judgePlace(sec *Section, r Relocation, t *RelocType) bool {
 		p.refuseReloc(CodeUnaligned, sec, r, "relocation %s at an offset that is no multiple of 4", t.Name)
 	case t.insn.mask != 0 && !t.insn.fits(le32(place)):
 		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on 0x%08x, which is not %s", t.Name, le32(place), t.insn.what)
+	case p.plugin.Machine == elf.EM_X86_64 && !relaxable(sec.Data, r):
+		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on an instruction that it is not for", t.Name)
 	case t.Class == RelocGOT && !p.gotAddend(r):
 		p.refuseReloc(CodeGOTAddend, sec, r, "relocation %s against `%s` has the addend %d", t.Name, p.symbolLabel(r.Symbol), r.Addend)
 	default:
 		return true
 	}
 	return false
+}
+
+// relaxable reports whether the instruction before a GOTPCRELX place is one of those that x86-64 psABI B.2 "Optimize
+// GOTPCRELX Relocations" lists. Linkers may rewrite them, so no other may carry the type. We do not rewrite; but what is
+// not on the list is no code that a compiler wrote.
+func relaxable(code []byte, r Relocation) bool {
+	switch elf.R_X86_64(r.Type) {
+	case elf.R_X86_64_GOTPCRELX, elf.R_X86_64_REX_GOTPCRELX:
+	default:
+		return true
+	}
+	if r.Offset < 2 {
+		return false
+	}
+	opcode, modrm := code[r.Offset-2], code[r.Offset-1]
+	switch {
+	case modrm&0xc7 != 0x05: // not (%rip)
+		return false
+	case opcode == 0xff: // call, jmp
+		return modrm>>3&7 == 2 || modrm>>3&7 == 4
+	}
+	return opcode == 0x8b || opcode == 0x85 || opcode&0xc7 == 0x03 // mov, test, add..cmp
 }
 
 // gotAddend knows the distances from the place to the end of an x86-64 instruction: -4, or up to 4 bytes more if an

@@ -154,6 +154,8 @@ var ruleCases = []ruleCase{
 	{code: "PIE308", tool: "aarch64-linux-gnu-gcc", suffix: ".s", source: ".text\nnop\n.reloc 0, R_AARCH64_CALL26, f\n.globl f\nf: ret\n" + stack,
 		repair: replace("nop\n.reloc 0, R_AARCH64_CALL26, f", "bl f"),
 		want:   "PIE308 relocation R_AARCH64_CALL26 on 0xd503201f, which is not B or BL at .text+0x0"},
+	{code: "PIE308", tool: as, suffix: ".s", source: ".text\n.byte 0x48, 0x8d, 0x05\n.long 0\n.reloc 3, R_X86_64_REX_GOTPCRELX, x-4\n.data\n.globl x\nx: .quad 0" + stack,
+		repair: replace("0x8d", "0x8b"), want: "PIE308 relocation R_X86_64_REX_GOTPCRELX on an instruction that it is not for at .text+0x3"},
 	{code: "PIE309", tool: as, suffix: ".s", source: ".text\nmovq x@GOTPCREL+16(%rip), %rax\n.data\n.globl x\nx: .quad 0" + stack, repair: replace("+16", ""),
 		want: "PIE309 relocation R_X86_64_REX_GOTPCRELX against `x` has the addend 12 at .text+0x3"},
 	{code: "PIE310", tool: as, suffix: ".s", source: ".text\nleaq s(%rip), %rax\n.section .info,\"\",@progbits\ns: .quad 0" + stack, repair: replace("\"\"", "\"a\""),
