@@ -44,32 +44,39 @@ func BenchmarkRestore(b *testing.B) {
 		{"criu", criu.Argv, nil},
 		{"crpie+plugin", []string{*program}, []string{"--pie-plugin", *plugin}},
 	}
-	fmt.Printf("\n%-10s %7s %12s %12s %15s %13s %7s\n", "victim", "rounds", "crpie [ms]", "criu [ms]", "with plugin", "crpie/criu", "range")
+	table := fmt.Sprintf("%-10s %6s %11s %11s %14s %11s  %s\n", "victim", "rounds", "crpie [ms]", "criu [ms]", "with plugin", "crpie/criu", "80% of rounds")
 	for _, name := range strings.Split(*only, ",") {
-		b.Run(name, func(b *testing.B) { measure(b, name, contenders) })
+		b.Run(name, func(b *testing.B) { table += measure(b, name, contenders) })
 	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("\n%sload average of the machine at the end: %s", table, load)
 }
 
-func measure(b *testing.B, name string, contenders []contender) {
+// measure returns one line of the table. The last column compares the two of each round, which met the same machine.
+func measure(b *testing.B, name string, contenders []contender) string {
 	images := testenv.Start(b, name).Dump(b)
 	n := *rounds
 	if name == "gigabyte" {
 		n = max(3, n/4)
 	}
-	times := make([][]time.Duration, len(contenders))
+	times := make([][]float64, len(contenders)) // milliseconds
 	for round := range n + 1 {
 		for i := range contenders {
 			who := (i + round) % len(contenders)
 			took := restore(b, images, contenders[who])
 			if round > 0 { // the first one fills caches
-				times[who] = append(times[who], took)
+				times[who] = append(times[who], took.Seconds()*1000)
 			}
 		}
 	}
+	ratios := make([]float64, n)
+	for i := range ratios {
+		ratios[i] = times[0][i] / times[1][i]
+	}
 	ratio := median(times[0]) / median(times[1])
-	fmt.Printf("%-10s %7d %12.2f %12.2f %15.2f %13.2f %4.2f-%.2f\n", name, n, median(times[0]), median(times[1]),
-		median(times[2]), ratio, quantile(times[0], 0.1)/median(times[1]), quantile(times[0], 0.9)/median(times[1]))
 	b.ReportMetric(ratio, "crpie/criu")
+	return fmt.Sprintf("%-10s %6d %11.2f %11.2f %14.2f %11.2f  %.2f to %.2f\n", name, n, median(times[0]), median(times[1]),
+		median(times[2]), ratio, quantile(ratios, 0.1), quantile(ratios, 0.9))
 }
 
 // restore runs one restorer and ends what it restored, so that the pid is free again.
@@ -98,12 +105,11 @@ func isTmpfs(path string) bool {
 	return syscall.Statfs(path, &st) == nil && st.Type == tmpfsMagic
 }
 
-func median(d []time.Duration) float64 { return quantile(d, 0.5) }
+func median(v []float64) float64 { return quantile(v, 0.5) }
 
-// quantile is in milliseconds.
-func quantile(d []time.Duration, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(d))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)].Seconds() * 1000
+func quantile(v []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(v))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }
 
 // What scripts/bench relies on is there.

@@ -445,6 +445,10 @@ int main(void)
 	ctx.size = sizeof(ctx);
 	ctx.mm = &mm;
 	ctx.log = keep_log;
+	CHECK(CRPIE_CTX_HAS(&ctx, log), "version 1 has log");
+	ctx.size = offsetof(struct crpie_ctx, log);
+	CHECK(!CRPIE_CTX_HAS(&ctx, log), "a context that ends before log");
+	ctx.size = sizeof(ctx);
 	test_printf();
 	test_bad_formats();
 	test_string();
