@@ -73,7 +73,7 @@ int hook(char *p) { memcpy(p, p + 1, common); return foo_bar(3) + foo_bar(4); }
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		"PIE104 section .init_array: 1 constructors or destructors would never run",
+		"PIE104 section .init_array: constructor `early` would never run",
 		"PIE105 section .tdata: 4 bytes of thread-local variables",
 		"PIE203 tentative definition `common` of 4 bytes (SHN_COMMON)",
 		"PIE205 thread-local variable `local`",

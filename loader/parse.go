@@ -13,8 +13,8 @@ func Parse(data []byte, name string, opts Options) (*Plugin, error) {
 	p.plugin = &Plugin{File: name, Name: baseName(name), data: data, lazy: &lazy{}}
 	// Each step relies on the ones before it; one that finds the file unreadable ends the reading.
 	for _, step := range []func() bool{
-		p.readHeader, p.readSectionTable, p.checkSections, p.readSymbols, p.checkGroups, p.checkRelocations,
-		p.checkUndefined, p.readRecords, p.checkNotes,
+		p.readHeader, p.readSectionTable, p.checkSections, p.readSymbols, p.checkConstructors, p.checkGroups,
+		p.checkRelocations, p.checkUndefined, p.readRecords, p.checkNotes,
 	} {
 		if !step() {
 			break
@@ -33,18 +33,19 @@ type parser struct {
 	opts   Options
 	plugin *Plugin
 
-	hdr      elf.Header64
-	shdrs    []elf.Section64
-	shstrtab string
-	symtab   int // section index, 0 for none
-	xindex   []byte
-	rawSyms  []byte
-	strtab   string
-	roles    []role        // per section
-	state    []symbolState // per symbol
-	refs     map[uint32]*references
-	refOrder []uint32
-	codeSeen bool // some laid-out section has instructions
+	hdr          elf.Header64
+	shdrs        []elf.Section64
+	shstrtab     string
+	symtab       int // section index, 0 for none
+	xindex       []byte
+	rawSyms      []byte
+	strtab       string
+	roles        []role        // per section
+	constructors []int         // sections put aside by refuseConstructor
+	state        []symbolState // per symbol
+	refs         map[uint32]*references
+	refOrder     []uint32
+	codeSeen     bool // some laid-out section has instructions
 
 	violations []Violation
 	omitted    int

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/elf"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -23,16 +24,56 @@ func isConstructor(typ elf.SectionType, name string) bool {
 	return name == ".init" || name == ".fini"
 }
 
-func (p *parser) refuseConstructor(i int, name string) role {
-	size := p.shdrs[i].Size
-	if size == 0 {
+// refuseConstructor puts a section aside until the symbols are known: checkConstructors names the functions.
+func (p *parser) refuseConstructor(i int) role {
+	if p.shdrs[i].Size == 0 {
 		return roleOther
 	}
-	what := fmt.Sprintf("%d constructors or destructors", size/8)
-	if name == ".init" || name == ".fini" {
-		what = "code"
+	p.constructors = append(p.constructors, i)
+	return roleRefused
+}
+
+// checkConstructors refuses the sections that refuseConstructor put aside.
+func (p *parser) checkConstructors() bool {
+	for _, i := range p.constructors {
+		name := p.sectionName(i)
+		what := "code"
+		if name != ".init" && name != ".fini" {
+			what = p.constructorNames(i, strings.Contains(name, "fini") || strings.Contains(name, "dtors"))
+		}
+		p.refuse(CodeConstructor, i, "section %s: %s would never run", clip(name), what)
 	}
-	return p.refuse(CodeConstructor, i, "section %s: %s would never run", clip(name), what)
+	return true
+}
+
+// constructorNames lists the functions of a table of pointers, "constructors `a`, `b`"; long lists are cut.
+func (p *parser) constructorNames(section int, destructors bool) string {
+	const most = 4
+	var names []string
+	count := p.shdrs[section].Size / 8
+	pointers := p.recordPointers(section)
+	for _, at := range slices.Sorted(maps.Keys(pointers)) {
+		r := pointers[at]
+		if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) && len(names) < most {
+			if fn, why := p.functionAt(r); why == "" && fn.Symbol != "" {
+				names = append(names, "`"+Demangle(fn.Symbol)+"`")
+			}
+		}
+	}
+	list := strings.Join(names, ", ")
+	if more := count - min(count, uint64(len(names))); len(names) == 0 {
+		list = fmt.Sprintf("%d unnamed", count)
+	} else if more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	kind := "constructor"
+	if destructors {
+		kind = "destructor"
+	}
+	if count > 1 {
+		kind += "s"
+	}
+	return kind + " " + list
 }
 
 func (p *parser) refuseTLS(i int) role {

@@ -176,7 +176,7 @@ func (p *parser) checkAlloc(i int, name string, typ elf.SectionType, flags elf.S
 	case typ == elf.SHT_NOTE:
 		return roleNote
 	case isConstructor(typ, name):
-		return p.refuseConstructor(i, name)
+		return p.refuseConstructor(i)
 	case flags&elf.SHF_TLS != 0:
 		return p.refuseTLS(i)
 	case isInstrumentation(name):
