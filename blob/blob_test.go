@@ -32,11 +32,13 @@ HOOK(PIE_RST_PRE_SIGRETURN, PRIO);
 HOOK(PIE_RST_POST_MEMORY, 0);
 `
 
-func image(t *testing.T, base blob.Addr) *blob.Image {
+func image(t *testing.T, base blob.Addr) *blob.Image { return imageOf(t, gcc, base) }
+
+func imageOf(t *testing.T, tool string, base blob.Addr) *blob.Image {
 	t.Helper()
-	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
-	a := loadertest.MustLoad(t, gcc+" -DPRIO=5", ".c", plugin, loader.Options{})
-	b := loadertest.MustLoad(t, gcc+" -DPRIO=-5", ".c", plugin, loader.Options{})
+	c := loadertest.MustLoad(t, tool, ".c", core, loader.Options{Core: true})
+	a := loadertest.MustLoad(t, tool+" -DPRIO=5", ".c", plugin, loader.Options{})
+	b := loadertest.MustLoad(t, tool+" -DPRIO=-5", ".c", plugin, loader.Options{})
 	l, err := blob.NewLayout(c, []blob.Input{{Plugin: a, Params: []blob.Param{{Key: "id", Value: "7"}, {Key: "x"}}}, {Plugin: b}})
 	if err != nil {
 		t.Fatal(err)
