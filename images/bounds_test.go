@@ -43,7 +43,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"deep nesting", "nested more than 100 levels deep", framed(t, "CGROUP", deep)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err, used := readMeasured(tc.image)
+			_, used, err := readMeasured(tc.image)
 			if !strings.HasSuffix(fmt.Sprint(err), tc.want) {
 				t.Errorf("%.300v\nwant %s", err, tc.want)
 			}
@@ -54,10 +54,10 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-func readMeasured(image []byte) (*Image, error, uint64) {
+func readMeasured(image []byte) (*Image, uint64, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	img, err := Read(fstest.MapFS{"x.img": &fstest.MapFile{Data: image}}, "x.img")
 	runtime.ReadMemStats(&after)
-	return img, err, after.TotalAlloc - before.TotalAlloc
+	return img, after.TotalAlloc - before.TotalAlloc, err
 }

@@ -18,6 +18,12 @@ type taskPlanner struct {
 	armLater []func() // operations that come after the last hook
 }
 
+// Gates, in the order in which the controller opens them.
+const (
+	gateSeized = 1 + iota // every task is traced: hooks may run
+	gateCreds             // every thread is traced: seccomp filters may be installed
+)
+
 // Barriers of a task, at which its other threads arrive and the leader waits.
 const (
 	barrierOwn   = iota // threads that have set themselves up

@@ -1,7 +1,8 @@
+//go:build amd64
+
 package restorer
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,9 +11,6 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/restorer/core"
 )
 
 // Options describe one restore.
@@ -118,45 +116,6 @@ func openImage(root *os.Root) func(name string) (*os.File, error) {
 		}
 		return f, nil
 	}
-}
-
-// layBlob loads the restorer core and lays it out with the plugins. stub is the code of the zygote's ELF file.
-func layBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error) {
-	c, err := loader.Parse(core.Object, "core_amd64.o", loader.Options{Core: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := loader.Parse(core.Stub, "stub_amd64.o", loader.Options{Core: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, section := range s.Sections {
-		if section.Segment() == loader.Text && section.Size > 0 {
-			stub = section.Data
-		}
-	}
-	if stub == nil {
-		return nil, nil, errors.New("stub_amd64.o has no code")
-	}
-	layout, err = blob.NewLayout(c, plugins)
-	return layout, stub, err
-}
-
-// stages lists every stage at which something of the plugins runs.
-func stages(plugins []blob.Input) []abi.Hook {
-	var all []abi.Hook
-	for _, in := range plugins {
-		for _, h := range in.Plugin.Hooks {
-			all = append(all, h.ID)
-		}
-		if in.Plugin.Init.Exists() {
-			all = append(all, abi.TaskCreated)
-		}
-		if in.Plugin.Exit.Exists() {
-			all = append(all, abi.PreSigreturn)
-		}
-	}
-	return all
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.

@@ -1,3 +1,5 @@
+//go:build amd64
+
 package restorer
 
 import (
@@ -12,12 +14,6 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
-)
-
-// Gates, in the order in which the controller opens them.
-const (
-	gateSeized = 1 + iota // every task is traced: hooks may run
-	gateCreds             // every thread is traced: seccomp filters may be installed
 )
 
 // runner carries out one plan. Its OS thread is locked: it is the tracer and the zygote's parent.

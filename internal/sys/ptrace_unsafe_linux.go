@@ -74,12 +74,6 @@ func GetXstate(tid int, area []byte) (int, error) {
 	return regset("GETREGSET xstate", unix.PTRACE_GETREGSET, tid, ntX86Xstate, area)
 }
 
-// Regs is struct user_regs_struct of x86-64, in its order.
-type Regs struct {
-	R15, R14, R13, R12, Bp, Bx, R11, R10, R9, R8, Ax, Cx, Dx, Si, Di, OrigAx, Ip, Cs, Flags, Sp, Ss uint64
-	FsBase, GsBase, Ds, Es, Fs, Gs                                                                  uint64
-}
-
 func (r *Regs) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)) }
 
 // SetRegs sets the general registers of a stopped thread.

@@ -1,0 +1,18 @@
+package sys
+
+// Regs is struct user_regs_struct of x86-64, in its order.
+type Regs struct {
+	R15, R14, R13, R12, Bp, Bx, R11, R10, R9, R8, Ax, Cx, Dx, Si, Di, OrigAx, Ip, Cs, Flags, Sp, Ss uint64
+	FsBase, GsBase, Ds, Es, Fs, Gs                                                                  uint64
+}
+
+// XsaveComponent says where a state component lies in the standard (non-compacted) XSAVE area.
+type XsaveComponent struct {
+	Offset, Size uint32 // bytes from the start of the area
+}
+
+// Xsave describes the XSAVE area of this CPU, Intel SDM vol. 1, 13.4.
+type Xsave struct {
+	Features   uint64 // XCR0 bits that the CPU supports
+	Components [64]XsaveComponent
+}
