@@ -10,7 +10,7 @@ import (
 
 // readRecords turns the sections in which a plugin describes itself into Name, Init, Exit and Hooks.
 func (p *parser) readRecords() bool {
-	plugins := 0
+	plugins, hooks := 0, 0 // records; bytes of records
 	for i := range p.shdrs {
 		if p.roles[i] != roleRecord || p.opts.Core {
 			continue
@@ -18,6 +18,7 @@ func (p *parser) readRecords() bool {
 		pointers := p.recordPointers(i)
 		if p.sectionName(i) == abi.HooksSection {
 			p.readHooks(i, pointers)
+			hooks += len(p.bytesOf(i))
 		} else {
 			plugins += p.readPlugins(i, pointers)
 		}
@@ -25,7 +26,7 @@ func (p *parser) readRecords() bool {
 	if plugins > 1 {
 		p.reportf(CodePluginName, nil, "%d records in section %s; a plugin has one", plugins, abi.PluginSection)
 	}
-	if len(p.plugin.Hooks) == 0 && !p.opts.Core && len(p.violations) == 0 {
+	if hooks == 0 && !p.opts.Core {
 		p.reportf(CodeNoHook, nil, "no hook is registered (section %s is missing or empty)", abi.HooksSection)
 	}
 	return true

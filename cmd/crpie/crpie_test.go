@@ -86,7 +86,8 @@ func TestCheckText(t *testing.T) {
 	for _, want := range []string{
 		"bad.o: error[PIE201]: undefined symbol `helper`\n  at ",
 		"plugin.c:4 (hook+0x", // the source line, from DWARF
-		"  fix: define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o\nbad.o: 1 error\n",
+		"  fix: define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o\nbad.o: error[PIE401]: no hook is registered",
+		"\nbad.o: 2 errors\n",
 		"good.o: ok: plugin good for EM_X86_64, 1 hooks\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -117,7 +118,7 @@ func TestMachineReadableReports(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Files) != 2 || !doc.Files[0].OK || doc.Files[1].Errors[0].Code != "PIE201" {
 		t.Errorf("json: %v\n%s", err, text)
 	}
-	_, text, _ = crpie(t, "check", "-f", "sarif", "good.o", "bad.o")
+	_, text, _ = crpie(t, "check", "-f", "sarif", "--core", "good.o", "bad.o")
 	var sarif sarifLog
 	if err := json.Unmarshal([]byte(text), &sarif); err != nil || len(sarif.Runs) != 1 || len(sarif.Runs[0].Results) != 1 {
 		t.Fatalf("sarif: %v\n%s", err, text)
