@@ -5,7 +5,8 @@ GO        ?= go
 PREFIX    ?= /usr/local
 DESTDIR   ?=
 FUZZTIME  ?= 20s
-TESTFLAGS ?= -timeout 20m
+# One package at a time: a restore needs its pid free, and another package's compilers could have taken it.
+TESTFLAGS ?= -p 1 -timeout 20m
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
