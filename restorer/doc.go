@@ -1,4 +1,4 @@
-// Package restorer restores a process from CRIU images and runs plugins inside it on the way.
+// Package restorer restores a process tree from CRIU images and runs plugins inside it on the way.
 //
 // It has two halves. The planner (plan*.go) is pure: images, plugins and facts about this host go in, a Plan comes out
 // that says every system call, or a list of everything that cannot be restored. The runner (run*_linux.go) carries a

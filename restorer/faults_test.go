@@ -80,7 +80,7 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 
 // Every operation of every thread's program fails in turn: the error names it, nothing is left.
 func TestEveryOperationFails(t *testing.T) {
-	for _, victim := range []string{"glibc", "threads"} {
+	for _, victim := range []string{"glibc", "threads", "tree"} {
 		t.Run(victim, func(t *testing.T) {
 			im := testenv.Start(t, victim).Dump(t)
 			plugin := tracePlugin(t)
@@ -90,21 +90,31 @@ func TestEveryOperationFails(t *testing.T) {
 				inject(r.Plan, r.Plan.zygoteAt, i)
 				mustFail(t, im, r, r.Plan.Zygote[i].String(), fmt.Sprintf("restore zygote: operation %d: ", i))
 			}
-			for n, th := range plan.Tasks[0].Threads {
-				if n > 2 && n < len(plan.Tasks[0].Threads)-1 {
-					continue // they have the same programs
+			for k, task := range plan.Tasks {
+				if k > 1 && k < len(plan.Tasks)-2 {
+					continue // they have much the same programs
 				}
-				for i, op := range th.Ops {
-					if op.Flags&abi.OpMayFail != 0 {
+				for n, th := range task.Threads {
+					if n > 1 && n < len(task.Threads)-1 {
 						continue
 					}
-					r := prepared(t, im, plugin)
-					inject(r.Plan, r.Plan.Tasks[0].Threads[n].opsAt, i)
-					want := fmt.Sprintf("thread %d: operation %d: ", th.Tid, i)
-					mustFail(t, im, r, op.String(), want)
+					failEach(t, im, plugin, k, n, th)
 				}
 			}
 		})
+	}
+}
+
+// failEach makes each operation of thread n of task k fail.
+func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, k, n int, th *Thread) {
+	t.Helper()
+	for i, op := range th.Ops {
+		if op.Flags&abi.OpMayFail != 0 {
+			continue
+		}
+		r := prepared(t, im, plugin)
+		inject(r.Plan, r.Plan.Tasks[k].Threads[n].opsAt, i)
+		mustFail(t, im, r, op.String(), fmt.Sprintf("thread %d: operation %d: ", th.Tid, i))
 	}
 }
 

@@ -5,6 +5,7 @@ package restorer
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +48,7 @@ func (r *runner) finish() error {
 	if err != nil {
 		return err
 	}
-	for _, t := range r.plan.Tasks {
+	for _, t := range r.plan.Living() {
 		if err := r.unmapRegion(t); err != nil {
 			return err
 		}
@@ -129,7 +130,7 @@ func setRegisters(th *Thread, layout *sys.Xsave, length int) error {
 
 // release detaches from every thread: from here on the application runs.
 func (r *runner) release() error {
-	for _, t := range r.plan.Tasks {
+	for _, t := range r.plan.Living() {
 		if t.Stopped || r.opts.LeaveStopped {
 			if err := sys.Kill(t.Pid, unix.SIGSTOP); err != nil {
 				return fmt.Errorf("restore: %w", err)
@@ -160,7 +161,7 @@ func (r *runner) undo() error {
 	}
 	for _, t := range r.plan.Tasks {
 		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
-			errs = append(errs, collect(t.Threads[i].Tid))
+			errs = append(errs, collect(t.Pid, t.Threads[i].Tid))
 		}
 	}
 	return errors.Join(errs...)
@@ -171,21 +172,27 @@ func ours(pid int) bool {
 	return err == nil
 }
 
-// collect waits until a killed thread is gone. A thread that was never ours is gone in that sense.
-func collect(tid int) error {
+// collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just created
+// when its parent was killed is killed here. A thread that was never ours is gone in that sense.
+func collect(pid, tid int) error {
 	for {
-		ws, err := sys.Wait(tid)
-		if errors.Is(err, unix.ECHILD) {
+		ws, changed, err := sys.Poll(tid)
+		switch {
+		case errors.Is(err, unix.ECHILD):
 			return nil
+		case err != nil:
+			return fmt.Errorf("undo: %w", err)
+		case changed && (ws.Exited() || ws.Signaled()):
+			continue
 		}
-		if err != nil {
+		if err := sys.Kill(pid, unix.SIGKILL); err != nil {
 			return fmt.Errorf("undo: %w", err)
 		}
-		if ws.Exited() || ws.Signaled() {
-			return nil
-		}
+		time.Sleep(collectPause)
 	}
 }
+
+const collectPause = 200 * time.Microsecond
 
 // memfd offsets: the region without its stacks.
 func (r *Region) planOff() uint64   { return r.Stacks - r.Start }

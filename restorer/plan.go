@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
@@ -35,6 +36,7 @@ type Task struct {
 	MM      MM
 	Stopped bool // goes on stopped, as it was dumped
 	Seccomp bool // has a filter: the tracer suspends it until the end
+	Dead    bool // ends at once, as it had: nobody traces it
 }
 
 // Thread is one thread of a task: what it does while it is restored and the registers it leaves with.
@@ -72,10 +74,27 @@ type MM struct {
 	Auxv                                                              []uint64
 }
 
-// threads counts the threads of all tasks.
-func (p *Plan) threads() int {
-	n := 0
+// Living gives the tasks that go on when they are restored.
+func (p *Plan) Living() []*Task {
+	return slices.DeleteFunc(slices.Clone(p.Tasks), func(t *Task) bool { return t.Dead })
+}
+
+// status gives the index of a task's leader into the statuses of struct crpie_shared.
+func (p *Plan) status(of *Task) int {
+	index := 0
 	for _, t := range p.Tasks {
+		if t == of {
+			break
+		}
+		index += len(t.Threads)
+	}
+	return index
+}
+
+// parking counts the threads that wait for their registers in the end.
+func (p *Plan) parking() int {
+	n := 0
+	for _, t := range p.Living() {
 		n += len(t.Threads)
 	}
 	return n
@@ -111,7 +130,7 @@ func (p *Plan) encode() {
 	le.PutUint64(h[96:], uint64(p.DumpTimeNs))
 	le.PutUint64(h[104:], uint64(p.RestoreTimeNs))
 	le.PutUint32(h[112:], p.LogLevel)
-	le.PutUint32(h[116:], uint32(status+1))
+	le.PutUint32(h[116:], uint32(p.parking()))
 	copy(a.buf, h)
 }
 

@@ -23,6 +23,13 @@ type planner struct {
 	hooked map[abi.Hook]bool // stages that some plugin registered
 	fds    *numbers
 	pages  map[string]int // descriptor numbers of the pages files
+
+	shared     *program                              // what the zygote makes for several tasks
+	sharedFDs  map[uint32]int                        // descriptors that the zygote made, by file id
+	armShared  map[uint32]func(*filePlanner, uint64) // starts a shared timerfd, given its number in the first task
+	filled     map[uint32]bool                       // epoll sets that some task fills
+	segments   map[uint64]segment                    // shared anonymous memory, by shmid
+	segmentEnd uint64
 }
 
 // PlanOptions are the choices of whoever restores.
@@ -40,7 +47,11 @@ type PlanOptions struct {
 // BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
 // be restored.
 func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Host, opts *PlanOptions) (*Plan, error) {
-	p := &planner{dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{}}
+	p := &planner{
+		dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{},
+		sharedFDs: map[uint32]int{}, armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
+		segments: map[uint64]segment{},
+	}
 	for _, h := range hooks {
 		p.hooked[h] = true
 	}
@@ -51,6 +62,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Hos
 	if err := p.place(); err != nil {
 		return nil, err
 	}
+	p.planShared()
 	p.planTasks()
 	p.planZygote()
 	if err := p.err(); err != nil {
@@ -67,9 +79,6 @@ func (p *planner) checkDirectory() {
 			p.refuse("this host", "run it as root", "crpie lacks %s", capNames[needed])
 		}
 	}
-	for _, t := range p.dir.Tasks[1:] {
-		p.refuse(fmt.Sprintf("task %d", t.Pid), "", "child of task %d: process trees are not supported", t.Ppid)
-	}
 	root := p.dir.Tasks[0]
 	if root.Dead() {
 		p.refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
@@ -83,11 +92,14 @@ func (p *planner) checkDirectory() {
 	if p.dir.Parent != nil {
 		p.refuse("parent", "", "incremental images are not supported")
 	}
-	p.checkNamespaces(root)
+	for _, t := range p.dir.Tasks {
+		p.checkNamespaces(t)
+		p.checkSharedTables(t)
+	}
 }
 
-func (p *planner) checkNamespaces(root *images.Task) {
-	ids, of := root.Ids, p.dir.Inventory.GetRootIds()
+func (p *planner) checkNamespaces(task *images.Task) {
+	ids, of := task.Ids, p.dir.Inventory.GetRootIds()
 	if ids == nil || of == nil {
 		return
 	}
@@ -101,7 +113,7 @@ func (p *planner) checkNamespaces(root *images.Task) {
 		{"cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()},
 	} {
 		if ns.its != ns.host {
-			p.refuse(fmt.Sprintf("task %d", root.Pid), "containers are restored by criu, runc or podman",
+			p.refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",
 				"it had a %s namespace of its own: not supported", ns.name)
 		}
 	}
@@ -121,12 +133,14 @@ func (p *planner) place() error {
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	const roomForPlan = 1 << 30
-	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan
+	segments := p.sizeSegments()
+	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments
 	start, err := findGap(used, size)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
 	region := layRegion(start, p.layout.Size(), threads, slots)
+	p.placeSegments(region.Plan + roomForPlan)
 	image, err := p.layout.Place(blob.Addr(start))
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
@@ -141,13 +155,13 @@ func (p *planner) place() error {
 }
 
 func (p *planner) planTasks() {
-	p.fds = newNumbers(p.dir)
 	for _, t := range p.dir.Tasks {
 		p.planTask(t)
 	}
 }
 
-// planZygote: take the inherited descriptors out of the way, and create the root task as a child of the controller.
+// planZygote: take the inherited descriptors out of the way, make what several tasks share, and create the root task as a
+// child of the controller.
 func (p *planner) planZygote() {
 	z := &program{arena: p.plan.arena}
 	all := z.arena.words(^uint64(0))
@@ -159,6 +173,7 @@ func (p *planner) planZygote() {
 		z.sys("", sysClose, uint64(firstPassed+i))
 	}
 	p.timeNamespace(z)
+	z.ops = append(z.ops, p.shared.ops...)
 	z.core(abi.OpClone, "the root task", 0, cloneParent)
 	z.core(abi.OpExit, "", 0)
 	p.plan.Zygote = z.ops

@@ -15,15 +15,9 @@ import (
 // files plans descriptors, working directory, root and umask. Until its end the task still has the descriptors it
 // inherited; after it, only the application's.
 func (t *taskPlanner) files() {
-	f := &filePlanner{taskPlanner: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, pipes: map[uint32]*pipeEnds{}}
+	f := newFilePlanner(t)
 	t.oomScore()
 	f.saveTerminal()
-	for _, fd := range t.img.Fds {
-		if f.byFile[fd.GetId()] == nil {
-			f.order = append(f.order, fd)
-		}
-		f.byFile[fd.GetId()] = append(f.byFile[fd.GetId()], fd)
-	}
 	f.collectPipes()
 	for _, first := range f.order {
 		f.description(first)
@@ -43,6 +37,17 @@ type filePlanner struct {
 	terminal int // where crpie's terminal is kept, -1: nowhere
 }
 
+func newFilePlanner(t *taskPlanner) *filePlanner {
+	f := &filePlanner{taskPlanner: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, pipes: map[uint32]*pipeEnds{}}
+	for _, fd := range t.img.Fds {
+		if f.byFile[fd.GetId()] == nil {
+			f.order = append(f.order, fd)
+		}
+		f.byFile[fd.GetId()] = append(f.byFile[fd.GetId()], fd)
+	}
+	return f
+}
+
 func (f *filePlanner) fdWhere(fd *fdinfo.FdinfoEntry) string {
 	return fmt.Sprintf("%s fd %d", f.where(), fd.GetFd())
 }
@@ -54,6 +59,10 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 	file := f.dir.Files[fd.GetId()]
 	if file == nil {
 		f.refuse(f.fdWhere(fd), "", "files.img has no file %#x", fd.GetId())
+		return
+	}
+	if number, ok := f.sharedFDs[fd.GetId()]; ok {
+		f.fromZygote(fd, number)
 		return
 	}
 	switch fd.GetType() {
@@ -81,6 +90,16 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		return
 	}
 	f.duplicates(fd)
+}
+
+// fromZygote takes a description that the zygote has made.
+func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
+	f.create(fd, "shared with other tasks", sysFcntl, uint64(number), 0 /* F_DUPFD */, uint64(number))
+	f.duplicates(fd)
+	if arm := f.armShared[fd.GetId()]; arm != nil {
+		arm(f, uint64(fd.GetFd()))
+		delete(f.armShared, fd.GetId())
+	}
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
@@ -247,11 +266,15 @@ func (f *filePlanner) timerfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	if e.GetVsec() == 0 && e.GetVnsec() == 0 {
 		return
 	}
-	number := uint64(fd.GetFd())
 	spec := f.prog.arena.words(e.GetIsec(), e.GetInsec(), e.GetVsec(), e.GetVnsec())
-	f.armLater = append(f.armLater, func() {
-		f.prog.sys("timerfd", sysTimerfdSettime, number, 0, spec, 0)
-	})
+	arm := func(in *filePlanner, number uint64) {
+		in.armLater = append(in.armLater, func() { in.prog.sys("timerfd", sysTimerfdSettime, number, 0, spec, 0) })
+	}
+	if f.prog == f.shared { // by the first task that has it
+		f.armShared[fd.GetId()] = arm
+		return
+	}
+	arm(f, uint64(fd.GetFd()))
 }
 
 // saveTerminal keeps the terminal that --shell-job tasks go on with.

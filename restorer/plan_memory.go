@@ -24,6 +24,7 @@ const parallelBytes = 16 << 20
 func (t *taskPlanner) memory() {
 	m := &memoryPlanner{taskPlanner: t, written: map[uint64]bool{}}
 	m.collect()
+	m.inherit()
 	m.vdso()
 	m.mapAll()
 	m.fill()
@@ -42,6 +43,9 @@ type memoryPlanner struct {
 	reads   []byte // struct crpie_run[]
 	nreads  int
 	bytes   uint64
+
+	kept     []span // memory that the task has from its parent
+	keptVDSO bool
 }
 
 // Bits of vma_entry.status that images does not name (CRIU's criu/include/image.h).
@@ -231,6 +235,9 @@ func (m *memoryPlanner) vdso() {
 			return
 		}
 	}
+	if m.keptVDSO {
+		return
+	}
 	host := &m.host.VDSO
 	if last.GetStatus()&images.VmaVdso == 0 || data != host.DataSize || code != uint64(len(host.Code)) {
 		m.refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
@@ -270,6 +277,9 @@ func (m *memoryPlanner) mapAll() {
 	fd := -1
 	var open fileKey
 	for _, v := range m.mapOrder() {
+		if len(m.missing(v)) == 0 {
+			continue
+		}
 		key, isFile := m.fileKey(v)
 		if fd >= 0 && (!isFile || key != open) {
 			m.prog.sys("", sysClose, uint64(fd))
@@ -279,12 +289,14 @@ func (m *memoryPlanner) mapAll() {
 			fd, open = m.fds.scratch(), key
 			m.openMapped(v, key, fd)
 		}
-		m.mapOne(v, fd)
+		for _, part := range m.missing(v) {
+			m.mapOne(v, part, fd)
+		}
 	}
 	if fd >= 0 {
 		m.prog.sys("", sysClose, uint64(fd))
 	}
-	m.sharedAnonymous()
+	m.mapSegments()
 }
 
 // fileKey says which open file a mapping needs.
@@ -345,9 +357,10 @@ func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
 	}
 }
 
-func (m *memoryPlanner) mapOne(v *vma.VmaEntry, fd int) {
+// mapOne maps a part of a mapping.
+func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
 	if _, shared := m.segmentOf(v); shared {
-		return // sharedAnonymous
+		return // mapSegments
 	}
 	prot := uint64(v.GetProt())
 	if m.written[v.GetStart()] {
@@ -358,84 +371,34 @@ func (m *memoryPlanner) mapOne(v *vma.VmaEntry, fd int) {
 	file, pgoff := ^uint64(0), uint64(0)
 	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		flags &^= mapAnonymous
-		file, pgoff = uint64(fd), v.GetPgoff()
+		file, pgoff = uint64(fd), v.GetPgoff()+part.start-v.GetStart()
 	}
-	m.prog.want(int64(v.GetStart()), "", sysMmap, v.GetStart(), v.GetEnd()-v.GetStart(), prot, flags, file, pgoff)
+	m.prog.want(int64(part.start), "", sysMmap, part.start, part.end-part.start, prot, flags, file, pgoff)
 }
 
-// sharedAnonymous maps segments of shared anonymous memory. Each is created whole, filled, and then cut into its
-// mappings: mremap(2) with an old size of 0 makes another mapping of the same shared pages.
-func (m *memoryPlanner) sharedAnonymous() {
-	size := map[uint64]uint64{}
-	var ids []uint64
-	for _, v := range m.vmas {
-		id, shared := m.segmentOf(v)
-		if !shared {
-			continue
-		}
-		if _, seen := size[id]; !seen {
-			ids = append(ids, id)
-		}
-		size[id] = max(size[id], v.GetPgoff()+v.GetEnd()-v.GetStart())
-	}
-	for _, id := range ids {
-		m.sharedSegment(id, pageAlign(size[id]))
-	}
-}
-
-func (m *memoryPlanner) sharedSegment(id, size uint64) {
-	whole, ok := m.hole(size)
-	if !ok {
-		m.refuse(m.where(), "", "shared memory %d: no room for its %d bytes", id, size)
-		return
-	}
-	what := fmt.Sprintf("shared memory %d", id)
-	m.prog.want(int64(whole), what, sysMmap, whole, size, protRead|protWrite,
-		mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
-	if pm := m.dir.Shmem[id]; pm != nil {
-		reads := &memoryPlanner{taskPlanner: m.taskPlanner}
-		for _, r := range pm.Runs {
-			if r.InParent() {
-				m.refuse(m.where(), "", "%s is in a parent image directory: not supported", what)
-			}
-			if r.Present() && r.End() <= size {
-				reads.addRead(pm.PagesFile, whole+r.Vaddr, r)
-			}
-		}
-		reads.emitReads(what)
-	}
-	for _, v := range m.vmas {
-		if of, shared := m.segmentOf(v); !shared || of != id {
-			continue
-		}
-		length := v.GetEnd() - v.GetStart()
-		m.prog.want(int64(v.GetStart()), what, sysMremap, whole+v.GetPgoff(), 0, length, mremapMaymoveFixed, v.GetStart())
-		if v.GetProt() != protRead|protWrite {
-			m.prog.sys(what, sysMprotect, v.GetStart(), length, uint64(v.GetProt()))
-		}
-	}
-	m.prog.sys(what, sysMunmap, whole, size)
-}
-
-// hole finds free address space for something temporary, clear of the region.
-func (m *memoryPlanner) hole(size uint64) (uint64, bool) {
-	var used []span
-	for _, v := range m.img.Mm.GetVmas() {
-		used = append(used, span{v.GetStart(), v.GetEnd()})
-	}
-	r := &m.plan.Region
-	used = append(used, span{r.Start, r.Plan + 2<<30})
-	slices.SortFunc(used, func(a, b span) int { return int(int64(a.start>>12) - int64(b.start>>12)) })
-	at, err := findGap(used, size)
-	return at, err == nil
-}
-
-// fill reads the contents of private mappings.
+// fill reads the contents of private mappings: what is new as it is, what is the parent's where it differs.
 func (m *memoryPlanner) fill() {
+	var update []images.Run
 	for _, r := range m.runs {
+		for _, part := range split(span{r.Vaddr, r.End()}, m.kept) {
+			piece := images.Run{Vaddr: part.start, Pages: (part.end - part.start) / pageSize,
+				Offset: r.Offset + int64(part.start-r.Vaddr)}
+			if part.inside {
+				update = append(update, piece)
+			} else {
+				m.addRead(m.img.Pagemap.PagesFile, piece.Vaddr, piece)
+			}
+		}
+	}
+	readers := m.opts.Readers
+	if readers < 0 {
+		readers = m.host.CPUs - 1
+	}
+	m.emitReads("memory", min(readers, maxReaders))
+	for _, r := range update {
 		m.addRead(m.img.Pagemap.PagesFile, r.Vaddr, r)
 	}
-	m.emitReads("memory")
+	m.emitUpdate()
 }
 
 func (m *memoryPlanner) addRead(file string, addr uint64, r images.Run) {
@@ -454,24 +417,42 @@ func (m *memoryPlanner) addRead(file string, addr uint64, r images.Run) {
 	}
 }
 
-func (m *memoryPlanner) emitReads(what string) {
+// emitReads adds one operation for what addRead has collected.
+func (m *memoryPlanner) emitReads(what string, readers int) {
 	if m.nreads == 0 {
 		return
 	}
-	readers := 0
-	if m.bytes >= parallelBytes {
-		readers = m.opts.Readers
-		if readers < 0 {
-			readers = m.host.CPUs - 1
-		}
-		readers = min(readers, maxReaders)
+	if m.bytes < parallelBytes {
+		readers = 0
 	}
 	for i := range readers {
 		stack, size := m.plan.Region.stack(m.plan.Region.slots - maxReaders + i)
 		m.prog.sys("stack of a page reader", sysMprotect, stack, size, protRead|protWrite)
 	}
-	m.prog.core(abi.OpRead, fmt.Sprintf("%s, %d bytes", what, m.bytes), m.prog.arena.bytes(m.reads), uint64(m.nreads),
-		uint64(readers))
+	m.emit(abi.OpRead, what, uint64(readers))
+}
+
+// emitUpdate adds the operation that compares what addRead has collected with the parent's memory.
+func (m *memoryPlanner) emitUpdate() {
+	if m.nreads == 0 {
+		return
+	}
+	for _, v := range m.vmas {
+		if !m.written[v.GetStart()] {
+			continue
+		}
+		for _, part := range split(span{v.GetStart(), v.GetEnd()}, m.kept) {
+			if part.inside {
+				m.prog.sys("writable for a moment", sysMprotect, part.start, part.end-part.start, protRead|protWrite)
+			}
+		}
+	}
+	m.emit(abi.OpUpdate, "memory", 0)
+}
+
+func (m *memoryPlanner) emit(code abi.OpCode, what string, readers uint64) {
+	m.prog.core(code, fmt.Sprintf("%s, %d bytes", what, m.bytes), m.prog.arena.bytes(m.reads), uint64(m.nreads), readers)
+	m.reads, m.nreads, m.bytes = nil, 0, 0
 }
 
 // pagesFD gives the number under which tasks inherit a pages file.
@@ -525,12 +506,17 @@ func (m *memoryPlanner) mmMap() {
 	if !ok {
 		return
 	}
-	p, fd := m.prog, m.fds.scratch()
-	p.open(fd, true, "executable "+name, sysOpenat, atFdcwd, p.arena.string(name), oRdonly)
+	p, fd := m.prog, -1
+	if !m.sameExe() { // it cannot be set while something maps the old one, be it the same, prctl(2)
+		fd = m.fds.scratch()
+		p.open(fd, true, "executable "+name, sysOpenat, atFdcwd, p.arena.string(name), oRdonly)
+	}
 	v, auxv := &m.task.MM, mm.GetMmSavedAuxv()
 	prctlMap := p.arena.words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,
-		v.ArgStart, v.ArgEnd, v.EnvStart, v.EnvEnd, p.arena.words(auxv...), uint64(fd)<<32|uint64(8*len(auxv)))
+		v.ArgStart, v.ArgEnd, v.EnvStart, v.EnvEnd, p.arena.words(auxv...), uint64(uint32(fd))<<32|uint64(8*len(auxv)))
 	const prctlMapSize = 104
 	p.sys("addresses and executable", sysPrctl, prSetMM, prSetMMMap, prctlMap, prctlMapSize)
-	p.sys("", sysClose, uint64(fd))
+	if fd >= 0 {
+		p.sys("", sysClose, uint64(fd))
+	}
 }

@@ -19,7 +19,8 @@ type pipeEnds struct {
 func (f *filePlanner) collectPipes() {
 	for _, fd := range f.order {
 		e := f.dir.Files[fd.GetId()].GetPipe()
-		if fd.GetType() != fdinfo.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil {
+		_, shared := f.sharedFDs[fd.GetId()]
+		if fd.GetType() != fdinfo.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil || shared {
 			continue
 		}
 		id := e.GetPipeId()
@@ -102,9 +103,10 @@ func (f *filePlanner) epolls() {
 		own[fd.GetFd()] = true
 	}
 	for _, fd := range f.order {
-		if fd.GetType() != fdinfo.FdTypes_EVENTPOLL {
+		if fd.GetType() != fdinfo.FdTypes_EVENTPOLL || f.filled[fd.GetId()] {
 			continue
 		}
+		f.filled[fd.GetId()] = true
 		for _, e := range f.dir.Files[fd.GetId()].GetEpfd().GetTfd() {
 			if !own[e.GetTfd()] {
 				f.refuse(f.fdWhere(fd), "", "epoll set with descriptor %d, which is closed: not supported", e.GetTfd())

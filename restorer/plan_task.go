@@ -18,11 +18,8 @@ type taskPlanner struct {
 	armLater []func() // operations that come after the last hook
 }
 
-// Gates, in the order in which the controller opens them.
-const (
-	gateSeized = 1 + iota // every task is traced: hooks may run
-	gateCreds             // every thread is traced: seccomp filters may be installed
-)
+// gateCreds is opened when every thread is traced: seccomp filters may be installed, and every process group exists.
+const gateCreds = 1
 
 // Barriers of a task, at which its other threads arrive and the leader waits.
 const (
@@ -31,6 +28,10 @@ const (
 )
 
 func (p *planner) planTask(img *images.Task) {
+	if img.Dead() {
+		p.planZombie(img)
+		return
+	}
 	t := &taskPlanner{
 		planner: p, img: img,
 		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Stopped: img.Core.GetTc().GetTaskState() == images.StateStopped},
@@ -44,6 +45,7 @@ func (p *planner) planTask(img *images.Task) {
 	t.session()
 	t.hook(t.prog, abi.TaskCreated)
 	t.memory()
+	t.children()
 	t.hook(t.prog, abi.PostMemory)
 	t.files()
 	t.hook(t.prog, abi.PostFiles)
@@ -89,35 +91,36 @@ func (t *taskPlanner) hook(p *program, stage abi.Hook) {
 		return
 	}
 	if !t.gated {
-		p.core(abi.OpGate, "traced", gateSeized)
+		p.core(abi.OpTraced, "")
 		t.gated = true
 	}
 	p.core(abi.OpHook, "", uint64(stage))
 }
 
-// begin: should the controller die before it traces the task, the task dies too.
+// begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.
 func (t *taskPlanner) begin() {
-	t.prog.sys("die with the controller", sysPrctl, prSetPdeathsig, sigKill)
-	t.prog.core(abi.OpReport, "created")
+	t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+	t.prog.core(abi.OpReport, "created", 0)
 }
 
-// session puts the root task into the session and process group it had. With --shell-job it stays in ours, setsid(2).
+// session puts the task into the session and process group it had. A child is in its parent's session, unless it leads
+// one; with --shell-job the root and who shares its session stay in ours, setsid(2).
 func (t *taskPlanner) session() {
-	pid, sid, pgid := t.img.Pid, t.img.Sid, t.img.Pgid
+	pid, sid := t.img.Pid, t.img.Sid
 	switch {
 	case sid == pid:
 		t.prog.want(int64(pid), "session leader", sysSetsid)
-	case t.opts.ShellJob:
-		if pgid == pid {
-			t.prog.sys("process group leader", sysSetpgid, 0, 0)
+		if t.img.Pgid != pid {
+			t.refuse(t.where(), "", "session leader in process group %d: impossible", t.img.Pgid)
 		}
-	default:
+	case t.img.Parent != nil && sid == t.img.Parent.Sid:
+	case t.img.Parent != nil:
+		t.refuse(t.where(), "", "it is in session %d, its parent in session %d: not supported", sid, t.img.Parent.Sid)
+	case !t.opts.ShellJob:
 		t.refuse(t.where(), "use --shell-job to restore it into the session of crpie",
 			"it is in session %d, whose leader was not dumped", sid)
 	}
-	if sid == pid && pgid != pid {
-		t.refuse(t.where(), "", "session leader in process group %d: impossible", pgid)
-	}
+	t.group()
 }
 
 // threads creates the threads and plans what each of them does for itself.
@@ -154,9 +157,12 @@ func (t *taskPlanner) threads() []*threadPlanner {
 
 // credentials lets all threads change to the application's privileges once they are traced.
 func (t *taskPlanner) credentials(threads []*threadPlanner) {
-	t.prog.core(abi.OpReport, "threads exist")
+	t.prog.core(abi.OpReport, "threads exist", 1)
 	for i, th := range threads {
-		th.prog.core(abi.OpGate, "traced", gateCreds)
+		th.prog.core(abi.OpGate, "every task and thread exists", gateCreds)
+		if i == 0 && t.lateGroup() {
+			th.prog.sys("process group", sysSetpgid, 0, uint64(t.img.Pgid))
+		}
 		th.identity()
 		if i > 0 {
 			th.prog.core(abi.OpArrive, "hooks of the thread have run", barrierHooks)

@@ -36,7 +36,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpPipe: "pipe", abi.OpRead: "read memory", abi.OpClone: "clone task", abi.OpThread: "clone thread",
 	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
 	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
-	abi.OpExit: "exit_group",
+	abi.OpExit: "exit_group", abi.OpTraced: "wait to be traced", abi.OpUpdate: "update memory",
 }
 
 // call names the operation and its arguments.
@@ -49,11 +49,11 @@ func (op *Op) call() string {
 	switch op.Code {
 	case abi.OpHook:
 		return name + " " + abi.Hook(op.Args[0]).String()
-	case abi.OpPark, abi.OpReport:
+	case abi.OpPark, abi.OpReport, abi.OpTraced:
 		return name
 	case abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
 		return formatCall(name, op.Args[:1])
-	case abi.OpRead:
+	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])
 	}
 	return formatCall(name, op.Args[:3])

@@ -3,6 +3,7 @@
 package restorer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -46,6 +47,13 @@ func (r *runner) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer r.close()
+	if len(r.plan.Tasks) > 1 { // who loses its parent on the way becomes ours to collect
+		restore, err := sys.Subreaper()
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
 	if err := r.restore(); err != nil {
 		r.drainLog()
 		return errors.Join(err, r.undo())
@@ -186,26 +194,33 @@ func (r *runner) seize(t *Task, tid int) error {
 	return nil
 }
 
-// awaitTasks waits until every task exists, and traces them.
+// awaitTasks traces every task as soon as it exists: its hooks wait for that.
 func (r *runner) awaitTasks() error {
-	if err := r.await(func() bool { return r.ready() >= len(r.plan.Tasks) }); err != nil {
-		return err
-	}
-	for _, t := range r.plan.Tasks {
-		if err := r.seize(t, t.Pid); err != nil {
-			return err
-		}
-	}
-	r.open(gateSeized)
-	return nil
+	missing := r.plan.Living()
+	var failed error
+	err := r.await(func() bool {
+		missing = slices.DeleteFunc(missing, func(t *Task) bool {
+			index := r.plan.status(t)
+			if failed != nil || r.status(index).state == abi.StateNew {
+				return false
+			}
+			failed = r.seize(t, t.Pid)
+			word := sys.Word(r.shared, abi.SharedSize+index*abi.StatusSize+abi.StatusTraced)
+			storeWord(word, 1)
+			sys.FutexWake(word)
+			return true
+		})
+		return failed != nil || len(missing) == 0
+	})
+	return cmp.Or(failed, err)
 }
 
 // awaitThreads waits until every task has its memory, files and threads, and traces the threads.
 func (r *runner) awaitThreads() error {
-	if err := r.await(func() bool { return r.ready() >= 2*len(r.plan.Tasks) }); err != nil {
+	if err := r.await(func() bool { return r.ready() >= len(r.plan.Living()) }); err != nil {
 		return err
 	}
-	for _, t := range r.plan.Tasks {
+	for _, t := range r.plan.Living() {
 		for _, th := range t.Threads[1:] {
 			if err := r.seize(t, th.Tid); err != nil {
 				return err
@@ -218,7 +233,7 @@ func (r *runner) awaitThreads() error {
 
 // awaitParked waits until every thread has done everything it does itself.
 func (r *runner) awaitParked() error {
-	if err := r.await(func() bool { return r.parked() >= r.plan.threads() }); err != nil {
+	if err := r.await(func() bool { return r.parked() >= r.plan.parking() }); err != nil {
 		return err
 	}
 	r.drainLog()

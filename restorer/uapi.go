@@ -20,7 +20,10 @@ const (
 	sysMadvise          = 28
 	sysGetpid           = 39
 	sysSetitimer        = 38
+	sysKill             = 62
 	sysFcntl            = 72
+	sysRtSigtimedwait   = 128
+	sysWaitid           = 247
 	sysFchdir           = 81
 	sysUmask            = 95
 	sysSetpgid          = 109
@@ -71,7 +74,8 @@ var syscalls = map[uint64]struct {
 	sysRead: {"read", 3}, sysWrite: {"write", 3}, sysClose: {"close", 1}, sysLseek: {"lseek", 3},
 	sysMmap: {"mmap", 6}, sysMprotect: {"mprotect", 3}, sysMunmap: {"munmap", 2},
 	sysRtSigaction: {"rt_sigaction", 2}, sysRtSigprocmask: {"rt_sigprocmask", 2}, sysMremap: {"mremap", 5}, sysMsync: {"msync", 3},
-	sysMadvise: {"madvise", 3}, sysGetpid: {"getpid", 0}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3},
+	sysMadvise: {"madvise", 3}, sysGetpid: {"getpid", 0}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3}, sysKill: {"kill", 2},
+	sysRtSigtimedwait: {"rt_sigtimedwait", 3}, sysWaitid: {"waitid", 4},
 	sysFchdir: {"fchdir", 1}, sysUmask: {"umask", 1}, sysSetpgid: {"setpgid", 2}, sysSetsid: {"setsid", 0},
 	sysSetgroups: {"setgroups", 2}, sysSetresuid: {"setresuid", 3}, sysSetresgid: {"setresgid", 3},
 	sysSetfsuid: {"setfsuid", 1}, sysSetfsgid: {"setfsgid", 1}, sysCapset: {"capset", 2},

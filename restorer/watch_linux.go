@@ -147,7 +147,7 @@ func (r *runner) casualties() error {
 		}
 	}
 	return r.eachThread(func(index int, t *Task, th *Thread) error {
-		if t == nil {
+		if t == nil || t.Dead {
 			return nil
 		}
 		ws, changed, err := sys.Poll(th.Tid)

@@ -36,7 +36,7 @@ func commands() []command {
 	return []command{
 		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", runCheck},
 		{"inspect", "[FLAGS] FILE.o", "show hooks, sections, symbols and relocations, and where each would lie", runInspect},
-		{"restore", "-D DIR [FLAGS]", "restore a process from the images of criu dump, running plugins inside it", runRestore},
+		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},
 		{"version", "", "print version and plugin ABI", runVersion},

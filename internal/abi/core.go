@@ -37,6 +37,7 @@ const (
 	StatusPlugin  = 20
 	StatusFn      = 24
 	StatusHookSeq = 32
+	StatusTraced  = 36
 	StatusDetail  = 40
 )
 
@@ -66,6 +67,8 @@ const (
 	OpTimer
 	OpPark
 	OpExit
+	OpTraced
+	OpUpdate
 )
 
 // OpFlags is CRPIE_OPF_*.

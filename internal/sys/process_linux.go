@@ -57,11 +57,3 @@ func Kill(pid int, sig unix.Signal) error {
 	}
 	return nil
 }
-
-// Subreaper makes orphans among this process's descendants its own children, prctl(2) PR_SET_CHILD_SUBREAPER.
-func Subreaper() error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
-	}
-	return nil
-}

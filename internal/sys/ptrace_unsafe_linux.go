@@ -135,3 +135,16 @@ func Word64(shared []byte, off int) *uint64 {
 
 // Continue lets a stopped thread run on, PTRACE_CONT; the signal it stopped for is not delivered.
 func Continue(tid int) error { return ptrace("CONT", unix.PTRACE_CONT, tid, 0, 0) }
+
+// Subreaper makes orphans among this process's descendants its own children, prctl(2) PR_SET_CHILD_SUBREAPER. restore
+// goes back to what was before.
+func Subreaper() (restore func(), err error) {
+	var before int32
+	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&before)), 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("prctl PR_GET_CHILD_SUBREAPER: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)
+	}
+	return func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, uintptr(before), 0, 0, 0) }, nil
+}

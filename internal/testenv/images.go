@@ -35,9 +35,21 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 		if err := p.WaitGone(); err != nil { // its pid must be free
 			tb.Fatal(err)
 		}
+		im.reapDescendants()
 	}
 	im.disk = readTree(tb, filepath.Dir(p.Out))
 	return im
+}
+
+// reapDescendants collects the children of a dumped victim, which its end has made ours; the images name them.
+func (im *Images) reapDescendants() {
+	names, _ := filepath.Glob(filepath.Join(im.Dir, "core-*.img"))
+	for _, name := range names {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(name), "core-%d.img", &pid); err == nil && pid != im.Pid {
+			reap(pid)
+		}
+	}
 }
 
 func readTree(tb testing.TB, dir string) map[string][]byte {

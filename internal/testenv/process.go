@@ -153,11 +153,38 @@ func (p *Process) MustPass(tb testing.TB) {
 	}
 }
 
-// Kill ends the process without asking it.
+// family lists the descendants of a process.
+func family(pid int) []int {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		panic(err)
+	}
+	var all []int
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // the thread may have ended
+		for _, word := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(append(all, child), family(child)...)
+			}
+		}
+	}
+	return all
+}
+
+// Kill ends the process and its descendants without asking them.
 func (p *Process) Kill() error {
 	if p.Gone() {
 		return nil
 	}
+	descendants := family(p.Pid)
+	defer func() {
+		for _, pid := range descendants {
+			if marked(pid, p.Mark) {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+			reap(pid)
+		}
+	}()
 	if !marked(p.Pid, p.Mark) { // somebody else's by now
 		return p.WaitGone()
 	}

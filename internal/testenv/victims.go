@@ -29,8 +29,10 @@ var recipes = []recipe{
 	{"python", []string{"python.py"}, nil, interpreter("/usr/bin/python3", "python3")},
 	{"perl", []string{"perl.pl"}, nil, interpreter("/usr/bin/perl", "perl")},
 	{"bash", []string{"bash.sh"}, nil, interpreter("/bin/bash", "bash")},
+	{"pipeline", []string{"pipeline.sh"}, nil, interpreter("/bin/bash", "bash")},
 	{"avx", []string{"avx.c", "victim.h"}, nil, compileC},
 	{"seccomp", []string{"seccomp.c", "victim.h"}, nil, compileC},
+	{"tree", []string{"tree.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 

@@ -55,10 +55,12 @@ enum {
 	CRPIE_OP_GATE = 6,    /* wait until the controller has opened gate arg[0] */
 	CRPIE_OP_ARRIVE = 7,  /* count this thread at barrier arg[0] */
 	CRPIE_OP_AWAIT = 8,   /* wait until arg[1] have arrived at barrier arg[0] */
-	CRPIE_OP_REPORT = 9,  /* count this task as ready at gate arg[0] and ring the controller's bell */
+	CRPIE_OP_REPORT = 9,  /* ring the controller's bell, having counted this task as ready if arg[0] */
 	CRPIE_OP_TIMER = 10,  /* timer_create(arg[0] clock, arg[1] struct sigevent), id must become arg[2] */
 	CRPIE_OP_PARK = 11,   /* the program is done; wait for the controller */
 	CRPIE_OP_EXIT = 12,   /* exit_group(arg[0]) */
+	CRPIE_OP_TRACED = 13, /* wait until the controller traces this thread */
+	CRPIE_OP_UPDATE = 14, /* as OP_READ, but leave alone what is equal already: copy-on-write memory of the parent's */
 	CRPIE_OP_MAX,
 };
 
@@ -110,7 +112,7 @@ struct crpie_plan {
 	struct crpie_thread zygote;
 	int64_t dump_time_ns, restore_time_ns;
 	uint32_t log_level;
-	uint32_t nr_status;
+	uint32_t nr_parking; /* threads that are going to park */
 };
 
 enum {
@@ -129,7 +131,7 @@ struct crpie_status {
 	uint32_t plugin; /* index into the table's plugins */
 	uint64_t fn;
 	uint32_t hook_seq; /* grows with every call into a plugin */
-	uint32_t pad;
+	uint32_t traced; /* futex: set by the controller */
 	uint64_t detail; /* of the failure: for CRPIE_OP_READ the address */
 	uint64_t pad2;
 };
@@ -182,6 +184,8 @@ _Noreturn void core_run_task(const struct core *parent, const struct crpie_task 
 /* memory.c */
 int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers);
 
+int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr);
+
 /* hooks.c */
 int64_t core_run_hooks(struct core *core, uint32_t hook);
 
@@ -195,6 +199,7 @@ int64_t core_start_thread(struct core *core, uint64_t index);
 
 /* sync.c */
 void core_gate(struct core *core, uint32_t gate);
+void core_traced(struct core *core);
 void core_arrive(struct core *core, uint64_t barrier);
 void core_await(struct core *core, uint64_t barrier, uint32_t count);
 _Noreturn void core_park(struct core *core);

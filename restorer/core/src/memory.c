@@ -149,3 +149,51 @@ int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, 
 	core->status->detail = fill.where;
 	return fill.error;
 }
+
+#define PAGE 4096UL
+#define BOUNCE (64UL << 10)
+
+static char bounce[BOUNCE] __attribute__((aligned(64)));
+
+static int same(const uint64_t *a, const uint64_t *b)
+{
+	uint64_t i, diff = 0;
+
+	for (i = 0; i < PAGE / sizeof(*a); i += 8) {
+		diff = (a[i] ^ b[i]) | (a[i + 1] ^ b[i + 1]) | (a[i + 2] ^ b[i + 2]) | (a[i + 3] ^ b[i + 3]) |
+		       (a[i + 4] ^ b[i + 4]) | (a[i + 5] ^ b[i + 5]) | (a[i + 6] ^ b[i + 6]) | (a[i + 7] ^ b[i + 7]);
+		if (diff)
+			return 0;
+	}
+	return 1;
+}
+
+static void copy_page(void *to, const void *from)
+{
+	uint64_t words = PAGE / 8;
+
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
+/* Memory that a child has from its parent stays shared page by page, unless the child's differed. */
+int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr)
+{
+	uint64_t i, done, at, len;
+
+	for (i = 0; i < nr; i++) {
+		for (done = 0; done < runs[i].len; done += len) {
+			struct crpie_run piece = { (uint64_t)bounce, 0, runs[i].off + done, runs[i].fd };
+			int64_t ret;
+
+			len = runs[i].len - done < BOUNCE ? runs[i].len - done : BOUNCE;
+			piece.len = len;
+			ret = read_runs(&piece, 1, &core->status->detail);
+			if (ret < 0)
+				return ret;
+			for (at = 0; at < len; at += PAGE)
+				if (!same((uint64_t *)(runs[i].addr + done + at), (uint64_t *)(bounce + at)))
+					copy_page((void *)(runs[i].addr + done + at), bounce + at);
+		}
+	}
+	return 0;
+}

@@ -92,6 +92,11 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 	case CRPIE_OP_GATE:
 		core_gate(core, op->arg[0]);
 		return 0;
+	case CRPIE_OP_TRACED:
+		core_traced(core);
+		return 0;
+	case CRPIE_OP_UPDATE:
+		return core_update(core, (const struct crpie_run *)op->arg[0], op->arg[1]);
 	case CRPIE_OP_ARRIVE:
 		core_arrive(core, op->arg[0]);
 		return 0;
@@ -99,7 +104,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		core_await(core, op->arg[0], op->arg[1]);
 		return 0;
 	case CRPIE_OP_REPORT:
-		__atomic_fetch_add(&core->shared->ready, 1, __ATOMIC_RELEASE);
+		if (op->arg[0])
+			__atomic_fetch_add(&core->shared->ready, 1, __ATOMIC_RELEASE);
 		core_ring(core->shared);
 		return 0;
 	case CRPIE_OP_TIMER:

@@ -25,6 +25,11 @@ void core_gate(struct core *core, uint32_t gate)
 	wait_at_least(&core->shared->gate, gate, FUTEX_WAIT);
 }
 
+void core_traced(struct core *core)
+{
+	wait_at_least(&core->status->traced, 1, FUTEX_WAIT);
+}
+
 void core_arrive(struct core *core, uint64_t barrier)
 {
 	uint32_t *word = &core->barriers[barrier % CRPIE_NR_BARRIERS];
@@ -48,7 +53,7 @@ _Noreturn void core_park(struct core *core)
 
 	__atomic_store_n(&core->status->state, CRPIE_STATE_PARKED, __ATOMIC_RELEASE);
 	parked = __atomic_add_fetch(&core->shared->parked, 1, __ATOMIC_RELEASE);
-	if (parked >= core->plan->nr_status - 1) /* all but the zygote */
+	if (parked >= core->plan->nr_parking)
 		core_ring(core->shared);
 	for (;;)
 		sys0(__NR_pause);

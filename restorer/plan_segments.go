@@ -1,0 +1,110 @@
+package restorer
+
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/images"
+)
+
+// segment is shared anonymous memory. The zygote maps each one whole behind the region and fills it; a task cuts its own
+// mappings out of that (mremap(2) with an old size of 0 makes another mapping of the same shared pages) and unmaps the
+// whole when its children, who do the same, exist.
+type segment struct {
+	addr, size uint64
+	order      int
+}
+
+// eachShared calls f for every mapping of shared anonymous memory.
+func (p *planner) eachShared(f func(t *images.Task, id, end uint64)) {
+	for _, t := range p.dir.Tasks {
+		m := &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: t}}
+		for _, v := range t.Mm.GetVmas() {
+			if id, ok := m.segmentOf(v); ok {
+				f(t, id, v.GetPgoff()+v.GetEnd()-v.GetStart())
+			}
+		}
+	}
+}
+
+// sizeSegments finds the segments and gives the address space they need together, bytes.
+func (p *planner) sizeSegments() (total uint64) {
+	p.eachShared(func(_ *images.Task, id, end uint64) {
+		s, seen := p.segments[id]
+		if !seen {
+			s.order = len(p.segments)
+		}
+		s.size = max(s.size, pageAlign(end))
+		p.segments[id] = s
+	})
+	for _, s := range p.segments {
+		total += s.size
+	}
+	return total
+}
+
+func (p *planner) placeSegments(at uint64) {
+	for _, id := range p.segmentIDs() {
+		s := p.segments[id]
+		s.addr = at
+		at += s.size
+		p.segments[id] = s
+	}
+	p.segmentEnd = at
+}
+
+// segmentIDs lists the segments in the order in which they were found.
+func (p *planner) segmentIDs() []uint64 {
+	ids := make([]uint64, len(p.segments))
+	for id, s := range p.segments {
+		ids[s.order] = id
+	}
+	return ids
+}
+
+// makeSegments plans the zygote's part.
+func (p *planner) makeSegments() {
+	zygote := &taskPlanner{planner: p, img: p.dir.Tasks[0], task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
+	for _, id := range p.segmentIDs() {
+		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
+		p.shared.want(int64(s.addr), what, sysMmap, s.addr, s.size, protRead|protWrite,
+			mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
+		pm := p.dir.Shmem[id]
+		if pm == nil {
+			continue
+		}
+		m := &memoryPlanner{taskPlanner: zygote}
+		for _, r := range pm.Runs {
+			switch {
+			case r.InParent():
+				p.refuse(what, "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
+			case r.Present() && r.End() <= s.size:
+				m.addRead(pm.PagesFile, s.addr+r.Vaddr, r)
+			}
+		}
+		m.emitReads(what, 0)
+	}
+}
+
+// mapSegments maps the task's shared anonymous memory.
+func (m *memoryPlanner) mapSegments() {
+	for _, v := range m.vmas {
+		id, shared := m.segmentOf(v)
+		if !shared {
+			continue
+		}
+		what, length := fmt.Sprintf("shared memory %d", id), v.GetEnd()-v.GetStart()
+		m.prog.want(int64(v.GetStart()), what, sysMremap, m.segments[id].addr+v.GetPgoff(), 0, length,
+			mremapMaymoveFixed, v.GetStart())
+		if v.GetProt() != protRead|protWrite {
+			m.prog.sys(what, sysMprotect, v.GetStart(), length, uint64(v.GetProt()))
+		}
+	}
+}
+
+// dropSegments unmaps the whole segments.
+func (t *taskPlanner) dropSegments() {
+	for _, id := range t.segmentIDs() {
+		s := t.segments[id]
+		t.prog.sys(fmt.Sprintf("shared memory %d", id), sysMunmap, s.addr, s.size)
+	}
+}
