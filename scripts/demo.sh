@@ -10,7 +10,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo "demo: dumping and restoring processes needs root: sudo make demo" >&2
 	exit 1
 fi
-scripts/install-test-deps
+scripts/install-test-deps --demo
 scripts/get-criu
 criu=$PWD/.cache/criu/bin/criu
 
@@ -61,7 +61,11 @@ lines "$work/out"
 say '2. Stock CRIU dumps it, and it is gone'
 mkdir "$work/images"
 show "criu dump -t $pid -D images"
-"$criu" dump -t "$pid" -D "$work/images" -v0
+if ! "$criu" dump -t "$pid" -D "$work/images" -o dump.log; then
+	echo "demo: criu dump failed:" >&2
+	grep -E 'Error|Warn' "$work/images/dump.log" >&2
+	exit 1
+fi
 while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 dumped=$(wc -l <"$work/out")
 printf '    last line before the dump: %s\n' "$(tail -1 "$work/out")"

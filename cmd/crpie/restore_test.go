@@ -417,6 +417,10 @@ func TestOwnPid(t *testing.T) {
 			refused++
 			continue
 		}
+		if strings.Contains(output, fmt.Sprintf("thread %d: its id is taken by ", im.Pid)) {
+			time.Sleep(20 * time.Millisecond) // somebody else on this machine was given it
+			continue
+		}
 		if status != 0 {
 			t.Fatalf("status %d\n%s", status, output)
 		}
