@@ -21,11 +21,13 @@ build: ## Build ./crpie (needs only Go)
 plugins: ## Build the example plugins
 	$(MAKE) -s -C plugin-sdk/examples crpie-plugins
 
-core: ## Rebuild the committed objects of the restorer core
+core: ## Rebuild the committed objects of the restorer core and of the graft core
 	$(MAKE) -C restorer/core
+	$(MAKE) -C graft/core
 
 core-check: ## Fail if the committed objects are not what their sources build
 	$(MAKE) -C restorer/core check
+	$(MAKE) -C graft/core check
 
 deps: ## Install what the tests need (Debian packages)
 	scripts/install-test-deps

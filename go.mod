@@ -12,3 +12,5 @@ require (
 require golang.org/x/sys v0.46.0
 
 require golang.org/x/arch v0.32.0
+
+require github.com/klauspost/compress v1.20.3

@@ -12,7 +12,7 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o"
+const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o | -D DIR | --archive FILE"
 
 func runInspect(args []string, std streams) int {
 	f := flagSet()
@@ -20,8 +20,13 @@ func runInspect(args []string, std streams) int {
 	base := f.String("base", "0x10000000", "address at which it would lie")
 	core := f.Bool("core", false, "the object need not register hooks")
 	disasm := f.Bool("disasm", false, "list the code as well")
+	dir := f.StringP("images-dir", "D", "", "show this image `directory`: tasks, threads, memory, files, what was grafted")
+	archive := f.String("archive", "", "show the images in this container checkpoint `archive`")
 	if status, done := parse(f, inspectUsage, args, std); done {
 		return status
+	}
+	if *dir != "" || *archive != "" {
+		return inspectImages(std, *dir, *archive, *format, f)
 	}
 	addr, err := strconv.ParseUint(*base, 0, 64)
 	switch {

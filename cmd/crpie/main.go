@@ -35,8 +35,9 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", runCheck},
-		{"inspect", "[FLAGS] FILE.o", "show hooks, sections, symbols and relocations, and where each would lie", runInspect},
+		{"inspect", "[FLAGS] FILE.o | -D DIR", "show hooks, sections, symbols and relocations of an object; tasks and memory of images", runInspect},
 		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
+		{"graft", "-D DIR -o DIR [FLAGS]", "write images that any criu restores with plugins running inside the process", runGraft},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},
 		{"version", "", "print version and plugin ABI", runVersion},

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/graft"
+	"github.com/crpie/crpie/images"
+)
+
+const graftUsage = `graft -D DIR -o DIR --pie-plugin hook.o[,key=value]...... [FLAGS]
+       crpie graft --archive FILE -o FILE --pie-plugin hook.o[,key=value]...... [FLAGS]
+       crpie graft --remove -D DIR|--archive FILE -o DIR|FILE
+
+Writes images in which the plugins are a part of the process, so that any criu restore, runc or podman runs their hooks
+of the stages PIE_RST_PRE_SIGRETURN_THREAD and PIE_RST_PRE_SIGRETURN before the process goes on. What it reads stays as
+it is. The new directory refers to the old one by a link "parent", unless --copy is given.
+
+Examples:
+  crpie graft -D ckpt -o ckpt2 --pie-plugin tell-app.o,signal=10 && criu restore -D ckpt2 -d
+  crpie graft --archive ckpt.tar.zst -o new.tar.zst --pie-plugin new-id.o,var=ID && podman container restore -i new.tar.zst
+  crpie graft --remove -D ckpt2 -o ckpt3
+
+Flags:`
+
+type graftFlags struct {
+	images, archive, out, logFile, onError string
+	plugins, tasks                         []string
+	timeout                                time.Duration
+	copy, remove, seccomp, skipped         bool
+	verbosity                              verbosity
+}
+
+func (g *graftFlags) register(f *pflag.FlagSet) {
+	f.StringVarP(&g.images, "images-dir", "D", "", "image `directory` that criu dump wrote")
+	f.StringVar(&g.archive, "archive", "", "checkpoint `archive` that podman or CRI-O wrote (tar, also with gzip or zstd)")
+	f.StringVarP(&g.out, "output", "o", "", "`directory` or archive to write; it must not exist")
+	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
+	f.StringArrayVar(&g.tasks, "task", nil, "graft onto this `pid or name` only; may be given several times")
+	f.BoolVar(&g.copy, "copy", false, "write a directory that stands alone")
+	f.StringVar(&g.onError, "on-error", "kill", "`kill|continue`: what becomes of the task when a hook fails")
+	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, "longest `time` that one hook may take; 0: no limit")
+	f.StringVar(&g.logFile, "log-file", "", "the restored task logs to this `file`, as it sees files (default: its standard error)")
+	f.VarP(&g.verbosity, "verbosity", "v", "log `level` of plugins: 0 nothing, 1 errors, 2 warnings (default), 3 information, 4 everything")
+	f.Lookup("verbosity").NoOptDefVal = "+"
+	f.BoolVar(&g.seccomp, "allow-seccomp", false, "the tasks' seccomp filters permit the system calls of the plugins")
+	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "leave out hooks of earlier stages")
+	f.BoolVar(&g.remove, "remove", false, "restore the images from before the graft")
+}
+
+func runGraft(args []string, std streams) int {
+	var g graftFlags
+	f := flagSet()
+	g.register(f)
+	spelled := make([]string, len(args))
+	for i, a := range args { // pflag would read -v4 as -v -4
+		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
+	}
+	if status, done := parse(f, graftUsage, spelled, std); done {
+		return status
+	}
+	if problem := g.misused(f.Args()); problem != "" {
+		return misuse(std, "graft -D DIR|--archive FILE -o DIR|FILE --pie-plugin FILE.o", "%s", problem)
+	}
+	done, err := g.run(g.verbosity.level(f.Changed("verbosity")))
+	if err != nil {
+		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		return exitFailed
+	}
+	fmt.Fprint(std.out, done)
+	return exitOK
+}
+
+func (g *graftFlags) misused(rest []string) string {
+	switch {
+	case len(rest) > 0:
+		return fmt.Sprintf("unexpected argument %q", rest[0])
+	case (g.images == "") == (g.archive == ""):
+		return "give either -D DIR or --archive FILE"
+	case g.out == "":
+		return "say with -o what to write"
+	case g.remove && len(g.plugins) > 0:
+		return "--remove takes no --pie-plugin"
+	case !g.remove && len(g.plugins) == 0:
+		return "give at least one --pie-plugin"
+	case g.onError != "kill" && g.onError != "continue":
+		return fmt.Sprintf("--on-error=%s: kill or continue", g.onError)
+	case g.timeout < 0:
+		return "--pie-timeout must not be negative"
+	case strings.ContainsRune(g.logFile, 0):
+		return "--log-file contains a NUL"
+	}
+	return ""
+}
+
+func (g *graftFlags) run(level uint32) (done string, err error) {
+	switch {
+	case g.remove && g.archive != "":
+		return "", graft.RemoveArchive(g.archive, g.out)
+	case g.remove:
+		return "", graft.Remove(g.images, g.out)
+	}
+	opts, err := g.options(level)
+	if err != nil {
+		return "", err
+	}
+	var plan *graft.Plan
+	if g.archive != "" {
+		plan, err = graft.Archive(g.archive, g.out, opts)
+	} else {
+		plan, err = g.directory(opts)
+	}
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, t := range plan.Provenance.Tasks {
+		fmt.Fprintf(&b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, printable(t.Comm), t.Threads, t.Address)
+	}
+	return b.String(), nil
+}
+
+func (g *graftFlags) directory(opts *graft.Options) (*graft.Plan, error) {
+	root, err := os.OpenRoot(g.images)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	defer root.Close()
+	dir, err := images.Open(root.FS())
+	if err != nil {
+		return nil, err
+	}
+	info, err := root.Stat("inventory.img") // CRIU writes it last
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	opts.DumpTimeNs = info.ModTime().UnixNano()
+	plan, err := graft.New(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	return plan, plan.WriteDir(g.images, g.out)
+}
+
+func (g *graftFlags) options(level uint32) (*graft.Options, error) {
+	inputs, err := loadPlugins(g.plugins)
+	if err != nil {
+		return nil, err
+	}
+	opts := &graft.Options{
+		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile, LogLevel: level,
+		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(),
+	}
+	var errs []error
+	for _, in := range inputs {
+		sum, err := fileDigest(in.Plugin.File)
+		errs = append(errs, err)
+		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
+	}
+	for _, s := range g.tasks {
+		if pid, err := strconv.ParseUint(s, 10, 32); err == nil && pid > 0 {
+			opts.Tasks = append(opts.Tasks, graft.Selector{Pid: uint32(pid)})
+		} else {
+			opts.Tasks = append(opts.Tasks, graft.Selector{Comm: s})
+		}
+	}
+	return opts, errors.Join(errs...)
+}
+
+func fileDigest(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)), nil
+}
+
+func toolVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
+}

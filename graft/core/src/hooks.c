@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Calling plugins: the hook table is sorted by stage, priority and command line, so one walk serves a stage. */
+#include "graft.h"
+#include "syscall.h"
+
+uint32_t graft_failed;
+
+static const struct crpie_table *table(const struct graft_worker *w)
+{
+	return (const struct crpie_table *)w->task->table;
+}
+
+static const struct crpie_table_plugin *plugin_at(const struct graft_worker *w, uint32_t index)
+{
+	return (const struct crpie_table_plugin *)table(w)->plugins + index;
+}
+
+static int may_call(void)
+{
+	return !__atomic_load_n(&graft_failed, __ATOMIC_ACQUIRE);
+}
+
+static void fail(struct graft_worker *w, int64_t result)
+{
+	struct graft_line line;
+
+	if (!w->aborted) { /* what aborted the call has said why */
+		graft_begin_line(&line, w);
+		graft_put(&line, "returned ");
+		graft_put_int(&line, result);
+		graft_end_line(&line, w->task);
+	}
+	while (w->task->on_error == GRAFT_ON_ERROR_KILL)
+		sys1(__NR_exit_group, GRAFT_EXIT_STATUS);
+	__atomic_store_n(&graft_failed, 1, __ATOMIC_RELEASE);
+}
+
+/* One call into a plugin, under watch. A result that is not 0 is a failure, -ENOTSUP of a hook excepted. */
+static void call(struct graft_worker *w, uint32_t hook, uint32_t plugin, uint64_t fn, uint64_t arg0, uint64_t arg1,
+		 int has_result)
+{
+	int64_t result;
+
+	w->plugin = plugin;
+	w->fn = fn;
+	w->aborted = 0;
+	w->began = graft_clock(1 /* CLOCK_MONOTONIC */);
+	__atomic_fetch_add(&w->seq, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&w->hook, hook, __ATOMIC_RELEASE);
+	result = (int)graft_call(fn, arg0, arg1, &w->resume);
+	if (w->aborted || (has_result && result && result != -EOPNOTSUPP))
+		fail(w, result);
+	__atomic_store_n(&w->hook, 0, __ATOMIC_RELEASE);
+}
+
+void graft_run_inits(struct graft_worker *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
+		if (plugin_at(w, i)->init)
+			call(w, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, plugin_at(w, i)->init, CR_PLUGIN_STAGE__RESTORE, 0, 1);
+}
+
+static void run_exits(struct graft_worker *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
+		if (plugin_at(w, i)->exit)
+			call(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, plugin_at(w, i)->exit, CR_PLUGIN_STAGE__RESTORE, 0, 0);
+}
+
+static void call_hook(struct graft_worker *w, const struct crpie_table_hook *entry)
+{
+	const struct crpie_table_plugin *plugin = plugin_at(w, entry->plugin);
+	struct crpie_ctx ctx = {
+		.size = sizeof(ctx),
+		.abi = CRPIE_ABI_VERSION,
+		.hook = entry->hook,
+		.pid = w->task->pid,
+		.tid = w->thread->tid,
+		.nr_threads = w->task->nr_threads,
+		.dump_time_ns = w->task->dump_time_ns,
+		.restore_time_ns = graft_clock(0 /* CLOCK_REALTIME */),
+		.comm = (const char *)w->task->comm,
+		.plugin = (const char *)plugin->name,
+		.params = (const struct crpie_param *)plugin->params,
+		.nr_params = plugin->nr_params,
+		.vmas = (const struct crpie_vma *)w->task->vmas,
+		.nr_vmas = w->task->nr_vmas,
+		.mm = (const struct crpie_mm *)w->task->mm,
+		.log = graft_log,
+		.reserved = { (uint64_t)w },
+	};
+
+	call(w, entry->hook, entry->plugin, entry->fn, (uint64_t)&ctx, 0, 1);
+}
+
+void graft_run_hooks(struct graft_worker *w, uint32_t hook)
+{
+	const struct crpie_table_hook *entry = (const struct crpie_table_hook *)table(w)->hooks;
+	const struct crpie_table_hook *end = entry + table(w)->nr_hooks;
+
+	for (; entry < end && may_call(); entry++)
+		if (entry->hook == hook)
+			call_hook(w, entry);
+	if (hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN)
+		run_exits(w);
+}

@@ -1,0 +1,219 @@
+package graft
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/graft/core"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/loader"
+)
+
+// Options are the choices of whoever grafts.
+type Options struct {
+	Plugins       []Plugin
+	Tasks         []Selector    // empty: every task
+	Copy          bool          // the new directory stands alone instead of referring to the old one
+	Continue      bool          // a failing hook does not end its task
+	HookTimeout   time.Duration // for one hook; 0: none
+	LogFile       string        // in the file system of the task; empty: its standard error
+	LogLevel      uint32        // least important level of plugins' lines that is written
+	AllowSeccomp  bool
+	AllowSkipped  bool   // plugins may register stages that a graft has not
+	Tool          string // version, for the provenance
+	DumpTimeNs    int64  // CLOCK_REALTIME
+	ParentMissing bool   // the new images cannot have a parent: an archive
+}
+
+// Plugin is one --pie-plugin.
+type Plugin struct {
+	blob.Input
+	SHA256 string // of the object file
+}
+
+// Selector picks tasks by their pid, or by their name if Pid is 0.
+type Selector struct {
+	Pid  uint32
+	Comm string
+}
+
+func (s Selector) String() string {
+	if s.Pid != 0 {
+		return fmt.Sprint(s.Pid)
+	}
+	return s.Comm
+}
+
+func (s Selector) picks(t *images.Task) bool {
+	if s.Pid != 0 {
+		return s.Pid == t.Pid
+	}
+	return s.Comm == t.Core.GetTc().GetComm()
+}
+
+// Plan is what the new directory will hold.
+type Plan struct {
+	Files      []File // new ones and those that take the place of one of the same name, by name
+	Parent     bool   // the new directory needs a link "parent" to the old one
+	Provenance Provenance
+}
+
+// File is one file: its parts one after the other.
+type File struct {
+	Name  string
+	Parts []Part
+}
+
+// Part is bytes, or a stretch of a file of the directory that is grafted.
+type Part struct {
+	Data         []byte
+	From         string
+	Offset, Size int64
+}
+
+// grafter plans one directory.
+type grafter struct {
+	problems
+	dir    *images.Dir
+	opts   *Options
+	layout *blob.Layout
+	plan   *Plan
+}
+
+// New plans the graft of plugins onto a directory: pure, and the same for the same input. A *Refusal lists everything
+// that cannot be grafted.
+func New(dir *images.Dir, opts *Options) (*Plan, error) {
+	g := &grafter{dir: dir, opts: opts, plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing}}
+	g.checkDirectory()
+	g.checkStages()
+	tasks := g.selected()
+	for _, t := range tasks {
+		g.checkTask(t)
+	}
+	if err := g.err(); err != nil {
+		return nil, err
+	}
+	layout, err := layBlob(opts.Plugins)
+	if err != nil {
+		return nil, err
+	}
+	g.layout = layout
+	g.begin()
+	for _, t := range tasks {
+		if err := g.task(t); err != nil {
+			return nil, fmt.Errorf("graft task %d: %w", t.Pid, err)
+		}
+	}
+	if err := g.finish(); err != nil {
+		return nil, err
+	}
+	return g.plan, nil
+}
+
+// layBlob loads the core and lays it out with the plugins.
+func layBlob(plugins []Plugin) (*blob.Layout, error) {
+	c, err := loader.Parse(core.Object, "graft_amd64.o", loader.Options{Core: true})
+	if err != nil {
+		return nil, err
+	}
+	inputs := make([]blob.Input, len(plugins))
+	for i, p := range plugins {
+		inputs[i] = p.Input
+	}
+	return blob.NewLayout(c, inputs)
+}
+
+// selected lists the tasks to graft, in the order of the tree. Dead ones have no memory to graft onto.
+func (g *grafter) selected() []*images.Task {
+	used := make([]bool, len(g.opts.Tasks))
+	var tasks []*images.Task
+	for _, t := range g.dir.Tasks {
+		pick := len(g.opts.Tasks) == 0 && !t.Dead()
+		for i, s := range g.opts.Tasks {
+			if s.picks(t) {
+				pick, used[i] = true, true
+			}
+		}
+		if pick {
+			tasks = append(tasks, t)
+		}
+	}
+	for i, s := range g.opts.Tasks {
+		if !used[i] {
+			g.refuse("--task "+s.String(), "crpie inspect -D DIR lists the tasks", "no such task in these images")
+		}
+	}
+	if len(tasks) == 0 && len(g.opts.Tasks) == 0 {
+		g.refuse("images", "", "every task was dead when it was dumped")
+	}
+	return tasks
+}
+
+// late tells whether a graft reaches a stage: threads exist and privileges are the application's by then.
+func late(h abi.Hook) bool { return h == abi.PreSigreturnThread || h == abi.PreSigreturn }
+
+func (g *grafter) checkStages() {
+	runs := 0
+	for _, p := range g.opts.Plugins {
+		for _, h := range p.Plugin.Hooks {
+			switch {
+			case late(h.ID):
+				runs++
+			case !g.opts.AllowSkipped:
+				g.refuse("plugin "+p.Plugin.Name, "use crpie restore, or --allow-skipped-stages to graft without this hook",
+					"hook %s registers %s, which only crpie restore runs", loader.Demangle(h.Fn.Symbol), h.ID)
+			}
+		}
+	}
+	if runs == 0 && len(g.problems.list) == 0 {
+		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", abi.PreSigreturnThread, abi.PreSigreturn)
+	}
+}
+
+func (g *grafter) checkDirectory() {
+	if _, err := fs.Stat(g.dir.FS, ProvenanceFile); !errors.Is(err, fs.ErrNotExist) {
+		g.refuse(ProvenanceFile, "give all plugins at once, or take the old graft out with crpie graft --remove",
+			"these images are grafted already")
+	}
+	if g.opts.ParentMissing {
+		if _, err := fs.Stat(g.dir.FS, "parent"); err == nil {
+			g.refuse("parent", "", "incremental images in an archive: not supported")
+		}
+	}
+}
+
+// span is a half-open interval of addresses.
+type span struct{ start, end uint64 }
+
+const (
+	lowestAddr  = 0x100000       // above any vm.mmap_min_addr in use
+	highestAddr = 0x7e0000000000 // below stack and vDSO, Documentation/arch/x86/x86_64/mm.rst
+)
+
+// findGap picks the middle of the largest hole: stacks grow down into theirs, heaps grow up, and new mappings come next
+// to old ones.
+func findGap(t *images.Task, size uint64) (uint64, error) {
+	var used []span
+	for _, v := range t.Mm.GetVmas() {
+		used = append(used, span{v.GetStart(), v.GetEnd()})
+	}
+	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	var best span
+	at := uint64(lowestAddr)
+	for _, u := range append(used, span{highestAddr, highestAddr}) {
+		if end := min(u.start, highestAddr); end > at && end-at > best.end-best.start {
+			best = span{at, end}
+		}
+		at = max(at, u.end)
+	}
+	if best.end-best.start < size+2*pageSize {
+		return 0, fmt.Errorf("no hole of %d bytes in its address space (the largest has %d)", size, best.end-best.start)
+	}
+	return (best.start + (best.end-best.start-size)/2) &^ (pageSize - 1), nil
+}

@@ -1,0 +1,272 @@
+package graft
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// taskGraft is the graft of one task.
+type taskGraft struct {
+	*grafter
+	img    *images.Task
+	at     places
+	image  *blob.Image
+	arena  *arena
+	entry  uint64 // graft_entry
+	leave  []byte // instructions of graft_leave
+	thread uint64 // address of the first struct graft_thread
+}
+
+func (g *grafter) task(img *images.Task) error {
+	t := &taskGraft{grafter: g, img: img}
+	if err := t.place(); err != nil {
+		return err
+	}
+	t.fillArena()
+	t.at.end = pageAlign(t.arena.base + uint64(len(t.arena.buf)))
+	t.describe() // again, for now the end is known
+	if err := t.cores(); err != nil {
+		return err
+	}
+	if err := t.mm(); err != nil {
+		return err
+	}
+	if err := t.pagemap(); err != nil {
+		return err
+	}
+	g.describeCode(t.image)
+	g.plan.Provenance.Tasks = append(g.plan.Provenance.Tasks, GraftedTask{
+		Pid: img.Pid, Comm: img.Core.GetTc().GetComm(), Threads: len(img.Threads), Address: hexAddr(t.at.leave),
+		Blob: hexAddr(t.at.blob), Size: t.at.end - t.at.leave,
+	})
+	return nil
+}
+
+// place chooses the addresses and relocates the blob. How long the arena is depends on no address.
+func (t *taskGraft) place() error {
+	threads := len(t.img.Threads)
+	trial := &taskGraft{grafter: t.grafter, img: t.img, at: lay(0, t.layout.Size(), threads), image: &blob.Image{}}
+	trial.fillArena()
+	base, err := findGap(t.img, trial.at.arena+pageAlign(uint64(len(trial.arena.buf))))
+	if err != nil {
+		return err
+	}
+	t.at = lay(base, t.layout.Size(), threads)
+	if t.image, err = t.layout.Place(blob.Addr(t.at.blob)); err != nil {
+		return err
+	}
+	entry, ok := t.image.CoreSymbol("graft_entry")
+	from, ok2 := t.image.CoreSymbol("graft_leave")
+	to, ok3 := t.image.CoreSymbol("graft_leave_end")
+	if t.leave = t.image.Bytes(from, uint64(to-from)); !ok || !ok2 || !ok3 || len(t.leave) == 0 || len(t.leave) > pageSize {
+		return errors.New("the core has no entry: graft/core/graft_amd64.o is not what its sources build")
+	}
+	t.entry = uint64(entry)
+	return nil
+}
+
+// fillArena lays out what the core reads: struct graft_task first.
+func (t *taskGraft) fillArena() {
+	t.arena = &arena{base: t.at.arena}
+	t.arena.reserve(taskSize)
+	t.thread = t.arena.reserve(threadSize * len(t.img.Threads))
+	for i := range t.img.Threads {
+		t.describeThread(i)
+	}
+	t.describe()
+}
+
+func (t *taskGraft) describeThread(i int) {
+	th := &t.img.Threads[i]
+	at := t.thread + uint64(i*threadSize)
+	words := append([]uint64{t.at.arena, pair(th.Tid, uint32(i)), t.at.frame(i), t.at.slot(i), sigmask(t.img, th)},
+		gregs(th.Core)...)
+	t.arena.put(at, words...)
+}
+
+// sigmask is the mask that the thread had; CRIU keeps the leader's in the task as well.
+func sigmask(t *images.Task, th *images.Thread) uint64 {
+	if tc := th.Core.GetThreadCore(); tc.BlkSigset != nil {
+		return tc.GetBlkSigset()
+	}
+	return t.Core.GetTc().GetBlkSigset()
+}
+
+// gregs are the registers in the order of struct sigcontext (asm/sigcontext.h).
+func gregs(c *criu_core.CoreEntry) []uint64 {
+	r := c.GetThreadInfo().GetGpregs()
+	segments := r.GetCs()&0xffff | r.GetGs()&0xffff<<16 | r.GetFs()&0xffff<<32 | r.GetSs()&0xffff<<48
+	return []uint64{
+		r.GetR8(), r.GetR9(), r.GetR10(), r.GetR11(), r.GetR12(), r.GetR13(), r.GetR14(), r.GetR15(), r.GetDi(), r.GetSi(),
+		r.GetBp(), r.GetBx(), r.GetDx(), r.GetAx(), r.GetCx(), r.GetSp(), r.GetIp(), r.GetFlags(), segments,
+	}
+}
+
+// describe writes struct graft_task; the strings and arrays behind it are laid out once.
+func (t *taskGraft) describe() {
+	if t.at.end != 0 {
+		t.arena.put(t.at.arena+128, t.at.end-t.at.blob) // blob_size
+		return
+	}
+	onError := uint32(0)
+	if t.opts.Continue {
+		onError = 1
+	}
+	comm := t.arena.string(t.img.Core.GetTc().GetComm())
+	logPath := uint64(0)
+	if t.opts.LogFile != "" {
+		logPath = t.arena.string(t.opts.LogFile)
+	}
+	useStderr := uint64(0)
+	if t.messagesOnStderr() {
+		useStderr = 1
+	}
+	vmas := t.vmas()
+	mm := t.mmInfo()
+	t.arena.put(t.at.arena, pair(taskSize, abi.Version), pair(t.img.Pid, uint32(len(t.img.Threads))), t.thread,
+		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, uint64(t.opts.DumpTimeNs),
+		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, t.opts.LogLevel), logPath, useStderr, t.at.leave,
+		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)))
+}
+
+func (t *taskGraft) vmas() uint64 {
+	all := t.img.Mm.GetVmas()
+	at := t.arena.reserve(len(all) * vmaSize)
+	for i, v := range all {
+		name := t.arena.string(t.vmaName(v))
+		t.arena.put(at+uint64(i*vmaSize), v.GetStart(), v.GetEnd(), pair(v.GetProt(), v.GetFlags()), v.GetPgoff(), name)
+	}
+	return at
+}
+
+const mapGrowsdown = 0x100 // mmap(2)
+
+// vmaName is what /proc/PID/maps would show.
+func (t *taskGraft) vmaName(v *vma.VmaEntry) string {
+	status := v.GetStatus()
+	switch {
+	case status&images.VmaVdso != 0:
+		return "[vdso]"
+	case status&images.VmaVvar != 0:
+		return "[vvar]"
+	case status&images.VmaVsyscall != 0:
+		return "[vsyscall]"
+	case status&(images.VmaFilePrivate|images.VmaFileShared) != 0:
+		return t.dir.Files[uint32(v.GetShmid())].GetReg().GetName()
+	case status&images.VmaHeap != 0:
+		return "[heap]"
+	case v.GetFlags()&mapGrowsdown != 0:
+		return "[stack]"
+	}
+	return ""
+}
+
+func (t *taskGraft) mmInfo() uint64 {
+	m := t.img.Mm
+	auxv := t.arena.reserve(8 * len(m.GetMmSavedAuxv()))
+	t.arena.put(auxv, m.GetMmSavedAuxv()...)
+	at := t.arena.reserve(mmSize)
+	t.arena.put(at, m.GetMmStartCode(), m.GetMmEndCode(), m.GetMmStartData(), m.GetMmEndData(), m.GetMmStartBrk(),
+		m.GetMmBrk(), m.GetMmStartStack(), m.GetMmArgStart(), m.GetMmArgEnd(), m.GetMmEnvStart(), m.GetMmEnvEnd(), auxv,
+		uint64(len(m.GetMmSavedAuxv())))
+	return at
+}
+
+// messagesOnStderr tells whether descriptor 2 is a place for messages. A database that happens to have the number 2, or
+// a connection, must not get any.
+func (t *taskGraft) messagesOnStderr() bool {
+	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
+	for _, fd := range t.img.Fds {
+		if fd.GetFd() != 2 {
+			continue
+		}
+		f := t.dir.Files[fd.GetId()]
+		switch f.GetType() {
+		case fdinfo.FdTypes_TTY, fdinfo.FdTypes_PIPE, fdinfo.FdTypes_FIFO:
+			return true
+		case fdinfo.FdTypes_REG:
+			flags := f.GetReg().GetFlags()
+			return flags&oAccmode == oWronly || flags&oAppend != 0 || strings.HasPrefix(f.GetReg().GetName(), "/dev/")
+		}
+	}
+	return false
+}
+
+// cores makes every thread begin in graft_entry with all signals blocked. Vector registers stay: the core saves them.
+func (t *taskGraft) cores() error {
+	const flags = 0x202 // IF and the bit that is always 1, Intel SDM volume 1, 3.4.3
+	for i := range t.img.Threads {
+		c := proto.Clone(t.img.Threads[i].Core).(*criu_core.CoreEntry)
+		r := c.ThreadInfo.Gpregs
+		r.Ip, r.Sp, r.Flags = proto.Uint64(t.entry), proto.Uint64(t.at.stackTop(i)), proto.Uint64(flags)
+		r.Di = proto.Uint64(t.thread + uint64(i*threadSize))
+		c.ThreadCore.BlkSigset = proto.Uint64(^uint64(0))
+		if c.Tc != nil {
+			c.Tc.BlkSigset = proto.Uint64(^uint64(0))
+		}
+		if err := t.image1(fmt.Sprintf("core-%d.img", t.img.Threads[i].Tid), "CORE", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// image1 is an image with one entry that takes the place of the old one.
+func (t *taskGraft) image1(name, kind string, m proto.Message) error {
+	var b bytes.Buffer
+	if err := images.WriteImage(&b, name, kind, m); err != nil {
+		return err
+	}
+	return t.replace(name, b.Bytes())
+}
+
+// protection bits and flags of mmap(2)
+const (
+	protRead, protWrite, protExec = 1, 2, 4
+	mapPrivateAnonymous           = 0x22
+)
+
+// mappings are the VMAs of the graft, as graft/core/src/graft.h draws them; neighbours with equal protection are one.
+func (t *taskGraft) mappings() []*vma.VmaEntry {
+	var list []*vma.VmaEntry
+	add := func(start, end uint64, prot uint32) {
+		if n := len(list); n > 0 && list[n-1].GetEnd() == start && list[n-1].GetProt() == prot {
+			list[n-1].End = proto.Uint64(end)
+			return
+		}
+		list = append(list, &vma.VmaEntry{
+			Start: proto.Uint64(start), End: proto.Uint64(end), Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0),
+			Prot: proto.Uint32(prot), Flags: proto.Uint32(mapPrivateAnonymous),
+			Status: proto.Uint32(images.VmaRegular | images.VmaAnonPrivate), Fd: proto.Int64(-1),
+		})
+	}
+	add(t.at.leave, t.at.frames, protRead|protExec)
+	add(t.at.frames, t.at.blob, protRead|protWrite)
+	for _, s := range t.image.Segments {
+		add(uint64(s.Addr), uint64(s.Addr)+s.MemSize, uint32(s.Prot))
+	}
+	add(t.at.slots, t.at.arena, protRead|protWrite)
+	add(t.at.arena, t.at.end, protRead)
+	return list
+}
+
+func (t *taskGraft) mm() error {
+	m := proto.Clone(t.img.Mm).(*mm.MmEntry)
+	m.Vmas = append(m.Vmas, t.mappings()...)
+	slices.SortStableFunc(m.Vmas, func(a, b *vma.VmaEntry) int { return cmp.Compare(a.GetStart(), b.GetStart()) })
+	return t.image1(fmt.Sprintf("mm-%d.img", t.img.Pid), "MM", m)
+}
