@@ -187,23 +187,29 @@ func (t *taskGraft) mmInfo() uint64 {
 }
 
 // messagesOnStderr tells whether descriptor 2 is a place for messages. A database that happens to have the number 2, or
-// a connection, must not get any.
+// a connection, must not get any: a file counts only if it cannot be read, is appended to, or is standard output too.
 func (t *taskGraft) messagesOnStderr() bool {
 	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
-	for _, fd := range t.img.Fds {
-		if fd.GetFd() != 2 {
-			continue
-		}
-		f := t.dir.Files[fd.GetId()]
-		switch f.GetType() {
-		case fdinfo.FdTypes_TTY, fdinfo.FdTypes_PIPE, fdinfo.FdTypes_FIFO:
-			return true
-		case fdinfo.FdTypes_REG:
-			flags := f.GetReg().GetFlags()
-			return flags&oAccmode == oWronly || flags&oAppend != 0 || strings.HasPrefix(f.GetReg().GetName(), "/dev/")
-		}
+	stdout, stderr := t.file(1), t.file(2)
+	switch stderr.GetType() {
+	case fdinfo.FdTypes_TTY, fdinfo.FdTypes_PIPE, fdinfo.FdTypes_FIFO:
+		return true
+	case fdinfo.FdTypes_REG:
+		flags := stderr.GetReg().GetFlags()
+		return flags&oAccmode == oWronly || flags&oAppend != 0 || strings.HasPrefix(stderr.GetReg().GetName(), "/dev/") ||
+			stdout == stderr
 	}
 	return false
+}
+
+// file is what a descriptor refers to, or nil.
+func (t *taskGraft) file(number uint32) *fdinfo.FileEntry {
+	for _, fd := range t.img.Fds {
+		if fd.GetFd() == number {
+			return t.dir.Files[fd.GetId()]
+		}
+	}
+	return nil
 }
 
 // cores makes every thread begin in graft_entry with all signals blocked. Vector registers stay: the core saves them.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -58,34 +57,6 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.cgroups, "manage-cgroups", "", "`ignore`: restore into crpie's own cgroups")
 	f.IntVar(&r.readers, "page-readers", -1, "extra `threads` that fill the memory of large tasks (-1: one per further CPU)")
 	f.BoolVar(&r.dryRun, "dry-run", false, "print the plan and create no process")
-}
-
-// verbosity counts -v, and takes a level.
-type verbosity int
-
-func (v *verbosity) String() string { return strconv.Itoa(int(*v)) }
-func (v *verbosity) Type() string   { return "level" }
-func (v *verbosity) Set(s string) error {
-	if s == "+" {
-		*v++
-		return nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > 4 {
-		return fmt.Errorf("%q is not a level from 0 to 4", s)
-	}
-	*v = verbosity(n)
-	return nil
-}
-
-var shortLevel = regexp.MustCompile(`^-v([0-4])$`)
-
-// level is what the flags ask for: nothing given means warnings, as in criu.
-func (v *verbosity) level(given bool) uint32 {
-	if !given {
-		return 2
-	}
-	return uint32(*v)
 }
 
 func runRestore(args []string, std streams) int {
@@ -239,9 +210,4 @@ var levelNames = [...]string{"", "Error: ", "Warn: ", "", ""}
 func (l *logger) plugin(line restorer.Line) {
 	level := min(max(line.Level, 1), 4)
 	l.printf(level, line.Tid, "%s: %s: %s%s", line.Plugin, line.Hook, levelNames[level], printable(line.Text))
-}
-
-func printable(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
 }

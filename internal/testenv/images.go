@@ -121,3 +121,6 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	}
 	return im.Adopt(tb)
 }
+
+// Out is the file with the victim's output.
+func (im *Images) Out() string { return im.p.Out }

@@ -43,11 +43,16 @@ var becomeReaper = sync.OnceFunc(func() {
 // Start starts a victim and waits until it is ready. It is killed when the test ends.
 func Start(tb testing.TB, name string, args ...string) *Process {
 	tb.Helper()
+	return StartCommand(tb, name, append(Victim(tb, name), args...)...)
+}
+
+// StartCommand starts a program that is no victim of this package but prints READY like one.
+func StartCommand(tb testing.TB, name string, argv ...string) *Process {
+	tb.Helper()
 	becomeReaper()
 	dir := tb.TempDir()
 	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: rand.Text()}
 	p.done = make(chan struct{})
-	argv := append(Victim(tb, name), args...)
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}

@@ -1,0 +1,394 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// told is crpie with everything that it says in one string.
+func told(t *testing.T, args ...string) (status int, output string) {
+	t.Helper()
+	status, stdout, stderr := crpie(t, args...)
+	return status, stdout + stderr
+}
+
+// graftOnto grafts onto a copy of im that is restored in its place.
+func graftOnto(t *testing.T, im *testenv.Images, args ...string) *testenv.Images {
+	t.Helper()
+	grafted := *im
+	grafted.Dir = filepath.Join(t.TempDir(), "grafted")
+	if status, out := told(t, append([]string{"graft", "-D", im.Dir, "-o", grafted.Dir}, args...)...); status != 0 {
+		t.Fatalf("crpie graft: status %d\n%s", status, out)
+	}
+	return &grafted
+}
+
+// traced are the arguments for the plugin that logs, from which every victim's standard error shows that hooks ran.
+func traced(t *testing.T) []string {
+	return []string{"--pie-plugin", trace(t), "--allow-skipped-stages", "-v3"}
+}
+
+// wantTraced wants the line of every thread, then that of the task, before anything of the victim.
+func wantTraced(t *testing.T, output string, pid, threads int) {
+	t.Helper()
+	if n := strings.Count(output, fmt.Sprintf(": stage=PRE_SIGRETURN_THREAD pid=%d ", pid)); n != threads {
+		t.Errorf("%d of %d threads ran their hook:\n%s", n, threads, output)
+	}
+	last := fmt.Sprintf(": stage=PRE_SIGRETURN pid=%d tid=%d threads=%d ", pid, pid, threads)
+	if strings.Count(output, last) != 1 {
+		t.Errorf("the hook of task %d did not run once:\n%s", pid, output)
+	}
+}
+
+// Stock CRIU restores every victim with hooks grafted on, from images that refer to the original and from images that
+// stand alone, and each finds itself unchanged.
+func TestGraftVictims(t *testing.T) {
+	testenv.NeedCRIU(t)
+	for _, name := range testenv.Victims() {
+		if name == "seccomp" {
+			continue // TestGraftSeccomp
+		}
+		t.Run(name, func(t *testing.T) {
+			im := testenv.Start(t, name, victimArgs(name)...).Dump(t)
+			before := digest(t, im.Dir)
+			for _, mode := range []string{"--copy=false", "--copy"} {
+				p := graftOnto(t, im, append(traced(t), mode)...).RestoreCRIU(t)
+				p.MustPass(t)
+				wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
+			}
+			if digest(t, im.Dir) != before {
+				t.Error("the images have changed")
+			}
+		})
+	}
+}
+
+// Ten tasks, all of them and two selected ones.
+func TestGraftTree(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := startFamily(t).Dump(t)
+	pids := descendants(t, im.Dir)
+	for _, pid := range pids[1:] { // orphans since the dump; their pids must be free
+		syscall.Wait4(pid, nil, 0, nil)
+	}
+	p := graftOnto(t, im, traced(t)...).RestoreCRIU(t)
+	p.MustPass(t)
+	for _, pid := range pids {
+		wantTraced(t, p.Output(), pid, 1)
+	}
+	p = graftOnto(t, im, append(traced(t), "--task", fmt.Sprint(pids[0]), "--task", fmt.Sprint(pids[7]))...).RestoreCRIU(t)
+	p.MustPass(t)
+	wantTraced(t, p.Output(), pids[7], 1)
+	if n := strings.Count(p.Output(), "stage=PRE_SIGRETURN pid="); n != 2 {
+		t.Errorf("hooks ran in %d tasks, want 2:\n%s", n, p.Output())
+	}
+}
+
+func startFamily(t *testing.T) *testenv.Process {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "family")
+	source := filepath.Join(testenv.Root(), "testdata", "victims", "family.c")
+	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-O1", "-Wall", "-o", exe, source).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return testenv.StartCommand(t, "family", exe)
+}
+
+// descendants lists the tasks of an image directory.
+func descendants(t *testing.T, dir string) []int {
+	t.Helper()
+	var pids []int
+	status, out := told(t, "inspect", "-D", dir)
+	for line := range strings.Lines(out) {
+		var pid int
+		if n, _ := fmt.Sscanf(strings.TrimSpace(line), "task %d ", &pid); n == 1 && strings.Contains(line, ": alive,") {
+			pids = append(pids, pid)
+		}
+	}
+	if status != 0 || len(pids) != 10 {
+		t.Fatalf("crpie inspect -D: status %d, tasks %v\n%s", status, pids, out)
+	}
+	return pids
+}
+
+// What /proc says after CRIU's restore of grafted images is what it says after its restore of the original ones, but for
+// the memory that stays, which has a name.
+func TestGraftLeavesNoOtherTrace(t *testing.T) {
+	testenv.NeedCRIU(t)
+	for _, name := range []string{"static", "glibc", "threads"} {
+		t.Run(name, func(t *testing.T) {
+			im := testenv.Start(t, name).Dump(t)
+			plain := settled(t, im.RestoreCRIU(t), 0)
+			got := settled(t, graftOnto(t, im, "--copy", "--pie-plugin", trace(t), "--allow-skipped-stages").RestoreCRIU(t), 2)
+			delete(plain, "ns/time") // CRIU makes a new one each time
+			delete(got, "ns/time")
+			for _, line := range plain.Diff(got) {
+				if !strings.Contains(line, "crpie graft") || !strings.Contains(line, ": new, ") {
+					t.Error(line)
+				}
+			}
+		})
+	}
+}
+
+// settled takes a snapshot when the hooks are done (CRIU does not wait for them): so many mappings have our name then.
+func settled(t *testing.T, p *testenv.Process, named int) (s testenv.Snapshot) {
+	t.Helper()
+	maps := fmt.Sprintf("/proc/%d/maps", p.Pid)
+	for end := time.Now().Add(testenv.Timeout); ; time.Sleep(5 * time.Millisecond) {
+		data, err := os.ReadFile(maps)
+		if n := strings.Count(string(data), "crpie graft"); err != nil || n != named && time.Now().After(end) {
+			t.Fatalf("%v, %d mappings named crpie graft, want %d", err, n, named)
+		} else if n == named && !blobMapped(string(data)) {
+			break
+		}
+	}
+	err := p.Settle()
+	if err == nil {
+		s, err = testenv.TakeSnapshot(p.Pid)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.MustPass(t)
+	return s
+}
+
+// blobMapped tells whether something follows what stays.
+func blobMapped(maps string) bool {
+	i := strings.LastIndex(maps, "crpie graft")
+	if i < 0 {
+		return false
+	}
+	_, line, _ := strings.Cut(maps[strings.LastIndex(maps[:i], "\n")+1:i], "-")
+	end, _, _ := strings.Cut(line, " ")
+	return strings.Contains(maps, "\n"+end+"-")
+}
+
+// A hook that fails, crashes or hangs ends its task with a line that says so, or with --on-error=continue only the hooks.
+func TestGraftFailures(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	im := testenv.Start(t, "threads").Dump(t)
+	for _, c := range []struct{ how, stage, want string }{
+		{"error,errno=22", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -22\n"},
+		{"null", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: crashed with signal 11 at address 0x0"},
+		{"ud2", "PRE_SIGRETURN", "crashed with signal 4"},
+		{"stack", "PRE_SIGRETURN", "the guard page of its stack (a hook has 124 KiB)"},
+		{"hang", "PRE_SIGRETURN", "thread %d: still running after 150 ms (--pie-timeout)\n"},
+		{"null", "PRE_SIGRETURN_THREAD", "hook PIE_RST_PRE_SIGRETURN_THREAD, thread "},
+		{"hang", "PRE_SIGRETURN_THREAD", "still running after 150 ms (--pie-timeout)\n"},
+	} {
+		args := []string{"--pie-plugin", plugin + ",stage=" + c.stage + ",how=" + c.how, "--allow-skipped-stages", "--pie-timeout=150ms"}
+		want := strings.ReplaceAll(c.want, "%d", fmt.Sprint(im.Pid))
+		t.Run(c.stage+" "+c.how, func(t *testing.T) {
+			ends := graftOnto(t, im, args...)
+			cmd := ends.Command(t, testenv.NeedCRIU(t).Path, "restore", "-D", ends.Dir, "-W", t.TempDir(), "-o", "log")
+			if err := cmd.Run(); cmd.ProcessState.ExitCode() < 0 {
+				t.Fatal(err)
+			}
+			waitNoLeftovers(t, ends)
+			if out := outputOf(t, ends); !strings.Contains(out, want) {
+				t.Errorf("the output lacks %q:\n%s", want, out)
+			}
+			p := graftOnto(t, im, append(args, "--on-error=continue")...).RestoreCRIU(t)
+			p.MustPass(t)
+			if !strings.Contains(p.Output(), want) {
+				t.Errorf("with --on-error=continue the output lacks %q:\n%s", want, p.Output())
+			}
+		})
+	}
+}
+
+func waitNoLeftovers(t *testing.T, im *testenv.Images) {
+	t.Helper()
+	for end := time.Now().Add(testenv.Timeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if len(im.Leftovers()) == 0 {
+			return
+		}
+	}
+	t.Errorf("still there: %v", im.Leftovers())
+}
+
+func outputOf(t *testing.T, im *testenv.Images) string {
+	t.Helper()
+	data, err := os.ReadFile(im.Out())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// A filtered task is refused with the reason, and grafted when told that the filter permits it.
+func TestGraftSeccomp(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "seccomp").Dump(t)
+	out := filepath.Join(t.TempDir(), "out")
+	status, text := told(t, "graft", "-D", im.Dir, "-o", out, "--pie-plugin", trace(t), "--allow-skipped-stages")
+	if status != exitFailed || !strings.Contains(text, "it has a seccomp filter, which is in force when hooks of a graft run") ||
+		!strings.Contains(text, "--allow-seccomp") {
+		t.Errorf("status %d: %s", status, text)
+	}
+	if _, err := os.Lstat(out); err == nil {
+		t.Error("something was written")
+	}
+	p := graftOnto(t, im, append(traced(t), "--allow-seccomp")...).RestoreCRIU(t)
+	p.MustPass(t)
+	wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
+}
+
+// threadsIn reads the number of threads from a line of the trace plugin.
+func threadsIn(output string) int {
+	var n int
+	if _, after, ok := strings.Cut(output, " threads="); ok {
+		fmt.Sscan(after, &n)
+	}
+	return n
+}
+
+// What --remove writes is the original, byte for byte.
+func TestGraftRemove(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "threads").Dump(t)
+	for _, mode := range []string{"--copy=false", "--copy"} {
+		grafted := graftOnto(t, im, append(traced(t), mode)...)
+		back := filepath.Join(t.TempDir(), "back")
+		if status, out := told(t, "graft", "--remove", "-D", grafted.Dir, "-o", back); status != 0 {
+			t.Fatalf("%s: %s", mode, out)
+		}
+		if out, err := exec.Command("diff", "-r", im.Dir, back).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", mode, err, out)
+		}
+	}
+}
+
+// The output tells what was grafted, and no value of a parameter.
+func TestGraftProvenance(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "static").Dump(t)
+	plugin := trace(t)
+	grafted := graftOnto(t, im, "--pie-plugin", plugin+",token=sEcReT", "--allow-skipped-stages")
+	sum, err := fileDigest(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, out := told(t, "inspect", "-D", grafted.Dir)
+	for _, want := range []string{"plugin trace (trace.o, sha256 " + sum + ")", "parameters: token\n", "PIE_RST_PRE_SIGRETURN_THREAD"} {
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("inspect: status %d, no %q in\n%s", status, want, out)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(grafted.Dir, "crpie-graft.json"))
+	if err != nil || strings.Contains(string(data)+out, "sEcReT") {
+		t.Errorf("the value of a parameter is told: %v", err)
+	}
+	status, out = told(t, "graft", "-D", grafted.Dir, "-o", grafted.Dir+"2", "--pie-plugin", plugin, "--allow-skipped-stages")
+	if status != exitFailed || !strings.Contains(out, "these images are grafted already") {
+		t.Errorf("a second graft: status %d: %s", status, out)
+	}
+}
+
+// --log-file is opened by the task, and takes what standard error would have got.
+func TestGraftLogFile(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "glibc").Dump(t)
+	log := filepath.Join(t.TempDir(), "log")
+	p := graftOnto(t, im, append(traced(t), "--log-file", log)...).RestoreCRIU(t)
+	p.MustPass(t)
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantTraced(t, string(data), p.Pid, 1)
+	if strings.Contains(p.Output(), "crpie graft") {
+		t.Errorf("lines on standard error too:\n%s", p.Output())
+	}
+}
+
+// redis answers after a restore with a hook what it was told before.
+func TestGraftRedis(t *testing.T) {
+	testenv.NeedCRIU(t)
+	server, client := testenv.NeedTool(t, "redis-check-rdb"), testenv.NeedTool(t, "redis-cli")
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "socket")
+	// redis-check-rdb is the server under another name: the package redis-server would start one
+	words := []string{"redis-server", "--port", "0", "--unixsocket", socket, "--save", "''", "--set-proc-title", "no", "--logfile", filepath.Join(dir, "log")}
+	script := fmt.Sprintf("cd %s; echo READY $$; exec -a redis-server %s %s", dir, server, strings.Join(words[1:], " "))
+	p := testenv.StartCommand(t, "redis-server", "/bin/bash", "-c", script)
+	redis := func(want string, words ...string) {
+		t.Helper()
+		var out []byte
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if out, _ = exec.Command(client, append([]string{"-s", socket}, words...)...).CombinedOutput(); string(out) == want+"\n" {
+				return
+			}
+		}
+		t.Fatalf("redis %v: %q, want %q", words, out, want)
+	}
+	redis("OK", "SET", "before", "dump")
+	im := p.Dump(t)
+	p = graftOnto(t, im, traced(t)...).RestoreCRIU(t)
+	redis("dump", "GET", "before")
+	wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
+}
+
+// Again and again, alternating between a task with one thread and one with many.
+func TestGraftRepeatedly(t *testing.T) {
+	testenv.NeedCRIU(t)
+	times := 100
+	if testing.Short() {
+		times = 5
+	}
+	for _, name := range []string{"glibc", "threads"} {
+		grafted := graftOnto(t, testenv.Start(t, name).Dump(t), traced(t)...)
+		for i := range times {
+			p := grafted.RestoreCRIU(t)
+			if err := p.Finish(); err != nil {
+				t.Fatalf("%s, restore %d: %v", name, i, err)
+			}
+		}
+	}
+}
+
+// Grafting onto a gigabyte writes little.
+func TestGraftGigabyteIsSmall(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "gigabyte", victimArgs("gigabyte")...).Dump(t)
+	began := time.Now()
+	grafted := graftOnto(t, im, traced(t)...)
+	t.Logf("grafted in %v", time.Since(began))
+	if n := ownBytes(t, grafted.Dir, im.Dir); n > 1<<20 {
+		t.Errorf("%d bytes are new, want at most 1 MiB", n)
+	}
+	grafted.RestoreCRIU(t).MustPass(t)
+}
+
+// ownBytes sums up the files of dir that are not the same as in source.
+func ownBytes(t *testing.T, dir, source string) (n int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := os.Lstat(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was, err := os.Lstat(filepath.Join(source, e.Name())); err != nil || !os.SameFile(was, info) {
+			n += info.Size()
+		}
+	}
+	return n
+}
