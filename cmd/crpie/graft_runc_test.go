@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +41,9 @@ func newContainer(t *testing.T) *container {
 	spec.Dir = c.dir
 	c.must(spec)
 	c.configure()
-	t.Cleanup(func() { exec.Command("runc", "--root", filepath.Join(c.dir, "state"), "delete", "--force", c.name).Run() })
+	t.Cleanup(func() {
+		exec.Command("runc", "--root", filepath.Join(c.dir, "state"), "delete", "--force", c.name).Run()
+	})
 	return c
 }
 
@@ -99,9 +102,14 @@ func (c *container) runc(args ...string) {
 
 func (c *container) wantID(want string) {
 	c.t.Helper()
+	c.wantIDAt(filepath.Join(c.dir, "rootfs"), want)
+}
+
+func (c *container) wantIDAt(rootfs, want string) {
+	c.t.Helper()
 	id := ""
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		data, err := os.ReadFile(filepath.Join(c.dir, "rootfs", "id"))
+		data, err := os.ReadFile(filepath.Join(rootfs, "id"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.t.Fatal(err)
 		}
@@ -129,4 +137,49 @@ func TestGraftRuncContainer(t *testing.T) {
 	if digest(t, images) != before {
 		t.Error("the images have changed")
 	}
+}
+
+// podman exports a container to an archive, and restores another one, with another identity, from the grafted archive.
+func TestGraftPodmanContainer(t *testing.T) {
+	testenv.NeedTool(t, "podman")
+	c := newContainer(t)
+	archive, grafted := filepath.Join(c.dir, "checkpoint.tar.zst"), filepath.Join(c.dir, "grafted.tar.zst")
+	image := "crpie-test-" + filepath.Base(filepath.Dir(c.dir))
+	rootfs := filepath.Join(c.dir, "rootfs.tar")
+	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
+	c.podman("import", rootfs, strings.ToLower(image))
+	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
+	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
+		"--security-opt", "seccomp=unconfined", "--env", "INSTANCE_ID=the-first-of-its-kind", strings.ToLower(image), "/init")
+	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
+	c.podman("container", "checkpoint", "--export", archive, "first")
+	c.podman("rm", "first")
+	plugin := testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
+	status, out := told(t, "graft", "--archive", archive, "-o", grafted, "--pie-plugin", plugin+",var=INSTANCE_ID,value=a-clone")
+	if status != 0 {
+		t.Fatal(out)
+	}
+	c.podman("container", "restore", "--import", grafted, "--name", "second")
+	c.wantIDAt(c.mounted("second"), "a-clone")
+}
+
+// podman runs one of its commands with storage of this test's own and the tests' CRIU.
+func (c *container) podman(args ...string) string {
+	c.t.Helper()
+	words := append([]string{"--root", filepath.Join(c.dir, "storage"), "--runroot", filepath.Join(c.dir, "run"), "--runtime", "runc",
+		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, args...)
+	cmd := exec.Command("podman", words...)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"))
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		c.t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// mounted is the root file system of a running container.
+func (c *container) mounted(name string) string {
+	c.t.Helper()
+	return c.podman("mount", name)
 }
