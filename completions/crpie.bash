@@ -5,7 +5,7 @@ _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore link explain version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link explain version help' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -21,6 +21,10 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'amd64 arm64' -- "$cur")
 		return
 		;;
+	--on-error)
+		mapfile -t COMPREPLY < <(compgen -W 'kill continue' -- "$cur")
+		return
+		;;
 	--manage-cgroups)
 		mapfile -t COMPREPLY < <(compgen -W 'ignore' -- "$cur")
 		return
@@ -31,8 +35,12 @@ _crpie() {
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --leave-stopped --shell-job --pidfile --work-dir
 			--log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
 		;;
+	graft)
+		flags='--images-dir --archive --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity
+			--allow-seccomp --allow-skipped-stages --remove --help'
+		;;
 	check) flags='--format --machine --core --help' ;;
-	inspect) flags='--format --base --core --disasm --help' ;;
+	inspect) flags='--images-dir --archive --format --base --core --disasm --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
 	if [[ $cur == -* ]]; then

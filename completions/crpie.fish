@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-set -l commands check inspect restore link explain version help
+set -l commands check inspect restore graft link explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
@@ -31,3 +31,17 @@ complete -c crpie -n '__fish_seen_subcommand_from inspect' -l disasm -d 'List th
 complete -c crpie -n '__fish_seen_subcommand_from link' -s o -l output -r
 complete -c crpie -n '__fish_seen_subcommand_from link' -l defsym -x -d NAME=ADDR
 complete -c crpie -n '__fish_seen_subcommand_from link' -l map -r
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a graft -d 'Write images that any criu restores with plugins inside'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -s D -l images-dir -x -a '(__fish_complete_directories)'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive -r -d 'Container checkpoint'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -r -d 'Object and parameters'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -d 'Only this pid or name'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l copy -d 'Stand alone'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l on-error -x -a 'kill continue' -d 'When a hook fails'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-timeout -x -d 'Longest time of one hook'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l log-file -r -d 'The task logs there'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -s v -l verbosity -d 'Log level'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-seccomp -d 'Filters permit the plugins'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-skipped-stages -d 'Leave out early hooks'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l remove -d 'Restore the original images'
