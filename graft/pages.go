@@ -17,8 +17,6 @@ type run struct {
 	data  []byte
 }
 
-func (r run) end() uint64 { return r.vaddr + uint64(len(r.data)) }
-
 // contents are the pages of the graft that are not zeros, in address order.
 func (t *taskGraft) contents() []run {
 	runs := []run{{t.at.leave, padded(t.leave, 0xcc)}} // int3
