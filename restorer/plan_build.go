@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
@@ -28,7 +30,11 @@ type planner struct {
 	sharedFDs  map[uint32]int                        // descriptors that the zygote made, by file id
 	armShared  map[uint32]func(*filePlanner, uint64) // starts a shared timerfd, given its number in the first task
 	filled     map[uint32]bool                       // epoll sets that some task fills
-	segments   map[uint64]segment                    // shared anonymous memory, by shmid
+	nameless   map[string]int                        // descriptors of files without a name, by namelessOf
+	remaps     map[uint32]*remap_file_path.RemapFilePathEntry
+	held       map[uint32]bool             // memfds that some task has a descriptor of
+	sealLater  map[uint32][]func(*program) // by the pid of the task that adds seals
+	segments   map[uint64]segment          // shared anonymous memory, by shmid
 	segmentEnd uint64
 }
 
@@ -50,7 +56,12 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Hos
 	p := &planner{
 		dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{},
 		sharedFDs: map[uint32]int{}, armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
-		segments: map[uint64]segment{},
+		segments: map[uint64]segment{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
+		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
+	}
+	p.held = p.heldMemfds()
+	for _, r := range dir.Remaps {
+		p.remaps[r.GetOrigId()] = r
 	}
 	for _, h := range hooks {
 		p.hooked[h] = true

@@ -24,6 +24,9 @@ func (t *taskPlanner) files() {
 	}
 	f.finishPipes()
 	f.epolls()
+	for _, seal := range t.sealLater[t.img.Pid] {
+		seal(t.prog)
+	}
 	t.filesystem()
 	f.closeOthers()
 }
@@ -85,6 +88,8 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.owner(fd, s.GetFown())
 	case fdinfo.FdTypes_TTY:
 		f.tty(fd)
+	case fdinfo.FdTypes_MEMFD:
+		f.memfd(fd, file)
 	default:
 		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
 		return
@@ -106,7 +111,7 @@ var kindNames = map[fdinfo.FdTypes]string{
 	fdinfo.FdTypes_FIFO: "fifo", fdinfo.FdTypes_INETSK: "internet socket", fdinfo.FdTypes_UNIXSK: "unix socket",
 	fdinfo.FdTypes_INOTIFY: "inotify", fdinfo.FdTypes_PACKETSK: "packet socket", fdinfo.FdTypes_FANOTIFY: "fanotify",
 	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
-	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_MEMFD: "memfd", fdinfo.FdTypes_BPFMAP: "BPF map",
+	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
 	fdinfo.FdTypes_PIDFD: "pidfd",
 }
 
@@ -151,17 +156,22 @@ func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
 }
 
 func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
-	name, ok := f.regular(fd.GetId(), f.fdWhere(fd))
+	path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd))
 	if !ok {
 		return
 	}
 	reg := file.GetReg()
-	flags := uint64(reg.GetFlags()) &^ (oCreat | oExcl | oTrunc)
-	f.create(fd, name, sysOpenat, atFdcwd, f.prog.arena.string(name), flags|oNoctty)
-	if reg.GetPos() != 0 && flags&oPath == 0 {
-		f.prog.want(int64(reg.GetPos()), name, sysLseek, uint64(fd.GetFd()), reg.GetPos(), 0 /* SEEK_SET */)
-	}
+	f.open(fd, f.shownAs(fd.GetId()), path, reg.GetFlags(), reg.GetPos())
 	f.owner(fd, reg.GetFown())
+}
+
+// open opens a path with the flags and the position that the description had.
+func (f *filePlanner) open(fd *fdinfo.FdinfoEntry, what, path string, statusFlags uint32, pos uint64) {
+	flags := uint64(statusFlags) &^ (oCreat | oExcl | oTrunc)
+	f.create(fd, what, sysOpenat, atFdcwd, f.prog.arena.string(path), flags|oNoctty)
+	if pos != 0 && flags&oPath == 0 {
+		f.prog.want(int64(pos), what, sysLseek, uint64(fd.GetFd()), pos, 0 /* SEEK_SET */)
+	}
 }
 
 // regular checks that a file which the images name by path is still what it was, and gives the path.

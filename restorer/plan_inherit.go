@@ -47,15 +47,15 @@ func (m *memoryPlanner) alike(v, pv *vma.VmaEntry) bool {
 	case v.GetStatus()&images.VmaAnonPrivate != 0:
 		return true
 	}
-	name := m.name(v)
-	if !m.sameExe() && name == m.exeOf(m.img.Parent) {
+	file := m.sameAs(uint32(v.GetShmid()))
+	if !m.sameExe() && file == m.exeOf(m.img.Parent) {
 		return false // what maps the parent's executable would keep the task from having its own
 	}
-	return name == m.name(pv) && v.GetPgoff()-v.GetStart() == pv.GetPgoff()-pv.GetStart()
+	return file == m.sameAs(uint32(pv.GetShmid())) && v.GetPgoff()-v.GetStart() == pv.GetPgoff()-pv.GetStart()
 }
 
 func (m *memoryPlanner) exeOf(t *images.Task) string {
-	return m.dir.Files[t.Mm.GetExeFileId()].GetReg().GetName()
+	return m.sameAs(t.Mm.GetExeFileId())
 }
 
 // sameExe reports whether the task begins with the executable that it must have.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 
@@ -95,10 +94,7 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 			return true
 		}
 	}
-	if v.GetStatus()&images.VmaMemfd != 0 {
-		if _, ok := m.segmentOf(v); !ok {
-			m.refuse(m.vmaWhere(v), "", "mapping of memfd %q: not supported", m.memfdOf(v).GetName())
-		}
+	if _, ok := m.segmentOf(v); ok {
 		return false
 	}
 	kinds := uint32(images.VmaFilePrivate | images.VmaFileShared | images.VmaAnonPrivate | images.VmaAnonShared)
@@ -118,8 +114,7 @@ func (m *memoryPlanner) memfdOf(v *vma.VmaEntry) *memfd.MemfdInodeEntry {
 	return m.dir.Memfds[m.dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
 }
 
-// segmentOf gives the shmid of the shared anonymous memory that a mapping shows. Since Linux 6.16 such memory looks to
-// CRIU like a memfd that is called /dev/zero and has no descriptor.
+// segmentOf gives the shmid of the shared anonymous memory that a mapping shows, be it one that looks like a memfd.
 func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 	switch {
 	case v.GetStatus()&images.VmaAnonShared != 0:
@@ -128,10 +123,7 @@ func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 		return 0, false
 	}
 	inode := m.memfdOf(v)
-	anonymous := inode.GetName() == "/dev/zero" || inode.GetName() == "/dev/zero (deleted)"
-	return uint64(inode.GetShmid()), anonymous && !slices.ContainsFunc(m.img.Fds, func(fd *fdinfo.FdinfoEntry) bool {
-		return fd.GetId() == uint32(v.GetShmid())
-	})
+	return uint64(inode.GetShmid()), anonymousMemfd(inode) && !m.held[uint32(inode.GetInodeId())]
 }
 
 // name is what /proc/PID/maps would show.
@@ -145,7 +137,7 @@ func (m *memoryPlanner) name(v *vma.VmaEntry) string {
 	case status&images.VmaVsyscall != 0:
 		return "[vsyscall]"
 	case status&(images.VmaFilePrivate|images.VmaFileShared) != 0:
-		return m.dir.Files[uint32(v.GetShmid())].GetReg().GetName()
+		return m.shownAs(uint32(v.GetShmid()))
 	case status&images.VmaHeap != 0:
 		return "[heap]"
 	case v.GetFlags()&mapGrowsdown != 0:
@@ -177,7 +169,8 @@ func (m *memoryPlanner) collectRuns() {
 }
 
 func (m *memoryPlanner) addRun(v *vma.VmaEntry, r images.Run) {
-	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 && m.asInFile(v, r) {
+	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 &&
+		m.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, r) {
 		return
 	}
 	m.runs = append(m.runs, r)
@@ -351,9 +344,8 @@ func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
 }
 
 func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
-	name, ok := m.regular(key.id, m.vmaWhere(v))
-	if ok {
-		m.prog.open(fd, true, "mapped file "+name, sysOpenat, atFdcwd, m.prog.arena.string(name), uint64(key.flags))
+	if path, ok := m.pathOf(key.id, m.vmaWhere(v)); ok {
+		m.prog.open(fd, true, "mapped file "+m.name(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
 	}
 }
 
@@ -502,14 +494,14 @@ func (m *memoryPlanner) mmMap() {
 		ArgStart: mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(), EnvEnd: mm.GetMmEnvEnd(),
 		Auxv: mm.GetMmSavedAuxv(),
 	}
-	name, ok := m.regular(mm.GetExeFileId(), m.where()+" executable")
+	path, ok := m.pathOf(mm.GetExeFileId(), m.where()+" executable")
 	if !ok {
 		return
 	}
 	p, fd := m.prog, -1
 	if !m.sameExe() { // it cannot be set while something maps the old one, be it the same, prctl(2)
 		fd = m.fds.scratch()
-		p.open(fd, true, "executable "+name, sysOpenat, atFdcwd, p.arena.string(name), oRdonly)
+		p.open(fd, true, "executable "+m.shownAs(mm.GetExeFileId()), sysOpenat, atFdcwd, p.arena.string(path), oRdonly)
 	}
 	v, auxv := &m.task.MM, mm.GetMmSavedAuxv()
 	prctlMap := p.arena.words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,

@@ -47,6 +47,7 @@ func (p *planner) planShared() {
 	p.fds = newNumbers(p.dir)
 	p.shared = &program{arena: p.plan.arena}
 	p.makeSegments()
+	p.makeNameless()
 	p.shareFiles()
 }
 

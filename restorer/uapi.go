@@ -21,7 +21,11 @@ const (
 	sysGetpid           = 39
 	sysSetitimer        = 38
 	sysKill             = 62
+	sysSendfile         = 40
 	sysFcntl            = 72
+	sysFtruncate        = 77
+	sysFchmod           = 91
+	sysFchown           = 93
 	sysRtSigtimedwait   = 128
 	sysWaitid           = 247
 	sysFchdir           = 81
@@ -60,6 +64,7 @@ const (
 	sysRtTgsigqueueinfo = 297
 	sysPrlimit64        = 302
 	sysSeccomp          = 317
+	sysMemfdCreate      = 319
 	sysMembarrier       = 324
 	sysMlock2           = 325
 	sysRseq             = 334
@@ -90,6 +95,8 @@ var syscalls = map[uint64]struct {
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysMlock2: {"mlock2", 3}, sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
+	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
+	sysMemfdCreate: {"memfd_create", 2},
 }
 
 // mmap(2) and friends.

@@ -33,6 +33,7 @@ var recipes = []recipe{
 	{"avx", []string{"avx.c", "victim.h"}, nil, compileC},
 	{"seccomp", []string{"seccomp.c", "victim.h"}, nil, compileC},
 	{"tree", []string{"tree.c", "victim.h"}, nil, compileC},
+	{"memfd", []string{"memfd.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 

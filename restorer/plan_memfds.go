@@ -1,0 +1,127 @@
+package restorer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
+
+	"github.com/crpie/crpie/images"
+)
+
+// memfd_create(2) and fcntl(2) F_ADD_SEALS.
+const (
+	mfdAllowSealing = 2
+	fAddSeals       = 1033
+	sealFutureWrite = 0x10
+)
+
+// makeMemfds makes every memfd with its contents.
+func (p *planner) makeMemfds() {
+	for _, id := range slices.Sorted(maps.Keys(p.dir.Memfds)) {
+		inode := p.dir.Memfds[id]
+		if anonymousMemfd(inode) && !p.held[id] {
+			continue // makeSegments
+		}
+		p.makeMemfd(id, inode)
+	}
+}
+
+func (p *planner) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
+	what := fmt.Sprintf("memfd %q", inode.GetName())
+	if inode.GetHugetlbFlag() != 0 {
+		p.refuse(what, "", "it is of huge pages (MFD_HUGETLB): not supported")
+		return
+	}
+	s, fd := p.shared, p.fds.scratch()
+	p.nameless[memfdKey(id)] = fd
+	s.open(fd, true, what, sysMemfdCreate, s.arena.string(inode.GetName()), mfdAllowSealing)
+	s.sys(what, sysFtruncate, uint64(fd), inode.GetSize())
+	p.memfdContents(what, fd, inode)
+	s.sys(what, sysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
+	if inode.Mode != nil {
+		s.sys(what, sysFchmod, uint64(fd), uint64(inode.GetMode()&0o7777))
+	}
+	p.sealMemfd(what, fd, id, inode.GetSeals())
+}
+
+func (p *planner) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
+	pm := p.dir.Shmem[uint64(inode.GetShmid())]
+	if pm == nil {
+		return
+	}
+	for _, r := range pm.Runs {
+		switch {
+		case r.InParent():
+			p.refuse(what, "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
+			return
+		case r.Present() && r.Vaddr < inode.GetSize():
+			size := min(r.Pages*pageSize, inode.GetSize()-r.Vaddr)
+			p.copyFrom(what, fd, r.Vaddr, images.Range{File: pm.PagesFile, Offset: r.Offset, Size: int64(size)})
+		}
+	}
+}
+
+// copyFrom copies a part of an image to an offset of a file, sendfile(2).
+func (p *planner) copyFrom(what string, fd int, to uint64, from images.Range) {
+	const atMost = 1 << 30 // sendfile(2) stops short of 2 GiB
+	image := p.pagesFD(from.File)
+	p.shared.want(int64(to), what, sysLseek, uint64(fd), to, 0 /* SEEK_SET */)
+	p.shared.want(from.Offset, what, sysLseek, uint64(image), uint64(from.Offset), 0)
+	for left := from.Size; left > 0; left -= atMost {
+		n := min(left, atMost)
+		p.shared.want(n, fmt.Sprintf("%d bytes of %s", n, what), sysSendfile, uint64(fd), uint64(image), 0, uint64(n))
+	}
+}
+
+// sealMemfd adds the seals as soon as the contents are there. F_SEAL_FUTURE_WRITE has to wait for the mappings that it
+// leaves writable: the only task that has such a mapping adds the seals then.
+func (p *planner) sealMemfd(what string, fd int, id, seals uint32) {
+	if seals == 0 {
+		return
+	}
+	seal := func(prog *program) { prog.sys("seals of "+what, sysFcntl, uint64(fd), fAddSeals, uint64(seals)) }
+	var writers []*images.Task
+	for _, t := range p.dir.Tasks {
+		if seals&sealFutureWrite != 0 && p.writesTo(t, id) {
+			writers = append(writers, t)
+		}
+	}
+	switch len(writers) {
+	case 0:
+		seal(p.shared)
+	case 1:
+		p.sealLater[writers[0].Pid] = append(p.sealLater[writers[0].Pid], seal)
+	default:
+		p.refuse(what, "", "tasks %d and %d have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported",
+			writers[0].Pid, writers[1].Pid)
+	}
+}
+
+// writesTo reports whether a task has a writable shared mapping of a memfd.
+func (p *planner) writesTo(t *images.Task, inode uint32) bool {
+	for _, v := range t.Mm.GetVmas() {
+		e := p.dir.Files[uint32(v.GetShmid())].GetMemfd()
+		if v.GetStatus()&images.VmaMemfd != 0 && e.GetInodeId() == inode && v.GetFlags()&mapShared != 0 &&
+			(v.GetFdflags()&oAccmode != oRdonly || v.GetProt()&protWrite != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// memfd opens a description of a memfd.
+func (f *filePlanner) memfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	e := file.GetMemfd()
+	if path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd)); ok {
+		f.open(fd, f.shownAs(fd.GetId()), path, e.GetFlags(), e.GetPos())
+	}
+	f.owner(fd, e.GetFown())
+}
+
+// anonymousMemfd: since Linux 6.16 shared anonymous memory looks to CRIU like a memfd that is called /dev/zero.
+func anonymousMemfd(inode *memfd.MemfdInodeEntry) bool {
+	return inode.GetName() == "/dev/zero" || inode.GetName() == "/dev/zero (deleted)"
+}

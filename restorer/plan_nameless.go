@@ -1,0 +1,79 @@
+package restorer
+
+import (
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+)
+
+// A file may have no name: a memfd, a file that was deleted while it was open. The zygote makes each of them once and keeps
+// it under a scratch descriptor; tasks open and map it as /proc/self/fd/N, which makes descriptions with flags and
+// positions of their own, proc_pid_fd(5).
+
+// makeNameless plans the zygote's part.
+func (p *planner) makeNameless() {
+	p.makeMemfds()
+}
+
+// namelessOf names what the zygote has to make for a file of files.img; "" for a file that has a name.
+func (p *planner) namelessOf(id uint32) string {
+	if e := p.dir.Files[id].GetMemfd(); e != nil {
+		return memfdKey(e.GetInodeId())
+	}
+	if r := p.remaps[id]; r != nil {
+		return remapKey(r)
+	}
+	return ""
+}
+
+func memfdKey(inode uint32) string { return fmt.Sprintf("memfd %d", inode) }
+
+func remapKey(r *remap_file_path.RemapFilePathEntry) string {
+	return fmt.Sprintf("remap %d %d", r.GetRemapType(), r.GetRemapId())
+}
+
+// pathOf gives the path under which a task can open a file during the restore.
+func (p *planner) pathOf(id uint32, where string) (path string, ok bool) {
+	key := p.namelessOf(id)
+	if key == "" {
+		return p.regular(id, where)
+	}
+	fd, ok := p.nameless[key] // what could not be made has been refused
+	return procFd(fd), ok
+}
+
+func procFd(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+// sameAs names a file in such a way that equal names are the same file.
+func (p *planner) sameAs(id uint32) string {
+	if key := p.namelessOf(id); key != "" {
+		return key
+	}
+	return p.dir.Files[id].GetReg().GetName()
+}
+
+// shownAs is the name that /proc/PID/maps and links in /proc/PID/fd show.
+func (p *planner) shownAs(id uint32) string {
+	file := p.dir.Files[id]
+	switch {
+	case file.GetMemfd() != nil:
+		return "/memfd:" + p.dir.Memfds[file.GetMemfd().GetInodeId()].GetName() + " (deleted)"
+	case p.remaps[id] != nil:
+		return file.GetReg().GetName() + " (deleted)"
+	}
+	return file.GetReg().GetName()
+}
+
+// heldMemfds finds the memfds that some task has a descriptor of.
+func (p *planner) heldMemfds() map[uint32]bool {
+	held := map[uint32]bool{}
+	for _, t := range p.dir.Tasks {
+		for _, fd := range t.Fds {
+			if fd.GetType() == fdinfo.FdTypes_MEMFD {
+				held[p.dir.Files[fd.GetId()].GetMemfd().GetInodeId()] = true
+			}
+		}
+	}
+	return held
+}
