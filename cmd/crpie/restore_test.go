@@ -381,24 +381,31 @@ func TestExamplePlugins(t *testing.T) {
 	}
 }
 
-// 500 restores in a row, plugin on all stages: none fails, nothing is left.
+// Hundreds of restores in a row, plugin on all stages: none fails, nothing is left.
 func TestManyRestores(t *testing.T) {
-	count := 500
-	if testing.Short() {
-		count = 25
-	}
-	im := testenv.Start(t, "threads").Dump(t)
 	plugin := trace(t)
-	for i := range count {
-		p, _ := restore(t, im, "--pie-plugin", plugin)
-		if i%100 == 99 {
-			p.MustPass(t)
-		} else if err := p.Kill(); err != nil {
-			t.Fatalf("restore %d: %v", i, err)
-		}
-	}
-	if left := im.Leftovers(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	for _, tc := range []struct {
+		victim, size string
+		count        int
+	}{{"threads", "32", 500}, {"threads", "500", 200}, {"tree", "50", 200}} {
+		t.Run(tc.victim+tc.size, func(t *testing.T) {
+			count := tc.count
+			if testing.Short() {
+				count /= 20
+			}
+			im := testenv.Start(t, tc.victim, tc.size).Dump(t)
+			for i := range count {
+				p, _ := restore(t, im, "--pie-plugin", plugin)
+				if i%50 == 0 {
+					p.MustPass(t)
+				} else if err := p.Kill(); err != nil {
+					t.Fatalf("restore %d: %v", i, err)
+				}
+			}
+			if left := im.Leftovers(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 	}
 }
 

@@ -264,11 +264,10 @@ func exists(pid int) bool {
 
 // reap collects a killed orphan, if it is ours to collect.
 func reap(pid int) {
-	for range 100 {
+	for end := time.Now().Add(Timeout); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		got, err := syscall.Wait4(pid, nil, syscall.WNOHANG|syscall.WALL, nil)
 		if got == pid || errors.Is(err, syscall.ECHILD) && !exists(pid) {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
