@@ -24,7 +24,11 @@ echo after >&"${UPPER[1]}"
 read -r -t 5 answer <&"${UPPER[0]}"
 [ "$answer" = AFTER ] || differs "the coprocess says $answer"
 [ "$(jobs -p | wc -l)" -eq 2 ] || differs "$(jobs -p | wc -l) jobs"
-pkill -TERM -P "$pipeline" sleep || differs "no sleep in the pipeline"
+read -ra children <"/proc/$pipeline/task/$pipeline/children"
+for child in "${children[@]}"; do
+	[ "$(cat "/proc/$child/comm")" = sleep ] && kill "$child" && ended=1
+done
+[ "$ended" = 1 ] || differs "no sleep in the pipeline"
 wait "$pipeline" || differs "the pipeline ended with status $?"
 eval "exec ${UPPER[1]}>&-"
 wait "$upper" || differs "the coprocess ended with status $?"
