@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -393,4 +394,79 @@ func ownBytes(t *testing.T, dir, source string) (n int64) {
 		}
 	}
 	return n
+}
+
+// A dump that is itself incremental keeps its parent, whichever way it is grafted.
+func TestGraftIncrementalDump(t *testing.T) {
+	criu := testenv.NeedCRIU(t)
+	p := testenv.Start(t, "gigabyte", "16")
+	before := t.TempDir()
+	out, err := exec.Command(criu.Path, "pre-dump", "-t", fmt.Sprint(p.Pid), "-D", before, "-o", "log", "--track-mem").CombinedOutput()
+	testenv.Need(t, err == nil, "tracking of changed memory: criu pre-dump: "+string(out))
+	im := p.Dump(t, "--track-mem", "--prev-images-dir", filepath.Join("..", "..", filepath.Base(filepath.Dir(before)), filepath.Base(before)))
+	for _, mode := range []string{"--copy=false", "--copy"} {
+		p := graftOnto(t, im, append(traced(t), mode)...).RestoreCRIU(t)
+		p.MustPass(t)
+		wantTraced(t, p.Output(), p.Pid, 1)
+	}
+}
+
+// A task that was stopped runs its hooks when it is continued.
+func TestGraftStoppedTask(t *testing.T) {
+	testenv.NeedCRIU(t)
+	p := testenv.Start(t, "static")
+	if err := syscall.Kill(p.Pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	p = graftOnto(t, p.Dump(t, "--shell-job"), traced(t)...).RestoreCRIU(t, "--shell-job")
+	time.Sleep(20 * time.Millisecond)
+	if strings.Contains(p.Output(), "stage=") {
+		t.Errorf("a hook ran while the task was stopped:\n%s", p.Output())
+	}
+	if err := syscall.Kill(p.Pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p.MustPass(t)
+	wantTraced(t, p.Output(), p.Pid, 1)
+}
+
+// A signal that somebody sends while hooks run, of a kind that crashes use, is the application's afterwards.
+func TestGraftKeepsForeignSignals(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	im := testenv.Start(t, "static").Dump(t)
+	grafted := graftOnto(t, im, "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=hang", "--allow-skipped-stages",
+		"--on-error=continue", "--pie-timeout=400ms")
+	p := grafted.RestoreCRIU(t)
+	time.Sleep(50 * time.Millisecond)
+	if err := syscall.Kill(p.Pid, syscall.SIGTRAP); err != nil { // no action: it kills, but only the application
+		t.Fatal(err)
+	}
+	err := p.WaitGone()
+	if err != nil || !strings.Contains(p.Output(), "still running after 400 ms") || strings.Contains(p.Output(), "crashed") {
+		t.Errorf("%v:\n%s", err, p.Output())
+	}
+}
+
+// crpie inspect tells the same about a directory and an archive of it.
+func TestInspectImages(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "glibc").Dump(t)
+	archive := filepath.Join(t.TempDir(), "a.tar.gz")
+	if out, err := exec.Command("tar", "-C", filepath.Dir(im.Dir), "-czf", archive, filepath.Base(im.Dir)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	status, of, _ := crpie(t, "inspect", "-f", "json", "-D", im.Dir)
+	status2, in, _ := crpie(t, "inspect", "-f", "json", "--archive", archive)
+	var v imagesView
+	if err := json.Unmarshal([]byte(of), &v); err != nil || status != 0 || status2 != 0 || of != in {
+		t.Fatalf("%v, status %d and %d:\n%s\n%s", err, status, status2, of, in)
+	}
+	task := v.Tasks[0]
+	if len(v.Tasks) != 1 || int(task.Pid) != im.Pid || len(task.Threads) != 1 || len(task.Memory) < 10 || task.Here == 0 {
+		t.Errorf("got %+v", task)
+	}
+	if status, out := told(t, "inspect", "-D", im.Dir, "--base", "0x1000"); status != exitUsage {
+		t.Errorf("--base with images: status %d: %s", status, out)
+	}
 }

@@ -35,9 +35,16 @@ static void fail(struct graft_worker *w, int64_t result)
 	__atomic_store_n(&graft_failed, 1, __ATOMIC_RELEASE);
 }
 
-/* One call into a plugin, under watch. A result that is not 0 is a failure, -ENOTSUP of a hook excepted. */
+enum call_kind { CALL_INIT, CALL_HOOK, CALL_EXIT };
+
+static int is_failure(enum call_kind kind, int64_t result)
+{
+	return result && kind != CALL_EXIT && !(kind == CALL_HOOK && result == -EOPNOTSUPP);
+}
+
+/* One call into a plugin, under watch. */
 static void call(struct graft_worker *w, uint32_t hook, uint32_t plugin, uint64_t fn, uint64_t arg0, uint64_t arg1,
-		 int has_result)
+		 enum call_kind kind)
 {
 	int64_t result;
 
@@ -48,7 +55,7 @@ static void call(struct graft_worker *w, uint32_t hook, uint32_t plugin, uint64_
 	__atomic_fetch_add(&w->seq, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&w->hook, hook, __ATOMIC_RELEASE);
 	result = (int)graft_call(fn, arg0, arg1, &w->resume);
-	if (w->aborted || (has_result && result && result != -EOPNOTSUPP))
+	if (w->aborted || is_failure(kind, result))
 		fail(w, result);
 	__atomic_store_n(&w->hook, 0, __ATOMIC_RELEASE);
 }
@@ -59,7 +66,7 @@ void graft_run_inits(struct graft_worker *w)
 
 	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
 		if (plugin_at(w, i)->init)
-			call(w, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, plugin_at(w, i)->init, CR_PLUGIN_STAGE__RESTORE, 0, 1);
+			call(w, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, plugin_at(w, i)->init, CR_PLUGIN_STAGE__RESTORE, 0, CALL_INIT);
 }
 
 static void run_exits(struct graft_worker *w)
@@ -68,7 +75,7 @@ static void run_exits(struct graft_worker *w)
 
 	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
 		if (plugin_at(w, i)->exit)
-			call(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, plugin_at(w, i)->exit, CR_PLUGIN_STAGE__RESTORE, 0, 0);
+			call(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, plugin_at(w, i)->exit, CR_PLUGIN_STAGE__RESTORE, 0, CALL_EXIT);
 }
 
 static void call_hook(struct graft_worker *w, const struct crpie_table_hook *entry)
@@ -94,7 +101,7 @@ static void call_hook(struct graft_worker *w, const struct crpie_table_hook *ent
 		.reserved = { (uint64_t)w },
 	};
 
-	call(w, entry->hook, entry->plugin, entry->fn, (uint64_t)&ctx, 0, 1);
+	call(w, entry->hook, entry->plugin, entry->fn, (uint64_t)&ctx, 0, CALL_HOOK);
 }
 
 void graft_run_hooks(struct graft_worker *w, uint32_t hook)
