@@ -73,6 +73,9 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 	if left := im.Leftovers(); len(left) > 0 {
 		t.Fatalf("%s: left behind: %v", where, left)
 	}
+	if stray := im.Stray(t); len(stray) > 0 {
+		t.Fatalf("%s: left on disk: %v", where, stray)
+	}
 	if after := children(t); after != before {
 		t.Fatalf("%s: children %q, before the restore %q", where, after, before)
 	}
@@ -80,7 +83,7 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 
 // Every operation of every thread's program fails in turn: the error names it, nothing is left.
 func TestEveryOperationFails(t *testing.T) {
-	for _, victim := range []string{"glibc", "threads", "tree", "memfd"} {
+	for _, victim := range []string{"glibc", "threads", "tree", "memfd", "deleted", "fifo"} {
 		t.Run(victim, func(t *testing.T) {
 			im := testenv.Start(t, victim).Dump(t)
 			plugin := tracePlugin(t)

@@ -1,14 +1,62 @@
 package restorer
 
 import (
+	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images"
 )
+
+// deletedSample is a dump in which the working directory was deleted.
+func deletedSample(t *testing.T, mode uint32) *images.Dir {
+	t.Helper()
+	dir := openSample(t, sampleFS(t, "static"))
+	cwd := dir.Tasks[0].Fs.GetCwdId()
+	dir.Files[cwd].Reg.Name = proto.String("/a/b")
+	dir.Remaps = []*remap_file_path.RemapFilePathEntry{{OrigId: &cwd, RemapId: proto.Uint32(1),
+		RemapType: remap_file_path.RemapType_GHOST.Enum()}}
+	dir.Ghosts = map[uint32]*images.Ghost{1: {Entry: &ghost_file.GhostFileEntry{Mode: &mode}}}
+	return dir
+}
+
+func TestDeletedRefusals(t *testing.T) {
+	folder := fakeInfo{mode: fs.ModeDir}
+	for name, tc := range map[string]struct {
+		mode  uint32
+		there map[string]fakeInfo
+		want  string
+	}{
+		"directory gone": {sIfdir, nil, "/a/b (deleted): its directory is gone\n  hint: make /a again"},
+		"names taken": {sIfdir, map[string]fakeInfo{"/a": folder, "/a/b": {}, "/a/b.crpie-ID": {}},
+			"/a/b (deleted): both its name and /a/b.crpie-ID are taken\n  hint: move /a/b.crpie-ID away"},
+		"device": {0o020600, map[string]fakeInfo{"/a": folder},
+			"/a/b: it is a deleted file of mode 020600, neither regular, directory nor fifo: not supported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := deletedSample(t, tc.mode)
+			host := fakeHost(dir)
+			id, stat := itoa(dir.Tasks[0].Fs.GetCwdId()), host.Stat
+			host.Stat = func(path string) (fs.FileInfo, error) {
+				info, ok := tc.there[strings.ReplaceAll(path, ".crpie-"+id, ".crpie-ID")]
+				if !strings.HasPrefix(path, "/a") {
+					return stat(path)
+				} else if !ok {
+					return nil, fs.ErrNotExist
+				}
+				return info, nil
+			}
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			wantRefusal(t, err, strings.ReplaceAll(tc.want, ".crpie-ID", ".crpie-"+id))
+		})
+	}
+}
 
 func TestMemfdRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -88,6 +88,8 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.owner(fd, s.GetFown())
 	case fdinfo.FdTypes_TTY:
 		f.tty(fd)
+	case fdinfo.FdTypes_FIFO:
+		f.fifo(fd, file)
 	case fdinfo.FdTypes_MEMFD:
 		f.memfd(fd, file)
 	default:
@@ -108,7 +110,7 @@ func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_FIFO: "fifo", fdinfo.FdTypes_INETSK: "internet socket", fdinfo.FdTypes_UNIXSK: "unix socket",
+	fdinfo.FdTypes_INETSK: "internet socket", fdinfo.FdTypes_UNIXSK: "unix socket",
 	fdinfo.FdTypes_INOTIFY: "inotify", fdinfo.FdTypes_PACKETSK: "packet socket", fdinfo.FdTypes_FANOTIFY: "fanotify",
 	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
 	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
@@ -186,8 +188,6 @@ func (p *planner) regular(id uint32, where string) (name string, ok bool) {
 	switch {
 	case reg.GetExt():
 		p.refuse(where, "", "%s was dumped as external: not supported", name)
-	case p.remapped(id):
-		p.refuse(where, "", "%s had been deleted when it was dumped: not supported", name)
 	case name == "" || name[0] != '/':
 		p.refuse(where, "", "path %q is not absolute", name)
 	default:
@@ -196,19 +196,12 @@ func (p *planner) regular(id uint32, where string) (name string, ok bool) {
 	return "", false
 }
 
-func (p *planner) remapped(id uint32) bool {
-	for _, r := range p.dir.Remaps {
-		if r.GetOrigId() == id {
-			return true
-		}
-	}
-	return false
-}
-
 // File types of st_mode, inode(7).
 const (
 	sIfmt  = 0o170000
 	sIfreg = 0o100000
+	sIfdir = 0o040000
+	sIfifo = 0o010000
 )
 
 func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool {
@@ -241,13 +234,13 @@ func unixType(m fs.FileMode) uint32 {
 	case t == 0:
 		return sIfreg
 	case t&fs.ModeDir != 0:
-		return 0o040000
+		return sIfdir
 	case t&fs.ModeCharDevice != 0:
 		return 0o020000
 	case t&fs.ModeDevice != 0:
 		return 0o060000
 	case t&fs.ModeNamedPipe != 0:
-		return 0o010000
+		return sIfifo
 	case t&fs.ModeSocket != 0:
 		return 0o140000
 	case t&fs.ModeSymlink != 0:
@@ -329,12 +322,12 @@ func (f *filePlanner) closeOthers() {
 // filesystem restores root, working directory and umask.
 func (t *taskPlanner) filesystem() {
 	p := t.prog
-	cwd, ok := t.regular(t.img.Fs.GetCwdId(), t.where()+" working directory")
+	cwd, ok := t.pathOf(t.img.Fs.GetCwdId(), t.where()+" working directory")
 	if !ok {
 		return
 	}
 	fd := t.fds.scratch()
-	p.open(fd, true, "working directory "+cwd, sysOpenat, atFdcwd, p.arena.string(cwd), oPath|oDirectory)
+	p.open(fd, true, "working directory "+t.shownAs(t.img.Fs.GetCwdId()), sysOpenat, atFdcwd, p.arena.string(cwd), oPath|oDirectory)
 	root, ok := t.regular(t.img.Fs.GetRootId(), t.where()+" root directory")
 	if !ok {
 		return
@@ -366,15 +359,20 @@ func (t *taskPlanner) oomScore() {
 	t.prog.sys("", sysClose, uint64(fd))
 }
 
-// pipeData reads what was in a pipe; images.Open has checked its size.
+// pipeData reads what was in a pipe.
 func (f *filePlanner) pipeData(id uint32) []byte {
 	data := f.dir.PipeData[id]
 	if data == nil || data.Data.Size == 0 {
 		return nil
 	}
-	b, err := images.ReadRange(f.dir.FS, data.Data)
+	return f.payload(f.where(), data.Data)
+}
+
+// payload reads data that lies in an image; images.Open has checked its size.
+func (p *planner) payload(where string, r images.Range) []byte {
+	b, err := images.ReadRange(p.dir.FS, r)
 	if err != nil {
-		f.refuse(f.where(), "", "%v", err)
+		p.refuse(where, "", "%v", err)
 	}
 	return b
 }

@@ -14,6 +14,8 @@ import (
 // makeNameless plans the zygote's part.
 func (p *planner) makeNameless() {
 	p.makeMemfds()
+	p.makeDeleted()
+	p.openFifos()
 }
 
 // namelessOf names what the zygote has to make for a file of files.img; "" for a file that has a name.

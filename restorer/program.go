@@ -37,6 +37,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
 	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
 	abi.OpExit: "exit_group", abi.OpTraced: "wait to be traced", abi.OpUpdate: "update memory",
+	abi.OpNameless: "open without a name",
 }
 
 // call names the operation and its arguments.
@@ -55,6 +56,9 @@ func (op *Op) call() string {
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])
+	}
+	if op.Code == abi.OpNameless {
+		return formatCall(name, op.Args[2:5])
 	}
 	return formatCall(name, op.Args[:3])
 }

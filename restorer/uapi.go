@@ -63,6 +63,8 @@ const (
 	sysDup3             = 292
 	sysRtTgsigqueueinfo = 297
 	sysPrlimit64        = 302
+	sysTee              = 276
+	sysUtimensat        = 280
 	sysSeccomp          = 317
 	sysMemfdCreate      = 319
 	sysMembarrier       = 324
@@ -96,7 +98,7 @@ var syscalls = map[uint64]struct {
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysMlock2: {"mlock2", 3}, sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
 	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
-	sysMemfdCreate: {"memfd_create", 2},
+	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysMemfdCreate: {"memfd_create", 2},
 }
 
 // mmap(2) and friends.

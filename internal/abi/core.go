@@ -69,6 +69,7 @@ const (
 	OpExit
 	OpTraced
 	OpUpdate
+	OpNameless
 )
 
 // OpFlags is CRPIE_OPF_*.

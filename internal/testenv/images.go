@@ -5,6 +5,7 @@ package testenv
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ type Images struct {
 	criu *CRIU
 	p    *Process
 	disk map[string][]byte // the victim's files as the dump left them
+	all  map[string]bool   // the paths of everything that was in its folder then
 }
 
 // Dump dumps the victim with CRIU, which ends it. args are further options of criu dump; with --leave-running the
@@ -37,7 +39,7 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 		}
 		im.reapDescendants()
 	}
-	im.disk = readTree(tb, filepath.Dir(p.Out))
+	im.disk, im.all = readTree(tb, filepath.Dir(p.Out)), paths(tb, filepath.Dir(p.Out))
 	return im
 }
 
@@ -66,6 +68,27 @@ func readTree(tb testing.TB, dir string) map[string][]byte {
 		tb.Fatal(err)
 	}
 	return files
+}
+
+func paths(tb testing.TB, dir string) map[string]bool {
+	tb.Helper()
+	all := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		all[path] = true
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+// Stray lists what a restore has left in the victim's folder.
+func (im *Images) Stray(tb testing.TB) []string {
+	tb.Helper()
+	now := paths(tb, filepath.Dir(im.p.Out))
+	maps.DeleteFunc(now, func(path string, _ bool) bool { return im.all[path] })
+	return slices.Sorted(maps.Keys(now))
 }
 
 // Reset puts the victim's files back to what they were at the dump: CRIU and crpie compare their sizes, and a restored

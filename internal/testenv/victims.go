@@ -34,6 +34,8 @@ var recipes = []recipe{
 	{"seccomp", []string{"seccomp.c", "victim.h"}, nil, compileC},
 	{"tree", []string{"tree.c", "victim.h"}, nil, compileC},
 	{"memfd", []string{"memfd.c", "victim.h"}, nil, compileC},
+	{"deleted", []string{"deleted.c", "victim.h"}, nil, compileC},
+	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 

@@ -61,6 +61,11 @@ enum {
 	CRPIE_OP_EXIT = 12,   /* exit_group(arg[0]) */
 	CRPIE_OP_TRACED = 13, /* wait until the controller traces this thread */
 	CRPIE_OP_UPDATE = 14, /* as OP_READ, but leave alone what is equal already: copy-on-write memory of the parent's */
+	/*
+	 * open a file that has no name: make it (arg[1] 0: of type and mode arg[3]) or link it from path arg[1], as path
+	 * arg[0], which must be free; open that with flags arg[2], remove the path, and make the descriptor arg[4]
+	 */
+	CRPIE_OP_NAMELESS = 15,
 	CRPIE_OP_MAX,
 };
 

@@ -5,6 +5,7 @@
 
 #include <linux/fcntl.h>
 #include <linux/signal.h>
+#include <linux/stat.h>
 #include <linux/time.h>
 
 #define TIMER_ATTEMPTS 65536
@@ -69,6 +70,27 @@ static int64_t make_timer(const struct crpie_op *op)
 	return -EBUSY;
 }
 
+/* One operation: nothing can fail between the name's coming and going, and leave it behind. */
+static int64_t open_nameless(const struct crpie_op *op)
+{
+	long path = op->arg[0], mode = op->arg[3];
+	int64_t fd, ret;
+
+	if (op->arg[1])
+		ret = sys6(__NR_linkat, AT_FDCWD, op->arg[1], AT_FDCWD, path, 0, 0);
+	else if (S_ISDIR(mode))
+		ret = sys3(__NR_mkdirat, AT_FDCWD, path, mode & 07777);
+	else
+		ret = sys4(__NR_mknodat, AT_FDCWD, path, mode, 0);
+	if (ret < 0)
+		return ret;
+	fd = sys4(__NR_openat, AT_FDCWD, path, op->arg[2], 0);
+	ret = sys3(__NR_unlinkat, AT_FDCWD, path, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	if (fd < 0 || ret < 0)
+		return fd < 0 ? fd : ret;
+	return move_fd(fd, op->arg[4], 1);
+}
+
 static int64_t carry_out(struct core *core, const struct crpie_op *op)
 {
 	int64_t ret;
@@ -110,6 +132,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return 0;
 	case CRPIE_OP_TIMER:
 		return make_timer(op);
+	case CRPIE_OP_NAMELESS:
+		return open_nameless(op);
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:

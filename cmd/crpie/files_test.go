@@ -1,0 +1,47 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// A file that has lost one of its names is found by the link that the dump has made, which stays.
+func TestLinkRemap(t *testing.T) {
+	victim := testenv.Start(t, "deleted", "link")
+	im := victim.Dump(t, "--link-remap")
+	for range 2 {
+		p, _ := restore(t, im, "--pie-plugin", trace(t))
+		p.MustPass(t)
+		if stray := im.Stray(t); len(stray) > 0 {
+			t.Errorf("left on disk: %v", stray)
+		}
+	}
+	im.RestoreCRIU(t).MustPass(t)
+}
+
+// When somebody else has data in a fifo, what the images have would be mixed with it: the restore fails.
+func TestForeignFifoData(t *testing.T) {
+	victim := testenv.Start(t, "fifo")
+	im := victim.Dump(t)
+	other, err := os.OpenFile(filepath.Join(victim.Dir, "family"), os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.WriteString("foreign")
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
+	if want := "family has nobody else's data in it"; status != exitFailed || !strings.Contains(output, want) {
+		t.Errorf("status %d, output:\n%s\nwant %s", status, output, want)
+	}
+	b := make([]byte, 64)
+	if n, err := other.Read(b); err != nil || string(b[:n]) != "foreign" {
+		t.Errorf("the fifo has %q, %v", b[:n], err)
+	}
+}
