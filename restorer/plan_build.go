@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 
 	"github.com/crpie/crpie/blob"
@@ -26,16 +27,17 @@ type planner struct {
 	fds    *numbers
 	pages  map[string]int // descriptor numbers of the pages files
 
-	shared     *program                              // what the zygote makes for several tasks
-	sharedFDs  map[uint32]int                        // descriptors that the zygote made, by file id
-	armShared  map[uint32]func(*filePlanner, uint64) // starts a shared timerfd, given its number in the first task
-	filled     map[uint32]bool                       // epoll sets that some task fills
-	nameless   map[string]int                        // descriptors of files without a name, by namelessOf
-	remaps     map[uint32]*remap_file_path.RemapFilePathEntry
-	held       map[uint32]bool             // memfds that some task has a descriptor of
-	sealLater  map[uint32][]func(*program) // by the pid of the task that adds seals
-	segments   map[uint64]segment          // shared anonymous memory, by shmid
-	segmentEnd uint64
+	shared       *program                              // what the zygote makes for several tasks
+	sharedFDs    map[uint32]int                        // descriptors that the zygote made, by file id
+	sharedOwners map[uint32]*fown.FownEntry            // of what the zygote made, by file id
+	armShared    map[uint32]func(*filePlanner, uint64) // starts a shared timerfd, given its number in the first task
+	filled       map[uint32]bool                       // epoll sets that some task fills
+	nameless     map[string]int                        // descriptors of files without a name, by namelessOf
+	remaps       map[uint32]*remap_file_path.RemapFilePathEntry
+	held         map[uint32]bool             // memfds that some task has a descriptor of
+	sealLater    map[uint32][]func(*program) // by the pid of the task that adds seals
+	segments     map[uint64]segment          // shared anonymous memory, by shmid
+	segmentEnd   uint64
 }
 
 // PlanOptions are the choices of whoever restores.
@@ -55,7 +57,8 @@ type PlanOptions struct {
 func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Host, opts *PlanOptions) (*Plan, error) {
 	p := &planner{
 		dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{},
-		sharedFDs: map[uint32]int{}, armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
+		sharedFDs: map[uint32]int{}, sharedOwners: map[uint32]*fown.FownEntry{},
+		armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
 		segments: map[uint64]segment{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
 		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 
 	"github.com/crpie/crpie/images"
 )
@@ -103,6 +102,10 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 	f.create(fd, "shared with other tasks", sysFcntl, uint64(number), 0 /* F_DUPFD */, uint64(number))
 	f.duplicates(fd)
+	if o := f.sharedOwners[fd.GetId()]; o != nil {
+		f.owned = append(f.owned, owned{fd.GetFd(), o})
+		delete(f.sharedOwners, fd.GetId())
+	}
 	if arm := f.armShared[fd.GetId()]; arm != nil {
 		arm(f, uint64(fd.GetFd()))
 		delete(f.armShared, fd.GetId())
@@ -147,13 +150,6 @@ func (f *filePlanner) duplicates(first *fdinfo.FdinfoEntry) {
 func (f *filePlanner) setFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
 	if flags &^= oAccmode | oCloexec | oLargefile; flags != 0 {
 		f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags))
-	}
-}
-
-// owner refuses what F_SETOWN and F_SETSIG had set.
-func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
-	if o.GetPid() != 0 || o.GetSignum() != 0 {
-		f.refuse(f.fdWhere(fd), "", "signals its owner %d (F_SETOWN): not supported", o.GetPid())
 	}
 }
 

@@ -16,6 +16,7 @@ type taskPlanner struct {
 	gated bool     // the program has waited for the tracer: hooks may run
 
 	armLater []func() // operations that come after the last hook
+	owned    []owned  // descriptors whose owners are to be set
 }
 
 // gateCreds is opened when every thread is traced: seccomp filters may be installed, and every process group exists.
@@ -162,6 +163,9 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 		th.prog.core(abi.OpGate, "every task and thread exists", gateCreds)
 		if i == 0 && t.lateGroup() {
 			th.prog.sys("process group", sysSetpgid, 0, uint64(t.img.Pgid))
+		}
+		if i == 0 {
+			t.owners()
 		}
 		th.identity()
 		if i > 0 {

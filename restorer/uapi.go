@@ -143,6 +143,8 @@ const (
 	oPath      = 0o10000000
 	fSetfd     = 2
 	fSetfl     = 4
+	fSetsig    = 10
+	fSetownEx  = 15
 	fSetpipeSz = 1031
 	fdCloexec  = 1
 )

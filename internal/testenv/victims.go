@@ -36,6 +36,7 @@ var recipes = []recipe{
 	{"memfd", []string{"memfd.c", "victim.h"}, nil, compileC},
 	{"deleted", []string{"deleted.c", "victim.h"}, nil, compileC},
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
+	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 

@@ -1,0 +1,74 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+)
+
+// Types of owners, fcntl(2) F_SETOWN_EX.
+const (
+	ownerTid = iota
+	ownerPid
+	ownerPgrp
+)
+
+// owner restores whom a description signals and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist yet,
+// so it is set when all do.
+func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
+	if o.GetSignum() != 0 {
+		f.prog.sys("signal of its owner", sysFcntl, uint64(fd.GetFd()), fSetsig, uint64(o.GetSignum()))
+	}
+	switch {
+	case o.GetPid() == 0:
+	case !f.ownerExists(o):
+		f.refuse(f.fdWhere(fd), "", "signals its owner %d (F_SETOWN), which was not dumped: not supported", o.GetPid())
+	case f.prog == f.shared: // by the first task that has it
+		f.sharedOwners[fd.GetId()] = o
+	default:
+		f.owned = append(f.owned, owned{fd.GetFd(), o})
+	}
+}
+
+// owned is a descriptor of a task that has an owner.
+type owned struct {
+	fd    uint32
+	owner *fown.FownEntry
+}
+
+// ownerExists reports whether the owner is restored, too.
+func (p *planner) ownerExists(o *fown.FownEntry) bool {
+	for _, t := range p.dir.Tasks {
+		switch o.GetPidType() {
+		case ownerTid:
+			for _, th := range t.Threads {
+				if th.Tid == o.GetPid() {
+					return true
+				}
+			}
+		case ownerPid, ownerPgrp:
+			if t.Pid == o.GetPid() && (o.GetPidType() == ownerPid || t.Pgid == t.Pid) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges. The kernel
+// remembers the uids of who sets an owner and later checks with them whether it may be signalled, fcntl(2).
+func (t *taskPlanner) owners() {
+	for i, o := range t.owned {
+		if i == 0 {
+			t.prog.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)
+		}
+		const same = ^uint64(0)
+		t.prog.sys("uids that the owner was set with", sysSetresuid, uint64(o.owner.GetUid()), uint64(o.owner.GetEuid()), same)
+		var ex [8]byte // struct f_owner_ex
+		binary.LittleEndian.PutUint32(ex[0:], o.owner.GetPidType())
+		binary.LittleEndian.PutUint32(ex[4:], o.owner.GetPid())
+		t.prog.sys(fmt.Sprintf("owner of fd %d", o.fd), sysFcntl, uint64(o.fd), fSetownEx, t.prog.arena.bytes(ex[:]))
+	}
+}
