@@ -49,7 +49,7 @@ func TestWhatLooksWrongButIsRight(t *testing.T) {
 func TestViolationsHaveTheirSourceLine(t *testing.T) {
 	source := "extern int helper(int);\nint first(int x)\n{\n\treturn x;\n}\nint hook(int x)\n{\n\treturn helper(x) + 1;\n}\n"
 	for _, tool := range []string{cc + " -g", cc + " -gdwarf-4", cc + " -g -gz", cc + " -g -ffunction-sections", clang14 + " -g",
-		clang19 + " -g", clang19 + " -gdwarf-4 -ffunction-sections", clang19 + " -g -gz=zlib", arm + " -g",
+		clang19 + " -g", clang19 + " -gdwarf-4 -ffunction-sections", clang19 + " -g -gz=zlib", clang19 + " -g -gz=zstd", cc + " -g -Wa,--compress-debug-sections=zstd", arm + " -g",
 		"clang-19 -O1 -fPIC --target=aarch64-linux-gnu -ffreestanding -g"} {
 		_, err := loadertest.Load(t, tool, ".c", source, loader.Options{Core: true})
 		var v loader.Violation

@@ -17,11 +17,6 @@ type function struct {
 // functionIndex finds the function around an offset.
 type functionIndex struct{ sorted []function }
 
-// functions is the index for messages of the parser.
-func (p *parser) functions() *functionIndex {
-	return p.plugin.functions()
-}
-
 // functions is the index of a plugin, made on first use.
 func (p *Plugin) functions() *functionIndex {
 	p.lazy.functionsOnce.Do(func() { p.lazy.functions = newFunctionIndex(p) })
@@ -72,10 +67,19 @@ func (x *functionIndex) find(section int, off uint64) (function, bool) {
 	return function{}, false
 }
 
-// PlaceOf names a spot of a section of the plugin, with the function around it, for messages.
+// PlaceOf names a spot of a section of the plugin for messages, with the function around it and, if there is debug
+// information, the source line. The first call for a plugin reads its debug information.
 func (p *Plugin) PlaceOf(sec *Section, off Offset) Place {
-	pl := Place{Section: clip(sec.Name), Offset: off}
-	if f, ok := p.functions().find(sec.Index, uint64(off)); ok {
+	pl := p.placeOf(sec.Index, off)
+	p.addLine(&pl)
+	return pl
+}
+
+// placeOf makes a place that still lacks its source line.
+func (p *Plugin) placeOf(elfIndex int, off Offset) Place {
+	name, _ := nameAt(p.shstrtab, p.shdrs[elfIndex].Name)
+	pl := Place{Section: clip(name), Offset: off, index: elfIndex}
+	if f, ok := p.functions().find(elfIndex, uint64(off)); ok {
 		pl.Function, pl.FunctionOffset = Demangle(f.name), off-Offset(f.start)
 	}
 	return pl

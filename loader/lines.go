@@ -2,7 +2,6 @@ package loader
 
 import (
 	"bytes"
-	"compress/zlib"
 	"debug/dwarf"
 	"debug/elf"
 	"encoding/binary"
@@ -43,18 +42,18 @@ func (p *parser) addLines() {
 	if p.plugin.shdrs == nil {
 		return
 	}
-	index := map[string]int{}
-	for i := range p.plugin.Sections {
-		index[clip(p.plugin.Sections[i].Name)] = p.plugin.Sections[i].Index
-	}
 	for v := range p.violations {
 		for i := range p.violations[v].Places {
-			pl := &p.violations[v].Places[i]
-			if sec, ok := index[pl.Section]; ok && pl.File == "" {
-				l, _ := p.plugin.lineOf(sec, pl.Offset)
-				pl.File, pl.Line, pl.Column = l.file, l.line, l.column
-			}
+			p.plugin.addLine(&p.violations[v].Places[i])
 		}
+	}
+}
+
+// addLine completes a place with its source line, if it is one in a section of known index.
+func (p *Plugin) addLine(pl *Place) {
+	if pl.index != 0 {
+		l, _ := p.lineOf(pl.index, pl.Offset)
+		pl.File, pl.Line, pl.Column = l.file, l.line, l.column
 	}
 }
 
@@ -142,20 +141,39 @@ func (p *Plugin) debugSection(name string, base []uint64, limit int) []byte {
 // chdrSize is sizeof(Elf64_Chdr): type, reserved, size, alignment.
 const chdrSize = 24
 
-// inflate unpacks a section compressed with zlib, the only method that the standard library offers.
+// inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a file of
+// its own with nothing in it but this section, so there is nothing else whose size it could believe.
 func inflate(raw []byte, limit uint64) []byte {
-	if len(raw) < chdrSize || elf.CompressionType(le32(raw)) != elf.COMPRESS_ZLIB || le64(raw[8:]) > limit {
+	if len(raw) < chdrSize || le64(raw[8:]) > limit {
 		return nil
 	}
-	z, err := zlib.NewReader(bytes.NewReader(raw[chdrSize:]))
+	f, err := elf.NewFile(bytes.NewReader(fileOfOne(raw)))
 	if err != nil {
 		return nil
 	}
-	out, err := io.ReadAll(io.LimitReader(z, int64(le64(raw[8:]))))
+	out, err := io.ReadAll(io.LimitReader(f.Sections[1].Open(), int64(le64(raw[8:]))))
 	if err != nil {
 		return nil
 	}
 	return out
+}
+
+// fileOfOne makes an object whose section 1 is compressed and contains raw: header, section headers, raw.
+func fileOfOne(raw []byte) []byte {
+	const count, start = 3, ehdrSize + 3*shdrSize
+	le := binary.LittleEndian
+	h := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Ehsize: ehdrSize,
+		Shoff: ehdrSize, Shentsize: shdrSize, Shnum: count, Shstrndx: 2,
+	}
+	sections := [count]elf.Section64{
+		1: {Type: uint32(elf.SHT_PROGBITS), Flags: uint64(elf.SHF_COMPRESSED), Off: start, Size: uint64(len(raw))},
+		2: {Type: uint32(elf.SHT_STRTAB), Off: elf.EI_NIDENT - 1, Size: 1}, // the last byte of e_ident is zero
+	}
+	b, _ := binary.Append(make([]byte, 0, start+len(raw)), le, h) // structs of fixed size
+	b, _ = binary.Append(b, le, sections)
+	return append(b, raw...)
 }
 
 // relocateDebug applies the relocations that debug information has: plain addresses and section offsets.

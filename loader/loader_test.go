@@ -111,6 +111,32 @@ int count(void) { return __stop_nums - __start_nums; }`
 	}
 }
 
+// TestStartAndStopEncloseAllSections: clang gives each inline variable a COMDAT group, with a section nums of its own.
+func TestStartAndStopEncloseAllSections(t *testing.T) {
+	source := `
+#define NUM __attribute__((section("nums"))) inline int
+extern "C" int __start_nums[], __stop_nums[];
+NUM a = 1; inline int between = 7; NUM b = 2; NUM c = 3;
+int sum() { int n = a + b + c + between; for (int *p = __start_nums; p < __stop_nums; p++) n += *p; return n; }`
+	p := loadertest.MustLoad(t, clang19+" -std=c++17", ".cc", source, loader.Options{Core: true})
+	start, _ := p.Lookup("__start_nums")
+	stop, _ := p.Lookup("__stop_nums")
+	var names []string
+	for i := start.Section; i <= stop.Section; i++ {
+		names = append(names, p.Sections[i].Name)
+	}
+	if got := strings.Join(names, " "); got != "nums nums nums" || start.Value != 0 || stop.Value != 4 {
+		t.Errorf("between start %+v and stop %+v: %s", start, stop, got)
+	}
+	for _, name := range []string{"a", "b", "c", "between"} {
+		s, _ := p.Lookup(name)
+		want := map[bool]string{true: ".data.between", false: "nums"}[name == "between"]
+		if s.Section < 0 || p.Sections[s.Section].Name != want {
+			t.Errorf("%s is %+v", name, s)
+		}
+	}
+}
+
 func TestDefinedSymbolsHaveTheGivenAddress(t *testing.T) {
 	opts := loader.Options{Core: true, Defined: map[string]uint64{"outside": 0x1234}}
 	p := loadertest.MustLoad(t, gcc, ".c", "int outside(void); int f(void) { return outside(); }", opts)

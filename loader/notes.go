@@ -94,7 +94,7 @@ func (p *parser) checkBranchTargets(feature, insn string, lands func(word uint32
 		}
 		sec := &p.plugin.Sections[f.Section]
 		if code := sec.Data[min(uint64(f.Offset), uint64(len(sec.Data))):]; len(code) < 4 || !lands(le32(code)) {
-			p.reportf(CodeBranchTarget, []Place{p.at(sec.Index, f.Offset)},
+			p.reportf(CodeBranchTarget, []Place{p.plugin.placeOf(sec.Index, f.Offset)},
 				"the object claims %s, but %s `%s` does not begin with %s", feature, what, Demangle(f.Symbol), insn)
 		}
 	}
@@ -131,7 +131,7 @@ func (p *parser) checkSelfCall(i uint32, s *Symbol) {
 		name := LookupReloc(p.plugin.Machine, r.Type).Name
 		if call := strings.HasSuffix(name, "_PLT32") || strings.HasSuffix(name, "26"); r.Symbol == i && inside && call {
 			p.report(Violation{
-				Code: CodeRecursion, Symbol: s.Name, Places: []Place{p.at(sec.Index, r.Offset)},
+				Code: CodeRecursion, Symbol: s.Name, Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)},
 				Message: fmt.Sprintf("`%s` calls itself: the compiler made a call of its loop", s.Name),
 			})
 			return

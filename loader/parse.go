@@ -40,8 +40,9 @@ type parser struct {
 	xindex       []byte
 	rawSyms      []byte
 	strtab       string
-	roles        []role        // per section
-	constructors []int         // sections put aside by refuseConstructor
+	roles        []role // per section
+	constructors []int  // sections put aside by refuseConstructor
+	bounds       map[string]joined
 	state        []symbolState // per symbol
 	refs         map[uint32]*references
 	refOrder     []uint32
@@ -103,21 +104,13 @@ func (p *parser) stop(code Code, format string, args ...any) bool {
 	return false
 }
 
-// fail completes the violations with source lines; only objects that are refused pay for it.
+// fail completes the violations with places and source lines; only objects that are refused pay for it.
 func (p *parser) fail() *Error {
+	p.addTrampolines()
 	if !p.opts.NoLines {
 		p.addLines()
 	}
 	return &Error{File: p.file, Violations: p.violations, Omitted: p.omitted}
-}
-
-// at makes a place, with the function around it.
-func (p *parser) at(section int, off Offset) Place {
-	pl := Place{Section: clip(p.sectionName(section)), Offset: off}
-	if f, ok := p.functions().find(section, uint64(off)); ok {
-		pl.Function, pl.FunctionOffset = Demangle(f.name), off-Offset(f.start)
-	}
-	return pl
 }
 
 func (p *parser) sectionName(i int) string {

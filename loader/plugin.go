@@ -16,7 +16,7 @@ type Plugin struct {
 	Name     string // from its record in section crpie_plugin, else the file name without directory and .o
 	File     string // as given to Load
 	Machine  elf.Machine
-	Sections []Section // those that are laid out, in file order
+	Sections []Section // those that are laid out, in file order, but same C identifiers side by side (see __start_X)
 	Symbols  []Symbol  // index is the ELF symbol index
 	Hooks    []Hook    // in the order of the object
 	Init     Func      // the zero Func when the plugin has none

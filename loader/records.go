@@ -160,7 +160,7 @@ func (p *parser) functionAt(r Relocation) (Func, string) {
 	}
 	name := sym.Name
 	if sym.Type == elf.STT_SECTION {
-		f, _ := p.functions().find(sec.Index, off)
+		f, _ := p.plugin.functions().find(sec.Index, off)
 		name = f.name
 	}
 	return Func{Section: int(sym.Section), Offset: Offset(off), Symbol: name, set: true}, ""

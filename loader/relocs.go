@@ -264,7 +264,7 @@ func (p *parser) refuseReloc(code Code, sec *Section, r Relocation, format strin
 	if p.full() {
 		return
 	}
-	v := Violation{Code: code, Message: fmt.Sprintf(format, args...), Places: []Place{p.at(sec.Index, r.Offset)}}
+	v := Violation{Code: code, Message: fmt.Sprintf(format, args...), Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)}}
 	if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) {
 		v.Symbol = p.plugin.Symbols[r.Symbol].Name
 	}

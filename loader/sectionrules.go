@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"bytes"
 	"cmp"
 	"debug/elf"
 	"fmt"
@@ -198,6 +199,55 @@ func (p *parser) checkStack() {
 	}
 	if p.codeSeen {
 		p.reportf(CodeExecStack, nil, "has code but no section .note.GNU-stack, which means that it needs an executable stack")
+	}
+}
+
+// trampoline is what gcc stores last of a trampoline on the stack, jmp *%r11 and nop, on x86-64: at every level of
+// optimisation as the immediate operand of one mov.
+var trampoline = []byte{0x49, 0xff, 0xe3, 0x90}
+
+// addTrampolines says which functions need the executable stack: those that write a trampoline or, on aarch64 where its
+// code is copied, that flush the instruction cache for it. Other reasons for the flag cannot be told.
+func (p *parser) addTrampolines() {
+	v := slices.IndexFunc(p.violations, func(v Violation) bool { return v.Code == CodeExecStack })
+	if v < 0 || p.plugin.shdrs == nil {
+		return
+	}
+	for i := range p.plugin.Sections {
+		sec := &p.plugin.Sections[i]
+		if sec.Flags&elf.SHF_EXECINSTR == 0 {
+			continue
+		}
+		p.addStores(&p.violations[v], sec)
+		for r := range sec.Relocs.All() {
+			if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) && p.plugin.Symbols[r.Symbol].Name == "__clear_cache" {
+				p.addPlace(&p.violations[v], sec, r.Offset)
+			}
+		}
+	}
+	if p.violations[v].Count > 0 {
+		p.violations[v].Message += ": trampoline of a nested function"
+	}
+}
+
+// addStores adds the places in a section of x86-64 code where a trampoline is written.
+func (p *parser) addStores(v *Violation, sec *Section) {
+	if p.plugin.Machine != elf.EM_X86_64 {
+		return
+	}
+	for at := 0; ; at += len(trampoline) {
+		next := bytes.Index(sec.Data[at:], trampoline)
+		if next < 0 {
+			return
+		}
+		at += next
+		p.addPlace(v, sec, Offset(at))
+	}
+}
+
+func (p *parser) addPlace(v *Violation, sec *Section, off Offset) {
+	if v.Count++; len(v.Places) < maxPlaces {
+		v.Places = append(v.Places, p.plugin.placeOf(sec.Index, off))
 	}
 }
 

@@ -1,8 +1,10 @@
 package loader
 
 import (
+	"cmp"
 	"debug/elf"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
@@ -98,6 +100,7 @@ func (p *parser) checkSections() bool {
 			p.keepSection(i)
 		}
 	}
+	p.joinSections()
 	p.checkOverlap()
 	p.checkMemory()
 	p.checkStack()
@@ -229,6 +232,55 @@ func (p *parser) keepSection(i int) {
 	p.codeSeen = p.codeSeen || sec.Flags&elf.SHF_EXECINSTR != 0 && sec.Size > 0
 	p.plugin.byELFIndex[i] = int32(len(p.plugin.Sections))
 	p.plugin.Sections = append(p.plugin.Sections, sec)
+}
+
+// joined are the sections of one name, Sections[first] to Sections[last].
+type joined struct {
+	first, last int
+	mixed       bool // not all of one segment and kind, so they cannot lie side by side
+}
+
+// joinSections moves the sections that share a C identifier as name next to each other, as linkers do, so that
+// __start_X and __stop_X enclose all sections X: compilers write one for each COMDAT group that has data in it.
+func (p *parser) joinSections() {
+	all := p.plugin.Sections
+	p.bounds = map[string]joined{}
+	scattered := false
+	rank := func(s *Section) int { // that of the first of the name, for all but the first
+		if j, ok := p.bounds[s.Name]; ok {
+			return j.first
+		}
+		return int(p.plugin.byELFIndex[s.Index])
+	}
+	for i := range all {
+		s := &all[i]
+		if !isCIdentifier(s.Name) {
+			continue
+		}
+		j, again := p.bounds[s.Name]
+		if !again {
+			j.first, j.last = i, i
+		}
+		one := &all[j.first]
+		j.mixed = j.mixed || s.Segment() != one.Segment() || (s.Type == elf.SHT_NOBITS) != (one.Type == elf.SHT_NOBITS)
+		scattered = scattered || i > j.last+1
+		j.last = max(j.last, i)
+		p.bounds[s.Name] = j
+	}
+	if !scattered {
+		return
+	}
+	slices.SortStableFunc(all, func(a, b Section) int { return cmp.Compare(rank(&a), rank(&b)) })
+	for i := range all {
+		p.plugin.byELFIndex[all[i].Index] = int32(i)
+		if j, ok := p.bounds[all[i].Name]; ok {
+			if all[max(i, 1)-1].Name != all[i].Name {
+				j.first = i
+			}
+			j.last = i
+			p.bounds[all[i].Name] = j
+		}
+	}
 }
 
 // checkSymtabSection remembers the one symbol table.

@@ -165,21 +165,13 @@ func (p *parser) provideBounds(sym *Symbol) bool {
 			return false
 		}
 	}
-	found := -1
-	for i := range p.plugin.Sections {
-		if p.plugin.Sections[i].Name == name && isCIdentifier(name) {
-			if found >= 0 {
-				return false // not one range; checkUndefined says so
-			}
-			found = i
-		}
+	all, ok := p.bounds[name]
+	if !ok || all.mixed {
+		return false // checkUndefined says so
 	}
-	if found < 0 {
-		return false
-	}
-	sym.Section, sym.Value = int32(found), 0
+	sym.Section, sym.Value = int32(all.first), 0
 	if !start {
-		sym.Value = p.plugin.Sections[found].Size
+		sym.Section, sym.Value = int32(all.last), p.plugin.Sections[all.last].Size
 	}
 	return true
 }
@@ -224,7 +216,7 @@ func (p *parser) refuseSymbol(i int, code Code, format string, args ...any) {
 	v := Violation{Code: code, Symbol: sym.Name, Message: fmt.Sprintf(format, args...)}
 	b := p.rawSyms[i*symSize:]
 	if shndx := int(le16(b[6:])); shndx > 0 && shndx < min(len(p.shdrs), shnLoReserve) {
-		v.Places = []Place{{Section: clip(p.sectionName(shndx)), Offset: Offset(sym.Value)}}
+		v.Places = []Place{{Section: clip(p.sectionName(shndx)), Offset: Offset(sym.Value), index: shndx}}
 	}
 	p.report(v)
 }

@@ -15,7 +15,7 @@ func (p *parser) checkUndefined() bool {
 		sym, ref := &p.plugin.Symbols[i], p.refs[i]
 		v := Violation{Symbol: sym.Name, Count: ref.count}
 		for _, r := range ref.places {
-			v.Places = append(v.Places, p.at(r.section, r.off))
+			v.Places = append(v.Places, p.plugin.placeOf(r.section, r.off))
 		}
 		p.explainUndefined(&v, i, sym)
 		p.report(v)
@@ -33,7 +33,8 @@ func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
 			v.Fix = "a raw system call returns -errno; use that"
 		}
 	case strings.HasPrefix(sym.Name, "__start_") || strings.HasPrefix(sym.Name, "__stop_"):
-		v.Code, v.Message = CodeStartStop, fmt.Sprintf("`%s`: %s", name, p.whyNoBounds(sym.Name))
+		v.Code = CodeStartStop
+		v.Message, v.Fix = p.whyNoBounds(sym.Name)
 	case p.state[i] == symWeak:
 		v.Code, v.Message = CodeWeakUndefined, fmt.Sprintf("weak symbol `%s` is not defined and would be 0", name)
 	default:
@@ -42,18 +43,14 @@ func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
 	}
 }
 
-func (p *parser) whyNoBounds(name string) string {
+// whyNoBounds tells what is wrong with the section, and a better fix than the rule's if there is one.
+func (p *parser) whyNoBounds(name string) (message, fix string) {
 	_, section, _ := strings.Cut(strings.TrimPrefix(name, "__"), "_")
-	count := 0
-	for i := range p.plugin.Sections {
-		if p.plugin.Sections[i].Name == section {
-			count++
-		}
+	if p.bounds[section].mixed {
+		return fmt.Sprintf("`%s`: the sections %s cannot lie side by side: they differ in w, x or @nobits", clip(name), clip(section)),
+			"make all variables of the section const, or none"
 	}
-	if count > 1 {
-		return fmt.Sprintf("there are %d sections %s; ld -r -o merged.o makes them one", count, clip(section))
-	}
-	return fmt.Sprintf("there is no section %s in memory", clip(section))
+	return fmt.Sprintf("`%s`: there is no section %s in memory", clip(name), clip(section)), ""
 }
 
 // fixUndefined knows where well-known names come from, and which names are probably misspelt or mangled.

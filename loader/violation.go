@@ -16,6 +16,7 @@ type Place struct {
 	File           string `json:"file,omitempty"`
 	Line           int    `json:"line,omitempty"`
 	Column         int    `json:"column,omitempty"`
+	index          int    // ELF section index, for the source line; 0 where none is wanted
 }
 
 // String gives the most telling form: "hook.c:12 (hook+0x1b, .text+0x2b)".
