@@ -1,7 +1,9 @@
 package blob
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/crpie/crpie/loader"
@@ -65,11 +67,12 @@ func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
 	if uint64(base)%PageSize != 0 || uint64(base)+l.Size() < uint64(base) {
 		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base, PageSize, l.Size())
 	}
-	for i := range l.objects {
-		if err := relocator.Apply(l.objects[i].Plugin, l.target(i, base, bytes)); err != nil {
-			clear(bytes)
-			return nil, fmt.Errorf("place image at 0x%x: %w", base, err)
+	if err := l.relocate(base, bytes); err != nil {
+		err = fmt.Errorf("place image at 0x%x: %w", base, err)
+		if near, ok := l.nearest(base, bytes); ok {
+			err = fmt.Errorf("%w\nthe nearest base at which everything fits is 0x%x", err, near)
 		}
+		return nil, err
 	}
 	l.table.encode(bytes[l.table.start:], base)
 	img := &Image{Base: base, Size: l.Size(), Table: base + Addr(l.table.start), layout: l}
@@ -84,6 +87,54 @@ func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
 		})
 	}
 	return img, nil
+}
+
+// relocate relocates all objects, or reports all values that do not fit and leaves zeros.
+func (l *Layout) relocate(base Addr, bytes []byte) error {
+	var all []error
+	for i := range l.objects {
+		if err := relocator.Apply(l.objects[i].Plugin, l.target(i, base, bytes)); err != nil {
+			all = append(all, err)
+		}
+	}
+	if all != nil {
+		clear(bytes)
+	}
+	return errors.Join(all...)
+}
+
+// nearest looks for the base nearest to one that does not do. Each attempt tells by which distances the values that do
+// not fit there would have to move; the nearest distance that is left is the next attempt.
+func (l *Layout) nearest(base Addr, bytes []byte) (Addr, bool) {
+	const attempts = 8 // one or two are enough for real objects
+	low, high, by := int64(math.MinInt64), int64(math.MaxInt64), int64(0)
+	for range attempts {
+		at := base + Addr(by)
+		if moved := at > base; uint64(at)+l.Size() < uint64(at) || moved != (by > 0) {
+			return 0, false // around the end of the address space
+		}
+		err := l.relocate(at, bytes)
+		if err == nil {
+			clear(bytes)
+			return at, true
+		}
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			m, ok := e.(*relocator.Misfit)
+			if !ok || m.High <= m.Low {
+				return 0, false
+			}
+			low, high = max(low, by+m.Low), min(high, by+m.High)
+		}
+		if low > 0 {
+			by = (low + PageSize - 1) &^ (PageSize - 1)
+		} else {
+			by = (high - 1) &^ (PageSize - 1)
+		}
+		if by < low || by >= high {
+			return 0, false
+		}
+	}
+	return 0, false
 }
 
 // target says where one object's sections and GOT go in the bytes of the image. Zeros have no bytes.
@@ -173,12 +224,10 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	sec := &o.Sections[places[i].section]
 	off := loader.Offset(at - places[i].start)
 	pl := o.PlaceOf(sec, off)
-	loc = Location{
+	return Location{
 		Plugin: places[i].object - 1, Name: o.Name, Section: sec.Name, SectionOffset: off,
-		Function: pl.Function, FunctionOffset: pl.FunctionOffset,
-	}
-	loc.File, loc.Line, _ = o.Line(sec, off)
-	return loc, true
+		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
+	}, true
 }
 
 // SectionAddr gives the address of a section of a plugin (-1: the core); section is an index into Plugin.Sections.
@@ -189,10 +238,10 @@ func (img *Image) SectionAddr(plugin, section int) Addr {
 // GOT gives the address of the global offset table of a plugin (-1: the core).
 func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }
 
-// Bytes gives n bytes of the image at an address; zeros at the end of a segment have none and are not given.
+// Bytes gives up to n bytes of the image from an address on: no more than its segment has, without the zeros at the end.
 func (img *Image) Bytes(at Addr, n uint64) []byte {
 	for _, s := range img.Segments {
-		if off := uint64(at - s.Addr); at >= s.Addr && off <= uint64(len(s.Data)) {
+		if off := uint64(at - s.Addr); at >= s.Addr && off < uint64(len(s.Data)) {
 			return s.Data[off:min(off+n, uint64(len(s.Data)))]
 		}
 	}

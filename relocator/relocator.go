@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/crpie/crpie/loader"
 )
@@ -23,13 +24,13 @@ type Target struct {
 const SlotSize = 8
 
 // Apply copies every section of p to its place and patches it for its address. All values that do not fit are
-// reported together, as a *loader.Error. On any error the destination is all zeros: nothing half-patched is left.
+// reported together, as a *Misfit. On any error the destination is all zeros: nothing half-patched is left.
 func Apply(p *loader.Plugin, t Target) error {
 	formula, err := t.check(p)
 	if err != nil {
 		return err
 	}
-	j := &job{plugin: p, target: t, symbols: symbolValues(p, t)}
+	j := &job{plugin: p, target: t, symbols: symbolValues(p, t), low: math.MinInt64, high: math.MaxInt64}
 	for slot, sym := range p.GOT {
 		binary.LittleEndian.PutUint64(t.GOTBytes[slot*SlotSize:], uint64(j.symbols[sym]))
 	}
@@ -37,12 +38,26 @@ func Apply(p *loader.Plugin, t Target) error {
 		copy(t.Bytes[i], p.Sections[i].Data)
 		formula(j, &p.Sections[i], t.Sections[i], t.Bytes[i])
 	}
-	if len(j.violations) == 0 && j.omitted == 0 {
+	if len(j.violations) == 0 {
 		return nil
 	}
 	t.clear()
-	return &loader.Error{File: p.File, Violations: j.violations, Omitted: j.omitted}
+	return &Misfit{&loader.Error{File: p.File, Violations: j.violations, Omitted: j.omitted}, j.low, j.high}
 }
+
+// Misfit is the error for values that do not fit into their fields.
+type Misfit struct {
+	Values *loader.Error // a violation for each: PIE311, PIE307
+
+	// To move everything by a distance in [Low, High) bytes would make these values fit, though perhaps others not.
+	// The interval is empty if no distance does, for example if both ends of a distance move.
+	Low, High int64
+}
+
+func (m *Misfit) Error() string { return m.Values.Error() }
+
+// Unwrap gives the *loader.Error.
+func (m *Misfit) Unwrap() error { return m.Values }
 
 // check finds mistakes of the caller.
 func (t Target) check(p *loader.Plugin) (func(*job, *loader.Section, Addr, []byte), error) {
@@ -96,6 +111,7 @@ type job struct {
 	symbols    []Addr
 	violations []loader.Violation
 	omitted    int
+	low, high  int64 // as in Misfit
 }
 
 // slot is G + GOT of x86-64, G(S) of aarch64: the address of the symbol's GOT slot.
@@ -116,6 +132,7 @@ type problem struct {
 
 // refuse describes a value that does not fit its field.
 func (j *job) refuse(sec *loader.Section, r loader.Relocation, base Addr, bad problem) {
+	j.narrow(r, bad)
 	if len(j.violations) >= maxViolations {
 		j.omitted++
 		return
@@ -130,7 +147,56 @@ func (j *job) refuse(sec *loader.Section, r loader.Relocation, base Addr, bad pr
 		v.Code, v.Fix = loader.CodeUnaligned, loader.Rule(loader.CodeUnaligned).Fix
 		v.Message = what + fmt.Sprintf("0x%x, which is no multiple of %d", uint64(bad.value), bad.align)
 	} else {
-		v.Message = what + fmt.Sprintf("%d, which is not in [%d, %d)", bad.value, bad.low, bad.high)
+		v.Message = what + fmt.Sprintf("%d, which is not in [%d, %d), %s", bad.value, bad.low, bad.high, bad.distance())
 	}
 	j.violations = append(j.violations, v)
+}
+
+// distance says how far a value is from the nearest one allowed.
+func (b problem) distance() string {
+	if b.value < b.low {
+		return fmt.Sprintf("%d too little", uint64(b.low)-uint64(b.value))
+	}
+	return fmt.Sprintf("%d too much", uint64(b.value)-uint64(b.high)+1)
+}
+
+// narrow keeps of [low, high) the distances by which everything could be moved so that this value fits too.
+func (j *job) narrow(r loader.Relocation, bad problem) {
+	low, high := int64(0), int64(0)
+	const far = 1 << 62 // beyond any address; the differences below cannot overflow
+	if near := bad.value > -far && bad.value < far; near && bad.align == 0 {
+		switch j.moves(r) {
+		case 1:
+			low, high = bad.low-bad.value, bad.high-bad.value
+		case -1:
+			low, high = bad.value-bad.high+1, bad.value-bad.low+1
+		}
+	}
+	j.low, j.high = max(j.low, low), min(j.high, high)
+}
+
+// moves says what a relocation's value gains when everything moves up by 1: S and the GOT do move, unless S is an
+// absolute symbol; P does; Z does not.
+func (j *job) moves(r loader.Relocation) (by int) {
+	class := loader.LookupReloc(j.plugin.Machine, r.Type).Class
+	absolute := class == loader.RelocAbs32
+	switch j.plugin.Machine {
+	case elf.EM_X86_64:
+		if elf.R_X86_64(r.Type) == elf.R_X86_64_SIZE32 {
+			return 0
+		}
+	case elf.EM_AARCH64:
+		m, ok := movw[elf.R_AARCH64(r.Type)]
+		absolute = absolute || ok && m.from == fromAbs
+	}
+	if class == loader.RelocGOT {
+		return 0 // the distance of the slot from the place or from the start of its table
+	}
+	if s := j.plugin.Symbols[r.Symbol].Section; s >= 0 || s == loader.GOTBase {
+		by++
+	}
+	if !absolute {
+		by-- // relative to the place, or to the GOT
+	}
+	return by
 }

@@ -70,7 +70,7 @@ func TestNothingIsWrittenWhenAValueDoesNotFit(t *testing.T) {
 	p := loadertest.MustLoad(t, "gcc", ".s", source, loader.Options{Core: true})
 	out, err := place(p, 0, map[string]relocator.Addr{".text": 0x1000, ".data": 0x7fff00002000})
 	want := "load plugin.o: PIE311 relocation R_X86_64_PC32 against `x`: S = 0x7fff00002000, A = 0, P = 0x1008 give " +
-		"140733193392120, which is not in [-2147483648, 2147483648) at f+0x8, .text+0x8\n" +
+		"140733193392120, which is not in [-2147483648, 2147483648), 140731045908473 too much at f+0x8, .text+0x8\n" +
 		"\tfix: compile with -fPIC; make the plugin smaller"
 	var all *loader.Error
 	if !errors.As(err, &all) || err.Error() != want {
