@@ -3,6 +3,9 @@ package blob_test
 import (
 	"encoding/binary"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -153,22 +156,114 @@ func TestParametersCannotContainNUL(t *testing.T) {
 	}
 }
 
-func BenchmarkSmallPlugin(b *testing.B) {
-	data, err := os.ReadFile(loadertest.Compile(b, gcc+" -DPRIO=0", ".c", plugin))
-	if err != nil {
-		b.Fatal(err)
+// BenchmarkLink checks and places the objects of scripts/bench-objects: a hook of 2 KB, SQLite, OpenSSL's libcrypto. It
+// makes them unless BENCH_OBJECTS is a directory that has them.
+func BenchmarkLink(b *testing.B) {
+	dir := os.Getenv("BENCH_OBJECTS")
+	if dir == "" {
+		dir = b.TempDir()
+		if out, err := exec.Command("../scripts/bench-objects", dir).CombinedOutput(); err != nil {
+			b.Fatalf("scripts/bench-objects: %v (scripts/install-test-deps --bench installs what it needs)\n%s", err, out)
+		}
 	}
+	for _, name := range []string{"hook.o", "sqlite.o", "crypto.o"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) { benchmarkLink(b, data) })
+	}
+}
+
+func benchmarkLink(b *testing.B, data []byte) {
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
 	for b.Loop() {
-		p, err := loader.Parse(data, "plugin.o", loader.Options{})
+		p, err := loader.Parse(data, "plugin.o", loader.Options{Core: true, AllowAbs32: true})
 		if err != nil {
 			b.Fatal(err)
 		}
-		l, err := blob.NewLayout(p, []blob.Input{{Plugin: p}})
+		l, err := blob.NewLayout(p, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := l.Place(0x7f0000000000); err != nil {
+		if _, err := l.Place(0x10000000); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestMisfitNamesTheNearestBase: each source fits at some bases only, or at none.
+func TestMisfitNamesTheNearestBase(t *testing.T) {
+	const text, noexec = ".text\nf: ", "\n.section .note.GNU-stack,\"\",@progbits\n"
+	for _, c := range []struct {
+		tool, source string
+		base         blob.Addr
+		want         string // the end of the message, after "everything fits is "; empty if it must not be there
+	}{
+		{"gcc", ".long f", 1 << 33, "0xfffff000"},
+		{"gcc", ".long f+0x1800", 1 << 33, "0xffffe000"},
+		{"gcc", ".reloc ., R_X86_64_32S, f\n.long 0", 1 << 33, "0x7ffff000"},
+		{"gcc", ".reloc ., R_X86_64_32S, f\n.long 0", 0xfffffffe00000000, "0xffffffff80000000"},
+		{"gcc", "call far", 0x1000, "0x6fff80000000"},
+		{"gcc", "call far", 0x7fff00000000, "0x70007ffff000"},
+		{"gcc", "call far\n.long f", 0x1000, ""},                               // one near far, the other below 4 GiB
+		{"gcc", "call far\ncall near", 1 << 50, ""},                            // both absolute, too far apart
+		{"gcc", ".long 0\n.reloc f, R_X86_64_PC32, f+0x100000000", 0x1000, ""}, // both ends move
+		{"gcc", ".word f", 0x20000, "0xf000"},
+		{"aarch64-linux-gnu-gcc", "bl far", 0x1000, "0x6ffff8001000"},
+		{"aarch64-linux-gnu-gcc", "movz x0, #:abs_g1:f", 1 << 33, "0xfffff000"},
+		{"aarch64-linux-gnu-gcc", "adrp x0, far", 0x1000, "0x6fff00001000"},
+	} {
+		opts := loader.Options{Core: true, AllowAbs32: true, Defined: map[string]uint64{"far": 0x700000000000, "near": 0x1000}}
+		l, err := blob.NewLayout(loadertest.MustLoad(t, c.tool, ".s", text+c.source+noexec, opts), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Place(c.base)
+		if err == nil {
+			t.Errorf("%s: placed at 0x%x", c.source, c.base)
+			continue
+		}
+		_, got, _ := strings.Cut(err.Error(), "\nthe nearest base at which everything fits is ")
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q: %v", c.source, got, c.want, err)
+		}
+		if near, err := strconv.ParseUint(got, 0, 64); err == nil {
+			if _, err := l.Place(blob.Addr(near)); err != nil {
+				t.Error(err)
+			}
+			nearer := blob.Addr(near) + blob.PageSize
+			if blob.Addr(near) > c.base {
+				nearer = blob.Addr(near) - blob.PageSize
+			}
+			if _, err := l.Place(nearer); err == nil {
+				t.Errorf("%s: 0x%x is nearer", c.source, nearer)
+			}
+		}
+	}
+}
+
+func TestSectionsBetweenStartAndStopAreAdjacent(t *testing.T) {
+	source := `
+#define NUM __attribute__((section("nums"))) inline int
+extern "C" int __start_nums[], __stop_nums[];
+NUM a = 1; inline int between = 7; NUM b = 2; NUM c = 3;
+int *bounds[] = {__start_nums, __stop_nums};
+int sum() { return a + between + b + c; }`
+	c := loadertest.MustLoad(t, "clang-19 -O1 -fPIC -ffreestanding -std=c++17", ".cc", source, loader.Options{Core: true})
+	l, err := blob.NewLayout(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := l.Place(0x10000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _ := img.CoreSymbol("bounds")
+	bounds := img.Bytes(at, 16)
+	start, stop := binary.LittleEndian.Uint64(bounds), binary.LittleEndian.Uint64(bounds[8:])
+	if got := img.Bytes(blob.Addr(start), stop-start); string(got) != "\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00" {
+		t.Errorf("from 0x%x to 0x%x: % x", start, stop, got)
 	}
 }
