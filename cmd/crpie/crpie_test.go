@@ -143,7 +143,7 @@ func TestInspect(t *testing.T) {
 	objects(t)
 	_, out, _ := crpie(t, "inspect", "--disasm", "good.o")
 	for _, want := range []string{
-		"plugin good for EM_X86_64, from good.o: 12288 bytes at 0x10000000\n",
+		"plugin good for EM_X86_64, from good.o: 12288 bytes at 0x10000000 if alone\n",
 		"PIE_RST_PRE_SIGRETURN  0         0x10000000  hook\n",
 		"R_X86_64_PC32",
 		"hook:\n  10000000:  8b 05",
@@ -162,7 +162,7 @@ func TestInspect(t *testing.T) {
 
 func TestLinkWritesImageAndMap(t *testing.T) {
 	objects(t)
-	status, out, stderr := crpie(t, "link", "-o", "image", "--base", "0x20000000", "--defsym", "helper=0x20000100", "--map", "-", "bad.o")
+	status, out, stderr := crpie(t, "link", "--output", "image", "--base", "0x20000000", "--defsym", "helper=0x20000100", "--map", "-", "bad.o")
 	image, err := os.ReadFile("image")
 	// call helper at offset 4 of hook: E8 and S + A - P = 0x20000100 - 4 - 0x20000005.
 	if want := "\xe8\xf7\x00\x00\x00"; status != 0 || err != nil || !bytes.Contains(image[:32], []byte(want)) {
@@ -181,5 +181,17 @@ func TestLinkRunsBeforeTheImageTypes(t *testing.T) {
 	trace, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(trace, []byte("crpie/relocator")) || bytes.Contains(trace, []byte("go-criu")) {
 		t.Errorf("%v\n%s", err, trace)
+	}
+}
+
+func TestDisassemblyTellsDataFromCode(t *testing.T) {
+	source := ".text\nf: ldr x0, 1f\nret\n1: .quad 0x1122334455667788\ng: ret\n.section .note.GNU-stack,\"\",@progbits\n"
+	file := loadertest.Compile(t, "aarch64-linux-gnu-gcc", ".s", source)
+	_, out, _ := crpie(t, "inspect", "--core", "--disasm", file)
+	want := "f:\n  10000000:  40 00 00 58              ldr x0, .+0x8\n  10000004:  c0 03 5f d6              ret\n" +
+		"  10000008:  88 77 66 55              .data\n  1000000c:  44 33 22 11              .data\n" +
+		"g:\n  10000010:  c0 03 5f d6              ret\n"
+	if !strings.HasSuffix(out, want) {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"strings"
 
 	"golang.org/x/arch/arm64/arm64asm"
 	"golang.org/x/arch/x86/x86asm"
@@ -14,7 +15,7 @@ import (
 
 // disassemble lists the code of the plugin as it would lie, with symbols for the addresses in it.
 func disassemble(w io.Writer, p *loader.Plugin, img *blob.Image) {
-	names := symbolNames(p, img)
+	names, data := symbolNames(p, img), dataMarks(p, img)
 	for i := range p.Sections {
 		s := &p.Sections[i]
 		if s.Segment() != loader.Text || s.Size == 0 {
@@ -22,17 +23,37 @@ func disassemble(w io.Writer, p *loader.Plugin, img *blob.Image) {
 		}
 		base := img.SectionAddr(-1, i)
 		fmt.Fprintf(w, "\nsection %s\n", s.Name)
-		code := img.Bytes(base, s.Size)
+		code, inData := img.Bytes(base, s.Size), false
 		for at := uint64(0); at < uint64(len(code)); {
 			addr := uint64(base) + at
 			if name := names[addr]; name != "" {
 				fmt.Fprintf(w, "%s:\n", loader.Demangle(name))
 			}
-			text, size := instruction(p.Machine, code[at:], addr, names)
+			if mark, ok := data[addr]; ok {
+				inData = mark
+			}
+			text, size := ".data", min(4, uint64(len(code))-at)
+			if !inData {
+				text, size = instruction(p.Machine, code[at:], addr, names)
+			}
 			fmt.Fprintf(w, "  %8x:  %-24s %s\n", addr, fmt.Sprintf("% x", code[at:at+size]), text)
 			at += size
 		}
 	}
+}
+
+// dataMarks finds the mapping symbols of aarch64 (AAELF64, "Mapping symbols"): $d begins data, $x code. On x86-64 nothing
+// tells data in code from instructions.
+func dataMarks(p *loader.Plugin, img *blob.Image) map[uint64]bool {
+	marks := map[uint64]bool{}
+	for i := range p.Symbols {
+		s := &p.Symbols[i]
+		kind, _, _ := strings.Cut(s.Name, ".")
+		if p.Machine == elf.EM_AARCH64 && s.Section >= 0 && (kind == "$d" || kind == "$x") {
+			marks[uint64(img.SectionAddr(-1, int(s.Section)))+s.Value] = kind == "$d"
+		}
+	}
+	return marks
 }
 
 // symbolNames gives the name at each address that has one; functions win over other labels.

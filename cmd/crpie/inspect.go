@@ -17,7 +17,7 @@ const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--dis
 func runInspect(args []string, std streams) int {
 	f := flagSet()
 	format := f.StringP("format", "f", "text", "how to write the result: text or json")
-	base := f.String("base", "0x10000000", "address at which it would lie")
+	base := f.String("base", "0x10000000", "address at which it would lie, alone: in a restore the core and other plugins come first")
 	core := f.Bool("core", false, "the object need not register hooks")
 	disasm := f.Bool("disasm", false, "list the code as well")
 	dir := f.StringP("images-dir", "D", "", "show this image `directory`: tasks, threads, memory, files, what was grafted")
@@ -76,7 +76,9 @@ func inspect(w io.Writer, file string, base blob.Addr, core, asJSON, disasm bool
 	return nil
 }
 
-// view is what crpie inspect tells; its members are the JSON document.
+// view is what crpie inspect tells; its members are the JSON document. Addresses are those of an image of this object
+// alone at Base, sizes and offsets are in bytes. Symbols are those of the image, so absolute ones are not among them, and
+// relocations those that are applied to it, so those of records and debug information are not.
 type view struct {
 	SchemaVersion int              `json:"schema_version"`
 	Plugin        string           `json:"plugin"`
@@ -168,7 +170,7 @@ func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 
 // text writes the view as tables.
 func (v *view) text(w io.Writer) error {
-	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x\n", v.Plugin, v.Machine, v.File, v.Size, v.Base)
+	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", v.Plugin, v.Machine, v.File, v.Size, v.Base)
 	table := func(title string, rows int, row func(w io.Writer, i int)) error {
 		if rows == 0 {
 			return nil

@@ -35,11 +35,12 @@ const (
 func Run(args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	image := f.String("o", "", "`FILE` for the placed image: its memory from the base on, without the zeros at the end")
-	base := f.String("base", "0x10000000", "`ADDR`ess of the first byte, a multiple of 4096")
-	mapFile := f.String("map", "", "`FILE` for the map of sections and symbols; - is standard output")
+	image := f.String("output", "", "the placed image to this `FILE`: its memory from the base on, without the zeros at the end")
+	f.StringVar(image, "o", "", "")
+	base := f.String("base", "0x10000000", "`ADDR` of the first byte, a multiple of 4096; default: 0x10000000")
+	mapFile := f.String("map", "", "the map of sections and symbols to this `FILE`; - is standard output")
 	var defsyms []string
-	f.Func("defsym", "`NAME=ADDR`: give an undefined symbol an address", func(s string) error {
+	f.Func("defsym", "give an undefined symbol an address: `NAME=ADDR`; may be given several times", func(s string) error {
 		defsyms = append(defsyms, s)
 		return nil
 	})
@@ -49,8 +50,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(stdout, "usage: crpie %s\n", Usage)
-		f.SetOutput(stdout)
-		f.PrintDefaults()
+		f.VisitAll(func(one *flag.Flag) { describe(stdout, one) })
 		return exitOK
 	}
 	var j *job
@@ -66,6 +66,14 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// describe prints a flag as the other commands do, whose flags are pflag's.
+func describe(w io.Writer, f *flag.Flag) {
+	short := map[string]string{"output": "-o, "}[f.Name]
+	if arg, text := flag.UnquoteUsage(f); len(f.Name) > 1 {
+		fmt.Fprintf(w, "  %4s--%-18s %s\n", short, f.Name+" "+arg, text)
+	}
 }
 
 func newJob(object, image, mapFile, base string, defsyms []string) (*job, error) {
