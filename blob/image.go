@@ -12,8 +12,8 @@ import (
 
 // Image is a layout at an address, relocated: bytes that only have to be mapped.
 type Image struct {
-	Base     Addr
-	Size     uint64
+	Base     Addr      // a multiple of PageSize
+	Size     uint64    // in bytes, a multiple of PageSize
 	Segments []Segment // in address order, without gaps; empty ones are left out
 	Table    Addr      // of struct crpie_table, in the read-only segment
 	layout   *Layout
@@ -24,7 +24,7 @@ type Segment struct {
 	Addr    Addr
 	Prot    Prot
 	Data    []byte
-	MemSize uint64 // a multiple of PageSize, at least len(Data)
+	MemSize uint64 // in bytes, a multiple of PageSize, at least len(Data)
 }
 
 // Prot is a memory protection; the values are those of mmap(2) on Linux.

@@ -77,13 +77,7 @@ func TestKnownNamesComeWithTheirFix(t *testing.T) {
 			if c.fix != "" && !hasFix(all, c.name, c.fix) {
 				t.Errorf("no undefined `%s` with %q in\n%v", c.name, c.fix, err)
 			}
-			source, tool := c.source, c.tool
-			if c.repair != nil {
-				source = c.repair(source)
-			}
-			if c.fixed != "" {
-				tool = c.fixed
-			}
+			source, tool := repaired(c.source, c.tool, c.repair, c.fixed)
 			if source == c.source && tool == c.tool {
 				return // the fix is another object
 			}

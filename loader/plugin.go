@@ -40,7 +40,7 @@ type lazy struct {
 	lines         *lineTable
 }
 
-// Offset is a distance from the start of a section.
+// Offset is a distance in bytes from the start of a section.
 type Offset uint64
 
 // Section is one section of the object that becomes part of the image.
@@ -49,8 +49,8 @@ type Section struct {
 	Name   string
 	Type   elf.SectionType
 	Flags  elf.SectionFlag
-	Align  uint64 // a power of two, at least 1
-	Size   uint64
+	Align  uint64 // in bytes, a power of two from 1 to 4096
+	Size   uint64 // in bytes
 	Data   []byte // nil for SHT_NOBITS, else Size bytes
 	Relocs Relocations
 }
@@ -92,11 +92,11 @@ const (
 type Symbol struct {
 	Name    string
 	Value   uint64 // offset into its section, or the address if Section is Absolute
-	Size    uint64
-	Section int32 // index into Plugin.Sections, or one of Undefined, Absolute, Dropped, GOTBase
+	Size    uint64 // in bytes; 0 if it is not known
+	Section int32  // index into Plugin.Sections, or one of Undefined, Absolute, Dropped, GOTBase
 	Type    elf.SymType
 	Bind    elf.SymBind
-	Other   byte
+	Other   byte // st_other: elf.ST_VISIBILITY, and on aarch64 STO_AARCH64_VARIANT_PCS
 }
 
 // Func is a function that a record points at.
@@ -112,8 +112,8 @@ func (f Func) Exists() bool { return f.set }
 
 // Hook is one registration: run Fn at stage ID.
 type Hook struct {
-	ID       abi.Hook
-	Priority int32
+	ID       abi.Hook // one that internal/abi knows
+	Priority int32    // lower ones run first
 	Fn       Func
 }
 
@@ -153,7 +153,7 @@ const relaSize = 24
 // Relocation is one Elf64_Rela.
 type Relocation struct {
 	Offset Offset // into the section it patches
-	Type   uint32
+	Type   uint32 // of the machine's psABI; LookupReloc describes it
 	Symbol uint32 // index into Plugin.Symbols
 	Addend int64
 }

@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -195,13 +196,7 @@ func TestEveryRuleIsBrokenAndFixed(t *testing.T) {
 			if got := complaints(p, err); !slices.Contains(got, c.want) {
 				t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), c.want)
 			}
-			source, tool := c.source, c.tool
-			if c.repair != nil {
-				source = c.repair(source)
-			}
-			if c.fixed != "" {
-				tool = c.fixed
-			}
+			source, tool := repaired(c.source, c.tool, c.repair, c.fixed)
 			if source == c.source && tool == c.tool {
 				return // nothing to repair: a note, or a file that is not an object
 			}
@@ -210,6 +205,14 @@ func TestEveryRuleIsBrokenAndFixed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// repaired applies what a case has of the two kinds of fix: to the source, and to the flags.
+func repaired(source, tool string, repair func(string) string, fixed string) (string, string) {
+	if repair != nil {
+		source = repair(source)
+	}
+	return source, cmp.Or(fixed, tool)
 }
 
 func (c ruleCase) load(t *testing.T, tool, source string, opts loader.Options) (*loader.Plugin, error) {

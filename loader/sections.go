@@ -243,15 +243,15 @@ type joined struct {
 // joinSections moves the sections that share a C identifier as name next to each other, as linkers do, so that
 // __start_X and __stop_X enclose all sections X: compilers write one for each COMDAT group that has data in it.
 func (p *parser) joinSections() {
+	if scattered := p.findJoined(); scattered {
+		p.gatherJoined()
+	}
+}
+
+// findJoined finds the sections of each name, and whether there are others among them.
+func (p *parser) findJoined() (scattered bool) {
 	all := p.plugin.Sections
 	p.bounds = map[string]joined{}
-	scattered := false
-	rank := func(s *Section) int { // that of the first of the name, for all but the first
-		if j, ok := p.bounds[s.Name]; ok {
-			return j.first
-		}
-		return int(p.plugin.byELFIndex[s.Index])
-	}
 	for i := range all {
 		s := &all[i]
 		if !isCIdentifier(s.Name) {
@@ -267,8 +267,17 @@ func (p *parser) joinSections() {
 		j.last = max(j.last, i)
 		p.bounds[s.Name] = j
 	}
-	if !scattered {
-		return
+	return scattered
+}
+
+// gatherJoined moves all sections of a name behind the first.
+func (p *parser) gatherJoined() {
+	all := p.plugin.Sections
+	rank := func(s *Section) int {
+		if j, ok := p.bounds[s.Name]; ok {
+			return j.first
+		}
+		return int(p.plugin.byELFIndex[s.Index])
 	}
 	slices.SortStableFunc(all, func(a, b Section) int { return cmp.Compare(rank(&a), rank(&b)) })
 	for i := range all {

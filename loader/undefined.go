@@ -53,15 +53,12 @@ func (p *parser) whyNoBounds(name string) (message, fix string) {
 	return fmt.Sprintf("`%s`: there is no section %s in memory", clip(name), clip(section)), ""
 }
 
-// fixUndefined knows where well-known names come from, and which names are probably misspelt or mangled.
+// fixUndefined knows where well-known names come from, and which names are probably misspelt or mangled; "" if neither.
 func (p *parser) fixUndefined(name string) string {
 	if fix := knownFix(name, p.plugin.Machine); fix != "" {
 		return fix
 	}
-	if near := p.nearest(name); near != "" {
-		return near
-	}
-	return "" // the rule's own
+	return p.nearest(name)
 }
 
 // maxNear bounds the comparisons of names in one object, for objects that are nothing but undefined names.
