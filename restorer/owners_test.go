@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	"google.golang.org/protobuf/proto"
 )
@@ -19,6 +20,30 @@ func TestOwnerRefusals(t *testing.T) {
 			_, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
 			wantRefusal(t, err, fmt.Sprintf("task %d fd %d: signals its owner 4321 (F_SETOWN), which was not dumped: not supported",
 				task.Pid, fd.GetFd()))
+		})
+	}
+}
+
+// A lock that cannot be taken again would be missed by nobody until it is too late.
+func TestLockRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pid  int32
+		flag uint32
+		kind uint32
+		want string
+	}{
+		"other task": {1, flPosix, fWrlck, "task 1 fd 0: filelocks.img has a lock of it, but it was not dumped"},
+		"lease":      {0, 8, fWrlck, "fd 0: file lock of kind 0x8, such as a lease: not supported"},
+		"type":       {0, flFlock, 32, "fd 0: file lock of type 32, neither read nor write: not supported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			if tc.pid == 0 {
+				tc.pid = int32(dir.Tasks[0].Pid)
+			}
+			dir.Locks = []*file_lock.FileLockEntry{{Flag: &tc.flag, Type: &tc.kind, Pid: &tc.pid, Fd: proto.Int32(0)}}
+			_, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
+			wantRefusal(t, err, tc.want)
 		})
 	}
 }

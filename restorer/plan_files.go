@@ -28,6 +28,7 @@ func (t *taskPlanner) files() {
 	}
 	t.filesystem()
 	f.closeOthers()
+	t.locks()
 }
 
 // filePlanner plans the descriptors of one task.

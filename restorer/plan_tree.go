@@ -49,6 +49,7 @@ func (p *planner) planShared() {
 	p.makeSegments()
 	p.makeNameless()
 	p.shareFiles()
+	p.checkLocks()
 }
 
 // shareFiles makes the descriptions that several tasks have, and all pipes that connect tasks.

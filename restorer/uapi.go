@@ -23,6 +23,7 @@ const (
 	sysKill             = 62
 	sysSendfile         = 40
 	sysFcntl            = 72
+	sysFlock            = 73
 	sysFtruncate        = 77
 	sysFchmod           = 91
 	sysFchown           = 93
@@ -98,7 +99,7 @@ var syscalls = map[uint64]struct {
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysMlock2: {"mlock2", 3}, sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
 	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
-	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysMemfdCreate: {"memfd_create", 2},
+	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
 }
 
 // mmap(2) and friends.

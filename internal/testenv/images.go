@@ -29,7 +29,7 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 	tb.Helper()
 	im := &Images{Dir: tb.TempDir(), Pid: p.Pid, criu: NeedCRIU(tb), p: p}
 	log := filepath.Join(im.Dir, "dump.log")
-	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4"}, args...)
+	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4", "--file-locks"}, args...)
 	if err := run(command(tb, im.criu.Path, words...), log); err != nil {
 		tb.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	tb.Helper()
 	logDir := tb.TempDir() // -D would put it among the images
 	log := filepath.Join(logDir, "restore.log")
-	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", logDir, "-o", log, "-v4"}, args...)
+	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", logDir, "-o", log, "-v4", "--file-locks"}, args...)
 	if err := run(im.Command(tb, im.criu.Path, words...), log); err != nil {
 		tb.Fatal(err)
 	}

@@ -37,6 +37,7 @@ var recipes = []recipe{
 	{"deleted", []string{"deleted.c", "victim.h"}, nil, compileC},
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
+	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 
