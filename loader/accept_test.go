@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,9 +46,17 @@ func TestWhatLooksWrongButIsRight(t *testing.T) {
 	}
 }
 
+// manyFunctions make debug information that is worth compressing: small sections are left as they are.
+var manyFunctions = func() (s string) {
+	for i := range 60 {
+		s += fmt.Sprintf("int function_%d(int argument_%d) { return argument_%d / %d; }\n", i, i, i, i+2)
+	}
+	return s
+}()
+
 // TestViolationsHaveTheirSourceLine compiles with every form of debug information.
 func TestViolationsHaveTheirSourceLine(t *testing.T) {
-	source := "extern int helper(int);\nint first(int x)\n{\n\treturn x;\n}\nint hook(int x)\n{\n\treturn helper(x) + 1;\n}\n"
+	source := "extern int helper(int);\nint first(int x)\n{\n\treturn x;\n}\nint hook(int x)\n{\n\treturn helper(x) + 1;\n}\n" + manyFunctions
 	for _, tool := range []string{cc + " -g", cc + " -gdwarf-4", cc + " -g -gz", cc + " -g -ffunction-sections", clang14 + " -g",
 		clang19 + " -g", clang19 + " -gdwarf-4 -ffunction-sections", clang19 + " -g -gz=zlib", clang19 + " -g -gz=zstd", cc + " -g -Wa,--compress-debug-sections=zstd", arm + " -g",
 		"clang-19 -O1 -fPIC --target=aarch64-linux-gnu -ffreestanding -g"} {

@@ -1,6 +1,7 @@
 package loader_test
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"os"
 	"strings"
@@ -106,6 +107,30 @@ func BenchmarkParse(b *testing.B) {
 	for b.Loop() {
 		if _, err := loader.Parse(data, "plugin.o", loader.Options{}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestCompressedDebugInformationCannotCostMuch: every section claims 31 MiB and has less; 32 are the most that is unpacked.
+func TestCompressedDebugInformationCannotCostMuch(t *testing.T) {
+	for _, tool := range []string{clang19 + " -g -gz=zlib", clang19 + " -g -gz=zstd"} {
+		data, err := os.ReadFile(loadertest.Compile(t, tool, ".c", "int missing(int); int f(int x) { return missing(x); }\n"+manyFunctions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := object{data}
+		for _, name := range []string{".debug_abbrev", ".debug_info", ".debug_line", ".debug_str"} {
+			h := o.section(name)
+			if flags := binary.LittleEndian.Uint64(data[h+8:]); flags&uint64(elf.SHF_COMPRESSED) != 0 {
+				o.u64(int(binary.LittleEndian.Uint64(data[h+24:]))+8, 31<<20)
+			}
+		}
+		before := allocated()
+		if _, err := loader.Parse(data, "plugin.o", loader.Options{Core: true}); err == nil {
+			t.Errorf("%s: accepted", tool)
+		}
+		if used := allocated() - before; used > 64<<20 || used < 31<<20 {
+			t.Errorf("%s: %d bytes of memory", tool, used)
 		}
 	}
 }

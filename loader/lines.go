@@ -74,8 +74,10 @@ func newLineTable(p *Plugin) (t *lineTable) {
 	}
 	left := maxDebug
 	get := func(name string) []byte {
-		b := p.debugSection(name, t.base, left)
-		left -= len(b)
+		b, ok := p.debugSection(name, t.base, left)
+		if left -= len(b); !ok {
+			left = 0 // what is damaged may cost once, not once a section
+		}
 		return b
 	}
 	d, err := dwarf.New(get(".debug_abbrev"), nil, nil, get(".debug_info"), get(".debug_line"), nil, get(".debug_ranges"), get(".debug_str"))
@@ -117,25 +119,26 @@ func (t *lineTable) find(elfIndex int, off Offset) (at sourceLine, ok bool) {
 	return sourceLine{clip(entry.File.Name), entry.Line, entry.Column}, true
 }
 
-// debugSection gives a relocated copy of a debug section, nil if there is none or it has more than limit bytes.
-func (p *Plugin) debugSection(name string, base []uint64, limit int) []byte {
+// debugSection gives a relocated copy of a debug section, nil if there is none; ok is false if it is damaged or has more
+// than limit bytes.
+func (p *Plugin) debugSection(name string, base []uint64, limit int) (b []byte, ok bool) {
 	for i := range p.shdrs {
 		if got, _ := nameAt(p.shstrtab, p.shdrs[i].Name); got != name {
 			continue
 		}
 		raw, ok := span(p.data, p.shdrs[i].Off, p.shdrs[i].Size)
 		if !ok || len(raw) > limit {
-			return nil
+			return nil, false
 		}
 		if elf.SectionFlag(p.shdrs[i].Flags)&elf.SHF_COMPRESSED != 0 {
-			raw = inflate(raw, uint64(limit))
+			b, ok = inflate(raw, uint64(limit))
 		} else {
-			raw = bytes.Clone(raw)
+			b = bytes.Clone(raw)
 		}
-		p.relocateDebug(i, raw, base)
-		return raw
+		p.relocateDebug(i, b, base)
+		return b, ok
 	}
-	return nil
+	return nil, true
 }
 
 // chdrSize is sizeof(Elf64_Chdr): type, reserved, size, alignment.
@@ -143,19 +146,19 @@ const chdrSize = 24
 
 // inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a file of
 // its own with nothing in it but this section, so there is nothing else whose size it could believe.
-func inflate(raw []byte, limit uint64) []byte {
+func inflate(raw []byte, limit uint64) ([]byte, bool) {
 	if len(raw) < chdrSize || le64(raw[8:]) > limit {
-		return nil
+		return nil, false
 	}
 	f, err := elf.NewFile(bytes.NewReader(fileOfOne(raw)))
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	out, err := io.ReadAll(io.LimitReader(f.Sections[1].Open(), int64(le64(raw[8:]))))
-	if err != nil {
-		return nil
+	out := make([]byte, le64(raw[8:]))
+	if _, err := io.ReadFull(f.Sections[1].Open(), out); err != nil {
+		return nil, false
 	}
-	return out
+	return out, true
 }
 
 // fileOfOne makes an object whose section 1 is compressed and contains raw: header, section headers, raw.
