@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,4 +45,14 @@ func TestForeignFifoData(t *testing.T) {
 	if n, err := other.Read(b); err != nil || string(b[:n]) != "foreign" {
 		t.Errorf("the fifo has %q, %v", b[:n], err)
 	}
+}
+
+// A program that was replaced while it ran is restored from what it was.
+func TestDeletedExecutable(t *testing.T) {
+	victim := testenv.Start(t, "deleted", "exec")
+	p, _ := restore(t, victim.Dump(t, "--ghost-limit", "16M"), "--pie-plugin", trace(t))
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Pid)); err != nil || exe != filepath.Join(victim.Dir, "self (deleted)") {
+		t.Errorf("executable %q, %v", exe, err)
+	}
+	p.MustPass(t)
 }

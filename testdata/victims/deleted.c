@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * deleted [link]: files without a name: deleted, deleted and replaced by another of the same name, sparse, mapped; a deleted
- * fifo and a deleted working directory; with "link" one that has another name still. A child has the first one, too.
+ * deleted [link|exec]: files without a name: deleted, deleted and replaced by another of the same name, sparse, mapped; a deleted
+ * fifo and a deleted working directory; with "link" one that has another name still, with "exec" the program itself. A child
+ * has the first one, too.
  */
 #include "victim.h"
 
@@ -152,6 +153,12 @@ int main(int argc, char **argv)
 	int status, linking = argc > 1 && strcmp(argv[1], "link") == 0;
 
 	victim_begin();
+	if (argc > 1 && strcmp(argv[1], "exec") == 0) {
+		MUST(system("cp /proc/$PPID/exe self") == 0);
+		execl("./self", "self", "gone", NULL);
+	}
+	if (argc > 1 && strcmp(argv[1], "gone") == 0)
+		MUST(unlink("self") == 0);
 	MUST(pipe(child_pipe) == 0);
 	setup(linking);
 	MUST((child = fork()) >= 0);
