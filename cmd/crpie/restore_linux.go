@@ -49,6 +49,7 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolVarP(&r.detached, "restore-detached", "d", false, "do not wait for the restored process")
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "leave it stopped (SIGSTOP)")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "stay in this session, on this terminal")
+	f.BoolP("file-locks", "l", true, "restore file locks; crpie always does, the flag is there because criu has it")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
