@@ -119,7 +119,8 @@ func (r *runner) prepare() error {
 	return nil
 }
 
-// startZygote executes the stub. A zygote whose pid is one that a task needs gives way to another.
+// startZygote executes the stub. A zygote whose pid is one that a task needs ends by itself (core/src/tasks.c); its number
+// is kept until another has been given a different one.
 func (r *runner) startZygote() error {
 	reg := &r.plan.Region
 	entry, ok := r.plan.Image.CoreSymbol("core_entry")

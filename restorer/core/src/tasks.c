@@ -104,6 +104,20 @@ int64_t core_start_thread(struct core *core, uint64_t index)
 	return tid;
 }
 
+/* A zygote that was given an id of the plan must not act: the controller starts another. */
+static int in_the_way(const struct crpie_plan *plan)
+{
+	const struct crpie_task *tasks = (const struct crpie_task *)plan->tasks;
+	int32_t self = sys0(__NR_getpid);
+	uint64_t i, j;
+
+	for (i = 0; i < plan->nr_tasks; i++)
+		for (j = 0; j < tasks[i].nr_threads; j++)
+			if (((const struct crpie_thread *)tasks[i].threads)[j].tid == self)
+				return 1;
+	return 0;
+}
+
 #define TASK_SIZE_MAX 0x7ffffffff000UL /* Documentation/arch/x86/x86_64/mm.rst */
 
 /* What the kernel mapped for execve(2), the stub included, goes; the region is all that is left. */
@@ -115,6 +129,8 @@ _Noreturn void core_zygote(const struct crpie_plan *plan)
 		.shared = (struct crpie_shared *)plan->shared,
 	};
 
+	if (in_the_way(plan))
+		sys1(__NR_exit_group, 0);
 	sys2(__NR_munmap, 0, plan->region_start);
 	sys2(__NR_munmap, plan->region_end, TASK_SIZE_MAX - plan->region_end);
 	core.status = &core.shared->status[plan->zygote.status];
