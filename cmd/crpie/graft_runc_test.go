@@ -23,10 +23,34 @@ type container struct {
 	name, criu string
 }
 
-// bundle is a root file system with one static program in it, which tells its identity in /id.
+// patientTempDir is t.TempDir, but removed with patience: a container's monitor writes to podman's storage when the
+// container has ended, and nobody can wait for it.
+func patientTempDir(t *testing.T) string {
+	t.Helper()
+	parent, err := os.MkdirTemp("", "crpie-container-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		var err error
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if err = os.RemoveAll(parent); err == nil {
+				return
+			}
+		}
+		t.Error(err)
+	})
+	dir := filepath.Join(parent, "001")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// newContainer makes a bundle: a root file system with one static program in it, which tells its identity in /id.
 func newContainer(t *testing.T) *container {
 	t.Helper()
-	c := &container{t: t, dir: t.TempDir(), criu: testenv.NeedCRIU(t).Path}
+	c := &container{t: t, dir: patientTempDir(t), criu: testenv.NeedCRIU(t).Path}
 	c.name = "crpie-" + filepath.Base(filepath.Dir(c.dir))
 	testenv.NeedTool(t, "runc")
 	rootfs := filepath.Join(c.dir, "rootfs")
