@@ -147,32 +147,10 @@ func (t *taskGraft) vmas() uint64 {
 	all := t.img.Mm.GetVmas()
 	at := t.arena.reserve(len(all) * vmaSize)
 	for i, v := range all {
-		name := t.arena.string(t.vmaName(v))
+		name := t.arena.string(t.dir.VMAName(v))
 		t.arena.put(at+uint64(i*vmaSize), v.GetStart(), v.GetEnd(), pair(v.GetProt(), v.GetFlags()), v.GetPgoff(), name)
 	}
 	return at
-}
-
-const mapGrowsdown = 0x100 // mmap(2)
-
-// vmaName is what /proc/PID/maps would show.
-func (t *taskGraft) vmaName(v *vma.VmaEntry) string {
-	status := v.GetStatus()
-	switch {
-	case status&images.VmaVdso != 0:
-		return "[vdso]"
-	case status&images.VmaVvar != 0:
-		return "[vvar]"
-	case status&images.VmaVsyscall != 0:
-		return "[vsyscall]"
-	case status&(images.VmaFilePrivate|images.VmaFileShared) != 0:
-		return t.dir.Files[uint32(v.GetShmid())].GetReg().GetName()
-	case status&images.VmaHeap != 0:
-		return "[heap]"
-	case v.GetFlags()&mapGrowsdown != 0:
-		return "[stack]"
-	}
-	return ""
 }
 
 func (t *taskGraft) mmInfo() uint64 {

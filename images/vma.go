@@ -1,5 +1,7 @@
 package images
 
+import "github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+
 // Bits of vma_entry.status (CRIU's criu/include/image.h).
 const (
 	VmaRegular     = 1 << 0
@@ -18,3 +20,25 @@ const (
 	VmaMemfd       = 1 << 14
 	VmaShadowStack = 1 << 15
 )
+
+const mapGrowsdown = 0x100 // mmap(2)
+
+// VMAName is what /proc/PID/maps shows for a mapping: the path of its file, "[vdso]" and the like, or "".
+func (d *Dir) VMAName(v *vma.VmaEntry) string {
+	status := v.GetStatus()
+	switch {
+	case status&VmaVdso != 0:
+		return "[vdso]"
+	case status&VmaVvar != 0:
+		return "[vvar]"
+	case status&VmaVsyscall != 0:
+		return "[vsyscall]"
+	case status&(VmaFilePrivate|VmaFileShared) != 0:
+		return d.Files[uint32(v.GetShmid())].GetReg().GetName()
+	case status&VmaHeap != 0:
+		return "[heap]"
+	case v.GetFlags()&mapGrowsdown != 0:
+		return "[stack]"
+	}
+	return ""
+}

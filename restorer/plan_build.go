@@ -37,7 +37,6 @@ type planner struct {
 	held         map[uint32]bool             // memfds that some task has a descriptor of
 	sealLater    map[uint32][]func(*program) // by the pid of the task that adds seals
 	segments     map[uint64]segment          // shared anonymous memory, by shmid
-	segmentEnd   uint64
 }
 
 // PlanOptions are the choices of whoever restores.

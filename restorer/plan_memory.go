@@ -65,7 +65,7 @@ var refusedVMAs = []struct {
 // collect sorts the mappings by what has to be done with them.
 func (m *memoryPlanner) collect() {
 	for _, v := range m.img.Mm.GetVmas() {
-		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), m.name(v)})
+		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), m.dir.VMAName(v)})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
 		case status&(images.VmaVdso|images.VmaVvar) != 0:
@@ -126,26 +126,6 @@ func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 	return uint64(inode.GetShmid()), anonymousMemfd(inode) && !m.held[uint32(inode.GetInodeId())]
 }
 
-// name is what /proc/PID/maps would show.
-func (m *memoryPlanner) name(v *vma.VmaEntry) string {
-	status := v.GetStatus()
-	switch {
-	case status&images.VmaVdso != 0:
-		return "[vdso]"
-	case status&images.VmaVvar != 0:
-		return "[vvar]"
-	case status&images.VmaVsyscall != 0:
-		return "[vsyscall]"
-	case status&(images.VmaFilePrivate|images.VmaFileShared) != 0:
-		return m.shownAs(uint32(v.GetShmid()))
-	case status&images.VmaHeap != 0:
-		return "[heap]"
-	case v.GetFlags()&mapGrowsdown != 0:
-		return "[stack]"
-	}
-	return ""
-}
-
 // collectRuns takes the page contents that belong to private mappings.
 func (m *memoryPlanner) collectRuns() {
 	for _, r := range m.img.Pagemap.Runs {
@@ -193,7 +173,7 @@ func (m *memoryPlanner) asInFile(v *vma.VmaEntry, r images.Run) bool {
 		return false
 	}
 	file := make([]byte, size)
-	n, _ := m.host.ReadFileAt(m.name(v), file, int64(v.GetPgoff()+r.Vaddr-v.GetStart())) // zeros follow the end of a file
+	n, _ := m.host.ReadFileAt(m.dir.VMAName(v), file, int64(v.GetPgoff()+r.Vaddr-v.GetStart())) // zeros follow the end of a file
 	clear(file[n:])
 	return bytes.Equal(dumped, file)
 }
@@ -345,7 +325,7 @@ func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
 
 func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
 	if path, ok := m.pathOf(key.id, m.vmaWhere(v)); ok {
-		m.prog.open(fd, true, "mapped file "+m.name(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
+		m.prog.open(fd, true, "mapped file "+m.dir.VMAName(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
 	}
 }
 

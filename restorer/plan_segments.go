@@ -49,7 +49,6 @@ func (p *planner) placeSegments(at uint64) {
 		at += s.size
 		p.segments[id] = s
 	}
-	p.segmentEnd = at
 }
 
 // segmentIDs lists the segments in the order in which they were found.

@@ -6,7 +6,6 @@ package restorer
 
 // System call numbers, arch/x86/entry/syscalls/syscall_64.tbl.
 const (
-	sysRead             = 0
 	sysWrite            = 1
 	sysClose            = 3
 	sysLseek            = 8
@@ -18,7 +17,6 @@ const (
 	sysMremap           = 25
 	sysMsync            = 26
 	sysMadvise          = 28
-	sysGetpid           = 39
 	sysSetitimer        = 38
 	sysKill             = 62
 	sysSendfile         = 40
@@ -48,10 +46,8 @@ const (
 	sysPrctl            = 157
 	sysArchPrctl        = 158
 	sysChroot           = 161
-	sysGettid           = 186
 	sysSetTidAddress    = 218
 	sysTimerSettime     = 223
-	sysExitGroup        = 231
 	sysEpollCtl         = 233
 	sysOpenat           = 257
 	sysUnshare          = 272
@@ -69,7 +65,6 @@ const (
 	sysSeccomp          = 317
 	sysMemfdCreate      = 319
 	sysMembarrier       = 324
-	sysMlock2           = 325
 	sysRseq             = 334
 	sysCloseRange       = 436
 )
@@ -79,10 +74,10 @@ var syscalls = map[uint64]struct {
 	name string
 	args int
 }{
-	sysRead: {"read", 3}, sysWrite: {"write", 3}, sysClose: {"close", 1}, sysLseek: {"lseek", 3},
+	sysWrite: {"write", 3}, sysClose: {"close", 1}, sysLseek: {"lseek", 3},
 	sysMmap: {"mmap", 6}, sysMprotect: {"mprotect", 3}, sysMunmap: {"munmap", 2},
 	sysRtSigaction: {"rt_sigaction", 2}, sysRtSigprocmask: {"rt_sigprocmask", 2}, sysMremap: {"mremap", 5}, sysMsync: {"msync", 3},
-	sysMadvise: {"madvise", 3}, sysGetpid: {"getpid", 0}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3}, sysKill: {"kill", 2},
+	sysMadvise: {"madvise", 3}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3}, sysKill: {"kill", 2},
 	sysRtSigtimedwait: {"rt_sigtimedwait", 3}, sysWaitid: {"waitid", 4},
 	sysFchdir: {"fchdir", 1}, sysUmask: {"umask", 1}, sysSetpgid: {"setpgid", 2}, sysSetsid: {"setsid", 0},
 	sysSetgroups: {"setgroups", 2}, sysSetresuid: {"setresuid", 3}, sysSetresgid: {"setresgid", 3},
@@ -90,14 +85,14 @@ var syscalls = map[uint64]struct {
 	sysRtSigqueueinfo: {"rt_sigqueueinfo", 3}, sysSigaltstack: {"sigaltstack", 2},
 	sysPersonality: {"personality", 1}, sysSetpriority: {"setpriority", 3},
 	sysSchedSetsched: {"sched_setscheduler", 3}, sysMlock: {"mlock", 2}, sysPrctl: {"prctl", 5},
-	sysArchPrctl: {"arch_prctl", 2}, sysChroot: {"chroot", 1}, sysGettid: {"gettid", 0},
+	sysArchPrctl: {"arch_prctl", 2}, sysChroot: {"chroot", 1},
 	sysSetTidAddress: {"set_tid_address", 1}, sysTimerSettime: {"timer_settime", 4},
-	sysExitGroup: {"exit_group", 1}, sysEpollCtl: {"epoll_ctl", 4}, sysOpenat: {"openat", 4},
+	sysEpollCtl: {"epoll_ctl", 4}, sysOpenat: {"openat", 4},
 	sysUnshare: {"unshare", 1}, sysSetRobustList: {"set_robust_list", 2}, sysTimerfdCreate: {"timerfd_create", 2},
 	sysTimerfdSettime: {"timerfd_settime", 4}, sysSignalfd4: {"signalfd4", 4}, sysEventfd2: {"eventfd2", 2},
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
-	sysMlock2: {"mlock2", 3}, sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
+	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
 	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
 	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
 }
@@ -110,7 +105,6 @@ const (
 
 	mapShared          = 0x01
 	mapPrivate         = 0x02
-	mapFixed           = 0x10
 	mapAnonymous       = 0x20
 	mapGrowsdown       = 0x100
 	mapLocked          = 0x2000
@@ -120,7 +114,6 @@ const (
 	mapFixedNoreplace  = 0x100000
 	mapDroppable       = 0x8
 	mremapMaymoveFixed = 3
-	mlockOnfault       = 1
 	msAsync            = 1
 )
 
@@ -135,14 +128,12 @@ const (
 	oExcl      = 0o200
 	oNoctty    = 0o400
 	oTrunc     = 0o1000
-	oAppend    = 0o2000
 	oNonblock  = 0o4000
 	oLargefile = 0o100000
 	oDirectory = 0o200000
 	oNofollow  = 0o400000
 	oCloexec   = 0o2000000
 	oPath      = 0o10000000
-	fSetfd     = 2
 	fSetfl     = 4
 	fSetsig    = 10
 	fSetownEx  = 15
@@ -152,23 +143,22 @@ const (
 
 // prctl(2) and arch_prctl(2).
 const (
-	prSetPdeathsig       = 1
-	prSetDumpable        = 4
-	prSetName            = 15
-	prSetSecurebits      = 28
-	prCapbsetDrop        = 24
-	prSetMM              = 35
-	prSetMMMap           = 14
-	prSetChildSubreaper  = 36
-	prSetNoNewPrivs      = 38
-	prSetThpDisable      = 41
-	prCapAmbient         = 47
-	prCapAmbientRaise    = 2
-	prCapAmbientClearAll = 4
-	prTimerRestoreIDs    = 77
-	archSetGS            = 0x1001
-	archSetFS            = 0x1002
-	archMapVDSO64        = 0x2003
+	prSetPdeathsig      = 1
+	prSetDumpable       = 4
+	prSetName           = 15
+	prSetSecurebits     = 28
+	prCapbsetDrop       = 24
+	prSetMM             = 35
+	prSetMMMap          = 14
+	prSetChildSubreaper = 36
+	prSetNoNewPrivs     = 38
+	prSetThpDisable     = 41
+	prCapAmbient        = 47
+	prCapAmbientRaise   = 2
+	prTimerRestoreIDs   = 77
+	archSetGS           = 0x1001
+	archSetFS           = 0x1002
+	archMapVDSO64       = 0x2003
 )
 
 // clone(2), seccomp(2), setpriority(2), signals.

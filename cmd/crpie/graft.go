@@ -61,11 +61,7 @@ func runGraft(args []string, std streams) int {
 	var g graftFlags
 	f := flagSet()
 	g.register(f)
-	spelled := make([]string, len(args))
-	for i, a := range args { // pflag would read -v4 as -v -4
-		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
-	}
-	if status, done := parse(f, graftUsage, spelled, std); done {
+	if status, done := parse(f, graftUsage, spellLevels(args), std); done {
 		return status
 	}
 	if problem := g.misused(f.Args()); problem != "" {

@@ -64,11 +64,7 @@ func runRestore(args []string, std streams) int {
 	var r restoreFlags
 	f := flagSet()
 	r.register(f)
-	spelled := make([]string, len(args))
-	for i, a := range args { // pflag would read -v4 as -v -4
-		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
-	}
-	if status, done := parse(f, restoreUsage, spelled, std); done {
+	if status, done := parse(f, restoreUsage, spellLevels(args), std); done {
 		return status
 	}
 	switch {

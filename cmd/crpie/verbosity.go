@@ -39,3 +39,12 @@ func printable(s string) string {
 	q := strconv.Quote(s)
 	return q[1 : len(q)-1]
 }
+
+// spellLevels writes -v4 out as --verbosity=4: pflag would read it as -v -4.
+func spellLevels(args []string) []string {
+	spelled := make([]string, len(args))
+	for i, a := range args {
+		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
+	}
+	return spelled
+}
