@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into `criu dump` on machines without CAP_SYS_RESOURCE (many containers and CI runners).
+ * Preloaded into `criu dump` where the kernel does not let CRIU 4.1 look. Only what the kernel refuses is answered here;
+ * everything else is the kernel's answer.
  *
- * prlimit(2) asks for that capability even to read the limits of a task with other user ids, so CRIU cannot dump such
- * tasks there. /proc/PID/limits tells the same to anyone who may ptrace the task. Only reads that the kernel refuses
- * with EPERM are answered from there; everything else is the kernel's answer. CRIU makes this call through syscall(2).
+ * Without CAP_SYS_RESOURCE (many containers and CI runners): prlimit(2) asks for that capability even to read the limits
+ * of a task with other user ids. /proc/PID/limits tells the same to anyone who may ptrace the task. CRIU makes this call
+ * through syscall(2).
+ *
+ * Since Linux 6.16: SO_PASSCRED and SO_PASSSEC can be read from sockets that pass credentials only (unix and netlink);
+ * others say EOPNOTSUPP where they had always said 0. CRIU reads them from every socket.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -104,6 +109,18 @@ long syscall(long nr, ...)
 	if (ret < 0 && ret > -4096) {
 		errno = -ret;
 		return -1;
+	}
+	return ret;
+}
+
+int getsockopt(int fd, int level, int option, void *restrict value, socklen_t *restrict len)
+{
+	int ret = syscall(SYS_getsockopt, fd, level, option, value, len);
+
+	if (ret < 0 && errno == EOPNOTSUPP && level == SOL_SOCKET && (option == SO_PASSCRED || option == SO_PASSSEC) &&
+	    *len == sizeof(int)) {
+		*(int *)value = 0;
+		return 0;
 	}
 	return ret;
 }
