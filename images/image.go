@@ -82,6 +82,15 @@ func kindOf(magic uint32) (Kind, bool) {
 	return kinds[i], true
 }
 
+// KindNames lists the types of image whose messages are known, as crit names them, sorted.
+func KindNames() []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.Name
+	}
+	return names
+}
+
 func kindByName(name string) (Kind, bool) {
 	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == name })
 	if i < 0 {

@@ -75,7 +75,7 @@ func fullCorpora(t *testing.T) []corpus {
 			continue
 		}
 		every := max(1, len(modules)/400)
-		all = append(all, corpus{name: "kernel modules", arch: m.arch, linkers: m.linkers[:1], files: modules, every: every, most: 400})
+		all = append(all, corpus{name: "kernel modules", arch: m.arch, linkers: m.linkers, files: modules, every: every, most: 400})
 	}
 	return all
 }

@@ -16,6 +16,7 @@ type Host struct {
 	Rlimits [][2]uint64 // soft and hard limits by RLIMIT_*, getrlimit(2)
 
 	OomScoreAdj int
+	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
 	Nice        int
 	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
 	LSM         string // this process's security label, /proc/self/attr/current; "" without one
@@ -40,12 +41,13 @@ type VDSO struct {
 
 // Capability numbers, capability.h.
 const (
-	capSetpcap     = 8
-	capSysPtrace   = 19
-	capSysAdmin    = 21
-	capSysResource = 24
-	capLast        = 40
-	rlimInfinity   = ^uint64(0)
+	capSetpcap      = 8
+	capSysPtrace    = 19
+	capSysAdmin     = 21
+	capSysResource  = 24
+	capAuditControl = 30
+	capLast         = 40
+	rlimInfinity    = ^uint64(0)
 )
 
 var capNames = [...]string{

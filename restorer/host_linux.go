@@ -29,6 +29,10 @@ func ThisHost() (*Host, error) {
 		return nil, err
 	}
 	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(readProc("/proc/self/oom_score_adj")))
+	h.LoginUID = noLoginUID
+	if uid, err := strconv.ParseUint(strings.TrimSpace(readProc("/proc/self/loginuid")), 10, 32); err == nil {
+		h.LoginUID = uint32(uid)
+	}
 	h.LSM = strings.TrimRight(strings.TrimSpace(readProc("/proc/self/attr/current")), "\x00")
 	var err error
 	if h.Rlimits, err = sys.Rlimits(len(rlimitNames)); err != nil {

@@ -102,6 +102,9 @@ func (p *planner) checkDirectory() {
 	for _, u := range p.dir.Unknown {
 		p.refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}
+	for _, plugin := range p.dir.Inventory.GetPluginsEntry().GetPlugins() {
+		p.refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported", plugin)
+	}
 	if p.dir.Parent != nil {
 		p.refuse("parent", "", "incremental images are not supported")
 	}

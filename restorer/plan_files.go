@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
@@ -16,6 +17,7 @@ import (
 func (t *taskPlanner) files() {
 	f := newFilePlanner(t)
 	t.oomScore()
+	t.loginUID()
 	f.saveTerminal()
 	f.collectPipes()
 	for _, first := range f.order {
@@ -338,7 +340,7 @@ func (t *taskPlanner) filesystem() {
 	}
 }
 
-// oomScore needs /proc, so it comes before the root directory changes.
+// oomScore needs /proc, as loginUID does, so they come before the root directory changes.
 func (t *taskPlanner) oomScore() {
 	tc := t.img.Core.GetTc()
 	score := int(tc.GetOomScoreAdj())
@@ -350,9 +352,31 @@ func (t *taskPlanner) oomScore() {
 			"oom_score_adj %d is below crpie's own %d", score, t.host.OomScoreAdj)
 		return
 	}
-	fd, text := t.fds.scratch(), fmt.Sprint(score)
-	t.prog.open(fd, true, "oom_score_adj", sysOpenat, atFdcwd, t.prog.arena.string("/proc/self/oom_score_adj"), oWronly)
-	t.prog.want(int64(len(text)), "oom_score_adj", sysWrite, uint64(fd), t.prog.arena.string(text), uint64(len(text)))
+	t.writeOwn("oom_score_adj", score)
+}
+
+// noLoginUID is the login uid of who has not logged in, audit(7).
+const noLoginUID = math.MaxUint32
+
+// loginUID restores what audit calls the task by. CRIU dumps one that is set, and nothing unsets one.
+func (t *taskPlanner) loginUID() {
+	tc := t.img.Core.GetTc()
+	uid := tc.GetLoginuid()
+	if tc.Loginuid == nil || uid == noLoginUID || uid == t.host.LoginUID {
+		return
+	}
+	if !t.host.has(capAuditControl) {
+		t.refuse(t.where(), "", "audit's login uid %d is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL", uid)
+		return
+	}
+	t.writeOwn("loginuid", uid)
+}
+
+// writeOwn writes a number to a file of the task's own in /proc.
+func (t *taskPlanner) writeOwn(name string, value any) {
+	fd, text := t.fds.scratch(), fmt.Sprint(value)
+	t.prog.open(fd, true, name, sysOpenat, atFdcwd, t.prog.arena.string("/proc/self/"+name), oWronly)
+	t.prog.want(int64(len(text)), name, sysWrite, uint64(fd), t.prog.arena.string(text), uint64(len(text)))
 	t.prog.sys("", sysClose, uint64(fd))
 }
 

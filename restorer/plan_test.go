@@ -100,7 +100,7 @@ func fakeHost(dir *images.Dir) *Host {
 	}
 	return &Host{
 		VDSO: VDSO{DataSize: 6 * pageSize, Code: make([]byte, 2*pageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
-		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, TTY: -1, TimeNamespaces: true,
+		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, LoginUID: noLoginUID, TTY: -1, TimeNamespaces: true,
 		Stat: func(path string) (fs.FileInfo, error) {
 			if info, ok := files[path]; ok {
 				return info, nil

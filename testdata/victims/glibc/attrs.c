@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "parts.h"
+#include <stdbool.h>
 #include <fcntl.h>
 #include <fenv.h>
 #include <sched.h>
@@ -9,6 +10,7 @@
 
 static const struct rlimit nofile = {200, 300}, core = {0, 0}, stack = {4 << 20, 64 << 20};
 static pid_t pid, sid, pgid;
+static bool audit;
 
 static void write_proc(const char *path, const char *text)
 {
@@ -29,6 +31,9 @@ void attrs_setup(void)
 	MUST(setpriority(PRIO_PROCESS, 0, 7) == 0);
 	MUST(sched_setscheduler(0, SCHED_BATCH, &param) == 0);
 	write_proc("/proc/self/oom_score_adj", "123");
+	audit = access("/proc/self/loginuid", F_OK) == 0; /* CONFIG_AUDIT */
+	if (audit)
+		write_proc("/proc/self/loginuid", "4321");
 	MUST(setrlimit(RLIMIT_NOFILE, &nofile) == 0 && setrlimit(RLIMIT_CORE, &core) == 0);
 	MUST(setrlimit(RLIMIT_STACK, &stack) == 0);
 	MUST(prctl(PR_SET_PDEATHSIG, SIGWINCH) == 0);
@@ -62,6 +67,10 @@ void attrs_verify(void)
 	CHECK(sched_getscheduler(0) == SCHED_BATCH, "scheduler is %d", sched_getscheduler(0));
 	read_proc("/proc/self/oom_score_adj", adj, sizeof(adj));
 	CHECK(strcmp(adj, "123\n") == 0, "oom_score_adj is %s", adj);
+	if (audit) {
+		read_proc("/proc/self/loginuid", adj, sizeof(adj));
+		CHECK(strcmp(adj, "4321") == 0, "loginuid is %s", adj);
+	}
 	check_rlimit("RLIMIT_NOFILE", RLIMIT_NOFILE, &nofile);
 	check_rlimit("RLIMIT_CORE", RLIMIT_CORE, &core);
 	check_rlimit("RLIMIT_STACK", RLIMIT_STACK, &stack);

@@ -1,0 +1,86 @@
+package restorer
+
+import (
+	"testing"
+
+	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+)
+
+// What crpie does not restore it refuses by name (docs/support.md).
+func TestUnsupported(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(d *images.Dir, task *images.Task)
+		want   string
+	}{
+		"inotify":     {firstDescriptor(fdinfo.FdTypes_INOTIFY), "fd 0: inotify: not supported"},
+		"fanotify":    {firstDescriptor(fdinfo.FdTypes_FANOTIFY), "fd 0: fanotify: not supported"},
+		"pidfd":       {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd: not supported"},
+		"terminal":    {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
+		"namespace":   {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},
+		"tun":         {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
+		"BPF map":     {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
+		"external":    {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
+		"unix socket": {firstDescriptor(fdinfo.FdTypes_UNIXSK), "fd 0: unix socket: not supported"},
+		"inet socket": {firstDescriptor(fdinfo.FdTypes_INETSK), "fd 0: internet socket: not supported"},
+		"packet":      {firstDescriptor(fdinfo.FdTypes_PACKETSK), "fd 0: packet socket: not supported"},
+		"netlink":     {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},
+
+		"shadow stack": {firstMapping(images.VmaShadowStack, 0), ": shadow stack: not supported"},
+		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory: not supported"},
+		"AIO ring":     {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
+		"packet ring":  {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
+		"huge pages":   {firstMapping(images.VmaAnonPrivate, mapHugetlb), ": huge pages (MAP_HUGETLB): not supported"},
+		"parent": {func(d *images.Dir, _ *images.Task) { d.Parent = &images.Dir{} },
+			"parent: incremental images are not supported"},
+
+		"machine": {func(_ *images.Dir, task *images.Task) { task.Core.Mtype = criu_core.CoreEntry_AARCH64.Enum() },
+			"machine AARCH64: only x86-64 tasks can be restored"},
+		"32 bits": {func(_ *images.Dir, task *images.Task) {
+			task.Core.GetThreadInfo().Gpregs.Mode = core_x86.UserX86RegsMode_COMPAT.Enum()
+		},
+			": 32-bit (compat) task: not supported"},
+		"deadline": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().SchedPolicy = proto.Uint32(6) },
+			": scheduling policy 6: CRIU does not dump its parameters"},
+		"cgroup": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().CgSet = proto.Uint32(99) },
+			"it was in a cgroup of its own: moving it there is not supported\n  hint: use --manage-cgroups=ignore"},
+		"label": {func(_ *images.Dir, task *images.Task) {
+			task.Core.GetThreadCore().GetCreds().LsmProfile = proto.String("x")
+		},
+			`security label "x": changing labels is not supported`},
+		"login": {func(_ *images.Dir, task *images.Task) { task.Core.GetTc().Loginuid = proto.Uint32(7) },
+			"audit's login uid 7 is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL"},
+		"namespaces": {func(_ *images.Dir, task *images.Task) { task.Ids.NetNsId = proto.Uint32(99) },
+			"it had a network namespace of its own: not supported\n  hint: containers are restored by criu"},
+		"plugin of CRIU's": {func(d *images.Dir, _ *images.Task) {
+			d.Inventory.PluginsEntry = &inventory.PluginsEntry{Plugins: []string{"amdgpu_plugin"}}
+		}, "inventory.img: CRIU's plugin amdgpu_plugin has a part in these images: not supported\n  hint: restore it with criu"},
+		"image": {func(d *images.Dir, _ *images.Task) { d.Other = []string{"netns-9.img"} },
+			"netns-9.img: this kind of image is not supported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			host.Caps &^= 1 << capAuditControl
+			tc.change(dir, dir.Tasks[0])
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+func firstDescriptor(kind fdinfo.FdTypes) func(*images.Dir, *images.Task) {
+	return func(_ *images.Dir, task *images.Task) { task.Fds[0].Type = kind.Enum() }
+}
+
+func firstMapping(status, flags uint32) func(*images.Dir, *images.Task) {
+	return func(_ *images.Dir, task *images.Task) {
+		v := task.Mm.Vmas[0]
+		v.Status, v.Flags = proto.Uint32(status), proto.Uint32(v.GetFlags()|flags)
+	}
+}
