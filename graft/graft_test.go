@@ -174,11 +174,7 @@ func contents(t *testing.T, d *images.Dir, task *images.Task) map[uint64]string 
 	}
 	pages := map[uint64]string{}
 	for _, p := range pieces {
-		from := d.FS
-		if p.Level > 0 {
-			from = d.Parent.FS
-		}
-		b, err := images.ReadRange(from, images.Range{File: p.File, Offset: p.Offset, Size: int64(p.Pages) * pageSize})
+		b, err := d.Read(p.Range())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -142,9 +142,6 @@ func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
 	return o.dir, nil
 }
 
-// pagemapNamed reads a pagemap of a parent directory, whose other images do not matter.
-func (d *Dir) pagemapNamed(name string) (*Pagemap, error) { return ReadPagemap(d.FS, name) }
-
 // opener fills a Dir.
 type opener struct {
 	dir      *Dir
@@ -153,11 +150,10 @@ type opener struct {
 	problems problems
 }
 
-// notImage tells what lies in image directories without being a part of the dump: logs, the link to the parent, and the
-// statistics and
-// locks of runs.
+// notImage tells what lies in image directories without being a part of the dump: logs, the link to the parent, what
+// crpie graft has noted, and the statistics and locks of runs.
 func notImage(name string) bool {
-	return name == "parent" || strings.HasSuffix(name, ".log") || name == "stats-restore" || name == "lock"
+	return slices.Contains([]string{"parent", "stats-restore", "lock", "crpie-graft.json"}, name) || strings.HasSuffix(name, ".log")
 }
 
 func (o *opener) list() bool {

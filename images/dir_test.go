@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"io/fs"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -216,12 +217,72 @@ func TestPiecesOfAnIncrementalDump(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v\nwant %v", got, err, want)
 	}
-	d.Parent = nil
-	_, err = d.Pieces(pm)
-	if want := "images pagemap-7.img: run 1: 4 pages at 0x2000 are in the parent directory, which is missing"; err == nil ||
-		err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
+	grandchild := pagemapFS(t, 1, entry(0x1000, 2, PageInParent), entry(0x3000, 1, PagePresent), entry(0x4000, 4, PageInParent))
+	if pm, err = ReadPagemap(grandchild, "pagemap-7.img"); err != nil {
+		t.Fatal(err)
 	}
+	got, err = (&Dir{FS: grandchild, Parent: d}).Pieces(pm)
+	want = []Piece{
+		{0x1000, 1, 1, "pages-1.img", 0},
+		{0x2000, 1, 2, "pages-1.img", 0x1000},
+		{0x3000, 1, 0, "pages-1.img", 0},
+		{0x4000, 2, 2, "pages-1.img", 0x3000},
+		{0x6000, 2, 1, "pages-1.img", 0x1000},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v\nwant %v", got, err, want)
+	}
+}
+
+func TestPiecesThatAreNowhere(t *testing.T) {
+	entry := func(vaddr uint64, pages uint32, flags uint32) *pagemap.PagemapEntry {
+		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
+	}
+	present, lazy, above := entry(0x2000, 4, PagePresent), entry(0x2000, 4, PageLazy), entry(0x2000, 4, PageInParent)
+	for name, tc := range map[string]struct {
+		entry  *pagemap.PagemapEntry
+		parent fs.FS
+		want   string
+	}{
+		"lazy":           {lazy, nil, "4 pages at 0x2000 are in no pages file: a lazy dump"},
+		"lazy parent":    {above, pagemapFS(t, 0, lazy), "4 pages at 0x2000 are in no pages file: a lazy dump"},
+		"no parent":      {above, nil, "4 pages at 0x2000 are in the parent directory, which is missing"},
+		"no grandparent": {above, pagemapFS(t, 0, above), "4 pages at 0x2000 are in the parent directory, which is missing"},
+		"no pagemap":     {above, fstest.MapFS{}, "parent directory: images pagemap-7.img: file does not exist"},
+		"begins late":    {above, pagemapFS(t, 3, entry(0x3000, 3, PagePresent)), "the parent's pagemap-7.img has no page 0x2000"},
+		"ends early":     {above, pagemapFS(t, 3, entry(0x2000, 3, PagePresent)), "the parent's pagemap-7.img has no page 0x5000"},
+		"gap": {above, pagemapFS(t, 3, entry(0x2000, 1, PagePresent), entry(0x4000, 2, PagePresent)),
+			"the parent's pagemap-7.img has no page 0x3000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := pagemapFS(t, 4, entry(0x1000, 1, PagePresent), tc.entry)
+			pm, err := ReadPagemap(dir, "pagemap-7.img")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := &Dir{FS: dir}
+			if tc.parent != nil {
+				d.Parent = &Dir{FS: tc.parent}
+			}
+			_, err = d.Pieces(pm)
+			if want := "images pagemap-7.img: run 1: " + tc.want; err == nil || err.Error() != want {
+				t.Errorf("%v\nwant %s", err, want)
+			}
+		})
+	}
+	d := &Dir{FS: pagemapFS(t, 4, present)}
+	if _, err := d.Read(Range{Level: 1, File: "pages-1.img"}); err == nil ||
+		err.Error() != "images pages-1.img: there is no parent directory of level 1" {
+		t.Error(err)
+	}
+}
+
+// A fifo among the images is not waited for.
+func TestIrregularFiles(t *testing.T) {
+	dir := sample(t, "static")
+	name := named(t, dir, "mm-")
+	dir[name].Mode = fs.ModeNamedPipe
+	wantError(t, dir, "images "+name+": is a p---------, want a regular file")
 }
 
 func BenchmarkOpen(b *testing.B) {

@@ -24,6 +24,7 @@ const maxImageSize = 64 << 20
 
 // Range is a piece of an image file that is not a message.
 type Range struct {
+	Level  int // 0: a file of the directory itself, 1: of its parent, and so on
 	File   string
 	Offset int64
 	Size   int64
@@ -46,21 +47,26 @@ type frameReader struct {
 }
 
 func openFrames(fsys fs.FS, name string) (*frameReader, error) {
-	file, err := fsys.Open(name)
+	file, info, err := openRegular(fsys, name)
 	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("is a %v, want a regular file", info.Mode().Type())
-	}
-	if err != nil {
-		file.Close()
 		return nil, err
 	}
 	r := &frameReader{name: name, size: info.Size(), file: file}
 	r.buf = bufio.NewReaderSize(file, int(min(max(r.size, 16), 32<<10)))
 	return r, nil
+}
+
+// openRegular looks before it opens: to open a fifo would wait for a writer.
+func openRegular(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("is a %v, want a regular file", info.Mode().Type())
+	}
+	file, err := fsys.Open(name)
+	return file, info, err
 }
 
 func (r *frameReader) Close() error { return r.file.Close() }
@@ -115,7 +121,7 @@ func (r *frameReader) payload(n uint64) (Range, error) {
 	if left := r.size - r.offset; n > uint64(left) {
 		return Range{}, fmt.Errorf("payload at offset %d: %d bytes, but the file ends after %d", r.offset, n, left)
 	}
-	at := Range{r.name, r.offset, int64(n)}
+	at := Range{File: r.name, Offset: r.offset, Size: int64(n)}
 	return at, r.skip(int64(n))
 }
 
@@ -134,15 +140,11 @@ func (r *frameReader) skip(n int64) error {
 
 // ReadRange returns the bytes of a payload that Open has checked against the size of its file.
 func ReadRange(fsys fs.FS, at Range) ([]byte, error) {
-	file, err := fsys.Open(at.File)
+	file, info, err := openRegular(fsys, at.File)
 	if err != nil {
-		return nil, fmt.Errorf("images %s: %w", at.File, err)
+		return nil, fmt.Errorf("images %s: %w", at.File, plainCause(err))
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("images %s: %w", at.File, err)
-	}
 	if at.Offset < 0 || at.Size < 0 || at.Offset > info.Size() || at.Size > info.Size()-at.Offset {
 		return nil, fmt.Errorf("images %s: payload at offset %d, %d bytes: the file has %d",
 			at.File, at.Offset, at.Size, info.Size())

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,48 @@ func FuzzOpen(f *testing.F) {
 		}
 		if err := openWith(dir, file, data); err != nil && !strings.HasPrefix(err.Error(), "images ") {
 			t.Fatalf("error without an image: %v", err)
+		}
+	})
+}
+
+// FuzzPieces: whatever two pagemaps say, each page that the upper one lists comes out once, in order, within the pages file
+// of its directory, or there is an error.
+func FuzzPieces(f *testing.F) {
+	for _, name := range sampleNames(f) {
+		for file, content := range sample(f, name) {
+			if strings.HasPrefix(file, "pagemap-") {
+				f.Add(content.Data, content.Data)
+				f.Add(bytes.ReplaceAll(content.Data, []byte{0x20, PagePresent}, []byte{0x20, PageInParent}), content.Data)
+			}
+		}
+	}
+	pages := &fstest.MapFile{Data: make([]byte, 1<<20)}
+	f.Fuzz(func(t *testing.T, upper, lower []byte) {
+		dirs := [2]fstest.MapFS{}
+		for i, data := range [][]byte{upper, lower} {
+			dirs[i] = fstest.MapFS{"pagemap-1.img": &fstest.MapFile{Data: data}}
+			for id := range 4 {
+				dirs[i][fmt.Sprintf("pages-%d.img", id)] = pages
+			}
+		}
+		pm, err := ReadPagemap(dirs[0], "pagemap-1.img")
+		if err != nil {
+			return
+		}
+		pieces, err := (&Dir{FS: dirs[0], Parent: &Dir{FS: dirs[1]}}).Pieces(pm)
+		if err != nil {
+			return
+		}
+		at := pieces
+		for _, run := range pm.Runs {
+			for addr := run.Vaddr; addr < run.End(); addr, at = at[0].End(), at[1:] {
+				if len(at) == 0 || at[0].Vaddr != addr || at[0].End() > run.End() {
+					t.Fatalf("page %#x is not next in %v", addr, at)
+				}
+				if r := at[0].Range(); r.Offset < 0 || r.Offset+r.Size > int64(len(pages.Data)) {
+					t.Fatalf("%v lies outside of its file", at[0])
+				}
+			}
 		}
 	})
 }

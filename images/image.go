@@ -194,7 +194,7 @@ func readMessageQueue(r *frameReader, messages uint32) (Range, error) {
 			return Range{}, err
 		}
 	}
-	return Range{r.name, start, r.offset - start}, nil
+	return Range{File: r.name, Offset: start, Size: r.offset - start}, nil
 }
 
 // roundUp saturates instead of wrapping around.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"sort"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -233,82 +232,4 @@ func (pm *Pagemap) checkPagesFile(fsys fs.FS) error {
 		return &Error{pm.Name, 0, fieldErr("pages_id", "%s has %d bytes, the entries need %d", pm.PagesFile, info.Size(), need)}
 	}
 	return nil
-}
-
-// Piece is a stretch of page contents and where to read it: in the pages file of the directory itself (Level 0), of its
-// parent (1), and so on.
-type Piece struct {
-	Vaddr  uint64
-	Pages  uint64
-	Level  int
-	File   string
-	Offset int64
-}
-
-// Pieces resolves a pagemap through the chain of parents. Lazy pages that are nowhere are an error as well.
-func (d *Dir) Pieces(pm *Pagemap) ([]Piece, error) {
-	pieces := make([]Piece, 0, len(pm.Runs))
-	for i, run := range pm.Runs {
-		var err error
-		if pieces, err = d.appendPieces(pieces, pm, run, 0); err != nil {
-			return nil, &Error{pm.Name, -1, fmt.Errorf("run %d: %w", i, err)}
-		}
-	}
-	return pieces, nil
-}
-
-func (d *Dir) appendPieces(pieces []Piece, pm *Pagemap, run Run, level int) ([]Piece, error) {
-	if run.Present() {
-		return append(pieces, Piece{run.Vaddr, run.Pages, level, pm.PagesFile, run.Offset}), nil
-	}
-	if !run.InParent() {
-		return nil, fmt.Errorf("%d pages at 0x%x are in no pages file (a lazy dump)", run.Pages, run.Vaddr)
-	}
-	if d.Parent == nil {
-		return nil, fmt.Errorf("%d pages at 0x%x are in the parent directory, which is missing", run.Pages, run.Vaddr)
-	}
-	above, err := d.Parent.pagemapNamed(pm.Name)
-	if err != nil {
-		return nil, fmt.Errorf("parent directory: %w", err)
-	}
-	at := run.Vaddr
-	for _, r := range above.overlapping(run) {
-		if r.Vaddr != at {
-			break
-		}
-		if pieces, err = d.Parent.appendPieces(pieces, above, r, level+1); err != nil {
-			return nil, err
-		}
-		at = r.End()
-	}
-	if at != run.End() {
-		return nil, fmt.Errorf("the parent's %s has no page 0x%x", above.Name, at)
-	}
-	return pieces, nil
-}
-
-// overlapping returns the parts of pm's runs that lie within want.
-func (pm *Pagemap) overlapping(want Run) []Run {
-	var parts []Run
-	for _, r := range pm.Runs[pm.firstEndingAfter(want.Vaddr):] {
-		if r.Vaddr >= want.End() {
-			break
-		}
-		if cut := want.Vaddr; r.Vaddr < cut {
-			if r.Present() {
-				r.Offset += int64(cut - r.Vaddr)
-			}
-			r.Pages -= (cut - r.Vaddr) / PageSize
-			r.Vaddr = cut
-		}
-		if r.End() > want.End() {
-			r.Pages = (want.End() - r.Vaddr) / PageSize
-		}
-		parts = append(parts, r)
-	}
-	return parts
-}
-
-func (pm *Pagemap) firstEndingAfter(addr uint64) int {
-	return sort.Search(len(pm.Runs), func(i int) bool { return pm.Runs[i].End() > addr })
 }

@@ -45,8 +45,8 @@ type PlanOptions struct {
 	IgnoreCgroups bool   // --manage-cgroups=ignore
 	Readers       int    // extra page readers for large tasks; -1: as many as there are other CPUs
 	LogLevel      uint32 // least important level that plugins' lines are kept for
-	// OpenImage opens a file of the image directory, for page contents.
-	OpenImage func(name string) (*os.File, error)
+	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
+	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
 	DumpTimeNs, RestoreTimeNs int64
 }
@@ -104,9 +104,6 @@ func (p *planner) checkDirectory() {
 	}
 	for _, plugin := range p.dir.Inventory.GetPluginsEntry().GetPlugins() {
 		p.refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported", plugin)
-	}
-	if p.dir.Parent != nil {
-		p.refuse("parent", "", "incremental images are not supported")
 	}
 	for _, t := range p.dir.Tasks {
 		p.checkNamespaces(t)

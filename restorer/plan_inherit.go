@@ -97,10 +97,7 @@ func (m *memoryPlanner) forgetPages(parent *images.Task) {
 	for _, r := range m.runs {
 		own = append(own, span{r.Vaddr, r.End()})
 	}
-	for _, r := range parent.Pagemap.Runs {
-		if !r.Present() {
-			continue
-		}
+	for _, r := range parent.Pagemap.Runs { // here or in a parent directory
 		for _, part := range split(span{r.Vaddr, r.End()}, m.kept) {
 			if !part.inside {
 				continue

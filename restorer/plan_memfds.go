@@ -48,26 +48,17 @@ func (p *planner) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 }
 
 func (p *planner) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
-	pm := p.dir.Shmem[uint64(inode.GetShmid())]
-	if pm == nil {
-		return
-	}
-	for _, r := range pm.Runs {
-		switch {
-		case r.InParent():
-			p.refuse(what, "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
-			return
-		case r.Present() && r.Vaddr < inode.GetSize():
-			size := min(r.Pages*pageSize, inode.GetSize()-r.Vaddr)
-			p.copyFrom(what, fd, r.Vaddr, images.Range{File: pm.PagesFile, Offset: r.Offset, Size: int64(size)})
-		}
+	for _, piece := range p.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
+		from := piece.Range()
+		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr)) // the last page may be only partly the file's
+		p.copyFrom(what, fd, piece.Vaddr, from)
 	}
 }
 
 // copyFrom copies a part of an image to an offset of a file, sendfile(2).
 func (p *planner) copyFrom(what string, fd int, to uint64, from images.Range) {
 	const atMost = 1 << 30 // sendfile(2) stops short of 2 GiB
-	image := p.pagesFD(from.File)
+	image := p.pagesFD(from.Level, from.File)
 	p.shared.want(int64(to), what, sysLseek, uint64(fd), to, 0 /* SEEK_SET */)
 	p.shared.want(from.Offset, what, sysLseek, uint64(image), uint64(from.Offset), 0)
 	for left := from.Size; left > 0; left -= atMost {

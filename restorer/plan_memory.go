@@ -3,9 +3,11 @@ package restorer
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
@@ -35,7 +37,8 @@ func (t *taskPlanner) memory() {
 type memoryPlanner struct {
 	*taskPlanner
 	vmas    []*vma.VmaEntry // to be mapped
-	runs    []images.Run    // contents, outside the vDSO
+	pieces  []images.Piece  // all contents
+	runs    []images.Piece  // contents to be read: cut at mappings, outside the vDSO
 	written map[uint64]bool // read-only mappings (by start) that get contents
 	vdsoVMA []*vma.VmaEntry
 	guards  []*vma.VmaEntry
@@ -128,32 +131,42 @@ func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 
 // collectRuns takes the page contents that belong to private mappings.
 func (m *memoryPlanner) collectRuns() {
-	for _, r := range m.img.Pagemap.Runs {
-		if r.InParent() {
-			m.refuse(m.where(), "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
-			return
-		}
-		for at := r.Vaddr; at < r.End() && r.Present(); {
+	var err error
+	if m.pieces, err = m.dir.Pieces(m.img.Pagemap); err != nil {
+		m.missingPages(m.where(), err)
+		return
+	}
+	for _, p := range m.pieces {
+		for at := p.Vaddr; at < p.End(); {
 			v := m.vmaAt(at)
 			if v == nil {
 				m.refuse(m.where(), "", "%s: pages at %#x belong to no mapping", m.img.Pagemap.Name, at)
 				return
 			}
-			end := min(r.End(), v.GetEnd())
+			end := min(p.End(), v.GetEnd())
 			if v.GetStatus()&(images.VmaVdso|images.VmaVvar) == 0 {
-				m.addRun(v, images.Run{Vaddr: at, Pages: (end - at) / pageSize, Offset: r.Offset + int64(at-r.Vaddr)})
+				m.addRun(v, p.Cut(at, end))
 			}
 			at = end
 		}
 	}
 }
 
-func (m *memoryPlanner) addRun(v *vma.VmaEntry, r images.Run) {
+// missingPages refuses what has pages in none of the directories.
+func (p *planner) missingPages(where string, err error) {
+	fix := `put back the directory that the link "parent" pointed to`
+	if errors.Is(err, images.ErrLazy) {
+		fix = "restore it with criu restore --lazy-pages"
+	}
+	p.refuse(where, fix, "%v", err)
+}
+
+func (m *memoryPlanner) addRun(v *vma.VmaEntry, p images.Piece) {
 	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 &&
-		m.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, r) {
+		m.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, p) {
 		return
 	}
-	m.runs = append(m.runs, r)
+	m.runs = append(m.runs, p)
 	if v.GetProt()&protWrite == 0 {
 		m.written[v.GetStart()] = true
 	}
@@ -161,19 +174,18 @@ func (m *memoryPlanner) addRun(v *vma.VmaEntry, r images.Run) {
 
 // asInFile reports whether dumped pages of code are what the file has anyway. CRIU lends a page of code for the system
 // calls that it makes in the task: the kernel copies the page then, and so it is dumped. Not writing it keeps it shared.
-func (m *memoryPlanner) asInFile(v *vma.VmaEntry, r images.Run) bool {
+func (m *memoryPlanner) asInFile(v *vma.VmaEntry, p images.Piece) bool {
 	const atMost = 64 // pages worth the comparison
-	if r.Pages > atMost {
+	if p.Pages > atMost {
 		return false
 	}
-	size := int64(r.Pages * pageSize)
-	dumped, err := images.ReadRange(m.dir.FS, images.Range{File: m.img.Pagemap.PagesFile, Offset: r.Offset, Size: size})
+	dumped, err := m.dir.Read(p.Range())
 	if err != nil {
 		m.refuse(m.vmaWhere(v), "", "%v", err)
 		return false
 	}
-	file := make([]byte, size)
-	n, _ := m.host.ReadFileAt(m.dir.VMAName(v), file, int64(v.GetPgoff()+r.Vaddr-v.GetStart())) // zeros follow the end of a file
+	file := make([]byte, len(dumped))
+	n, _ := m.host.ReadFileAt(m.dir.VMAName(v), file, int64(v.GetPgoff()+p.Vaddr-v.GetStart())) // zeros follow the end of a file
 	clear(file[n:])
 	return bytes.Equal(dumped, file)
 }
@@ -230,18 +242,24 @@ func (m *memoryPlanner) vdso() {
 
 // contents reads the dumped pages of a small mapping, nil when they are not all there.
 func (m *memoryPlanner) contents(v *vma.VmaEntry) []byte {
-	for _, r := range m.img.Pagemap.Runs {
-		if r.Present() && r.Vaddr <= v.GetStart() && v.GetEnd() <= r.End() {
-			at := images.Range{File: m.img.Pagemap.PagesFile, Offset: r.Offset + int64(v.GetStart()-r.Vaddr),
-				Size: int64(v.GetEnd() - v.GetStart())}
-			b, err := images.ReadRange(m.dir.FS, at)
-			if err != nil {
-				m.refuse(m.vmaWhere(v), "", "%v", err)
-			}
-			return b
+	var all []byte
+	at := v.GetStart()
+	for _, p := range m.pieces {
+		if p.End() <= at || p.Vaddr > at || at == v.GetEnd() {
+			continue
 		}
+		end := min(p.End(), v.GetEnd())
+		b, err := m.dir.Read(p.Cut(at, end).Range())
+		if err != nil {
+			m.refuse(m.vmaWhere(v), "", "%v", err)
+			return nil
+		}
+		all, at = append(all, b...), end
 	}
-	return nil
+	if at < v.GetEnd() {
+		return nil
+	}
+	return all
 }
 
 // mapAll maps everything at its final address, with PROT_WRITE where contents are still to come. The mappings of one
@@ -350,15 +368,14 @@ func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
 
 // fill reads the contents of private mappings: what is new as it is, what is the parent's where it differs.
 func (m *memoryPlanner) fill() {
-	var update []images.Run
+	var update []images.Piece
 	for _, r := range m.runs {
 		for _, part := range split(span{r.Vaddr, r.End()}, m.kept) {
-			piece := images.Run{Vaddr: part.start, Pages: (part.end - part.start) / pageSize,
-				Offset: r.Offset + int64(part.start-r.Vaddr)}
+			piece := r.Cut(part.start, part.end)
 			if part.inside {
 				update = append(update, piece)
 			} else {
-				m.addRead(m.img.Pagemap.PagesFile, piece.Vaddr, piece)
+				m.addRead(piece.Vaddr, piece)
 			}
 		}
 	}
@@ -368,20 +385,20 @@ func (m *memoryPlanner) fill() {
 	}
 	m.emitReads("memory", min(readers, maxReaders))
 	for _, r := range update {
-		m.addRead(m.img.Pagemap.PagesFile, r.Vaddr, r)
+		m.addRead(r.Vaddr, r)
 	}
 	m.emitUpdate()
 }
 
-func (m *memoryPlanner) addRead(file string, addr uint64, r images.Run) {
+func (m *memoryPlanner) addRead(addr uint64, p images.Piece) {
 	const piece = 2 << 20 // what one reader takes at a time
-	fd := uint64(m.pagesFD(file))
-	for done := uint64(0); done < r.Pages*pageSize; done += piece {
-		length := min(piece, r.Pages*pageSize-done)
+	fd := uint64(m.pagesFD(p.Level, p.File))
+	for done := uint64(0); done < p.Pages*pageSize; done += piece {
+		length := min(piece, p.Pages*pageSize-done)
 		var b [abi.RunSize]byte
 		binary.LittleEndian.PutUint64(b[0:], addr+done)
 		binary.LittleEndian.PutUint64(b[8:], length)
-		binary.LittleEndian.PutUint64(b[16:], uint64(r.Offset)+done)
+		binary.LittleEndian.PutUint64(b[16:], uint64(p.Offset)+done)
 		binary.LittleEndian.PutUint64(b[24:], fd)
 		m.reads = append(m.reads, b[:]...)
 		m.nreads++
@@ -427,14 +444,15 @@ func (m *memoryPlanner) emit(code abi.OpCode, what string, readers uint64) {
 	m.reads, m.nreads, m.bytes = nil, 0, 0
 }
 
-// pagesFD gives the number under which tasks inherit a pages file.
-func (p *planner) pagesFD(name string) int {
+// pagesFD gives the number under which tasks inherit an image file of the directory or one of its parents.
+func (p *planner) pagesFD(level int, file string) int {
+	name := strings.Repeat("parent/", level) + file
 	if fd, ok := p.pages[name]; ok {
 		return fd
 	}
 	fd := p.fds.scratch()
 	p.pages[name] = fd
-	p.plan.Files = append(p.plan.Files, Passed{fd, name, func() (*os.File, error) { return p.opts.OpenImage(name) }})
+	p.plan.Files = append(p.plan.Files, Passed{fd, name, func() (*os.File, error) { return p.opts.OpenImage(level, file) }})
 	return fd
 }
 

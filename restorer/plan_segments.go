@@ -67,21 +67,32 @@ func (p *planner) makeSegments() {
 		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
 		p.shared.want(int64(s.addr), what, sysMmap, s.addr, s.size, protRead|protWrite,
 			mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
-		pm := p.dir.Shmem[id]
-		if pm == nil {
-			continue
-		}
 		m := &memoryPlanner{taskPlanner: zygote}
-		for _, r := range pm.Runs {
-			switch {
-			case r.InParent():
-				p.refuse(what, "", "pages at %#x are in a parent image directory: not supported", r.Vaddr)
-			case r.Present() && r.End() <= s.size:
-				m.addRead(pm.PagesFile, s.addr+r.Vaddr, r)
-			}
+		for _, piece := range p.sharedContents(id, what, s.size) {
+			m.addRead(s.addr+piece.Vaddr, piece)
 		}
 		m.emitReads(what, 0)
 	}
+}
+
+// sharedContents finds the contents of shared memory below an offset, whose page addresses are offsets.
+func (p *planner) sharedContents(shmid uint64, what string, size uint64) []images.Piece {
+	pm := p.dir.Shmem[shmid]
+	if pm == nil {
+		return nil
+	}
+	pieces, err := p.dir.Pieces(pm)
+	if err != nil {
+		p.missingPages(what, err)
+		return nil
+	}
+	var inside []images.Piece
+	for _, piece := range pieces {
+		if end := min(piece.End(), pageAlign(size)); end > piece.Vaddr {
+			inside = append(inside, piece.Cut(piece.Vaddr, end))
+		}
+	}
+	return inside
 }
 
 // mapSegments maps the task's shared anonymous memory.

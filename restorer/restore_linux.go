@@ -23,24 +23,25 @@ type Options struct {
 
 // Restored is a restore ready to go: the images are read and everything is decided, but no process exists.
 type Restored struct {
-	Plan *Plan
-	opts *Options
-	root *os.Root
-	stub []byte
+	Plan  *Plan
+	opts  *Options
+	chain chain
+	stub  []byte
 }
 
 // Prepare reads the images and plans the restore. Close the result when done with it.
 func Prepare(opts *Options) (r *Restored, err error) {
-	root, err := os.OpenRoot(opts.Images)
+	chain, err := openChain(opts.Images)
 	if err != nil {
-		return nil, fmt.Errorf("images: %w", err)
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			root.Close()
+			chain.close()
 		}
 	}()
-	dir, err := images.Open(root.FS())
+	fsys := chain.fs()
+	dir, err := images.Open(fsys[0], fsys[1:]...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +57,16 @@ func Prepare(opts *Options) (r *Restored, err error) {
 		return nil, err
 	}
 	plan := opts.Plan
-	plan.OpenImage = openImage(root)
+	plan.OpenImage = chain.openImage
 	plan.RestoreTimeNs = time.Now().UnixNano()
-	if plan.DumpTimeNs, err = dumpTime(root.FS()); err != nil {
+	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
 		return nil, err
 	}
 	p, err := BuildPlan(dir, layout, stages(opts.Plugins), host, &plan)
 	if err != nil {
 		return nil, err
 	}
-	return &Restored{Plan: p, opts: opts, root: root, stub: stub}, nil
+	return &Restored{Plan: p, opts: opts, chain: chain, stub: stub}, nil
 }
 
 // OwnIDError says that the restoring process itself has an id that a task must have.
@@ -87,8 +88,8 @@ func ownID(dir *images.Dir) error {
 	return nil
 }
 
-// Close releases the image directory.
-func (r *Restored) Close() error { return r.root.Close() }
+// Close releases the image directories.
+func (r *Restored) Close() error { return r.chain.close() }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error nothing of it is left.
 func (r *Restored) Run() (pid int, err error) {
@@ -97,25 +98,6 @@ func (r *Restored) Run() (pid int, err error) {
 		return 0, err
 	}
 	return r.Plan.Tasks[0].Pid, nil
-}
-
-// openImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
-func openImage(root *os.Root) func(name string) (*os.File, error) {
-	return func(name string) (*os.File, error) {
-		f, err := root.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("images %s: not a regular file", name)
-		}
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		return f, nil
-	}
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.

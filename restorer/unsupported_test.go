@@ -36,8 +36,6 @@ func TestUnsupported(t *testing.T) {
 		"AIO ring":     {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
 		"packet ring":  {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
 		"huge pages":   {firstMapping(images.VmaAnonPrivate, mapHugetlb), ": huge pages (MAP_HUGETLB): not supported"},
-		"parent": {func(d *images.Dir, _ *images.Task) { d.Parent = &images.Dir{} },
-			"parent: incremental images are not supported"},
 
 		"machine": {func(_ *images.Dir, task *images.Task) { task.Core.Mtype = criu_core.CoreEntry_AARCH64.Enum() },
 			"machine AARCH64: only x86-64 tasks can be restored"},

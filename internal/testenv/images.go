@@ -145,5 +145,14 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	return im.Adopt(tb)
 }
 
+// CRIU runs another action of CRIU's on the images.
+func (im *Images) CRIU(tb testing.TB, args ...string) {
+	tb.Helper()
+	log := filepath.Join(tb.TempDir(), "log")
+	if err := run(command(tb, im.criu.Path, append(args, "-o", log, "-v4")...), log); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // Out is the file with the victim's output.
 func (im *Images) Out() string { return im.p.Out }

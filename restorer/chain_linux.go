@@ -1,0 +1,100 @@
+//go:build amd64
+
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// chain is an image directory and those that it is incremental to, the nearest parent first.
+type chain []*os.Root
+
+// maxChain bounds the directories that are kept open.
+const maxChain = 256
+
+// openChain follows the links "parent". A link to nowhere ends the chain, as it does for CRIU: the directory may need
+// nothing from there.
+func openChain(dir string) (c chain, err error) {
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	for {
+		root, err := os.OpenRoot(dir)
+		if len(c) > 0 && errors.Is(err, fs.ErrNotExist) {
+			return c, nil
+		}
+		if err != nil {
+			return c, fmt.Errorf("images: %w", err)
+		}
+		c = append(c, root)
+		if err := c.checkLast(); err != nil {
+			return c, fmt.Errorf("images %s: %w", dir, err)
+		}
+		// resolved at each step, because a path may lead through only 40 links, path_resolution(7)
+		dir, err = filepath.EvalSymlinks(filepath.Join(dir, "parent"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return c, nil
+		}
+		if err != nil {
+			return c, fmt.Errorf("images: %w", err)
+		}
+	}
+}
+
+// checkLast refuses a chain that comes back to itself.
+func (c chain) checkLast() error {
+	if len(c) > maxChain {
+		return fmt.Errorf("more than %d directories in a chain of parents", maxChain)
+	}
+	last, err := c[len(c)-1].Stat(".")
+	for _, root := range c[:len(c)-1] {
+		if err != nil {
+			break
+		}
+		var other fs.FileInfo
+		if other, err = root.Stat("."); err == nil && os.SameFile(last, other) {
+			return errors.New("the link \"parent\" leads back here: a directory cannot be its own ancestor")
+		}
+	}
+	return err
+}
+
+func (c chain) fs() []fs.FS {
+	all := make([]fs.FS, len(c))
+	for i, root := range c {
+		all[i] = root.FS()
+	}
+	return all
+}
+
+func (c chain) close() error {
+	var all error
+	for _, root := range c {
+		all = errors.Join(all, root.Close())
+	}
+	return all
+}
+
+// openImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
+func (c chain) openImage(level int, name string) (*os.File, error) {
+	f, err := c[level].OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // to open a fifo would wait for a writer
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("images %s: not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
