@@ -209,8 +209,8 @@ func (o *opener) must(name, kind string) (entries []Entry, ok bool) {
 	return entries, len(entries) > 0
 }
 
-// numbered lists the unread files named prefixN.img with their N, by N.
-func (o *opener) numbered(prefix string) []numberedName {
+// numbered lists the unread files named prefixN.img with their N, which CRIU writes in this base, by name.
+func (o *opener) numbered(prefix string, base int) []numberedName {
 	var found []numberedName
 	for name := range o.names {
 		digits, ok := strings.CutPrefix(name, prefix)
@@ -218,7 +218,7 @@ func (o *opener) numbered(prefix string) []numberedName {
 			continue
 		}
 		digits, ok = strings.CutSuffix(digits, ".img")
-		if n, err := strconv.ParseUint(digits, 10, 64); ok && err == nil {
+		if n, err := strconv.ParseUint(digits, base, 64); ok && err == nil {
 			found = append(found, numberedName{n, name})
 		}
 	}

@@ -3,12 +3,14 @@ package images
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"slices"
 	"testing"
 	"testing/fstest"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
@@ -355,5 +357,22 @@ func TestOpenTree(t *testing.T) {
 	}
 	if len(d.Other) > 0 {
 		t.Errorf("files nobody read: %v", d.Other)
+	}
+}
+
+// CRIU numbers the images of ghost files in hexadecimal.
+func TestOpenGhosts(t *testing.T) {
+	dir := sample(t, "static")
+	for i, name := range []string{"ghost-file-10.img", "ghost-file-1e.img"} {
+		var b bytes.Buffer
+		if err := WriteImage(&b, name, "GHOST_FILE", &ghost_file.GhostFileEntry{
+			Uid: proto.Uint32(uint32(i)), Gid: proto.Uint32(0), Mode: proto.Uint32(0o100600)}); err != nil {
+			t.Fatal(err)
+		}
+		dir[name] = &fstest.MapFile{Data: b.Bytes()}
+	}
+	ghosts := open(t, dir).Ghosts
+	if len(ghosts) != 2 || ghosts[0x10].Entry.GetUid() != 0 || ghosts[0x1e].Entry.GetUid() != 1 {
+		t.Errorf("ghosts %v, want 0x10 and 0x1e", slices.Collect(maps.Keys(ghosts)))
 	}
 }

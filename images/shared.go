@@ -31,7 +31,7 @@ func (o *opener) shared() {
 	d.Memfds = index(o, "memfd.img", "MEMFD_INODE", "inode_id",
 		func(m *memfd.MemfdInodeEntry) uint32 { return uint32(m.GetInodeId()) })
 	d.Shmem = map[uint64]*Pagemap{}
-	for _, f := range o.numbered("pagemap-shmem-") {
+	for _, f := range o.numbered("pagemap-shmem-", 10) {
 		d.Shmem[f.id] = o.pagemap(f.name)
 	}
 	d.PipeData = o.pipeData("pipes-data.img", "PIPES_DATA")
@@ -89,7 +89,7 @@ func (o *opener) files() {
 
 func (o *opener) ghosts() {
 	o.dir.Ghosts = map[uint32]*Ghost{}
-	for _, f := range o.numbered("ghost-file-") {
+	for _, f := range o.numbered("ghost-file-", 16) {
 		entries, ok := o.must(f.name, "GHOST_FILE")
 		if !ok {
 			continue
@@ -108,7 +108,7 @@ func (o *opener) ghosts() {
 
 func (o *opener) timens() {
 	o.dir.Timens = map[uint32]*timens.TimensEntry{}
-	for _, f := range o.numbered("timens-") {
+	for _, f := range o.numbered("timens-", 10) {
 		if entries, ok := o.must(f.name, "TIMENS"); ok {
 			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*timens.TimensEntry)
 		}
