@@ -88,7 +88,7 @@ static inline uint64_t pattern(uint64_t seed, uint64_t i)
 
 static inline void fill(void *at, size_t bytes, uint64_t seed)
 {
-	uint64_t *p = at;
+	uint64_t *p = (uint64_t *)at; /* this header is C++ as well */
 
 	for (size_t i = 0; i < bytes / 8; i++)
 		p[i] = pattern(seed, i);
@@ -96,7 +96,7 @@ static inline void fill(void *at, size_t bytes, uint64_t seed)
 
 static inline void check_fill(const char *what, const void *at, size_t bytes, uint64_t seed)
 {
-	const uint64_t *p = at;
+	const uint64_t *p = (const uint64_t *)at;
 
 	for (size_t i = 0; i < bytes / 8; i++) {
 		if (p[i] != pattern(seed, i)) {

@@ -1,0 +1,58 @@
+//go:build linux
+
+package testenv
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A program is a real one that does what it is made for while it is dumped: it is started by a driver of
+// testdata/programs, which is dumped with it, gives it work, and afterwards counts what was lost or done twice.
+type program struct {
+	recipe
+	needs []string // commands that it consists of
+	flags []string // for criu dump and for both restores
+}
+
+// The patterns are relative to testdata/victims.
+var programs = []program{
+	{recipe{"threads200", []string{"../programs/threads200.cc", "victim.h"}, []string{"-std=c++17", "-pthread"}, compileCxx}, nil, nil},
+}
+
+// Programs names all of them.
+func Programs() []string {
+	var names []string
+	for _, p := range programs {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// StartProgram starts a program and waits until it is at work. flags are what criu dump and the restores need for it.
+func StartProgram(tb testing.TB, name string) (p *Process, flags []string) {
+	tb.Helper()
+	i := slices.IndexFunc(programs, func(p program) bool { return p.name == name })
+	if i < 0 {
+		tb.Fatalf("no program is called %s", name)
+	}
+	for _, tool := range programs[i].needs {
+		NeedTool(tb, tool)
+	}
+	return StartCommand(tb, name, programs[i].how(tb, programs[i].recipe)...), programs[i].flags
+}
+
+func compileCxx(tb testing.TB, r recipe) []string {
+	cxx := NeedTool(tb, "c++", "g++")
+	return r.cached(tb, func(out string, files []string) *exec.Cmd {
+		args := []string{"-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o", out}
+		for _, file := range files {
+			if strings.HasSuffix(file, ".cc") {
+				args = append(args, file)
+			}
+		}
+		return command(tb, cxx, append(args, r.flags...)...)
+	})
+}
