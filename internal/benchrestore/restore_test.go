@@ -19,7 +19,7 @@ import (
 
 var (
 	rounds  = flag.Int("rounds", 30, "restores of each small victim with each program")
-	only    = flag.String("victims", "static,glibc,threads,python,gigabyte", "comma-separated victims")
+	only    = flag.String("victims", "static,glibc,threads,python,threads 500,tree 50,gigabyte", "comma-separated victims with their arguments")
 	program = flag.String("crpie", "", "the crpie to measure")
 	plugin  = flag.String("plugin", "", "a plugin for the third column")
 )
@@ -32,8 +32,9 @@ type contender struct {
 
 // BenchmarkRestore prints a table of medians. The contenders take turns, so that what slows the machine down slows all
 // of them, and each round begins with another one. A time is that of the whole restorer process, from fork to wait;
-// images are in the page cache. scripts/bench starts this with a tmpfs on /run, where CRIU keeps what it found out
-// about the kernel; without it every run of CRIU would probe again, which takes longer than the restore.
+// images are in the page cache. The last two columns are memory: the proportional set sizes of all restored tasks
+// together. scripts/bench starts this with a tmpfs on /run, where CRIU keeps what it found out about the kernel; without it
+// every run of CRIU would probe again, which takes longer than the restore.
 func BenchmarkRestore(b *testing.B) {
 	criu := testenv.NeedCRIU(b)
 	if !isTmpfs("/run") {
@@ -44,7 +45,8 @@ func BenchmarkRestore(b *testing.B) {
 		{"criu", criu.Argv, nil},
 		{"crpie+plugin", []string{*program}, []string{"--pie-plugin", *plugin}},
 	}
-	table := fmt.Sprintf("%-10s %6s %11s %11s %14s %11s  %s\n", "victim", "rounds", "crpie [ms]", "criu [ms]", "with plugin", "crpie/criu", "80% of rounds")
+	table := fmt.Sprintf("%-11s %6s %11s %11s %14s %11s  %-14s %13s %13s\n", "victim", "rounds", "crpie [ms]", "criu [ms]",
+		"with plugin", "crpie/criu", "80% of rounds", "crpie [KiB]", "criu [KiB]")
 	for _, name := range strings.Split(*only, ",") {
 		b.Run(name, func(b *testing.B) { table += measure(b, name, contenders) })
 	}
@@ -54,18 +56,21 @@ func BenchmarkRestore(b *testing.B) {
 
 // measure returns one line of the table. The last column compares the two of each round, which met the same machine.
 func measure(b *testing.B, name string, contenders []contender) string {
-	images := testenv.Start(b, name).Dump(b)
+	words := strings.Fields(name)
+	images := testenv.Start(b, words[0], words[1:]...).Dump(b)
 	n := *rounds
 	if name == "gigabyte" {
 		n = max(3, n/4)
 	}
-	times := make([][]float64, len(contenders)) // milliseconds
+	times := make([][]float64, len(contenders))  // milliseconds
+	memory := make([][]float64, len(contenders)) // KiB
 	for round := range n + 1 {
 		for i := range contenders {
 			who := (i + round) % len(contenders)
-			took := restore(b, images, contenders[who])
+			took, pss := restore(b, images, contenders[who])
 			if round > 0 { // the first one fills caches
 				times[who] = append(times[who], took.Seconds()*1000)
+				memory[who] = append(memory[who], float64(pss))
 			}
 		}
 	}
@@ -75,12 +80,13 @@ func measure(b *testing.B, name string, contenders []contender) string {
 	}
 	ratio := median(times[0]) / median(times[1])
 	b.ReportMetric(ratio, "crpie/criu")
-	return fmt.Sprintf("%-10s %6d %11.2f %11.2f %14.2f %11.2f  %.2f to %.2f\n", name, n, median(times[0]), median(times[1]),
-		median(times[2]), ratio, quantile(ratios, 0.1), quantile(ratios, 0.9))
+	spread := fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.1), quantile(ratios, 0.9))
+	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14.2f %11.2f  %-14s %13.0f %13.0f\n", name, n, median(times[0]), median(times[1]),
+		median(times[2]), ratio, spread, median(memory[0]), median(memory[1]))
 }
 
-// restore runs one restorer and ends what it restored, so that the pid is free again.
-func restore(b *testing.B, images *testenv.Images, c contender) time.Duration {
+// restore runs one restorer, looks at the memory of what it restored, KiB, and ends it, so that the pids are free again.
+func restore(b *testing.B, images *testenv.Images, c contender) (took time.Duration, pss int) {
 	dir := b.TempDir()
 	words := append(slices.Clone(c.argv[1:]), "restore", "-d", "-D", images.Dir, "-W", dir, "-o", filepath.Join(dir, "log"))
 	cmd := images.Command(b, c.argv[0], append(words, c.extra...)...)
@@ -88,15 +94,17 @@ func restore(b *testing.B, images *testenv.Images, c contender) time.Duration {
 	cmd.Stderr = &output
 	start := time.Now()
 	err := cmd.Run()
-	took := time.Since(start)
+	took = time.Since(start)
 	if err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		b.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, output.String(), log)
 	}
-	if err := images.Adopt(b).Kill(); err != nil {
+	p := images.Adopt(b)
+	pss = testenv.PSS(b, p.Pid)
+	if err := p.Kill(); err != nil {
 		b.Fatal(err)
 	}
-	return took
+	return took, pss
 }
 
 func isTmpfs(path string) bool {
@@ -115,7 +123,7 @@ func quantile(v []float64, q float64) float64 {
 // What scripts/bench relies on is there.
 func TestVictimsExist(t *testing.T) {
 	for _, name := range strings.Split(flag.Lookup("victims").DefValue, ",") {
-		if !slices.Contains(testenv.Victims(), name) {
+		if name, _, _ := strings.Cut(name, " "); !slices.Contains(testenv.Victims(), name) {
 			t.Errorf("no victim is called %s", name)
 		}
 	}
