@@ -131,10 +131,15 @@ func setRegisters(th *Thread, layout *sys.Xsave, length int) error {
 // release detaches from every thread: from here on the application runs.
 func (r *runner) release() error {
 	for _, t := range r.plan.Living() {
-		if t.Stopped || r.opts.LeaveStopped {
-			if err := sys.Kill(t.Pid, unix.SIGSTOP); err != nil {
-				return fmt.Errorf("restore: %w", err)
-			}
+		stop := unix.Signal(t.Stop)
+		if stop == 0 && r.opts.LeaveStopped {
+			stop = unix.SIGSTOP
+		}
+		if stop == 0 {
+			continue
+		}
+		if err := sys.Kill(t.Pid, stop); err != nil {
+			return fmt.Errorf("restore: %w", err)
 		}
 	}
 	for _, tid := range r.traced {

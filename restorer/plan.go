@@ -34,7 +34,7 @@ type Task struct {
 	Threads []*Thread // the leader first
 	VMAs    []VMA     // as dumped, in address order
 	MM      MM
-	Stopped bool // goes on stopped, as it was dumped
+	Stop    int  // the signal that stops it again, as it was dumped; 0: it runs
 	Seccomp bool // has a filter: the tracer suspends it until the end
 	Dead    bool // ends at once, as it had: nobody traces it
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timer"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -35,6 +36,35 @@ func (t *taskPlanner) signals() {
 		}
 	}
 	t.timersCreate()
+}
+
+// stopSignal gives the signal that stops the task again, which its parent learns from wait(2); CRIU knows two. SIGTSTP
+// would not stop a task that catches it, blocks it or is in an orphaned process group (POSIX 2.4.4).
+func (t *taskPlanner) stopSignal() int {
+	tc := t.img.Core.GetTc()
+	if tc.GetTaskState() != images.StateStopped {
+		return 0
+	}
+	const index = sigTstp - 3 // from 0, without SIGKILL and SIGSTOP
+	if tc.GetStopSigno() != sigTstp || t.orphaned() || len(tc.GetSigactions()) <= index || tc.GetSigactions()[index].GetSigaction() != 0 {
+		return sigStop
+	}
+	for _, th := range t.img.Threads {
+		if th.Core.GetThreadCore().GetBlkSigset()&(1<<(sigTstp-1)) != 0 {
+			return sigStop
+		}
+	}
+	return sigTstp
+}
+
+// orphaned reports whether nobody in the task's process group has a parent in another group of the session.
+func (t *taskPlanner) orphaned() bool {
+	for _, m := range t.dir.Tasks {
+		if m.Pgid == t.img.Pgid && m.Parent != nil && m.Parent.Pgid != m.Pgid && m.Parent.Sid == m.Sid {
+			return false
+		}
+	}
+	return true
 }
 
 // sigevent notifications, timer_create(2).

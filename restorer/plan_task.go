@@ -35,12 +35,13 @@ func (p *planner) planTask(img *images.Task) {
 	}
 	t := &taskPlanner{
 		planner: p, img: img,
-		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Stopped: img.Core.GetTc().GetTaskState() == images.StateStopped},
+		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm()},
 		prog: &program{arena: p.plan.arena},
 	}
 	p.plan.Tasks = append(p.plan.Tasks, t.task)
 	t.checkIDs()
 	t.checkCgroups()
+	t.task.Stop = t.stopSignal()
 
 	t.begin()
 	t.session()

@@ -171,5 +171,6 @@ const (
 	sigSetmask        = 2
 	sigKill           = 9
 	sigStop           = 19
+	sigTstp           = 20
 	nrSignals         = 64
 )

@@ -33,6 +33,7 @@ var recipes = []recipe{
 	{"avx", []string{"avx.c", "victim.h"}, nil, compileC},
 	{"seccomp", []string{"seccomp.c", "victim.h"}, nil, compileC},
 	{"tree", []string{"tree.c", "victim.h"}, nil, compileC},
+	{"stopped", []string{"stopped.c", "victim.h"}, nil, compileC},
 	{"memfd", []string{"memfd.c", "victim.h"}, nil, compileC},
 	{"deleted", []string{"deleted.c", "victim.h"}, nil, compileC},
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
