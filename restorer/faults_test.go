@@ -3,6 +3,7 @@
 package restorer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -87,37 +88,42 @@ func TestEveryOperationFails(t *testing.T) {
 		t.Run(victim, func(t *testing.T) {
 			im := testenv.Start(t, victim).Dump(t)
 			plugin := tracePlugin(t)
-			plan := prepared(t, im, plugin).Plan
-			for i := range plan.Zygote {
-				r := prepared(t, im, plugin)
-				inject(r.Plan, r.Plan.zygoteAt, i)
-				mustFail(t, im, r, r.Plan.Zygote[i].String(), fmt.Sprintf("restore zygote: operation %d: ", i))
-			}
-			for k, task := range plan.Tasks {
-				if k > 1 && k < len(plan.Tasks)-2 {
+			failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *Plan) ([]Op, uint64) { return p.Zygote, p.zygoteAt })
+			tasks := prepared(t, im, plugin).Plan.Tasks
+			for k, task := range tasks {
+				if k > 1 && k < len(tasks)-2 {
 					continue // they have much the same programs
 				}
 				for n, th := range task.Threads {
 					if n > 1 && n < len(task.Threads)-1 {
 						continue
 					}
-					failEach(t, im, plugin, k, n, th)
+					failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *Plan) ([]Op, uint64) {
+						th := p.Tasks[k].Threads[n]
+						return th.Ops, th.opsAt
+					})
 				}
 			}
 		})
 	}
 }
 
-// failEach makes each operation of thread n of task k fail.
-func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, k, n int, th *Thread) {
+// failEach makes each operation of one program fail. A failed restore may have removed what the next one need not remove
+// any more, so every plan has its own program.
+func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want string, program func(*Plan) ([]Op, uint64)) {
 	t.Helper()
-	for i, op := range th.Ops {
-		if op.Flags&abi.OpMayFail != 0 {
-			continue
-		}
+	for i := 0; ; i++ {
 		r := prepared(t, im, plugin)
-		inject(r.Plan, r.Plan.Tasks[k].Threads[n].opsAt, i)
-		mustFail(t, im, r, op.String(), fmt.Sprintf("thread %d: operation %d: ", th.Tid, i))
+		ops, at := program(r.Plan)
+		if i >= len(ops) {
+			r.Close()
+			return
+		}
+		if ops[i].Flags&abi.OpMayFail == 0 {
+			inject(r.Plan, at, i)
+			mustFail(t, im, r, ops[i].String(), fmt.Sprintf(want, i))
+		}
+		r.Close()
 	}
 }
 
@@ -157,4 +163,14 @@ func TestEveryControllerCallFails(t *testing.T) {
 			t.Fatalf("call %d, %s: left behind: %v, children %q, before the restore %q", n, failed, left, children(t), before)
 		}
 	}
+}
+
+// A child of a task's that ends before the controller could trace it is nobody's to wait for, and noticed all the same.
+func TestTaskDiesUnseen(t *testing.T) {
+	im := testenv.Start(t, "tree").Dump(t)
+	r := prepared(t, im, tracePlugin(t))
+	threads := binary.LittleEndian.Uint64(r.Plan.arena.at(r.Plan.tasksAt)[abi.TaskSize+8:]) // of the second task
+	const statusAt, farAway = 4, 1 << 30
+	binary.LittleEndian.PutUint32(r.Plan.arena.at(threads)[statusAt:], farAway) // it crashes when it says that it runs
+	mustFail(t, im, r, "status", fmt.Sprintf("restore task %d: it has ended", r.Plan.Tasks[1].Pid))
 }

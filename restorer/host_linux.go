@@ -156,3 +156,9 @@ func pidHolder(id int) string {
 	}
 	return "process " + who
 }
+
+// isZombie: the state stands behind the name in parentheses, proc_pid_stat(5).
+func isZombie(id int) bool {
+	stat := readProc(fmt.Sprintf("/proc/%d/stat", id))
+	return strings.HasPrefix(stat[strings.LastIndex(stat, ")")+1:], " Z")
+}

@@ -25,6 +25,7 @@ type Plan struct {
 
 	arena    *arena
 	zygoteAt uint64 // where encode has put Zygote
+	tasksAt  uint64 // where encode has put struct crpie_task[]
 }
 
 // Task is one process of the plan.
@@ -105,10 +106,10 @@ func (p *Plan) parking() int {
 func (p *Plan) encode() {
 	a := p.arena
 	status := 0
-	tasks := a.reserve(len(p.Tasks) * abi.TaskSize)
+	p.tasksAt = a.reserve(len(p.Tasks) * abi.TaskSize)
 	for i, t := range p.Tasks {
 		b := p.encodeTask(t, status)
-		copy(a.at(tasks)[i*abi.TaskSize:], b)
+		copy(a.at(p.tasksAt)[i*abi.TaskSize:], b)
 		status += len(t.Threads)
 	}
 	stack, size := p.Region.stack(0)
@@ -124,7 +125,7 @@ func (p *Plan) encode() {
 	p.Region.End = p.Region.Plan + pageAlign(uint64(len(a.buf)))
 	le.PutUint64(h[24:], p.Region.Start)
 	le.PutUint64(h[32:], p.Region.End)
-	le.PutUint64(h[40:], tasks)
+	le.PutUint64(h[40:], p.tasksAt)
 	le.PutUint64(h[48:], uint64(len(p.Tasks)))
 	copy(h[56:], zygote)
 	le.PutUint64(h[96:], uint64(p.DumpTimeNs))

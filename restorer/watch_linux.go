@@ -151,6 +151,9 @@ func (r *runner) casualties() error {
 			return nil
 		}
 		ws, changed, err := sys.Poll(th.Tid)
+		if err != nil && th.Tid == t.Pid && isZombie(t.Pid) { // another task's child, gone before it could be traced: only /proc tells
+			return fmt.Errorf("restore task %d: it has ended%s", t.Pid, r.during(t, th, r.status(index)))
+		}
 		if err != nil || !changed {
 			return nil // not there yet, or nothing happened
 		}
