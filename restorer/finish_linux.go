@@ -169,6 +169,7 @@ func (r *runner) undo() error {
 			errs = append(errs, collect(t.Pid, t.Threads[i].Tid))
 		}
 	}
+	r.plan.removeSockets()
 	return errors.Join(errs...)
 }
 

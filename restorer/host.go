@@ -29,6 +29,8 @@ type Host struct {
 	Stat func(path string) (fs.FileInfo, error)
 	// ReadFileAt reads from a file, as io.ReaderAt does.
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
+	// UnixName reports whether some unix socket has a name: a path, or NUL and an abstract one.
+	UnixName func(name string) bool
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
 }

@@ -20,6 +20,8 @@ type Plan struct {
 	Tasks  []*Task     // parents before children
 	Files  []Passed    // descriptors that the controller opens and the zygote passes on
 
+	Sockets []string // paths that were free and will be unix sockets
+
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
 

@@ -20,10 +20,12 @@ func (t *taskPlanner) files() {
 	t.loginUID()
 	f.saveTerminal()
 	f.collectPipes()
+	f.collectSockets()
 	for _, first := range f.order {
 		f.description(first)
 	}
 	f.finishPipes()
+	f.finishSockets()
 	f.epolls()
 	for _, seal := range t.sealLater[t.img.Pid] {
 		seal(t.prog)
@@ -39,7 +41,8 @@ type filePlanner struct {
 	order    []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
 	byFile   map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
 	pipes    map[uint32]*pipeEnds
-	terminal int // where crpie's terminal is kept, -1: nowhere
+	sockets  map[uint32]*unixSocket // by file id
+	terminal int                    // where crpie's terminal is kept, -1: nowhere
 }
 
 func newFilePlanner(t *taskPlanner) *filePlanner {
@@ -94,6 +97,8 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.fifo(fd, file)
 	case fdinfo.FdTypes_MEMFD:
 		f.memfd(fd, file)
+	case fdinfo.FdTypes_UNIXSK:
+		f.unixSocket(fd, file.GetUsk())
 	default:
 		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
 		return

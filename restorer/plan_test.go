@@ -109,6 +109,7 @@ func fakeHost(dir *images.Dir) *Host {
 		},
 		ReadFileAt: func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
 		Holder:     func(int) string { return "" },
+		UnixName:   func(string) bool { return false },
 	}
 }
 
@@ -179,7 +180,7 @@ func TestRefusalsTogether(t *testing.T) {
 	task.Sid = 1
 	task.Ids.UtsNsId = proto.Uint32(task.Ids.GetUtsNsId())
 	for _, fd := range task.Fds {
-		fd.Type = fdinfo.FdTypes_INETSK.Enum()
+		fd.Type = fdinfo.FdTypes_NETLINKSK.Enum()
 	}
 	dir.Other = []string{"autofs.img"}
 	host := fakeHost(dir)
@@ -193,7 +194,7 @@ func TestRefusalsTogether(t *testing.T) {
 	wantRefusal(t, err, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
 		where+`: it is in session 1, whose leader was not dumped`,
 		`hint: use --shell-job to restore it into the session of crpie`,
-		where+` fd 0: internet socket: not supported`,
+		where+` fd 0: netlink socket: not supported`,
 		where+` thread `+itoa(task.Pid)+`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
 }
 

@@ -75,9 +75,10 @@ func (p *planner) shareFiles() {
 		}
 	}
 	var made []*fdinfo.FdinfoEntry
+	linked := p.linkedSockets()
 	for _, fd := range order {
 		connects := len(pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]) > 1
-		if fd.GetType() != fdinfo.FdTypes_TTY && (users[fd.GetId()] > 1 || fd.GetType() == fdinfo.FdTypes_PIPE && connects) {
+		if fd.GetType() != fdinfo.FdTypes_TTY && (users[fd.GetId()] > 1 || fd.GetType() == fdinfo.FdTypes_PIPE && connects || linked[fd.GetId()]) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
 			})
@@ -86,10 +87,12 @@ func (p *planner) shareFiles() {
 	zygote := &taskPlanner{planner: p, img: &images.Task{Fds: made}, task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
 	f := newFilePlanner(zygote)
 	f.collectPipes()
+	f.collectSockets()
 	for _, fd := range f.order {
 		f.description(fd)
 	}
 	f.finishPipes()
+	f.finishSockets()
 	for _, fd := range made { // from here on tasks find them
 		p.sharedFDs[fd.GetId()] = int(fd.GetFd())
 	}

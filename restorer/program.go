@@ -37,7 +37,8 @@ var opNames = map[abi.OpCode]string{
 	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
 	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
 	abi.OpExit: "exit_group", abi.OpTraced: "wait to be traced", abi.OpUpdate: "update memory",
-	abi.OpNameless: "open without a name",
+	abi.OpNameless:   "open without a name",
+	abi.OpSocketpair: "socketpair",
 }
 
 // call names the operation and its arguments.

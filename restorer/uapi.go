@@ -18,6 +18,13 @@ const (
 	sysMsync            = 26
 	sysMadvise          = 28
 	sysSetitimer        = 38
+	sysSocket           = 41
+	sysConnect          = 42
+	sysSendto           = 44
+	sysShutdown         = 48
+	sysBind             = 49
+	sysListen           = 50
+	sysSetsockopt       = 54
 	sysKill             = 62
 	sysSendfile         = 40
 	sysFcntl            = 72
@@ -27,7 +34,11 @@ const (
 	sysFchown           = 93
 	sysRtSigtimedwait   = 128
 	sysWaitid           = 247
+	sysChdir            = 80
 	sysFchdir           = 81
+	sysUnlink           = 87
+	sysChmod            = 90
+	sysLchown           = 94
 	sysUmask            = 95
 	sysSetpgid          = 109
 	sysSetsid           = 112
@@ -54,6 +65,7 @@ const (
 	sysSetRobustList    = 273
 	sysTimerfdCreate    = 283
 	sysTimerfdSettime   = 286
+	sysAccept4          = 288
 	sysSignalfd4        = 289
 	sysEventfd2         = 290
 	sysEpollCreate1     = 291
@@ -95,6 +107,9 @@ var syscalls = map[uint64]struct {
 	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
 	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
 	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
+	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysSendto: {"sendto", 4}, sysShutdown: {"shutdown", 2},
+	sysBind: {"bind", 3}, sysListen: {"listen", 2}, sysSetsockopt: {"setsockopt", 5}, sysChdir: {"chdir", 1},
+	sysUnlink: {"unlink", 1}, sysChmod: {"chmod", 2}, sysLchown: {"lchown", 3}, sysAccept4: {"accept4", 4},
 }
 
 // mmap(2) and friends.

@@ -26,7 +26,6 @@ func TestUnsupported(t *testing.T) {
 		"tun":         {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
 		"BPF map":     {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
 		"external":    {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
-		"unix socket": {firstDescriptor(fdinfo.FdTypes_UNIXSK), "fd 0: unix socket: not supported"},
 		"inet socket": {firstDescriptor(fdinfo.FdTypes_INETSK), "fd 0: internet socket: not supported"},
 		"packet":      {firstDescriptor(fdinfo.FdTypes_PACKETSK), "fd 0: packet socket: not supported"},
 		"netlink":     {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},

@@ -70,6 +70,7 @@ const (
 	OpTraced
 	OpUpdate
 	OpNameless
+	OpSocketpair
 )
 
 // OpFlags is CRPIE_OPF_*.

@@ -66,6 +66,7 @@ enum {
 	 * arg[0], which must be free; open that with flags arg[2], remove the path, and make the descriptor arg[4]
 	 */
 	CRPIE_OP_NAMELESS = 15,
+	CRPIE_OP_SOCKETPAIR = 16, /* socketpair(AF_UNIX, arg[0]); ends become descriptors arg[1] and arg[2] */
 	CRPIE_OP_MAX,
 };
 

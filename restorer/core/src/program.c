@@ -9,6 +9,7 @@
 #include <linux/time.h>
 
 #define TIMER_ATTEMPTS 65536
+#define AF_UNIX 1 /* socket(2); no header of the kernel's has it for user space */
 
 /* Records the failure for the controller, which kills this process; never returns to the program. */
 _Noreturn void core_fail(struct core *core, int64_t result)
@@ -31,14 +32,16 @@ static int64_t move_fd(int64_t fd, int64_t to, int cloexec)
 	return ret < 0 ? ret : 0;
 }
 
-static int64_t make_pipe(const struct crpie_op *op)
+/* Makes a pipe or a pair of sockets and gives its ends the numbers arg[1] and arg[2]. */
+static int64_t make_pair(const struct crpie_op *op)
 {
 	int end[2];
-	int64_t ret = sys2(__NR_pipe2, (long)end, op->arg[0]);
+	int64_t ret = op->code == CRPIE_OP_PIPE ? sys2(__NR_pipe2, (long)end, op->arg[0]) :
+						  sys4(__NR_socketpair, AF_UNIX, op->arg[0], 0, (long)end);
 
 	if (ret < 0)
 		return ret;
-	/* pipe2 may have been given the number that the other end is to have */
+	/* the second end may have been given the number that the first one is to have */
 	if (end[1] == (int)op->arg[1]) {
 		ret = sys3(__NR_fcntl, end[1], F_DUPFD, op->arg[1] + 1);
 		if (ret < 0)
@@ -102,7 +105,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 			ret = move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
 		return ret;
 	case CRPIE_OP_PIPE:
-		return make_pipe(op);
+	case CRPIE_OP_SOCKETPAIR:
+		return make_pair(op);
 	case CRPIE_OP_READ:
 		return core_fill(core, (const struct crpie_run *)op->arg[0], op->arg[1], op->arg[2]);
 	case CRPIE_OP_CLONE:

@@ -1,0 +1,70 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+var socketFiles = []string{"relative.sock", "seq.sock", "dgram.sock", "bound.sock"}
+
+// A restore that fails takes the names away again that it has given; one that succeeds does not need the old files.
+func TestSocketFiles(t *testing.T) {
+	victim := testenv.Start(t, "unix")
+	im := victim.Dump(t)
+	for _, name := range socketFiles {
+		if err := os.Remove(filepath.Join(victim.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec := testenv.Plugin(t, "testdata/plugins/fail.c") + ",stage=PRE_CREDS,how=error"
+	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", spec); status != exitFailed {
+		t.Fatalf("status %d, want %d\n%s", status, exitFailed, output)
+	}
+	for _, name := range socketFiles {
+		if _, err := os.Lstat(filepath.Join(victim.Dir, name)); err == nil {
+			t.Errorf("%s has been left behind", name)
+		}
+	}
+	p, _ := restore(t, im)
+	p.MustPass(t)
+}
+
+// A name that somebody else has, or a file that is no socket, is a refusal: nothing is taken away from anybody.
+func TestSocketNamesInUse(t *testing.T) {
+	victim := testenv.Start(t, "unix")
+	im := victim.Dump(t)
+	abstract := fmt.Sprintf("@crpie\nvictim %d", im.Pid)
+	path := filepath.Join(victim.Dir, "seq.sock")
+	os.Remove(path)
+	for _, at := range []net.UnixAddr{{Name: abstract, Net: "unix"}, {Name: path, Net: "unix"}} {
+		l, err := net.ListenUnix("unix", &at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("the name of unix socket %q is in use", at.Name)
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, want) {
+			t.Errorf("status %d\n%s\nwant %s", status, output, want)
+		}
+		l.Close()
+	}
+	ours := filepath.Join(victim.Dir, "dgram.sock")
+	os.Remove(ours)
+	if err := os.Symlink("/etc/passwd", ours); err != nil {
+		t.Fatal(err)
+	}
+	want := ours + " is in the way of a socket: it is none itself"
+	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, want) {
+		t.Errorf("status %d\n%s\nwant %s", status, output, want)
+	}
+	if _, err := os.Lstat(ours); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,175 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+)
+
+// Numbers of socket(2), socket(7), unix(7), ip(7), ipv6(7), tcp(7) and udp(7).
+const (
+	afUnix, afInet, afInet6 = 1, 2, 10
+
+	sockStream, sockDgram, sockSeqpacket = 1, 2, 5
+
+	solIP, solSocket, solTCP, solIPv6 = 0, 1, 6, 41
+
+	soReuseaddr    = 2
+	soDontroute    = 5
+	soBroadcast    = 6
+	soKeepalive    = 9
+	soOobinline    = 10
+	soNoCheck      = 11
+	soPriority     = 12
+	soLinger       = 13
+	soReuseport    = 15
+	soPasscred     = 16
+	soRcvlowat     = 18
+	soRcvtimeo     = 20
+	soSndtimeo     = 21
+	soBindtodevice = 25
+	soAttachFilter = 26
+	soSndbufforce  = 32
+	soRcvbufforce  = 33
+	soPasssec      = 34
+	soMark         = 36
+	soBufLock      = 72
+
+	msgDontwait = 0x40
+	msgNosignal = 0x4000
+)
+
+// States of a socket in the images, include/net/tcp_states.h: unix sockets have them too.
+const (
+	tcpEstablished = 1
+	tcpClose       = 7
+	tcpListen      = 10
+)
+
+// setOption adds setsockopt(2) with an int.
+func (p *program) setOption(number int, what string, level, option, value uint64) {
+	v := p.arena.bytes(binary.LittleEndian.AppendUint32(nil, uint32(value)))
+	p.sys(what, sysSetsockopt, uint64(number), level, option, v, 4)
+}
+
+// socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that
+// sends a name, and SO_SNDBUF may be smaller than what has been sent.
+func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+	for _, flag := range []struct {
+		option uint64
+		on     bool
+	}{
+		{soReuseport, o.GetSoReuseport()}, {soPasscred, o.GetSoPasscred()}, {soPasssec, o.GetSoPasssec()},
+		{soDontroute, o.GetSoDontroute()}, {soNoCheck, o.GetSoNoCheck()}, {soBroadcast, o.GetSoBroadcast()},
+		{soKeepalive, o.GetSoKeepalive()}, {soOobinline, o.GetSoOobinline() != 0}, {soReuseaddr, o.GetReuseaddr()},
+	} {
+		if flag.on {
+			f.prog.setOption(number, what, solSocket, flag.option, 1)
+		}
+	}
+	f.socketNumbers(number, what, o)
+	if o.GetSoBoundDev() != "" {
+		dev := o.GetSoBoundDev()
+		f.prog.sys(what+" bound to "+dev, sysSetsockopt, uint64(number), solSocket, soBindtodevice,
+			f.prog.arena.string(dev), uint64(len(dev)))
+	}
+	if filter := o.GetSoFilter(); len(filter) > 0 {
+		program := f.prog.arena.words(filter...)
+		f.prog.sys("filter of "+what, sysSetsockopt, uint64(number), solSocket, soAttachFilter,
+			f.prog.arena.words(uint64(len(filter)), program), 16)
+	}
+}
+
+// socketNumbers sets the options that are not flags.
+func (f *filePlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEntry) {
+	set := func(option, value uint64) { f.prog.setOption(number, what, solSocket, option, value) }
+	set(soSndbufforce, uint64(o.GetSoSndbuf()/2)) // getsockopt says twice what setsockopt was given, socket(7)
+	set(soRcvbufforce, uint64(o.GetSoRcvbuf()/2))
+	if o.SoBufLock != nil {
+		set(soBufLock, uint64(o.GetSoBufLock()))
+	}
+	if o.GetSoPriority() != 0 {
+		set(soPriority, uint64(o.GetSoPriority()))
+	}
+	if o.GetSoRcvlowat() > 1 {
+		set(soRcvlowat, uint64(o.GetSoRcvlowat()))
+	}
+	if o.GetSoMark() != 0 {
+		set(soMark, uint64(o.GetSoMark()))
+	}
+	if o.SoLinger != nil {
+		on := uint64(o.GetSoLinger())<<32 | 1 // struct linger
+		f.prog.sys(what, sysSetsockopt, uint64(number), solSocket, soLinger, f.prog.arena.words(on), 8)
+	}
+	timeout := func(option, sec, usec uint64) {
+		if sec != 0 || usec != 0 {
+			f.prog.sys(what, sysSetsockopt, uint64(number), solSocket, option, f.prog.arena.words(sec, usec), 16)
+		}
+	}
+	timeout(soRcvtimeo, o.GetSoRcvTmoSec(), o.GetSoRcvTmoUsec())
+	timeout(soSndtimeo, o.GetSoSndTmoSec(), o.GetSoSndTmoUsec())
+}
+
+// shutdownSocket: enum sk_shutdown is one more than the argument of shutdown(2).
+func (f *filePlanner) shutdownSocket(number int, what string, how sk_opts.SkShutdown) {
+	if how != sk_opts.SkShutdown_NONE {
+		f.prog.sys(what, sysShutdown, uint64(number), uint64(how)-1)
+	}
+}
+
+// socketFlags: sockets are made with SOCK_NONBLOCK, so that nothing of the restore can block.
+func (f *filePlanner) socketFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
+	f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags&^(oAccmode|oCloexec|oLargefile)))
+}
+
+// linkedSockets are the files that the zygote must make because they are tied to sockets of another task.
+func (p *planner) linkedSockets() map[uint32]bool {
+	groups := socketGroups{}
+	tasks := map[string]map[uint32]bool{}
+	each := func(do func(pid, id uint32, key string)) {
+		for _, t := range p.dir.Tasks {
+			for _, fd := range t.Fds {
+				if s := p.dir.Files[fd.GetId()].GetUsk(); s != nil {
+					do(t.Pid, fd.GetId(), fmt.Sprint("inode ", s.GetIno()))
+				}
+			}
+		}
+	}
+	each(func(_, id uint32, key string) {
+		s := p.dir.Files[id].GetUsk()
+		if s.GetPeer() != 0 {
+			groups.join(key, fmt.Sprint("inode ", s.GetPeer()))
+		}
+		if len(s.GetName()) > 0 {
+			groups.join(key, fmt.Sprintf("name %s %s", s.GetNameDir(), s.GetName()))
+		}
+	})
+	each(func(pid, _ uint32, key string) {
+		root := groups.root(key)
+		if tasks[root] == nil {
+			tasks[root] = map[uint32]bool{}
+		}
+		tasks[root][pid] = true
+	})
+	linked := map[uint32]bool{}
+	each(func(_, id uint32, key string) { linked[id] = len(tasks[groups.root(key)]) > 1 })
+	return linked
+}
+
+// socketGroups is a forest: everything in one tree belongs together.
+type socketGroups map[string]string
+
+func (g socketGroups) root(key string) string {
+	for g[key] != "" {
+		key = g[key]
+	}
+	return key
+}
+
+func (g socketGroups) join(a, b string) {
+	if x, y := g.root(a), g.root(b); x != y {
+		g[x] = y
+	}
+}

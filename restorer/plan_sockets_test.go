@@ -1,0 +1,117 @@
+package restorer
+
+import (
+	"io/fs"
+	"testing"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
+	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+)
+
+// withSockets is a sample whose descriptors 0, 1 and 2 are unix sockets: a pair and a listener.
+func withSockets(t *testing.T) (dir *images.Dir, s []*sk_unix.UnixSkEntry) {
+	t.Helper()
+	dir = openSample(t, sampleFS(t, "static"))
+	dir.Tasks[0].Fds = nil
+	for i, peer := range []uint32{101, 100, 0} {
+		id, state := uint32(1000+i), uint32(tcpEstablished)
+		if peer == 0 {
+			state = tcpListen
+		}
+		s = append(s, &sk_unix.UnixSkEntry{
+			Id: &id, Ino: proto.Uint32(uint32(100 + i)), Peer: proto.Uint32(peer), Type: proto.Uint32(sockStream),
+			State: &state, Opts: &sk_opts.SkOptsEntry{}, Fown: &fown.FownEntry{},
+		})
+		dir.Files[id] = &fdinfo.FileEntry{Id: &id, Type: fdinfo.FdTypes_UNIXSK.Enum(), Usk: s[i]}
+		dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &fdinfo.FdinfoEntry{
+			Id: &id, Fd: proto.Uint32(uint32(i)), Type: fdinfo.FdTypes_UNIXSK.Enum(), Flags: proto.Uint32(0),
+		})
+	}
+	s[2].Name = []byte("listener\x00")
+	s[2].NameDir = proto.String("/tmp")
+	return dir, s
+}
+
+func TestUnixSocketRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(dir *images.Dir, s []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool)
+		want   string
+	}{
+		"type": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Type = proto.Uint32(3)
+		}, "fd 0: unix socket of type 3: not supported"},
+		"external": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Uflags = proto.Uint32(1)
+		}, "fd 1: unix socket 101 was dumped as external (--ext-unix-sk): not supported"},
+		"peer": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Peer = proto.Uint32(7)
+		}, "fd 1: unix socket 101 is connected to socket 7, which was not dumped: not supported"},
+		"sends": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Type, s[0].Peer = proto.Uint32(sockDgram), proto.Uint32(7)
+			s[1].Peer = proto.Uint32(0)
+		}, "fd 0: unix socket 100 sends to socket 7, which was not dumped or cannot be reached by name: not supported"},
+		"descriptors": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			scm := []*sk_packet.ScmEntry{{Type: proto.Uint32(1), Rights: []uint32{1}}}
+			dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: proto.Uint32(1001), Scm: scm}}}
+		}, "fd 1: unix socket 101 has descriptors in its queue (SCM_RIGHTS): not supported"},
+		"owner": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Fown = &fown.FownEntry{Pid: proto.Uint32(5)}
+		}, "fd 0: signals its owner 5 (F_SETOWN), which was not dumped: not supported"},
+		"name": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[2].Name = make([]byte, 109)
+		}, "fd 2: the name of the socket has 109 bytes, more than 108"},
+		"twice": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[2].Ino = proto.Uint32(101)
+		}, `fd 2: unix socket "listener": another file has its inode 101`},
+		"in use": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, names map[string]bool) {
+			s[2].Name, names["\x00abstract"] = []byte("\x00abstract"), true
+		}, `fd 2: the name of unix socket "@abstract" is in use` + "\n  hint: end the process that has it"},
+		"in the way": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+			files["/tmp/listener"] = 0o644
+		}, "fd 2: /tmp/listener is in the way of a socket: it is none itself\n  hint: move it away"},
+		"deleted": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+			s[2].Deleted, files["/tmp/listener"] = proto.Bool(true), fs.ModeSocket
+		}, "fd 2: /tmp/listener is in the way of a socket that had been deleted\n  hint: remove it"},
+		"directory": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+			delete(files, "/tmp")
+		}, `fd 2: /tmp is no directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
+		"relative": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[2].NameDir = nil
+		}, `fd 2: unix socket "listener": the directory of its name was not dumped`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := withSockets(t)
+			files, names := map[string]fs.FileMode{"/tmp": fs.ModeDir}, map[string]bool{}
+			host := socketHost(dir, files, names)
+			if _, err := buildSample(t, dir, host, &PlanOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			tc.change(dir, s, files, names)
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+// socketHost has more files, and names of living sockets.
+func socketHost(dir *images.Dir, files map[string]fs.FileMode, names map[string]bool) *Host {
+	host := fakeHost(dir)
+	old := host.Stat
+	host.Stat = func(path string) (fs.FileInfo, error) {
+		if mode, ok := files[path]; ok {
+			return fakeInfo{mode: mode}, nil
+		}
+		if path == "/tmp" {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+		}
+		return old(path)
+	}
+	host.UnixName = func(name string) bool { return names[name] }
+	return host
+}
