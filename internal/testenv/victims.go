@@ -39,6 +39,7 @@ var recipes = []recipe{
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
+	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
