@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/refusal"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -89,7 +90,9 @@ type grafter struct {
 // New plans the graft of plugins onto a directory: pure, and the same for the same input. A *Refusal lists everything
 // that cannot be grafted.
 func New(dir *images.Dir, opts *Options) (*Plan, error) {
-	g := &grafter{dir: dir, opts: opts, plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing}}
+	g := &grafter{
+		problems: problems{refusal.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts, plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},
+	}
 	g.checkDirectory()
 	g.checkStages()
 	tasks := g.selected()
@@ -171,7 +174,7 @@ func (g *grafter) checkStages() {
 			}
 		}
 	}
-	if runs == 0 && len(g.problems.list) == 0 {
+	if runs == 0 && g.Empty() {
 		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", abi.PreSigreturnThread, abi.PreSigreturn)
 	}
 }

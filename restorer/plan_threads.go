@@ -23,8 +23,7 @@ func (t *threadPlanner) where() string {
 // state takes what ptrace will set: registers and the signal mask.
 func (t *threadPlanner) state() {
 	info := t.core.GetThreadInfo()
-	if t.core.GetMtype() != criu_core.CoreEntry_X86_64 || info == nil {
-		t.refuse(t.where(), "", "machine %v: only x86-64 tasks can be restored", t.core.GetMtype())
+	if !t.Thread(t.where(), t.core) {
 		return
 	}
 	t.checkRegisters()
@@ -42,18 +41,10 @@ func (t *threadPlanner) state() {
 
 func (t *threadPlanner) checkRegisters() {
 	info := t.core.GetThreadInfo()
-	if info.GetGpregs().GetMode().String() == "COMPAT" {
-		t.refuse(t.where(), "", "32-bit (compat) task: not supported")
-	}
 	for _, d := range info.GetTls() {
 		if d.GetUsable() || !d.GetSegNotPresent() {
 			t.refuse(t.where(), "", "GDT entry %d set with set_thread_area(2): not supported", d.GetEntryNumber())
 		}
-	}
-	xs := info.GetFpregs().GetXsave()
-	if xs.GetCet().GetSsp() != 0 {
-		t.refuse(t.where(), "run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off before dumping",
-			"user shadow stack: not supported")
 	}
 	missing := xstate(info.GetFpregs()).Features &^ (t.host.Xsave.Features | 1<<xfeatX87 | 1<<xfeatSSE)
 	for bit, name := range xfeatNames {

@@ -1,0 +1,61 @@
+package refusal
+
+import (
+	"fmt"
+	"testing"
+
+	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"google.golang.org/protobuf/proto"
+)
+
+func thread() *criu_core.CoreEntry {
+	return &criu_core.CoreEntry{
+		Mtype: criu_core.CoreEntry_X86_64.Enum(),
+		ThreadInfo: &core_x86.ThreadInfoX86{
+			Gpregs: &core_x86.UserX86RegsEntry{Mode: core_x86.UserX86RegsMode_NATIVE.Enum()},
+			Fpregs: &core_x86.UserX86FpregsEntry{Xsave: &core_x86.UserX86XsaveEntry{}},
+		},
+	}
+}
+
+// Restores and grafts refuse the same threads; only the verb differs.
+func TestThreads(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change    func(c *criu_core.CoreEntry)
+		verb      Verb
+		registers bool
+		want      string
+	}{
+		"native": {func(*criu_core.CoreEntry) {}, Restore, true, "<nil>"},
+		"machine": {func(c *criu_core.CoreEntry) { c.Mtype = criu_core.CoreEntry_AARCH64.Enum() }, Restore, false,
+			"cannot restore: task 7: machine AARCH64: only x86-64 tasks can be restored"},
+		"no registers": {func(c *criu_core.CoreEntry) { c.ThreadInfo = nil }, Graft, false,
+			"cannot graft: task 7: machine X86_64: only x86-64 tasks can be grafted"},
+		"compat": {func(c *criu_core.CoreEntry) { c.ThreadInfo.Gpregs.Mode = core_x86.UserX86RegsMode_COMPAT.Enum() }, Graft, true,
+			"cannot graft: task 7: 32-bit (compat) task: not supported"},
+		"shadow stack": {func(c *criu_core.CoreEntry) {
+			c.ThreadInfo.Fpregs.Xsave.Cet = &core_x86.UserX86CetEntry{Cet: proto.Uint64(1), Ssp: proto.Uint64(8)}
+		}, Restore, true, "cannot restore: task 7: user shadow stack: not supported\n" +
+			"  hint: run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off before dumping"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, c := thread(), Collector{Verb: tc.verb}
+			tc.change(core)
+			if got := c.Thread("task 7", core); got != tc.registers || fmt.Sprint(c.Err()) != tc.want {
+				t.Errorf("got %v, %v; want %v, %s", got, c.Err(), tc.registers, tc.want)
+			}
+		})
+	}
+}
+
+// All problems come together, in the order in which they were found.
+func TestSeveral(t *testing.T) {
+	c := Collector{Verb: Graft}
+	c.Refuse("task 1", "try %", "one of %d", 2)
+	c.Refuse("task 2", "", "another")
+	want := "cannot graft, for 2 reasons:\ntask 1: one of 2\n  hint: try %\ntask 2: another"
+	if c.Empty() || c.Err().Error() != want {
+		t.Errorf("got %v, want %s", c.Err(), want)
+	}
+}
