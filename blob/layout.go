@@ -22,6 +22,9 @@ type Addr = relocator.Addr
 type Input struct {
 	Plugin *loader.Plugin
 	Params []Param // in the order given
+	// Tasks are those in which its hooks run, any that one of them picks; empty: every task of the tree. Whoever restores
+	// or grafts carries it out, the layout does not depend on it.
+	Tasks []Selector
 }
 
 // Param is one key=value for a plugin.

@@ -13,6 +13,8 @@ type table struct {
 	start   offset
 	plugins []object
 	hooks   []tableHook
+	idle    []bool // by plugin: it does not run; nil: all do
+	nHooks  int    // with those of idle plugins
 	nParams int
 	size    int
 }
@@ -21,6 +23,23 @@ type table struct {
 type tableHook struct {
 	plugin int
 	hook   int // index into Plugin.Hooks
+}
+
+// Only is the layout of an image in which only some plugins run: the table names no function of the others. Everything
+// lies where it does with all of them.
+func (l *Layout) Only(runs func(plugin int) bool) *Layout {
+	only := *l
+	only.table.idle = make([]bool, len(l.table.plugins))
+	only.table.hooks = nil
+	for i := range l.table.plugins {
+		only.table.idle[i] = !runs(i)
+	}
+	for _, h := range l.table.hooks {
+		if !only.table.idle[h.plugin] {
+			only.table.hooks = append(only.table.hooks, h)
+		}
+	}
+	return &only
 }
 
 // newTable sorts the hooks as they will run: by stage, then priority, then command line, then place in the object.
@@ -41,13 +60,14 @@ func newTable(plugins []object) table {
 		x, y := &plugins[a.plugin].Hooks[a.hook], &plugins[b.plugin].Hooks[b.hook]
 		return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.Priority, y.Priority))
 	})
+	t.nHooks = len(t.hooks)
 	t.size = t.stringsAt() + text
 	return t
 }
 
 func (t *table) pluginsAt() int { return abi.TableSize }
 func (t *table) hooksAt() int   { return t.pluginsAt() + len(t.plugins)*abi.TablePluginSize }
-func (t *table) paramsAt() int  { return t.hooksAt() + len(t.hooks)*abi.TableHookSize }
+func (t *table) paramsAt() int  { return t.hooksAt() + t.nHooks*abi.TableHookSize }
 func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamSize }
 
 // encode writes the table as it is when the image is at base.
@@ -61,6 +81,10 @@ func (t *table) encode(b []byte, base Addr) {
 	e.u64(32, uint64(len(t.hooks)))
 	for i := range t.plugins {
 		e.plugin(t.pluginsAt()+i*abi.TablePluginSize, &t.plugins[i])
+		if t.idle != nil && t.idle[i] {
+			e.u64(t.pluginsAt()+i*abi.TablePluginSize+24, 0)
+			e.u64(t.pluginsAt()+i*abi.TablePluginSize+32, 0)
+		}
 	}
 	for i, h := range t.hooks {
 		e.hook(t.hooksAt()+i*abi.TableHookSize, h)

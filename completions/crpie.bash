@@ -25,6 +25,10 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'kill continue' -- "$cur")
 		return
 		;;
+	--task)
+		mapfile -t COMPREPLY < <(compgen -W 'root pid: comm:' -- "$cur")
+		return
+		;;
 	--manage-cgroups)
 		mapfile -t COMPREPLY < <(compgen -W 'ignore' -- "$cur")
 		return

@@ -37,7 +37,7 @@ complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -s D -l images-
 complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive -r -d 'Container checkpoint'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -r -d 'Object and parameters'
-complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -d 'Only this pid or name'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -a 'root pid: comm:' -d 'Only this task'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l copy -d 'Stand alone'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l on-error -x -a 'kill continue' -d 'When a hook fails'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-timeout -x -d 'Longest time of one hook'

@@ -201,10 +201,15 @@ func TestRefusals(t *testing.T) {
 		{"only early stages", "static", func(o *Options) { o.Plugins, o.AllowSkipped = []Plugin{plugin(t, "POST_FILES")}, true },
 			"cannot graft: plugins: no hook is left that a graft could run: PIE_RST_PRE_SIGRETURN_THREAD or PIE_RST_PRE_SIGRETURN"},
 		{"no such task", "tree", func(o *Options) { o.Tasks = []Selector{{Pid: 1}, {Comm: "nobody"}} },
-			"cannot graft, for 2 reasons:\n--task 1: no such task in these images\n  hint: crpie inspect -D DIR lists the tasks\n" +
-				"--task nobody: no such task in these images\n  hint: crpie inspect -D DIR lists the tasks"},
+			"cannot graft, for 2 reasons:\n--task pid:1: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\"\n" +
+				"--task comm:nobody: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\""},
+		{"selects no task", "tree", func(o *Options) { o.Plugins[0].Tasks = []Selector{{Root: true}, {Comm: "x"}} },
+			"cannot graft: plugin plugin select=comm:x: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\""},
+		{"nothing in common", "tree", func(o *Options) {
+			o.Tasks, o.Plugins[0].Tasks = []Selector{{Root: true}}, []Selector{{Pid: 10290}}
+		}, "cannot graft: images: no plugin runs in any living task that --task permits"},
 		{"dead task", "tree", func(o *Options) { o.Tasks = []Selector{{Pid: 10291}} },
-			"cannot graft: task 10291: it was dead when it was dumped"},
+			"cannot graft: --task pid:10291: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opts := options(t)

@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refusal"
 	"github.com/crpie/crpie/loader"
 )
@@ -19,7 +20,7 @@ import (
 // Options are the choices of whoever grafts.
 type Options struct {
 	Plugins       []Plugin
-	Tasks         []Selector    // empty: every task
+	Tasks         []Selector    // in which a plugin may run at all; empty: in every task
 	Copy          bool          // the new directory stands alone instead of referring to the old one
 	Continue      bool          // a failing hook does not end its task
 	HookTimeout   time.Duration // for one hook; 0: none
@@ -38,25 +39,8 @@ type Plugin struct {
 	SHA256 string // of the object file
 }
 
-// Selector picks tasks by their pid, or by their name if Pid is 0.
-type Selector struct {
-	Pid  uint32
-	Comm string
-}
-
-func (s Selector) String() string {
-	if s.Pid != 0 {
-		return fmt.Sprint(s.Pid)
-	}
-	return s.Comm
-}
-
-func (s Selector) picks(t *images.Task) bool {
-	if s.Pid != 0 {
-		return s.Pid == t.Pid
-	}
-	return s.Comm == t.Core.GetTc().GetComm()
-}
+// Selector picks tasks.
+type Selector = blob.Selector
 
 // Plan is what the new directory will hold.
 type Plan struct {
@@ -84,6 +68,7 @@ type grafter struct {
 	dir    *images.Dir
 	opts   *Options
 	layout *blob.Layout
+	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
 }
 
@@ -132,28 +117,25 @@ func layBlob(plugins []Plugin) (*blob.Layout, error) {
 	return blob.NewLayout(c, inputs)
 }
 
-// selected lists the tasks to graft, in the order of the tree. Dead ones have no memory to graft onto.
+// selected lists the tasks to graft, in the order of the tree: those in which a plugin runs.
 func (g *grafter) selected() []*images.Task {
-	used := make([]bool, len(g.opts.Tasks))
+	allowed := pick.Tasks(&g.Collector, "--task ", g.dir.Tasks, g.opts.Tasks)
+	any := map[uint32]bool{}
+	for _, p := range g.opts.Plugins {
+		runsIn := pick.Tasks(&g.Collector, "plugin "+p.Plugin.Name+" select=", g.dir.Tasks, p.Tasks)
+		for pid := range runsIn {
+			any[pid] = true
+		}
+		g.runsIn = append(g.runsIn, runsIn)
+	}
 	var tasks []*images.Task
 	for _, t := range g.dir.Tasks {
-		pick := len(g.opts.Tasks) == 0 && !t.Dead()
-		for i, s := range g.opts.Tasks {
-			if s.picks(t) {
-				pick, used[i] = true, true
-			}
-		}
-		if pick {
+		if allowed[t.Pid] && any[t.Pid] {
 			tasks = append(tasks, t)
 		}
 	}
-	for i, s := range g.opts.Tasks {
-		if !used[i] {
-			g.refuse("--task "+s.String(), "crpie inspect -D DIR lists the tasks", "no such task in these images")
-		}
-	}
-	if len(tasks) == 0 && len(g.opts.Tasks) == 0 {
-		g.refuse("images", "", "every task was dead when it was dumped")
+	if len(tasks) == 0 && g.Empty() {
+		g.refuse("images", "", "no plugin runs in any living task that --task permits")
 	}
 	return tasks
 }

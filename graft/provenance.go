@@ -43,7 +43,8 @@ type GraftedPlugin struct {
 	SHA256 string   `json:"sha256"`
 	Params []string `json:"params,omitempty"`
 	Hooks  []string `json:"hooks"`
-	Code   []Code   `json:"code"` // where "blob+0x..." of a message lies in the object
+	Tasks  []string `json:"tasks,omitempty"` // selectors; without any it runs in every task
+	Code   []Code   `json:"code"`            // where "blob+0x..." of a message lies in the object
 }
 
 // Code is one section with instructions.
@@ -108,6 +109,9 @@ func (g *grafter) begin() {
 		gp := GraftedPlugin{Name: in.Plugin.Name, File: filepath.Base(in.Plugin.File), SHA256: in.SHA256, Hooks: []string{}}
 		for _, kv := range in.Params {
 			gp.Params = append(gp.Params, kv.Key)
+		}
+		for _, s := range in.Tasks {
+			gp.Tasks = append(gp.Tasks, s.String())
 		}
 		for _, h := range in.Plugin.Hooks {
 			if late(h.ID) {

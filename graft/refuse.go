@@ -27,10 +27,6 @@ func (p *problems) err() error { return p.Err() }
 // checkTask refuses what the core could not bring back exactly.
 func (g *grafter) checkTask(t *images.Task) {
 	where := fmt.Sprintf("task %d", t.Pid)
-	if t.Dead() {
-		g.refuse(where, "", "it was dead when it was dumped")
-		return
-	}
 	for _, other := range g.dir.Tasks {
 		if other != t && !other.Dead() && t.Ids != nil && t.Ids.GetVmId() == other.Ids.GetVmId() {
 			g.refuse(where, "", "it shares its memory with task %d: not supported", other.Pid)

@@ -66,7 +66,7 @@ func (t *taskGraft) place() error {
 		return err
 	}
 	t.at = lay(base, t.layout.Size(), threads)
-	if t.image, err = t.layout.Place(blob.Addr(t.at.blob)); err != nil {
+	if t.image, err = t.layout.Only(t.runs).Place(blob.Addr(t.at.blob)); err != nil {
 		return err
 	}
 	entry, ok := t.image.CoreSymbol("graft_entry")
@@ -78,6 +78,9 @@ func (t *taskGraft) place() error {
 	t.entry = uint64(entry)
 	return nil
 }
+
+// runs reports whether a plugin runs in the task.
+func (t *taskGraft) runs(plugin int) bool { return t.runsIn[plugin][t.img.Pid] }
 
 // fillArena lays out what the core reads: struct graft_task first.
 func (t *taskGraft) fillArena() {

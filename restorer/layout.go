@@ -31,19 +31,28 @@ func layBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error)
 	return layout, stub, err
 }
 
-// stages lists every stage at which something of the plugins runs.
-func stages(plugins []blob.Input) []abi.Hook {
-	var all []abi.Hook
+// Hooked says at which stages and in which tasks something of one plugin runs.
+type Hooked struct {
+	Name   string
+	Stages []abi.Hook
+	Tasks  []blob.Selector // empty: every task
+}
+
+// hooked lists the plugins in their order.
+func hooked(plugins []blob.Input) []Hooked {
+	var all []Hooked
 	for _, in := range plugins {
-		for _, h := range in.Plugin.Hooks {
-			all = append(all, h.ID)
+		h := Hooked{Name: in.Plugin.Name, Tasks: in.Tasks}
+		for _, hook := range in.Plugin.Hooks {
+			h.Stages = append(h.Stages, hook.ID)
 		}
 		if in.Plugin.Init.Exists() {
-			all = append(all, abi.TaskCreated)
+			h.Stages = append(h.Stages, abi.TaskCreated)
 		}
 		if in.Plugin.Exit.Exists() {
-			all = append(all, abi.PreSigreturn)
+			h.Stages = append(h.Stages, abi.PreSigreturn)
 		}
+		all = append(all, h)
 	}
 	return all
 }

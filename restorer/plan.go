@@ -37,9 +37,10 @@ type Task struct {
 	Threads []*Thread // the leader first
 	VMAs    []VMA     // as dumped, in address order
 	MM      MM
-	Stop    int  // the signal that stops it again, as it was dumped; 0: it runs
-	Seccomp bool // has a filter: the tracer suspends it until the end
-	Dead    bool // ends at once, as it had: nobody traces it
+	Stop    int    // the signal that stops it again, as it was dumped; 0: it runs
+	Seccomp bool   // has a filter: the tracer suspends it until the end
+	Plugins []bool // those that run in it
+	Dead    bool   // ends at once, as it had: nobody traces it
 }
 
 // Thread is one thread of a task: what it does while it is restored and the registers it leaves with.
@@ -157,6 +158,13 @@ func (p *Plan) encodeTask(t *Task, status int) []byte {
 	le.PutUint64(b[40:], a.mm(&t.MM))
 	le.PutUint64(b[48:], readers)
 	le.PutUint64(b[56:], readerSize)
+	runs := make([]byte, len(t.Plugins))
+	for i, here := range t.Plugins {
+		if here {
+			runs[i] = 1
+		}
+	}
+	le.PutUint64(b[64:], a.bytes(runs))
 	return b
 }
 

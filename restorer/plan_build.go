@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/pick"
 )
 
 // planner turns one image directory into one plan.
@@ -23,7 +24,8 @@ type planner struct {
 	plan *Plan
 
 	layout *blob.Layout
-	hooked map[abi.Hook]bool // stages that some plugin registered
+	hooked []Hooked          // the plugins
+	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	fds    *numbers
 	pages  map[string]int // descriptor numbers of the pages files
 
@@ -53,9 +55,9 @@ type PlanOptions struct {
 
 // BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
 // be restored.
-func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Host, opts *PlanOptions) (*Plan, error) {
+func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host, opts *PlanOptions) (*Plan, error) {
 	p := &planner{
-		dir: dir, host: host, opts: opts, layout: layout, hooked: map[abi.Hook]bool{}, pages: map[string]int{},
+		dir: dir, host: host, opts: opts, layout: layout, hooked: hooked, pages: map[string]int{},
 		sharedFDs: map[uint32]int{}, sharedOwners: map[uint32]*fown.FownEntry{},
 		armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
 		segments: map[uint64]segment{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
@@ -64,9 +66,6 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooks []abi.Hook, host *Hos
 	p.held = p.heldMemfds()
 	for _, r := range dir.Remaps {
 		p.remaps[r.GetOrigId()] = r
-	}
-	for _, h := range hooks {
-		p.hooked[h] = true
 	}
 	p.checkDirectory()
 	if err := p.err(); err != nil {
@@ -104,6 +103,9 @@ func (p *planner) checkDirectory() {
 	}
 	for _, plugin := range p.dir.Inventory.GetPluginsEntry().GetPlugins() {
 		p.refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported", plugin)
+	}
+	for _, h := range p.hooked {
+		p.runsIn = append(p.runsIn, pick.Tasks(&p.Collector, "plugin "+h.Name+" select=", p.dir.Tasks, h.Tasks))
 	}
 	for _, t := range p.dir.Tasks {
 		p.checkNamespaces(t)

@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
@@ -39,6 +40,9 @@ func (p *planner) planTask(img *images.Task) {
 		prog: &program{arena: p.plan.arena},
 	}
 	p.plan.Tasks = append(p.plan.Tasks, t.task)
+	for _, runsIn := range p.runsIn {
+		t.task.Plugins = append(t.task.Plugins, runsIn[img.Pid])
+	}
 	t.checkIDs()
 	t.checkCgroups()
 	t.task.Stop = t.stopSignal()
@@ -89,7 +93,7 @@ func (t *taskPlanner) checkCgroups() {
 
 // hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
 func (t *taskPlanner) hook(p *program, stage abi.Hook) {
-	if !t.hooked[stage] {
+	if !t.anyRuns(stage) {
 		return
 	}
 	if !t.gated {
@@ -97,6 +101,16 @@ func (t *taskPlanner) hook(p *program, stage abi.Hook) {
 		t.gated = true
 	}
 	p.core(abi.OpHook, "", uint64(stage))
+}
+
+// anyRuns reports whether a plugin has something to run in this task at a stage.
+func (t *taskPlanner) anyRuns(stage abi.Hook) bool {
+	for i, h := range t.hooked {
+		if t.runsIn[i][t.img.Pid] && slices.Contains(h.Stages, stage) {
+			return true
+		}
+	}
+	return false
 }
 
 // begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.

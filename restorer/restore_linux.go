@@ -62,7 +62,7 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
 		return nil, err
 	}
-	p, err := BuildPlan(dir, layout, stages(opts.Plugins), host, &plan)
+	p, err := BuildPlan(dir, layout, hooked(opts.Plugins), host, &plan)
 	if err != nil {
 		return nil, err
 	}

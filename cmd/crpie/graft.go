@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
 )
@@ -45,7 +45,7 @@ func (g *graftFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&g.archive, "archive", "", "checkpoint `archive` that podman or CRI-O wrote (tar, also with gzip or zstd)")
 	f.StringVarP(&g.out, "output", "o", "", "`directory` or archive to write; it must not exist")
 	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
-	f.StringArrayVar(&g.tasks, "task", nil, "graft onto this `pid or name` only; may be given several times")
+	f.StringArrayVar(&g.tasks, "task", nil, "graft onto this `task` only: root, pid:N or comm:NAME; may be given several times")
 	f.BoolVar(&g.copy, "copy", false, "write a directory that stands alone")
 	f.StringVar(&g.onError, "on-error", "kill", "`kill|continue`: what becomes of the task when a hook fails")
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, "longest `time` that one hook may take; 0: no limit")
@@ -163,11 +163,12 @@ func (g *graftFlags) options(level uint32) (*graft.Options, error) {
 		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
 	}
 	for _, s := range g.tasks {
-		if pid, err := strconv.ParseUint(s, 10, 32); err == nil && pid > 0 {
-			opts.Tasks = append(opts.Tasks, graft.Selector{Pid: uint32(pid)})
-		} else {
-			opts.Tasks = append(opts.Tasks, graft.Selector{Comm: s})
+		selector, err := blob.ParseSelector(s)
+		if err != nil {
+			err = fmt.Errorf("--task: %w", err)
 		}
+		errs = append(errs, err)
+		opts.Tasks = append(opts.Tasks, selector)
 	}
 	return opts, errors.Join(errs...)
 }

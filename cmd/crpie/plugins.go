@@ -11,11 +11,38 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const pluginFlagHelp = "run the hooks of this `object[,key=value]...`; may be given several times (a comma in a value: \\,)"
+const pluginFlagHelp = "run the hooks of this `object[,key=value]...`; may be given several times (a comma in a value: \\,). " +
+	"select=root, select=pid:N or select=comm:NAME: only in such tasks"
 
-// parsePlugin splits hook.o,key=value,... ; a backslash takes the next character as it is.
-func parsePlugin(spec string) (path string, params []blob.Param, err error) {
-	var fields []string
+// selectKey is the one parameter that is crpie's and not the plugin's.
+const selectKey = "select"
+
+// parsePlugin reads hook.o,key=value,... ; the plugin itself is yet to be loaded.
+func parsePlugin(spec string) (path string, in blob.Input, err error) {
+	fields := splitFields(spec)
+	for _, f := range fields[1:] {
+		key, value, _ := strings.Cut(f, "=")
+		switch key {
+		case "":
+			return "", in, fmt.Errorf("--pie-plugin %s: parameter %q has no name; write key=value", spec, f)
+		case selectKey:
+			s, err := blob.ParseSelector(value)
+			if err != nil {
+				return "", in, fmt.Errorf("--pie-plugin %s: %w", spec, err)
+			}
+			in.Tasks = append(in.Tasks, s)
+		default:
+			in.Params = append(in.Params, blob.Param{Key: key, Value: value})
+		}
+	}
+	if fields[0] == "" {
+		return "", in, fmt.Errorf("--pie-plugin %q: give the object file first", spec)
+	}
+	return fields[0], in, nil
+}
+
+// splitFields splits at commas; a backslash takes the next character as it is.
+func splitFields(spec string) (fields []string) {
 	var field strings.Builder
 	for i := 0; i < len(spec); i++ {
 		switch c := spec[i]; {
@@ -29,18 +56,7 @@ func parsePlugin(spec string) (path string, params []blob.Param, err error) {
 			field.WriteByte(c)
 		}
 	}
-	fields = append(fields, field.String())
-	for _, f := range fields[1:] {
-		key, value, _ := strings.Cut(f, "=")
-		if key == "" {
-			return "", nil, fmt.Errorf("--pie-plugin %s: parameter %q has no name; write key=value", spec, f)
-		}
-		params = append(params, blob.Param{Key: key, Value: value})
-	}
-	if fields[0] == "" {
-		return "", nil, fmt.Errorf("--pie-plugin %q: give the object file first", spec)
-	}
-	return fields[0], params, nil
+	return append(fields, field.String())
 }
 
 // loadPlugins loads what --pie-plugin named, for restoring on this machine. All problems of all plugins come together.
@@ -48,11 +64,10 @@ func loadPlugins(specs []string) ([]blob.Input, error) {
 	var inputs []blob.Input
 	var errs []error
 	for _, spec := range specs {
-		path, params, err := parsePlugin(spec)
+		path, in, err := parsePlugin(spec)
 		if err == nil {
-			var p *loader.Plugin
-			p, err = loadFile(path, loader.Options{Machine: elf.EM_X86_64})
-			inputs = append(inputs, blob.Input{Plugin: p, Params: params})
+			in.Plugin, err = loadFile(path, loader.Options{Machine: elf.EM_X86_64})
+			inputs = append(inputs, in)
 		}
 		errs = append(errs, err)
 	}

@@ -5,7 +5,7 @@ const (
 	OpSize     = 72
 	RunSize    = 32
 	ThreadSize = 40
-	TaskSize   = 64
+	TaskSize   = 72
 	PlanSize   = 120
 	VMASize    = 40
 	MMSize     = 104

@@ -107,6 +107,7 @@ struct crpie_task {
 	uint64_t vmas, nr_vmas;
 	uint64_t mm;
 	uint64_t reader_stack, reader_stack_size; /* of the first page reader; CRPIE_STACK_SLOT apart */
+	uint64_t runs; /* uint8_t[] by plugin: 1 if it runs in this task */
 };
 
 struct crpie_plan {

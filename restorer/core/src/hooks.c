@@ -27,6 +27,12 @@ static const struct crpie_table_plugin *plugin_at(const struct core *core, uint3
 	return (const struct crpie_table_plugin *)table(core)->plugins + index;
 }
 
+/* --pie-plugin hook.o,select=... */
+static int runs_here(const struct core *core, uint32_t plugin)
+{
+	return ((const uint8_t *)core->task->runs)[plugin];
+}
+
 static int call_hook(struct core *core, const struct crpie_table_hook *entry)
 {
 	const struct crpie_table_plugin *plugin = plugin_at(core, entry->plugin);
@@ -62,7 +68,7 @@ static int64_t run_inits(struct core *core)
 		uint64_t fn = plugin_at(core, i)->init;
 		int ret;
 
-		if (!fn)
+		if (!fn || !runs_here(core, i))
 			continue;
 		begin_call(core, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, fn);
 		ret = ((int (*)(int))fn)(CR_PLUGIN_STAGE__RESTORE);
@@ -80,7 +86,7 @@ static void run_exits(struct core *core)
 	for (i = 0; i < table(core)->nr_plugins; i++) {
 		uint64_t fn = plugin_at(core, i)->exit;
 
-		if (!fn)
+		if (!fn || !runs_here(core, i))
 			continue;
 		begin_call(core, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, fn);
 		((void (*)(int, int))fn)(CR_PLUGIN_STAGE__RESTORE, 0);
@@ -98,7 +104,7 @@ int64_t core_run_hooks(struct core *core, uint32_t hook)
 	if (hook == CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED)
 		ret = run_inits(core);
 	for (; !ret && entry < end; entry++) {
-		if (entry->hook != hook)
+		if (entry->hook != hook || !runs_here(core, entry->plugin))
 			continue;
 		begin_call(core, hook, entry->plugin, entry->fn);
 		ret = call_hook(core, entry);
