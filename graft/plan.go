@@ -134,7 +134,7 @@ func (g *grafter) selected() []*images.Task {
 			tasks = append(tasks, t)
 		}
 	}
-	if len(tasks) == 0 && g.Empty() {
+	if len(tasks) == 0 && g.Len() == 0 {
 		g.refuse("images", "", "no plugin runs in any living task that --task permits")
 	}
 	return tasks
@@ -156,7 +156,7 @@ func (g *grafter) checkStages() {
 			}
 		}
 	}
-	if runs == 0 && g.Empty() {
+	if runs == 0 && g.Len() == 0 {
 		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", abi.PreSigreturnThread, abi.PreSigreturn)
 	}
 }

@@ -77,7 +77,7 @@ func socketName(e *sk_unix.UnixSkEntry) string {
 // check refuses what is not understood about a single socket.
 func (u *unixPlanner) check(s *unixSocket) bool {
 	const sunPath = 108 // sizeof(sun_path), unix(7)
-	before := len(u.planner.list)
+	before := u.planner.Len()
 	switch s.GetType() {
 	case sockStream, sockDgram, sockSeqpacket:
 	default:
@@ -98,7 +98,7 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 		}
 	}
 	u.checkPath(s)
-	return len(u.planner.list) == before
+	return u.planner.Len() == before
 }
 
 func (u *unixPlanner) queue(s *unixSocket) []*images.SkQueue {

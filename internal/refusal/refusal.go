@@ -60,12 +60,12 @@ func (c *Collector) Refuse(where, fix, format string, args ...any) {
 	c.list = append(c.list, Problem{where, fmt.Sprintf(format, args...), fix})
 }
 
-// Empty reports whether nothing has been refused.
-func (c *Collector) Empty() bool { return len(c.list) == 0 }
+// Len counts what has been refused so far.
+func (c *Collector) Len() int { return len(c.list) }
 
 // Err is nil or a *Refusal.
 func (c *Collector) Err() error {
-	if c.Empty() {
+	if c.Len() == 0 {
 		return nil
 	}
 	return &Refusal{c.Verb, c.list}

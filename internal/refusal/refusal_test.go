@@ -55,7 +55,7 @@ func TestSeveral(t *testing.T) {
 	c.Refuse("task 1", "try %", "one of %d", 2)
 	c.Refuse("task 2", "", "another")
 	want := "cannot graft, for 2 reasons:\ntask 1: one of 2\n  hint: try %\ntask 2: another"
-	if c.Empty() || c.Err().Error() != want {
+	if c.Len() != 2 || c.Err().Error() != want {
 		t.Errorf("got %v, want %s", c.Err(), want)
 	}
 }
