@@ -176,8 +176,7 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 }
 
 // TestLinkRunsBeforeTheImageTypes runs the test binary as crpie: every package outside Go's library that is initialised for
-// a link is known here, because each costs all links its time. Of the archives' zstd they are small tables, once make
-// build has left out its assembly (noasm); of protobuf's they are none that knows a type.
+// a link is known here, because each costs all links its time. Of protobuf's there is none that knows a type.
 func TestLinkRunsBeforeTheImageTypes(t *testing.T) {
 	objects(t)
 	cmd := exec.Command(os.Args[0], "link", "good.o")
@@ -191,7 +190,7 @@ func TestLinkRunsBeforeTheImageTypes(t *testing.T) {
 		got = append(got, m[1])
 	}
 	want := []string{
-		"github.com/klauspost/compress/internal/cpuinfo", // not with noasm
+		"github.com/klauspost/compress/internal/cpuinfo",
 		"github.com/klauspost/compress/internal/snapref",
 		"google.golang.org/protobuf/internal/detrand",
 		"google.golang.org/protobuf/internal/errors",
