@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"io/fs"
+	"net/netip"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -31,8 +32,21 @@ type Host struct {
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
 	// UnixName reports whether some unix socket has a name: a path, or NUL and an abstract one.
 	UnixName func(name string) bool
+	// InetSockets lists this host's internet sockets that have a port.
+	InetSockets func() []InetSocket
+	// CanBind reports whether a socket can be given an address.
+	CanBind func(at netip.Addr, dev string) bool
+	// Interface gives the number of a network interface, 0 when there is none of that name.
+	Interface func(name string) uint32
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
+}
+
+// InetSocket is one line of /proc/net/tcp, udp, tcp6, and so on, proc_pid_net(5).
+type InetSocket struct {
+	Protocol      uint32 // IPPROTO_*
+	Local, Remote netip.AddrPort
+	State         uint32 // include/net/tcp_states.h
 }
 
 // VDSO is this kernel's vDSO: a code mapping directly above its data mappings, vdso(7).

@@ -21,7 +21,7 @@ func ThisHost() (*Host, error) {
 	h := &Host{
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
-		UnixName: unixName,
+		UnixName: unixName, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
@@ -39,6 +40,8 @@ type planner struct {
 	held         map[uint32]bool             // memfds that some task has a descriptor of
 	sealLater    map[uint32][]func(*program) // by the pid of the task that adds seals
 	segments     map[uint64]segment          // shared anonymous memory, by shmid
+
+	inetSockets func() []InetSocket // this host's, asked once
 }
 
 // PlanOptions are the choices of whoever restores.
@@ -63,6 +66,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		segments: map[uint64]segment{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
 		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
 	}
+	p.inetSockets = sync.OnceValue(host.InetSockets)
 	p.held = p.heldMemfds()
 	for _, r := range dir.Remaps {
 		p.remaps[r.GetOrigId()] = r

@@ -99,6 +99,8 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.memfd(fd, file)
 	case fdinfo.FdTypes_UNIXSK:
 		f.unixSocket(fd, file.GetUsk())
+	case fdinfo.FdTypes_INETSK:
+		f.inetSocket(fd, file.GetIsk())
 	default:
 		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
 		return
@@ -121,7 +123,7 @@ func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_INETSK: "internet socket", fdinfo.FdTypes_UNIXSK: "unix socket",
+	fdinfo.FdTypes_UNIXSK:  "unix socket",
 	fdinfo.FdTypes_INOTIFY: "inotify", fdinfo.FdTypes_PACKETSK: "packet socket", fdinfo.FdTypes_FANOTIFY: "fanotify",
 	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
 	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",

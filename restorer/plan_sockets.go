@@ -12,7 +12,7 @@ import (
 const (
 	afUnix, afInet, afInet6 = 1, 2, 10
 
-	sockStream, sockDgram, sockSeqpacket = 1, 2, 5
+	sockStream, sockDgram, sockRaw, sockSeqpacket = 1, 2, 3, 5
 
 	solIP, solSocket, solTCP, solIPv6 = 0, 1, 6, 41
 
@@ -76,10 +76,21 @@ func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEn
 			f.prog.arena.string(dev), uint64(len(dev)))
 	}
 	if filter := o.GetSoFilter(); len(filter) > 0 {
-		program := f.prog.arena.words(filter...)
+		program := f.prog.arena.bytes(socketFilter(filter))
 		f.prog.sys("filter of "+what, sysSetsockopt, uint64(number), solSocket, soAttachFilter,
 			f.prog.arena.words(uint64(len(filter)), program), 16)
 	}
+}
+
+// socketFilter lays out struct sock_filter[], linux/filter.h. An image has code, jt, jf and k from the highest bits down.
+func socketFilter(instructions []uint64) []byte {
+	var b []byte
+	for _, i := range instructions {
+		b = binary.LittleEndian.AppendUint16(b, uint16(i>>48))
+		b = append(b, byte(i>>40), byte(i>>32))
+		b = binary.LittleEndian.AppendUint32(b, uint32(i))
+	}
+	return b
 }
 
 // socketNumbers sets the options that are not flags.

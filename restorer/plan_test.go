@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io/fs"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,9 +108,12 @@ func fakeHost(dir *images.Dir) *Host {
 			}
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 		},
-		ReadFileAt: func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
-		Holder:     func(int) string { return "" },
-		UnixName:   func(string) bool { return false },
+		ReadFileAt:  func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
+		Holder:      func(int) string { return "" },
+		UnixName:    func(string) bool { return false },
+		InetSockets: func() []InetSocket { return nil },
+		CanBind:     func(netip.Addr, string) bool { return true },
+		Interface:   func(string) uint32 { return 0 },
 	}
 }
 

@@ -18,17 +18,16 @@ func TestUnsupported(t *testing.T) {
 		change func(d *images.Dir, task *images.Task)
 		want   string
 	}{
-		"inotify":     {firstDescriptor(fdinfo.FdTypes_INOTIFY), "fd 0: inotify: not supported"},
-		"fanotify":    {firstDescriptor(fdinfo.FdTypes_FANOTIFY), "fd 0: fanotify: not supported"},
-		"pidfd":       {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd: not supported"},
-		"terminal":    {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
-		"namespace":   {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},
-		"tun":         {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
-		"BPF map":     {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
-		"external":    {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
-		"inet socket": {firstDescriptor(fdinfo.FdTypes_INETSK), "fd 0: internet socket: not supported"},
-		"packet":      {firstDescriptor(fdinfo.FdTypes_PACKETSK), "fd 0: packet socket: not supported"},
-		"netlink":     {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},
+		"inotify":   {firstDescriptor(fdinfo.FdTypes_INOTIFY), "fd 0: inotify: not supported"},
+		"fanotify":  {firstDescriptor(fdinfo.FdTypes_FANOTIFY), "fd 0: fanotify: not supported"},
+		"pidfd":     {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd: not supported"},
+		"terminal":  {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
+		"namespace": {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},
+		"tun":       {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
+		"BPF map":   {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
+		"external":  {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
+		"packet":    {firstDescriptor(fdinfo.FdTypes_PACKETSK), "fd 0: packet socket: not supported"},
+		"netlink":   {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},
 
 		"shadow stack": {firstMapping(images.VmaShadowStack, 0), ": shadow stack: not supported"},
 		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory: not supported"},

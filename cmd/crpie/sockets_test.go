@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -66,5 +67,42 @@ func TestSocketNamesInUse(t *testing.T) {
 	}
 	if _, err := os.Lstat(ours); err != nil {
 		t.Error(err)
+	}
+}
+
+// A socket that was bound to an address which its host did not have (IP_FREEBIND) does not need it now.
+func TestForeignAddress(t *testing.T) {
+	p, _ := restore(t, testenv.Start(t, "inet", "foreign").Dump(t))
+	p.MustPass(t)
+}
+
+// Ports that somebody else has by now are refused before anything exists, each by its socket.
+func TestPortsInUse(t *testing.T) {
+	im := testenv.Start(t, "inet").Dump(t)
+	_, plan := tool(t, im, "restore", "--dry-run", "-D", im.Dir)
+	for name, pattern := range map[string]string{
+		"TCP": `bind\(.*# (TCP socket (127\.0\.0\.1:\d+))`, "UDP": `bind\(.*# (UDP socket (\[::1\]:\d+))`,
+	} {
+		found := regexp.MustCompile(pattern).FindStringSubmatch(plan)
+		if found == nil {
+			t.Fatalf("the plan binds no %s:\n%s", name, plan)
+		}
+		if name == "TCP" {
+			l, err := net.Listen("tcp", found[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+		} else {
+			l, err := net.ListenPacket("udp", found[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+		}
+		want := found[1] + ": the port is in use\n  hint: end the process that has it"
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status != exitFailed || !strings.Contains(output, want) {
+			t.Errorf("status %d\n%s\nwant %s", status, output, want)
+		}
 	}
 }

@@ -1,0 +1,65 @@
+//go:build amd64
+
+package restorer
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// inetSockets reads the tables of all protocols that can be restored, proc_pid_net(5).
+func inetSockets() []InetSocket {
+	var all []InetSocket
+	for _, table := range []struct {
+		name     string
+		protocol uint32
+	}{
+		{"tcp", ipprotoTCP}, {"tcp6", ipprotoTCP}, {"udp", ipprotoUDP}, {"udp6", ipprotoUDP},
+		{"udplite", ipprotoUDPLite}, {"udplite6", ipprotoUDPLite},
+	} {
+		for line := range strings.Lines(readProc("/proc/net/" + table.name)) {
+			fields := strings.Fields(line)
+			if len(fields) < 4 {
+				continue
+			}
+			local, ok := tableAddress(fields[1])
+			remote, _ := tableAddress(fields[2])
+			if state, err := strconv.ParseUint(fields[3], 16, 8); ok && err == nil {
+				all = append(all, InetSocket{table.protocol, local, remote, uint32(state)})
+			}
+		}
+	}
+	return all
+}
+
+// tableAddress reads 0100007F:1F90: words in the order of this machine, the port as a number.
+func tableAddress(field string) (at netip.AddrPort, ok bool) {
+	words, digits, _ := strings.Cut(field, ":")
+	port, err := strconv.ParseUint(digits, 16, 16)
+	b, hexErr := hex.DecodeString(words)
+	if err != nil || hexErr != nil || len(b)%4 != 0 {
+		return at, false
+	}
+	for word := range slices.Chunk(b, 4) {
+		slices.Reverse(word)
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(addr, uint16(port)), ok
+}
+
+// canBind tries it, with a port that is free.
+func canBind(at netip.Addr, device string) bool { return sys.CanBind(at, interfaceNumber(device)) }
+
+// interfaceNumber asks sysfs, which names interfaces only by their names.
+func interfaceNumber(name string) uint32 {
+	if name == "" || strings.ContainsAny(name, "/.") {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(readProc("/sys/class/net/"+name+"/ifindex")), 10, 32)
+	return uint32(n)
+}

@@ -1,0 +1,63 @@
+package restorer
+
+import (
+	"net/netip"
+	"slices"
+
+	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+)
+
+// Whether this host lets internet sockets have their addresses is asked before anything exists.
+
+// checkHere refuses addresses that this host does not have and ports that somebody else has.
+func (f *filePlanner) checkHere(where string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+	what := inetName(e, source)
+	device := e.GetOpts().GetSoBoundDev()
+	if device == "" {
+		device = e.GetIfname()
+	}
+	switch {
+	case device != "" && f.host.Interface(device) == 0:
+		f.refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what, device)
+	case e.GetSrcPort() == 0:
+		return true
+	case !e.GetIpOpts().GetFreebind() && !f.host.CanBind(source.Addr(), device):
+		f.refuse(where, "give the address to one of its interfaces", "%s: this host does not have the address", what)
+	case f.portTaken(e, source):
+		f.refuse(where, "end the process that has it", "%s: the port is in use", what)
+	default:
+		return true
+	}
+	return false
+}
+
+// scope is the interface whose link an IPv6 address belongs to, ipv6(7).
+func (f *filePlanner) scope(e *sk_inet.InetSkEntry) uint32 {
+	if e.GetIfname() == "" {
+		return 0
+	}
+	return f.host.Interface(e.GetIfname())
+}
+
+// portTaken reports whether some socket of this host will certainly make bind(2) fail. Who allows others the same port
+// does not say so in that table; then bind has the last word.
+func (p *planner) portTaken(e *sk_inet.InetSkEntry, at netip.AddrPort) bool {
+	opts, tcp := e.GetOpts(), e.GetProto() == ipprotoTCP
+	if opts.GetSoReuseport() || !tcp && opts.GetReuseaddr() {
+		return false
+	}
+	return slices.ContainsFunc(p.inetSockets(), func(s InetSocket) bool {
+		return s.Protocol == e.GetProto() && s.Local.Port() == at.Port() && (!tcp || s.State == tcpListen) &&
+			overlap(at.Addr(), s.Local.Addr(), e.GetV6Only())
+	})
+}
+
+// overlap: what is bound to one address is in the way of the other. :: takes the IPv4 addresses, too, unless it is for
+// IPv6 only, which is known of ours.
+func overlap(ours, theirs netip.Addr, v6only bool) bool {
+	if ours.Is6() && ours.IsUnspecified() && !v6only {
+		return true
+	}
+	ours, theirs = ours.Unmap(), theirs.Unmap()
+	return ours.Is4() == theirs.Is4() && (ours == theirs || ours.IsUnspecified() || theirs.IsUnspecified())
+}

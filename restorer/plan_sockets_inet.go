@@ -1,0 +1,157 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+)
+
+// Numbers of ip(7), ipv6(7) and tcp(7).
+const (
+	ipprotoTCP, ipprotoUDP, ipprotoUDPLite = 6, 17, 136
+
+	ipTos, ipTTL, ipPktinfo, ipFreebind = 1, 2, 8, 15
+
+	ipv6V6only = 26
+
+	tcpNodelay, tcpCork, tcpKeepidle, tcpKeepintvl, tcpKeepcnt = 1, 3, 4, 5, 6
+)
+
+// inetSocket restores UDP sockets and TCP sockets that have no connection.
+func (f *filePlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
+	source, dest, ok := f.checkInet(fd, e)
+	if !ok {
+		return
+	}
+	what := inetName(e, source)
+	f.create(fd, what, sysSocket, uint64(e.GetFamily()), uint64(e.GetType())|oNonblock, uint64(e.GetProto()))
+	number := int(fd.GetFd())
+	f.ipOptions(number, what, e)
+	f.socketOptions(number, what, e.GetOpts())
+	if e.GetSrcPort() != 0 {
+		f.bindInet(number, what, e, source)
+	}
+	if e.GetState() == tcpListen {
+		f.prog.sys(what, sysListen, uint64(number), uint64(e.GetBacklog()))
+	}
+	if e.GetState() == tcpEstablished && e.GetProto() != ipprotoTCP {
+		addr, size := f.inetAddress(dest, 0)
+		f.prog.sys(fmt.Sprintf("%s to %v", what, dest), sysConnect, uint64(number), addr, size)
+		f.shutdownSocket(number, what, e.GetShutdown())
+	}
+	f.socketFlags(fd, e.GetFlags())
+	f.owner(fd, e.GetFown())
+}
+
+// inetName is for people.
+func inetName(e *sk_inet.InetSkEntry, at netip.AddrPort) string {
+	protocol := map[uint32]string{ipprotoTCP: "TCP", ipprotoUDP: "UDP", ipprotoUDPLite: "UDP-Lite"}[e.GetProto()]
+	if e.GetSrcPort() == 0 {
+		return protocol + " socket"
+	}
+	return fmt.Sprintf("%s socket %v", protocol, at)
+}
+
+// checkInet refuses what is not supported by its name.
+func (f *filePlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
+	source, okSource := inetAddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
+	dest, okDest := inetAddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
+	stream := e.GetType() == sockStream && e.GetProto() == ipprotoTCP
+	datagram := e.GetType() == sockDgram && (e.GetProto() == ipprotoUDP || e.GetProto() == ipprotoUDPLite)
+	where, shut := f.fdWhere(fd), e.GetShutdown() != sk_opts.SkShutdown_NONE
+	switch {
+	case e.GetType() == sockRaw:
+		f.refuse(where, "", "raw socket, protocol %d: not supported", e.GetProto())
+	case !stream && !datagram:
+		f.refuse(where, "", "internet socket of type %d, protocol %d: not supported", e.GetType(), e.GetProto())
+	case !okSource || !okDest:
+		f.refuse(where, "", "internet socket of address family %d: its addresses make no sense", e.GetFamily())
+	case stream && e.GetDstPort() != 0:
+		f.refuse(where, "", "TCP connection from %v to %v: not supported", source, dest)
+	case stream && e.GetState() != tcpListen && e.GetState() != tcpClose:
+		f.refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source), e.GetState())
+	case shut && (stream || e.GetState() != tcpEstablished):
+		f.refuse(where, "", "%s was shut down without a connection: not supported", inetName(e, source))
+	default:
+		return source, dest, f.checkHere(where, e, source)
+	}
+	return source, dest, false
+}
+
+// inetAddrPort reads an address, whose words are in network order; there are none when nothing was bound.
+func inetAddrPort(family uint32, words []uint32, port uint32) (at netip.AddrPort, ok bool) {
+	var b []byte
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	want := map[uint32]int{afInet: 4, afInet6: 16}[family]
+	if len(b) == 0 {
+		b = make([]byte, want)
+	}
+	addr, _ := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(addr, uint16(port)), want != 0 && len(b) == want && port <= 0xffff
+}
+
+// inetAddress lays out a sockaddr_in or sockaddr_in6; scope is the interface of a link's own address.
+func (f *filePlanner) inetAddress(at netip.AddrPort, scope uint32) (addr, size uint64) {
+	family := uint16(afInet6)
+	if at.Addr().Is4() {
+		family = afInet
+	}
+	b := binary.LittleEndian.AppendUint16(nil, family)
+	b = binary.BigEndian.AppendUint16(b, at.Port())
+	if family == afInet6 {
+		b = append(b, 0, 0, 0, 0) // sin6_flowinfo
+	}
+	b = append(b, at.Addr().AsSlice()...)
+	if family == afInet6 {
+		b = binary.LittleEndian.AppendUint32(b, scope)
+	} else {
+		b = append(b, make([]byte, 8)...) // sin_zero
+	}
+	return f.prog.arena.bytes(b), uint64(len(b))
+}
+
+// bindInet: connections of the past (TIME_WAIT) must not keep a TCP socket from its port, ip(7) SO_REUSEADDR.
+func (f *filePlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, at netip.AddrPort) {
+	addr, size := f.inetAddress(at, f.scope(e))
+	past := e.GetProto() == ipprotoTCP && !e.GetOpts().GetReuseaddr()
+	if past {
+		f.prog.setOption(number, what, solSocket, soReuseaddr, 1)
+	}
+	f.prog.sys(what, sysBind, uint64(number), addr, size)
+	if past {
+		f.prog.setOption(number, what, solSocket, soReuseaddr, 0)
+	}
+}
+
+// ipOptions sets the options of the protocols. CRIU reads those of IP at level SOL_IP for both families, and so they
+// are set.
+func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
+	ip, tcp := e.GetIpOpts(), e.GetTcpOpts()
+	if e.V6Only != nil && e.GetFamily() == afInet6 {
+		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))
+	}
+	for _, o := range []struct{ level, option, value uint64 }{
+		{solIP, ipFreebind, oneIf(ip.GetFreebind())}, {solIP, ipPktinfo, oneIf(ip.GetPktinfo())},
+		{solIP, ipTos, uint64(ip.GetTos())}, {solIP, ipTTL, uint64(ip.GetTtl())},
+		{solTCP, tcpNodelay, oneIf(tcp.GetNodelay())}, {solTCP, tcpCork, oneIf(tcp.GetCork())},
+		{solTCP, tcpKeepidle, uint64(tcp.GetKeepidle())}, {solTCP, tcpKeepintvl, uint64(tcp.GetKeepintvl())},
+		{solTCP, tcpKeepcnt, uint64(tcp.GetKeepcnt())},
+	} {
+		if o.value != 0 && (o.level != solTCP || e.GetProto() == ipprotoTCP) {
+			f.prog.setOption(number, what, o.level, o.option, o.value)
+		}
+	}
+}
+
+func oneIf(on bool) uint64 {
+	if on {
+		return 1
+	}
+	return 0
+}

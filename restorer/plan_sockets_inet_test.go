@@ -1,0 +1,169 @@
+package restorer
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+)
+
+var localhost = []uint32{0x0100007f} // words in network order, as CRIU stores them
+
+// withInet is a sample whose descriptors 0 and 1 are a TCP listener on 127.0.0.1:80 and a UDP socket on 127.0.0.1:53.
+func withInet(t *testing.T) (dir *images.Dir, s []*sk_inet.InetSkEntry) {
+	t.Helper()
+	dir = openSample(t, sampleFS(t, "static"))
+	dir.Tasks[0].Fds = nil
+	s = []*sk_inet.InetSkEntry{
+		{Type: proto.Uint32(sockStream), Proto: proto.Uint32(ipprotoTCP), SrcPort: proto.Uint32(80), State: proto.Uint32(tcpListen)},
+		{Type: proto.Uint32(sockDgram), Proto: proto.Uint32(ipprotoUDP), SrcPort: proto.Uint32(53), State: proto.Uint32(tcpClose)},
+	}
+	for i, e := range s {
+		addInet(dir, i, e)
+	}
+	return dir, s
+}
+
+func addInet(dir *images.Dir, fd int, e *sk_inet.InetSkEntry) {
+	id := uint32(1000 + fd)
+	e.Id, e.Ino, e.Family, e.SrcAddr = &id, proto.Uint32(id), proto.Uint32(afInet), localhost
+	e.Opts, e.Fown = &sk_opts.SkOptsEntry{}, &fown.FownEntry{}
+	dir.Files[id] = &fdinfo.FileEntry{Id: &id, Type: fdinfo.FdTypes_INETSK.Enum(), Isk: e}
+	dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &fdinfo.FdinfoEntry{
+		Id: &id, Fd: proto.Uint32(uint32(fd)), Type: fdinfo.FdTypes_INETSK.Enum(), Flags: proto.Uint32(0),
+	})
+}
+
+func TestInetSocketRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(s []*sk_inet.InetSkEntry, host *Host)
+		want   string
+	}{
+		"raw": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[1].Type, s[1].Proto = proto.Uint32(sockRaw), proto.Uint32(1)
+		}, "fd 1: raw socket, protocol 1: not supported"},
+		"protocol": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[1].Proto = proto.Uint32(132)
+		}, "fd 1: internet socket of type 2, protocol 132: not supported"},
+		"family": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].Family = proto.Uint32(afUnix)
+		}, "fd 0: internet socket of address family 1: its addresses make no sense"},
+		"address": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].SrcAddr = []uint32{1, 2}
+		}, "fd 0: internet socket of address family 2: its addresses make no sense"},
+		"connection": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].State, s[0].DstAddr, s[0].DstPort = proto.Uint32(tcpEstablished), localhost, proto.Uint32(7)
+		}, "fd 0: TCP connection from 127.0.0.1:80 to 127.0.0.1:7: not supported"},
+		"state": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].State = proto.Uint32(tcpEstablished)
+		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: impossible"},
+		"shut down": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[1].Shutdown = sk_opts.SkShutdown_READ.Enum()
+		}, "fd 1: UDP socket 127.0.0.1:53 was shut down without a connection: not supported"},
+		"interface": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].Opts.SoBoundDev = proto.String("eth7")
+		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
+		"link": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			s[0].Ifname = proto.String("eth7")
+		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
+		"no address": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+			host.CanBind = func(netip.Addr, string) bool { return false }
+		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces"},
+		"TCP port": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+			host.InetSockets = inUse(ipprotoTCP, "0.0.0.0:80", tcpListen)
+		}, "fd 0: TCP socket 127.0.0.1:80: the port is in use\n  hint: end the process that has it"},
+		"UDP port": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+			host.InetSockets = inUse(ipprotoUDP, "127.0.0.1:53", tcpClose)
+		}, "fd 1: UDP socket 127.0.0.1:53: the port is in use\n  hint: end the process that has it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := withInet(t)
+			host := fakeHost(dir)
+			if _, err := buildSample(t, dir, host, &PlanOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			tc.change(s, host)
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+func inUse(protocol uint32, local string, state uint32) func() []InetSocket {
+	return func() []InetSocket {
+		return []InetSocket{{Protocol: protocol, Local: netip.MustParseAddrPort(local), State: state}}
+	}
+}
+
+// What does not stand in the way is no reason to refuse.
+func TestPortsNotInUse(t *testing.T) {
+	for name, sockets := range map[string]func() []InetSocket{
+		"connections of the past": inUse(ipprotoTCP, "127.0.0.1:80", tcpEstablished),
+		"another address":         inUse(ipprotoTCP, "127.0.0.2:80", tcpListen),
+		"another port":            inUse(ipprotoTCP, "127.0.0.1:81", tcpListen),
+		"another protocol":        inUse(ipprotoUDP, "127.0.0.1:80", tcpClose),
+		"IPv6":                    inUse(ipprotoTCP, "[::]:80", tcpListen), // it may be for IPv6 only
+	} {
+		dir, _ := withInet(t)
+		host := fakeHost(dir)
+		host.InetSockets = sockets
+		if _, err := buildSample(t, dir, host, &PlanOptions{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOverlap(t *testing.T) {
+	for _, tc := range []struct {
+		ours, theirs string
+		v6only, want bool
+	}{
+		{"127.0.0.1", "127.0.0.1", false, true},
+		{"127.0.0.1", "127.0.0.2", false, false},
+		{"0.0.0.0", "127.0.0.2", false, true},
+		{"127.0.0.2", "0.0.0.0", false, true},
+		{"::1", "0.0.0.0", false, false},
+		{"::", "127.0.0.1", false, true},
+		{"::", "127.0.0.1", true, false},
+		{"::", "::1", true, true},
+		{"::ffff:127.0.0.1", "127.0.0.1", false, true},
+	} {
+		if got := overlap(netip.MustParseAddr(tc.ours), netip.MustParseAddr(tc.theirs), tc.v6only); got != tc.want {
+			t.Errorf("overlap(%s, %s, %v) is %v", tc.ours, tc.theirs, tc.v6only, got)
+		}
+	}
+}
+
+// An address of a link needs the number that its interface has now.
+func TestLinkAddress(t *testing.T) {
+	dir, s := withInet(t)
+	s[0].Family, s[0].SrcAddr, s[0].Ifname = proto.Uint32(afInet6), []uint32{0x80fe, 0, 0, 0x01000000}, proto.String("eth7")
+	host := fakeHost(dir)
+	host.Interface = func(string) uint32 { return 0x5a5a }
+	plan, err := buildSample(t, dir, host, &PlanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range plan.Tasks[0].Threads[0].Ops {
+		if op.Nr == sysBind && op.What == "TCP socket [fe80::1]:80" {
+			if scope := plan.arena.at(op.Args[1])[24:28]; string(scope) != "\x5a\x5a\x00\x00" {
+				t.Errorf("sin6_scope_id % x", scope)
+			}
+			return
+		}
+	}
+	t.Error("nothing is bound")
+}
+
+// CRIU writes the fields of struct sock_filter from the highest bits down; the kernel wants them in memory order.
+func TestSocketFilter(t *testing.T) {
+	if got := socketFilter([]uint64{0x0006_01_02_0a0b0c0d}); string(got) != "\x06\x00\x01\x02\x0d\x0c\x0b\x0a" {
+		t.Errorf("% x", got)
+	}
+}
