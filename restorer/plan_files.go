@@ -169,7 +169,11 @@ func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry
 		return
 	}
 	reg := file.GetReg()
-	f.open(fd, f.shownAs(fd.GetId()), path, reg.GetFlags(), reg.GetPos())
+	flags := reg.GetFlags()
+	if f.namelessOf(fd.GetId()) != "" {
+		flags &^= oNofollow // what /proc/self/fd/N is would be the last link not to follow, open(2)
+	}
+	f.open(fd, f.shownAs(fd.GetId()), path, flags, reg.GetPos())
 	f.owner(fd, reg.GetFown())
 }
 

@@ -36,7 +36,7 @@ static void setup(int linking)
 
 	MUST(getcwd(home, sizeof(home)));
 	file = create("file", "0123456789");
-	MUST((again = open("file", O_WRONLY | O_APPEND | O_CLOEXEC)) >= 0);
+	MUST((again = open("file", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)) >= 0);
 	MUST(lseek(file, 4, SEEK_SET) == 4);
 	MUST(fchown(file, 12, 34) == 0 && futimens(file, times) == 0 && unlink("file") == 0);
 
