@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -19,8 +20,8 @@ type Images struct {
 	Pid  int    // that the victim had and will have
 	criu *CRIU
 	p    *Process
-	disk map[string][]byte // the victim's files as the dump left them
-	all  map[string]bool   // the paths of everything that was in its folder then
+	disk map[string]diskFile // the victim's files as the dump left them
+	all  map[string]bool     // the paths of everything that was in its folder then
 }
 
 // Dump dumps the victim with CRIU, which ends it. args are further options of criu dump; with --leave-running the
@@ -54,14 +55,25 @@ func (im *Images) reapDescendants() {
 	}
 }
 
-func readTree(tb testing.TB, dir string) map[string][]byte {
+// A diskFile is what a file was at the dump.
+type diskFile struct {
+	data []byte
+	info fs.FileInfo
+}
+
+func readTree(tb testing.TB, dir string) map[string]diskFile {
 	tb.Helper()
-	files := map[string][]byte{}
+	files := map[string]diskFile{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		files[path], err = os.ReadFile(path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[path] = diskFile{data, info}
 		return err
 	})
 	if err != nil {
@@ -96,15 +108,27 @@ func (im *Images) Stray(tb testing.TB) []string {
 func (im *Images) Reset(tb testing.TB) {
 	tb.Helper()
 	for path := range readTree(tb, filepath.Dir(im.p.Out)) {
-		if im.disk[path] == nil {
+		if _, was := im.disk[path]; !was {
 			os.Remove(path)
 		}
 	}
-	for path, data := range im.disk {
-		if err := os.WriteFile(path, data, 0o644); err != nil { // in place: hard links and modes stay
+	for path, file := range im.disk {
+		if err := file.write(path); err != nil {
 			tb.Fatal(err)
 		}
 	}
+}
+
+// write works in place, so that hard links stay. A file that has been removed gets its owner and mode again.
+func (f diskFile) write(path string) error {
+	if err := os.WriteFile(path, f.data, 0o644); err != nil {
+		return err
+	}
+	owner := f.info.Sys().(*syscall.Stat_t)
+	if err := os.Chown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+		return err
+	}
+	return os.Chmod(path, f.info.Mode())
 }
 
 // Command prepares a program that is to restore im: the files are reset, there is a time limit, and what it starts

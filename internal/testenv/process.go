@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -193,10 +194,13 @@ func (p *Process) Kill() error {
 	if p.Gone() {
 		return nil
 	}
-	descendants := family(p.Pid)
+	descendants := map[int]string{}
+	for _, pid := range family(p.Pid) {
+		descendants[pid] = started(pid)
+	}
 	defer func() {
-		for _, pid := range descendants {
-			if marked(pid, p.Mark) {
+		for pid, start := range descendants {
+			if start != "" && started(pid) == start {
 				syscall.Kill(pid, syscall.SIGKILL)
 			}
 			reap(pid)
@@ -217,7 +221,7 @@ func cleanUp(tb testing.TB, p *Process) {
 		if err := p.Kill(); err != nil {
 			tb.Error(err)
 		}
-		left := Leftovers(p.Mark)
+		left := append(Leftovers(p.Mark), orphans(p.Pid)...)
 		for _, pid := range left {
 			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 			tb.Errorf("process %d (%s) was left behind", pid, strings.TrimSpace(string(name)))
@@ -228,6 +232,32 @@ func cleanUp(tb testing.TB, p *Process) {
 		}
 	})
 }
+
+// orphans lists the living children of this process in the session that a victim has led. Servers that show their state
+// in their title have overwritten their environment, and with it the mark.
+func orphans(session int) []int {
+	var pids []int
+	children, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, file := range children {
+		list, _ := os.ReadFile(file)
+		for _, word := range strings.Fields(string(list)) {
+			if pid, err := strconv.Atoi(word); err == nil && stat(pid)[3] == strconv.Itoa(session) && stat(pid)[0] != "Z" {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// stat gives the fields of proc_pid_stat(5) from the state on, which is the third; empty ones if there is no such process.
+func stat(pid int) []string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	return append(fields, make([]string, max(0, 20-len(fields)))...)
+}
+
+// started is when a process was started; no two of the same id were at the same time.
+func started(pid int) string { return stat(pid)[19] }
 
 // Leftovers lists the living processes that carry the mark of a victim.
 func Leftovers(mark string) []int {
