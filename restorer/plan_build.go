@@ -37,9 +37,11 @@ type planner struct {
 	filled       map[uint32]bool                       // epoll sets that some task fills
 	nameless     map[string]int                        // descriptors of files without a name, by namelessOf
 	remaps       map[uint32]*remap_file_path.RemapFilePathEntry
-	held         map[uint32]bool             // memfds that some task has a descriptor of
-	sealLater    map[uint32][]func(*program) // by the pid of the task that adds seals
-	segments     map[uint64]segment          // shared anonymous memory, by shmid
+	held         map[uint32]bool              // memfds that some task has a descriptor of
+	sealLater    map[uint32][]func(*program)  // by the pid of the task that adds seals
+	skQueues     map[uint32][]*images.SkQueue // by file id; see queues
+	openFiles    map[uint32]string            // see opened
+	segments     map[uint64]segment           // shared anonymous memory, by shmid
 
 	inetSockets func() []InetSocket // this host's, asked once
 }

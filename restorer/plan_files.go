@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,8 +42,8 @@ type filePlanner struct {
 	order    []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
 	byFile   map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
 	pipes    map[uint32]*pipeEnds
-	sockets  map[uint32]*unixSocket // by file id
-	terminal int                    // where crpie's terminal is kept, -1: nowhere
+	unix     *unixPlanner
+	terminal int // where crpie's terminal is kept, -1: nowhere
 }
 
 func newFilePlanner(t *taskPlanner) *filePlanner {
@@ -56,7 +57,11 @@ func newFilePlanner(t *taskPlanner) *filePlanner {
 	return f
 }
 
+// fdWhere names a descriptor for messages. The zygote has numbers of its own.
 func (f *filePlanner) fdWhere(fd *fdinfo.FdinfoEntry) string {
+	if f.prog == f.shared {
+		return cmp.Or(f.opened()[fd.GetId()], fmt.Sprintf("file %#x in flight", fd.GetId()))
+	}
 	return fmt.Sprintf("%s fd %d", f.where(), fd.GetFd())
 }
 
@@ -394,7 +399,7 @@ func (t *taskPlanner) writeOwn(name string, value any) {
 // pipeData reads what was in a pipe.
 func (f *filePlanner) pipeData(id uint32) []byte {
 	data := f.dir.PipeData[id]
-	if data == nil || data.Data.Size == 0 {
+	if data == nil {
 		return nil
 	}
 	return f.payload(f.where(), data.Data)
@@ -402,6 +407,9 @@ func (f *filePlanner) pipeData(id uint32) []byte {
 
 // payload reads data that lies in an image; images.Open has checked its size.
 func (p *planner) payload(where string, r images.Range) []byte {
+	if r.Size == 0 {
+		return nil
+	}
 	b, err := images.ReadRange(p.dir.FS, r)
 	if err != nil {
 		p.refuse(where, "", "%v", err)

@@ -2,7 +2,6 @@ package restorer
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
@@ -133,54 +132,4 @@ func (f *filePlanner) shutdownSocket(number int, what string, how sk_opts.SkShut
 // socketFlags: sockets are made with SOCK_NONBLOCK, so that nothing of the restore can block.
 func (f *filePlanner) socketFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
 	f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags&^(oAccmode|oCloexec|oLargefile)))
-}
-
-// linkedSockets are the files that the zygote must make because they are tied to sockets of another task.
-func (p *planner) linkedSockets() map[uint32]bool {
-	groups := socketGroups{}
-	tasks := map[string]map[uint32]bool{}
-	each := func(do func(pid, id uint32, key string)) {
-		for _, t := range p.dir.Tasks {
-			for _, fd := range t.Fds {
-				if s := p.dir.Files[fd.GetId()].GetUsk(); s != nil {
-					do(t.Pid, fd.GetId(), fmt.Sprint("inode ", s.GetIno()))
-				}
-			}
-		}
-	}
-	each(func(_, id uint32, key string) {
-		s := p.dir.Files[id].GetUsk()
-		if s.GetPeer() != 0 {
-			groups.join(key, fmt.Sprint("inode ", s.GetPeer()))
-		}
-		if len(s.GetName()) > 0 {
-			groups.join(key, fmt.Sprintf("name %s %s", s.GetNameDir(), s.GetName()))
-		}
-	})
-	each(func(pid, _ uint32, key string) {
-		root := groups.root(key)
-		if tasks[root] == nil {
-			tasks[root] = map[uint32]bool{}
-		}
-		tasks[root][pid] = true
-	})
-	linked := map[uint32]bool{}
-	each(func(_, id uint32, key string) { linked[id] = len(tasks[groups.root(key)]) > 1 })
-	return linked
-}
-
-// socketGroups is a forest: everything in one tree belongs together.
-type socketGroups map[string]string
-
-func (g socketGroups) root(key string) string {
-	for g[key] != "" {
-		key = g[key]
-	}
-	return key
-}
-
-func (g socketGroups) join(a, b string) {
-	if x, y := g.root(a), g.root(b); x != y {
-		g[x] = y
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/eventfd"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/eventpoll"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
@@ -56,10 +58,29 @@ func TestUnixSocketRefusals(t *testing.T) {
 			s[0].Type, s[0].Peer = proto.Uint32(sockDgram), proto.Uint32(7)
 			s[1].Peer = proto.Uint32(0)
 		}, "fd 0: unix socket 100 sends to socket 7, which was not dumped or cannot be reached by name: not supported"},
-		"descriptors": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			scm := []*sk_packet.ScmEntry{{Type: proto.Uint32(1), Rights: []uint32{1}}}
-			dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: proto.Uint32(1001), Scm: scm}}}
-		}, "fd 1: unix socket 101 has descriptors in its queue (SCM_RIGHTS): not supported"},
+		"no such file": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			inQueue(dir, scmRights, 0x777)
+		}, "file 0x777 in flight: files.img has no file 0x777"},
+		"terminal": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_TTY.Enum()}
+			inQueue(dir, scmRights, 7)
+		}, "fd 1: unix socket 101 has a terminal in its queue (SCM_RIGHTS): not supported"},
+		"epoll": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			set := &eventpoll.EventpollFileEntry{Tfd: []*eventpoll.EventpollTfdEntry{{}}}
+			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_EVENTPOLL.Enum(), Epfd: set}
+			inQueue(dir, scmRights, 7)
+		}, "fd 1: unix socket 101 has an epoll set in its queue that no task has open: not supported"},
+		"owner in flight": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			owned := &eventfd.EventfdFileEntry{Fown: &fown.FownEntry{Pid: &dir.Tasks[0].Pid, PidType: proto.Uint32(ownerPid)}}
+			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_EVENTFD.Enum(), Efd: owned}
+			inQueue(dir, scmRights, 7)
+		}, "fd 1: unix socket 101 has a file with an owner (F_SETOWN) in its queue that no task has open: not supported"},
+		"too many": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			inQueue(dir, scmRights, make([]uint32, maxRights+1)...)
+		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
+		"another message": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			inQueue(dir, 2, 1)
+		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
 		"owner": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Fown = &fown.FownEntry{Pid: proto.Uint32(5)}
 		}, "fd 0: signals its owner 5 (F_SETOWN), which was not dumped: not supported"},
@@ -97,6 +118,12 @@ func TestUnixSocketRefusals(t *testing.T) {
 			wantRefusal(t, err, tc.want)
 		})
 	}
+}
+
+// inQueue puts a control message into the queue of the socket that descriptor 1 is.
+func inQueue(dir *images.Dir, kind uint32, rights ...uint32) {
+	scm := []*sk_packet.ScmEntry{{Type: &kind, Rights: rights}}
+	dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: proto.Uint32(1001), Scm: scm}}}
 }
 
 // socketHost has more files, and names of living sockets.

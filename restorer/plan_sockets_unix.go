@@ -14,7 +14,6 @@ import (
 	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
 	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
 
-	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -32,15 +31,20 @@ type unixSocket struct {
 // with that name, which gives the accepted end its name; other pairs are made by socketpair(2).
 type unixPlanner struct {
 	*filePlanner
-	list  []*unixSocket // by inode: the order in which they had been made
-	byIno map[uint32]*unixSocket
-	temps map[string]*unixSocket // listeners that are there only while connections are made, by name
+	list       []*unixSocket // by inode: the order in which they had been made
+	byID       map[uint32]*unixSocket
+	byIno      map[uint32]*unixSocket
+	temps      map[string]*unixSocket // listeners that are there only while connections are made, by name
+	deliveries []delivery
+	extra      []int // scratch numbers of ends that nobody has
 }
 
-// collectSockets makes every unix socket at a scratch number.
+// collectSockets makes every unix socket at a scratch number, and its connections.
 func (f *filePlanner) collectSockets() {
-	u := &unixPlanner{filePlanner: f, byIno: map[uint32]*unixSocket{}, temps: map[string]*unixSocket{}}
-	f.sockets = map[uint32]*unixSocket{}
+	u := &unixPlanner{
+		filePlanner: f, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{}, temps: map[string]*unixSocket{},
+	}
+	f.unix = u
 	for _, fd := range f.order {
 		e := f.dir.Files[fd.GetId()].GetUsk()
 		_, shared := f.sharedFDs[fd.GetId()]
@@ -48,7 +52,7 @@ func (f *filePlanner) collectSockets() {
 			continue
 		}
 		s := &unixSocket{UnixSkEntry: e, number: f.fds.scratch(), where: f.fdWhere(fd), what: socketName(e)}
-		f.sockets[fd.GetId()] = s
+		u.byID[fd.GetId()] = s
 		if u.check(s) {
 			u.list = append(u.list, s)
 			u.byIno[e.GetIno()] = s
@@ -59,7 +63,6 @@ func (f *filePlanner) collectSockets() {
 	u.pairs()
 	u.waiting()
 	u.datagrams()
-	u.finish()
 }
 
 // socketName is for people.
@@ -92,23 +95,8 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 	if u.byIno[s.GetIno()] != nil {
 		u.refuse(s.where, "", "%s: another file has its inode %d", s.what, s.GetIno())
 	}
-	for _, q := range u.queue(s) {
-		if len(q.Entry.GetScm()) > 0 {
-			u.refuse(s.where, "", "%s has descriptors in its queue (SCM_RIGHTS): not supported", s.what)
-		}
-	}
 	u.checkPath(s)
 	return u.planner.Len() == before
-}
-
-func (u *unixPlanner) queue(s *unixSocket) []*images.SkQueue {
-	var queue []*images.SkQueue
-	for _, q := range u.dir.SkQueues {
-		if q.Entry.GetIdFor() == s.GetId() {
-			queue = append(queue, q)
-		}
-	}
-	return queue
 }
 
 // hasPath: the name is one in the file system.
@@ -254,7 +242,7 @@ func (u *unixPlanner) pairs() {
 			}
 			u.pair(closed, s)
 			u.send(closed, s)
-			u.prog.sys(closed.what, sysClose, uint64(closed.number))
+			u.extra = append(u.extra, closed.number)
 		}
 	}
 	for _, name := range u.tempNames() {
@@ -309,28 +297,6 @@ func (u *unixPlanner) listener(s *unixSocket) *unixSocket {
 	return u.temps[key]
 }
 
-// send puts what was in the queue of a socket there again.
-func (u *unixPlanner) send(from, to *unixSocket) {
-	queue := u.queue(to)
-	if len(queue) == 0 {
-		return
-	}
-	room := uint64(1 << 16) // what the kernel counts besides the data
-	for _, q := range queue {
-		room += uint64(q.Data.Size) + 1<<12
-	}
-	u.prog.setOption(from.number, "room for data", solSocket, soSndbufforce, min(room, 1<<30))
-	for _, q := range queue {
-		b, err := images.ReadRange(u.dir.FS, q.Data)
-		if err != nil {
-			u.refuse(to.where, "", "%v", err)
-			return
-		}
-		u.prog.want(int64(len(b)), fmt.Sprintf("%d bytes for %s", len(b), to.what), sysSendto, uint64(from.number),
-			u.prog.arena.bytes(b), uint64(len(b)), msgDontwait|msgNosignal)
-	}
-}
-
 // waiting connects what has not been accepted yet.
 func (u *unixPlanner) waiting() {
 	for _, s := range u.list {
@@ -365,7 +331,7 @@ func (u *unixPlanner) datagrams() {
 		u.create(sender)
 		u.connect(sender, s)
 		u.send(sender, s)
-		u.prog.sys("", sysClose, uint64(sender.number))
+		u.extra = append(u.extra, sender.number)
 	}
 	for _, s := range u.list {
 		if s.isStream() || s.GetPeer() == 0 || u.mutual(s) != nil {
@@ -380,8 +346,13 @@ func (u *unixPlanner) datagrams() {
 	}
 }
 
-// finish: names that had been deleted are, and every socket is closed to what it was closed to.
-func (u *unixPlanner) finish() {
+// finishSockets: every descriptor exists, so queues are filled. Names that had been deleted are, every socket is closed to
+// what it was closed to, and scratch numbers are given back.
+func (f *filePlanner) finishSockets() {
+	u := f.unix
+	for _, d := range u.deliveries {
+		u.deliver(d)
+	}
 	deleted := map[string]bool{}
 	for _, s := range u.list {
 		if s.hasPath() && s.GetDeleted() && !deleted[s.path()] {
@@ -392,12 +363,17 @@ func (u *unixPlanner) finish() {
 			u.shutdownSocket(s.number, s.what, how)
 		}
 		u.socketOptions(s.number, s.what, s.GetOpts())
+		u.extra = append(u.extra, s.number)
+	}
+	slices.Sort(u.extra)
+	for _, number := range u.extra {
+		u.prog.sys("", sysClose, uint64(number))
 	}
 }
 
 // unixSocket gives a description the socket that was made for it.
 func (f *filePlanner) unixSocket(fd *fdinfo.FdinfoEntry, e *sk_unix.UnixSkEntry) {
-	s := f.sockets[fd.GetId()]
+	s := f.unix.byID[fd.GetId()]
 	if s == nil {
 		f.refuse(f.fdWhere(fd), "", "file %#x of files.img is no unix socket", fd.GetId())
 		return
@@ -405,16 +381,4 @@ func (f *filePlanner) unixSocket(fd *fdinfo.FdinfoEntry, e *sk_unix.UnixSkEntry)
 	f.create(fd, s.what, sysFcntl, uint64(s.number), 0 /* F_DUPFD */, uint64(s.number))
 	f.socketFlags(fd, e.GetFlags())
 	f.owner(fd, e.GetFown())
-}
-
-// finishSockets closes the scratch numbers.
-func (f *filePlanner) finishSockets() {
-	var scratch []int
-	for _, s := range f.sockets {
-		scratch = append(scratch, s.number)
-	}
-	slices.Sort(scratch)
-	for _, number := range scratch {
-		f.prog.sys("", sysClose, uint64(number))
-	}
 }

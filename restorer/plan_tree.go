@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"google.golang.org/protobuf/proto"
@@ -52,33 +53,42 @@ func (p *planner) planShared() {
 	p.checkLocks()
 }
 
-// shareFiles makes the descriptions that several tasks have, and all pipes that connect tasks.
+// shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and what is in flight.
 func (p *planner) shareFiles() {
 	users, pipeUsers := map[uint32]int{}, map[uint32]map[uint32]bool{}
 	var order []*fdinfo.FdinfoEntry
+	use := func(pid uint32, fd *fdinfo.FdinfoEntry) {
+		if users[fd.GetId()]++; users[fd.GetId()] == 1 {
+			order = append(order, fd)
+		}
+		if pipe := p.dir.Files[fd.GetId()].GetPipe(); pipe != nil {
+			if pipeUsers[pipe.GetPipeId()] == nil {
+				pipeUsers[pipe.GetPipeId()] = map[uint32]bool{}
+			}
+			pipeUsers[pipe.GetPipeId()][pid] = true
+		}
+	}
 	for _, t := range p.dir.Tasks {
 		seen := map[uint32]bool{}
 		for _, fd := range t.Fds {
-			if seen[fd.GetId()] {
-				continue
-			}
-			seen[fd.GetId()] = true
-			if users[fd.GetId()]++; users[fd.GetId()] == 1 {
-				order = append(order, fd)
-			}
-			if pipe := p.dir.Files[fd.GetId()].GetPipe(); pipe != nil {
-				if pipeUsers[pipe.GetPipeId()] == nil {
-					pipeUsers[pipe.GetPipeId()] = map[uint32]bool{}
-				}
-				pipeUsers[pipe.GetPipeId()][t.Pid] = true
+			if !seen[fd.GetId()] {
+				seen[fd.GetId()] = true
+				use(t.Pid, fd)
 			}
 		}
+	}
+	const nobody = 0 // is no pid
+	flying := p.inFlight()
+	for _, id := range flying {
+		use(nobody, &fdinfo.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()})
 	}
 	var made []*fdinfo.FdinfoEntry
 	linked := p.linkedSockets()
 	for _, fd := range order {
-		connects := len(pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]) > 1
-		if fd.GetType() != fdinfo.FdTypes_TTY && (users[fd.GetId()] > 1 || fd.GetType() == fdinfo.FdTypes_PIPE && connects || linked[fd.GetId()]) {
+		tasks := pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]
+		connects := fd.GetType() == fdinfo.FdTypes_PIPE && (len(tasks) > 1 || tasks[nobody])
+		flies := slices.Contains(flying, fd.GetId())
+		if fd.GetType() != fdinfo.FdTypes_TTY && (users[fd.GetId()] > 1 || connects || linked[fd.GetId()] || flies) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
 			})
@@ -93,6 +103,14 @@ func (p *planner) shareFiles() {
 	}
 	f.finishPipes()
 	f.finishSockets()
+	for _, fd := range made {
+		if arm := p.armShared[fd.GetId()]; arm != nil && p.opened()[fd.GetId()] == "" { // no task will
+			arm(f, uint64(fd.GetFd()))
+		}
+	}
+	for _, arm := range zygote.armLater {
+		arm()
+	}
 	for _, fd := range made { // from here on tasks find them
 		p.sharedFDs[fd.GetId()] = int(fd.GetFd())
 	}

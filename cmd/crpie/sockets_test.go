@@ -106,3 +106,9 @@ func TestPortsInUse(t *testing.T) {
 		}
 	}
 }
+
+// Descriptors in flight that no task has come back as well: a timer, and a socket with descriptors in its own queue.
+func TestInFlightAlone(t *testing.T) {
+	p, _ := restore(t, testenv.Start(t, "inflight", "alone").Dump(t), "--pie-plugin", trace(t))
+	p.MustPass(t)
+}

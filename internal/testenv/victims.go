@@ -41,6 +41,7 @@ var recipes = []recipe{
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
+	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
