@@ -26,6 +26,8 @@ type Host struct {
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in this process's time namespace
 
+	// HugePages counts the free huge pages of a size in bytes that nobody has reserved.
+	HugePages func(size uint64) uint64
 	// Stat looks at a file as the restored task will see it.
 	Stat func(path string) (fs.FileInfo, error)
 	// ReadFileAt reads from a file, as io.ReaderAt does.

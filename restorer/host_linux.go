@@ -21,7 +21,8 @@ func ThisHost() (*Host, error) {
 	h := &Host{
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
-		UnixName: unixName, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		HugePages: hugePages,
+		UnixName:  unixName, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err
@@ -49,6 +50,19 @@ func ThisHost() (*Host, error) {
 		}
 	}
 	return h, nil
+}
+
+// hugePages reads the pool of a size; pages beyond it may be had, up to a limit,
+// Documentation/admin-guide/mm/hugetlbpage.rst.
+func hugePages(size uint64) uint64 {
+	pool := func(name string) uint64 {
+		n, _ := strconv.ParseUint(strings.TrimSpace(readProc(
+			fmt.Sprintf("/sys/kernel/mm/hugepages/hugepages-%dkB/%s", size>>10, name))), 10, 64)
+		return n
+	}
+	free := pool("free_hugepages") - min(pool("free_hugepages"), pool("resv_hugepages"))
+	beyond := pool("nr_overcommit_hugepages")
+	return free + beyond - min(beyond, pool("surplus_hugepages"))
 }
 
 func readFileAt(path string, b []byte, off int64) (int, error) {

@@ -63,7 +63,11 @@ func TestMemfdRefusals(t *testing.T) {
 		inode *memfd.MemfdInodeEntry
 		want  string
 	}{
-		"huge pages": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(1)}, "it is of huge pages (MFD_HUGETLB): not supported"},
+		"huge flags": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(1)}, "0 bytes with flags 0x1 are no huge pages"},
+		"huge size": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(mfdHugetlb), Size: proto.Uint64(1 << 20)},
+			"1048576 bytes with flags 0x4 are no huge pages"},
+		"huge size of nonsense": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(mfdHugetlb), Size: proto.Uint64(1 << 63)},
+			"9223372036854775808 bytes with flags 0x4 are no huge pages"},
 		"two writers": {&memfd.MemfdInodeEntry{Seals: proto.Uint32(sealFutureWrite)},
 			"have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported"},
 	} {

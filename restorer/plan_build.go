@@ -42,6 +42,8 @@ type planner struct {
 	skQueues     map[uint32][]*images.SkQueue // by file id; see queues
 	openFiles    map[uint32]string            // see opened
 	segments     map[uint64]segment           // shared anonymous memory, by shmid
+	window       uint64                       // address where the zygote maps huge pages
+	hugeNeed     map[uint64]uint64            // pages, by their size
 
 	inetSockets func() []InetSocket // this host's, asked once
 }
@@ -65,7 +67,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		dir: dir, host: host, opts: opts, layout: layout, hooked: hooked, pages: map[string]int{},
 		sharedFDs: map[uint32]int{}, sharedOwners: map[uint32]*fown.FownEntry{},
 		armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
-		segments: map[uint64]segment{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
+		segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
 		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
 	}
 	p.inetSockets = sync.OnceValue(host.InetSockets)
@@ -82,6 +84,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 	}
 	p.planShared()
 	p.planTasks()
+	p.checkHugePages()
 	p.planZygote()
 	if err := p.err(); err != nil {
 		return nil, err
@@ -154,14 +157,15 @@ func (p *planner) place() error {
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	const roomForPlan = 1 << 30
-	segments := p.sizeSegments()
-	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments
+	segments, window := p.sizeSegments(), p.hugeWindow()
+	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments + window
 	start, err := findGap(used, size)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
 	region := layRegion(start, p.layout.Size(), threads, slots)
 	p.placeSegments(region.Plan + roomForPlan)
+	p.window = region.Plan + roomForPlan + segments
 	image, err := p.layout.Place(blob.Addr(start))
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)

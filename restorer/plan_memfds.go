@@ -30,21 +30,25 @@ func (p *planner) makeMemfds() {
 }
 
 func (p *planner) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
-	what := fmt.Sprintf("memfd %q", inode.GetName())
 	if inode.GetHugetlbFlag() != 0 {
-		p.refuse(what, "", "it is of huge pages (MFD_HUGETLB): not supported")
+		p.makeHugeMemfd(id, inode)
 		return
 	}
+	what := fmt.Sprintf("memfd %q", inode.GetName())
 	s, fd := p.shared, p.fds.scratch()
 	p.nameless[memfdKey(id)] = fd
 	s.open(fd, true, what, sysMemfdCreate, s.arena.string(inode.GetName()), mfdAllowSealing)
 	s.sys(what, sysFtruncate, uint64(fd), inode.GetSize())
 	p.memfdContents(what, fd, inode)
-	s.sys(what, sysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
-	if inode.Mode != nil {
-		s.sys(what, sysFchmod, uint64(fd), uint64(inode.GetMode()&0o7777))
-	}
+	p.ownMemfd(what, fd, inode)
 	p.sealMemfd(what, fd, id, inode.GetSeals())
+}
+
+func (p *planner) ownMemfd(what string, fd int, inode *memfd.MemfdInodeEntry) {
+	p.shared.sys(what, sysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
+	if inode.Mode != nil {
+		p.shared.sys(what, sysFchmod, uint64(fd), uint64(inode.GetMode()&0o7777))
+	}
 }
 
 func (p *planner) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {

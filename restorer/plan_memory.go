@@ -97,14 +97,14 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 			return true
 		}
 	}
+	if v.GetFlags()&mapHugetlb != 0 && v.GetStatus()&(images.VmaAnonPrivate|images.VmaMemfd) == 0 {
+		m.refuse(m.vmaWhere(v), "", "huge pages that are neither private nor a memfd's (status %#x): not supported", v.GetStatus())
+		return true
+	}
 	if _, ok := m.segmentOf(v); ok {
 		return false
 	}
 	kinds := uint32(images.VmaFilePrivate | images.VmaFileShared | images.VmaAnonPrivate | images.VmaAnonShared)
-	if v.GetFlags()&mapHugetlb != 0 {
-		m.refuse(m.vmaWhere(v), "", "huge pages (MAP_HUGETLB): not supported")
-		return true
-	}
 	if k := v.GetStatus() & kinds; k == 0 || k&(k-1) != 0 {
 		m.refuse(m.vmaWhere(v), "", "mapping of an unknown kind (status %#x)", v.GetStatus())
 		return true
@@ -356,12 +356,18 @@ func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
 	if m.written[v.GetStart()] {
 		prot = protRead | protWrite // and not executable meanwhile
 	}
-	const kept = mapPrivate | mapShared | mapAnonymous | mapGrowsdown | mapNoreserve | mapStack | mapDroppable
+	const kept = mapPrivate | mapShared | mapAnonymous | mapGrowsdown | mapNoreserve | mapStack | mapDroppable | mapHugetlb
 	flags := uint64(v.GetFlags()&kept) | mapFixedNoreplace
 	file, pgoff := ^uint64(0), uint64(0)
 	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		flags &^= mapAnonymous
 		file, pgoff = uint64(fd), v.GetPgoff()+part.start-v.GetStart()
+	}
+	if flags&mapHugetlb != 0 {
+		flags |= uint64(v.GetFlags() & hugeSizeMask)
+	}
+	if flags&mapHugetlb != 0 && v.GetStatus()&vmaPrivate != 0 {
+		m.needHugeFor(v, part)
 	}
 	m.prog.want(int64(part.start), "", sysMmap, part.start, part.end-part.start, prot, flags, file, pgoff)
 }

@@ -62,17 +62,22 @@ func (p *planner) segmentIDs() []uint64 {
 
 // makeSegments plans the zygote's part.
 func (p *planner) makeSegments() {
-	zygote := &taskPlanner{planner: p, img: p.dir.Tasks[0], task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
 	for _, id := range p.segmentIDs() {
 		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
 		p.shared.want(int64(s.addr), what, sysMmap, s.addr, s.size, protRead|protWrite,
 			mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
-		m := &memoryPlanner{taskPlanner: zygote}
+		m := p.zygoteMemory()
 		for _, piece := range p.sharedContents(id, what, s.size) {
 			m.addRead(s.addr+piece.Vaddr, piece)
 		}
 		m.emitReads(what, 0)
 	}
+}
+
+// zygoteMemory plans contents that the zygote reads.
+func (p *planner) zygoteMemory() *memoryPlanner {
+	root := p.dir.Tasks[0]
+	return &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: root, task: &Task{Pid: int(root.Pid)}, prog: p.shared}}
 }
 
 // sharedContents finds the contents of shared memory below an offset, whose page addresses are offsets.

@@ -33,7 +33,8 @@ func TestUnsupported(t *testing.T) {
 		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory: not supported"},
 		"AIO ring":     {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
 		"packet ring":  {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
-		"huge pages":   {firstMapping(images.VmaAnonPrivate, mapHugetlb), ": huge pages (MAP_HUGETLB): not supported"},
+		"huge pages": {firstMapping(images.VmaAnonShared, mapHugetlb),
+			": huge pages that are neither private nor a memfd's (status 0x100): not supported"},
 
 		"machine": {func(_ *images.Dir, task *images.Task) { task.Core.Mtype = criu_core.CoreEntry_AARCH64.Enum() },
 			"machine AARCH64: only x86-64 tasks can be restored"},

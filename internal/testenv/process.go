@@ -55,6 +55,9 @@ var keepDescriptors = sync.OnceFunc(func() {
 // Start starts a victim and waits until it is ready. It is killed when the test ends.
 func Start(tb testing.TB, name string, args ...string) *Process {
 	tb.Helper()
+	if name == "huge" {
+		reserveHugePages(tb)
+	}
 	return StartCommand(tb, name, append(Victim(tb, name), args...)...)
 }
 

@@ -40,6 +40,7 @@ var recipes = []recipe{
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"huge", []string{"huge.c", "victim.h"}, nil, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
