@@ -164,13 +164,22 @@ func (r *runner) undo() error {
 			errs = append(errs, sys.Kill(t.Pid, unix.SIGKILL))
 		}
 	}
-	for _, t := range r.plan.Tasks {
-		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
-			errs = append(errs, collect(t.Pid, t.Threads[i].Tid))
-		}
+	for r.collectAll(&errs) { // the end of one may have made orphans of others, and those ours
 	}
 	r.plan.removeSockets()
 	return errors.Join(errs...)
+}
+
+// collectAll waits until every thread that is ours is gone; it reports whether there was one.
+func (r *runner) collectAll(errs *[]error) (any bool) {
+	for _, t := range r.plan.Tasks {
+		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
+			found, err := collect(t.Pid, t.Threads[i].Tid)
+			any = any || found && err == nil
+			*errs = append(*errs, err)
+		}
+	}
+	return any
 }
 
 func ours(pid int) bool {
@@ -179,20 +188,22 @@ func ours(pid int) bool {
 }
 
 // collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just created
-// when its parent was killed is killed here. A thread that was never ours is gone in that sense.
-func collect(pid, tid int) error {
+// when its parent was killed is killed here. A thread that was never ours is gone in that sense, and not found.
+func collect(pid, tid int) (found bool, err error) {
 	for {
 		ws, changed, err := sys.Poll(tid)
 		switch {
 		case errors.Is(err, unix.ECHILD):
-			return nil
+			return found, nil
 		case err != nil:
-			return fmt.Errorf("undo: %w", err)
-		case changed && (ws.Exited() || ws.Signaled()):
+			return found, fmt.Errorf("undo: %w", err)
+		}
+		found = true
+		if changed && (ws.Exited() || ws.Signaled()) {
 			continue
 		}
 		if err := sys.Kill(pid, unix.SIGKILL); err != nil {
-			return fmt.Errorf("undo: %w", err)
+			return found, fmt.Errorf("undo: %w", err)
 		}
 		time.Sleep(collectPause)
 	}

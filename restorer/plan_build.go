@@ -46,6 +46,10 @@ type planner struct {
 	hugeNeed     map[uint64]uint64            // pages, by their size
 
 	inetSockets func() []InetSocket // this host's, asked once
+	births      map[uint32]birth    // how each task comes into being, by pid
+	helpers     []*helper
+	adopters    map[uint32]bool // tasks that adopt orphans
+	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
 }
 
 // PlanOptions are the choices of whoever restores.
@@ -79,12 +83,14 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 	if err := p.err(); err != nil {
 		return nil, err
 	}
+	p.planBirths()
 	if err := p.place(); err != nil {
 		return nil, err
 	}
 	p.planShared()
 	p.planTasks()
 	p.checkHugePages()
+	p.planHelpers()
 	p.planZygote()
 	if err := p.err(); err != nil {
 		return nil, err
@@ -154,6 +160,7 @@ func (p *planner) place() error {
 			used = append(used, span{v.GetStart(), v.GetEnd()})
 		}
 	}
+	threads += len(p.helpers)
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	const roomForPlan = 1 << 30
@@ -240,6 +247,11 @@ const firstScratch = 64
 
 func newNumbers(dir *images.Dir) *numbers {
 	n := &numbers{taken: map[int]bool{}, next: firstScratch}
+	for _, t := range dir.Tasks {
+		if sharesFiles(t, t.Parent) {
+			n.next += 4 // while they open files at the same time, before those have their numbers
+		}
+	}
 	for _, t := range dir.Tasks {
 		for _, fd := range t.Fds {
 			n.taken[int(fd.GetFd())] = true

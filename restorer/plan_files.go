@@ -16,6 +16,14 @@ import (
 // files plans descriptors, working directory, root and umask. Until its end the task still has the descriptors it
 // inherited; after it, only the application's.
 func (t *taskPlanner) files() {
+	if sharesFiles(t.img, t.img.Parent) {
+		t.sharedFiles()
+		return
+	}
+	sharers := t.sharers()
+	for _, other := range sharers {
+		t.follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other, markOwnFiles)
+	}
 	f := newFilePlanner(t)
 	t.oomScore()
 	t.loginUID()
@@ -33,7 +41,38 @@ func (t *taskPlanner) files() {
 	}
 	t.filesystem()
 	f.closeOthers()
+	if len(sharers) > 0 {
+		t.mark("the descriptors are the application's", markFiles)
+	}
 	t.locks()
+}
+
+// sharedFiles is files for a task whose descriptor table is that of an ancestor, CLONE_FILES of clone(2): the ancestor
+// restores the descriptors, when nobody uses others any more.
+func (t *taskPlanner) sharedFiles() {
+	t.oomScore()
+	t.loginUID()
+	for _, seal := range t.sealLater[t.img.Pid] {
+		seal(t.prog)
+	}
+	t.filesystem()
+	t.mark("it needs the restorer's descriptors no more", markOwnFiles)
+	owner := t.img
+	for sharesFiles(owner, owner.Parent) {
+		owner = owner.Parent
+	}
+	t.follow("the descriptors are the application's", owner, markFiles)
+	t.locks()
+}
+
+// sharers lists the descendants that have the descriptor table of this task.
+func (t *taskPlanner) sharers() (all []*images.Task) {
+	for _, other := range t.dir.Tasks {
+		if other != t.img && sharesFiles(other, t.img) {
+			all = append(all, other)
+		}
+	}
+	return all
 }
 
 // filePlanner plans the descriptors of one task.

@@ -12,7 +12,7 @@ import (
 // inherit plans what a child does with the copy of its parent's memory in which it begins: what both have in the same way
 // stays, and its pages stay shared until one of them writes; the rest is unmapped.
 func (m *memoryPlanner) inherit() {
-	parent := m.img.Parent
+	parent := m.origin()
 	if parent == nil {
 		return
 	}
@@ -48,7 +48,7 @@ func (m *memoryPlanner) alike(v, pv *vma.VmaEntry) bool {
 		return true
 	}
 	file := m.sameAs(uint32(v.GetShmid()))
-	if !m.sameExe() && file == m.exeOf(m.img.Parent) {
+	if !m.sameExe() && file == m.exeOf(m.origin()) {
 		return false // what maps the parent's executable would keep the task from having its own
 	}
 	return file == m.sameAs(uint32(pv.GetShmid())) && v.GetPgoff()-v.GetStart() == pv.GetPgoff()-pv.GetStart()
@@ -60,7 +60,7 @@ func (m *memoryPlanner) exeOf(t *images.Task) string {
 
 // sameExe reports whether the task begins with the executable that it must have.
 func (m *memoryPlanner) sameExe() bool {
-	return m.img.Parent != nil && m.exeOf(m.img) == m.exeOf(m.img.Parent)
+	return m.origin() != nil && m.exeOf(m.img) == m.exeOf(m.origin())
 }
 
 func (m *memoryPlanner) sameVDSO(parent *images.Task) bool {

@@ -48,9 +48,17 @@ func (p *planner) planTask(img *images.Task) {
 	t.task.Stop = t.stopSignal()
 
 	t.begin()
-	t.session()
+	early := slices.ContainsFunc(img.Children, func(child *images.Task) bool { return p.births[child.Pid].early })
+	if !early {
+		t.session()
+	}
 	t.hook(t.prog, abi.TaskCreated)
 	t.memory()
+	if early { // children who must not be in the session that it leads
+		t.cloneChildren(true)
+		t.session()
+	}
+	t.adoption()
 	t.children()
 	t.hook(t.prog, abi.PostMemory)
 	t.files()
@@ -115,7 +123,12 @@ func (t *taskPlanner) anyRuns(stage abi.Hook) bool {
 
 // begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.
 func (t *taskPlanner) begin() {
-	t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+	if t.births[t.img.Pid].helper == nil { // whose end must not be theirs: adoption
+		t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+	}
+	if t.adopters[t.img.Pid] {
+		t.prog.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)
+	}
 	t.prog.core(abi.OpReport, "created", 0)
 }
 
@@ -129,9 +142,7 @@ func (t *taskPlanner) session() {
 		if t.img.Pgid != pid {
 			t.refuse(t.where(), "", "session leader in process group %d: impossible", t.img.Pgid)
 		}
-	case t.img.Parent != nil && sid == t.img.Parent.Sid:
-	case t.img.Parent != nil:
-		t.refuse(t.where(), "", "it is in session %d, its parent in session %d: not supported", sid, t.img.Parent.Sid)
+	case t.img.Parent != nil: // it is in the session of who clones it: planBirths
 	case !t.opts.ShellJob:
 		t.refuse(t.where(), "use --shell-job to restore it into the session of crpie",
 			"it is in session %d, whose leader was not dumped", sid)
@@ -176,7 +187,7 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	t.prog.core(abi.OpReport, "threads exist", 1)
 	for i, th := range threads {
 		th.prog.core(abi.OpGate, "every task and thread exists", gateCreds)
-		if i == 0 && t.lateGroup() {
+		if i == 0 && t.joinsLate(t.img) {
 			th.prog.sys("process group", sysSetpgid, 0, uint64(t.img.Pgid))
 		}
 		if i == 0 {

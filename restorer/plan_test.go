@@ -62,7 +62,7 @@ func withPages(fsys fstest.MapFS) fs.FS {
 		all[name] = f
 	}
 	zeros := &fstest.MapFile{Data: make([]byte, 64<<20)}
-	for _, name := range []string{"pages-1.img", "pages-2.img", "pages-3.img"} {
+	for _, name := range []string{"pages-1.img", "pages-2.img", "pages-3.img", "pages-4.img"} {
 		all[name] = zeros
 	}
 	return all
@@ -279,7 +279,7 @@ func TestClockOffset(t *testing.T) {
 // Whatever a directory contains, planning ends with a plan or an error.
 func FuzzPlan(f *testing.F) {
 	samples := map[string]fstest.MapFS{}
-	names := []string{"static", "files", "threads", "seccomp"}
+	names := []string{"static", "files", "threads", "seccomp", "tree"}
 	for i, name := range names {
 		samples[name] = sampleFS(f, name)
 		for file := range 16 {

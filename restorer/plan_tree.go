@@ -15,11 +15,12 @@ import (
 // the zygote, and all of them inherit it. A task fills its memory, clones its children, who go on from a copy of it and
 // change only what was different, and then restores the rest of itself.
 
-// checkSharedTables refuses tasks that share more than a parent and a child do, clone(2).
+// checkSharedTables refuses tasks that share more than CRIU dumps, clone(2): a descriptor table with the parent.
 func (p *planner) checkSharedTables(t *images.Task) {
-	if t.Parent == nil || t.Ids == nil {
+	if t.Ids == nil {
 		return
 	}
+	where := fmt.Sprintf("task %d", t.Pid)
 	for _, other := range p.dir.Tasks {
 		if other == t {
 			break
@@ -31,16 +32,24 @@ func (p *planner) checkSharedTables(t *images.Task) {
 			name       string
 			one, other uint32
 		}{
-			{"file descriptor table (CLONE_FILES)", t.Ids.GetFilesId(), other.Ids.GetFilesId()},
 			{"file system attributes (CLONE_FS)", t.Ids.GetFsId(), other.Ids.GetFsId()},
 			{"memory (CLONE_VM)", t.Ids.GetVmId(), other.Ids.GetVmId()},
 			{"signal handlers (CLONE_SIGHAND)", t.Ids.GetSighandId(), other.Ids.GetSighandId()},
 		} {
 			if table.one == table.other {
-				p.refuse(fmt.Sprintf("task %d", t.Pid), "", "it shares its %s with task %d: not supported", table.name, other.Pid)
+				p.refuse(where, "", "it shares its %s with task %d: not supported", table.name, other.Pid)
 			}
 		}
+		if sharesFiles(t, other) && !sharesFiles(t, t.Parent) {
+			p.refuse(where, "", "it shares its file descriptor table (CLONE_FILES) with task %d, but not with its parent: not supported", other.Pid)
+			break
+		}
 	}
+}
+
+// sharesFiles reports whether two tasks have one descriptor table.
+func sharesFiles(t, other *images.Task) bool {
+	return other != nil && t.Ids != nil && other.Ids != nil && t.Ids.GetFilesId() == other.Ids.GetFilesId()
 }
 
 // planShared plans what the zygote makes before it creates the root task.
@@ -116,34 +125,59 @@ func (p *planner) shareFiles() {
 	}
 }
 
-// children creates the tasks whose parent this is.
+// children creates the tasks whose parent this is, and what helps in that, and sees the dead ones dead again.
 func (t *taskPlanner) children() {
-	for _, child := range t.img.Children {
-		for i, other := range t.dir.Tasks {
-			if other == child {
-				t.prog.core(abi.OpClone, fmt.Sprintf("child %d", child.Pid), uint64(i), 0)
-			}
+	t.cloneChildren(false)
+	made := t.helpersFor(func(h *helper) bool { return !h.group })
+	for _, h := range made {
+		if h.zombie == nil {
+			t.startHelper(h, func() {})
 		}
+	}
+	for _, h := range made {
+		if h.zombie != nil {
+			t.awaitZombie(h.zombie)
+		}
+	}
+	if len(made) > 0 {
+		t.mark("its helpers have ended", markHelpers)
 	}
 	t.awaitZombies()
 	t.dropSegments()
 }
 
-// awaitZombies waits, without collecting them, until the dead children are dead again, and forgets the SIGCHLDs that this
-// caused: those of the past are in the images.
+func (t *taskPlanner) cloneChildren(early bool) {
+	for _, child := range t.img.Children {
+		if b := t.births[child.Pid]; b.helper != nil || b.early != early {
+			continue
+		}
+		flags := uint64(0)
+		if sharesFiles(child, t.img) {
+			flags = cloneFiles
+		}
+		t.prog.core(abi.OpClone, fmt.Sprintf("child %d", child.Pid), t.indexOf(child), flags)
+	}
+}
+
+// awaitZombies waits, without collecting them, until the dead children are dead again.
 func (t *taskPlanner) awaitZombies() {
-	const pPid, wExited, wNowait, sigchld = 1, 4, 0x01000000, 17
 	dead := false
 	for _, child := range t.img.Children {
 		if child.Dead() {
 			dead = true
-			t.prog.sys(fmt.Sprintf("child %d has ended", child.Pid), sysWaitid, pPid, uint64(child.Pid), 0, wExited|wNowait, 0)
+			if h := t.births[child.Pid].helper; h != nil && h.creator != t.img {
+				t.follow("it has adopted the child", h.creator, markHelpers)
+			}
+			t.awaitZombie(child)
 		}
 	}
 	if dead {
-		set, now := t.prog.arena.words(1<<(sigchld-1)), t.prog.arena.words(0, 0)
-		t.prog.try("forget its SIGCHLD", sysRtSigtimedwait, set, 0, now, 8)
+		t.forgetChildren()
 	}
+}
+
+func (t *taskPlanner) awaitZombie(child *images.Task) {
+	t.prog.sys(fmt.Sprintf("child %d has ended", child.Pid), sysWaitid, pPid, uint64(child.Pid), 0, wExited|wNowait, 0)
 }
 
 // planZombie plans a task that had ended and waited for its parent: it is created and ends the same way.
@@ -156,8 +190,14 @@ func (p *planner) planZombie(img *images.Task) {
 	t.checkIDs()
 	t.begin()
 	t.session()
-	if t.lateGroup() {
-		t.refuse(t.where(), "", "dead task in process group %d, whose leader is no ancestor: not supported", img.Pgid)
+	if p.joinsLate(img) {
+		t.follow("its process group exists", p.groupMaker(img.Pgid), markGroup)
+		t.prog.sys("process group", sysSetpgid, 0, uint64(img.Pgid))
+	}
+	for _, h := range p.helpers {
+		if h.zombie == img {
+			t.orphans(h)
+		}
 	}
 	t.prog.sys("name", sysPrctl, prSetName, t.prog.arena.string(t.task.Comm))
 	code := img.Core.GetTc().GetExitCode() // as wait(2) reports it
@@ -174,44 +214,46 @@ func (p *planner) planZombie(img *images.Task) {
 	t.task.Threads = []*Thread{{Tid: t.task.Pid, Ops: t.prog.ops}}
 }
 
-// group puts the task into a process group whose leader exists by now: itself or an ancestor. The others wait until every
-// task exists (lateGroup), setpgid(2).
+// group puts the task into a process group that exists by now: one of its own, an ancestor's, or one whose leader is gone and
+// has to be helped. The others wait until every task exists (joinsLate), setpgid(2).
 func (t *taskPlanner) group() {
 	switch pgid := t.img.Pgid; {
 	case pgid == t.img.Sid && t.img.Sid == t.img.Pid: // setsid has done it
 	case pgid == t.img.Pid:
 		t.prog.sys("process group leader", sysSetpgid, 0, 0)
-	case t.inherits(func(a *images.Task) bool { return a.Pid == pgid }):
+	case t.helpedGroup():
+		return
+	case inherits(t.img):
 		t.prog.sys("process group", sysSetpgid, 0, uint64(pgid))
-	case t.lateGroup(), t.foreignGroup():
-	default:
-		t.refuse(t.where(), "", "it is in process group %d, whose leader was not dumped: not supported", pgid)
+	}
+	if t.groupMarks[t.img.Pid] {
+		t.mark("its process group exists", markGroup)
 	}
 }
 
-// foreignGroup: with --shell-job, what was in the shell's group is in crpie's.
-func (t *taskPlanner) foreignGroup() bool {
-	return t.opts.ShellJob && t.img.Sid == t.dir.Tasks[0].Sid && t.img.Pgid == t.dir.Tasks[0].Pgid
+// helpedGroup makes the group whose leader is gone, if that is for this task to do.
+func (t *taskPlanner) helpedGroup() bool {
+	helpers := t.helpersFor(func(h *helper) bool { return h.group })
+	for _, h := range helpers {
+		t.startHelper(h, func() {
+			t.prog.sys("group of which nobody is the leader", sysSetpgid, uint64(h.pid), uint64(h.pid))
+			t.prog.sys("process group", sysSetpgid, 0, uint64(h.pid))
+			t.mark("its process group exists", markGroup)
+		})
+	}
+	return len(helpers) > 0
 }
 
-// lateGroup: the leader of its group is a task that may not exist yet when this one begins.
-func (t *taskPlanner) lateGroup() bool {
-	pgid := t.img.Pgid
-	if pgid == t.img.Pid || t.inherits(func(a *images.Task) bool { return a.Pid == pgid }) {
-		return false
-	}
-	for _, other := range t.dir.Tasks {
-		if other.Pid == pgid && other.Pgid == pgid {
-			return true
-		}
-	}
-	return false
+// joinsLate: the group may not exist yet when the task begins.
+func (p *planner) joinsLate(t *images.Task) bool {
+	maker := p.groupMaker(t.Pgid)
+	return maker != nil && maker != t && !inherits(t)
 }
 
-// inherits reports whether an ancestor of the task is the one looked for.
-func (t *taskPlanner) inherits(is func(*images.Task) bool) bool {
-	for a := t.img.Parent; a != nil; a = a.Parent {
-		if is(a) {
+// inherits reports whether an ancestor leads the process group of the task.
+func inherits(t *images.Task) bool {
+	for a := t.Parent; a != nil; a = a.Parent {
+		if a.Pid == t.Pgid && a.Pgid == t.Pgid {
 			return true
 		}
 	}

@@ -184,6 +184,10 @@ const (
 // clone(2), seccomp(2), setpriority(2), signals.
 const (
 	cloneParent       = 0x8000
+	cloneFiles        = 0x400
+	pPid              = 1 // waitid(2)
+	wExited           = 4
+	wNowait           = 0x01000000
 	cloneNewtime      = 0x80
 	seccompModeStrict = 0
 	seccompModeFilter = 1

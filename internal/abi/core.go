@@ -73,6 +73,12 @@ const (
 	OpSocketpair
 )
 
+// Operations by which tasks wait for each other.
+const (
+	OpMark   OpCode = 20
+	OpFollow OpCode = 21
+)
+
 // OpFlags is CRPIE_OPF_*.
 type OpFlags uint32
 

@@ -39,6 +39,8 @@ var recipes = []recipe{
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
+	{"sessions", []string{"sessions.c", "victim.h"}, nil, compileC},
+	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"huge", []string{"huge.c", "victim.h"}, nil, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},

@@ -67,6 +67,8 @@ enum {
 	 */
 	CRPIE_OP_NAMELESS = 15,
 	CRPIE_OP_SOCKETPAIR = 16, /* socketpair(AF_UNIX, arg[0]); ends become descriptors arg[1] and arg[2] */
+	CRPIE_OP_MARK = 20,   /* this thread has reached mark arg[0]; marks only grow */
+	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
 	CRPIE_OP_MAX,
 };
 
@@ -140,7 +142,8 @@ struct crpie_status {
 	uint32_t hook_seq; /* grows with every call into a plugin */
 	uint32_t traced; /* futex: set by the controller */
 	uint64_t detail; /* of the failure: for CRPIE_OP_READ the address */
-	uint64_t pad2;
+	uint32_t mark; /* futex: CRPIE_OP_MARK */
+	uint32_t pad2;
 };
 
 #define CRPIE_NR_BARRIERS 64
@@ -209,6 +212,8 @@ void core_gate(struct core *core, uint32_t gate);
 void core_traced(struct core *core);
 void core_arrive(struct core *core, uint64_t barrier);
 void core_await(struct core *core, uint64_t barrier, uint32_t count);
+void core_mark(struct core *core, uint32_t mark);
+void core_follow(struct core *core, uint64_t status, uint32_t mark);
 _Noreturn void core_park(struct core *core);
 
 #endif

@@ -138,6 +138,12 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return make_timer(op);
 	case CRPIE_OP_NAMELESS:
 		return open_nameless(op);
+	case CRPIE_OP_MARK:
+		core_mark(core, op->arg[0]);
+		return 0;
+	case CRPIE_OP_FOLLOW:
+		core_follow(core, op->arg[0], op->arg[1]);
+		return 0;
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:

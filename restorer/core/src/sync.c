@@ -43,6 +43,17 @@ void core_await(struct core *core, uint64_t barrier, uint32_t count)
 	wait_at_least(&core->barriers[barrier % CRPIE_NR_BARRIERS], count, FUTEX_WAIT_PRIVATE);
 }
 
+void core_mark(struct core *core, uint32_t mark)
+{
+	__atomic_store_n(&core->status->mark, mark, __ATOMIC_RELEASE);
+	sys3(__NR_futex, (long)&core->status->mark, FUTEX_WAKE, 0x7fffffff);
+}
+
+void core_follow(struct core *core, uint64_t status, uint32_t mark)
+{
+	wait_at_least(&core->shared->status[status].mark, mark, FUTEX_WAIT);
+}
+
 /*
  * The last thread to park rings. A parked thread sleeps in pause(2) with every signal blocked until ptrace gives it the
  * application's registers: only SIGKILL ends it sooner.
