@@ -120,13 +120,16 @@ func TestVictimsNotice(t *testing.T) {
 }
 
 func TestSnapshotDiff(t *testing.T) {
+	var snapshots []Snapshot
 	p := Start(t, "static")
-	before := snapshot(t, p)
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, p.Pid, 3); err != nil {
-		t.Fatal(err)
+	for _, nice := range []int{2, 3} {
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, p.Pid, nice); err != nil {
+			t.Fatal(err)
+		}
+		snapshots = append(snapshots, snapshot(t, p).Without("thread *"))
 	}
-	got := before.Without("thread *").Diff(snapshot(t, p).Without("thread *"))
-	if len(got) != 1 || got[0] != "stat nice: was 0, is 3" {
+	got := snapshots[0].Diff(snapshots[1])
+	if len(got) != 1 || got[0] != "stat nice: was 2, is 3" {
 		t.Errorf("Diff: %q", got)
 	}
 }

@@ -26,7 +26,7 @@ static pid_t start(int sig, int group)
 		kill(getpid(), sig);
 		_exit(40 + sig);
 	}
-	MUST(waitid(P_PID, pid, &info, WSTOPPED) == 0 && info.si_status == sig);
+	MUST(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT) == 0 && info.si_status == sig);
 	return pid;
 }
 
