@@ -10,20 +10,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// comms gives the living tasks of a restored process by their names.
-func comms(pid int) map[string][]int {
-	tasks := map[string][]int{}
-	for tid, leader := range testenv.Threads(pid) {
-		if leader {
-			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", tid))
-			tasks[strings.TrimSpace(string(name))] = append(tasks[strings.TrimSpace(string(name))], tid)
-		}
+// comms gives the living tasks of a dump by their names then: they may have been about to execute another program.
+func comms(t *testing.T, im *testenv.Images) map[string][]int {
+	t.Helper()
+	dir, err := images.Open(os.DirFS(im.Dir))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, pids := range tasks {
-		slices.Sort(pids)
+	tasks := map[string][]int{}
+	for _, task := range dir.Tasks {
+		if name := task.Core.GetTc().GetComm(); !task.Dead() {
+			tasks[name] = append(tasks[name], int(task.Pid))
+		}
 	}
 	return tasks
 }
@@ -33,11 +35,7 @@ func TestRestoreSelects(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "pipeline").Dump(t)
 	plugin := trace(t)
-	p, _ := restore(t, im)
-	tasks := comms(p.Pid)
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	tasks := comms(t, im)
 	child := tasks["cat"][0]
 	for selectors, want := range map[string][]int{
 		"select=root":                       {im.Pid},
