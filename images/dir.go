@@ -48,6 +48,7 @@ type Dir struct {
 	Remaps    []*remap_file_path.RemapFilePathEntry
 	Ghosts    map[uint32]*Ghost
 	Locks     []*file_lock.FileLockEntry
+	IPC       map[uint32]*IPC // IPC namespaces, by task_kobj_ids_entry.ipc_ns_id
 
 	// Other names the files that Open has not looked into, sorted: Read decodes most of them. A restorer that does not
 	// know what they are for must refuse.

@@ -11,6 +11,10 @@ import (
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
+	ipc_desc "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-desc"
+	ipc_msg "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-msg"
+	ipc_sem "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-sem"
+	ipc_var "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-var"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
@@ -375,4 +379,47 @@ func TestOpenGhosts(t *testing.T) {
 	if len(ghosts) != 2 || ghosts[0x10].Entry.GetUid() != 0 || ghosts[0x1e].Entry.GetUid() != 1 {
 		t.Errorf("ghosts %v, want 0x10 and 0x1e", slices.Collect(maps.Keys(ghosts)))
 	}
+}
+
+func TestOpenIPC(t *testing.T) {
+	dir := sample(t, "static")
+	write := func(name, kind string, m proto.Message, payload []byte) {
+		t.Helper()
+		var b bytes.Buffer
+		w, err := NewWriter(&b, name, kind)
+		if err == nil {
+			err = w.Write(m, payload)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir[name] = &fstest.MapFile{Data: b.Bytes()}
+	}
+	desc := &ipc_desc.IpcDescEntry{Key: proto.Uint32(1), Uid: proto.Uint32(2), Gid: proto.Uint32(3), Cuid: proto.Uint32(4),
+		Cgid: proto.Uint32(5), Mode: proto.Uint32(0o600), Id: proto.Uint32(7)}
+	one := proto.Uint32(1)
+	write("ipcns-var-9.img", "IPC_VAR", &ipc_var.IpcVarEntry{MsgCtlmax: one, MsgCtlmnb: one, MsgCtlmni: one, AutoMsgmni: one,
+		ShmCtlmax: proto.Uint64(1), ShmCtlall: proto.Uint64(1), ShmCtlmni: one, ShmRmidForced: one, MqQueuesMax: one, MqMsgMax: one,
+		MqMsgsizeMax: one}, nil)
+	write("ipcns-sem-9.img", "IPCNS_SEM", &ipc_sem.IpcSemEntry{Desc: desc, Nsems: proto.Uint32(3)}, []byte{1, 0, 2, 0, 3, 0, 0, 0})
+	var message bytes.Buffer
+	if err := (&Writer{&message, "message"}).Write(&ipc_msg.IpcMsg{Mtype: proto.Uint64(5), Msize: proto.Uint32(3)}, []byte("abc+++++")); err != nil {
+		t.Fatal(err)
+	}
+	queue := &ipc_msg.IpcMsgEntry{Desc: desc, Qbytes: one, Qnum: proto.Uint32(2)}
+	write("ipcns-msg-9.img", "IPCNS_MSG", queue, slices.Concat(message.Bytes(), message.Bytes()))
+
+	d := open(t, dir)
+	ns := d.IPC[9]
+	if ns == nil || len(d.IPC) != 1 || len(d.Other) != 0 || len(ns.Sems) != 1 || len(ns.Queues) != 1 || len(ns.Queues[0].Messages) != 2 {
+		t.Fatalf("IPC %+v, other images %v", ns, d.Other)
+	}
+	if m := ns.Queues[0].Messages[1]; m.Type != 5 || string(m.Text) != "abc" {
+		t.Errorf("message %+v", m)
+	}
+	if b, err := ReadRange(d.FS, ns.Sems[0].Values); err != nil || !bytes.Equal(b[:6], []byte{1, 0, 2, 0, 3, 0}) {
+		t.Errorf("semaphores %v, %v", b, err)
+	}
+	write("ipcns-msg-9.img", "IPCNS_MSG", queue, message.Bytes())
+	wantError(t, dir, "images ipcns-msg-9.img: entry 0: queued messages: EOF")
 }

@@ -28,6 +28,7 @@ func (o *opener) shared() {
 	d.Locks = messages[*file_lock.FileLockEntry](o.read("filelocks.img", "FILE_LOCKS"))
 	o.files()
 	o.ghosts()
+	o.ipc()
 	d.Memfds = index(o, "memfd.img", "MEMFD_INODE", "inode_id",
 		func(m *memfd.MemfdInodeEntry) uint32 { return uint32(m.GetInodeId()) })
 	d.Shmem = map[uint64]*Pagemap{}

@@ -126,6 +126,7 @@ func (p *planner) checkDirectory() {
 		p.checkNamespaces(t)
 		p.checkSharedTables(t)
 	}
+	p.checkIPC()
 }
 
 func (p *planner) checkNamespaces(task *images.Task) {
@@ -137,14 +138,14 @@ func (p *planner) checkNamespaces(task *images.Task) {
 		name      string
 		its, host uint32
 	}{
-		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
-		{"IPC", ids.GetIpcNsId(), of.GetIpcNsId()}, {"UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
-		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
-		{"cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()},
+		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"an IPC", ids.GetIpcNsId(), p.ipcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
+		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()},
 	} {
 		if ns.its != ns.host {
 			p.refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",
-				"it had a %s namespace of its own: not supported", ns.name)
+				"it had %s namespace of its own: not supported", ns.name)
 		}
 	}
 }

@@ -60,7 +60,7 @@ var refusedVMAs = []struct {
 	bit  uint32
 	what string
 }{
-	{images.VmaSysvIPC, "SysV shared memory"}, {images.VmaSocket, "mapping of a packet socket"},
+	{images.VmaSocket, "mapping of a packet socket"},
 	{images.VmaAioRing, "AIO ring"},
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
@@ -117,10 +117,10 @@ func (m *memoryPlanner) memfdOf(v *vma.VmaEntry) *memfd.MemfdInodeEntry {
 	return m.dir.Memfds[m.dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
 }
 
-// segmentOf gives the shmid of the shared anonymous memory that a mapping shows, be it one that looks like a memfd.
+// segmentOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a memfd.
 func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 	switch {
-	case v.GetStatus()&images.VmaAnonShared != 0:
+	case v.GetStatus()&(images.VmaAnonShared|images.VmaSysvIPC) != 0:
 		return v.GetShmid(), true
 	case v.GetStatus()&images.VmaMemfd == 0:
 		return 0, false

@@ -3,15 +3,19 @@ package restorer
 import (
 	"fmt"
 
+	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
+
 	"github.com/crpie/crpie/images"
 )
 
 // segment is shared anonymous memory. The zygote maps each one whole behind the region and fills it; a task cuts its own
 // mappings out of that (mremap(2) with an old size of 0 makes another mapping of the same shared pages) and unmaps the
-// whole when its children, who do the same, exist.
+// whole when its children, who do the same, exist. System V segments are attached instead of mapped, and may be mapped by
+// no task.
 type segment struct {
 	addr, size uint64
 	order      int
+	sysv       *ipc_shm.IpcShmEntry // or nil
 }
 
 // eachShared calls f for every mapping of shared anonymous memory.
@@ -28,6 +32,7 @@ func (p *planner) eachShared(f func(t *images.Task, id, end uint64)) {
 
 // sizeSegments finds the segments and gives the address space they need together, bytes.
 func (p *planner) sizeSegments() (total uint64) {
+	p.sysvSegments()
 	p.eachShared(func(_ *images.Task, id, end uint64) {
 		s, seen := p.segments[id]
 		if !seen {
@@ -64,8 +69,12 @@ func (p *planner) segmentIDs() []uint64 {
 func (p *planner) makeSegments() {
 	for _, id := range p.segmentIDs() {
 		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
-		p.shared.want(int64(s.addr), what, sysMmap, s.addr, s.size, protRead|protWrite,
-			mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
+		if s.sysv != nil {
+			p.makeSysv(s.sysv, s.addr)
+		} else {
+			p.shared.want(int64(s.addr), what, sysMmap, s.addr, s.size, protRead|protWrite,
+				mapShared|mapAnonymous|mapFixedNoreplace, ^uint64(0), 0)
+		}
 		m := p.zygoteMemory()
 		for _, piece := range p.sharedContents(id, what, s.size) {
 			m.addRead(s.addr+piece.Vaddr, piece)

@@ -56,6 +56,7 @@ func sharesFiles(t, other *images.Task) bool {
 func (p *planner) planShared() {
 	p.fds = newNumbers(p.dir)
 	p.shared = &program{arena: p.plan.arena}
+	p.ipcNamespace()
 	p.makeSegments()
 	p.makeNameless()
 	p.shareFiles()

@@ -17,6 +17,14 @@ const (
 	sysMremap           = 25
 	sysMsync            = 26
 	sysMadvise          = 28
+	sysShmget           = 29
+	sysShmat            = 30
+	sysShmctl           = 31
+	sysSemget           = 64
+	sysSemctl           = 66
+	sysMsgget           = 68
+	sysMsgsnd           = 69
+	sysMsgctl           = 71
 	sysSetitimer        = 38
 	sysSocket           = 41
 	sysConnect          = 42
@@ -93,6 +101,8 @@ var syscalls = map[uint64]struct {
 	sysWrite: {"write", 3}, sysClose: {"close", 1}, sysLseek: {"lseek", 3},
 	sysMmap: {"mmap", 6}, sysMprotect: {"mprotect", 3}, sysMunmap: {"munmap", 2},
 	sysRtSigaction: {"rt_sigaction", 2}, sysRtSigprocmask: {"rt_sigprocmask", 2}, sysMremap: {"mremap", 5}, sysMsync: {"msync", 3},
+	sysShmget: {"shmget", 3}, sysShmat: {"shmat", 3}, sysShmctl: {"shmctl", 3}, sysSemget: {"semget", 3}, sysSemctl: {"semctl", 4},
+	sysMsgget: {"msgget", 2}, sysMsgsnd: {"msgsnd", 4}, sysMsgctl: {"msgctl", 3},
 	sysMadvise: {"madvise", 3}, sysSetitimer: {"setitimer", 2}, sysFcntl: {"fcntl", 3}, sysKill: {"kill", 2},
 	sysRtSigtimedwait: {"rt_sigtimedwait", 3}, sysWaitid: {"waitid", 4},
 	sysFchdir: {"fchdir", 1}, sysUmask: {"umask", 1}, sysSetpgid: {"setpgid", 2}, sysSetsid: {"setsid", 0},
@@ -189,6 +199,7 @@ const (
 	wExited           = 4
 	wNowait           = 0x01000000
 	cloneNewtime      = 0x80
+	cloneNewipc       = 0x08000000
 	seccompModeStrict = 0
 	seccompModeFilter = 1
 	prioProcess       = 0

@@ -1,12 +1,16 @@
 package restorer
 
 import (
+	"math"
 	"testing"
 
 	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
+	ipc_desc "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-desc"
+	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
+	ipc_var "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-var"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images"
@@ -30,9 +34,21 @@ func TestUnsupported(t *testing.T) {
 		"netlink":   {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},
 
 		"shadow stack": {firstMapping(images.VmaShadowStack, 0), ": shadow stack: not supported"},
-		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory: not supported"},
-		"AIO ring":     {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
-		"packet ring":  {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
+		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory 1 is not in the images"},
+		"SysV memory of huge pages": {sysv(&ipc_shm.IpcShmEntry{Size: proto.Uint64(4096), HugetlbFlag: proto.Uint32(1)}),
+			"SysV shared memory 5: huge pages (SHM_HUGETLB): not supported"},
+		"SysV memory beside the pagemaps": {sysv(&ipc_shm.IpcShmEntry{Size: proto.Uint64(4096)}),
+			"SysV shared memory 5: its contents are in an old format: not supported\n  hint: dump with CRIU 3.0 or newer"},
+		"SysV memory without end": {sysv(&ipc_shm.IpcShmEntry{Size: proto.Uint64(math.MaxUint64)}),
+			"SysV shared memory 5: its size is 18446744073709551615"},
+		"segments that go with their maker": {func(d *images.Dir, task *images.Task) {
+			sysv()(d, task)
+			d.IPC[99].Vars.ShmRmidForced = proto.Uint32(1)
+		}, "IPC namespace: kernel.shm_rmid_forced is set: not supported"},
+		"IPC namespace without images": {func(_ *images.Dir, task *images.Task) { task.Ids.IpcNsId = proto.Uint32(99) },
+			"it had an IPC namespace of its own: not supported"},
+		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
+		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, mapHugetlb),
 			": huge pages that are neither private nor a memfd's (status 0x100): not supported"},
 
@@ -79,5 +95,16 @@ func firstMapping(status, flags uint32) func(*images.Dir, *images.Task) {
 	return func(_ *images.Dir, task *images.Task) {
 		v := task.Mm.Vmas[0]
 		v.Status, v.Flags = proto.Uint32(status), proto.Uint32(v.GetFlags()|flags)
+	}
+}
+
+// sysv puts the tasks into an IPC namespace that has these segments, with the id 5.
+func sysv(segments ...*ipc_shm.IpcShmEntry) func(*images.Dir, *images.Task) {
+	return func(d *images.Dir, task *images.Task) {
+		task.Ids.IpcNsId = proto.Uint32(99)
+		for _, s := range segments {
+			s.Desc = &ipc_desc.IpcDescEntry{Id: proto.Uint32(5)}
+		}
+		d.IPC = map[uint32]*images.IPC{99: {Vars: &ipc_var.IpcVarEntry{}, Shm: segments}}
 	}
 }

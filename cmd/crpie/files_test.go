@@ -56,3 +56,9 @@ func TestDeletedExecutable(t *testing.T) {
 	}
 	p.MustPass(t)
 }
+
+// A task that has unmapped a part of a System V segment has the others again. CRIU dumps that but cannot restore it.
+func TestSysvHole(t *testing.T) {
+	p, _ := restore(t, testenv.Start(t, "ipc", "hole").Dump(t), "--pie-plugin", trace(t))
+	p.MustPass(t)
+}

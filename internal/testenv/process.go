@@ -236,7 +236,7 @@ func cleanUp(tb testing.TB, p *Process) {
 	})
 }
 
-// orphans lists the living children of this process in the session that a victim has led. Servers that show their state
+// orphans lists the living children of this process in the session that a victim has led, which is gone. Servers that show their state
 // in their title have overwritten their environment, and with it the mark.
 func orphans(session int) []int {
 	var pids []int
@@ -244,7 +244,7 @@ func orphans(session int) []int {
 	for _, file := range children {
 		list, _ := os.ReadFile(file)
 		for _, word := range strings.Fields(string(list)) {
-			if pid, err := strconv.Atoi(word); err == nil && stat(pid)[3] == strconv.Itoa(session) && stat(pid)[0] != "Z" {
+			if pid, err := strconv.Atoi(word); err == nil && stat(pid)[3] == strconv.Itoa(session) && stat(pid)[0] != "Z" && pid != session {
 				pids = append(pids, pid)
 			}
 		}

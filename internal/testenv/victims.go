@@ -46,6 +46,7 @@ var recipes = []recipe{
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
+	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 
