@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 
@@ -50,6 +51,9 @@ type planner struct {
 	helpers     []*helper
 	adopters    map[uint32]bool // tasks that adopt orphans
 	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
+
+	terminals []*terminal
+	ctties    map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
 // PlanOptions are the choices of whoever restores.

@@ -25,11 +25,17 @@ func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
 	case o.GetPid() == 0:
 	case !f.ownerExists(o):
 		f.refuse(f.fdWhere(fd), "", "signals its owner %d (F_SETOWN), which was not dumped: not supported", o.GetPid())
-	case f.prog == f.shared: // by the first task that has it
+	case f.forTasks(fd): // by the first task that has it
 		f.sharedOwners[fd.GetId()] = o
 	default:
 		f.owned = append(f.owned, owned{fd.GetFd(), o})
 	}
+}
+
+// forTasks reports whether a descriptor is one that tasks inherit and make their own of.
+func (f *filePlanner) forTasks(fd *fdinfo.FdinfoEntry) bool {
+	number, ok := f.sharedFDs[fd.GetId()]
+	return f.prog == f.shared || ok && number == int(fd.GetFd())
 }
 
 // owned is a descriptor of a task that has an owner.

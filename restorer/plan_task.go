@@ -139,6 +139,7 @@ func (t *taskPlanner) session() {
 	switch {
 	case sid == pid:
 		t.prog.want(int64(pid), "session leader", sysSetsid)
+		t.controllingTerminal()
 		if t.img.Pgid != pid {
 			t.refuse(t.where(), "", "session leader in process group %d: impossible", t.img.Pgid)
 		}

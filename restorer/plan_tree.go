@@ -60,6 +60,7 @@ func (p *planner) planShared() {
 	p.makeSegments()
 	p.makeNameless()
 	p.shareFiles()
+	p.makeTerminals()
 	p.checkLocks()
 }
 
@@ -104,8 +105,7 @@ func (p *planner) shareFiles() {
 			})
 		}
 	}
-	zygote := &taskPlanner{planner: p, img: &images.Task{Fds: made}, task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
-	f := newFilePlanner(zygote)
+	f := newFilePlanner(p.zygoteTask(made))
 	f.collectPipes()
 	f.collectSockets()
 	for _, fd := range f.order {
@@ -118,12 +118,17 @@ func (p *planner) shareFiles() {
 			arm(f, uint64(fd.GetFd()))
 		}
 	}
-	for _, arm := range zygote.armLater {
+	for _, arm := range f.armLater {
 		arm()
 	}
 	for _, fd := range made { // from here on tasks find them
 		p.sharedFDs[fd.GetId()] = int(fd.GetFd())
 	}
+}
+
+// zygoteTask plans descriptors of the zygote's like a task's.
+func (p *planner) zygoteTask(made []*fdinfo.FdinfoEntry) *taskPlanner {
+	return &taskPlanner{planner: p, img: &images.Task{Fds: made}, task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
 }
 
 // children creates the tasks whose parent this is, and what helps in that, and sees the dead ones dead again.
@@ -222,6 +227,7 @@ func (t *taskPlanner) group() {
 	case pgid == t.img.Sid && t.img.Sid == t.img.Pid: // setsid has done it
 	case pgid == t.img.Pid:
 		t.prog.sys("process group leader", sysSetpgid, 0, 0)
+		t.foreground(pgid)
 	case t.helpedGroup():
 		return
 	case inherits(t.img):
@@ -239,6 +245,7 @@ func (t *taskPlanner) helpedGroup() bool {
 		t.startHelper(h, func() {
 			t.prog.sys("group of which nobody is the leader", sysSetpgid, uint64(h.pid), uint64(h.pid))
 			t.prog.sys("process group", sysSetpgid, 0, uint64(h.pid))
+			t.foreground(h.pid)
 			t.mark("its process group exists", markGroup)
 		})
 	}

@@ -40,6 +40,8 @@ var opNames = map[abi.OpCode]string{
 	abi.OpExit: "exit_group", abi.OpTraced: "wait to be traced", abi.OpUpdate: "update memory",
 	abi.OpNameless:   "open without a name",
 	abi.OpSocketpair: "socketpair",
+	abi.OpPty:        "open pseudo-terminal",
+	abi.OpType:       "type",
 }
 
 // call names the operation and its arguments.
@@ -60,9 +62,10 @@ func (op *Op) call() string {
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])
-	}
-	if op.Code == abi.OpNameless {
+	case abi.OpNameless:
 		return formatCall(name, op.Args[2:5])
+	case abi.OpPty:
+		return formatCall(name, op.Args[1:4])
 	}
 	return formatCall(name, op.Args[:3])
 }

@@ -34,6 +34,7 @@ const (
 	sysListen           = 50
 	sysSetsockopt       = 54
 	sysKill             = 62
+	sysIoctl            = 16
 	sysSendfile         = 40
 	sysFcntl            = 72
 	sysFlock            = 73
@@ -119,7 +120,7 @@ var syscalls = map[uint64]struct {
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
-	sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
+	sysIoctl: {"ioctl", 3}, sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
 	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
 	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysShutdown: {"shutdown", 2},
 	sysBind: {"bind", 3}, sysListen: {"listen", 2}, sysSetsockopt: {"setsockopt", 5}, sysChdir: {"chdir", 1},
@@ -159,6 +160,7 @@ const (
 	oNoctty    = 0o400
 	oTrunc     = 0o1000
 	oNonblock  = 0o4000
+	oAsync     = 0o20000
 	oLargefile = 0o100000
 	oDirectory = 0o200000
 	oNofollow  = 0o400000
@@ -169,6 +171,20 @@ const (
 	fSetownEx  = 15
 	fSetpipeSz = 1031
 	fdCloexec  = 1
+)
+
+// ioctl_tty(2), asm-generic/ioctls.h.
+const (
+	tcsets         = 0x5402
+	tiocexcl       = 0x540c
+	tiocsctty      = 0x540e
+	tiocspgrp      = 0x5410
+	tiocswinsz     = 0x5414
+	tiocpkt        = 0x5420
+	tiocvhangup    = 0x5437
+	tiocgptpeer    = 0x5441 // Linux 4.13
+	tiocslcktrmios = 0x5457
+	tiocsptlck     = 0x40045431
 )
 
 // prctl(2) and arch_prctl(2).

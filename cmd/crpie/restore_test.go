@@ -229,7 +229,7 @@ func TestRestoredAsByCRIU(t *testing.T) {
 func TestRestoredAsBefore(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
-	for _, name := range []string{"static", "glibc", "threads", "seccomp", "python", "perl"} {
+	for _, name := range []string{"static", "glibc", "threads", "seccomp", "python", "perl", "ptys"} {
 		t.Run(name, func(t *testing.T) {
 			victim := testenv.Start(t, name)
 			before := snapshot(t, victim)

@@ -71,6 +71,8 @@ const (
 	OpUpdate
 	OpNameless
 	OpSocketpair
+	OpPty
+	OpType
 )
 
 // Operations by which tasks wait for each other.

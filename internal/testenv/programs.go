@@ -20,13 +20,16 @@ type program struct {
 // The patterns are relative to testdata/victims.
 var programs = []program{
 	{recipe{"threads200", []string{"../programs/threads200.cc", "victim.h"}, []string{"-std=c++17", "-pthread"}, compileCxx}, nil, nil},
-	{driven("pool"), nil, nil},
+	{driven("pool", "pool.py"), nil, nil},
+	{driven("shell", "terminals.py", "shell"), []string{"bash", "awk"}, nil},
+	{driven("panes", "terminals.py", "panes"), []string{"bash", "tmux"}, nil},
 }
 
 // driven is the recipe of a program whose driver is written in Python.
-func driven(name string) recipe {
-	return recipe{name, []string{"../programs/" + name + ".py"}, nil, func(tb testing.TB, r recipe) []string {
-		return []string{NeedTool(tb, "/usr/bin/python3", "python3"), "-B", r.files(tb)[0]} // -B: no __pycache__
+func driven(name, file string, args ...string) recipe {
+	return recipe{name, []string{"../programs/" + file}, nil, func(tb testing.TB, r recipe) []string {
+		python := NeedTool(tb, "/usr/bin/python3", "python3")
+		return append([]string{python, "-B", r.files(tb)[0]}, args...) // -B: no __pycache__
 	}}
 }
 

@@ -47,6 +47,7 @@ var recipes = []recipe{
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
+	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 

@@ -67,6 +67,8 @@ enum {
 	 */
 	CRPIE_OP_NAMELESS = 15,
 	CRPIE_OP_SOCKETPAIR = 16, /* socketpair(AF_UNIX, arg[0]); ends become descriptors arg[1] and arg[2] */
+	CRPIE_OP_PTY = 17,    /* open arg[0], a ptmx, with flags arg[1]; the terminal's number must be arg[2], the descriptor arg[3] */
+	CRPIE_OP_TYPE = 18,   /* put arg[2] bytes at arg[1] into what is read from terminal arg[0] */
 	CRPIE_OP_MARK = 20,   /* this thread has reached mark arg[0]; marks only grow */
 	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
 	CRPIE_OP_MAX,
@@ -195,6 +197,10 @@ _Noreturn void core_run_task(const struct core *parent, const struct crpie_task 
 int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers);
 
 int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr);
+
+/* ttys.c */
+int64_t core_open_pty(const struct crpie_op *op);
+int64_t core_type(const struct crpie_op *op);
 
 /* hooks.c */
 int64_t core_run_hooks(struct core *core, uint32_t hook);

@@ -144,6 +144,11 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 	case CRPIE_OP_FOLLOW:
 		core_follow(core, op->arg[0], op->arg[1]);
 		return 0;
+	case CRPIE_OP_PTY:
+		ret = core_open_pty(op);
+		return ret < 0 ? ret : move_fd(ret, op->arg[3], 1);
+	case CRPIE_OP_TYPE:
+		return core_type(op);
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:
