@@ -28,6 +28,8 @@ type Host struct {
 
 	// HugePages counts the free huge pages of a size in bytes that nobody has reserved.
 	HugePages func(size uint64) uint64
+	// AioRoom is how many more requests AIO contexts may be made for.
+	AioRoom func() uint64
 	// Stat looks at a file as the restored task will see it.
 	Stat func(path string) (fs.FileInfo, error)
 	// ReadFileAt reads from a file, as io.ReaderAt does.

@@ -21,8 +21,8 @@ func ThisHost() (*Host, error) {
 	h := &Host{
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
-		HugePages: hugePages,
-		UnixName:  unixName, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		HugePages: hugePages, AioRoom: aioRoom,
+		UnixName: unixName, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err
@@ -63,6 +63,13 @@ func hugePages(size uint64) uint64 {
 	free := pool("free_hugepages") - min(pool("free_hugepages"), pool("resv_hugepages"))
 	beyond := pool("nr_overcommit_hugepages")
 	return free + beyond - min(beyond, pool("surplus_hugepages"))
+}
+
+// aioRoom: proc_sys_fs(5).
+func aioRoom() uint64 {
+	most, _ := strconv.ParseUint(strings.TrimSpace(readProc("/proc/sys/fs/aio-max-nr")), 10, 64)
+	used, _ := strconv.ParseUint(strings.TrimSpace(readProc("/proc/sys/fs/aio-nr")), 10, 64)
+	return most - min(most, used)
 }
 
 func readFileAt(path string, b []byte, off int64) (int, error) {

@@ -44,6 +44,7 @@ type planner struct {
 	openFiles    map[uint32]string            // see opened
 	segments     map[uint64]segment           // shared anonymous memory, by shmid
 	window       uint64                       // address where the zygote maps huge pages
+	aioNeed      uint64                       // requests that AIO contexts are for
 	hugeNeed     map[uint64]uint64            // pages, by their size
 
 	inetSockets func() []InetSocket // this host's, asked once
@@ -95,6 +96,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 	p.planTasks()
 	p.checkHugePages()
 	p.planHelpers()
+	p.checkAioRoom()
 	p.planZygote()
 	if err := p.err(); err != nil {
 		return nil, err

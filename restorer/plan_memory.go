@@ -29,6 +29,7 @@ func (t *taskPlanner) memory() {
 	m.vdso()
 	m.mapAll()
 	m.fill()
+	m.makeAio()
 	m.protect()
 	m.advise()
 	m.mmMap()
@@ -61,7 +62,6 @@ var refusedVMAs = []struct {
 	what string
 }{
 	{images.VmaSocket, "mapping of a packet socket"},
-	{images.VmaAioRing, "AIO ring"},
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
 
@@ -75,15 +75,15 @@ func (m *memoryPlanner) collect() {
 			m.vdsoVMA = append(m.vdsoVMA, v)
 		case status&vmaGuard != 0:
 			m.guards = append(m.guards, v)
+		case status&images.VmaAioRing != 0:
+			m.vmas = append(m.vmas, v)
 		case m.refused(v):
 		default:
 			m.vmas = append(m.vmas, v)
 		}
 	}
-	if n := len(m.img.Mm.GetAios()); n > 0 {
-		m.refuse(m.where(), "", "%d AIO contexts (io_setup(2)): not supported", n)
-	}
 	m.collectRuns()
+	m.checkAio()
 }
 
 func (m *memoryPlanner) vmaWhere(v *vma.VmaEntry) string {
@@ -167,7 +167,7 @@ func (m *memoryPlanner) addRun(v *vma.VmaEntry, p images.Piece) {
 		return
 	}
 	m.runs = append(m.runs, p)
-	if v.GetProt()&protWrite == 0 {
+	if v.GetProt()&protWrite == 0 && v.GetStatus()&images.VmaAioRing == 0 {
 		m.written[v.GetStart()] = true
 	}
 }
@@ -358,6 +358,9 @@ func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
 	}
 	const kept = mapPrivate | mapShared | mapAnonymous | mapGrowsdown | mapNoreserve | mapStack | mapDroppable | mapHugetlb
 	flags := uint64(v.GetFlags()&kept) | mapFixedNoreplace
+	if v.GetStatus()&images.VmaAioRing != 0 {
+		prot, flags = protRead|protWrite, mapPrivate|mapAnonymous|mapFixedNoreplace
+	}
 	file, pgoff := ^uint64(0), uint64(0)
 	if v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		flags &^= mapAnonymous

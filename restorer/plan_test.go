@@ -108,6 +108,7 @@ func fakeHost(dir *images.Dir) *Host {
 			}
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 		},
+		AioRoom:     func() uint64 { return 1 << 16 },
 		HugePages:   func(uint64) uint64 { return 1 << 20 },
 		ReadFileAt:  func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
 		Holder:      func(int) string { return "" },

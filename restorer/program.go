@@ -42,6 +42,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpSocketpair: "socketpair",
 	abi.OpPty:        "open pseudo-terminal",
 	abi.OpType:       "type",
+	abi.OpAio:        "make AIO context",
 }
 
 // call names the operation and its arguments.

@@ -47,7 +47,7 @@ func TestUnsupported(t *testing.T) {
 		}, "IPC namespace: kernel.shm_rmid_forced is set: not supported"},
 		"IPC namespace without images": {func(_ *images.Dir, task *images.Task) { task.Ids.IpcNsId = proto.Uint32(99) },
 			"it had an IPC namespace of its own: not supported"},
-		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring: not supported"},
+		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring without a context (io_setup(2)) of its own: not supported"},
 		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, mapHugetlb),
 			": huge pages that are neither private nor a memfd's (status 0x100): not supported"},

@@ -81,6 +81,9 @@ const (
 	OpFollow OpCode = 21
 )
 
+// OpAio makes an AIO context.
+const OpAio OpCode = 22
+
 // OpFlags is CRPIE_OPF_*.
 type OpFlags uint32
 

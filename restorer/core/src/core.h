@@ -71,6 +71,8 @@ enum {
 	CRPIE_OP_TYPE = 18,   /* put arg[2] bytes at arg[1] into what is read from terminal arg[0] */
 	CRPIE_OP_MARK = 20,   /* this thread has reached mark arg[0]; marks only grow */
 	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
+	/* io_setup(arg[2]); its ring replaces the dumped one at arg[0], arg[1] bytes; arg[3] is open on /dev/null */
+	CRPIE_OP_AIO = 22,
 	CRPIE_OP_MAX,
 };
 
@@ -201,6 +203,8 @@ int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr
 /* ttys.c */
 int64_t core_open_pty(const struct crpie_op *op);
 int64_t core_type(const struct crpie_op *op);
+/* aio.c */
+int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd);
 
 /* hooks.c */
 int64_t core_run_hooks(struct core *core, uint32_t hook);

@@ -149,6 +149,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return ret < 0 ? ret : move_fd(ret, op->arg[3], 1);
 	case CRPIE_OP_TYPE:
 		return core_type(op);
+	case CRPIE_OP_AIO:
+		return core_aio(op->arg[0], op->arg[1], op->arg[2], op->arg[3]);
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:
