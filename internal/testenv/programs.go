@@ -23,6 +23,8 @@ var programs = []program{
 	{driven("pool", "pool.py"), nil, nil},
 	{driven("shell", "terminals.py", "shell"), []string{"bash", "awk"}, nil},
 	{driven("panes", "terminals.py", "panes"), []string{"bash", "tmux"}, nil},
+	{driven("terminal", "terminal.py"), nil, nil},
+	{driven("tmux", "tmux.py"), []string{"tmux"}, nil},
 }
 
 // driven is the recipe of a program whose driver is written in Python.

@@ -133,3 +133,15 @@ func TestSnapshotDiff(t *testing.T) {
 		t.Errorf("Diff: %q", got)
 	}
 }
+
+func TestProgramsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile(Root() + "/docs/support.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Programs() {
+		if !strings.Contains(string(doc), "\n| `"+name+"` | ") {
+			t.Errorf("docs/support.md does not say what program %s does", name)
+		}
+	}
+}
