@@ -36,7 +36,7 @@ _crpie() {
 	esac
 	case ${COMP_WORDS[1]} in
 	restore)
-		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --leave-stopped --shell-job --file-locks --pidfile --work-dir
+		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --pidfile --work-dir
 			--log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
 		;;
 	graft)

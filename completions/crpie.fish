@@ -13,6 +13,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s D -l images-dir -x
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-plugin -r -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-timeout -x -d 'Longest time of one hook'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s d -l restore-detached -d 'Do not wait'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s S -l restore-sibling -d 'Child of the parent, with -d'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s s -l leave-stopped -d 'Leave it stopped'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s j -l shell-job -d 'Stay in this session'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s l -l file-locks -d 'Restore file locks (always done)'

@@ -159,12 +159,18 @@ func (r *runner) undo() error {
 		r.zygote = 0
 	}
 	var errs []error
+	if r.root != nil {
+		errs = append(errs, r.root.Kill())
+	}
 	for _, t := range r.plan.Tasks {
 		if ours(t.Pid) {
 			errs = append(errs, sys.Kill(t.Pid, unix.SIGKILL))
 		}
 	}
 	for r.collectAll(&errs) { // the end of one may have made orphans of others, and those ours
+	}
+	if r.root != nil {
+		errs = append(errs, r.root.Wait())
 	}
 	r.plan.removeSockets()
 	return errors.Join(errs...)

@@ -24,6 +24,7 @@ type Plan struct {
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
+	Sibling                   bool // the root task becomes a child of the restorer's parent
 
 	arena    *arena
 	zygoteAt uint64 // where encode has put Zygote
@@ -135,6 +136,9 @@ func (p *Plan) encode() {
 	le.PutUint64(h[104:], uint64(p.RestoreTimeNs))
 	le.PutUint32(h[112:], p.LogLevel)
 	le.PutUint32(h[116:], uint32(p.parking()))
+	if p.Sibling {
+		le.PutUint32(h[120:], 1)
+	}
 	copy(a.buf, h)
 }
 

@@ -95,6 +95,9 @@ func (p *planner) adopted(t *images.Task) birth {
 			t.Sid, t.Parent.Pid)
 		return birth{creator: t.Parent}
 	}
+	if p.opts.Sibling { // what a failure leaves of its children would not come to the restorer
+		p.refuse(where, "restore it without --restore-sibling", "it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
+	}
 	p.adopters[t.Parent.Pid] = true
 	h.clones = append(h.clones, t)
 	return birth{creator: h.creator, helper: h}

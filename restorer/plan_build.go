@@ -60,6 +60,7 @@ type planner struct {
 // PlanOptions are the choices of whoever restores.
 type PlanOptions struct {
 	ShellJob      bool   // --shell-job: stay in this session and on this terminal
+	Sibling       bool   // --restore-sibling: the root task becomes a child of this process's parent
 	IgnoreCgroups bool   // --manage-cgroups=ignore
 	Readers       int    // extra page readers for large tasks; -1: as many as there are other CPUs
 	LogLevel      uint32 // least important level that plugins' lines are kept for
@@ -187,7 +188,7 @@ func (p *planner) place() error {
 	arena := newArena(region.Plan)
 	arena.reserve(abi.PlanSize)
 	p.plan = &Plan{
-		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel,
+		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel, Sibling: p.opts.Sibling,
 		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs,
 	}
 	return nil
@@ -213,8 +214,12 @@ func (p *planner) planZygote() {
 	}
 	p.timeNamespace(z)
 	z.ops = append(z.ops, p.shared.ops...)
-	z.core(abi.OpClone, "the root task", 0, cloneParent)
-	z.core(abi.OpExit, "", 0)
+	if p.opts.Sibling {
+		z.core(abi.OpBecome, "the root task", 0)
+	} else {
+		z.core(abi.OpClone, "the root task", 0, cloneParent)
+		z.core(abi.OpExit, "", 0)
+	}
 	p.plan.Zygote = z.ops
 }
 
@@ -233,6 +238,11 @@ func (p *planner) timeNamespace(z *program) {
 	z.open(fd, true, "clock offsets", sysOpenat, atFdcwd, z.arena.string("/proc/self/timens_offsets"), oWronly)
 	z.want(int64(len(text)), "clock offsets", sysWrite, uint64(fd), z.arena.string(text), uint64(len(text)))
 	z.sys("", sysClose, uint64(fd))
+	if p.opts.Sibling { // which is for children, and the zygote is to be in it itself
+		z.open(fd, true, "time namespace", sysOpenat, atFdcwd, z.arena.string("/proc/self/ns/time_for_children"), oRdonly)
+		z.sys("time namespace", sysSetns, uint64(fd), cloneNewtime)
+		z.sys("", sysClose, uint64(fd))
+	}
 }
 
 // offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.

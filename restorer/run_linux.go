@@ -27,8 +27,9 @@ type runner struct {
 	passed []*os.File
 	calls  []stubCall
 
-	zygote int   // pid, 0: none or reaped
-	traced []int // threads that are seized
+	zygote int          // pid, 0: none or reaped, or the root task itself
+	root   *sys.Sibling // with --restore-sibling
+	traced []int        // threads that are seized
 	log    logReader
 	hooks  hookWatch
 }
@@ -141,6 +142,13 @@ func (r *runner) startZygote() error {
 	// the path goes through this process because ForkExec closes the child's copy of f before execve
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	files := append([]*os.File{os.Stdin, os.Stdout, os.Stderr, r.memfd}, r.passed...)
+	if r.plan.Sibling {
+		r.root, err = sys.StartSibling(path, []string{"crpie-zygote"}, files, r.plan.Tasks[0].Pid)
+		if err != nil {
+			return fmt.Errorf("restore: start the zygote: %w", err)
+		}
+		return nil
+	}
 	for {
 		pid, err := sys.Start(path, []string{"crpie-zygote"}, files)
 		if err != nil {
@@ -169,6 +177,9 @@ func (r *runner) reap(pid int) {
 func (r *runner) close() {
 	for _, f := range r.passed {
 		f.Close()
+	}
+	if r.root != nil {
+		r.root.Close()
 	}
 	if r.shared != nil {
 		_ = sys.Unmap(r.shared)

@@ -72,6 +72,7 @@ const (
 	sysEpollCtl         = 233
 	sysOpenat           = 257
 	sysUnshare          = 272
+	sysSetns            = 308
 	sysSetRobustList    = 273
 	sysTimerfdCreate    = 283
 	sysTimerfdSettime   = 286
@@ -115,7 +116,7 @@ var syscalls = map[uint64]struct {
 	sysArchPrctl: {"arch_prctl", 2}, sysChroot: {"chroot", 1},
 	sysSetTidAddress: {"set_tid_address", 1}, sysTimerSettime: {"timer_settime", 4},
 	sysEpollCtl: {"epoll_ctl", 4}, sysOpenat: {"openat", 4},
-	sysUnshare: {"unshare", 1}, sysSetRobustList: {"set_robust_list", 2}, sysTimerfdCreate: {"timerfd_create", 2},
+	sysUnshare: {"unshare", 1}, sysSetns: {"setns", 2}, sysSetRobustList: {"set_robust_list", 2}, sysTimerfdCreate: {"timerfd_create", 2},
 	sysTimerfdSettime: {"timerfd_settime", 4}, sysSignalfd4: {"signalfd4", 4}, sysEventfd2: {"eventfd2", 2},
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},

@@ -36,6 +36,7 @@ type restoreFlags struct {
 	plugins                           []string
 	timeout                           time.Duration
 	detached, stopped, shellJob       bool
+	sibling                           bool
 	dryRun                            bool
 	cgroups                           string
 	readers                           int
@@ -47,6 +48,7 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, "longest `time` that one hook may take; 0: no limit")
 	f.BoolVarP(&r.detached, "restore-detached", "d", false, "do not wait for the restored process")
+	f.BoolVarP(&r.sibling, "restore-sibling", "S", false, "with -d: make it a child of crpie's parent")
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "leave it stopped (SIGSTOP)")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "stay in this session, on this terminal")
 	f.BoolP("file-locks", "l", true, "restore file locks; crpie always does, the flag is there because criu has it")
@@ -70,6 +72,8 @@ func runRestore(args []string, std streams) int {
 	switch {
 	case f.NArg() > 0:
 		return misuse(std, "restore -D DIR [FLAGS]", "unexpected argument %q", f.Arg(0))
+	case r.sibling && !r.detached:
+		return misuse(std, "restore -d -S -D DIR [FLAGS]", "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child")
 	case r.cgroups != "" && r.cgroups != "ignore":
 		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: only ignore is supported", r.cgroups)
 	}
@@ -129,7 +133,7 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
+			ShellJob: r.shellJob, Sibling: r.sibling, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

@@ -6,7 +6,7 @@ const (
 	RunSize    = 32
 	ThreadSize = 40
 	TaskSize   = 72
-	PlanSize   = 120
+	PlanSize   = 128
 	VMASize    = 40
 	MMSize     = 104
 
@@ -75,10 +75,11 @@ const (
 	OpType
 )
 
-// Operations by which tasks wait for each other.
+// Operations by which tasks wait for each other, and the zygote becomes the root task.
 const (
 	OpMark   OpCode = 20
 	OpFollow OpCode = 21
+	OpBecome OpCode = 22
 )
 
 // OpAio makes an AIO context.

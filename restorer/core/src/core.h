@@ -73,6 +73,7 @@ enum {
 	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
 	/* io_setup(arg[2]); its ring replaces the dumped one at arg[0], arg[1] bytes; arg[3] is open on /dev/null */
 	CRPIE_OP_AIO = 22,
+	CRPIE_OP_BECOME = 22, /* go on with the program of task arg[0] */
 	CRPIE_OP_MAX,
 };
 
@@ -126,6 +127,8 @@ struct crpie_plan {
 	int64_t dump_time_ns, restore_time_ns;
 	uint32_t log_level;
 	uint32_t nr_parking; /* threads that are going to park */
+	uint32_t sibling; /* the zygote is the root task: --restore-sibling */
+	uint32_t reserved;
 };
 
 enum {

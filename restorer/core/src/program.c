@@ -151,6 +151,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return core_type(op);
 	case CRPIE_OP_AIO:
 		return core_aio(op->arg[0], op->arg[1], op->arg[2], op->arg[3]);
+	case CRPIE_OP_BECOME:
+		core_run_task(core, (const struct crpie_task *)core->plan->tasks + op->arg[0]);
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:

@@ -1,0 +1,115 @@
+package sys
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sibling is a process that is not this one's child but its parent's, and can only be followed by its pidfd.
+type Sibling struct{ fd int }
+
+// cloneArgs is struct clone_args, clone3(2).
+type cloneArgs struct {
+	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize uint64
+}
+
+// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0, 1, …;
+// CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
+func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibling, error) {
+	if err := fault("clone3"); err != nil {
+		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, err)
+	}
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return nil, fmt.Errorf("execve %q: %w", path, err)
+	}
+	child := execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1)}
+	for i, arg := range argv {
+		if child.argv[i], err = unix.BytePtrFromString(arg); err != nil {
+			return nil, fmt.Errorf("execve %s: argument %q: %w", path, arg, err)
+		}
+	}
+	for _, f := range files {
+		child.fds = append(child.fds, f.Fd())
+	}
+	tid, pidfd := int32(pid), int32(-1)
+	args := cloneArgs{
+		flags: unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_VFORK,
+		pidfd: uint64(uintptr(unsafe.Pointer(&pidfd))), setTid: uint64(uintptr(unsafe.Pointer(&tid))), setTidSize: 1,
+	}
+	var pin runtime.Pinner // the kernel sees these as numbers
+	defer pin.Unpin()
+	pin.Pin(&tid)
+	pin.Pin(&pidfd)
+	if errno := child.clone(&args); errno != 0 {
+		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, errno)
+	}
+	return &Sibling{int(pidfd)}, nil
+}
+
+// execution is all that the new process needs, at hand: between clone3 and execve there is no Go runtime.
+type execution struct {
+	path       *byte
+	argv, envp []*byte
+	fds        []uintptr
+}
+
+// clone returns in this process only. The new one is a copy of it with this thread alone, so it must do nothing but
+// system calls, and no signal may reach the handlers of the runtime until execve has removed them.
+//
+//go:norace
+//go:noinline
+func (e *execution) clone(args *cloneArgs) unix.Errno {
+	all, old := ^uint64(0), uint64(0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
+	if errno != 0 || pid != 0 {
+		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+		return errno
+	}
+	for i := range e.fds { // out of the way of each other's numbers
+		fd, _, errno := unix.RawSyscall(unix.SYS_FCNTL, e.fds[i], unix.F_DUPFD_CLOEXEC, uintptr(len(e.fds)))
+		if errno != 0 {
+			unix.RawSyscall(unix.SYS_EXIT_GROUP, notExecuted, 0, 0)
+		}
+		e.fds[i] = fd
+	}
+	for i := range e.fds {
+		unix.RawSyscall(unix.SYS_DUP3, e.fds[i], uintptr(i), 0)
+	}
+	unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(e.path)), uintptr(unsafe.Pointer(&e.argv[0])), uintptr(unsafe.Pointer(&e.envp[0])))
+	for {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, notExecuted, 0, 0)
+	}
+}
+
+const notExecuted = 127 // as shells have it
+
+// Wait waits until the process has ended, pidfd_open(2). Its threads must not wait for a tracer.
+func (s *Sibling) Wait() error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll of a pidfd: %w", err)
+		}
+	}
+}
+
+// Kill kills the process, and no other that has got its pid; collecting it is for its parent.
+func (s *Sibling) Kill() error {
+	if err := unix.PidfdSendSignal(s.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("pidfd_send_signal: %w", err)
+	}
+	return nil
+}
+
+// Close forgets the process, which goes on.
+func (s *Sibling) Close() { unix.Close(s.fd) }
