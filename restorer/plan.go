@@ -118,7 +118,11 @@ func (p *Plan) encode() {
 	}
 	stack, size := p.Region.stack(0)
 	p.zygoteAt = a.ops(p.Zygote)
-	zygote := encodeThread(0, p.zygoteAt, len(p.Zygote), status, stack, size)
+	tid := 0
+	if p.Sibling {
+		tid = p.Tasks[0].Pid
+	}
+	zygote := encodeThread(tid, p.zygoteAt, len(p.Zygote), status, stack, size)
 
 	le := binary.LittleEndian
 	h := make([]byte, abi.PlanSize)
@@ -136,9 +140,6 @@ func (p *Plan) encode() {
 	le.PutUint64(h[104:], uint64(p.RestoreTimeNs))
 	le.PutUint32(h[112:], p.LogLevel)
 	le.PutUint32(h[116:], uint32(p.parking()))
-	if p.Sibling {
-		le.PutUint32(h[120:], 1)
-	}
 	copy(a.buf, h)
 }
 

@@ -6,7 +6,7 @@ const (
 	RunSize    = 32
 	ThreadSize = 40
 	TaskSize   = 72
-	PlanSize   = 128
+	PlanSize   = 120
 	VMASize    = 40
 	MMSize     = 104
 

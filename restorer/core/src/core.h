@@ -123,12 +123,10 @@ struct crpie_plan {
 	uint64_t shared;
 	uint64_t region_start, region_end;
 	uint64_t tasks, nr_tasks;
-	struct crpie_thread zygote;
+	struct crpie_thread zygote; /* its tid is 0, or with --restore-sibling the root task's, which it becomes */
 	int64_t dump_time_ns, restore_time_ns;
 	uint32_t log_level;
 	uint32_t nr_parking; /* threads that are going to park */
-	uint32_t sibling; /* the zygote is the root task: --restore-sibling */
-	uint32_t reserved;
 };
 
 enum {

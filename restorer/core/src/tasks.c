@@ -129,7 +129,7 @@ _Noreturn void core_zygote(const struct crpie_plan *plan)
 		.shared = (struct crpie_shared *)plan->shared,
 	};
 
-	if (!plan->sibling && in_the_way(plan))
+	if (plan->zygote.tid == 0 && in_the_way(plan))
 		sys1(__NR_exit_group, 0);
 	sys2(__NR_munmap, 0, plan->region_start);
 	sys2(__NR_munmap, plan->region_end, TASK_SIZE_MAX - plan->region_end);
