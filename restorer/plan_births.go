@@ -283,7 +283,7 @@ func (p *planner) planHelpers() {
 		t := &taskPlanner{
 			planner: p, task: &Task{Pid: int(h.pid), Comm: "crpie-helper", Dead: true}, prog: &program{arena: p.plan.arena},
 		}
-		t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+		t.prog.core(abi.OpParent, "", uint64(h.creator.Pid))
 		if h.leads {
 			t.prog.want(int64(h.pid), "session leader", sysSetsid)
 		}
@@ -351,6 +351,6 @@ func (t *taskPlanner) origin() *images.Task {
 func (t *taskPlanner) adoption() {
 	if h := t.births[t.img.Pid].helper; h != nil {
 		t.follow("its parent has adopted it", h.creator, markHelpers)
-		t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+		t.prog.core(abi.OpParent, "", uint64(t.img.Parent.Pid))
 	}
 }

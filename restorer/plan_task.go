@@ -123,8 +123,12 @@ func (t *taskPlanner) anyRuns(stage abi.Hook) bool {
 
 // begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.
 func (t *taskPlanner) begin() {
-	if t.births[t.img.Pid].helper == nil { // whose end must not be theirs: adoption
+	switch {
+	case t.births[t.img.Pid].helper != nil: // whose end must not be theirs: adoption
+	case t.img.Parent == nil:
 		t.prog.sys("die with the parent", sysPrctl, prSetPdeathsig, sigKill)
+	default:
+		t.prog.core(abi.OpParent, "", uint64(t.img.Parent.Pid))
 	}
 	if t.adopters[t.img.Pid] {
 		t.prog.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)

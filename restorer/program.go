@@ -33,7 +33,7 @@ func (op *Op) String() string {
 }
 
 var opNames = map[abi.OpCode]string{
-	abi.OpMark: "mark", abi.OpFollow: "follow", abi.OpBecome: "become task",
+	abi.OpMark: "mark", abi.OpFollow: "follow", abi.OpBecome: "become task", abi.OpParent: "die with parent",
 	abi.OpPipe: "pipe", abi.OpRead: "read memory", abi.OpClone: "clone task", abi.OpThread: "clone thread",
 	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
 	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
@@ -59,7 +59,7 @@ func (op *Op) call() string {
 		return name
 	case abi.OpFollow:
 		return formatCall(name, op.Args[:2])
-	case abi.OpMark, abi.OpBecome, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
+	case abi.OpMark, abi.OpBecome, abi.OpParent, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])

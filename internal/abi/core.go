@@ -75,11 +75,12 @@ const (
 	OpType
 )
 
-// Operations by which tasks wait for each other, and the zygote becomes the root task.
+// Operations by which tasks wait for each other, the zygote becomes the root task, and a task dies with its parent.
 const (
 	OpMark   OpCode = 20
 	OpFollow OpCode = 21
 	OpBecome OpCode = 22
+	OpParent OpCode = 23
 )
 
 // OpAio makes an AIO context.

@@ -74,6 +74,7 @@ enum {
 	/* io_setup(arg[2]); its ring replaces the dumped one at arg[0], arg[1] bytes; arg[3] is open on /dev/null */
 	CRPIE_OP_AIO = 22,
 	CRPIE_OP_BECOME = 22, /* go on with the program of task arg[0] */
+	CRPIE_OP_PARENT = 23, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_MAX,
 };
 

@@ -4,6 +4,7 @@
 #include "syscall.h"
 
 #include <linux/fcntl.h>
+#include <linux/prctl.h>
 #include <linux/signal.h>
 #include <linux/stat.h>
 #include <linux/time.h>
@@ -153,6 +154,11 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return core_aio(op->arg[0], op->arg[1], op->arg[2], op->arg[3]);
 	case CRPIE_OP_BECOME:
 		core_run_task(core, (const struct crpie_task *)core->plan->tasks + op->arg[0]);
+	case CRPIE_OP_PARENT:
+		ret = sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+		if (!ret && sys0(__NR_getppid) != (long)op->arg[0])
+			sys1(__NR_exit_group, 1);
+		return ret;
 	case CRPIE_OP_PARK:
 		core_park(core);
 	case CRPIE_OP_EXIT:
