@@ -79,8 +79,8 @@ const (
 const (
 	OpMark   OpCode = 20
 	OpFollow OpCode = 21
-	OpBecome OpCode = 22
-	OpParent OpCode = 23
+	OpBecome OpCode = 30
+	OpParent OpCode = 31
 )
 
 // OpAio makes an AIO context.
