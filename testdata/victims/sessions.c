@@ -137,6 +137,7 @@ static pid_t group_leader(int slot)
 
 	MUST(pid >= 0);
 	if (pid == 0) {
+		MUST(setpgid(0, 0) == 0);
 		if (slot)
 			serve(slot);
 		else
