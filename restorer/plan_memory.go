@@ -65,9 +65,16 @@ var refusedVMAs = []struct {
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
 
+// lastingAdvice are the values of madvise(2) that a mapping keeps, each a bit: 0 to 2, and MADV_DONTFORK to MADV_KEEPONFORK.
+// Others change contents, or even files.
+const lastingAdvice = 1<<0 | 1<<1 | 1<<2 | 0x3ff<<10
+
 // collect sorts the mappings by what has to be done with them.
 func (m *memoryPlanner) collect() {
 	for _, v := range m.img.Mm.GetVmas() {
+		if bad := v.GetMadv() &^ lastingAdvice; bad != 0 {
+			m.refuse(m.vmaWhere(v), "", "advice %#x (bits of madvise(2)) that does not last: not supported", bad)
+		}
 		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), m.dir.VMAName(v)})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
@@ -487,9 +494,20 @@ func (m *memoryPlanner) advise() {
 			}
 		}
 		if v.GetFlags()&mapLocked != 0 {
-			m.prog.sys("", sysMlock, v.GetStart(), length)
+			m.lock(v)
 		}
 	}
+}
+
+// lock locks a mapping. mlock(2) says ENOMEM of one that is locked, but of which not every page could be faulted in: behind
+// PROT_NONE, beyond the end of a file.
+func (m *memoryPlanner) lock(v *vma.VmaEntry) {
+	length := v.GetEnd() - v.GetStart()
+	if v.GetProt() == 0 || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
+		m.prog.try("", sysMlock, v.GetStart(), length)
+		return
+	}
+	m.prog.sys("", sysMlock, v.GetStart(), length)
 }
 
 // mmMap sets the addresses that /proc shows, the auxiliary vector and the executable, prctl(2) PR_SET_MM_MAP.

@@ -49,6 +49,8 @@ func TestUnsupported(t *testing.T) {
 			"it had an IPC namespace of its own: not supported"},
 		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring without a context (io_setup(2)) of its own: not supported"},
 		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
+		"advice": {func(_ *images.Dir, task *images.Task) { task.Mm.Vmas[0].Madv = proto.Uint64(1<<9 | 1<<10) },
+			": advice 0x200 (bits of madvise(2)) that does not last: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, mapHugetlb),
 			": huge pages that are neither private nor a memfd's (status 0x100): not supported"},
 

@@ -42,6 +42,7 @@ var recipes = []recipe{
 	{"sessions", []string{"sessions.c", "victim.h"}, nil, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"mappings", []string{"mappings.c", "victim.h"}, nil, compileC},
 	{"aio", []string{"aio.c", "victim.h"}, nil, compileC},
 	{"huge", []string{"huge.c", "victim.h"}, nil, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
