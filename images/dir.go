@@ -22,6 +22,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
 	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
+	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
 )
@@ -48,7 +49,8 @@ type Dir struct {
 	Remaps    []*remap_file_path.RemapFilePathEntry
 	Ghosts    map[uint32]*Ghost
 	Locks     []*file_lock.FileLockEntry
-	IPC       map[uint32]*IPC // IPC namespaces, by task_kobj_ids_entry.ipc_ns_id
+	IPC       map[uint32]*IPC       // IPC namespaces, by task_kobj_ids_entry.ipc_ns_id
+	TCP       map[uint32]*TCPStream // by inode
 
 	// Other names the files that Open has not looked into, sorted: Read decodes most of them. A restorer that does not
 	// know what they are for must refuse.
@@ -103,6 +105,12 @@ type PipeData struct {
 // SkQueue is one packet in a socket's queue.
 type SkQueue struct {
 	Entry *sk_packet.SkPacketEntry
+	Data  Range
+}
+
+// TCPStream is a TCP connection: what was in its receive queue, then what was in its send queue.
+type TCPStream struct {
+	Entry *tcp_stream.TcpStreamEntry
 	Data  Range
 }
 

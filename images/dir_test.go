@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
+	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -422,4 +424,34 @@ func TestOpenIPC(t *testing.T) {
 	}
 	write("ipcns-msg-9.img", "IPCNS_MSG", queue, message.Bytes())
 	wantError(t, dir, "images ipcns-msg-9.img: entry 0: queued messages: EOF")
+}
+
+// A TCP connection's image is named after the inode of its socket, in hexadecimal, and ends with its two queues.
+func TestOpenTCPStream(t *testing.T) {
+	dir := sample(t, "static")
+	entry := &tcp_stream.TcpStreamEntry{
+		InqLen: proto.Uint32(3), InqSeq: proto.Uint32(1), OutqLen: proto.Uint32(2), OutqSeq: proto.Uint32(1),
+		OptMask: proto.Uint32(0), SndWscale: proto.Uint32(0), MssClamp: proto.Uint32(1),
+	}
+	var out bytes.Buffer
+	w, err := NewWriter(&out, "tcp-stream-1a.img", "TCP_STREAM")
+	if err == nil {
+		err = w.Write(entry, []byte("inout"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir["tcp-stream-1a.img"] = &fstest.MapFile{Data: out.Bytes()}
+	d := open(t, dir)
+	stream := d.TCP[0x1a]
+	if stream == nil || stream.Entry.GetInqLen() != 3 || len(d.Other) > 0 {
+		t.Fatalf("streams %v, other files %v", d.TCP, d.Other)
+	}
+	if data, err := ReadRange(d.FS, stream.Data); err != nil || string(data) != "inout" {
+		t.Errorf("queues %q, %v", data, err)
+	}
+	dir["tcp-stream-1a.img"].Data = out.Bytes()[:out.Len()-1]
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "tcp-stream-1a.img: entry 0: payload at offset") {
+		t.Errorf("error %v", err)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
 	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
+	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
 	"google.golang.org/protobuf/proto"
@@ -45,6 +46,12 @@ func (o *opener) shared() {
 	}
 	for _, e := range o.read("stats-dump", "STATS") {
 		d.Stats = e.Message.(*stats.StatsEntry).GetDump()
+	}
+	d.TCP = map[uint32]*TCPStream{}
+	for _, f := range o.numbered("tcp-stream-", 16) {
+		if entries, ok := o.must(f.name, "TCP_STREAM"); ok {
+			d.TCP[uint32(f.id)] = &TCPStream{entries[0].Message.(*tcp_stream.TcpStreamEntry), entries[0].Payload}
+		}
 	}
 	o.timens()
 	d.TtyData = messages[*tty.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))

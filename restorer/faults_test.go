@@ -23,7 +23,7 @@ import (
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Restored {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1}})
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 
 // Every operation of every thread's program fails in turn: the error names it, nothing is left.
 func TestEveryOperationFails(t *testing.T) {
-	for _, victim := range []string{"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "ptys", "inet", "huge", "clonefiles", "sessions", "ipc", "aio"} {
+	for _, victim := range []string{"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "ptys", "inet", "huge", "clonefiles", "sessions", "ipc", "aio", "tcp"} {
 		t.Run(victim, func(t *testing.T) {
 			im := testenv.Start(t, victim).Dump(t)
 			plugin := tracePlugin(t)
@@ -134,7 +134,13 @@ func inject(p *Plan, opsAt uint64, i int) {
 
 // Every system call of the controller fails in turn.
 func TestEveryControllerCallFails(t *testing.T) {
-	im := testenv.Start(t, "threads").Dump(t)
+	for _, victim := range []string{"threads", "tcp"} {
+		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t)) })
+	}
+}
+
+func failEachCall(t *testing.T, im *testenv.Images) {
+	t.Helper()
 	plugin := tracePlugin(t)
 	for n := 0; ; n++ {
 		r, calls, failed := prepared(t, im, plugin), 0, ""

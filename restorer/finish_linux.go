@@ -158,6 +158,9 @@ func (r *runner) undo() error {
 		r.reap(r.zygote)
 		r.zygote = 0
 	}
+	if r.waking {
+		r.hush()
+	}
 	var errs []error
 	if r.root != nil {
 		errs = append(errs, r.root.Kill())

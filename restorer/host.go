@@ -62,6 +62,8 @@ type VDSO struct {
 // Capability numbers, capability.h.
 const (
 	capSetpcap      = 8
+	capNetAdmin     = 12
+	capNetRaw       = 13
 	capSysPtrace    = 19
 	capSysAdmin     = 21
 	capSysResource  = 24

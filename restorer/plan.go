@@ -20,6 +20,9 @@ type Plan struct {
 	Tasks  []*Task     // parents before children
 	Files  []Passed    // descriptors that the controller opens and the zygote passes on
 
+	Connections []*Connection // TCP connections, which the controller wakes
+	Unlock      NetworkLock   // what keeps packets from them until then
+
 	Sockets []string // paths that were free and will be unix sockets
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
@@ -225,6 +228,7 @@ func (p *Plan) Print(w io.Writer) {
 			printProgram(w, fmt.Sprintf("task %d %q thread %d", t.Pid, t.Comm, th.Tid), th.Ops)
 		}
 	}
+	p.printConnections(w)
 }
 
 func printProgram(w io.Writer, who string, ops []Op) {

@@ -64,6 +64,8 @@ type PlanOptions struct {
 	IgnoreCgroups bool   // --manage-cgroups=ignore
 	Readers       int    // extra page readers for large tasks; -1: as many as there are other CPUs
 	LogLevel      uint32 // least important level that plugins' lines are kept for
+	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
+	TCPEstablished, TCPClose bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
@@ -103,7 +105,10 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		return nil, err
 	}
 	p.plan.encode()
-	return p.plan, nil
+	if size := len(p.plan.arena.buf); size > roomForPlan {
+		p.refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan)
+	}
+	return p.plan, p.err()
 }
 
 // checkDirectory refuses what no later step looks at.
@@ -157,6 +162,8 @@ func (p *planner) checkNamespaces(task *images.Task) {
 	}
 }
 
+const roomForPlan = 1 << 30 // bytes
+
 // place chooses where the region goes, in a hole that every task has, and relocates the blob there.
 func (p *planner) place() error {
 	threads, slots := 0, 0
@@ -171,7 +178,6 @@ func (p *planner) place() error {
 	threads += len(p.helpers)
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
-	const roomForPlan = 1 << 30
 	segments, window := p.sizeSegments(), p.hugeWindow()
 	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments + window
 	start, err := findGap(used, size)

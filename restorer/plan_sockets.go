@@ -30,6 +30,7 @@ const (
 	soSndtimeo     = 21
 	soBindtodevice = 25
 	soAttachFilter = 26
+	soDetachFilter = 27
 	soSndbufforce  = 32
 	soRcvbufforce  = 33
 	soPasssec      = 34
@@ -56,6 +57,15 @@ func (p *program) setOption(number int, what string, level, option, value uint64
 // socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that
 // sends a name, and SO_SNDBUF may be smaller than what has been sent.
 func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+	f.socketFlagOptions(number, what, o)
+	f.socketNumbers(number, what, o)
+	f.bindDevice(number, what, o)
+	if filter := o.GetSoFilter(); len(filter) > 0 {
+		f.attachFilter(number, "filter of "+what, filter)
+	}
+}
+
+func (f *filePlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOptsEntry) {
 	for _, flag := range []struct {
 		option uint64
 		on     bool
@@ -68,17 +78,21 @@ func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEn
 			f.prog.setOption(number, what, solSocket, flag.option, 1)
 		}
 	}
-	f.socketNumbers(number, what, o)
-	if o.GetSoBoundDev() != "" {
-		dev := o.GetSoBoundDev()
+}
+
+// bindDevice binds a socket to an interface.
+func (f *filePlanner) bindDevice(number int, what string, o *sk_opts.SkOptsEntry) {
+	if dev := o.GetSoBoundDev(); dev != "" {
 		f.prog.sys(what+" bound to "+dev, sysSetsockopt, uint64(number), solSocket, soBindtodevice,
 			f.prog.arena.string(dev), uint64(len(dev)))
 	}
-	if filter := o.GetSoFilter(); len(filter) > 0 {
-		program := f.prog.arena.bytes(socketFilter(filter))
-		f.prog.sys("filter of "+what, sysSetsockopt, uint64(number), solSocket, soAttachFilter,
-			f.prog.arena.words(uint64(len(filter)), program), 16)
-	}
+}
+
+// attachFilter adds a classic BPF program, as images have it.
+func (f *filePlanner) attachFilter(number int, what string, filter []uint64) {
+	program := f.prog.arena.bytes(socketFilter(filter))
+	f.prog.sys(what, sysSetsockopt, uint64(number), solSocket, soAttachFilter,
+		f.prog.arena.words(uint64(len(filter)), program), 16) // struct sock_fprog
 }
 
 // socketFilter lays out struct sock_filter[], linux/filter.h. An image has code, jt, jf and k from the highest bits down.

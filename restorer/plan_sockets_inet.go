@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -21,10 +22,14 @@ const (
 	tcpNodelay, tcpCork, tcpKeepidle, tcpKeepintvl, tcpKeepcnt = 1, 3, 4, 5, 6
 )
 
-// inetSocket restores UDP sockets and TCP sockets that have no connection.
+// inetSocket restores UDP sockets and TCP sockets.
 func (f *filePlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
 	source, dest, ok := f.checkInet(fd, e)
 	if !ok {
+		return
+	}
+	if e.GetProto() == ipprotoTCP && e.GetDstPort() != 0 {
+		f.connection(fd, e, source, dest)
 		return
 	}
 	what := inetName(e, source)
@@ -71,7 +76,7 @@ func (f *filePlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) 
 	case !okSource || !okDest:
 		f.refuse(where, "", "internet socket of address family %d: its addresses make no sense", e.GetFamily())
 	case stream && e.GetDstPort() != 0:
-		f.refuse(where, "", "TCP connection from %v to %v: not supported", source, dest)
+		return source, dest, true
 	case stream && e.GetState() != tcpListen && e.GetState() != tcpClose:
 		f.refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source), e.GetState())
 	case shut && (stream || e.GetState() != tcpEstablished):
@@ -132,7 +137,7 @@ func (f *filePlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, 
 // ipOptions sets the options of the protocols. CRIU reads those of IP at level SOL_IP for both families, and so they
 // are set.
 func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
-	ip, tcp := e.GetIpOpts(), e.GetTcpOpts()
+	ip, tcp, old := e.GetIpOpts(), e.GetTcpOpts(), e.GetOpts() // CRIU before 3.17 kept some elsewhere
 	if e.V6Only != nil && e.GetFamily() == afInet6 {
 		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))
 	}
@@ -140,8 +145,9 @@ func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry)
 		{solIP, ipFreebind, oneIf(ip.GetFreebind())}, {solIP, ipPktinfo, oneIf(ip.GetPktinfo())},
 		{solIP, ipTos, uint64(ip.GetTos())}, {solIP, ipTTL, uint64(ip.GetTtl())},
 		{solTCP, tcpNodelay, oneIf(tcp.GetNodelay())}, {solTCP, tcpCork, oneIf(tcp.GetCork())},
-		{solTCP, tcpKeepidle, uint64(tcp.GetKeepidle())}, {solTCP, tcpKeepintvl, uint64(tcp.GetKeepintvl())},
-		{solTCP, tcpKeepcnt, uint64(tcp.GetKeepcnt())},
+		{solTCP, tcpKeepidle, uint64(cmp.Or(tcp.GetKeepidle(), old.GetTcpKeepidle()))},
+		{solTCP, tcpKeepintvl, uint64(cmp.Or(tcp.GetKeepintvl(), old.GetTcpKeepintvl()))},
+		{solTCP, tcpKeepcnt, uint64(cmp.Or(tcp.GetKeepcnt(), old.GetTcpKeepcnt()))},
 	} {
 		if o.value != 0 && (o.level != solTCP || e.GetProto() == ipprotoTCP) {
 			f.prog.setOption(number, what, o.level, o.option, o.value)

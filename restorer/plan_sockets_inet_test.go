@@ -57,9 +57,6 @@ func TestInetSocketRefusals(t *testing.T) {
 		"address": {func(s []*sk_inet.InetSkEntry, _ *Host) {
 			s[0].SrcAddr = []uint32{1, 2}
 		}, "fd 0: internet socket of address family 2: its addresses make no sense"},
-		"connection": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[0].State, s[0].DstAddr, s[0].DstPort = proto.Uint32(tcpEstablished), localhost, proto.Uint32(7)
-		}, "fd 0: TCP connection from 127.0.0.1:80 to 127.0.0.1:7: not supported"},
 		"state": {func(s []*sk_inet.InetSkEntry, _ *Host) {
 			s[0].State = proto.Uint32(tcpEstablished)
 		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: impossible"},

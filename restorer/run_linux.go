@@ -30,6 +30,7 @@ type runner struct {
 	zygote int          // pid, 0: none or reaped, or the root task itself
 	root   *sys.Sibling // with --restore-sibling
 	traced []int        // threads that are seized
+	waking bool         // some connections may be awake
 	log    logReader
 	hooks  hookWatch
 }
@@ -74,6 +75,7 @@ func (r *runner) restore() error {
 		{"run the last hooks", r.awaitParked},
 		{"stop the threads", r.stopThreads},
 		{"hand out the registers", r.finish},
+		{"wake the connections", r.wake},
 		{"let them go", r.release},
 	}
 	for _, s := range steps {

@@ -29,6 +29,7 @@ const (
 	sysSocket           = 41
 	sysConnect          = 42
 	sysSendmsg          = 46
+	sysSendto           = 44
 	sysShutdown         = 48
 	sysBind             = 49
 	sysListen           = 50
@@ -123,7 +124,7 @@ var syscalls = map[uint64]struct {
 	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
 	sysIoctl: {"ioctl", 3}, sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
 	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
-	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysShutdown: {"shutdown", 2},
+	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysSendto: {"sendto", 4}, sysShutdown: {"shutdown", 2},
 	sysBind: {"bind", 3}, sysListen: {"listen", 2}, sysSetsockopt: {"setsockopt", 5}, sysChdir: {"chdir", 1},
 	sysSendmsg: {"sendmsg", 3}, sysMkdir: {"mkdir", 2}, sysFsopen: {"fsopen", 2}, sysFsconfig: {"fsconfig", 5},
 	sysFsmount: {"fsmount", 3}, sysUnlink: {"unlink", 1}, sysChmod: {"chmod", 2}, sysLchown: {"lchown", 3}, sysAccept4: {"accept4", 4},

@@ -37,6 +37,7 @@ type restoreFlags struct {
 	timeout                           time.Duration
 	detached, stopped, shellJob       bool
 	sibling                           bool
+	tcpEstablished, tcpClose          bool
 	dryRun                            bool
 	cgroups                           string
 	readers                           int
@@ -52,6 +53,8 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "leave it stopped (SIGSTOP)")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "stay in this session, on this terminal")
 	f.BoolP("file-locks", "l", true, "restore file locks; crpie always does, the flag is there because criu has it")
+	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "restore TCP connections")
+	f.BoolVar(&r.tcpClose, "tcp-close", false, "leave sockets of TCP connections closed")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
@@ -134,6 +137,7 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Sibling: r.sibling, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

@@ -50,7 +50,7 @@ func tool(t *testing.T, im *testenv.Images, args ...string) (status int, output 
 // restore restores detached and must succeed.
 func restore(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Process, output string) {
 	t.Helper()
-	words := append([]string{"restore", "-d", "-D", im.Dir}, args...)
+	words := append([]string{"restore", "-d", "-D", im.Dir, "--tcp-established"}, args...)
 	status, output := tool(t, im, words...)
 	if strings.Contains(output, "crpie itself was given id") { // once in 32768 processes
 		status, output = tool(t, im, words...)
@@ -261,7 +261,7 @@ func TestTreeSharesMemory(t *testing.T) {
 func TestDumpAgain(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
-	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio"} {
+	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio", "tcp"} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
 			again := p.Dump(t)

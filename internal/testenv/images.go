@@ -30,7 +30,8 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 	tb.Helper()
 	im := &Images{Dir: tb.TempDir(), Pid: p.Pid, criu: NeedCRIU(tb), p: p}
 	log := filepath.Join(im.Dir, "dump.log")
-	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4", "--file-locks"}, args...)
+	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4", "--file-locks",
+		"--tcp-established", "--network-lock", "nftables"}, args...)
 	if err := run(command(tb, im.criu.Path, words...), log); err != nil {
 		tb.Fatal(err)
 	}
@@ -162,7 +163,8 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	tb.Helper()
 	logDir := tb.TempDir() // -D would put it among the images
 	log := filepath.Join(logDir, "restore.log")
-	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", logDir, "-o", log, "-v4", "--file-locks"}, args...)
+	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", logDir, "-o", log, "-v4", "--file-locks",
+		"--tcp-established"}, args...)
 	if err := run(im.Command(tb, im.criu.Path, words...), log); err != nil {
 		tb.Fatal(err)
 	}

@@ -47,6 +47,7 @@ var recipes = []recipe{
 	{"huge", []string{"huge.c", "victim.h"}, nil, compileC},
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
+	{"tcp", []string{"tcp.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
