@@ -34,6 +34,9 @@ type Host struct {
 	Stat func(path string) (fs.FileInfo, error)
 	// ReadFileAt reads from a file, as io.ReaderAt does.
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
+	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as
+	// struct file_handle; "" when there is none.
+	MountOfHandle func(major, minor uint32, handle []byte) string
 	// UnixName reports whether some unix socket has a name: a path, or NUL and an abstract one.
 	UnixName func(name string) bool
 	// InetSockets lists this host's internet sockets that have a port.

@@ -137,6 +137,10 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.owner(fd, s.GetFown())
 	case fdinfo.FdTypes_TTY:
 		f.tty(fd)
+	case fdinfo.FdTypes_INOTIFY:
+		f.inotify(fd, file)
+	case fdinfo.FdTypes_FANOTIFY:
+		f.fanotify(fd, file)
 	case fdinfo.FdTypes_FIFO:
 		f.fifo(fd, file)
 	case fdinfo.FdTypes_MEMFD:

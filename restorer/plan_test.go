@@ -102,6 +102,7 @@ func fakeHost(dir *images.Dir) *Host {
 	return &Host{
 		VDSO: VDSO{DataSize: 6 * pageSize, Code: make([]byte, 2*pageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
 		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, LoginUID: noLoginUID, TTY: -1, TimeNamespaces: true,
+		MountOfHandle: func(uint32, uint32, []byte) string { return "" },
 		Stat: func(path string) (fs.FileInfo, error) {
 			if info, ok := files[path]; ok {
 				return info, nil

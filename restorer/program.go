@@ -42,6 +42,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpSocketpair: "socketpair",
 	abi.OpPty:        "open pseudo-terminal",
 	abi.OpType:       "type",
+	abi.OpForget:     "forget events",
 	abi.OpAio:        "make AIO context",
 }
 
@@ -60,6 +61,8 @@ func (op *Op) call() string {
 	case abi.OpFollow:
 		return formatCall(name, op.Args[:2])
 	case abi.OpMark, abi.OpBecome, abi.OpParent, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
+		return formatCall(name, op.Args[:1])
+	case abi.OpForget:
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])

@@ -75,6 +75,11 @@ const (
 	sysUnshare          = 272
 	sysSetns            = 308
 	sysSetRobustList    = 273
+	sysInotifyAddWatch  = 254
+	sysInotifyInit1     = 294
+	sysFanotifyInit     = 300
+	sysFanotifyMark     = 301
+	sysOpenByHandleAt   = 304
 	sysTimerfdCreate    = 283
 	sysTimerfdSettime   = 286
 	sysAccept4          = 288
@@ -122,6 +127,8 @@ var syscalls = map[uint64]struct {
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
+	sysInotifyInit1: {"inotify_init1", 1}, sysInotifyAddWatch: {"inotify_add_watch", 3}, sysFanotifyInit: {"fanotify_init", 2},
+	sysFanotifyMark: {"fanotify_mark", 5}, sysOpenByHandleAt: {"open_by_handle_at", 3},
 	sysIoctl: {"ioctl", 3}, sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
 	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
 	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysSendto: {"sendto", 4}, sysShutdown: {"shutdown", 2},
@@ -174,6 +181,9 @@ const (
 	fSetpipeSz = 1031
 	fdCloexec  = 1
 )
+
+// inotifyIocSetnextwd chooses the number of the next watch, Linux 4.16; linux/inotify.h.
+const inotifyIocSetnextwd = 0x40044900
 
 // ioctl_tty(2), asm-generic/ioctls.h.
 const (

@@ -22,8 +22,6 @@ func TestUnsupported(t *testing.T) {
 		change func(d *images.Dir, task *images.Task)
 		want   string
 	}{
-		"inotify":   {firstDescriptor(fdinfo.FdTypes_INOTIFY), "fd 0: inotify: not supported"},
-		"fanotify":  {firstDescriptor(fdinfo.FdTypes_FANOTIFY), "fd 0: fanotify: not supported"},
 		"pidfd":     {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd: not supported"},
 		"terminal":  {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
 		"namespace": {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},

@@ -83,6 +83,9 @@ const (
 	OpParent OpCode = 31
 )
 
+// OpForget empties a queue of events.
+const OpForget OpCode = 40
+
 // OpAio makes an AIO context.
 const OpAio OpCode = 22
 

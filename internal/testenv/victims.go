@@ -50,6 +50,7 @@ var recipes = []recipe{
 	{"tcp", []string{"tcp.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
+	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }

@@ -75,6 +75,7 @@ enum {
 	CRPIE_OP_AIO = 22,
 	CRPIE_OP_BECOME = 30, /* go on with the program of task arg[0] */
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
+	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
 	CRPIE_OP_MAX,
 };
 
@@ -207,6 +208,9 @@ int64_t core_open_pty(const struct crpie_op *op);
 int64_t core_type(const struct crpie_op *op);
 /* aio.c */
 int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd);
+
+/* notify.c */
+int64_t core_forget(const struct crpie_op *op);
 
 /* hooks.c */
 int64_t core_run_hooks(struct core *core, uint32_t hook);

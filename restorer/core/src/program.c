@@ -148,6 +148,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 	case CRPIE_OP_PTY:
 		ret = core_open_pty(op);
 		return ret < 0 ? ret : move_fd(ret, op->arg[3], 1);
+	case CRPIE_OP_FORGET:
+		return core_forget(op);
 	case CRPIE_OP_TYPE:
 		return core_type(op);
 	case CRPIE_OP_AIO:
