@@ -24,7 +24,7 @@ type Host struct {
 
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 
-	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in this process's time namespace
+	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
 
 	// HugePages counts the free huge pages of a size in bytes that nobody has reserved.
 	HugePages func(size uint64) uint64

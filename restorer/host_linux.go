@@ -40,7 +40,8 @@ func ThisHost() (*Host, error) {
 	if h.Rlimits, err = sys.Rlimits(len(rlimitNames)); err != nil {
 		return nil, err
 	}
-	h.MonotonicNs, h.BoottimeNs = sys.Monotonic(), sys.Boottime()
+	offsets := readProc("/proc/self/timens_offsets")
+	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets, "boottime")
 	h.Nice = sys.Nice()
 	_, err = os.Stat("/proc/self/timens_offsets")
 	h.TimeNamespaces = err == nil
@@ -70,6 +71,19 @@ func aioRoom() uint64 {
 	most, _ := strconv.ParseUint(strings.TrimSpace(readProc("/proc/sys/fs/aio-max-nr")), 10, 64)
 	used, _ := strconv.ParseUint(strings.TrimSpace(readProc("/proc/sys/fs/aio-nr")), 10, 64)
 	return most - min(most, used)
+}
+
+// clockOffset reads from timens_offsets how far this process's clock is ahead of the initial time namespace's, ns;
+// time_namespaces(7). Offsets that are written there count from the latter.
+func clockOffset(offsets, clock string) int64 {
+	for line := range strings.Lines(offsets) {
+		var name string
+		var sec, nsec int64
+		if n, _ := fmt.Sscan(line, &name, &sec, &nsec); n == 3 && name == clock {
+			return sec*1e9 + nsec
+		}
+	}
+	return 0
 }
 
 func readFileAt(path string, b []byte, off int64) (int, error) {

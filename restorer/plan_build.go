@@ -153,7 +153,7 @@ func (p *planner) checkNamespaces(task *images.Task) {
 		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
 		{"an IPC", ids.GetIpcNsId(), p.ipcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
 		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
-		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()},
+		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.dir.Tasks[0].Ids.GetTimeNsId()},
 	} {
 		if ns.its != ns.host {
 			p.refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",
@@ -232,7 +232,14 @@ func (p *planner) planZygote() {
 // timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
 // set until the first process enters the namespace.
 func (p *planner) timeNamespace(z *program) {
-	te := p.dir.Timens[0]
+	id := p.timeNamespaceID()
+	te := p.dir.Timens[id]
+	if id != 0 && te == nil {
+		p.refuse(fmt.Sprintf("task %d", p.dir.Tasks[0].Pid), "", "timens-%d.img, the clocks of its time namespace, is missing", id)
+	}
+	if id != 0 && !p.host.TimeNamespaces {
+		p.refuse("this host", "restore on Linux 5.6 or newer with CONFIG_TIME_NS", "it has no time namespaces, and the tasks were in one of their own")
+	}
 	if te == nil || !p.host.TimeNamespaces {
 		return
 	}
@@ -249,6 +256,16 @@ func (p *planner) timeNamespace(z *program) {
 		z.sys("time namespace", sysSetns, uint64(fd), cloneNewtime)
 		z.sys("", sysClose, uint64(fd))
 	}
+}
+
+// timeNamespaceID is under which number the images have the clocks: 0 if the tasks were in CRIU's time namespace. What crpie
+// or CRIU has restored is in one of its own, time_namespaces(7).
+func (p *planner) timeNamespaceID() uint32 {
+	its := p.dir.Tasks[0].Ids.GetTimeNsId()
+	if its == p.dir.Inventory.GetRootIds().GetTimeNsId() {
+		return 0
+	}
+	return its
 }
 
 // offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -29,4 +30,16 @@ func TestSessions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The clocks go on from where they were, whatever the clocks of crpie itself are.
+func TestRestoreInTimeNamespace(t *testing.T) {
+	im := testenv.Start(t, "timens").Dump(t)
+	cmd := im.Command(t, testenv.NeedTool(t, "unshare"), "--time", "--monotonic", "50000", "--boottime", "70000", "--fork",
+		os.Args[0], "restore", "-d", "-D", im.Dir)
+	cmd.Env = append(cmd.Env, asTool+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	im.Adopt(t).MustPass(t)
 }
