@@ -37,7 +37,7 @@ type Host struct {
 	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as
 	// struct file_handle; "" when there is none.
 	MountOfHandle func(major, minor uint32, handle []byte) string
-	// UnixName reports whether some unix socket has a name: a path, or NUL and an abstract one.
+	// UnixName reports whether some unix socket has a name: the path of its file, or NUL and an abstract one.
 	UnixName func(name string) bool
 	// InetSockets lists this host's internet sockets that have a port.
 	InetSockets func() []InetSocket
@@ -67,6 +67,7 @@ const (
 	capSetpcap      = 8
 	capNetAdmin     = 12
 	capNetRaw       = 13
+	capSysChroot    = 18
 	capSysPtrace    = 19
 	capSysAdmin     = 21
 	capSysResource  = 24

@@ -22,7 +22,7 @@ func ThisHost() (*Host, error) {
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
 		HugePages: hugePages, AioRoom: aioRoom,
-		UnixName: unixName, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		UnixName: livingUnixName, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err

@@ -96,9 +96,13 @@ func TestUnixSocketRefusals(t *testing.T) {
 		"in the way": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
 			files["/tmp/listener"] = 0o644
 		}, "fd 2: /tmp/listener is in the way of a socket: it is none itself\n  hint: move it away"},
-		"deleted": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
-			s[2].Deleted, files["/tmp/listener"] = proto.Bool(true), fs.ModeSocket
-		}, "fd 2: /tmp/listener is in the way of a socket that had been deleted\n  hint: remove it"},
+		"path in use": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool) {
+			files["/tmp/listener"], names["/tmp/listener"] = fs.ModeSocket, true
+		}, `fd 2: the name of unix socket "listener" is in use` + "\n  hint: end the process that has it"},
+		"renamed": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Peer, s[1].Peer = nil, nil
+			s[0].State, s[0].Name = proto.Uint32(tcpListen), []byte("/tmp/listener\x00")
+		}, `fd 2: unix socket "listener" has the name of another socket, so one of the two had been renamed, which CRIU does not dump`},
 		"directory": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
 			delete(files, "/tmp")
 		}, `fd 2: /tmp is no directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
@@ -118,6 +122,19 @@ func TestUnixSocketRefusals(t *testing.T) {
 			wantRefusal(t, err, tc.want)
 		})
 	}
+}
+
+// A deleted socket is bound in a file system of its own: what has its path now does not matter.
+func TestDeletedUnixSocket(t *testing.T) {
+	dir, s := withSockets(t)
+	s[2].Deleted = proto.Bool(true)
+	host := socketHost(dir, map[string]fs.FileMode{}, map[string]bool{"/tmp/listener": true})
+	if _, err := buildSample(t, dir, host, &PlanOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	host.Caps &^= 1 << capSysChroot
+	_, err := buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, `fd 2: unix socket "listener" had been deleted, and crpie lacks CAP_SYS_CHROOT to name it so`)
 }
 
 // inQueue puts a control message into the queue of the socket that descriptor 1 is.

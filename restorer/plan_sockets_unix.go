@@ -2,17 +2,13 @@ package restorer
 
 import (
 	"cmp"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
 	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/internal/abi"
 )
@@ -23,7 +19,10 @@ type unixSocket struct {
 	number int
 	where  string // for messages about the images
 	what   string // for messages about operations
+	path   string // absolute, of the file that it has or had; "" without one
+	byPath int    // a descriptor of that file, for connections; 0: none
 	made   bool
+	tied   bool // a datagram socket that is connected, or about to be
 }
 
 // unixPlanner makes the unix sockets of one task, or those that tie tasks together, in the order in which programs
@@ -34,15 +33,20 @@ type unixPlanner struct {
 	list       []*unixSocket // by inode: the order in which they had been made
 	byID       map[uint32]*unixSocket
 	byIno      map[uint32]*unixSocket
-	temps      map[string]*unixSocket // listeners that are there only while connections are made, by name
+	to         map[uint32][]*unixSocket // who is connected to an inode
+	listeners  map[string]*unixSocket   // by listenerKey
+	temps      []*unixSocket            // listeners that are there only while connections are made
+	paths      map[string]*unixSocket   // who has a path, now
 	deliveries []delivery
-	extra      []int // scratch numbers of ends that nobody has
+	extra      []int // scratch numbers that nobody has in the end
+	private    privateFS
 }
 
 // collectSockets makes every unix socket at a scratch number, and its connections.
 func (f *filePlanner) collectSockets() {
 	u := &unixPlanner{
-		filePlanner: f, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{}, temps: map[string]*unixSocket{},
+		filePlanner: f, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{}, to: map[uint32][]*unixSocket{},
+		listeners: map[string]*unixSocket{}, paths: map[string]*unixSocket{},
 	}
 	f.unix = u
 	for _, fd := range f.order {
@@ -51,35 +55,22 @@ func (f *filePlanner) collectSockets() {
 		if fd.GetType() != fdinfo.FdTypes_UNIXSK || e == nil || shared {
 			continue
 		}
-		s := &unixSocket{UnixSkEntry: e, number: f.fds.scratch(), where: f.fdWhere(fd), what: socketName(e)}
+		s := &unixSocket{UnixSkEntry: e, number: f.fds.scratch(), where: f.fdWhere(fd), what: socketName(e), path: unixPath(e)}
 		u.byID[fd.GetId()] = s
 		if u.check(s) {
 			u.list = append(u.list, s)
 			u.byIno[e.GetIno()] = s
+			u.to[e.GetPeer()] = append(u.to[e.GetPeer()], s)
 		}
 	}
 	slices.SortStableFunc(u.list, func(a, b *unixSocket) int { return cmp.Compare(a.GetIno(), b.GetIno()) })
 	u.standalone()
 	u.pairs()
 	u.waiting()
-	u.datagrams()
-}
-
-// socketName is for people.
-func socketName(e *sk_unix.UnixSkEntry) string {
-	name := strings.TrimSuffix(string(e.GetName()), "\x00")
-	switch {
-	case name == "":
-		return fmt.Sprintf("unix socket %d", e.GetIno())
-	case name[0] == 0:
-		return fmt.Sprintf("unix socket %q", "@"+name[1:])
-	}
-	return fmt.Sprintf("unix socket %q", name)
 }
 
 // check refuses what is not understood about a single socket.
 func (u *unixPlanner) check(s *unixSocket) bool {
-	const sunPath = 108 // sizeof(sun_path), unix(7)
 	before := u.planner.Len()
 	switch s.GetType() {
 	case sockStream, sockDgram, sockSeqpacket:
@@ -89,128 +80,40 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 	if s.GetUflags() != 0 {
 		u.refuse(s.where, "", "%s was dumped as external (--ext-unix-sk): not supported", s.what)
 	}
-	if len(s.GetName()) > sunPath {
-		u.refuse(s.where, "", "the name of the socket has %d bytes, more than %d", len(s.GetName()), sunPath)
+	if n := len(unixName(s.UnixSkEntry)); n > sunPath {
+		u.refuse(s.where, "", "the name of the socket has %d bytes, more than %d", n, sunPath)
 	}
 	if u.byIno[s.GetIno()] != nil {
 		u.refuse(s.where, "", "%s: another file has its inode %d", s.what, s.GetIno())
 	}
-	u.checkPath(s)
+	u.checkName(s)
 	return u.planner.Len() == before
-}
-
-// hasPath: the name is one in the file system.
-func (s *unixSocket) hasPath() bool { return len(s.GetName()) > 0 && s.GetName()[0] != 0 }
-
-// path is absolute.
-func (s *unixSocket) path() string {
-	name := strings.TrimSuffix(string(s.GetName()), "\x00")
-	if path.IsAbs(name) {
-		return name
-	}
-	return path.Join(s.GetNameDir(), name)
-}
-
-func (s *unixSocket) sameName(o *unixSocket) bool {
-	return string(s.GetName()) == string(o.GetName()) && s.GetNameDir() == o.GetNameDir()
 }
 
 func (s *unixSocket) isStream() bool { return s.GetType() != sockDgram }
 
-// checkPath: the name must be free, or that of a socket that nobody has open any more.
-func (u *unixPlanner) checkPath(s *unixSocket) {
-	if len(s.GetName()) == 0 {
-		return
-	}
-	if u.host.UnixName(strings.TrimSuffix(string(s.GetName()), "\x00")) {
-		u.refuse(s.where, "end the process that has it", "the name of %s is in use", s.what)
-	}
-	if !s.hasPath() {
-		return
-	}
-	for _, t := range u.dir.Tasks {
-		if root := u.dir.Files[t.Fs.GetRootId()].GetReg(); t.Fs != nil && root.GetName() != "/" {
-			u.refuse(s.where, "", "%s in a tree with root directory %s: not supported", s.what, root.GetName())
-			return
-		}
-	}
-	name := s.path()
-	if !path.IsAbs(name) {
-		u.refuse(s.where, "", "%s: the directory of its name was not dumped", s.what)
-		return
-	}
-	if dir, err := u.host.Stat(path.Dir(name)); err != nil || !dir.IsDir() {
-		u.refuse(s.where, "make the directory again", "%s is no directory, which %s needs", path.Dir(name), s.what)
-		return
-	}
-	info, err := u.host.Stat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		u.refuse(s.where, "", "%v", err)
-	case info.Mode()&fs.ModeSocket == 0:
-		u.refuse(s.where, "move it away", "%s is in the way of a socket: it is none itself", name)
-	case s.GetDeleted():
-		u.refuse(s.where, "remove it", "%s is in the way of a socket that had been deleted", name)
-	}
-}
-
-func (u *unixPlanner) create(s *unixSocket) {
-	u.prog.open(s.number, true, s.what, sysSocket, afUnix, uint64(s.GetType())|oNonblock, 0)
-	s.made = true
-}
-
-// address lays out the sockaddr_un. A relative name is looked up from the directory it was used in; the task's own
-// working directory comes later.
-func (u *unixPlanner) address(s *unixSocket) (addr, size uint64) {
-	if s.hasPath() && s.GetName()[0] != '/' {
-		u.prog.sys("directory of "+s.what, sysChdir, u.prog.arena.string(s.GetNameDir()))
-	}
-	b := append(binary.LittleEndian.AppendUint16(nil, afUnix), s.GetName()...)
-	return u.prog.arena.bytes(b), uint64(len(b))
-}
-
-// bind gives a socket its name. What has that path is a socket nobody has open: checkPath has looked.
-func (u *unixPlanner) bind(s *unixSocket) {
-	if len(s.GetName()) == 0 {
-		return
-	}
-	if s.hasPath() {
-		if _, err := u.host.Stat(s.path()); err == nil {
-			u.prog.sys("left over from before", sysUnlink, u.prog.arena.string(s.path()))
-		} else {
-			u.plan.Sockets = append(u.plan.Sockets, s.path())
-		}
-	}
-	addr, size := u.address(s)
-	u.prog.sys(s.what, sysBind, uint64(s.number), addr, size)
-	if perms := s.GetFilePerms(); s.hasPath() && perms != nil {
-		file := u.prog.arena.string(s.path())
-		u.prog.sys(s.what, sysLchown, file, uint64(perms.GetUid()), uint64(perms.GetGid()))
-		u.prog.sys(s.what, sysChmod, file, uint64(perms.GetMode()&0o7777))
-	}
-}
-
-func (u *unixPlanner) connect(s, to *unixSocket) {
-	addr, size := u.address(to)
-	u.prog.sys(s.what+" to "+to.what, sysConnect, uint64(s.number), addr, size)
-}
-
-// mutual is the socket at the other end, if that is where the other one is connected, too.
+// mutual is the socket at the other end, if that is where the other one is connected, too. To datagram sockets that have
+// each other as peer others may have been connected before; such are no pair.
 func (u *unixPlanner) mutual(s *unixSocket) *unixSocket {
 	other := u.byIno[s.GetPeer()]
 	if s.GetPeer() == 0 || other == nil || other == s || other.GetPeer() != s.GetIno() || other.GetType() != s.GetType() {
 		return nil
 	}
+	if !s.isStream() && len(u.to[s.GetIno()])+len(u.to[other.GetIno()]) > 2 {
+		return nil
+	}
 	return other
 }
 
-// orphan: the other end has been closed.
+// orphan: the other end has been closed. A datagram socket with a name may just have been sent to.
 func (u *unixPlanner) orphan(s *unixSocket) bool {
-	if s.isStream() {
-		return s.GetPeer() == 0 && s.GetState() == tcpEstablished
+	if s.GetPeer() != 0 {
+		return false
 	}
-	return s.GetPeer() == 0 && len(s.GetName()) == 0 && len(u.queue(s)) > 0
+	if s.isStream() {
+		return s.GetState() == tcpEstablished
+	}
+	return len(s.GetName()) == 0 && (s.GetState() == tcpEstablished || len(u.queue(s)) > 0)
 }
 
 // standalone makes the sockets that are no end of a connection: with a name or without, listening or not.
@@ -219,12 +122,43 @@ func (u *unixPlanner) standalone() {
 		if u.mutual(s) != nil || u.orphan(s) {
 			continue
 		}
-		u.create(s)
+		if s.isStream() || len(u.queue(s)) == 0 {
+			u.create(s)
+		} else {
+			u.createSentTo(s)
+		}
 		u.bind(s)
 		if s.GetState() == tcpListen && s.isStream() {
 			u.prog.sys(s.what, sysListen, uint64(s.number), uint64(s.GetBacklog()))
+			u.listeners[listenerKey(s)] = s
 		}
 	}
+}
+
+func (u *unixPlanner) create(s *unixSocket) {
+	u.prog.open(s.number, true, s.what, sysSocket, afUnix, uint64(s.GetType())|oNonblock, 0)
+	s.made = true
+}
+
+// otherEnd is an end that is there for what it sends, and closed then.
+func (u *unixPlanner) otherEnd(s *unixSocket, what string) *unixSocket {
+	end := &unixSocket{UnixSkEntry: &sk_unix.UnixSkEntry{Type: s.Type}, number: u.fds.scratch(), what: what + s.what}
+	u.extra = append(u.extra, end.number)
+	u.send(end, s)
+	return end
+}
+
+// createSentTo makes a datagram socket to which one end is connected that can fill its queue. It is itself disconnected
+// again, by connecting to AF_UNSPEC: others may send to it, and it may be connected elsewhere, connect(2).
+func (u *unixPlanner) createSentTo(s *unixSocket) {
+	u.socketpair(u.otherEnd(s, "sender to "), s)
+	unspec := u.prog.arena.bytes([]byte{0, 0})
+	u.prog.sys(s.what+" is not connected", sysConnect, uint64(s.number), unspec, 2)
+}
+
+func (u *unixPlanner) socketpair(a, b *unixSocket) {
+	u.prog.core(abi.OpSocketpair, b.what, uint64(b.GetType())|oNonblock, uint64(a.number), uint64(b.number))
+	a.made, b.made = true, true
 }
 
 // pairs makes the connections. Of one whose other end is closed, that end is made for what it has sent.
@@ -237,26 +171,12 @@ func (u *unixPlanner) pairs() {
 			u.send(other, s)
 			u.send(s, other)
 		case u.orphan(s):
-			closed := &unixSocket{
-				UnixSkEntry: &sk_unix.UnixSkEntry{Type: s.Type}, number: u.fds.scratch(), what: "closed end of " + s.what,
-			}
-			u.pair(closed, s)
-			u.send(closed, s)
-			u.extra = append(u.extra, closed.number)
+			u.pair(u.otherEnd(s, "closed end of "), s)
 		}
 	}
-	for _, name := range u.tempNames() {
-		u.prog.sys("", sysClose, uint64(u.temps[name].number))
+	for _, l := range u.temps {
+		u.prog.sys("", sysClose, uint64(l.number))
 	}
-}
-
-func (u *unixPlanner) tempNames() []string {
-	var names []string
-	for name := range u.temps {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // pair connects two sockets; of two with names the younger one had been accepted.
@@ -266,35 +186,39 @@ func (u *unixPlanner) pair(a, b *unixSocket) {
 		client, server = b, a
 	}
 	if len(server.GetName()) == 0 || !server.isStream() {
-		u.prog.core(abi.OpSocketpair, a.what, uint64(a.GetType())|oNonblock, uint64(a.number), uint64(b.number))
+		u.socketpair(a, b)
 		u.bind(a)
 		u.bind(b)
-	} else {
-		listener := u.listener(server)
-		u.create(client)
-		u.bind(client)
-		u.connect(client, listener)
-		u.prog.open(server.number, true, server.what, sysAccept4, uint64(listener.number), 0, 0, oNonblock)
+		return
 	}
-	a.made, b.made = true, true
+	listener := u.listener(server)
+	u.create(client)
+	u.bind(client)
+	u.connect(client, listener)
+	u.prog.open(server.number, true, server.what, sysAccept4, uint64(listener.number), 0, 0, oNonblock)
+	server.made = true
+}
+
+// listenerKey is the same for a listener and what it has accepted.
+func listenerKey(s *unixSocket) string {
+	return fmt.Sprintf("%d %t %s %s", s.GetType(), s.GetDeleted(), s.GetNameDir(), s.GetName())
 }
 
 // listener finds the one that had accepted s, or makes one.
 func (u *unixPlanner) listener(s *unixSocket) *unixSocket {
-	for _, l := range u.list {
-		if l.GetState() == tcpListen && l.GetType() == s.GetType() && l.sameName(s) {
-			return l
-		}
+	if l := u.listeners[listenerKey(s)]; l != nil {
+		return l
 	}
-	key := fmt.Sprintf("%d %s %s", s.GetType(), s.GetNameDir(), s.GetName())
-	if u.temps[key] == nil {
-		l := &unixSocket{UnixSkEntry: s.UnixSkEntry, number: u.fds.scratch(), what: "listener for " + s.what}
-		u.temps[key] = l
-		u.create(l)
-		u.bind(l)
-		u.prog.sys(l.what, sysListen, uint64(l.number), 0)
+	e := &sk_unix.UnixSkEntry{
+		Ino: s.Ino, Type: s.Type, State: proto.Uint32(tcpListen), Name: s.Name, NameDir: s.NameDir, Deleted: s.Deleted, FilePerms: s.FilePerms,
 	}
-	return u.temps[key]
+	l := &unixSocket{UnixSkEntry: e, number: u.fds.scratch(), where: s.where, what: "listener for " + s.what, path: s.path}
+	u.create(l)
+	u.bind(l)
+	u.prog.sys(l.what, sysListen, uint64(l.number), 0)
+	u.temps = append(u.temps, l)
+	u.listeners[listenerKey(s)] = l
+	return l
 }
 
 // waiting connects what has not been accepted yet.
@@ -304,7 +228,7 @@ func (u *unixPlanner) waiting() {
 			continue
 		}
 		listener := u.byIno[s.GetPeer()]
-		if listener == nil || listener.GetState() != tcpListen || listener.GetType() != s.GetType() || listener.GetDeleted() {
+		if listener == nil || listener.GetState() != tcpListen || listener.GetType() != s.GetType() {
 			u.refuse(s.where, "", "%s is connected to socket %d, which was not dumped: not supported", s.what, s.GetPeer())
 			continue
 		}
@@ -315,50 +239,43 @@ func (u *unixPlanner) waiting() {
 	}
 }
 
-// datagrams fills the queues of datagram sockets that many can send to, by their names, then connects the senders.
+// datagrams connects datagram sockets.
 func (u *unixPlanner) datagrams() {
 	for _, s := range u.list {
-		if s.isStream() || u.mutual(s) != nil || u.orphan(s) || len(u.queue(s)) == 0 {
-			continue
-		}
-		if len(s.GetName()) == 0 {
-			u.refuse(s.where, "", "%s has data, but no name to send it to: not supported", s.what)
-			continue
-		}
-		sender := &unixSocket{
-			UnixSkEntry: &sk_unix.UnixSkEntry{Type: s.Type}, number: u.fds.scratch(), what: "sender to " + s.what,
-		}
-		u.create(sender)
-		u.connect(sender, s)
-		u.send(sender, s)
-		u.extra = append(u.extra, sender.number)
-	}
-	for _, s := range u.list {
-		if s.isStream() || s.GetPeer() == 0 || u.mutual(s) != nil {
-			continue
-		}
-		if to := u.byIno[s.GetPeer()]; to == nil || to.isStream() || len(to.GetName()) == 0 || to.GetPeer() != 0 {
-			u.refuse(s.where, "", "%s sends to socket %d, which was not dumped or cannot be reached by name: not supported",
-				s.what, s.GetPeer())
-		} else {
-			u.connect(s, to)
+		if !s.isStream() && s.GetPeer() != 0 && u.mutual(s) == nil {
+			u.tie(s)
 		}
 	}
 }
 
-// finishSockets: every descriptor exists, so queues are filled. Names that had been deleted are, every socket is closed to
-// what it was closed to, and scratch numbers are given back.
+// tie connects a datagram socket after all that are connected to it: only its peer may connect to one that has a peer
+// already, unix(7).
+func (u *unixPlanner) tie(s *unixSocket) {
+	if s.tied || s.GetPeer() == 0 {
+		return
+	}
+	s.tied = true
+	for _, sender := range u.to[s.GetIno()] {
+		u.tie(sender)
+	}
+	to := u.byIno[s.GetPeer()]
+	if to == nil || to.isStream() || len(to.GetName()) == 0 {
+		u.refuse(s.where, "", "%s sends to socket %d, which was not dumped or cannot be reached by name: not supported",
+			s.what, s.GetPeer())
+		return
+	}
+	u.connect(s, to)
+}
+
+// finishSockets: every descriptor exists, so queues are filled. Then every socket is closed to what it was closed to, and
+// scratch numbers are given back.
 func (f *filePlanner) finishSockets() {
 	u := f.unix
 	for _, d := range u.deliveries {
 		u.deliver(d)
 	}
-	deleted := map[string]bool{}
+	u.datagrams()
 	for _, s := range u.list {
-		if s.hasPath() && s.GetDeleted() && !deleted[s.path()] {
-			deleted[s.path()] = true
-			u.prog.sys(s.what+" had been deleted", sysUnlink, u.prog.arena.string(s.path()))
-		}
 		if how := s.GetShutdown(); how <= sk_opts.SkShutdown_BOTH {
 			u.shutdownSocket(s.number, s.what, how)
 		}

@@ -64,8 +64,11 @@ func restore(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Proce
 func trace(t *testing.T) string { return testenv.Plugin(t, "plugin-sdk/examples/trace.c") }
 
 func victimArgs(name string) []string {
-	if name == "gigabyte" && testing.Short() {
+	switch {
+	case name == "gigabyte" && testing.Short():
 		return []string{"64"}
+	case name == "names":
+		return []string{"all"}
 	}
 	return nil
 }
@@ -261,7 +264,7 @@ func TestTreeSharesMemory(t *testing.T) {
 func TestDumpAgain(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
-	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio", "tcp", "perthread", "timens"} {
+	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names"} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
 			again := p.Dump(t)

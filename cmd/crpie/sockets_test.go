@@ -112,3 +112,41 @@ func TestInFlightAlone(t *testing.T) {
 	p, _ := restore(t, testenv.Start(t, "inflight", "alone").Dump(t), "--pie-plugin", trace(t))
 	p.MustPass(t)
 }
+
+// CRIU dumps the path that a socket was bound to, not the one its file has by now: both restore that.
+func TestRenamedUnixSocket(t *testing.T) {
+	victim := testenv.Start(t, "unix")
+	old, renamed := filepath.Join(victim.Dir, "seq.sock"), filepath.Join(victim.Dir, "renamed.sock")
+	if err := os.Rename(old, renamed); err != nil {
+		t.Fatal(err)
+	}
+	im := victim.Dump(t)
+	p, _ := restore(t, im)
+	p.MustPass(t)
+	os.Remove(old)
+	im.RestoreCRIU(t).MustPass(t)
+}
+
+// A deleted socket has its name again although something else has its path, which stays what it is.
+func TestDeletedUnixSocketPath(t *testing.T) {
+	victim := testenv.Start(t, "names", "all")
+	im := victim.Dump(t)
+	taken := filepath.Join(victim.Dir, "deleted.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: taken, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.WriteFile(filepath.Join(victim.Dir, "folder"), []byte("a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := restore(t, im)
+	conn, err := net.Dial("unix", taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	os.Remove(taken) // the victim looks whether they are there
+	os.Remove(filepath.Join(victim.Dir, "folder"))
+	p.MustPass(t)
+}

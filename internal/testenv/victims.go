@@ -50,6 +50,7 @@ var recipes = []recipe{
 	{"unix", []string{"unix.c", "victim.h"}, nil, compileC},
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"tcp", []string{"tcp.c", "victim.h"}, nil, compileC},
+	{"names", []string{"names.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
 	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
