@@ -239,8 +239,10 @@ func (p *planner) foreignGroup(t *images.Task) bool {
 
 // Marks that the leader of a task reaches one after the other; others wait for them.
 const (
-	markGroup    = 1 + iota // it leads or is in its process group
+	markBorn     = 1 + iota // it exists
+	markGroup               // it leads or is in its process group
 	markHelpers             // its helpers have ended
+	markPidfds              // it has its pidfds, which others take
 	markOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
 	markFiles               // the descriptors are the application's
 )

@@ -53,8 +53,10 @@ type planner struct {
 	adopters    map[uint32]bool // tasks that adopt orphans
 	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
 
-	terminals []*terminal
-	ctties    map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
+	pidfdMakers map[uint32]*images.Task // who opens a pidfd, by file id
+	awaited     map[uint32]bool         // tasks that somebody waits for to open a pidfd of
+	terminals   []*terminal
+	ctties      map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
 // PlanOptions are the choices of whoever restores.

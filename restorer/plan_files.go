@@ -33,6 +33,9 @@ func (t *taskPlanner) files() {
 	for _, first := range f.order {
 		f.description(first)
 	}
+	if t.sharesPidfds() {
+		t.mark("it has its pidfds", markPidfds)
+	}
 	f.finishPipes()
 	f.finishSockets()
 	f.epolls()
@@ -137,6 +140,8 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.owner(fd, s.GetFown())
 	case fdinfo.FdTypes_TTY:
 		f.tty(fd)
+	case fdinfo.FdTypes_PIDFD:
+		f.pidfd(fd, file)
 	case fdinfo.FdTypes_INOTIFY:
 		f.inotify(fd, file)
 	case fdinfo.FdTypes_FANOTIFY:
@@ -171,11 +176,10 @@ func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_UNIXSK:  "unix socket",
-	fdinfo.FdTypes_INOTIFY: "inotify", fdinfo.FdTypes_PACKETSK: "packet socket", fdinfo.FdTypes_FANOTIFY: "fanotify",
+	fdinfo.FdTypes_UNIXSK:    "unix socket",
+	fdinfo.FdTypes_PACKETSK:  "packet socket",
 	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
 	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
-	fdinfo.FdTypes_PIDFD: "pidfd",
 }
 
 func kindName(t fdinfo.FdTypes) string {

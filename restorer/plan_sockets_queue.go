@@ -83,6 +83,8 @@ func (u *unixPlanner) rights(to *unixSocket, scm []*sk_packet.ScmEntry) []byte {
 		switch fds := u.byFile[id]; {
 		case u.dir.Files[id].GetType() == fdinfo.FdTypes_TTY:
 			u.refuse(to.where, "", "%s has a terminal in its queue (SCM_RIGHTS): not supported", to.what)
+		case u.dir.Files[id].GetType() == fdinfo.FdTypes_PIDFD:
+			u.refuse(to.where, "", "%s has a pidfd in its queue (SCM_RIGHTS): not supported", to.what)
 		case len(fds) > 0 && u.canFly(to, id):
 			b = le.AppendUint32(b, fds[0].GetFd())
 		}

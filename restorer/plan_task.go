@@ -134,6 +134,9 @@ func (t *taskPlanner) begin() {
 		t.prog.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)
 	}
 	t.prog.core(abi.OpReport, "created", 0)
+	if t.awaited[t.img.Pid] {
+		t.mark("it exists", markBorn)
+	}
 }
 
 // session puts the task into the session and process group it had. A child is in its parent's session, unless it leads

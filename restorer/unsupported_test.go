@@ -22,7 +22,7 @@ func TestUnsupported(t *testing.T) {
 		change func(d *images.Dir, task *images.Task)
 		want   string
 	}{
-		"pidfd":     {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd: not supported"},
+		"pidfd":     {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd of process 0, which was not dumped: not supported"},
 		"terminal":  {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
 		"namespace": {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},
 		"tun":       {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},

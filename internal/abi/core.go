@@ -86,6 +86,9 @@ const (
 // OpForget empties a queue of events.
 const OpForget OpCode = 40
 
+// OpGone makes pidfds of a process that is gone.
+const OpGone OpCode = 41
+
 // OpAio makes an AIO context.
 const OpAio OpCode = 22
 

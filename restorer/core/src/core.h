@@ -76,6 +76,7 @@ enum {
 	CRPIE_OP_BECOME = 30, /* go on with the program of task arg[0] */
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
+	CRPIE_OP_GONE = 41,   /* pidfds of a process that is gone: arg[0] pairs of u32 at arg[1], descriptor and flags */
 	CRPIE_OP_MAX,
 };
 
@@ -195,6 +196,7 @@ extern const char core_syscall_insn[];
 
 /* program.c */
 void core_run_program(struct core *core);
+int64_t core_move_fd(int64_t fd, int64_t to, int cloexec);
 _Noreturn void core_fail(struct core *core, int64_t result);
 _Noreturn void core_run_task(const struct core *parent, const struct crpie_task *task);
 
@@ -208,6 +210,9 @@ int64_t core_open_pty(const struct crpie_op *op);
 int64_t core_type(const struct crpie_op *op);
 /* aio.c */
 int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd);
+
+/* pidfds.c */
+int64_t core_gone(const struct crpie_op *op);
 
 /* notify.c */
 int64_t core_forget(const struct crpie_op *op);

@@ -22,7 +22,7 @@ _Noreturn void core_fail(struct core *core, int64_t result)
 		sys0(__NR_pause);
 }
 
-static int64_t move_fd(int64_t fd, int64_t to, int cloexec)
+int64_t core_move_fd(int64_t fd, int64_t to, int cloexec)
 {
 	int64_t ret;
 
@@ -50,8 +50,8 @@ static int64_t make_pair(const struct crpie_op *op)
 		sys1(__NR_close, end[1]);
 		end[1] = ret;
 	}
-	ret = move_fd(end[0], op->arg[1], 0);
-	return ret < 0 ? ret : move_fd(end[1], op->arg[2], 0);
+	ret = core_move_fd(end[0], op->arg[1], 0);
+	return ret < 0 ? ret : core_move_fd(end[1], op->arg[2], 0);
 }
 
 /*
@@ -92,7 +92,7 @@ static int64_t open_nameless(const struct crpie_op *op)
 	ret = sys3(__NR_unlinkat, AT_FDCWD, path, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
 	if (fd < 0 || ret < 0)
 		return fd < 0 ? fd : ret;
-	return move_fd(fd, op->arg[4], 1);
+	return core_move_fd(fd, op->arg[4], 1);
 }
 
 static int64_t carry_out(struct core *core, const struct crpie_op *op)
@@ -103,7 +103,7 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 	case CRPIE_OP_SYSCALL:
 		ret = core_syscall(op->nr, op->arg);
 		if (ret >= 0 && (op->flags & CRPIE_OPF_FD))
-			ret = move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
+			ret = core_move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
 		return ret;
 	case CRPIE_OP_PIPE:
 	case CRPIE_OP_SOCKETPAIR:
@@ -147,7 +147,9 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return 0;
 	case CRPIE_OP_PTY:
 		ret = core_open_pty(op);
-		return ret < 0 ? ret : move_fd(ret, op->arg[3], 1);
+		return ret < 0 ? ret : core_move_fd(ret, op->arg[3], 1);
+	case CRPIE_OP_GONE:
+		return core_gone(op);
 	case CRPIE_OP_FORGET:
 		return core_forget(op);
 	case CRPIE_OP_TYPE:

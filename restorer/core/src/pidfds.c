@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Descriptors of a process that is gone: they can only be had of one that is there. */
+#include "core.h"
+#include "syscall.h"
+
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+struct wanted {
+	uint32_t number, flags;
+};
+
+static int64_t open_all(int64_t pid, const struct wanted *wanted, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++) {
+		int64_t fd = sys2(__NR_pidfd_open, pid, wanted[i].flags);
+		int64_t ret = fd < 0 ? fd : core_move_fd(fd, wanted[i].number, 1);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+int64_t core_gone(const struct crpie_op *op)
+{
+	struct clone_args args = { 0 };
+	int64_t pid = sys2(__NR_clone3, (long)&args, sizeof(args)), ret, waited;
+
+	if (pid == 0)
+		for (;;)
+			sys1(__NR_exit_group, 0);
+	if (pid < 0)
+		return pid;
+	ret = open_all(pid, (const struct wanted *)op->arg[1], op->arg[0]);
+	waited = sys4(__NR_wait4, pid, 0, __WALL, 0);
+	return ret < 0 ? ret : waited < 0 ? waited : 0;
+}
