@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"google.golang.org/protobuf/proto"
 
@@ -15,35 +16,37 @@ import (
 // the zygote, and all of them inherit it. A task fills its memory, clones its children, who go on from a copy of it and
 // change only what was different, and then restores the rest of itself.
 
-// checkSharedTables refuses tasks that share more than CRIU dumps, clone(2): a descriptor table with the parent.
+// sharedTables are what tasks may share that CRIU does not dump, clone(2).
+var sharedTables = []struct {
+	name string
+	id   func(*criu_core.TaskKobjIdsEntry) uint32
+}{
+	{"file system attributes (CLONE_FS)", (*criu_core.TaskKobjIdsEntry).GetFsId},
+	{"memory (CLONE_VM)", (*criu_core.TaskKobjIdsEntry).GetVmId},
+	{"signal handlers (CLONE_SIGHAND)", (*criu_core.TaskKobjIdsEntry).GetSighandId},
+}
+
+// checkSharedTables refuses tasks that share more than a descriptor table with the parent, each with the first task that
+// has the same: a damaged image may give all tasks one.
 func (p *planner) checkSharedTables(t *images.Task) {
 	if t.Ids == nil {
 		return
 	}
 	where := fmt.Sprintf("task %d", t.Pid)
-	for _, other := range p.dir.Tasks {
-		if other == t {
-			break
+	first := func(same func(other *images.Task) bool) *images.Task {
+		i := slices.IndexFunc(p.dir.Tasks, func(other *images.Task) bool { return other == t || other.Ids != nil && same(other) })
+		if other := p.dir.Tasks[i]; other != t {
+			return other
 		}
-		if other.Ids == nil {
-			continue
+		return nil
+	}
+	for _, table := range sharedTables {
+		if other := first(func(o *images.Task) bool { return table.id(o.Ids) == table.id(t.Ids) }); other != nil {
+			p.refuse(where, "", "it shares its %s with task %d: not supported", table.name, other.Pid)
 		}
-		for _, table := range []struct {
-			name       string
-			one, other uint32
-		}{
-			{"file system attributes (CLONE_FS)", t.Ids.GetFsId(), other.Ids.GetFsId()},
-			{"memory (CLONE_VM)", t.Ids.GetVmId(), other.Ids.GetVmId()},
-			{"signal handlers (CLONE_SIGHAND)", t.Ids.GetSighandId(), other.Ids.GetSighandId()},
-		} {
-			if table.one == table.other {
-				p.refuse(where, "", "it shares its %s with task %d: not supported", table.name, other.Pid)
-			}
-		}
-		if sharesFiles(t, other) && !sharesFiles(t, t.Parent) {
-			p.refuse(where, "", "it shares its file descriptor table (CLONE_FILES) with task %d, but not with its parent: not supported", other.Pid)
-			break
-		}
+	}
+	if other := first(func(o *images.Task) bool { return sharesFiles(t, o) }); other != nil && !sharesFiles(t, t.Parent) {
+		p.refuse(where, "", "it shares its file descriptor table (CLONE_FILES) with task %d, but not with its parent: not supported", other.Pid)
 	}
 }
 
