@@ -321,27 +321,6 @@ func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) timerfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
-	e := file.GetTfd()
-	f.create(fd, "timerfd", sysTimerfdCreate, uint64(e.GetClockid()), uint64(e.GetFlags()&oNonblock))
-	f.owner(fd, e.GetFown())
-	if e.GetTicks() != 0 {
-		f.refuse(f.fdWhere(fd), "", "timerfd with %d expirations that were not read: not supported", e.GetTicks())
-	}
-	if e.GetVsec() == 0 && e.GetVnsec() == 0 {
-		return
-	}
-	spec := f.prog.arena.words(e.GetIsec(), e.GetInsec(), e.GetVsec(), e.GetVnsec())
-	arm := func(in *filePlanner, number uint64) {
-		in.armLater = append(in.armLater, func() { in.prog.sys("timerfd", sysTimerfdSettime, number, 0, spec, 0) })
-	}
-	if f.prog == f.shared { // by the first task that has it
-		f.armShared[fd.GetId()] = arm
-		return
-	}
-	arm(f, uint64(fd.GetFd()))
-}
-
 // saveTerminal keeps the terminal that --shell-job tasks go on with.
 func (f *filePlanner) saveTerminal() {
 	f.terminal = -1

@@ -188,6 +188,9 @@ const (
 // inotifyIocSetnextwd chooses the number of the next watch, Linux 4.16; linux/inotify.h.
 const inotifyIocSetnextwd = 0x40044900
 
+// tfdIocSetTicks sets how often a timer has expired, Linux 3.17; linux/timerfd.h.
+const tfdIocSetTicks = 0x40085400
+
 // ioctl_tty(2), asm-generic/ioctls.h.
 const (
 	tcsets         = 0x5402

@@ -22,6 +22,17 @@ func TestNotifyAsByCRIU(t *testing.T) {
 	p.MustPass(t)
 }
 
+// So with epoll sets, timers and signalfds.
+func TestEventsAsByCRIU(t *testing.T) {
+	im := testenv.Start(t, "events", "plain").Dump(t)
+	im.RestoreCRIU(t).MustPass(t)
+	p, _ := restore(t, im, "--pie-plugin", trace(t))
+	again := p.Dump(t)
+	again.RestoreCRIU(t).MustPass(t)
+	p, _ = restore(t, again)
+	p.MustPass(t)
+}
+
 // A watched file that has no name any more is found as long as somebody has it open.
 func TestForeignWatch(t *testing.T) {
 	victim := testenv.Start(t, "notify", "foreign")
