@@ -19,6 +19,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s j -l shell-job -d 
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s l -l file-locks -d 'Restore file locks (always done)'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l tcp-established -d 'Restore TCP connections'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l tcp-close -d 'Leave sockets of TCP connections closed'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s x -l ext-unix-sk -d 'Connect unix sockets to peers that were not dumped'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pidfile -r -d 'Write the pid here'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s W -l work-dir -x -a '(__fish_complete_directories)'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r

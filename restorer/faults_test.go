@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,7 @@ import (
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Restored {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,26 +87,58 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 func TestEveryOperationFails(t *testing.T) {
 	for _, victim := range []string{"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "mappings", "stopped", "unix", "inflight", "pidfds", "events", "notify", "ptys", "inet", "huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "names"} {
 		t.Run(victim, func(t *testing.T) {
-			im := testenv.Start(t, victim).Dump(t)
-			plugin := tracePlugin(t)
-			failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *Plan) ([]Op, uint64) { return p.Zygote, p.zygoteAt })
-			tasks := prepared(t, im, plugin).Plan.Tasks
-			for k, task := range tasks {
-				if k > 1 && k < len(tasks)-2 && victim != "sessions" {
-					continue // they have much the same programs
-				}
-				for n, th := range task.Threads {
-					if n > 1 && n < len(task.Threads)-1 {
-						continue
-					}
-					failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *Plan) ([]Op, uint64) {
-						th := p.Tasks[k].Threads[n]
-						return th.Ops, th.opsAt
-					})
-				}
-			}
+			everyOperation(t, testenv.Start(t, victim).Dump(t), victim == "sessions")
 		})
 	}
+}
+
+func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
+	t.Helper()
+	plugin := tracePlugin(t)
+	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *Plan) ([]Op, uint64) { return p.Zygote, p.zygoteAt })
+	tasks := prepared(t, im, plugin).Plan.Tasks
+	for k, task := range tasks {
+		if k > 1 && k < len(tasks)-2 && !allTasks {
+			continue // they have much the same programs
+		}
+		for n, th := range task.Threads {
+			if n > 1 && n < len(task.Threads)-1 {
+				continue
+			}
+			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *Plan) ([]Op, uint64) {
+				th := p.Tasks[k].Threads[n]
+				return th.Ops, th.opsAt
+			})
+		}
+	}
+}
+
+// A restore that fails leaves those alone to whom it has connected sockets.
+func TestExternalOperationsFail(t *testing.T) {
+	dir := t.TempDir()
+	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "log"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	server, err := net.Listen("unix", filepath.Join(dir, "server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	victim := testenv.Start(t, "unix", filepath.Join(dir, "log"), filepath.Join(dir, "server"))
+	conn, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
+	everyOperation(t, im, false)
+	r := prepared(t, im, tracePlugin(t))
+	if _, err := r.Run(); err != nil {
+		t.Fatal(err)
+	}
+	im.Adopt(t).MustPass(t)
 }
 
 // failEach makes each operation of one program fail. A failed restore may have removed what the next one need not remove

@@ -10,6 +10,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
@@ -38,14 +39,15 @@ type planner struct {
 	filled       map[uint32]bool                       // epoll sets that some task fills
 	nameless     map[string]int                        // descriptors of files without a name, by namelessOf
 	remaps       map[uint32]*remap_file_path.RemapFilePathEntry
-	held         map[uint32]bool              // memfds that some task has a descriptor of
-	sealLater    map[uint32][]func(*program)  // by the pid of the task that adds seals
-	skQueues     map[uint32][]*images.SkQueue // by file id; see queues
-	openFiles    map[uint32]string            // see opened
-	segments     map[uint64]segment           // shared anonymous memory, by shmid
-	window       uint64                       // address where the zygote maps huge pages
-	aioNeed      uint64                       // requests that AIO contexts are for
-	hugeNeed     map[uint64]uint64            // pages, by their size
+	held         map[uint32]bool                 // memfds that some task has a descriptor of
+	sealLater    map[uint32][]func(*program)     // by the pid of the task that adds seals
+	skQueues     map[uint32][]*images.SkQueue    // by file id; see queues
+	strangers    map[uint32]*sk_unix.UnixSkEntry // see stranger
+	openFiles    map[uint32]string               // see opened
+	segments     map[uint64]segment              // shared anonymous memory, by shmid
+	window       uint64                          // address where the zygote maps huge pages
+	aioNeed      uint64                          // requests that AIO contexts are for
+	hugeNeed     map[uint64]uint64               // pages, by their size
 
 	inetSockets func() []InetSocket // this host's, asked once
 	births      map[uint32]birth    // how each task comes into being, by pid
@@ -68,6 +70,8 @@ type PlanOptions struct {
 	LogLevel      uint32 // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
 	TCPEstablished, TCPClose bool
+	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
+	ExtUnix bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.

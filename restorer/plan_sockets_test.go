@@ -48,16 +48,21 @@ func TestUnixSocketRefusals(t *testing.T) {
 		"type": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Type = proto.Uint32(3)
 		}, "fd 0: unix socket of type 3: not supported"},
-		"external": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[1].Uflags = proto.Uint32(1)
-		}, "fd 1: unix socket 101 was dumped as external (--ext-unix-sk): not supported"},
+		"service": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Uflags = proto.Uint32(uskService)
+		}, "fd 1: unix socket 101 was the connection to CRIU's service: not supported"},
+		"plugin": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Uflags = proto.Uint32(4)
+		}, "fd 1: unix socket 101 was dumped by a plugin of CRIU's, or inherited (flags 0x4): not supported"},
 		"peer": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[1].Peer = proto.Uint32(7)
 		}, "fd 1: unix socket 101 is connected to socket 7, which was not dumped: not supported"},
+		"impossible": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Peer, s[0].State, s[0].Type = proto.Uint32(0), proto.Uint32(tcpClose), proto.Uint32(sockDgram)
+		}, "fd 1: unix socket 101 is connected to unix socket 100, which does not listen: impossible"},
 		"sends": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Type, s[0].Peer = proto.Uint32(sockDgram), proto.Uint32(7)
-			s[1].Peer = proto.Uint32(0)
-		}, "fd 0: unix socket 100 sends to socket 7, which was not dumped or cannot be reached by name: not supported"},
+			s[0].Type, s[1].Type, s[1].Peer = proto.Uint32(sockDgram), proto.Uint32(sockDgram), proto.Uint32(0)
+		}, "fd 0: unix socket 100 sends to unix socket 101, which cannot be reached by name: not supported"},
 		"no such file": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, scmRights, 0x777)
 		}, "file 0x777 in flight: files.img has no file 0x777"},
@@ -120,6 +125,50 @@ func TestUnixSocketRefusals(t *testing.T) {
 			tc.change(dir, s, files, names)
 			_, err := buildSample(t, dir, host, &PlanOptions{})
 			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+// A peer that was not dumped is found again by its name, with --ext-unix-sk.
+func TestExternalUnixSockets(t *testing.T) {
+	const connected = "fd 0: unix socket 100 is connected to "
+	for name, tc := range map[string]struct {
+		name     string
+		off      bool
+		sockType uint32
+		data     bool
+		want     string
+	}{
+		"path":     {name: "/log\x00", sockType: sockDgram},
+		"abstract": {name: "\x00log", sockType: sockStream},
+		"data":     {name: "/log\x00", sockType: sockDgram, data: true},
+		"no flag": {name: "/log\x00", sockType: sockDgram, off: true,
+			want: connected + `unix socket "/log", which was not dumped` + "\n  hint: use --ext-unix-sk to connect it to the socket that has the name now"},
+		"dead": {name: "/dead\x00", sockType: sockDgram,
+			want: connected + `unix socket "/dead", which nobody has open` + "\n  hint: start the process that has it"},
+		"no name": {sockType: sockDgram, want: connected + "socket 7, which was not dumped and has no name: not supported"},
+		"relative": {name: "log\x00", sockType: sockDgram,
+			want: connected + `unix socket "log", which was not dumped and whose directory is not known: not supported`},
+		"stream with data": {name: "/log\x00", sockType: sockStream, data: true,
+			want: `fd 0: unix socket 100 has data from unix socket "/log", which was not dumped: not supported`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := withSockets(t)
+			dir.Tasks[0].Fds = dir.Tasks[0].Fds[:1]
+			s[0].Type, s[0].Peer = &tc.sockType, proto.Uint32(7)
+			extern := &sk_unix.UnixSkEntry{Ino: proto.Uint32(7), Uflags: proto.Uint32(uskExtern), Type: proto.Uint32(sockDgram),
+				State: proto.Uint32(tcpListen), Name: []byte(tc.name)}
+			dir.Files[7000] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_UNIXSK.Enum(), Usk: extern}
+			if tc.data {
+				dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: s[0].Id}}}
+			}
+			host := socketHost(dir, map[string]fs.FileMode{}, map[string]bool{"/log": true, "\x00log": true})
+			_, err := buildSample(t, dir, host, &PlanOptions{ExtUnix: !tc.off})
+			if tc.want != "" {
+				wantRefusal(t, err, tc.want)
+			} else if err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

@@ -77,9 +77,7 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 	default:
 		u.refuse(s.where, "", "unix socket of type %d: not supported", s.GetType())
 	}
-	if s.GetUflags() != 0 {
-		u.refuse(s.where, "", "%s was dumped as external (--ext-unix-sk): not supported", s.what)
-	}
+	u.checkMarked(s)
 	if n := len(unixName(s.UnixSkEntry)); n > sunPath {
 		u.refuse(s.where, "", "the name of the socket has %d bytes, more than %d", n, sunPath)
 	}
@@ -227,9 +225,12 @@ func (u *unixPlanner) waiting() {
 		if !s.isStream() || s.GetPeer() == 0 || u.mutual(s) != nil {
 			continue
 		}
-		listener := u.byIno[s.GetPeer()]
-		if listener == nil || listener.GetState() != tcpListen || listener.GetType() != s.GetType() {
-			u.refuse(s.where, "", "%s is connected to socket %d, which was not dumped: not supported", s.what, s.GetPeer())
+		listener := u.peer(s)
+		if listener == nil {
+			continue
+		}
+		if listener.number != 0 && (listener.GetState() != tcpListen || listener.GetType() != s.GetType()) {
+			u.refuse(s.where, "", "%s is connected to %s, which does not listen: impossible", s.what, listener.what)
 			continue
 		}
 		if len(u.queue(s)) > 0 {
@@ -258,13 +259,14 @@ func (u *unixPlanner) tie(s *unixSocket) {
 	for _, sender := range u.to[s.GetIno()] {
 		u.tie(sender)
 	}
-	to := u.byIno[s.GetPeer()]
-	if to == nil || to.isStream() || len(to.GetName()) == 0 {
-		u.refuse(s.where, "", "%s sends to socket %d, which was not dumped or cannot be reached by name: not supported",
-			s.what, s.GetPeer())
-		return
+	to := u.peer(s)
+	switch {
+	case to == nil:
+	case to.isStream() || len(to.GetName()) == 0:
+		u.refuse(s.where, "", "%s sends to %s, which cannot be reached by name: not supported", s.what, to.what)
+	default:
+		u.connect(s, to)
 	}
-	u.connect(s, to)
 }
 
 // finishSockets: every descriptor exists, so queues are filled. Then every socket is closed to what it was closed to, and

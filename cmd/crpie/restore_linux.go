@@ -38,6 +38,7 @@ type restoreFlags struct {
 	detached, stopped, shellJob       bool
 	sibling                           bool
 	tcpEstablished, tcpClose          bool
+	extUnix                           bool
 	dryRun                            bool
 	cgroups                           string
 	readers                           int
@@ -55,6 +56,7 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolP("file-locks", "l", true, "restore file locks; crpie always does, the flag is there because criu has it")
 	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "restore TCP connections")
 	f.BoolVar(&r.tcpClose, "tcp-close", false, "leave sockets of TCP connections closed")
+	f.BoolVarP(&r.extUnix, "ext-unix-sk", "x", false, "connect unix sockets to peers that were not dumped, by name")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
@@ -137,7 +139,7 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Sibling: r.sibling, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

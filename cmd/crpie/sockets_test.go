@@ -150,3 +150,45 @@ func TestDeletedUnixSocketPath(t *testing.T) {
 	os.Remove(filepath.Join(victim.Dir, "folder"))
 	p.MustPass(t)
 }
+
+// Sockets are connected anew to who has the names of peers that were not dumped, by crpie and criu alike.
+func TestExternalUnixPeers(t *testing.T) {
+	dir := t.TempDir()
+	for _, names := range [][2]string{{filepath.Join(dir, "log"), filepath.Join(dir, "server")}, {"@crpie log " + dir, "@crpie server " + dir}} {
+		log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: names[0], Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := net.ListenUnix("unix", &net.UnixAddr{Name: names[1], Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants := func(text string) {
+			t.Helper()
+			conn, err := server.AcceptUnix()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() }) // the dump must find it
+			for _, from := range []*net.UnixConn{log, conn} {
+				got := make([]byte, 100)
+				if n, err := from.Read(got); err != nil || string(got[:n]) != text {
+					t.Errorf("%v: got %q, %v, want %q", from.LocalAddr(), got[:n], err, text)
+				}
+			}
+		}
+		victim := testenv.Start(t, "unix", names[:]...)
+		wants("before")
+		im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, "use --ext-unix-sk") {
+			t.Errorf("status %d\n%s", status, output)
+		}
+		p, _ := restore(t, im, "-x")
+		p.MustPass(t)
+		wants("after")
+		im.RestoreCRIU(t, "--ext-unix-sk").MustPass(t)
+		wants("after")
+		log.Close()
+		server.Close()
+	}
+}

@@ -316,3 +316,18 @@ func reap(pid int) {
 		}
 	}
 }
+
+// Sockets names every socket of the process for criu dump, which looks only for those whose peer it does not dump.
+func (p *Process) Sockets(tb testing.TB) (words []string) {
+	tb.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, link := range links {
+		if to, _ := os.Readlink(link); strings.HasPrefix(to, "socket:") {
+			words = append(words, "--external", "unix"+strings.TrimPrefix(to, "socket:"))
+		}
+	}
+	return words
+}

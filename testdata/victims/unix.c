@@ -3,6 +3,8 @@
  * Unix sockets: pairs of the three types with queued data and options, one of them shut down, one whose other end is
  * closed, one between this process and its child; listeners with a path (relative and absolute), with an abstract name,
  * with a connection that has been accepted and with one that waits; datagram sockets with a name and a sender.
+ *
+ * unix LOG SERVER: also connected to a datagram and a stream socket of somebody else, abstract if their names begin with @.
  */
 #include "victim.h"
 
@@ -289,11 +291,35 @@ static void check_dgrams(void)
 	CHECK(connect(fresh, (struct sockaddr *)&fresh_name, sizeof(fresh_name)) == 0, "fresh: connect: %s", strerror(errno));
 }
 
-int main(void)
+static struct sockaddr_un outside(const char *name)
 {
+	struct sockaddr_un a;
+
+	name_it(&a, name);
+	if (a.sun_path[0] == '@')
+		a.sun_path[0] = 0;
+	return a;
+}
+
+static int reach(int type, const char *name)
+{
+	struct sockaddr_un a = outside(name);
+
+	return connected(type, &a, offsetof(struct sockaddr_un, sun_path) + strlen(name));
+}
+
+int main(int argc, char **argv)
+{
+	int log = -1, server = -1;
 	pid_t child;
 
 	victim_begin();
+	if (argc == 3) {
+		log = reach(SOCK_DGRAM, argv[1]);
+		server = reach(SOCK_STREAM, argv[2]);
+		say(log, "before");
+		say(server, "before");
+	}
 	for (size_t i = 0; i < BULK; i++)
 		bulk[i] = i % 251;
 	make_pairs();
@@ -308,5 +334,9 @@ int main(void)
 	check_child(child);
 	check_listeners();
 	check_dgrams();
+	if (argc == 3) {
+		CHECK(write(log, "after", 5) == 5, "log: %s", strerror(errno));
+		CHECK(write(server, "after", 5) == 5, "server: %s", strerror(errno));
+	}
 	return victim_end();
 }
