@@ -43,6 +43,10 @@ type Host struct {
 	InetSockets func() []InetSocket
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool
+	// NetlinkPort reports whether some netlink socket of a protocol has a port.
+	NetlinkPort func(protocol, port uint32) bool
+	// InterfaceName names the network interface that has a number, "" when there is none.
+	InterfaceName func(number uint32) string
 	// Interface gives the number of a network interface, 0 when there is none of that name.
 	Interface func(name string) uint32
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.

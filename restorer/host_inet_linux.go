@@ -5,6 +5,7 @@ package restorer
 import (
 	"encoding/hex"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,4 +63,24 @@ func interfaceNumber(name string) uint32 {
 	}
 	n, _ := strconv.ParseUint(strings.TrimSpace(readProc("/sys/class/net/"+name+"/ifindex")), 10, 32)
 	return uint32(n)
+}
+
+func interfaceName(number uint32) string {
+	entries, _ := os.ReadDir("/sys/class/net")
+	for _, e := range entries {
+		if number != 0 && interfaceNumber(e.Name()) == number {
+			return e.Name()
+		}
+	}
+	return ""
+}
+
+// netlinkPort looks the port up in the table of all netlink sockets, proc_pid_net(5).
+func netlinkPort(protocol, port uint32) bool {
+	for line := range strings.Lines(readProc("/proc/net/netlink")) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == strconv.FormatUint(uint64(protocol), 10) && f[2] == strconv.FormatUint(uint64(port), 10) {
+			return true
+		}
+	}
+	return false
 }

@@ -23,6 +23,7 @@ func ThisHost() (*Host, error) {
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
 		HugePages: hugePages, AioRoom: aioRoom,
 		UnixName: livingUnixName, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err

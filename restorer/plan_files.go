@@ -38,6 +38,7 @@ func (t *taskPlanner) files() {
 	}
 	f.finishPipes()
 	f.finishSockets()
+	f.mapRings()
 	f.epolls()
 	for _, seal := range t.sealLater[t.img.Pid] {
 		seal(t.prog)
@@ -65,6 +66,7 @@ func (t *taskPlanner) sharedFiles() {
 		owner = owner.Parent
 	}
 	t.follow("the descriptors are the application's", owner, markFiles)
+	newFilePlanner(t).mapRings()
 	t.locks()
 }
 
@@ -154,6 +156,10 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.unixSocket(fd, file.GetUsk())
 	case fdinfo.FdTypes_INETSK:
 		f.inetSocket(fd, file.GetIsk())
+	case fdinfo.FdTypes_NETLINKSK:
+		f.netlinkSocket(fd, file.GetNlsk())
+	case fdinfo.FdTypes_PACKETSK:
+		f.packetSocket(fd, file.GetPsk())
 	default:
 		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
 		return
@@ -176,9 +182,8 @@ func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_UNIXSK:    "unix socket",
-	fdinfo.FdTypes_PACKETSK:  "packet socket",
-	fdinfo.FdTypes_NETLINKSK: "netlink socket", fdinfo.FdTypes_NS: "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
+	fdinfo.FdTypes_UNIXSK: "unix socket",
+	fdinfo.FdTypes_NS:     "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
 	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
 }
 

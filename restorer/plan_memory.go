@@ -61,7 +61,6 @@ var refusedVMAs = []struct {
 	bit  uint32
 	what string
 }{
-	{images.VmaSocket, "mapping of a packet socket"},
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
 
@@ -84,6 +83,7 @@ func (m *memoryPlanner) collect() {
 			m.guards = append(m.guards, v)
 		case status&images.VmaAioRing != 0:
 			m.vmas = append(m.vmas, v)
+		case status&images.VmaSocket != 0: // mapRings
 		case m.refused(v):
 		default:
 			m.vmas = append(m.vmas, v)

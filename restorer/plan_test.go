@@ -109,14 +109,16 @@ func fakeHost(dir *images.Dir) *Host {
 			}
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 		},
-		AioRoom:     func() uint64 { return 1 << 16 },
-		HugePages:   func(uint64) uint64 { return 1 << 20 },
-		ReadFileAt:  func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
-		Holder:      func(int) string { return "" },
-		UnixName:    func(string) bool { return false },
-		InetSockets: func() []InetSocket { return nil },
-		CanBind:     func(netip.Addr, string) bool { return true },
-		Interface:   func(string) uint32 { return 0 },
+		AioRoom:       func() uint64 { return 1 << 16 },
+		HugePages:     func(uint64) uint64 { return 1 << 20 },
+		ReadFileAt:    func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
+		Holder:        func(int) string { return "" },
+		UnixName:      func(string) bool { return false },
+		InetSockets:   func() []InetSocket { return nil },
+		CanBind:       func(netip.Addr, string) bool { return true },
+		Interface:     func(string) uint32 { return 0 },
+		InterfaceName: func(uint32) string { return "eth7" },
+		NetlinkPort:   func(uint32, uint32) bool { return false },
 	}
 }
 
@@ -190,7 +192,7 @@ func TestRefusalsTogether(t *testing.T) {
 	task.Sid = 1
 	task.Ids.UtsNsId = proto.Uint32(task.Ids.GetUtsNsId())
 	for _, fd := range task.Fds {
-		fd.Type = fdinfo.FdTypes_NETLINKSK.Enum()
+		fd.Type = fdinfo.FdTypes_TUNF.Enum()
 	}
 	dir.Other = []string{"autofs.img"}
 	host := fakeHost(dir)
@@ -204,7 +206,7 @@ func TestRefusalsTogether(t *testing.T) {
 	wantRefusal(t, err, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
 		where+`: it is in session 1, whose leader was not dumped`,
 		`hint: use --shell-job to restore it into the session of crpie`,
-		where+` fd 0: netlink socket: not supported`,
+		where+` fd 0: tun/tap device: not supported`,
 		where+` thread `+itoa(task.Pid)+`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
 }
 

@@ -28,8 +28,6 @@ func TestUnsupported(t *testing.T) {
 		"tun":       {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
 		"BPF map":   {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
 		"external":  {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
-		"packet":    {firstDescriptor(fdinfo.FdTypes_PACKETSK), "fd 0: packet socket: not supported"},
-		"netlink":   {firstDescriptor(fdinfo.FdTypes_NETLINKSK), "fd 0: netlink socket: not supported"},
 
 		"shadow stack": {firstMapping(images.VmaShadowStack, 0), ": shadow stack: not supported"},
 		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory 1 is not in the images"},
@@ -46,7 +44,7 @@ func TestUnsupported(t *testing.T) {
 		"IPC namespace without images": {func(_ *images.Dir, task *images.Task) { task.Ids.IpcNsId = proto.Uint32(99) },
 			"it had an IPC namespace of its own: not supported"},
 		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring without a context (io_setup(2)) of its own: not supported"},
-		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of a packet socket: not supported"},
+		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of packet socket 0x1, of which the task has no descriptor: not supported"},
 		"advice": {func(_ *images.Dir, task *images.Task) { task.Mm.Vmas[0].Madv = proto.Uint64(1<<9 | 1<<10) },
 			": advice 0x200 (bits of madvise(2)) that does not last: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, mapHugetlb),

@@ -51,6 +51,8 @@ var recipes = []recipe{
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"tcp", []string{"tcp.c", "victim.h"}, nil, compileC},
 	{"names", []string{"names.c", "victim.h"}, nil, compileC},
+	{"netlink", []string{"netlink.c", "victim.h"}, nil, compileC},
+	{"packet", []string{"packet.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
 	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
