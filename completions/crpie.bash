@@ -30,7 +30,7 @@ _crpie() {
 		return
 		;;
 	--manage-cgroups)
-		mapfile -t COMPREPLY < <(compgen -W 'ignore' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'ignore none props soft full strict' -- "$cur")
 		return
 		;;
 	esac

@@ -24,7 +24,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -l pidfile -r -d 'Wri
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s W -l work-dir -x -a '(__fish_complete_directories)'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s v -l verbosity -d 'Log level'
-complete -c crpie -n '__fish_seen_subcommand_from restore' -l manage-cgroups -x -a ignore
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l manage-cgroups -x -a 'ignore none props soft full strict'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l page-readers -x -d 'Extra threads for memory'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l dry-run -d 'Print the plan'
 complete -c crpie -n '__fish_seen_subcommand_from check' -s f -l format -x -a 'text json sarif github junit'

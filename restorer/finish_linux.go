@@ -175,6 +175,7 @@ func (r *runner) undo() error {
 	if r.root != nil {
 		errs = append(errs, r.root.Wait())
 	}
+	errs = append(errs, r.removeCgroups())
 	r.plan.removeSockets()
 	return errors.Join(errs...)
 }

@@ -22,6 +22,8 @@ type Host struct {
 	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
 	LSM         string // this process's security label, /proc/self/attr/current; "" without one
 
+	Cgroups map[string]Hierarchy // by the names of their controllers, as in /proc/PID/cgroup
+
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace

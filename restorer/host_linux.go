@@ -44,6 +44,7 @@ func ThisHost() (*Host, error) {
 	offsets := readProc("/proc/self/timens_offsets")
 	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets, "boottime")
 	h.Nice = sys.Nice()
+	h.Cgroups = cgroupHierarchies(readProc("/proc/self/cgroup"), readProc("/proc/self/mountinfo"))
 	_, err = os.Stat("/proc/self/timens_offsets")
 	h.TimeNamespaces = err == nil
 	for fd := 2; fd >= 0; fd-- {

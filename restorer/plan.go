@@ -27,7 +27,8 @@ type Plan struct {
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
-	Sibling                   bool // the root task becomes a child of the restorer's parent
+	Cgroups                   []CgroupDir // to be there before the tasks are
+	Sibling                   bool        // the root task becomes a child of the restorer's parent
 
 	arena    *arena
 	zygoteAt uint64 // where encode has put Zygote
@@ -222,6 +223,9 @@ func (p *Plan) Print(w io.Writer) {
 	for _, f := range p.Files {
 		fmt.Fprintf(w, "pass %s as fd %d\n", f.Name, f.Number)
 	}
+	for _, d := range p.Cgroups {
+		printCgroup(w, &d)
+	}
 	printProgram(w, "zygote", p.Zygote)
 	for _, t := range p.Tasks {
 		for _, th := range t.Threads {
@@ -229,6 +233,18 @@ func (p *Plan) Print(w io.Writer) {
 		}
 	}
 	p.printConnections(w)
+}
+
+func printCgroup(w io.Writer, d *CgroupDir) {
+	what := "set"
+	if d.Make {
+		what = "make"
+	}
+	fmt.Fprintf(w, "%s cgroup %s", what, d.Name)
+	for _, p := range d.Properties {
+		fmt.Fprintf(w, " %s=%q", p.Name, p.Value)
+	}
+	fmt.Fprintln(w)
 }
 
 func printProgram(w io.Writer, who string, ops []Op) {

@@ -52,7 +52,9 @@ type planner struct {
 	inetSockets func() []InetSocket // this host's, asked once
 	births      map[uint32]birth    // how each task comes into being, by pid
 	helpers     []*helper
-	adopters    map[uint32]bool // tasks that adopt orphans
+	adopters    map[uint32]bool       // tasks that adopt orphans
+	memberships map[uint32]membership // in cgroups, by pid; a task without one stays in crpie's
+	cgroups     []CgroupDir
 	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
 
 	pidfdMakers map[uint32]*images.Task // who opens a pidfd, by file id
@@ -63,11 +65,11 @@ type planner struct {
 
 // PlanOptions are the choices of whoever restores.
 type PlanOptions struct {
-	ShellJob      bool   // --shell-job: stay in this session and on this terminal
-	Sibling       bool   // --restore-sibling: the root task becomes a child of this process's parent
-	IgnoreCgroups bool   // --manage-cgroups=ignore
-	Readers       int    // extra page readers for large tasks; -1: as many as there are other CPUs
-	LogLevel      uint32 // least important level that plugins' lines are kept for
+	ShellJob bool       // --shell-job: stay in this session and on this terminal
+	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
+	Cgroups  CgroupMode // --manage-cgroups
+	Readers  int        // extra page readers for large tasks; -1: as many as there are other CPUs
+	LogLevel uint32     // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
 	TCPEstablished, TCPClose bool
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
@@ -98,6 +100,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		return nil, err
 	}
 	p.planBirths()
+	p.planCgroups()
 	if err := p.place(); err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func (p *planner) place() error {
 	arena := newArena(region.Plan)
 	arena.reserve(abi.PlanSize)
 	p.plan = &Plan{
-		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel, Sibling: p.opts.Sibling,
+		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel, Sibling: p.opts.Sibling, Cgroups: p.cgroups,
 		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs,
 	}
 	return nil

@@ -44,7 +44,6 @@ func (p *planner) planTask(img *images.Task) {
 		t.task.Plugins = append(t.task.Plugins, runsIn[img.Pid])
 	}
 	t.checkIDs()
-	t.checkCgroups()
 	t.task.Stop = t.stopSignal()
 
 	t.begin()
@@ -87,18 +86,6 @@ func (t *taskPlanner) checkIDs() {
 	}
 }
 
-// checkCgroups: a task that was in other cgroups than CRIU would have to be moved.
-func (t *taskPlanner) checkCgroups() {
-	set := t.img.Core.GetThreadCore().GetCgSet()
-	if set == 0 {
-		set = t.img.Core.GetTc().GetCgSet()
-	}
-	if set != 0 && set != t.dir.Inventory.GetRootCgSet() && !t.opts.IgnoreCgroups {
-		t.refuse(t.where(), "use --manage-cgroups=ignore to leave it in crpie's own",
-			"it was in a cgroup of its own: moving it there is not supported")
-	}
-}
-
 // hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
 func (t *taskPlanner) hook(p *program, stage abi.Hook) {
 	if !t.anyRuns(stage) {
@@ -136,6 +123,8 @@ func (t *taskPlanner) begin() {
 	t.prog.core(abi.OpReport, "created", 0)
 	if t.awaited[t.img.Pid] {
 		t.mark("it exists", markBorn)
+	if !t.img.Dead() {
+		t.joinCgroups()
 	}
 }
 

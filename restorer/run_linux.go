@@ -27,12 +27,13 @@ type runner struct {
 	passed []*os.File
 	calls  []stubCall
 
-	zygote int          // pid, 0: none or reaped, or the root task itself
-	root   *sys.Sibling // with --restore-sibling
-	traced []int        // threads that are seized
-	waking bool         // some connections may be awake
-	log    logReader
-	hooks  hookWatch
+	zygote      int          // pid, 0: none or reaped, or the root task itself
+	root        *sys.Sibling // with --restore-sibling
+	traced      []int        // threads that are seized
+	waking      bool         // some connections may be awake
+	log         logReader
+	undoCgroups []func() error
+	hooks       hookWatch
 }
 
 // RunOptions say how a plan is carried out.
@@ -69,6 +70,7 @@ func (r *runner) restore() error {
 		do   func() error
 	}{
 		{"map the region", r.prepare},
+		{"make the cgroups", r.makeCgroups},
 		{"start the zygote", r.startZygote},
 		{"create the tasks", r.awaitTasks},
 		{"restore", r.awaitThreads},

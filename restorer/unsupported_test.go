@@ -59,7 +59,7 @@ func TestUnsupported(t *testing.T) {
 		"deadline": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().SchedPolicy = proto.Uint32(6) },
 			": scheduling policy 6: CRIU does not dump its parameters"},
 		"cgroup": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().CgSet = proto.Uint32(99) },
-			"it was in a cgroup of its own: moving it there is not supported\n  hint: use --manage-cgroups=ignore"},
+			"it was in a cgroup of its own, but cgroup.img has no set 99\n  hint: use --manage-cgroups=ignore"},
 		"label": {func(_ *images.Dir, task *images.Task) {
 			task.Core.GetThreadCore().GetCreds().LsmProfile = proto.String("x")
 		},

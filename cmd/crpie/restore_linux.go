@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -62,7 +63,8 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
 	f.VarP(&r.verbosity, "verbosity", "v", "log `level`: 0 nothing, 1 errors, 2 warnings, 3 information, 4 everything; -v4 or -vvvv")
 	f.Lookup("verbosity").NoOptDefVal = "+"
-	f.StringVar(&r.cgroups, "manage-cgroups", "", "`ignore`: restore into crpie's own cgroups")
+	f.StringVar(&r.cgroups, "manage-cgroups", "soft", "what becomes of the tasks' cgroups: `mode` ignore, none, props, soft, full or strict")
+	f.Lookup("manage-cgroups").NoOptDefVal = "soft"
 	f.IntVar(&r.readers, "page-readers", -1, "extra `threads` that fill the memory of large tasks (-1: one per further CPU)")
 	f.BoolVar(&r.dryRun, "dry-run", false, "print the plan and create no process")
 }
@@ -79,8 +81,8 @@ func runRestore(args []string, std streams) int {
 		return misuse(std, "restore -D DIR [FLAGS]", "unexpected argument %q", f.Arg(0))
 	case r.sibling && !r.detached:
 		return misuse(std, "restore -d -S -D DIR [FLAGS]", "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child")
-	case r.cgroups != "" && r.cgroups != "ignore":
-		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: only ignore is supported", r.cgroups)
+	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):
+		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: ignore, none, props, soft, full or strict", r.cgroups)
 	}
 	status, err := r.restore(std, r.verbosity.level(f.Changed("verbosity")))
 	var own *restorer.OwnIDError
@@ -140,6 +142,8 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Sibling: r.sibling, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
+			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

@@ -1,0 +1,151 @@
+package restorer
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+)
+
+// inCgroup puts the root of a sample into cgroups of its own: of version 2, with properties, and of two controllers of version 1.
+func inCgroup(dir *images.Dir, host *Host) {
+	dir.Tasks[0].Core.GetThreadCore().CgSet = proto.Uint32(9)
+	member := func(name, path string) *cgroup.CgMemberEntry {
+		return &cgroup.CgMemberEntry{Name: proto.String(name), Path: proto.String(path)}
+	}
+	prop := func(name, value string) *cgroup.CgroupPropEntry {
+		return &cgroup.CgroupPropEntry{Name: proto.String(name), Value: proto.String(value)}
+	}
+	dir.Cgroup = &cgroup.CgroupEntry{
+		Sets: []*cgroup.CgSetEntry{{Id: proto.Uint32(9), Ctls: []*cgroup.CgMemberEntry{member("", "/a/b"), member("cpu,cpuacct", "/c"), member("pids", "/own")}}},
+		Controllers: []*cgroup.CgControllerEntry{{Cnames: []string{""}, Dirs: []*cgroup.CgroupDirEntry{{
+			DirName: proto.String("a/b"),
+			Properties: []*cgroup.CgroupPropEntry{prop("cgroup.type", "domain"), prop("cgroup.subtree_control", "memory pids"), prop("memory.max", "max"),
+				prop("cgroup.procs", ""), prop("devices.list", "c 1:3 r\nc 1:5 r")},
+			Children: []*cgroup.CgroupDirEntry{{DirName: proto.String("below")}},
+		}}}},
+	}
+	host.Cgroups = map[string]Hierarchy{
+		"": {"/v2", "/"}, "cpu,cpuacct": {"/v1/cpu", "/"}, "pids": {"/v1/pids", "/own"}, "memory": {"", "/"},
+	}
+}
+
+// existing adds files to a host.
+func existing(host *Host, paths ...string) {
+	stat := host.Stat
+	host.Stat = func(path string) (fs.FileInfo, error) {
+		if slices.Contains(paths, path) {
+			return fakeInfo{mode: fs.ModeDir}, nil
+		}
+		return stat(path)
+	}
+}
+
+// What a mode makes and sets is in the plan, and so is the move of the task.
+func TestCgroupPlans(t *testing.T) {
+	const made = `make cgroup :/a
+make cgroup :/a/b cgroup.subtree_control="+memory +pids" memory.max="max" devices.deny="a" devices.allow="c 1:3 r" devices.allow="c 1:5 r"
+make cgroup :/a/b/below
+make cgroup cpu,cpuacct:/c
+`
+	const set = `set cgroup :/a/b cgroup.subtree_control="+memory +pids" memory.max="max" devices.deny="a" devices.allow="c 1:3 r" devices.allow="c 1:5 r"
+`
+	for name, tc := range map[string]struct {
+		mode     CgroupMode
+		existing []string
+		want     string
+		moves    int
+	}{
+		"soft":         {"", nil, made, 2},
+		"soft, there":  {CgroupsSoft, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, "", 2},
+		"full, there":  {CgroupsFull, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, set + "make cgroup :/a/b/below\n", 2},
+		"props, there": {CgroupsProps, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, set, 2},
+		"none, there":  {CgroupsNone, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, "", 2},
+		"strict":       {CgroupsStrict, nil, made, 2},
+		"ignore":       {CgroupsIgnore, nil, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			existing(host, tc.existing...)
+			plan, err := buildSample(t, dir, host, &PlanOptions{Cgroups: tc.mode})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for i := range plan.Cgroups {
+				printCgroup(&got, &plan.Cgroups[i])
+			}
+			if got.String() != tc.want {
+				t.Errorf("got:\n%swant:\n%s", got.String(), tc.want)
+			}
+			moves := 0
+			for i := range plan.Tasks[0].Threads[0].Ops {
+				if strings.HasSuffix(plan.Tasks[0].Threads[0].Ops[i].String(), "# cgroup :/a/b") {
+					moves++
+				}
+			}
+			if moves != tc.moves { // open and write
+				t.Errorf("%d operations move the task, want %d", moves, tc.moves)
+			}
+		})
+	}
+}
+
+func TestCgroupRefusals(t *testing.T) {
+	entry := func(d *images.Dir) *cgroup.CgroupDirEntry { return d.Cgroup.Controllers[0].Dirs[0] }
+	for name, tc := range map[string]struct {
+		mode   CgroupMode
+		change func(d *images.Dir, h *Host)
+		want   string
+	}{
+		"missing": {CgroupsNone, func(*images.Dir, *Host) {},
+			"cgroup :/a/b does not exist\n  hint: make it, or use --manage-cgroups=soft"},
+		"there": {CgroupsStrict, func(_ *images.Dir, h *Host) { existing(h, "/v2/a/b") },
+			"cgroup :/a/b exists already\n  hint: remove it, or use another mode of --manage-cgroups"},
+		"not mounted": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = proto.String("memory") },
+			"it was in cgroup memory:/a/b, but that hierarchy is not mounted here\n  hint: mount it, or use --manage-cgroups=ignore"},
+		"unknown": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = proto.String("x") },
+			"it was in cgroup x:/a/b, but that hierarchy is not mounted here"},
+		"path": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Path = proto.String("/../etc") },
+			`"/../etc" is no path of a cgroup`},
+		"name": {"", func(d *images.Dir, _ *Host) { entry(d).Children[0].DirName = proto.String("..") },
+			`".." is no name of a cgroup`},
+		"property": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Name = proto.String("../x") },
+			`"../x" is no property of a cgroup`},
+		"threaded": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Value = proto.String("threaded") },
+			"cgroup :/a/b is threaded: not supported\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
+		"frozen": {"", func(d *images.Dir, _ *Host) {
+			entry(d).Properties[0].Name, entry(d).Properties[0].Value = proto.String("cgroup.freeze"), proto.String("1")
+		}, "cgroup :/a/b was frozen: not supported"},
+		"no set": {"", func(d *images.Dir, _ *Host) { d.Cgroup = nil },
+			"it was in a cgroup of its own, but cgroup.img has no set 9\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			tc.change(dir, host)
+			_, err := buildSample(t, dir, host, &PlanOptions{Cgroups: tc.mode})
+			wantRefusal(t, err, fmt.Sprintf("task %d: ", dir.Tasks[0].Pid)+tc.want)
+		})
+	}
+}
+
+// A thread in other cgroups than its process is in a threaded one, or in version 1.
+func TestThreadCgroupRefusal(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "threads"))
+	host := fakeHost(dir)
+	inCgroup(dir, host)
+	thread := dir.Tasks[0].Threads[1]
+	thread.Core.GetThreadCore().CgSet = proto.Uint32(8)
+	_, err := buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, fmt.Sprintf("task %d thread %d: it was in other cgroups than its process: not supported", dir.Tasks[0].Pid, thread.Tid))
+}
