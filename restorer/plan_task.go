@@ -123,6 +123,7 @@ func (t *taskPlanner) begin() {
 	t.prog.core(abi.OpReport, "created", 0)
 	if t.awaited[t.img.Pid] {
 		t.mark("it exists", markBorn)
+	}
 	if !t.img.Dead() {
 		t.joinCgroups()
 	}

@@ -140,10 +140,8 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Sibling: r.sibling, IgnoreCgroups: r.cgroups == "ignore", Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
 			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,
