@@ -242,7 +242,7 @@ const (
 	markBorn     = 1 + iota // it exists
 	markGroup               // it leads or is in its process group
 	markHelpers             // its helpers have ended
-	markPidfds              // it has its pidfds, which others take
+	markLate                // it has what others take from it
 	markOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
 	markFiles               // the descriptors are the application's
 )

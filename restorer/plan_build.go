@@ -57,10 +57,10 @@ type planner struct {
 	cgroups     []CgroupDir
 	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
 
-	pidfdMakers map[uint32]*images.Task // who opens a pidfd, by file id
-	awaited     map[uint32]bool         // tasks that somebody waits for to open a pidfd of
-	terminals   []*terminal
-	ctties      map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
+	lateMakers map[uint32]*images.Task // who makes what only a task can make, by file id
+	awaited    map[uint32]bool         // tasks that somebody waits for to open something of theirs
+	terminals  []*terminal
+	ctties     map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
 // PlanOptions are the choices of whoever restores.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 
@@ -33,8 +34,11 @@ func (t *taskPlanner) files() {
 	for _, first := range f.order {
 		f.description(first)
 	}
-	if t.sharesPidfds() {
-		t.mark("it has its pidfds", markPidfds)
+	for _, do := range f.lastOfAll {
+		do()
+	}
+	if t.givesLate() {
+		t.mark("it has what others take from it", markLate)
 	}
 	f.finishPipes()
 	f.finishSockets()
@@ -83,11 +87,12 @@ func (t *taskPlanner) sharers() (all []*images.Task) {
 // filePlanner plans the descriptors of one task.
 type filePlanner struct {
 	*taskPlanner
-	order    []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
-	byFile   map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
-	pipes    map[uint32]*pipeEnds
-	unix     *unixPlanner
-	terminal int // where crpie's terminal is kept, -1: nowhere
+	order     []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
+	byFile    map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
+	pipes     map[uint32]*pipeEnds
+	unix      *unixPlanner
+	lastOfAll []func() // descriptions that need the others
+	terminal  int      // where crpie's terminal is kept, -1: nowhere
 }
 
 func newFilePlanner(t *taskPlanner) *filePlanner {
@@ -122,9 +127,16 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.fromZygote(fd, number)
 		return
 	}
+	if maker := f.lateMakers[fd.GetId()]; maker != nil && maker != f.img {
+		f.takeLate(fd, maker)
+		f.duplicates(fd)
+		return
+	}
 	switch fd.GetType() {
 	case fdinfo.FdTypes_REG:
 		f.regularFile(fd, file)
+	case fdinfo.FdTypes_NS:
+		f.namespaceFile(fd, file)
 	case fdinfo.FdTypes_PIPE:
 		f.pipeEnd(fd, file)
 	case fdinfo.FdTypes_EVENTFD:
@@ -182,8 +194,7 @@ func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_UNIXSK: "unix socket",
-	fdinfo.FdTypes_NS:     "namespace file", fdinfo.FdTypes_TUNF: "tun/tap device",
+	fdinfo.FdTypes_UNIXSK: "unix socket", fdinfo.FdTypes_TUNF: "tun/tap device",
 	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
 }
 
@@ -221,6 +232,11 @@ func (f *filePlanner) setFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
 }
 
 func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	if target := f.lateTarget(file); target != nil {
+		name := file.GetReg().GetName()
+		f.inProc(fd, target, name, strings.TrimPrefix(name, fmt.Sprintf("/proc/%d/", target.Pid)))
+		return
+	}
 	path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd))
 	if !ok {
 		return
@@ -237,6 +253,9 @@ func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry
 // open opens a path with the flags and the position that the description had.
 func (f *filePlanner) open(fd *fdinfo.FdinfoEntry, what, path string, statusFlags uint32, pos uint64) {
 	flags := uint64(statusFlags) &^ (oCreat | oExcl | oTrunc)
+	if flags&oTmpfile == oTmpfile { // with which it was made
+		flags &^= oTmpfile
+	}
 	f.create(fd, what, sysOpenat, atFdcwd, f.prog.arena.string(path), flags|oNoctty)
 	if pos != 0 && flags&oPath == 0 {
 		f.prog.want(int64(pos), what, sysLseek, uint64(fd.GetFd()), pos, 0 /* SEEK_SET */)

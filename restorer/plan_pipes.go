@@ -15,6 +15,8 @@ type pipeEnds struct {
 	taken       [2]bool // some description has taken the end itself; others open it anew
 }
 
+const bothEnds = 2
+
 // collectPipes creates every pipe with what was in it, at scratch numbers.
 func (f *filePlanner) collectPipes() {
 	for _, fd := range f.order {
@@ -68,12 +70,11 @@ func (f *filePlanner) pipeEnd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 		from, which = ends.read, 0
 	case oWronly:
 		from, which = ends.write, 1
-	default:
-		f.refuse(f.fdWhere(fd), "", "pipe opened for reading and writing: not supported")
-		return
+	default: // opened through /proc, as it will be now
+		from, which = ends.read, bothEnds
 	}
 	what := fmt.Sprintf("pipe %d", e.GetPipeId())
-	if ends.taken[which] {
+	if which == bothEnds || ends.taken[which] {
 		path := f.prog.arena.string(fmt.Sprintf("/proc/self/fd/%d", from))
 		f.create(fd, what, sysOpenat, atFdcwd, path, uint64(e.GetFlags()&oAccmode))
 	} else {

@@ -62,7 +62,7 @@ func (p *planner) planShared() {
 	p.ipcNamespace()
 	p.makeSegments()
 	p.makeNameless()
-	p.planPidfds()
+	p.planLate()
 	p.shareFiles()
 	p.makeTerminals()
 	p.checkLocks()
@@ -103,7 +103,7 @@ func (p *planner) shareFiles() {
 		tasks := pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]
 		connects := fd.GetType() == fdinfo.FdTypes_PIPE && (len(tasks) > 1 || tasks[nobody])
 		flies := slices.Contains(flying, fd.GetId())
-		late := fd.GetType() == fdinfo.FdTypes_TTY || fd.GetType() == fdinfo.FdTypes_PIDFD
+		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[fd.GetId()] != nil
 		if !late && (users[fd.GetId()] > 1 || connects || linked[fd.GetId()] || flies) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),

@@ -178,6 +178,7 @@ const (
 	oNofollow  = 0o400000
 	oCloexec   = 0o2000000
 	oPath      = 0o10000000
+	oTmpfile   = 0o20200000
 	fSetfl     = 4
 	fSetsig    = 10
 	fSetownEx  = 15

@@ -22,12 +22,11 @@ func TestUnsupported(t *testing.T) {
 		change func(d *images.Dir, task *images.Task)
 		want   string
 	}{
-		"pidfd":     {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd of process 0, which was not dumped: not supported"},
-		"terminal":  {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
-		"namespace": {firstDescriptor(fdinfo.FdTypes_NS), "fd 0: namespace file: not supported"},
-		"tun":       {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
-		"BPF map":   {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
-		"external":  {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
+		"pidfd":    {firstDescriptor(fdinfo.FdTypes_PIDFD), "fd 0: pidfd of process 0, which was not dumped: not supported"},
+		"terminal": {firstDescriptor(fdinfo.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
+		"tun":      {firstDescriptor(fdinfo.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
+		"BPF map":  {firstDescriptor(fdinfo.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
+		"external": {firstDescriptor(fdinfo.FdTypes_EXT), "fd 0: external file: not supported"},
 
 		"shadow stack": {firstMapping(images.VmaShadowStack, 0), ": shadow stack: not supported"},
 		"SysV memory":  {firstMapping(images.VmaSysvIPC, 0), ": SysV shared memory 1 is not in the images"},

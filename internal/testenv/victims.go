@@ -57,6 +57,7 @@ var recipes = []recipe{
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
 	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
 	{"events", []string{"events.c", "victim.h"}, nil, compileC},
+	{"specials", []string{"specials.c", "victim.h"}, nil, compileC},
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},

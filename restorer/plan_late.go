@@ -1,0 +1,201 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// Some descriptions need a process that exists: pidfds, pidfd_open(2), files in /proc/PID, and namespaces, which are the
+// process's own. The first task that has one makes it, when that process is there; other tasks that have the same description
+// take it from there, pidfd_getfd(2). Pidfds of processes that are gone are made by the zygote, of one that it makes for that and
+// that ends.
+
+// ofNobody is what fdinfo says of a pidfd of a process that is gone.
+const ofNobody = -1
+
+// planLate plans the zygote's part, and finds out who makes what and who waits for whom.
+func (p *planner) planLate() {
+	p.lateMakers, p.awaited = map[uint32]*images.Task{}, map[uint32]bool{}
+	gone := map[uint32][]*fdinfo.FdinfoEntry{}
+	var order []uint32
+	for _, t := range p.dir.Tasks {
+		for _, fd := range t.Fds {
+			file := p.dir.Files[fd.GetId()]
+			if p.lateMakers[fd.GetId()] != nil || !p.isLate(file) {
+				continue
+			}
+			p.lateMakers[fd.GetId()] = t
+			if e := file.GetPidfd(); e != nil && e.GetNspid() == ofNobody {
+				if gone[e.GetIno()] == nil {
+					order = append(order, e.GetIno())
+				}
+				gone[e.GetIno()] = append(gone[e.GetIno()], fd)
+			} else if target := p.lateTarget(file); target != nil && !p.existsFor(target, t) {
+				p.awaited[target.Pid] = true
+			}
+		}
+	}
+	for _, inode := range order {
+		p.makeGone(gone[inode])
+	}
+}
+
+// isLate reports whether only a task can make a description.
+func (p *planner) isLate(file *fdinfo.FileEntry) bool {
+	return file.GetType() == fdinfo.FdTypes_PIDFD || file.GetType() == fdinfo.FdTypes_NS || p.lateTarget(file) != nil
+}
+
+// lateTarget is the task that a pidfd or a file in /proc is of, or nil.
+func (p *planner) lateTarget(file *fdinfo.FileEntry) *images.Task {
+	switch file.GetType() {
+	case fdinfo.FdTypes_PIDFD:
+		return p.findTask(file.GetPidfd().GetNspid())
+	case fdinfo.FdTypes_REG:
+		rest, inProc := strings.CutPrefix(file.GetReg().GetName(), "/proc/")
+		number, _, _ := strings.Cut(rest, "/")
+		if pid, err := strconv.ParseInt(number, 10, 32); inProc && err == nil {
+			return p.findTask(int32(pid))
+		}
+	}
+	return nil
+}
+
+func (p *planner) findTask(pid int32) *images.Task {
+	for _, t := range p.dir.Tasks {
+		if int32(t.Pid) == pid {
+			return t
+		}
+	}
+	return nil
+}
+
+// existsFor reports whether a task is there when another begins with its descriptors: itself, those that it is cloned from,
+// and those that are cloned from it.
+func (p *planner) existsFor(target, t *images.Task) bool {
+	if b := p.births[target.Pid]; b.creator == t && b.helper == nil {
+		return true
+	}
+	for a := t; a != nil; a = p.births[a.Pid].creator {
+		if a == target {
+			return true
+		}
+	}
+	return false
+}
+
+// makeGone makes all descriptions of one process that is gone.
+func (p *planner) makeGone(fds []*fdinfo.FdinfoEntry) {
+	var list []byte
+	for _, fd := range fds {
+		number := p.fds.scratch()
+		p.sharedFDs[fd.GetId()] = number
+		list = binary.LittleEndian.AppendUint32(list, uint32(number))
+		list = binary.LittleEndian.AppendUint32(list, p.dir.Files[fd.GetId()].GetPidfd().GetFlags()&oNonblock)
+	}
+	p.shared.core(abi.OpGone, fmt.Sprintf("%d pidfds of a process that is gone", len(fds)), uint64(len(fds)), p.shared.arena.bytes(list))
+}
+
+// pidfd makes a description.
+func (f *filePlanner) pidfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	e, target := file.GetPidfd(), f.lateTarget(file)
+	if target == nil {
+		f.refuse(f.fdWhere(fd), "", "pidfd of process %d, which was not dumped: not supported", e.GetNspid())
+		return
+	}
+	f.awaitTarget(target)
+	f.create(fd, fmt.Sprintf("pidfd of %d", target.Pid), sysPidfdOpen, uint64(target.Pid), uint64(e.GetFlags()&oNonblock))
+	f.owner(fd, e.GetFown())
+}
+
+func (f *filePlanner) awaitTarget(target *images.Task) {
+	if f.awaited[target.Pid] && target != f.img {
+		f.follow(fmt.Sprintf("process %d exists", target.Pid), target, markBorn)
+	}
+}
+
+// inProc opens a file in a task's folder of /proc. What is there of threads and descriptors comes later than the folder.
+func (f *filePlanner) inProc(fd *fdinfo.FdinfoEntry, target *images.Task, name, rest string) {
+	reg := f.dir.Files[fd.GetId()].GetReg()
+	if thread, ok := strings.CutPrefix(rest, "task/"); ok {
+		number, inThread, _ := strings.Cut(thread, "/")
+		if number != strconv.Itoa(int(target.Pid)) {
+			f.refuse(f.fdWhere(fd), "", "%s is of a thread: not supported", name)
+			return
+		}
+		rest = inThread
+	}
+	if strings.HasPrefix(rest, "fdinfo/") && target != f.img {
+		f.refuse(f.fdWhere(fd), "", "%s is of another task's descriptor: not supported", name)
+		return
+	}
+	open := func() {
+		f.awaitTarget(target)
+		f.open(fd, name, name, reg.GetFlags(), reg.GetPos())
+		f.owner(fd, reg.GetFown())
+	}
+	if strings.HasPrefix(rest, "fdinfo/") {
+		f.lastOfAll = append(f.lastOfAll, func() { open(); f.duplicates(fd) })
+		return
+	}
+	open()
+}
+
+// namespaces are the files in /proc/PID/ns, namespaces(7), with the numbers that the images have for the task's own.
+func namespaces(ids *criu_core.TaskKobjIdsEntry) map[uint32]namespace {
+	return map[uint32]namespace{
+		0x80: {"time", ids.GetTimeNsId()}, 0x20000: {"mnt", ids.GetMntNsId()}, 0x2000000: {"cgroup", ids.GetCgroupNsId()},
+		0x4000000: {"uts", ids.GetUtsNsId()}, 0x8000000: {"ipc", ids.GetIpcNsId()}, 0x10000000: {"user", ids.GetUserNsId()},
+		0x20000000: {"pid", ids.GetPidNsId()}, 0x40000000: {"net", ids.GetNetNsId()},
+	}
+}
+
+type namespace struct {
+	name string
+	id   uint32
+}
+
+// namespaceFile opens a namespace of the task's.
+func (f *filePlanner) namespaceFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	e := file.GetNsf()
+	ns, known := namespaces(f.img.Ids)[e.GetNsCflag()]
+	if !known || ns.id != e.GetNsId() {
+		f.refuse(f.fdWhere(fd), "", "namespace %d of kind %#x, which is not the task's own: not supported", e.GetNsId(), e.GetNsCflag())
+		return
+	}
+	f.open(fd, "namespace "+ns.name, "/proc/self/ns/"+ns.name, e.GetFlags(), 0)
+}
+
+// takeLate takes a description from the task that has made it.
+func (f *filePlanner) takeLate(fd *fdinfo.FdinfoEntry, maker *images.Task) {
+	var number uint32
+	for _, theirs := range maker.Fds {
+		if theirs.GetId() == fd.GetId() {
+			number = theirs.GetFd()
+		}
+	}
+	what, scratch := fmt.Sprintf("what task %d has, too", maker.Pid), f.fds.scratch()
+	f.follow(what, maker, markLate)
+	f.prog.open(scratch, true, what, sysPidfdOpen, uint64(maker.Pid), 0)
+	f.create(fd, what, sysPidfdGetfd, uint64(scratch), uint64(number), 0)
+	f.prog.sys("", sysClose, uint64(scratch))
+}
+
+// givesLate reports whether other tasks take descriptions from this one.
+func (t *taskPlanner) givesLate() bool {
+	for _, other := range t.dir.Tasks {
+		for _, fd := range other.Fds {
+			if other != t.img && t.lateMakers[fd.GetId()] == t.img {
+				return true
+			}
+		}
+	}
+	return false
+}
