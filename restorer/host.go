@@ -76,6 +76,7 @@ const (
 	capSysChroot    = 18
 	capSysPtrace    = 19
 	capSysAdmin     = 21
+	capSysNice      = 23
 	capSysResource  = 24
 	capAuditControl = 30
 	capLast         = 40

@@ -246,7 +246,7 @@ func (t *taskPlanner) limit(resource int, soft, hard uint64) {
 	}
 	if ours := t.host.Rlimits[resource][1]; hard > ours && !t.host.has(capSysResource) {
 		t.refuse(t.where(), "raise crpie's own hard limit first, or run it with CAP_SYS_RESOURCE",
-			"RLIMIT_%s: hard limit %d is above crpie's own %d", rlimitNames[resource], hard, ours)
+			"RLIMIT_%s: hard limit %d is above crpie's own %d, and crpie lacks CAP_SYS_RESOURCE", rlimitNames[resource], hard, ours)
 	}
 	t.prog.sys("RLIMIT_"+rlimitNames[resource], sysPrlimit64, 0, uint64(resource), t.prog.arena.words(soft, hard), 0)
 }

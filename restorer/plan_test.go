@@ -240,7 +240,7 @@ func TestHostRefusals(t *testing.T) {
 		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's: not supported"},
 		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
 		"limit": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 10 },
-			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10"},
+			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},
 		"file gone": {func(h *Host) {
 			h.Stat = func(p string) (fs.FileInfo, error) {
 				return nil, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}

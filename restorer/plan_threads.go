@@ -90,18 +90,31 @@ func (t *threadPlanner) comm() string {
 }
 
 func (t *threadPlanner) scheduling() {
-	const schedOther, schedDeadline, schedExt = 0, 6, 7
+	const schedOther, schedFifo, schedRR, schedDeadline, schedExt = 0, 1, 2, 6, 7
 	p, tc := t.prog, t.core.GetThreadCore()
 	switch policy := tc.GetSchedPolicy(); policy {
 	case schedOther:
 	case schedDeadline, schedExt:
 		t.refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
 	default:
+		if policy == schedFifo || policy == schedRR {
+			t.needNice("scheduling policy %d", policy)
+		}
 		prio := p.arena.bytes(words32([]uint32{tc.GetSchedPrio()}))
 		p.sys("scheduling policy", sysSchedSetsched, 0, uint64(policy), prio)
 	}
 	if nice := int(tc.GetSchedNice()); nice != t.host.Nice {
+		if nice < t.host.Nice {
+			t.needNice("nice value %d, below crpie's own %d", nice, t.host.Nice)
+		}
 		p.sys("nice value", sysSetpriority, prioProcess, 0, uint64(nice))
+	}
+}
+
+// needNice refuses what an ordinary process may not do to its own scheduling, sched(7).
+func (t *threadPlanner) needNice(format string, args ...any) {
+	if !t.host.has(capSysNice) {
+		t.refuse(t.where(), "run crpie with CAP_SYS_NICE", "%s: crpie lacks CAP_SYS_NICE", fmt.Sprintf(format, args...))
 	}
 }
 

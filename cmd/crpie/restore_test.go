@@ -213,7 +213,7 @@ func likeCRIU(s testenv.Snapshot) testenv.Snapshot {
 // What /proc says of a process restored by crpie is what it says of one restored by CRIU from the same images.
 func TestRestoredAsByCRIU(t *testing.T) {
 	testenv.NeedCRIU(t)
-	for _, name := range []string{"static", "glibc", "threads", "seccomp", "python", "perl"} {
+	for _, name := range []string{"static", "glibc", "threads", "seccomp", "python", "perl", "perthread"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
 			p, _ := restore(t, im)

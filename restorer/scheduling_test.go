@@ -1,0 +1,31 @@
+package restorer
+
+import (
+	"fmt"
+	"testing"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"google.golang.org/protobuf/proto"
+)
+
+// Without CAP_SYS_NICE a task cannot be given a better place than crpie has.
+func TestSchedulingRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(c *criu_core.ThreadCoreEntry)
+		want   string
+	}{
+		"fifo":        {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(1) }, "scheduling policy 1"},
+		"round robin": {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(2) }, "scheduling policy 2"},
+		"nice":        {func(c *criu_core.ThreadCoreEntry) { c.SchedNice = proto.Int32(-3) }, "nice value -3, below crpie's own 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			host.Caps &^= 1 << capSysNice
+			tc.change(dir.Tasks[0].Core.GetThreadCore())
+			_, err := buildSample(t, dir, host, &PlanOptions{})
+			pid := dir.Tasks[0].Pid
+			wantRefusal(t, err, fmt.Sprintf("task %d thread %d: %s: crpie lacks CAP_SYS_NICE\n  hint: run crpie with CAP_SYS_NICE", pid, pid, tc.want))
+		})
+	}
+}
