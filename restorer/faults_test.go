@@ -92,6 +92,11 @@ func TestEveryOperationFails(t *testing.T) {
 	}
 }
 
+// The vDSO of another kernel takes more operations.
+func TestEveryRedirectionFails(t *testing.T) {
+	everyOperation(t, testenv.Start(t, "vdso").Dump(t).WithVDSO(t, testenv.MarkVDSO(t)), true)
+}
+
 func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 	t.Helper()
 	plugin := tracePlugin(t)

@@ -46,6 +46,8 @@ type planner struct {
 	openFiles    map[uint32]string               // see opened
 	segments     map[uint64]segment              // shared anonymous memory, by shmid
 	window       uint64                          // address where the zygote maps huge pages
+	vdsoAt       uint64                          // address of this kernel's vDSO, should it not be the dumped one
+	sameVDSOs    *bool                           // whether it is, for every task; nil before the first
 	aioNeed      uint64                          // requests that AIO contexts are for
 	hugeNeed     map[uint64]uint64               // pages, by their size
 
@@ -114,8 +116,8 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		return nil, err
 	}
 	p.plan.encode()
-	if size := len(p.plan.arena.buf); size > roomForPlan {
-		p.refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan)
+	if size := len(p.plan.arena.buf); size > roomForPlan-roomForVDSO {
+		p.refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan-roomForVDSO)
 	}
 	return p.plan, p.err()
 }
@@ -171,7 +173,11 @@ func (p *planner) checkNamespaces(task *images.Task) {
 	}
 }
 
-const roomForPlan = 1 << 30 // bytes
+// Address space behind the region, bytes.
+const (
+	roomForPlan = 1 << 30
+	roomForVDSO = 1 << 20 // the last part of it
+)
 
 // place chooses where the region goes, in a hole that every task has, and relocates the blob there.
 func (p *planner) place() error {
@@ -196,6 +202,7 @@ func (p *planner) place() error {
 	region := layRegion(start, p.layout.Size(), threads, slots)
 	p.placeSegments(region.Plan + roomForPlan)
 	p.window = region.Plan + roomForPlan + segments
+	p.vdsoAt = region.Plan + roomForPlan - roomForVDSO
 	image, err := p.layout.Place(blob.Addr(start))
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)

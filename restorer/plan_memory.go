@@ -214,39 +214,6 @@ func (m *memoryPlanner) vmaAt(addr uint64) *vma.VmaEntry {
 	return vmas[i]
 }
 
-// vdso maps the kernel's vDSO where it was. Its functions are at the same places only if it is the same vDSO.
-func (m *memoryPlanner) vdso() {
-	if len(m.vdsoVMA) == 0 {
-		return
-	}
-	first, last := m.vdsoVMA[0], m.vdsoVMA[len(m.vdsoVMA)-1]
-	data, code := last.GetStart()-first.GetStart(), last.GetEnd()-last.GetStart()
-	for i, v := range m.vdsoVMA {
-		if i > 0 && v.GetStart() != m.vdsoVMA[i-1].GetEnd() {
-			m.refuse(m.vmaWhere(v), "", "vDSO and its data lie apart: not supported")
-			return
-		}
-	}
-	if m.keptVDSO {
-		return
-	}
-	host := &m.host.VDSO
-	if last.GetStatus()&images.VmaVdso == 0 || data != host.DataSize || code != uint64(len(host.Code)) {
-		m.refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
-			"its vDSO (%d bytes of data, %d of code) is not laid out like this kernel's (%d, %d): not supported",
-			data, code, host.DataSize, len(host.Code))
-		return
-	}
-	if dumped := m.contents(last); dumped != nil && !bytes.Equal(dumped, host.Code) {
-		m.refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
-			"its vDSO differs from this kernel's: not supported")
-		return
-	}
-	// the address is a hint, and the result the size: msync(2) says whether it was followed
-	m.prog.want(int64(code), "vDSO", sysArchPrctl, archMapVDSO64, first.GetStart())
-	m.prog.sys("vDSO is where it was", sysMsync, first.GetStart(), data+code, msAsync)
-}
-
 // contents reads the dumped pages of a small mapping, nil when they are not all there.
 func (m *memoryPlanner) contents(v *vma.VmaEntry) []byte {
 	var all []byte

@@ -236,8 +236,8 @@ func TestHostRefusals(t *testing.T) {
 		want   string
 	}{
 		"not root":   {func(h *Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
-		"vdso size":  {func(h *Host) { h.VDSO.DataSize = pageSize }, "is not laid out like this kernel's (4096, 8192): not supported"},
-		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's: not supported"},
+		"vdso size":  {func(h *Host) { h.VDSO.DataSize = pageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
+		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
 		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
 		"limit": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 10 },
 			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},

@@ -44,6 +44,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpType:       "type",
 	abi.OpForget:     "forget events",
 	abi.OpGone:       "pidfds of a process that is gone",
+	abi.OpCopy:       "copy",
 	abi.OpAio:        "make AIO context",
 }
 

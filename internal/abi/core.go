@@ -89,8 +89,11 @@ const OpForget OpCode = 40
 // OpGone makes pidfds of a process that is gone.
 const OpGone OpCode = 41
 
-// OpAio makes an AIO context.
-const OpAio OpCode = 22
+// OpAio makes an AIO context, OpCopy writes to memory.
+const (
+	OpAio  OpCode = 22
+	OpCopy OpCode = 23
+)
 
 // OpFlags is CRPIE_OPF_*.
 type OpFlags uint32

@@ -73,6 +73,7 @@ enum {
 	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
 	/* io_setup(arg[2]); its ring replaces the dumped one at arg[0], arg[1] bytes; arg[3] is open on /dev/null */
 	CRPIE_OP_AIO = 22,
+	CRPIE_OP_COPY = 23,   /* arg[2] bytes from arg[1] to arg[0] */
 	CRPIE_OP_BECOME = 30, /* go on with the program of task arg[0] */
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */

@@ -154,6 +154,9 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return core_forget(op);
 	case CRPIE_OP_TYPE:
 		return core_type(op);
+	case CRPIE_OP_COPY:
+		__builtin_memcpy((void *)op->arg[0], (const void *)op->arg[1], op->arg[2]);
+		return 0;
 	case CRPIE_OP_AIO:
 		return core_aio(op->arg[0], op->arg[1], op->arg[2], op->arg[3]);
 	case CRPIE_OP_BECOME:
