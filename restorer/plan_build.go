@@ -228,6 +228,7 @@ func (p *planner) planZygote() {
 	z := &program{arena: p.plan.arena}
 	all := z.arena.words(^uint64(0))
 	z.sys("block every signal", sysRtSigprocmask, sigSetmask, all, 0, 8)
+	p.roomForFDs(z)
 	const memfd, firstPassed = 3, 4 // as Start hands them over
 	z.sys("the plan is mapped", sysClose, memfd)
 	for i, f := range p.plan.Files {
@@ -243,6 +244,22 @@ func (p *planner) planZygote() {
 		z.core(abi.OpExit, "", 0)
 	}
 	p.plan.Zygote = z.ops
+}
+
+// roomForFDs raises the soft limit for descriptors, which may be 1024, getrlimit(2). Tasks get their own limits back late.
+func (p *planner) roomForFDs(z *program) {
+	const usual, rlimitNofile = 256, 7
+	need := uint64(p.fds.highest() + 2)
+	if need <= usual {
+		return
+	}
+	hard := p.host.Rlimits[rlimitNofile][1]
+	if need > hard && !p.host.has(capSysResource) {
+		p.refuse("this host", "raise crpie's own hard limit first",
+			"%d descriptors are needed, but RLIMIT_NOFILE is %d, and crpie lacks CAP_SYS_RESOURCE", need, hard)
+	}
+	hard = max(hard, need)
+	z.sys("room for descriptors", sysPrlimit64, 0, rlimitNofile, z.arena.words(hard, hard), 0)
 }
 
 // timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
@@ -314,6 +331,15 @@ func newNumbers(dir *images.Dir) *numbers {
 		}
 	}
 	return n
+}
+
+// highest is the largest number in use.
+func (n *numbers) highest() int {
+	highest := n.next
+	for fd := range n.taken {
+		highest = max(highest, fd)
+	}
+	return highest
 }
 
 func (n *numbers) scratch() int {

@@ -241,6 +241,9 @@ func TestHostRefusals(t *testing.T) {
 		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
 		"limit": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 10 },
 			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},
+		"descriptors": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 30000 },
+			"this host: 40002 descriptors are needed, but RLIMIT_NOFILE is 30000, and crpie lacks CAP_SYS_RESOURCE\n" +
+				"  hint: raise crpie's own hard limit first"},
 		"file gone": {func(h *Host) {
 			h.Stat = func(p string) (fs.FileInfo, error) {
 				return nil, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}
@@ -249,6 +252,9 @@ func TestHostRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
+			if name == "descriptors" {
+				dir.Tasks[0].Fds[0].Fd = proto.Uint32(40000)
+			}
 			host := fakeHost(dir)
 			tc.change(host)
 			_, err := buildSample(t, dir, host, &PlanOptions{})

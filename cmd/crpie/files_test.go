@@ -13,6 +13,20 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
+// Descriptors of higher numbers than crpie itself may have are restored all the same: under the soft limit that most processes
+// have, where the hard one allows.
+func TestHighDescriptors(t *testing.T) {
+	im := testenv.Start(t, "high").Dump(t)
+	var was syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
+	low := was
+	low.Cur = 256
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)
+	p, _ := restore(t, im, "--pie-plugin", trace(t))
+	p.MustPass(t)
+}
+
 // A file that has lost one of its names is found by the link that the dump has made, which stays.
 func TestLinkRemap(t *testing.T) {
 	victim := testenv.Start(t, "deleted", "link")

@@ -44,6 +44,7 @@ var recipes = []recipe{
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"high", []string{"high.c", "victim.h"}, nil, compileC},
 	{"vdso", []string{"vdso.c", "victim.h"}, nil, compileC},
 	{"mappings", []string{"mappings.c", "victim.h"}, nil, compileC},
 	{"aio", []string{"aio.c", "victim.h"}, nil, compileC},
