@@ -37,7 +37,7 @@ _crpie() {
 	case ${COMP_WORDS[1]} in
 	restore)
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --tcp-established
-			--tcp-close --ext-unix-sk --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
+			--tcp-close --ext-unix-sk --inherit-fd --external --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
 		;;
 	graft)
 		flags='--images-dir --archive --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity

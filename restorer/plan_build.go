@@ -62,6 +62,7 @@ type planner struct {
 	lateMakers map[uint32]*images.Task // who makes what only a task can make, by file id
 	awaited    map[uint32]bool         // tasks that somebody waits for to open something of theirs
 	terminals  []*terminal
+	inherited  map[uint32]int                   // numbers of passed descriptors, by the file ids that they take the place of
 	ctties     map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
@@ -76,6 +77,9 @@ type PlanOptions struct {
 	TCPEstablished, TCPClose bool
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
 	ExtUnix bool
+	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
+	Inherit  []Inherited
+	External []string
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.

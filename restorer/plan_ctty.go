@@ -72,7 +72,11 @@ func (t *taskPlanner) controllingTerminal() {
 	if term == nil {
 		return
 	}
-	t.prog.sys("controlling terminal "+term.name, sysIoctl, uint64(term.fd), tiocsctty, 0)
+	steal := uint64(0)
+	if term.passed != 0 { // whoever passes it may have it as theirs
+		steal = 1
+	}
+	t.prog.sys("controlling terminal "+term.name, sysIoctl, uint64(term.fd), tiocsctty, steal)
 	f := &filePlanner{taskPlanner: t}
 	for _, fd := range t.ctties[t.img.Pid] {
 		f.create(fd, "/dev/tty", sysOpenat, atFdcwd, t.prog.arena.string("/dev/tty"), f.ttyFlags(fd))

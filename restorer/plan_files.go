@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
 
 	"github.com/crpie/crpie/images"
 )
@@ -273,7 +274,7 @@ func (p *planner) regular(id uint32, where string) (name string, ok bool) {
 	name = reg.GetName()
 	switch {
 	case reg.GetExt():
-		p.refuse(where, "", "%s was dumped as external: not supported", name)
+		p.refuse(where, "give it an open file: --inherit-fd fd[N]:"+name[1:], "%s was dumped as external", name)
 	case name == "" || name[0] != '/':
 		p.refuse(where, "", "path %q is not absolute", name)
 	default:
@@ -288,6 +289,7 @@ const (
 	sIfreg = 0o100000
 	sIfdir = 0o040000
 	sIfifo = 0o010000
+	sIfchr = 0o020000
 )
 
 func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool {
@@ -322,7 +324,7 @@ func unixType(m fs.FileMode) uint32 {
 	case t&fs.ModeDir != 0:
 		return sIfdir
 	case t&fs.ModeCharDevice != 0:
-		return 0o020000
+		return sIfchr
 	case t&fs.ModeDevice != 0:
 		return 0o060000
 	case t&fs.ModeNamedPipe != 0:
@@ -357,7 +359,10 @@ func (f *filePlanner) saveTerminal() {
 }
 
 func (f *filePlanner) tty(fd *fdinfo.FdinfoEntry) {
+	file := f.dir.Files[fd.GetId()]
 	switch {
+	case f.dir.Ttys[file.GetTty().GetTtyInfoId()].GetType() == tty.TtyType_EXT_TTY:
+		f.refuse(f.fdWhere(fd), "give it an open terminal: --inherit-fd fd[N]:"+resourceOf(f.dir, file), "terminal that was dumped as external")
 	case !f.opts.ShellJob:
 		f.refuse(f.fdWhere(fd), "use --shell-job to give it crpie's own terminal", "terminal: not supported")
 	case f.terminal < 0:

@@ -29,7 +29,8 @@ func (p *planner) planLate() {
 	for _, t := range p.dir.Tasks {
 		for _, fd := range t.Fds {
 			file := p.dir.Files[fd.GetId()]
-			if p.lateMakers[fd.GetId()] != nil || !p.isLate(file) {
+			_, passed := p.inherited[fd.GetId()]
+			if passed || p.lateMakers[fd.GetId()] != nil || !p.isLate(file) {
 				continue
 			}
 			p.lateMakers[fd.GetId()] = t

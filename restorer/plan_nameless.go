@@ -37,6 +37,9 @@ func remapKey(r *remap_file_path.RemapFilePathEntry) string {
 
 // pathOf gives the path under which a task can open a file during the restore.
 func (p *planner) pathOf(id uint32, where string) (path string, ok bool) {
+	if number, passed := p.inherited[id]; passed {
+		return procFd(number), true
+	}
 	key := p.namelessOf(id)
 	if key == "" {
 		return p.regular(id, where)

@@ -22,7 +22,8 @@ func (f *filePlanner) collectPipes() {
 	for _, fd := range f.order {
 		e := f.dir.Files[fd.GetId()].GetPipe()
 		_, shared := f.sharedFDs[fd.GetId()]
-		if fd.GetType() != fdinfo.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil || shared {
+		_, passed := f.inherited[fd.GetId()]
+		if passed || fd.GetType() != fdinfo.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil || shared {
 			continue
 		}
 		id := e.GetPipeId()
@@ -59,6 +60,11 @@ func (f *filePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packe
 // again, which makes a description with flags of its own, proc_pid_fd(5).
 func (f *filePlanner) pipeEnd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	e := file.GetPipe()
+	if number, passed := f.inherited[fd.GetId()]; passed {
+		f.inheritPipe(fd, number, e.GetFlags())
+		f.owner(fd, e.GetFown())
+		return
+	}
 	ends := f.pipes[e.GetPipeId()]
 	if ends == nil {
 		f.refuse(f.fdWhere(fd), "", "file %#x of files.img is no pipe", fd.GetId())

@@ -60,6 +60,7 @@ func (p *planner) planShared() {
 	p.fds = newNumbers(p.dir)
 	p.shared = &program{arena: p.plan.arena}
 	p.ipcNamespace()
+	p.planInheritFDs()
 	p.makeSegments()
 	p.makeNameless()
 	p.planLate()
@@ -103,7 +104,8 @@ func (p *planner) shareFiles() {
 		tasks := pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]
 		connects := fd.GetType() == fdinfo.FdTypes_PIPE && (len(tasks) > 1 || tasks[nobody])
 		flies := slices.Contains(flying, fd.GetId())
-		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[fd.GetId()] != nil
+		_, passed := p.sharedFDs[fd.GetId()]
+		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[fd.GetId()] != nil || passed
 		if !late && (users[fd.GetId()] > 1 || connects || linked[fd.GetId()] || flies) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),

@@ -22,6 +22,7 @@ type terminal struct {
 	name   string
 	number uint32 // N of /dev/pts/N
 	pty    bool
+	passed int // by the controller as this number; 0: it is opened or made
 
 	master *fdinfo.FdinfoEntry   // of a pair, or nil; its number is the zygote's
 	slaves []*fdinfo.FdinfoEntry // of a pair; or the descriptions of a device
@@ -67,10 +68,13 @@ func (p *planner) collectTerminals() {
 			info := p.dir.Ttys[file.GetTtyInfoId()]
 			where := fmt.Sprintf("task %d fd %d", task.Pid, fd.GetFd())
 			made := &fdinfo.FdinfoEntry{Id: fd.Id, Type: fd.Type, Flags: proto.Uint32(fdCloexec)}
-			switch info.GetType() {
-			case tty.TtyType_PTY:
+			number, passed := p.inherited[fd.GetId()]
+			switch kind := info.GetType(); {
+			case passed:
+				p.collectPassed(where, made, info, number)
+			case kind == tty.TtyType_PTY:
 				p.collectEnd(pairs, where, made, info)
-			case tty.TtyType_CONSOLE, tty.TtyType_VT, tty.TtyType_SERIAL:
+			case kind == tty.TtyType_CONSOLE || kind == tty.TtyType_VT || kind == tty.TtyType_SERIAL:
 				p.collectDevice(where, made, info)
 			}
 		}
@@ -130,6 +134,20 @@ func (p *planner) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.
 	})
 }
 
+// collectPassed has a terminal that is given by a descriptor, --inherit-fd.
+func (p *planner) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry, number int) {
+	for _, t := range p.terminals {
+		if t.passed == number {
+			t.slaves = append(t.slaves, fd)
+			return
+		}
+	}
+	p.terminals = append(p.terminals, &terminal{
+		where: where, name: resourceOf(p.dir, p.dir.Files[fd.GetId()]), passed: number,
+		slaves: []*fdinfo.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
+	})
+}
+
 // ttyPath is the name under which the terminal was opened.
 func (p *planner) ttyPath(id uint32) string {
 	return p.dir.Files[p.dir.Files[id].GetTty().GetRegfId()].GetReg().GetName()
@@ -152,6 +170,7 @@ func (p *planner) checkTerminal(t *terminal) bool {
 		p.refuse(t.where, "", "terminal %s with line discipline %d: not supported", t.name, line)
 	}
 	switch {
+	case t.passed != 0:
 	case !t.pty && !isCharDevice(p.host, t.name):
 		p.refuse(t.where, "", "terminal %q is not on this host", t.name)
 	case t.pty && t.number > maxPty:
@@ -408,8 +427,12 @@ func (m *terminalMaker) queued(byMaster bool) []byte {
 // device opens a terminal that is there already.
 func (m *terminalMaker) device() {
 	for _, fd := range m.slaves {
-		path := m.prog.arena.string(m.name)
-		m.create(fd, "terminal "+m.name, sysOpenat, atFdcwd, path, m.ttyFlags(fd))
+		if m.passed != 0 {
+			m.create(fd, "terminal "+m.name, sysFcntl, uint64(m.passed), 0 /* F_DUPFD */, uint64(m.passed))
+		} else {
+			path := m.prog.arena.string(m.name)
+			m.create(fd, "terminal "+m.name, sysOpenat, atFdcwd, path, m.ttyFlags(fd))
+		}
 		m.finishTTY(fd)
 	}
 	m.termios(m.fd, m.info)

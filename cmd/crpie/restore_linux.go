@@ -40,6 +40,7 @@ type restoreFlags struct {
 	sibling                           bool
 	tcpEstablished, tcpClose          bool
 	extUnix                           bool
+	inherit, external                 []string
 	dryRun                            bool
 	cgroups                           string
 	readers                           int
@@ -58,6 +59,8 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "restore TCP connections")
 	f.BoolVar(&r.tcpClose, "tcp-close", false, "leave sockets of TCP connections closed")
 	f.BoolVarP(&r.extUnix, "ext-unix-sk", "x", false, "connect unix sockets to peers that were not dumped, by name")
+	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`: descriptor N takes the place of path/of/a/file, file[MNT_ID:INODE],\npipe:[INODE] or tty[RDEV:DEV] of the dump")
+	f.StringArrayVar(&r.external, "external", nil, "`RESOURCE` that was dumped as external and has an --inherit-fd: file[MNT_ID:INODE],\ntty[RDEV:DEV]")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
@@ -84,7 +87,11 @@ func runRestore(args []string, std streams) int {
 	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):
 		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: ignore, none, props, soft, full or strict", r.cgroups)
 	}
-	status, err := r.restore(std, r.verbosity.level(f.Changed("verbosity")))
+	inherited, wrong := inheritFDs(r.inherit, r.external)
+	if wrong != "" {
+		return misuse(std, "restore -D DIR [FLAGS]", "%s", wrong)
+	}
+	status, err := r.restore(std, inherited, r.verbosity.level(f.Changed("verbosity")))
 	var own *restorer.OwnIDError
 	if errors.As(err, &own) && own.ID != os.Getpid() {
 		err = errors.Join(err, freshThreads())
@@ -117,7 +124,7 @@ func (r *restoreFlags) inWorkDir(name string) string {
 	return filepath.Join(r.images, name)
 }
 
-func (r *restoreFlags) restore(std streams, level uint32) (status int, err error) {
+func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, level uint32) (status int, err error) {
 	log := newLogger(std.err, level)
 	if r.logFile != "" {
 		file, err := os.Create(r.inWorkDir(r.logFile))
@@ -142,6 +149,7 @@ func (r *restoreFlags) restore(std streams, level uint32) (status int, err error
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
+			Inherit: inherited, External: r.external,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

@@ -60,6 +60,7 @@ var recipes = []recipe{
 	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
 	{"events", []string{"events.c", "victim.h"}, nil, compileC},
 	{"specials", []string{"specials.c", "victim.h"}, nil, compileC},
+	{"inherit", []string{"inherit.c", "victim.h"}, nil, compileC},
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},

@@ -1,0 +1,49 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"syscall"
+
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer"
+)
+
+var (
+	inheritSpec  = regexp.MustCompile(`^fd\[(\d{1,9})\]:(.+)$`)
+	externalSpec = regexp.MustCompile(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
+)
+
+// inheritFDs understands --inherit-fd and --external as criu(8) spells them; wrong says what is not so spelled.
+func inheritFDs(specs, external []string) (inherited []restorer.Inherited, wrong string) {
+	for _, spec := range specs {
+		m := inheritSpec.FindStringSubmatch(spec)
+		if m == nil {
+			return nil, fmt.Sprintf("--inherit-fd %s: want fd[N]:RESOURCE", spec)
+		}
+		n, _ := strconv.Atoi(m[1])
+		if !sys.Inherited(n) {
+			return nil, fmt.Sprintf("--inherit-fd %s: crpie was started without descriptor %d", spec, n)
+		}
+		inherited = append(inherited, restorer.Inherited{FD: n, Resource: m[2], Open: func() (*os.File, error) { return duplicate(n, spec) }})
+	}
+	for _, resource := range external {
+		if !externalSpec.MatchString(resource) {
+			return nil, fmt.Sprintf("--external %s: only file[MNT_ID:INODE] and tty[RDEV:DEV] are supported", resource)
+		}
+	}
+	return inherited, ""
+}
+
+func duplicate(fd int, name string) (*os.File, error) {
+	copied, err := syscall.Dup(fd)
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(copied)
+	return os.NewFile(uintptr(copied), name), nil
+}
