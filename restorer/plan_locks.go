@@ -2,8 +2,7 @@ package restorer
 
 import (
 	"fmt"
-
-	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
+	"slices"
 )
 
 // Kinds of locks in file_lock_entry.flag.
@@ -11,12 +10,14 @@ const (
 	flPosix = 1
 	flFlock = 2
 	flOfd   = 4
+	flLease = 8
 )
 
 // fcntl(2) and flock(2).
 const (
 	fSetlk    = 6
 	fOfdSetlk = 37
+	fSetlease = 1024
 	fRdlck    = 0
 	fWrlck    = 1
 	lockSh    = 1
@@ -26,28 +27,26 @@ const (
 
 // checkLocks refuses locks whose holder the images do not have.
 func (p *planner) checkLocks() {
+	type holder struct{ pid, fd int32 }
+	holders := map[holder]bool{}
+	for _, t := range p.dir.Tasks {
+		for _, fd := range t.Fds {
+			holders[holder{int32(t.Pid), int32(fd.GetFd())}] = true
+		}
+	}
 	for _, l := range p.dir.Locks {
 		where := fmt.Sprintf("task %d fd %d", l.GetPid(), l.GetFd())
 		switch {
-		case !p.holdsLock(l):
+		case !holders[holder{l.GetPid(), l.GetFd()}]:
 			p.refuse(where, "", "filelocks.img has a lock of it, but it was not dumped")
-		case l.GetFlag() != flPosix && l.GetFlag() != flFlock && l.GetFlag() != flOfd:
-			p.refuse(where, "", "file lock of kind %#x, such as a lease: not supported", l.GetFlag())
+		case !slices.Contains([]uint32{flPosix, flFlock, flOfd, flLease}, l.GetFlag()):
+			p.refuse(where, "", "file lock of kind %#x: not supported", l.GetFlag())
+		case l.GetType() != fRdlck && l.GetType() != fWrlck && l.GetFlag() == flLease:
+			p.refuse(where, "", "a lease that somebody else is about to break: not supported")
 		case l.GetType() != fRdlck && l.GetType() != fWrlck:
 			p.refuse(where, "", "file lock of type %d, neither read nor write: not supported", l.GetType())
 		}
 	}
-}
-
-func (p *planner) holdsLock(l *file_lock.FileLockEntry) bool {
-	for _, t := range p.dir.Tasks {
-		for _, fd := range t.Fds {
-			if int32(t.Pid) == l.GetPid() && int32(fd.GetFd()) == l.GetFd() {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // locks takes the task's locks when it has only its own descriptors: closing any other one of the same file would release
@@ -64,6 +63,8 @@ func (t *taskPlanner) locks() {
 			t.prog.sys("lock of a range", sysFcntl, fd, fSetlk, flock)
 		case l.GetFlag() == flOfd:
 			t.prog.sys("lock of a range by the description", sysFcntl, fd, fOfdSetlk, flock)
+		case l.GetFlag() == flLease:
+			t.prog.sys("lease", sysFcntl, fd, fSetlease, uint64(l.GetType()))
 		case exclusive:
 			t.prog.sys("exclusive lock", sysFlock, fd, lockEx|lockNb)
 		default:

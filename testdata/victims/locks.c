@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File locks: two ranges of fcntl(2), one of the child's, an open file description lock, flock(2) exclusive and shared. */
+/*
+ * File locks: two ranges of fcntl(2), one of the child's, an open file description lock, flock(2) exclusive and shared, and
+ * leases for reading and for writing.
+ */
 #include "victim.h"
 
 #include <fcntl.h>
@@ -8,7 +11,7 @@
 
 int victim_failures;
 
-static int ranges, described, exclusive, shared, child_pipe[2];
+static int ranges, described, exclusive, shared, readers, writer, child_pipe[2];
 static pid_t child;
 
 static int lock(int fd, int cmd, int type, off_t start, off_t len, pid_t *holder)
@@ -81,12 +84,18 @@ int main(void)
 	MUST(pipe(child_pipe) == 0 && (child = fork()) >= 0);
 	if (child == 0)
 		wait_with_lock();
+	close(created("readers"));
+	MUST((readers = open("readers", O_RDONLY)) >= 0 && fcntl(readers, F_SETLEASE, F_RDLCK) == 0);
+	writer = created("writer");
+	MUST(fcntl(writer, F_SETLEASE, F_WRLCK) == 0);
 	MUST(read(child_pipe[0], &byte, 1) == 1);
 	MUST(lock(ranges, F_SETLK, F_WRLCK, 10, 10, NULL) == 0 && lock(ranges, F_SETLK, F_RDLCK, 1000, 0, NULL) == 0);
 	MUST(lock(described, F_OFD_SETLK, F_WRLCK, 5, 1, NULL) == 0);
 	MUST(flock(exclusive, LOCK_EX) == 0 && flock(shared, LOCK_SH) == 0);
 
 	victim_wait();
+	CHECK(fcntl(readers, F_GETLEASE) == F_RDLCK, "read lease: %d", fcntl(readers, F_GETLEASE));
+	CHECK(fcntl(writer, F_GETLEASE) == F_WRLCK, "write lease: %d", fcntl(writer, F_GETLEASE));
 	MUST((looker = fork()) >= 0);
 	if (looker == 0)
 		_exit(looks());
