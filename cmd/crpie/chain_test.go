@@ -145,14 +145,14 @@ func blocks(t *testing.T, dir string) (total int64) {
 // of date. CRIU restores the same images.
 func TestRestoreChain(t *testing.T) {
 	testenv.NeedCRIU(t)
-	for _, name := range []string{"threads", "tree", "memfd", "glibc"} {
+	for name, levels := range map[string]int{"threads": 5, "tree": 5, "memfd": 5, "glibc": 5, "static": 60} {
 		t.Run(name, func(t *testing.T) {
-			im := asChain(t, testenv.Start(t, name).Dump(t), 5)
+			im := asChain(t, testenv.Start(t, name).Dump(t), levels)
 			p, _ := restore(t, im, "--pie-plugin", trace(t))
 			p.MustPass(t)
 			im.RestoreCRIU(t).MustPass(t)
 
-			last := filepath.Join(filepath.Dir(im.Dir), "4")
+			last := filepath.Join(filepath.Dir(im.Dir), fmt.Sprint(levels-1))
 			before := blocks(t, last)
 			im.CRIU(t, "dedup", "-D", im.Dir)
 			if after := blocks(t, last); after >= before {
@@ -167,6 +167,13 @@ func TestRestoreChain(t *testing.T) {
 			im.RestoreCRIU(t).MustPass(t)
 		})
 	}
+}
+
+// Huge pages in parent directories, where CRIU does not find them.
+func TestRestoreHugeChain(t *testing.T) {
+	testenv.NeedCRIU(t)
+	p, _ := restore(t, asChain(t, testenv.Start(t, "huge").Dump(t), 3))
+	p.MustPass(t)
 }
 
 // Memory that a parent task and its children share is still shared when its pages come from several directories.
@@ -226,6 +233,12 @@ func TestChainRefusals(t *testing.T) {
 			must(t, os.Remove(filepath.Join(dir, "parent")))
 			must(t, os.Symlink(".", filepath.Join(dir, "parent")))
 		}, `0: the link "parent" leads back here: a directory cannot be its own ancestor`},
+		"long": {func(t *testing.T, dir string) {
+			for i := 2; i < 300; i++ {
+				must(t, os.MkdirAll(filepath.Join(dir, "..", fmt.Sprint(i+1)), 0o755))
+				must(t, os.Symlink(fmt.Sprintf("../%d", i+1), filepath.Join(dir, "..", fmt.Sprint(i), "parent")))
+			}
+		}, "256: more than 256 directories in a chain of parents"},
 		"link to itself": {func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "parent")))
 			must(t, os.Symlink("parent", filepath.Join(dir, "parent")))
