@@ -86,6 +86,19 @@ func TestRestoreOtherVDSO(t *testing.T) {
 	}
 }
 
+// What CRIU has redirected, and dumped again, is redirected once more.
+func TestRestoreCRIUsProxy(t *testing.T) {
+	testenv.NeedCRIU(t)
+	marked := testenv.MarkVDSO(t)
+	for _, name := range []string{"glibc", "vdso"} {
+		t.Run(name, func(t *testing.T) {
+			again := testenv.Start(t, name).Dump(t).WithVDSO(t, marked).RestoreCRIU(t).Dump(t)
+			p, _ := restore(t, again, "--pie-plugin", trace(t))
+			p.MustPass(t)
+		})
+	}
+}
+
 // inPlace: the kernel's vDSO is where the auxiliary vector says.
 func inPlace(t *testing.T, pid int) bool {
 	t.Helper()
