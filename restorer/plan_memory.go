@@ -104,8 +104,8 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 			return true
 		}
 	}
-	if v.GetFlags()&mapHugetlb != 0 && v.GetStatus()&(images.VmaAnonPrivate|images.VmaMemfd) == 0 {
-		m.refuse(m.vmaWhere(v), "", "huge pages that are neither private nor a memfd's (status %#x): not supported", v.GetStatus())
+	if v.GetFlags()&mapHugetlb != 0 && v.GetStatus()&images.VmaAnonShared != 0 {
+		m.refuse(m.vmaWhere(v), "dump with a newer CRIU", "shared huge pages that are no memfd's: not supported")
 		return true
 	}
 	if _, ok := m.segmentOf(v); ok {

@@ -176,6 +176,22 @@ func TestRestoreHugeChain(t *testing.T) {
 	p.MustPass(t)
 }
 
+// Files of a hugetlbfs are mapped as other files are, but with huge pages.
+func TestRestoreHugeFiles(t *testing.T) {
+	testenv.NeedCRIU(t)
+	dir := t.TempDir()
+	must(t, unix.Mount("none", dir, "hugetlbfs", 0, ""))
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	im := testenv.Start(t, "huge", dir).Dump(t)
+	p, _ := restore(t, im, "--pie-plugin", trace(t))
+	p.MustPass(t)
+	im.RestoreCRIU(t).MustPass(t)
+	p, _ = restore(t, im)
+	again := p.Dump(t)
+	p, _ = restore(t, again)
+	p.MustPass(t)
+}
+
 // Memory that a parent task and its children share is still shared when its pages come from several directories.
 func TestChainSharesMemory(t *testing.T) {
 	testenv.NeedCRIU(t)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Huge pages: private, not reserved, read-only, shared with a child, and memfds of them, which are mapped shared and privately or
- * only held by a descriptor. The child has changed one of the private pages.
+ * huge [DIRECTORY]: huge pages: private, not reserved, read-only, shared with a child, and memfds of them, which are mapped shared and privately or
+ * only held by a descriptor; a file of a hugetlbfs mounted on DIRECTORY. The child has changed one of the private pages.
  */
 #include "victim.h"
 
@@ -14,7 +14,7 @@
 
 int victim_failures;
 
-static char *private, *sparse, *readonly, *shared, *view, *own;
+static char *private, *sparse, *readonly, *shared, *view, *own, *file_view, *file_own;
 static int mapped, held, child_pipe[2];
 
 static char *map(size_t size, int flags, int fd)
@@ -58,6 +58,26 @@ static void setup(void)
 	own = map(HUGE, MAP_PRIVATE, gone);
 	own[0] = 'o';
 	MUST(close(gone) == 0);
+}
+
+static void set_up_file(const char *dir)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", dir);
+	MUST((fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600)) >= 0 && ftruncate(fd, HUGE) == 0);
+	file_view = map(HUGE, MAP_SHARED, fd);
+	fill(file_view, HUGE, 8);
+	file_own = map(HUGE, MAP_PRIVATE, fd);
+	file_own[0] = 'o';
+	MUST(close(fd) == 0);
+}
+
+static void check_file(void)
+{
+	check_fill("file", file_view, HUGE, 8);
+	CHECK(file_own[0] == 'o' && file_own[8] == (char)pattern(8, 1), "private mapping of the file");
 }
 
 /* Huge pages that a mapping has, KiB, proc_pid_smaps(5). */
@@ -108,7 +128,7 @@ static void check_descriptors(void)
 	CHECK(ftruncate(held, 2 * HUGE) < 0, "held can grow");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	char byte;
 	int status;
@@ -117,6 +137,8 @@ int main(void)
 
 	victim_begin();
 	setup();
+	if (argc > 1)
+		set_up_file(argv[1]);
 	MUST(pipe(child_pipe) == 0 && (pid = fork()) >= 0);
 	if (pid == 0)
 		child();
@@ -140,5 +162,7 @@ int main(void)
 	check_fill("shared", shared + HUGE, HUGE, 4);
 	CHECK(view[8] == (char)pattern(5, 1) && own[0] == 'o' && own[8] == (char)pattern(7, 1), "memfds");
 	check_descriptors();
+	if (argc > 1)
+		check_file();
 	return victim_end();
 }
