@@ -192,3 +192,14 @@ func TestExternalUnixPeers(t *testing.T) {
 		server.Close()
 	}
 }
+
+// A restore may need more descriptors than crpie was allowed at first.
+func TestManySockets(t *testing.T) {
+	im := testenv.Start(t, "sockets", "many").Dump(t)
+	cmd := im.Command(t, "/bin/sh", "-c", `ulimit -Sn 300 && exec "$@"`, "sh", os.Args[0], "restore", "-d", "-D", im.Dir)
+	cmd.Env = append(cmd.Env, asTool+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	im.Adopt(t).MustPass(t)
+}

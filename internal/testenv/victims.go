@@ -53,6 +53,7 @@ var recipes = []recipe{
 	{"inflight", []string{"inflight.c", "victim.h"}, nil, compileC},
 	{"tcp", []string{"tcp.c", "victim.h"}, nil, compileC},
 	{"names", []string{"names.c", "victim.h"}, nil, compileC},
+	{"sockets", []string{"sockets.c", "victim.h"}, nil, compileC},
 	{"netlink", []string{"netlink.c", "victim.h"}, nil, compileC},
 	{"packet", []string{"packet.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
