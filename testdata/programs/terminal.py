@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interactive bash in a pseudo-terminal, with a pipeline in the foreground that fills the terminal with numbered lines."""
+"""An interactive bash in a pseudo-terminal, with a pipeline in the foreground that shows numbered lines."""
 import os
 import pty
 import signal
 
 from load import Client, check, drive, finish
 
+AHEAD = 30
+take, give = os.pipe()
 pid, master = pty.fork()
 if pid == 0:
+    os.set_inheritable(take, True)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.execv("/bin/bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"])
 screen = os.fdopen(master, "r+b", buffering=0)
@@ -24,14 +27,22 @@ def show_until(text):
 # criu restore writes what was on its way through the terminal's output processing a second time: no \\r for it to repeat.
 screen.write(b"stty -echo -onlcr; PS1=; PS2=; echo re'a'dy\n")
 show_until(b"ready")
-screen.write(b"seq 1 1000000000 | sed 's/^/line /' | while read -r line; do echo \"$line\"; done\n")
+screen.write(b"cat <&%d | sed -u 's/^/line /' | while read -r line; do echo \"$line\"; done\n" % take)
+
+
+def send(n):
+    os.write(give, b"%d\n" % n)
 
 
 def work(n):
+    """AHEAD lines are on their way. More might fill the terminal, and criu restore waits then until somebody reads it."""
+    send(n + AHEAD)
     check("line %d" % n, lines.readline(), b"line %d\n" % n)
 
 
-drive([Client("screen", work)], some=5000)
+for i in range(AHEAD):
+    send(i + 1)
+drive([Client("screen", work)], some=200)
 
 screen.write(b"\x03")  # ends the pipeline, not bash
 screen.write(b"echo status $?\n")
