@@ -23,15 +23,30 @@ var programs = []program{
 	{driven("pool", "pool.py"), nil, nil},
 	{driven("shell", "terminals.py", "shell"), []string{"bash", "awk"}, nil},
 	{driven("panes", "terminals.py", "panes"), []string{"bash", "tmux"}, nil},
+	{driven("redis", "redis.py"), []string{"redis-server"}, established},
 	{driven("terminal", "terminal.py"), nil, nil},
 	{driven("tmux", "tmux.py"), []string{"tmux"}, nil},
+	{driven("nginx", "nginx.py"), []string{"/usr/sbin/nginx"}, established},
+	{serving("goserver", "goserver/main.go", compileGo), nil, established},
+	{serving("node", "server.js", interpreter("/usr/bin/node", "node")), nil, established},
 }
+
+// established: connections between the dumped processes are dumped with what is on its way in them.
+var established = []string{"--tcp-established"}
 
 // driven is the recipe of a program whose driver is written in Python.
 func driven(name, file string, args ...string) recipe {
 	return recipe{name, []string{"../programs/" + file}, nil, func(tb testing.TB, r recipe) []string {
 		python := NeedTool(tb, "/usr/bin/python3", "python3")
 		return append([]string{python, "-B", r.files(tb)[0]}, args...) // -B: no __pycache__
+	}}
+}
+
+// serving is the recipe of a web server, which webserver.py starts and gives work.
+func serving(name, source string, how func(testing.TB, recipe) []string) recipe {
+	return recipe{name, []string{"../programs/" + source}, nil, func(tb testing.TB, r recipe) []string {
+		driver := driven(name, "webserver.py")
+		return append(driver.how(tb, driver), how(tb, r)...)
 	}}
 }
 
