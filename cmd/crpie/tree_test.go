@@ -3,7 +3,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -42,4 +44,24 @@ func TestRestoreInTimeNamespace(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	im.Adopt(t).MustPass(t)
+}
+
+// Trees of every shape come back as they were. CRPIE_TEST_FORESTS is how many are tried.
+func TestForests(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := trace(t)
+	seeds := 8
+	if n, err := strconv.Atoi(os.Getenv("CRPIE_TEST_FORESTS")); err == nil {
+		seeds = n
+	}
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			im := testenv.Start(t, "forest", fmt.Sprint(seed)).Dump(t)
+			p, _ := restore(t, im, "--pie-plugin", plugin)
+			p.MustPass(t)
+		})
+	}
 }

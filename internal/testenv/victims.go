@@ -40,6 +40,7 @@ var recipes = []recipe{
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
 	{"sessions", []string{"sessions.c", "victim.h"}, nil, compileC},
+	{"forest", []string{"forest.c", "victim.h"}, nil, compileC},
 	{"perthread", []string{"perthread.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
