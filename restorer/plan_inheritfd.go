@@ -19,7 +19,9 @@ type Inherited struct {
 	Open     func() (*os.File, error)
 }
 
-func (in *Inherited) String() string { return fmt.Sprintf("--inherit-fd fd[%d]:%s", in.FD, in.Resource) }
+func (in *Inherited) String() string {
+	return fmt.Sprintf("--inherit-fd fd[%d]:%s", in.FD, in.Resource)
+}
 
 // planInheritFDs has the zygote pass on what tasks inherit.
 func (p *planner) planInheritFDs() {

@@ -17,7 +17,9 @@ import sys
 import threading
 import time
 
-PIPELINE = b"i=0; while :; do echo $i; i=$((i+1)); done | awk '$1 != NR-1 {print \"gap at\", NR} NR % 1000 == 0 {print \"<\" NR \">\"; fflush()}'\n"
+# Its first process, the leader of the process group, ends at once.
+PIPELINE = b"""true | { i=0; while :; do echo $i; i=$((i+1)); done; } | \
+awk '$1 != NR-1 {print "gap at", NR} NR % 1000 == 0 {print "<" NR ">"; fflush()}'\n"""
 BASH = ["bash", "--norc", "--noprofile"]
 PROMPT = rb"bash-[0-9.]+[$#] "
 TIMEOUT = 30
