@@ -41,6 +41,8 @@ type Host struct {
 	MountOfHandle func(major, minor uint32, handle []byte) string
 	// UnixName reports whether some unix socket has a name: the path of its file, or NUL and an abstract one.
 	UnixName func(name string) bool
+	// SocketKind gives the family and the type of a descriptor of crpie's own that is a socket, socket(2).
+	SocketKind func(fd int) (family, kind uint32)
 	// InetSockets lists this host's internet sockets that have a port.
 	InetSockets func() []InetSocket
 	// CanBind reports whether a socket can be given an address.

@@ -22,7 +22,7 @@ func ThisHost() (*Host, error) {
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
 		HugePages: hugePages, AioRoom: aioRoom,
-		UnixName: livingUnixName, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
 	}
 	if err := h.readVDSO(); err != nil {

@@ -15,7 +15,7 @@ import (
 // Inherited is a descriptor of this process that takes the place of a file of the images, --inherit-fd of criu(8).
 type Inherited struct {
 	FD       int
-	Resource string // "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "tty[RDEV:DEV]"
+	Resource string // "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "socket:[INODE]", "tty[RDEV:DEV]"
 	Open     func() (*os.File, error)
 }
 
@@ -59,7 +59,7 @@ func (p *planner) inheritFD(in *Inherited) {
 		if p.canInherit(in, file, unixType(info.Mode())) {
 			p.inherited[id] = number
 		}
-		if file.GetType() == fdinfo.FdTypes_REG {
+		if t := file.GetType(); t == fdinfo.FdTypes_REG || t == fdinfo.FdTypes_UNIXSK {
 			p.sharedFDs[id] = number
 		}
 	}
@@ -108,8 +108,14 @@ func (p *planner) canInherit(in *Inherited, file *fdinfo.FileEntry, kind uint32)
 			return false
 		}
 		return true
+	case fdinfo.FdTypes_UNIXSK:
+		if family, kind := p.host.SocketKind(in.FD); family != afUnix || kind != file.GetUsk().GetType() {
+			p.refuse(in.String(), "", "descriptor %d is no unix socket of type %d", in.FD, file.GetUsk().GetType())
+			return false
+		}
+		return true
 	}
-	p.refuse(in.String(), "", "sockets cannot be inherited: not supported")
+	p.refuse(in.String(), "", "internet sockets cannot be inherited: not supported")
 	return false
 }
 

@@ -56,7 +56,7 @@ func TestInheritRefusals(t *testing.T) {
 			for _, f := range d.Files {
 				f.Type = fdinfo.FdTypes_INETSK.Enum()
 			}
-		}, one("socket:[0]"), "--inherit-fd fd[9]:socket:[0]: sockets cannot be inherited: not supported"},
+		}, one("socket:[0]"), "--inherit-fd fd[9]:socket:[0]: internet sockets cannot be inherited: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "ptys"))

@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/eventfd"
@@ -127,6 +128,27 @@ func TestUnixSocketRefusals(t *testing.T) {
 			wantRefusal(t, err, tc.want)
 		})
 	}
+}
+
+// What is inherited is not made; it must be of the same type.
+func TestInheritedUnixSocket(t *testing.T) {
+	dir, s := withSockets(t)
+	dir.Tasks[0].Fds = dir.Tasks[0].Fds[:1]
+	s[0].Peer = proto.Uint32(7) // was not dumped
+	host := socketHost(dir, map[string]fs.FileMode{procFd(9): fs.ModeSocket}, nil)
+	opts := &PlanOptions{Inherit: []Inherited{{FD: 9, Resource: "socket:[100]"}}}
+	plan, err := buildSample(t, dir, host, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	plan.Print(&text)
+	if strings.Contains(text.String(), "unix socket 100") {
+		t.Error(text.String())
+	}
+	host.SocketKind = func(int) (family, kind uint32) { return afInet, sockStream }
+	_, err = buildSample(t, dir, host, opts)
+	wantRefusal(t, err, "--inherit-fd fd[9]:socket:[100]: descriptor 9 is no unix socket of type 1")
 }
 
 // A peer that was not dumped is found again by its name, with --ext-unix-sk.

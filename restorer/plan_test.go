@@ -114,6 +114,7 @@ func fakeHost(dir *images.Dir) *Host {
 		ReadFileAt:    func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
 		Holder:        func(int) string { return "" },
 		UnixName:      func(string) bool { return false },
+		SocketKind:    func(int) (uint32, uint32) { return afUnix, sockStream },
 		InetSockets:   func() []InetSocket { return nil },
 		CanBind:       func(netip.Addr, string) bool { return true },
 		Interface:     func(string) uint32 { return 0 },

@@ -59,7 +59,7 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "restore TCP connections")
 	f.BoolVar(&r.tcpClose, "tcp-close", false, "leave sockets of TCP connections closed")
 	f.BoolVarP(&r.extUnix, "ext-unix-sk", "x", false, "connect unix sockets to peers that were not dumped, by name")
-	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`: descriptor N takes the place of path/of/a/file, file[MNT_ID:INODE],\npipe:[INODE] or tty[RDEV:DEV] of the dump")
+	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`: descriptor N takes the place of path/of/a/file, file[MNT_ID:INODE],\npipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump")
 	f.StringArrayVar(&r.external, "external", nil, "`RESOURCE` that was dumped as external and has an --inherit-fd: file[MNT_ID:INODE],\ntty[RDEV:DEV]")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")

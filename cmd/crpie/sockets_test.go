@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -202,4 +203,57 @@ func TestManySockets(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	im.Adopt(t).MustPass(t)
+}
+
+// A connection to somebody who was not dumped goes on as one that whoever restores has made.
+func TestInheritUnixSocket(t *testing.T) {
+	criu, names := testenv.NeedCRIU(t), make([]string, 2)
+	for i := range names {
+		names[i] = fmt.Sprintf("@crpie outside %d %s", i, t.TempDir())
+	}
+	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: names[0], Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	server, err := net.Listen("unix", names[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	victim := testenv.Start(t, "unix", names...)
+	first, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	resource, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/4", victim.Pid)) // its connection, made second
+	if err != nil {
+		t.Fatal(err)
+	}
+	im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
+	for _, argv := range [][]string{{criu.Path, "restore", "-W", t.TempDir()}, {os.Args[0], "restore"}} {
+		ends := socketpair(t)
+		cmd := im.Command(t, argv[0], append(argv[1:], "-d", "-D", im.Dir, "-x", "--inherit-fd", "fd[3]:"+resource)...)
+		cmd.Env, cmd.ExtraFiles = append(cmd.Env, asTool+"=1"), ends[:1]
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		im.Adopt(t).MustPass(t)
+		got := make([]byte, 100)
+		if n, err := ends[1].Read(got); err != nil || string(got[:n]) != "after" {
+			t.Errorf("%s: got %q, %v", argv[0], got[:n], err)
+		}
+	}
+}
+
+func socketpair(t *testing.T) []*os.File {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := []*os.File{os.NewFile(uintptr(fds[0]), "end"), os.NewFile(uintptr(fds[1]), "end")}
+	t.Cleanup(func() { ends[0].Close(); ends[1].Close() })
+	return ends
 }

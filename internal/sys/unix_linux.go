@@ -22,3 +22,16 @@ func UnixAlive(path string) bool {
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d", file)})
 	return err == nil || err == unix.EPROTOTYPE || err == unix.EPERM
 }
+
+// SocketKind gives a socket's family and type, socket(7); 0 for anything else.
+func SocketKind(fd int) (family, kind uint32) {
+	f, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return 0, 0
+	}
+	k, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return 0, 0
+	}
+	return uint32(f), uint32(k)
+}
