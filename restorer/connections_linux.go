@@ -15,6 +15,9 @@ import (
 // wake wakes the connections, when everything else has been restored and nothing of the application runs yet.
 func (r *runner) wake() error {
 	p := r.plan
+	if err := r.holdTasks(); err != nil {
+		return err
+	}
 	if err := r.eachConnection(func(c *Connection) []Step { return c.Settle }); err != nil {
 		return err
 	}
@@ -33,9 +36,25 @@ func (r *runner) wake() error {
 	return nil
 }
 
+// holdTasks opens a pidfd of every task that has a connection, while it is certainly the task: until then it is traced.
+func (r *runner) holdTasks() error {
+	r.tasks = map[int]sys.Pidfd{}
+	for _, c := range r.plan.Connections {
+		if _, held := r.tasks[c.Pid]; held {
+			continue
+		}
+		task, err := sys.OpenPidfd(c.Pid)
+		if err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+		r.tasks[c.Pid] = task
+	}
+	return nil
+}
+
 func (r *runner) eachConnection(steps func(*Connection) []Step) error {
 	for _, c := range r.plan.Connections {
-		if err := c.do(steps(c)); err != nil {
+		if err := c.do(r.tasks[c.Pid], steps(c)); err != nil {
 			return fmt.Errorf("restore task %d fd %d: %s: %w", c.Pid, c.Fd, c.What, err)
 		}
 	}
@@ -43,11 +62,11 @@ func (r *runner) eachConnection(steps func(*Connection) []Step) error {
 }
 
 // do carries out steps on the task's own socket. One at a time is open here: there may be more of them than descriptors.
-func (c *Connection) do(steps []Step) error {
+func (c *Connection) do(task sys.Pidfd, steps []Step) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	socket, err := sys.SocketOf(c.Pid, c.Fd)
+	socket, err := task.Socket(c.Fd)
 	if err != nil {
 		return err
 	}
@@ -102,12 +121,10 @@ func (s Step) await(socket sys.Socket) error {
 }
 
 // hush puts connections that are awake back to sleep, so that the end of their tasks is no end of theirs to anybody else.
+// Some tasks may have been let go.
 func (r *runner) hush() {
 	for _, c := range r.plan.Connections {
-		if !ours(c.Pid) {
-			continue
-		}
-		if socket, err := sys.SocketOf(c.Pid, c.Fd); err == nil {
+		if socket, err := r.tasks[c.Pid].Socket(c.Fd); err == nil {
 			_ = optionStep(solTCP, tcpRepair, 1).do(socket)
 			socket.Close()
 		}

@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -12,19 +13,23 @@ import (
 // checkHere refuses addresses that this host does not have and ports that somebody else has.
 func (f *filePlanner) checkHere(where string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
 	what := inetName(e, source)
-	device := e.GetOpts().GetSoBoundDev()
-	if device == "" {
-		device = e.GetIfname()
+	if !f.checkAddress(where, what, e, source) {
+		return false
 	}
+	if e.GetSrcPort() != 0 && f.portTaken(e, source) {
+		f.refuse(where, "end the process that has it", "%s: the port is in use", what)
+		return false
+	}
+	return true
+}
+
+func (f *filePlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
 	case device != "" && f.host.Interface(device) == 0:
 		f.refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what, device)
-	case e.GetSrcPort() == 0:
-		return true
-	case !e.GetIpOpts().GetFreebind() && !f.host.CanBind(source.Addr(), device):
+	case e.GetSrcPort() != 0 && !e.GetIpOpts().GetFreebind() && !f.host.CanBind(source.Addr(), device):
 		f.refuse(where, "give the address to one of its interfaces", "%s: this host does not have the address", what)
-	case f.portTaken(e, source):
-		f.refuse(where, "end the process that has it", "%s: the port is in use", what)
 	default:
 		return true
 	}

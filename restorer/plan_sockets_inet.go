@@ -22,13 +22,17 @@ const (
 	tcpNodelay, tcpCork, tcpKeepidle, tcpKeepintvl, tcpKeepcnt = 1, 3, 4, 5, 6
 )
 
-// inetSocket restores UDP sockets and TCP sockets.
+// inetSocket restores UDP, TCP and raw sockets.
 func (f *filePlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
 	source, dest, ok := f.checkInet(fd, e)
 	if !ok {
 		return
 	}
-	if e.GetProto() == ipprotoTCP && e.GetDstPort() != 0 {
+	switch {
+	case e.GetType() == sockRaw:
+		f.rawSocket(fd, e, source, dest)
+		return
+	case e.GetProto() == ipprotoTCP && e.GetDstPort() != 0:
 		f.connection(fd, e, source, dest)
 		return
 	}
@@ -69,13 +73,11 @@ func (f *filePlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) 
 	datagram := e.GetType() == sockDgram && (e.GetProto() == ipprotoUDP || e.GetProto() == ipprotoUDPLite)
 	where, shut := f.fdWhere(fd), e.GetShutdown() != sk_opts.SkShutdown_NONE
 	switch {
-	case e.GetType() == sockRaw:
-		f.refuse(where, "", "raw socket, protocol %d: not supported", e.GetProto())
-	case !stream && !datagram:
+	case !stream && !datagram && e.GetType() != sockRaw:
 		f.refuse(where, "", "internet socket of type %d, protocol %d: not supported", e.GetType(), e.GetProto())
 	case !okSource || !okDest:
 		f.refuse(where, "", "internet socket of address family %d: its addresses make no sense", e.GetFamily())
-	case stream && e.GetDstPort() != 0:
+	case stream && e.GetDstPort() != 0, e.GetType() == sockRaw: // these have checks of their own
 		return source, dest, true
 	case stream && e.GetState() != tcpListen && e.GetState() != tcpClose:
 		f.refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source), e.GetState())
@@ -138,7 +140,7 @@ func (f *filePlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, 
 // are set.
 func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
 	ip, tcp, old := e.GetIpOpts(), e.GetTcpOpts(), e.GetOpts() // CRIU before 3.17 kept some elsewhere
-	if e.V6Only != nil && e.GetFamily() == afInet6 {
+	if e.V6Only != nil && e.GetFamily() == afInet6 && e.GetType() != sockRaw {
 		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))
 	}
 	for _, o := range []struct{ level, option, value uint64 }{
@@ -149,7 +151,7 @@ func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry)
 		{solTCP, tcpKeepintvl, uint64(cmp.Or(tcp.GetKeepintvl(), old.GetTcpKeepintvl()))},
 		{solTCP, tcpKeepcnt, uint64(cmp.Or(tcp.GetKeepcnt(), old.GetTcpKeepcnt()))},
 	} {
-		if o.value != 0 && (o.level != solTCP || e.GetProto() == ipprotoTCP) {
+		if o.value != 0 && (o.level != solTCP || e.GetType() == sockStream) {
 			f.prog.setOption(number, what, o.level, o.option, o.value)
 		}
 	}

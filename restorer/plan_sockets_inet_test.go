@@ -46,8 +46,26 @@ func TestInetSocketRefusals(t *testing.T) {
 		want   string
 	}{
 		"raw": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[1].Type, s[1].Proto = proto.Uint32(sockRaw), proto.Uint32(1)
-		}, "fd 1: raw socket, protocol 1: not supported"},
+			rawFilter(s[1], ipprotoICMP, 1, 2)
+		}, "fd 1: raw socket, protocol 1 has a filter of 2 words, want 1"},
+		"raw, ICMPv6": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			rawFilter(s[1], ipprotoICMPv6, 1)
+		}, "fd 1: raw socket, protocol 58 has a filter of 1 words, want 8"},
+		"raw, without": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			rawFilter(s[1], 89, 1)
+		}, "fd 1: raw socket, protocol 89 has a filter of 1 words, want 0"},
+		"raw, checksum": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+			rawFilter(s[1], 89)
+			s[1].IpOpts.Raw.Checksum = proto.Bool(true)
+		}, "fd 1: raw socket, protocol 89 computes checksums (IPV6_CHECKSUM), but where they are was not dumped: not supported"},
+		"raw, address": {func(s []*sk_inet.InetSkEntry, host *Host) {
+			rawFilter(s[1], 89)
+			host.CanBind = func(netip.Addr, string) bool { return false }
+		}, "fd 1: raw socket, protocol 89: this host does not have the address\n  hint: give the address to one of its interfaces"},
+		"raw, capability": {func(s []*sk_inet.InetSkEntry, host *Host) {
+			rawFilter(s[1], 89)
+			host.Caps &^= 1 << capNetRaw
+		}, "fd 1: raw socket, protocol 89: crpie lacks CAP_NET_RAW\n  hint: run crpie as root"},
 		"protocol": {func(s []*sk_inet.InetSkEntry, _ *Host) {
 			s[1].Proto = proto.Uint32(132)
 		}, "fd 1: internet socket of type 2, protocol 132: not supported"},
@@ -90,6 +108,11 @@ func TestInetSocketRefusals(t *testing.T) {
 			wantRefusal(t, err, tc.want)
 		})
 	}
+}
+
+func rawFilter(e *sk_inet.InetSkEntry, protocol uint32, filter ...uint32) {
+	e.Type, e.Proto = proto.Uint32(sockRaw), &protocol
+	e.IpOpts = &sk_inet.IpOptsEntry{Raw: &sk_inet.IpOptsRawEntry{IcmpvFilter: filter}}
 }
 
 func inUse(protocol uint32, local string, state uint32) func() []InetSocket {

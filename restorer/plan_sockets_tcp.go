@@ -103,6 +103,14 @@ func (f *filePlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry,
 	number := int(fd.GetFd())
 	f.create(fd, what, sysSocket, uint64(e.GetFamily()), uint64(e.GetType())|oNonblock, uint64(e.GetProto()))
 	f.ipOptions(number, what, e)
+	for _, old := range []struct { // CRIU before 3.17 kept them with the connection
+		option uint64
+		on     bool
+	}{{tcpNodelay, s.GetNodelay()}, {tcpCork, s.GetCork()}} {
+		if old.on {
+			f.prog.setOption(number, what, solTCP, old.option, 1)
+		}
+	}
 	f.bindDevice(number, what, e.GetOpts())
 	f.sleepingConnection(number, what, s, e)
 	f.socketFlagOptions(number, what, e.GetOpts())

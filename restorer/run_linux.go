@@ -27,10 +27,11 @@ type runner struct {
 	passed []*os.File
 	calls  []stubCall
 
-	zygote      int          // pid, 0: none or reaped, or the root task itself
-	root        *sys.Sibling // with --restore-sibling
-	traced      []int        // threads that are seized
-	waking      bool         // some connections may be awake
+	zygote      int               // pid, 0: none or reaped, or the root task itself
+	root        *sys.Sibling      // with --restore-sibling
+	traced      []int             // threads that are seized
+	waking      bool              // some connections may be awake
+	tasks       map[int]sys.Pidfd // that have connections, by pid
 	log         logReader
 	undoCgroups []func() error
 	hooks       hookWatch
@@ -181,6 +182,9 @@ func (r *runner) reap(pid int) {
 func (r *runner) close() {
 	for _, f := range r.passed {
 		f.Close()
+	}
+	for _, task := range r.tasks {
+		task.Close()
 	}
 	if r.root != nil {
 		r.root.Close()

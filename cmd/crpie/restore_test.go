@@ -264,7 +264,7 @@ func TestTreeSharesMemory(t *testing.T) {
 func TestDumpAgain(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
-	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets"} {
+	for _, name := range []string{"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks", "pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge", "clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets", "raw"} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
 			again := p.Dump(t)

@@ -26,19 +26,32 @@ func CanBind(at netip.Addr, scope uint32) bool {
 // Socket is a socket that another process has, too.
 type Socket struct{ fd int }
 
-// SocketOf takes a descriptor of a process that the caller may ptrace, pidfd_getfd(2), Linux 5.6.
-func SocketOf(pid, fd int) (Socket, error) {
+// Pidfd refers to a process for as long as it is open, whoever gets the number later, pidfd_open(2), Linux 5.3.
+type Pidfd struct{ fd int }
+
+// OpenPidfd is pidfd_open(2).
+func OpenPidfd(pid int) (Pidfd, error) {
+	if err := fault("pidfd_open"); err != nil {
+		return Pidfd{}, fmt.Errorf("pidfd_open of %d: %w", pid, err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return Pidfd{}, fmt.Errorf("pidfd_open of %d: %w", pid, err)
+	}
+	return Pidfd{fd}, nil
+}
+
+// Close gives the reference up.
+func (p Pidfd) Close() { unix.Close(p.fd) }
+
+// Socket takes a descriptor of a process that the caller may ptrace, pidfd_getfd(2), Linux 5.6.
+func (p Pidfd) Socket(fd int) (Socket, error) {
 	if err := fault("pidfd_getfd"); err != nil {
-		return Socket{}, fmt.Errorf("pidfd_getfd of %d: %w", pid, err)
+		return Socket{}, fmt.Errorf("pidfd_getfd of %d: %w", fd, err)
 	}
-	pidfd, err := unix.PidfdOpen(pid, 0)
+	own, err := unix.PidfdGetfd(p.fd, fd, 0)
 	if err != nil {
-		return Socket{}, fmt.Errorf("pidfd_open of %d: %w", pid, err)
-	}
-	defer unix.Close(pidfd)
-	own, err := unix.PidfdGetfd(pidfd, fd, 0)
-	if err != nil {
-		return Socket{}, fmt.Errorf("pidfd_getfd of %d: %w", pid, err)
+		return Socket{}, fmt.Errorf("pidfd_getfd of %d: %w", fd, err)
 	}
 	return Socket{own}, nil
 }

@@ -56,6 +56,7 @@ var recipes = []recipe{
 	{"names", []string{"names.c", "victim.h"}, nil, compileC},
 	{"sockets", []string{"sockets.c", "victim.h"}, nil, compileC},
 	{"netlink", []string{"netlink.c", "victim.h"}, nil, compileC},
+	{"raw", []string{"raw.c", "victim.h"}, nil, compileC},
 	{"packet", []string{"packet.c", "victim.h"}, nil, compileC},
 	{"inet", []string{"inet.c", "victim.h"}, nil, compileC},
 	{"ipc", []string{"ipc.c", "victim.h"}, nil, compileC},
