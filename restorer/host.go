@@ -19,6 +19,10 @@ type Host struct {
 	OomScoreAdj int
 	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
 	Nice        int
+	SchedPolicy int    // of this process, sched(7)
+	Personality uint32 // personality(2)
+	THPDisabled bool   // PR_SET_THP_DISABLE of prctl(2)
+	NoNewPrivs  bool   // PR_SET_NO_NEW_PRIVS
 	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
 	LSM         string // this process's security label, /proc/self/attr/current; "" without one
 

@@ -43,7 +43,7 @@ func ThisHost() (*Host, error) {
 	}
 	offsets := readProc("/proc/self/timens_offsets")
 	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets, "boottime")
-	h.Nice = sys.Nice()
+	h.Nice, h.SchedPolicy, h.Personality, h.THPDisabled = sys.Nice(), sys.SchedPolicy(), sys.Personality(), sys.THPDisabled()
 	h.Cgroups = cgroupHierarchies(readProc("/proc/self/cgroup"), readProc("/proc/self/mountinfo"))
 	_, err = os.Stat("/proc/self/timens_offsets")
 	h.TimeNamespaces = err == nil
@@ -149,6 +149,8 @@ func (h *Host) readStatus() error {
 			h.Caps = bits
 		case key == "CapBnd":
 			h.Bounds = bits
+		case key == "NoNewPrivs":
+			h.NoNewPrivs = bits != 0
 		}
 	}
 	return nil

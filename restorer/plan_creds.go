@@ -63,6 +63,9 @@ func (t *threadPlanner) checkCreds(c *creds.CredsEntry) {
 				"the task had %s, which this process's bounding set lacks", capNames[n])
 		}
 	}
+	if t.host.NoNewPrivs && c.GetNoNewPrivs() == 0 {
+		t.refuse(t.where(), "start crpie without it", "crpie has no_new_privs, which the task would keep")
+	}
 	if label := c.GetLsmProfile(); label != "" && label != "unconfined" && label != t.host.LSM {
 		t.refuse(t.where(), "", "security label %q: changing labels is not supported", label)
 	}

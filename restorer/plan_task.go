@@ -220,15 +220,17 @@ func (t *taskPlanner) limits() {
 	if tc.GetChildSubreaper() {
 		p.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)
 	}
-	if t.img.Mm.GetThpDisabled() {
+	if disabled := t.img.Mm.GetThpDisabled(); disabled {
 		p.sys("no transparent huge pages", sysPrctl, prSetThpDisable, 1)
+	} else if t.host.THPDisabled {
+		p.sys("transparent huge pages", sysPrctl, prSetThpDisable, 0)
 	}
 	for bit := uint32(0); bit < 32; bit++ {
 		if tc.GetMembarrierRegistrationMask()&(1<<bit) != 0 {
 			p.sys("membarrier registration", sysMembarrier, 1<<bit)
 		}
 	}
-	if tc.GetPersonality() != 0 {
+	if tc.GetPersonality() != t.host.Personality {
 		p.sys("personality", sysPersonality, uint64(tc.GetPersonality()))
 	}
 	for resource, l := range tc.GetRlimits().GetRlimits() {

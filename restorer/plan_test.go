@@ -245,6 +245,8 @@ func TestHostRefusals(t *testing.T) {
 		"descriptors": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 30000 },
 			"this host: 40002 descriptors are needed, but RLIMIT_NOFILE is 30000, and crpie lacks CAP_SYS_RESOURCE\n" +
 				"  hint: raise crpie's own hard limit first"},
+		"no_new_privs": {func(h *Host) { h.NoNewPrivs = true },
+			"crpie has no_new_privs, which the task would keep\n  hint: start crpie without it"},
 		"file gone": {func(h *Host) {
 			h.Stat = func(p string) (fs.FileInfo, error) {
 				return nil, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}

@@ -94,6 +94,9 @@ func (t *threadPlanner) scheduling() {
 	p, tc := t.prog, t.core.GetThreadCore()
 	switch policy := tc.GetSchedPolicy(); policy {
 	case schedOther:
+		if t.host.SchedPolicy != schedOther {
+			p.sys("scheduling policy", sysSchedSetsched, 0, schedOther, p.arena.words(0))
+		}
 	case schedDeadline, schedExt:
 		t.refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
 	default:

@@ -43,6 +43,31 @@ func Nice() int {
 	return 20 - raw
 }
 
+// SchedPolicy is this thread's scheduling policy, sched_getscheduler(2).
+func SchedPolicy() int {
+	policy, _, errno := unix.RawSyscall(unix.SYS_SCHED_GETSCHEDULER, 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(policy)
+}
+
+// Personality is this process's, personality(2).
+func Personality() uint32 {
+	const query = 0xffffffff
+	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, query, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return uint32(persona)
+}
+
+// THPDisabled reports whether this process has no transparent huge pages, prctl(2) PR_GET_THP_DISABLE.
+func THPDisabled() bool {
+	disabled, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0)
+	return err == nil && disabled != 0
+}
+
 // IsTerminal reports whether descriptor fd is a terminal, tty_ioctl(4).
 func IsTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
