@@ -4,6 +4,7 @@ package testenv
 
 import (
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ var programs = []program{
 	{driven("terminal", "terminal.py"), nil, nil},
 	{driven("tmux", "tmux.py"), []string{"tmux"}, nil},
 	{driven("nginx", "nginx.py"), []string{"/usr/sbin/nginx"}, established},
+	{postgres(), nil, established},
 	{serving("goserver", "goserver/main.go", compileGo), nil, established},
 	{serving("node", "server.js", interpreter("/usr/bin/node", "node")), nil, established},
 }
@@ -47,6 +49,16 @@ func serving(name, source string, how func(testing.TB, recipe) []string) recipe 
 	return recipe{name, []string{"../programs/" + source}, nil, func(tb testing.TB, r recipe) []string {
 		driver := driven(name, "webserver.py")
 		return append(driver.how(tb, driver), how(tb, r)...)
+	}}
+}
+
+// postgres is started in an IPC namespace, because CRIU cannot dump the System V memory that it has outside one.
+func postgres() recipe {
+	driver := driven("postgres", "postgres.py")
+	return recipe{"postgres", driver.sources, nil, func(tb testing.TB, r recipe) []string {
+		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // they are not in $PATH
+		Need(tb, len(found) > 0, "PostgreSQL")
+		return append([]string{"unshare", "--ipc"}, append(driver.how(tb, r), found[len(found)-1])...)
 	}}
 }
 

@@ -13,7 +13,7 @@ import threading
 import time
 
 PATIENCE = 60  # seconds that anything may take on a loaded machine
-SOME = 50  # operations that each client does before READY, and again after SIGUSR1
+SOME = 25  # operations that each client does before READY, and again after SIGUSR1
 
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])  # threads inherit that
 servers = []

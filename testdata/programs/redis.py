@@ -35,6 +35,10 @@ class Redis:
             return self.answers.read(int(rest) + 2)[:-2].decode()
         raise ValueError("answer %r" % line)
 
+    def close(self):
+        self.answers.close()
+        self.socket.close()
+
     def ask(self, *words):
         self.send(words)
         return self.answer()
@@ -49,7 +53,9 @@ def client(name, address):
         check("answers to INCR", [redis.answer() for _ in numbers], list(numbers))
         check("answers to RPUSH", [redis.answer() for _ in numbers], list(numbers))
         redis.answer()
-    return Client(name, work)
+    c = Client(name, work)
+    c.connections = [redis]
+    return c
 
 
 def subscriber(address):
@@ -60,15 +66,21 @@ def subscriber(address):
     def work(n):
         check("receivers", speaker.ask("PUBLISH", "news", n), 1)
         check("message", listener.answer(), ["message", "news", str(n)])
-    return Client("subscriber", work)
+    c = Client("subscriber", work)
+    c.connections = [listener, speaker]
+    return c
 
 
 until("an answer of redis", lambda: Redis(("127.0.0.1", port)).ask("PING") == "PONG")
 tcp, unix = ("127.0.0.1", port), os.path.join(os.getcwd(), "redis.sock")
 clients = [client("tcp %d" % i, tcp) for i in range(3)] + [client("unix", unix)]
-drive(clients + [subscriber(tcp)])
+others = [subscriber(tcp)]
+drive(clients + others)
 
 redis = Redis(tcp)
+for c in clients + others:  # before the server does: whoever closes first remembers the connection, in TIME_WAIT
+    for connection in c.connections:
+        connection.close()
 for c in clients:
     check("counter " + c.name, redis.ask("GET", c.name), str(c.done * DEPTH))
     check("list " + c.name, redis.ask("LRANGE", "list " + c.name, 0, -1), [str(i + 1) for i in range(c.done * DEPTH)])
