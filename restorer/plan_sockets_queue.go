@@ -53,7 +53,7 @@ func (u *unixPlanner) deliver(d delivery) {
 		control := u.rights(d.to, q.Entry.GetScm())
 		what := fmt.Sprintf("%d bytes for %s", len(b), d.to.what)
 		if len(control) > 0 {
-			what += fmt.Sprintf(", with %d descriptors", (len(control)-cmsgHeader)/4)
+			what += fmt.Sprintf(", descriptors in flight: %d", (len(control)-cmsgHeader)/4)
 		}
 		u.prog.want(int64(len(b)), what, sysSendmsg, uint64(d.from.number), u.message(b, control), msgDontwait|msgNosignal)
 	}

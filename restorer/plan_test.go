@@ -292,7 +292,7 @@ func TestClockOffset(t *testing.T) {
 // Whatever a directory contains, planning ends with a plan or an error.
 func FuzzPlan(f *testing.F) {
 	samples := map[string]fstest.MapFS{}
-	names := []string{"static", "files", "threads", "seccomp", "tree", "ptys"}
+	names := []string{"static", "files", "threads", "seccomp", "tree", "ptys", "names", "inflight"}
 	for i, name := range names {
 		samples[name] = sampleFS(f, name)
 		for file := range 16 {
