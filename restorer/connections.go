@@ -13,6 +13,7 @@ import (
 type Connection struct {
 	What    string
 	Pid, Fd int
+	At      netip.AddrPort // this end
 
 	Settle []Step // asleep and deaf: state that the kernel would act upon if time passed
 	Hear   []Step // the network is open

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -17,6 +19,15 @@ func (r *runner) wake() error {
 	p := r.plan
 	if err := r.holdTasks(); err != nil {
 		return err
+	}
+	for _, c := range p.Connections {
+		asleep, err := c.asleep(r.tasks[c.Pid])
+		if err != nil {
+			return fmt.Errorf("restore task %d fd %d: %s: %w", c.Pid, c.Fd, c.What, err)
+		}
+		if asleep {
+			r.asleep = append(r.asleep, c)
+		}
 	}
 	if err := r.eachConnection(func(c *Connection) []Step { return c.Settle }); err != nil {
 		return err
@@ -52,8 +63,21 @@ func (r *runner) holdTasks() error {
 	return nil
 }
 
+// asleep: no hook has closed the descriptor, or put something else in its place.
+func (c *Connection) asleep(task sys.Pidfd) (bool, error) {
+	socket, err := task.Socket(c.Fd)
+	if errors.Is(err, unix.EBADF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer socket.Close()
+	return socket.Repaired(c.At), nil
+}
+
 func (r *runner) eachConnection(steps func(*Connection) []Step) error {
-	for _, c := range r.plan.Connections {
+	for _, c := range r.asleep {
 		if err := c.do(r.tasks[c.Pid], steps(c)); err != nil {
 			return fmt.Errorf("restore task %d fd %d: %s: %w", c.Pid, c.Fd, c.What, err)
 		}
@@ -123,7 +147,7 @@ func (s Step) await(socket sys.Socket) error {
 // hush puts connections that are awake back to sleep, so that the end of their tasks is no end of theirs to anybody else.
 // Some tasks may have been let go.
 func (r *runner) hush() {
-	for _, c := range r.plan.Connections {
+	for _, c := range r.asleep {
 		if socket, err := r.tasks[c.Pid].Socket(c.Fd); err == nil {
 			_ = optionStep(solTCP, tcpRepair, 1).do(socket)
 			socket.Close()

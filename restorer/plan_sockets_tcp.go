@@ -311,7 +311,7 @@ func (p *planner) holderOf(id uint32) (pid, fd int) {
 // planWaking plans what the controller does to the socket. Before anything is sent it gets its send queue, its window and
 // the FIN that it had received; then it hears again; then it is awake, sends the rest, and closes what had been closed.
 func (f *filePlanner) planWaking(fd *fdinfo.FdinfoEntry, what string, e *sk_inet.InetSkEntry, s *tcpStream) {
-	c := &Connection{What: what}
+	c := &Connection{What: what, At: s.source}
 	c.Pid, c.Fd = f.holderOf(fd.GetId())
 	if s.state != tcpSynSent {
 		c.settle(s)

@@ -256,3 +256,22 @@ func TestConnectionIsOver(t *testing.T) {
 		}
 	}
 }
+
+// Older images have two options with the connection instead of with the socket.
+func TestOldTCPOptions(t *testing.T) {
+	dir, _, s := withTCP(t)
+	s.Nodelay, s.Cork = proto.Bool(true), proto.Bool(true)
+	plan, err := buildSample(t, dir, fakeHost(dir), &established)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set []uint64
+	for _, op := range plan.Tasks[0].Threads[0].Ops {
+		if op.Nr == sysSetsockopt && op.Args[1] == solTCP && op.Args[2] <= tcpCork && plan.arena.at(op.Args[3])[0] == 1 {
+			set = append(set, op.Args[2])
+		}
+	}
+	if !slices.Equal(set, []uint64{tcpNodelay, tcpCork}) {
+		t.Errorf("options %v are set", set)
+	}
+}

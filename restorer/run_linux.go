@@ -32,6 +32,7 @@ type runner struct {
 	traced      []int             // threads that are seized
 	waking      bool              // some connections may be awake
 	tasks       map[int]sys.Pidfd // that have connections, by pid
+	asleep      []*Connection     // that no hook has done away with
 	log         logReader
 	undoCgroups []func() error
 	hooks       hookWatch

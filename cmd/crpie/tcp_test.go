@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -243,4 +244,30 @@ func TestTCPFlags(t *testing.T) {
 	}
 	p, _ := restore(t, im, "--tcp-close")
 	p.MustPass(t) // to the server it looks as if the client had closed
+}
+
+// What a hook has done to the descriptor of a connection stands: it is closed, or another file. The connection is gone.
+func TestHookDropsConnection(t *testing.T) {
+	plugin := testenv.Plugin(t, "testdata/plugins/drop.c")
+	victim := testenv.Start(t, "tcp", "serve")
+	client, err := net.Dial("tcp", "127.0.0.1:"+readFile(t, filepath.Join(victim.Dir, "port")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	im := victim.Dump(t)
+	_, plan := tool(t, im, "restore", "--dry-run", "--tcp-established", "-D", im.Dir)
+	found := regexp.MustCompile(`TCP connection .*, task (\d+) fd (\d+):`).FindStringSubmatch(plan)
+	if found == nil {
+		t.Fatalf("no connection in the plan:\n%s", plan)
+	}
+	for how, file := range map[string]string{"": "", ",with=0": "/dev/null"} {
+		p, _ := restore(t, im, "-s", "--pie-plugin", fmt.Sprintf("%s,pid=%s,fd=%s%s", plugin, found[1], found[2], how))
+		if now, _ := os.Readlink(fmt.Sprintf("/proc/%s/fd/%s", found[1], found[2])); now != file {
+			t.Errorf("%q: the descriptor is %q, want %q", how, now, file)
+		}
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

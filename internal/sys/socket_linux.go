@@ -146,6 +146,26 @@ func (s Socket) TCPState() (uint8, error) {
 	return info.State, nil
 }
 
+// Repaired reports whether it is a TCP socket in repair mode that is bound to at.
+func (s Socket) Repaired(at netip.AddrPort) bool {
+	const tcpRepair = 19
+	on, err := unix.GetsockoptInt(s.fd, unix.SOL_TCP, tcpRepair)
+	if err != nil || on != 1 {
+		return false
+	}
+	name, err := unix.Getsockname(s.fd)
+	if err != nil {
+		return false
+	}
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return at == netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		return at == netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
+	}
+	return false
+}
+
 // SendPacket sends an IP packet, header and all, with a mark for netfilter, raw(7).
 func SendPacket(to netip.Addr, packet []byte, mark int) error {
 	if err := fault("sendto"); err != nil {
