@@ -26,8 +26,9 @@ func (p *planner) makeDeleted() {
 			p.makeGhost(r, name, p.dir.Ghosts[r.GetRemapId()])
 		case remap_file_path.RemapType_LINKED:
 			p.openLinked(r, name)
+		case remap_file_path.RemapType_PROCFS: // openEnded
 		default:
-			p.refuse(name, "", "it is of a process that had ended (%v): not supported", r.GetRemapType())
+			p.refuse(name, "", "it is remapped in an unknown way (%v): not supported", r.GetRemapType())
 		}
 	}
 }

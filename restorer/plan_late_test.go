@@ -9,6 +9,7 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/ns"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pidfd"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images"
@@ -45,4 +46,15 @@ func TestLateRefusals(t *testing.T) {
 			wantRefusal(t, err, tc.want)
 		})
 	}
+}
+
+// The number of a process that has ended may be somebody else's by now.
+func TestEndedTaken(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "static"))
+	host := fakeHost(dir)
+	host.Holder = func(id int) string { return map[int]string{4321: "somebody"}[id] }
+	dir.Remaps = []*remap_file_path.RemapFilePathEntry{{OrigId: proto.Uint32(1), RemapId: proto.Uint32(4321),
+		RemapType: remap_file_path.RemapType_PROCFS.Enum()}}
+	_, err := buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, "/proc/4321 (ended): its id is taken by somebody\n  hint: end that process, or restore elsewhere")
 }

@@ -63,6 +63,7 @@ func (p *planner) planShared() {
 	p.planInheritFDs()
 	p.makeSegments()
 	p.makeNameless()
+	p.openEnded()
 	p.planLate()
 	p.shareFiles()
 	p.makeTerminals()

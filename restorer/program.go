@@ -43,6 +43,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpPty:        "open pseudo-terminal",
 	abi.OpType:       "type",
 	abi.OpForget:     "forget events",
+	abi.OpEnded:      "process that has ended",
 	abi.OpGone:       "pidfds of a process that is gone",
 	abi.OpCopy:       "copy",
 	abi.OpAio:        "make AIO context",
@@ -64,7 +65,7 @@ func (op *Op) call() string {
 		return formatCall(name, op.Args[:2])
 	case abi.OpMark, abi.OpBecome, abi.OpParent, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
 		return formatCall(name, op.Args[:1])
-	case abi.OpForget, abi.OpGone:
+	case abi.OpForget, abi.OpGone, abi.OpEnded:
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])

@@ -89,6 +89,9 @@ const OpForget OpCode = 40
 // OpGone makes pidfds of a process that is gone.
 const OpGone OpCode = 41
 
+// OpEnded makes a process that has ended.
+const OpEnded OpCode = 42
+
 // OpAio makes an AIO context, OpCopy writes to memory.
 const (
 	OpAio  OpCode = 22

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files that are not quite regular: of this process, a child and a later one in /proc, with positions, shared with the child;
+ * Files that are not quite regular: of this process, a child, a later one and one that has ended in /proc, shared with the child;
  * namespaces; devices; a file that never had a name (O_TMPFILE); directories; a large pipe, which is full, and one that
  * is open for reading and writing.
  */
@@ -16,7 +16,7 @@ int victim_failures;
 
 #define LARGE (256 << 10)
 
-static int status_file, childs_status, later_comm, own_fdinfo, task_dir, mem, uptime, ns[3], devices[5], unnamed, dir, shm;
+static int status_file, childs_status, later_comm, own_fdinfo, task_dir, mem, uptime, ended_status, ended_dir, ns[3], devices[5], unnamed, dir, shm;
 static int plain[2], large[2], both, talk[2];
 static pid_t child, later;
 static const char *const ns_names[] = {"net", "mnt", "pid"};
@@ -65,6 +65,18 @@ static void wait_for_end(void)
 	_exit(victim_failures);
 }
 
+static void setup_ended(void)
+{
+	pid_t pid = fork();
+
+	MUST(pid >= 0);
+	if (pid == 0)
+		pause();
+	ended_status = of_task(pid, "status", O_RDONLY);
+	ended_dir = of_task(pid, "", O_RDONLY | O_DIRECTORY);
+	MUST(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+}
+
 static pid_t start(void)
 {
 	pid_t pid = fork();
@@ -80,6 +92,7 @@ static void setup_proc(void)
 	char byte;
 
 	MUST(pipe(talk) == 0);
+	setup_ended();
 	status_file = must_open("/proc/self/status", O_RDONLY);
 	MUST(read(status_file, &byte, 1) == 1);
 	child = start();
@@ -110,6 +123,7 @@ static void check_proc(void)
 	CHECK(says(later_comm, "specials\n", 0), "the later child's name");
 	CHECK(read(uptime, line, sizeof(line)) > 0, "uptime");
 	CHECK(says(own_fdinfo, "flags:\t0%o", O_LARGEFILE | O_WRONLY), "fdinfo");
+	CHECK(read(ended_status, line, 1) < 0 && errno == ESRCH && faccessat(ended_dir, "status", R_OK, 0) < 0, "the process that has ended: %s", strerror(errno));
 	CHECK(faccessat(task_dir, "../comm", R_OK, 0) == 0, "the directory of threads");
 }
 

@@ -78,6 +78,7 @@ enum {
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
 	CRPIE_OP_GONE = 41,   /* pidfds of a process that is gone: arg[0] pairs of u32 at arg[1], descriptor and flags */
+	CRPIE_OP_ENDED = 42,  /* a child with the number arg[0], which ends at once and waits to be collected */
 	CRPIE_OP_MAX,
 };
 
@@ -214,6 +215,7 @@ int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd);
 
 /* pidfds.c */
 int64_t core_gone(const struct crpie_op *op);
+int64_t core_ended(const struct crpie_op *op);
 
 /* notify.c */
 int64_t core_forget(const struct crpie_op *op);
@@ -228,6 +230,8 @@ void core_ring(struct crpie_shared *shared);
 /* tasks.c */
 int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags);
 int64_t core_start_thread(struct core *core, uint64_t index);
+
+int core_wait_for_id(int64_t result, int *tries);
 
 /* sync.c */
 void core_gate(struct core *core, uint32_t gate);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Descriptors of a process that is gone: they can only be had of one that is there. */
+/* Descriptors of processes that are gone: they can only be had of ones that are there. */
 #include "core.h"
 #include "syscall.h"
 
@@ -37,4 +37,20 @@ int64_t core_gone(const struct crpie_op *op)
 	ret = open_all(pid, (const struct wanted *)op->arg[1], op->arg[0]);
 	waited = sys4(__NR_wait4, pid, 0, __WALL, 0);
 	return ret < 0 ? ret : waited < 0 ? waited : 0;
+}
+
+int64_t core_ended(const struct crpie_op *op)
+{
+	int32_t set_tid = op->arg[0];
+	struct clone_args args = { .set_tid = (uint64_t)&set_tid, .set_tid_size = 1 };
+	int64_t pid;
+	int tries = 0;
+
+	do
+		pid = sys2(__NR_clone3, (long)&args, sizeof(args));
+	while (core_wait_for_id(pid, &tries));
+	if (pid == 0)
+		for (;;)
+			sys1(__NR_exit_group, 0);
+	return pid < 0 ? pid : 0;
 }

@@ -150,6 +150,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return ret < 0 ? ret : core_move_fd(ret, op->arg[3], 1);
 	case CRPIE_OP_GONE:
 		return core_gone(op);
+	case CRPIE_OP_ENDED:
+		return core_ended(op);
 	case CRPIE_OP_FORGET:
 		return core_forget(op);
 	case CRPIE_OP_TYPE:

@@ -13,7 +13,7 @@ static uint32_t task_barriers[CRPIE_NR_BARRIERS]; /* each task has its own copy 
  * clone3 with set_tid says EEXIST while anything has the number: also a page reader or an earlier process that is just
  * going. A moment's patience tells those from a number that is really taken.
  */
-static int wait_for_id(int64_t result, int *tries)
+int core_wait_for_id(int64_t result, int *tries)
 {
 	struct { int64_t sec, nsec; } ms = { 0, 1000000 };
 
@@ -59,7 +59,7 @@ int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags)
 
 	do
 		pid = sys2(__NR_clone3, (long)&args, sizeof(args));
-	while (wait_for_id(pid, &tries));
+	while (core_wait_for_id(pid, &tries));
 	if (pid == 0)
 		core_run_task(core, task);
 	return pid;
@@ -98,7 +98,7 @@ int64_t core_start_thread(struct core *core, uint64_t index)
 
 	do
 		tid = core_clone_onto(&args, sizeof(args), thread_main, &start);
-	while (wait_for_id(tid, &tries));
+	while (core_wait_for_id(tid, &tries));
 	while (tid > 0 && !__atomic_load_n(&start.taken, __ATOMIC_ACQUIRE))
 		sys0(__NR_sched_yield);
 	return tid;

@@ -1,0 +1,58 @@
+package restorer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote makes it,
+// opens all of them, and collects it. Whoever reads them is told ESRCH, as before.
+
+// openEnded plans the zygote's part.
+func (p *planner) openEnded() {
+	done := map[uint32]bool{}
+	for _, r := range p.dir.Remaps {
+		pid := r.GetRemapId()
+		if r.GetRemapType() != remap_file_path.RemapType_PROCFS || done[pid] {
+			continue
+		}
+		done[pid] = true
+		folder := fmt.Sprintf("/proc/%d", pid)
+		if who := p.host.Holder(int(pid)); who != "" || p.findTask(int32(pid)) != nil {
+			p.refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s", who)
+			continue
+		}
+		p.shared.core(abi.OpEnded, fmt.Sprintf("process %d, which has ended", pid), uint64(pid))
+		p.openFolder(folder)
+		const anyChild = 0x40000000 // __WALL
+		p.shared.sys("it has ended again", sysWait4, uint64(pid), 0, anyChild, 0)
+	}
+}
+
+// openFolder opens what the images have of a folder.
+func (p *planner) openFolder(folder string) {
+	f := newFilePlanner(p.zygoteTask(nil))
+	for _, id := range slices.Sorted(maps.Keys(p.dir.Files)) {
+		reg := p.dir.Files[id].GetReg()
+		if reg.GetName() != folder && !strings.HasPrefix(reg.GetName(), folder+"/") {
+			continue
+		}
+		number := p.fds.scratch()
+		fd := &fdinfo.FdinfoEntry{Id: &id, Fd: proto.Uint32(uint32(number)), Flags: proto.Uint32(fdCloexec)}
+		f.create(fd, reg.GetName(), sysOpenat, atFdcwd, p.shared.arena.string(reg.GetName()), uint64(reg.GetFlags())&^(oCreat|oExcl|oTrunc)|oNoctty)
+		p.shared.try("position", sysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
+		f.owner(fd, reg.GetFown())
+		p.sharedFDs[id] = number
+		if r := p.remaps[id]; r != nil {
+			p.nameless[remapKey(r)] = number
+		}
+	}
+}
