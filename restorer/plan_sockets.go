@@ -57,6 +57,9 @@ func (p *program) setOption(number int, what string, level, option, value uint64
 // socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that
 // sends a name, and SO_SNDBUF may be smaller than what has been sent.
 func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+	if !f.host.has(capNetAdmin) { // SO_SNDBUFFORCE and SO_RCVBUFFORCE, socket(7)
+		f.refuse(f.where(), "run crpie as root", "%s: crpie lacks %s, without which its buffers are cut", what, capNames[capNetAdmin])
+	}
 	f.socketFlagOptions(number, what, o)
 	f.socketNumbers(number, what, o)
 	f.bindDevice(number, what, o)

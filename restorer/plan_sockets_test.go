@@ -130,6 +130,15 @@ func TestUnixSocketRefusals(t *testing.T) {
 	}
 }
 
+// Buffers may be larger than everybody is allowed.
+func TestSocketBuffersNeedNetAdmin(t *testing.T) {
+	dir, _ := withSockets(t)
+	host := socketHost(dir, map[string]fs.FileMode{"/tmp": fs.ModeDir}, nil)
+	host.Caps &^= 1 << capNetAdmin
+	_, err := buildSample(t, dir, host, &PlanOptions{})
+	wantRefusal(t, err, "unix socket 100: crpie lacks CAP_NET_ADMIN, without which its buffers are cut\n  hint: run crpie as root")
+}
+
 // What is inherited is not made; it must be of the same type.
 func TestInheritedUnixSocket(t *testing.T) {
 	dir, s := withSockets(t)
