@@ -206,6 +206,8 @@ func (p *Process) Kill() error {
 			if start != "" && started(pid) == start {
 				syscall.Kill(pid, syscall.SIGKILL)
 			}
+		}
+		for pid := range descendants { // a child is ours to collect only when its parent is gone
 			reap(pid)
 		}
 	}()
