@@ -182,7 +182,20 @@ func (s Snapshot) statusOf(dir, prefix string, fields *regexp.Regexp) error {
 			s[prefix+field] = strings.Join(strings.Fields(value), " ")
 		}
 	}
-	return nil
+	return s.keepBlocked(prefix)
+}
+
+// keepBlocked leaves out pending signals that are not blocked: they are on their way, and a timer's may be at any moment.
+func (s Snapshot) keepBlocked(prefix string) error {
+	blocked, err := strconv.ParseUint(s[prefix+"SigBlk"], 16, 64)
+	for _, field := range []string{"SigPnd", "ShdPnd"} {
+		if value, ok := s[prefix+field]; ok && err == nil {
+			var pending uint64
+			pending, err = strconv.ParseUint(value, 16, 64)
+			s[prefix+field] = fmt.Sprintf("%016x", pending&blocked)
+		}
+	}
+	return err
 }
 
 // statFields are places in /proc/PID/stat, counted from 1; proc_pid_stat(5).
