@@ -14,7 +14,7 @@ import (
 )
 
 // A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote makes it,
-// opens all of them, and collects it. Whoever reads them is told ESRCH, as before.
+// opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before.
 
 // openEnded plans the zygote's part.
 func (p *planner) openEnded() {
@@ -30,15 +30,14 @@ func (p *planner) openEnded() {
 			p.refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s", who)
 			continue
 		}
-		p.shared.core(abi.OpEnded, fmt.Sprintf("process %d, which has ended", pid), uint64(pid))
-		p.openFolder(folder)
-		const anyChild = 0x40000000 // __WALL
-		p.shared.sys("it has ended again", sysWait4, uint64(pid), 0, anyChild, 0)
+		p.openFolder(pid, folder)
 	}
 }
 
 // openFolder opens what the images have of a folder.
-func (p *planner) openFolder(folder string) {
+func (p *planner) openFolder(pid uint32, folder string) {
+	var list []uint64
+	var later []func()
 	f := newFilePlanner(p.zygoteTask(nil))
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Files)) {
 		reg := p.dir.Files[id].GetReg()
@@ -47,12 +46,20 @@ func (p *planner) openFolder(folder string) {
 		}
 		number := p.fds.scratch()
 		fd := &fdinfo.FdinfoEntry{Id: &id, Fd: proto.Uint32(uint32(number)), Flags: proto.Uint32(fdCloexec)}
-		f.create(fd, reg.GetName(), sysOpenat, atFdcwd, p.shared.arena.string(reg.GetName()), uint64(reg.GetFlags())&^(oCreat|oExcl|oTrunc)|oNoctty)
-		p.shared.try("position", sysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
-		f.owner(fd, reg.GetFown())
+		flags := uint64(reg.GetFlags())&^(oCreat|oExcl|oTrunc) | oNoctty
+		list = append(list, p.shared.arena.string(reg.GetName()), flags, uint64(number))
+		later = append(later, func() {
+			p.shared.try("position", sysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
+			f.owner(fd, reg.GetFown())
+		})
 		p.sharedFDs[id] = number
 		if r := p.remaps[id]; r != nil {
 			p.nameless[remapKey(r)] = number
 		}
+	}
+	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
+	p.shared.core(abi.OpEnded, what, uint64(pid), uint64(len(later)), p.shared.arena.words(list...))
+	for _, do := range later {
+		do()
 	}
 }

@@ -65,7 +65,9 @@ func (op *Op) call() string {
 		return formatCall(name, op.Args[:2])
 	case abi.OpMark, abi.OpBecome, abi.OpParent, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
 		return formatCall(name, op.Args[:1])
-	case abi.OpForget, abi.OpGone, abi.OpEnded:
+	case abi.OpEnded:
+		return formatCall(name, op.Args[:2])
+	case abi.OpForget, abi.OpGone:
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])

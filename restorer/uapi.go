@@ -75,7 +75,6 @@ const (
 	sysUnshare          = 272
 	sysSetns            = 308
 	sysSetRobustList    = 273
-	sysWait4            = 61
 	sysPidfdOpen        = 434
 	sysPidfdGetfd       = 438
 	sysInotifyAddWatch  = 254
@@ -130,7 +129,7 @@ var syscalls = map[uint64]struct {
 	sysEpollCreate1: {"epoll_create1", 1}, sysDup3: {"dup3", 3}, sysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
 	sysPrlimit64: {"prlimit64", 4}, sysSeccomp: {"seccomp", 3}, sysMembarrier: {"membarrier", 3},
 	sysRseq: {"rseq", 4}, sysCloseRange: {"close_range", 3},
-	sysWait4: {"wait4", 3}, sysPidfdOpen: {"pidfd_open", 2}, sysPidfdGetfd: {"pidfd_getfd", 3},
+	sysPidfdOpen: {"pidfd_open", 2}, sysPidfdGetfd: {"pidfd_getfd", 3},
 	sysInotifyInit1: {"inotify_init1", 1}, sysInotifyAddWatch: {"inotify_add_watch", 3}, sysFanotifyInit: {"fanotify_init", 2},
 	sysFanotifyMark: {"fanotify_mark", 5}, sysOpenByHandleAt: {"open_by_handle_at", 3},
 	sysIoctl: {"ioctl", 3}, sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},

@@ -78,7 +78,7 @@ enum {
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
 	CRPIE_OP_GONE = 41,   /* pidfds of a process that is gone: arg[0] pairs of u32 at arg[1], descriptor and flags */
-	CRPIE_OP_ENDED = 42,  /* a child with the number arg[0], which ends at once and waits to be collected */
+	CRPIE_OP_ENDED = 42,  /* while there is a process arg[0], open arg[1] files, triples at arg[2]: path, flags, descriptor */
 	CRPIE_OP_MAX,
 };
 
