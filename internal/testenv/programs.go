@@ -22,10 +22,8 @@ type program struct {
 var programs = []program{
 	{recipe{"threads200", []string{"../programs/threads200.cc", "victim.h"}, []string{"-std=c++17", "-pthread"}, compileCxx}, nil, nil},
 	{driven("pool", "pool.py"), nil, nil},
-	{driven("shell", "terminals.py", "shell"), []string{"bash", "awk"}, nil},
-	{driven("panes", "terminals.py", "panes"), []string{"bash", "tmux"}, nil},
+	{driven("shell", "shell.py"), []string{"bash", "awk"}, nil},
 	{driven("redis", "redis.py"), []string{"redis-server"}, established},
-	{driven("terminal", "terminal.py"), nil, nil},
 	{driven("tmux", "tmux.py"), []string{"tmux"}, nil},
 	{driven("nginx", "nginx.py"), []string{"/usr/sbin/nginx"}, established},
 	{postgres(), nil, established},
@@ -37,10 +35,10 @@ var programs = []program{
 var established = []string{"--tcp-established"}
 
 // driven is the recipe of a program whose driver is written in Python.
-func driven(name, file string, args ...string) recipe {
+func driven(name, file string) recipe {
 	return recipe{name, []string{"../programs/" + file}, nil, func(tb testing.TB, r recipe) []string {
 		python := NeedTool(tb, "/usr/bin/python3", "python3")
-		return append([]string{python, "-B", r.files(tb)[0]}, args...) // -B: no __pycache__
+		return []string{python, "-B", r.files(tb)[0]} // -B: no __pycache__
 	}}
 }
 

@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# Programs in a pseudo-terminal that this program holds.
-#
-# terminals.py shell: bash runs a pipeline. Numbers go through its pipe while it is dumped; none may be lost or come twice.
-# Afterwards keys must still reach the foreground process group, and bash must still control its jobs.
-#
-# terminals.py panes: a client of tmux, with the server and two panes. Afterwards keys and what they make bash print must find
-# their way through both terminals of each pane.
-import ctypes
+# bash in a pseudo-terminal that this program holds runs a pipeline. Numbers go through its pipe while it is dumped; none may be
+# lost or come twice. Afterwards keys must still reach the foreground process group, and bash must still control its jobs.
 import fcntl
 import os
 import pty
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,9 +14,7 @@ import time
 PIPELINE = b"""true | { i=0; while :; do echo $i; i=$((i+1)); done; } | \
 awk '$1 != NR-1 {print "gap at", NR} NR % 1000 == 0 {print "<" NR ">"; fflush()}'\n"""
 BASH = ["bash", "--norc", "--noprofile"]
-PROMPT = rb"bash-[0-9.]+[$#] "
 TIMEOUT = 30
-PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 TIOCGPTN = 0x80045430  # ioctl_tty(2)
 
 
@@ -112,39 +103,6 @@ def shell():
         fail("bash ended with status %#x" % status)
 
 
-def tmux(*args):
-    return subprocess.run(["tmux", *args], check=True, stdout=subprocess.PIPE).stdout
-
-
-def panes():
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # the server makes itself an orphan
-    os.environ.update(TMUX_TMPDIR=os.getcwd(), TERM="screen")
-    term = Terminal(["tmux", "-f", "/dev/null", "new-session", "-x", "80", "-y", "24", *BASH])
-    term.expect(PROMPT)
-    tmux("split-window", "-h", *BASH)
-    term.expect(PROMPT + b".*" + PROMPT)
-    term.keys(b"echo before$((6*7))\n")
-    term.expect(rb"before42")
-    before = tmux("list-panes", "-F", "#{pane_id} #{pane_pid} #{pane_tty}")
-    wait()
-
-    if tmux("list-panes", "-F", "#{pane_id} #{pane_pid} #{pane_tty}") != before:
-        fail("the panes have changed")
-    for number, pane in enumerate(before.split(b"\n")[:2]):
-        tmux("select-pane", "-t", ":.%d" % number)
-        term.keys(b"echo pane$((6*7)) $(tty)\n")
-        term.expect(rb"pane42 " + pane.split()[2])
-    tmux("detach-client")
-    term.expect(rb"detached")
-    os.waitpid(term.pid, 0)
-    tmux("kill-server")
-    try:
-        while True:  # the server, and the shells, which are orphans now
-            os.wait()
-    except ChildProcessError:
-        pass
-
-
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-{"shell": shell, "panes": panes}[sys.argv[1]]()
+shell()
 print("PASS")
