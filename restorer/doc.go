@@ -8,4 +8,16 @@
 //	images ─┐
 //	plugins ─┼─ plan ── zygote ── tasks run their programs ── registers ── off they go
 //	host ───┘                        └── any failure ── undo, report
+//
+// The planner's files, in the order in which a plan is made:
+//
+//	plan_build                              everything, from the images to the encoded plan
+//	plan_births, plan_ctty, plan_cgroups    who clones whom and when, sessions, terminals, cgroups
+//	plan_tree, plan_segments, plan_nameless what the zygote makes for several tasks: memory, memfds, files
+//	plan_task, plan_threads                 one task and its threads, from the first operation to the last
+//	plan_memory, plan_inherit, plan_vdso, … memory, and what of it a child has from its parent
+//	plan_files, plan_pipes, plan_ttys, …    descriptors, a file for each kind
+//	plan_sockets_…                          sockets, a file for each family
+//	plan_late                               what only a task itself can open, when others are there
+//	plan_signals, plan_creds, plan_registers what a thread leaves with
 package restorer

@@ -6,6 +6,7 @@ import (
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pipe"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images"
@@ -72,47 +73,7 @@ func (p *planner) planShared() {
 
 // shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and what is in flight.
 func (p *planner) shareFiles() {
-	users, pipeUsers := map[uint32]int{}, map[uint32]map[uint32]bool{}
-	var order []*fdinfo.FdinfoEntry
-	use := func(pid uint32, fd *fdinfo.FdinfoEntry) {
-		if users[fd.GetId()]++; users[fd.GetId()] == 1 {
-			order = append(order, fd)
-		}
-		if pipe := p.dir.Files[fd.GetId()].GetPipe(); pipe != nil {
-			if pipeUsers[pipe.GetPipeId()] == nil {
-				pipeUsers[pipe.GetPipeId()] = map[uint32]bool{}
-			}
-			pipeUsers[pipe.GetPipeId()][pid] = true
-		}
-	}
-	for _, t := range p.dir.Tasks {
-		seen := map[uint32]bool{}
-		for _, fd := range t.Fds {
-			if !seen[fd.GetId()] {
-				seen[fd.GetId()] = true
-				use(t.Pid, fd)
-			}
-		}
-	}
-	const nobody = 0 // is no pid
-	flying := p.inFlight()
-	for _, id := range flying {
-		use(nobody, &fdinfo.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()})
-	}
-	var made []*fdinfo.FdinfoEntry
-	linked := p.linkedSockets()
-	for _, fd := range order {
-		tasks := pipeUsers[p.dir.Files[fd.GetId()].GetPipe().GetPipeId()]
-		connects := fd.GetType() == fdinfo.FdTypes_PIPE && (len(tasks) > 1 || tasks[nobody])
-		flies := slices.Contains(flying, fd.GetId())
-		_, passed := p.sharedFDs[fd.GetId()]
-		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[fd.GetId()] != nil || passed
-		if !late && (users[fd.GetId()] > 1 || connects || linked[fd.GetId()] || flies) {
-			made = append(made, &fdinfo.FdinfoEntry{
-				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
-			})
-		}
-	}
+	made := p.filesOfZygote()
 	f := newFilePlanner(p.zygoteTask(made))
 	f.collectPipes()
 	f.collectSockets()
@@ -132,6 +93,67 @@ func (p *planner) shareFiles() {
 	for _, fd := range made { // from here on tasks find them
 		p.sharedFDs[fd.GetId()] = int(fd.GetFd())
 	}
+}
+
+// filesOfZygote gives each description that the zygote has to make a descriptor of its own.
+func (p *planner) filesOfZygote() (made []*fdinfo.FdinfoEntry) {
+	users, linked := p.fileUsers(), p.linkedSockets()
+	for _, fd := range users.order {
+		id := fd.GetId()
+		_, passed := p.sharedFDs[id]
+		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[id] != nil || passed
+		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || users.connects(p.dir.Files[id].GetPipe())) {
+			made = append(made, &fdinfo.FdinfoEntry{
+				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
+			})
+		}
+	}
+	return made
+}
+
+// fileUsers tells who has which open file description.
+type fileUsers struct {
+	order  []*fdinfo.FdinfoEntry      // the first descriptor of each description
+	tasks  map[uint32]int             // how many have it, by its id; being in flight counts for one
+	flying map[uint32]bool            // it is in flight
+	pipes  map[uint32]map[uint32]bool // the tasks at either end, by the pipe's id
+}
+
+const nobody = 0 // has what is in flight: no pid
+
+func (p *planner) fileUsers() *fileUsers {
+	u := &fileUsers{tasks: map[uint32]int{}, flying: map[uint32]bool{}, pipes: map[uint32]map[uint32]bool{}}
+	for _, t := range p.dir.Tasks {
+		seen := map[uint32]bool{}
+		for _, fd := range t.Fds {
+			if !seen[fd.GetId()] {
+				seen[fd.GetId()] = true
+				u.add(t.Pid, fd, p.dir.Files[fd.GetId()])
+			}
+		}
+	}
+	for _, id := range p.inFlight() {
+		u.flying[id] = true
+		u.add(nobody, &fdinfo.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()}, p.dir.Files[id])
+	}
+	return u
+}
+
+func (u *fileUsers) add(pid uint32, fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	if u.tasks[fd.GetId()]++; u.tasks[fd.GetId()] == 1 {
+		u.order = append(u.order, fd)
+	}
+	if e := file.GetPipe(); e != nil {
+		if u.pipes[e.GetPipeId()] == nil {
+			u.pipes[e.GetPipeId()] = map[uint32]bool{}
+		}
+		u.pipes[e.GetPipeId()][pid] = true
+	}
+}
+
+// connects reports whether a pipe, if it is one, ends in several tasks or in flight.
+func (u *fileUsers) connects(e *pipe.PipeEntry) bool {
+	return e != nil && (len(u.pipes[e.GetPipeId()]) > 1 || u.pipes[e.GetPipeId()][nobody])
 }
 
 // zygoteTask plans descriptors of the zygote's like a task's.

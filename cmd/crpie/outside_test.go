@@ -88,6 +88,7 @@ func TestClientsOutside(t *testing.T) {
 		all.Go(func() { o.count(t, &some) })
 	}
 	some.Wait()
+	p.Connected = true
 	im := p.Dump(t)
 	for _, o := range clients {
 		o.conn.Close() // what the host does if the server does not come back

@@ -28,6 +28,8 @@ type Process struct {
 	Out  string // its standard output and error
 	Mark string // markVariable's value
 
+	Connected bool // it has TCP connections
+
 	done   chan struct{} // closed when it is gone
 	status error         // after done: nil for exit status 0, or unknown
 }
@@ -58,7 +60,9 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 	if name == "huge" {
 		reserveHugePages(tb)
 	}
-	return StartCommand(tb, name, append(Victim(tb, name), args...)...)
+	p := StartCommand(tb, name, append(Victim(tb, name), args...)...)
+	p.Connected = name == "tcp"
+	return p
 }
 
 // StartCommand starts a program that is no victim of this package but prints READY like one.

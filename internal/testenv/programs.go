@@ -79,7 +79,9 @@ func StartProgram(tb testing.TB, name string) (p *Process, flags []string) {
 	for _, tool := range programs[i].needs {
 		NeedTool(tb, tool)
 	}
-	return StartCommand(tb, name, programs[i].how(tb, programs[i].recipe)...), programs[i].flags
+	p, flags = StartCommand(tb, name, programs[i].how(tb, programs[i].recipe)...), programs[i].flags
+	p.Connected = len(flags) > 0
+	return p, flags
 }
 
 func compileCxx(tb testing.TB, r recipe) []string {

@@ -78,6 +78,19 @@ func Victims() []string {
 	return names
 }
 
+// ControlArgs are arguments that keep a victim to what criu restore brings back as it was; not ok: nothing does.
+func ControlArgs(name string) (args []string, ok bool) {
+	switch name {
+	case "gigabyte":
+		return []string{"32"}, true
+	case "sessions":
+		return []string{"fewer"}, true
+	case "events", "notify", "ptys":
+		return []string{"plain"}, true
+	}
+	return nil, name != "forest"
+}
+
 // Victim builds the victim, unless that has been done, and returns the words that start it.
 func Victim(tb testing.TB, name string) []string {
 	tb.Helper()
