@@ -42,7 +42,7 @@ func TestTreeRefusals(t *testing.T) {
 		"handlers": {func(_ *images.Dir, f sampleFamily) { f.one.Ids.SighandId = f.root.Ids.SighandId },
 			"task 10289: it shares its signal handlers (CLONE_SIGHAND) with task 10287: not supported"},
 		"session": {func(_ *images.Dir, f sampleFamily) { isIn(f.one, 77) },
-			"task 10289: it is in session 77 and its parent 10287 in session 10287, which has not adopted it: impossible"},
+			"task 10289: it is in session 77 and its parent 10287, which has not adopted it, in session 10287: not supported"},
 		"two adopters": {func(_ *images.Dir, f sampleFamily) {
 			reaper(f.root)
 			reaper(f.one)

@@ -81,8 +81,8 @@ func (p *planner) bornEarly(t *images.Task, bornIn map[uint32]uint32) {
 func (p *planner) adopted(t *images.Task) birth {
 	where := fmt.Sprintf("task %d", t.Pid)
 	if !t.Parent.Core.GetTc().GetChildSubreaper() {
-		p.refuse(where, "", "it is in session %d and its parent %d in session %d, which has not adopted it: impossible",
-			t.Sid, t.Parent.Pid, t.Parent.Sid)
+		p.refuse(where, "", "it is in session %d and its parent %d, which has not adopted it, in session %d: not supported",
+			t.Sid, t.Parent.Pid, t.Parent.Sid) // its parent may have been an orphan itself, and then have led a session
 		return birth{creator: t.Parent}
 	}
 	h := p.sessionHelper(t)
