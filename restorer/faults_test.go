@@ -85,7 +85,12 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 
 // Every operation of every thread's program fails in turn: the error names it, nothing is left.
 func TestEveryOperationFails(t *testing.T) {
-	for _, victim := range []string{"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "high", "mappings", "stopped", "unix", "inflight", "specials", "pidfds", "events", "notify", "ptys", "inet", "huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets", "raw"} {
+	for _, victim := range []string{
+		"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "high",
+		"mappings", "stopped", "unix", "inflight", "specials", "pidfds", "events", "notify", "ptys", "inet",
+		"huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink",
+		"packet", "sockets", "raw",
+	} {
 		t.Run(victim, func(t *testing.T) {
 			everyOperation(t, testenv.Start(t, victim).Dump(t), victim == "sessions")
 		})

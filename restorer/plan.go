@@ -46,6 +46,8 @@ type Task struct {
 	Seccomp bool   // has a filter: the tracer suspends it until the end
 	Plugins []bool // those that run in it
 	Dead    bool   // ends at once, as it had: nobody traces it
+
+	statusIndex int // of its leader, among the statuses of struct crpie_shared: encode counts
 }
 
 // Thread is one thread of a task: what it does while it is restored and the registers it leaves with.
@@ -88,18 +90,6 @@ func (p *Plan) Living() []*Task {
 	return slices.DeleteFunc(slices.Clone(p.Tasks), func(t *Task) bool { return t.Dead })
 }
 
-// status gives the index of a task's leader into the statuses of struct crpie_shared.
-func (p *Plan) status(of *Task) int {
-	index := 0
-	for _, t := range p.Tasks {
-		if t == of {
-			break
-		}
-		index += len(t.Threads)
-	}
-	return index
-}
-
 // parking counts the threads that wait for their registers in the end.
 func (p *Plan) parking() int {
 	n := 0
@@ -116,7 +106,8 @@ func (p *Plan) encode() {
 	status := 0
 	p.tasksAt = a.reserve(len(p.Tasks) * abi.TaskSize)
 	for i, t := range p.Tasks {
-		b := p.encodeTask(t, status)
+		t.statusIndex = status
+		b := p.encodeTask(t)
 		copy(a.at(p.tasksAt)[i*abi.TaskSize:], b)
 		status += len(t.Threads)
 	}
@@ -147,13 +138,13 @@ func (p *Plan) encode() {
 	copy(a.buf, h)
 }
 
-func (p *Plan) encodeTask(t *Task, status int) []byte {
+func (p *Plan) encodeTask(t *Task) []byte {
 	a := p.arena
 	var threads []byte
 	for i, th := range t.Threads {
 		stack, size := p.Region.stack(i)
 		th.opsAt = a.ops(th.Ops)
-		threads = append(threads, encodeThread(th.Tid, th.opsAt, len(th.Ops), status+i, stack, size)...)
+		threads = append(threads, encodeThread(th.Tid, th.opsAt, len(th.Ops), t.statusIndex+i, stack, size)...)
 	}
 	readers, readerSize := p.Region.stack(p.Region.slots - maxReaders)
 	le := binary.LittleEndian

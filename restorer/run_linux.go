@@ -221,12 +221,11 @@ func (r *runner) awaitTasks() error {
 	var failed error
 	err := r.await(func() bool {
 		missing = slices.DeleteFunc(missing, func(t *Task) bool {
-			index := r.plan.status(t)
-			if failed != nil || r.status(index).state == abi.StateNew {
+			if failed != nil || r.status(t.statusIndex).state == abi.StateNew {
 				return false
 			}
 			failed = r.seize(t, t.Pid)
-			word := sys.Word(r.shared, abi.SharedSize+index*abi.StatusSize+abi.StatusTraced)
+			word := sys.Word(r.shared, abi.SharedSize+t.statusIndex*abi.StatusSize+abi.StatusTraced)
 			storeWord(word, 1)
 			sys.FutexWake(word)
 			return true

@@ -11,28 +11,6 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// What CRIU brings back of watches and marks crpie brings back, too, and CRIU can dump and restore what crpie has restored.
-func TestNotifyAsByCRIU(t *testing.T) {
-	im := testenv.Start(t, "notify", "plain").Dump(t)
-	im.RestoreCRIU(t).MustPass(t)
-	p, _ := restore(t, im, "--pie-plugin", trace(t))
-	again := p.Dump(t)
-	again.RestoreCRIU(t).MustPass(t)
-	p, _ = restore(t, again)
-	p.MustPass(t)
-}
-
-// So with epoll sets, timers and signalfds.
-func TestEventsAsByCRIU(t *testing.T) {
-	im := testenv.Start(t, "events", "plain").Dump(t)
-	im.RestoreCRIU(t).MustPass(t)
-	p, _ := restore(t, im, "--pie-plugin", trace(t))
-	again := p.Dump(t)
-	again.RestoreCRIU(t).MustPass(t)
-	p, _ = restore(t, again)
-	p.MustPass(t)
-}
-
 // A watched file that has no name any more is found as long as somebody has it open.
 func TestForeignWatch(t *testing.T) {
 	victim := testenv.Start(t, "notify", "foreign")

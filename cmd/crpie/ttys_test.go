@@ -11,17 +11,6 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// What CRIU brings back of terminals crpie brings back, too, and CRIU can dump and restore what crpie has restored.
-func TestTerminalsAsByCRIU(t *testing.T) {
-	im := testenv.Start(t, "ptys", "plain").Dump(t)
-	im.RestoreCRIU(t).MustPass(t)
-	p, _ := restore(t, im, "--pie-plugin", trace(t))
-	again := p.Dump(t)
-	again.RestoreCRIU(t).MustPass(t)
-	p, _ = restore(t, again)
-	p.MustPass(t)
-}
-
 // A restored terminal keeps its contents, exclusiveness and sessions when it is dumped once more.
 func TestTerminalsTwice(t *testing.T) {
 	testenv.NeedCRIU(t)
