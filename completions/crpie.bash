@@ -29,6 +29,10 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'root pid: comm:' -- "$cur")
 		return
 		;;
+	--file-validation)
+		mapfile -t COMPREPLY < <(compgen -W 'buildid filesize' -- "$cur")
+		return
+		;;
 	--manage-cgroups)
 		mapfile -t COMPREPLY < <(compgen -W 'ignore none props soft full strict' -- "$cur")
 		return
@@ -37,7 +41,7 @@ _crpie() {
 	case ${COMP_WORDS[1]} in
 	restore)
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --tcp-established
-			--tcp-close --ext-unix-sk --inherit-fd --external --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
+			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
 		;;
 	graft)
 		flags='--images-dir --archive --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity

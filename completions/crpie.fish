@@ -22,6 +22,8 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -l tcp-close -d 'Leav
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s x -l ext-unix-sk -d 'Connect unix sockets to peers that were not dumped'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l inherit-fd -x -d 'fd[N]:RESOURCE, descriptor in place of a file'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l external -x -d 'Resource that was dumped as external'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l file-validation -x -a 'buildid filesize'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l skip-file-rwx-check -d 'Do not compare permissions of files'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pidfile -r -d 'Write the pid here'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s W -l work-dir -x -a '(__fish_complete_directories)'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r

@@ -39,6 +39,7 @@ type planner struct {
 	filled       map[uint32]bool                       // epoll sets that some task fills
 	nameless     map[string]int                        // descriptors of files without a name, by namelessOf
 	remaps       map[uint32]*remap_file_path.RemapFilePathEntry
+	validated    map[uint32]bool                 // files that regular has looked at: whether they are what they were
 	held         map[uint32]bool                 // memfds that some task has a descriptor of
 	sealLater    map[uint32][]func(*program)     // by the pid of the task that adds seals
 	skQueues     map[uint32][]*images.SkQueue    // by file id; see queues
@@ -80,6 +81,10 @@ type PlanOptions struct {
 	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
 	Inherit  []Inherited
 	External []string
+	// FileValidation says how files are compared with what they were (--file-validation; "" is the default, ByBuildID);
+	// SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
+	FileValidation FileValidation
+	SkipFileRWX    bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
@@ -94,7 +99,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 		sharedFDs: map[uint32]int{}, sharedOwners: map[uint32]*fown.FownEntry{},
 		armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
 		segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
-		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
+		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{}, validated: map[uint32]bool{},
 	}
 	p.inetSockets = sync.OnceValue(host.InetSockets)
 	p.held = p.heldMemfds()

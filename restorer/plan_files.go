@@ -2,9 +2,7 @@ package restorer
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -261,80 +259,6 @@ func (f *filePlanner) open(fd *fdinfo.FdinfoEntry, what, path string, statusFlag
 	if pos != 0 && flags&oPath == 0 {
 		f.prog.want(int64(pos), what, sysLseek, uint64(fd.GetFd()), pos, 0 /* SEEK_SET */)
 	}
-}
-
-// regular checks that a file which the images name by path is still what it was, and gives the path.
-func (p *planner) regular(id uint32, where string) (name string, ok bool) {
-	file := p.dir.Files[id]
-	reg := file.GetReg()
-	if reg == nil {
-		p.refuse(where, "", "file %#x of files.img is no regular file", id)
-		return "", false
-	}
-	name = reg.GetName()
-	switch {
-	case reg.GetExt():
-		p.refuse(where, "give it an open file: --inherit-fd fd[N]:"+name[1:], "%s was dumped as external", name)
-	case name == "" || name[0] != '/':
-		p.refuse(where, "", "path %q is not absolute", name)
-	default:
-		return name, p.sameFile(where, name, reg.Size, reg.Mode)
-	}
-	return "", false
-}
-
-// File types of st_mode, inode(7).
-const (
-	sIfmt  = 0o170000
-	sIfreg = 0o100000
-	sIfdir = 0o040000
-	sIfifo = 0o010000
-	sIfchr = 0o020000
-)
-
-func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool {
-	info, err := p.host.Stat(name)
-	if err != nil {
-		fix := ""
-		if errors.Is(err, fs.ErrNotExist) {
-			fix = "put back the file that was there at dump time"
-		}
-		p.refuse(where, fix, "%v", err)
-		return false
-	}
-	if mode != nil && *mode&sIfmt != unixType(info.Mode()) {
-		p.refuse(where, "put back the file that was there at dump time",
-			"%s is a different kind of file than it was at dump time (mode %#o)", name, *mode)
-		return false
-	}
-	isReg := mode == nil || *mode&sIfmt == sIfreg
-	if size != nil && isReg && info.Mode().IsRegular() && uint64(info.Size()) != *size {
-		p.refuse(where, "put back the file as it was at dump time",
-			"%s has %d bytes, but had %d at dump time", name, info.Size(), *size)
-		return false
-	}
-	return true
-}
-
-// unixType gives the S_IFMT bits of a mode, inode(7).
-func unixType(m fs.FileMode) uint32 {
-	switch t := m.Type(); {
-	case t == 0:
-		return sIfreg
-	case t&fs.ModeDir != 0:
-		return sIfdir
-	case t&fs.ModeCharDevice != 0:
-		return sIfchr
-	case t&fs.ModeDevice != 0:
-		return 0o060000
-	case t&fs.ModeNamedPipe != 0:
-		return sIfifo
-	case t&fs.ModeSocket != 0:
-		return 0o140000
-	case t&fs.ModeSymlink != 0:
-		return 0o120000
-	}
-	return 0
 }
 
 func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {

@@ -80,6 +80,23 @@ func (f fakeInfo) ModTime() time.Time { return time.Time{} }
 func (f fakeInfo) IsDir() bool        { return f.mode.IsDir() }
 func (f fakeInfo) Sys() any           { return nil }
 
+// goMode is the opposite of unixMode, for the kinds of files that the samples have.
+func goMode(mode uint32) fs.FileMode {
+	m := fs.FileMode(mode & 0o777)
+	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if mode&bit != 0 {
+			m |= is
+		}
+	}
+	switch mode & sIfmt {
+	case sIfdir:
+		m |= fs.ModeDir
+	case sIfchr:
+		m |= fs.ModeDevice | fs.ModeCharDevice
+	}
+	return m
+}
+
 // fakeHost suits a dump: it has every file as it was, the same vDSO, every CPU feature.
 func fakeHost(dir *images.Dir) *Host {
 	limits := make([][2]uint64, len(rlimitNames))
@@ -87,16 +104,11 @@ func fakeHost(dir *images.Dir) *Host {
 		limits[i] = [2]uint64{rlimInfinity, rlimInfinity}
 	}
 	files := map[string]fakeInfo{"/dev/pts/ptmx": {mode: fs.ModeDevice | fs.ModeCharDevice}}
+	builds := map[string][]byte{}
 	for _, f := range dir.Files {
 		if r := f.GetReg(); r != nil && !strings.HasPrefix(r.GetName(), "/dev/pts/") { // restored terminals must be free
-			info := fakeInfo{size: int64(r.GetSize())}
-			switch r.GetMode() & sIfmt {
-			case 0o040000:
-				info.mode = fs.ModeDir
-			case 0o020000:
-				info.mode = fs.ModeDevice | fs.ModeCharDevice
-			}
-			files[r.GetName()] = info
+			files[r.GetName()] = fakeInfo{size: int64(r.GetSize()), mode: goMode(r.GetMode())}
+			builds[r.GetName()] = elf64(gnuNote(imageBuildID(r)))
 		}
 	}
 	return &Host{
@@ -109,9 +121,11 @@ func fakeHost(dir *images.Dir) *Host {
 			}
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 		},
-		AioRoom:       func() uint64 { return 1 << 16 },
-		HugePages:     func(uint64) uint64 { return 1 << 20 },
-		ReadFileAt:    func(string, []byte, int64) (int, error) { return 0, fs.ErrNotExist },
+		AioRoom:   func() uint64 { return 1 << 16 },
+		HugePages: func(uint64) uint64 { return 1 << 20 },
+		ReadFileAt: func(path string, b []byte, off int64) (int, error) {
+			return bytes.NewReader(builds[path]).ReadAt(b, off)
+		},
 		Holder:        func(int) string { return "" },
 		UnixName:      func(string) bool { return false },
 		SocketKind:    func(int) (uint32, uint32) { return afUnix, sockStream },

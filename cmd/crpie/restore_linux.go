@@ -42,7 +42,8 @@ type restoreFlags struct {
 	extUnix                           bool
 	inherit, external                 []string
 	dryRun                            bool
-	cgroups                           string
+	cgroups, validation               string
+	skipRWX                           bool
 	readers                           int
 	verbosity                         verbosity
 }
@@ -61,6 +62,8 @@ func (r *restoreFlags) register(f *pflag.FlagSet) {
 	f.BoolVarP(&r.extUnix, "ext-unix-sk", "x", false, "connect unix sockets to peers that were not dumped, by name")
 	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`: descriptor N takes the place of path/of/a/file, file[MNT_ID:INODE],\npipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump")
 	f.StringArrayVar(&r.external, "external", nil, "`RESOURCE` that was dumped as external and has an --inherit-fd: file[MNT_ID:INODE],\ntty[RDEV:DEV]")
+	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID), "compare files with what they were at the dump by `METHOD`: buildid (and size) or filesize")
+	f.BoolVar(&r.skipRWX, "skip-file-rwx-check", false, "do not compare the files' permissions")
 	f.StringVar(&r.pidfile, "pidfile", "", "write the pid of the restored process to this `file`")
 	f.StringVarP(&r.workDir, "work-dir", "W", "", "`directory` for log and pid files with relative names (default: the image directory)")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "write the log to this `file` instead of standard error")
@@ -86,6 +89,8 @@ func runRestore(args []string, std streams) int {
 		return misuse(std, "restore -d -S -D DIR [FLAGS]", "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child")
 	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):
 		return misuse(std, "restore -D DIR [FLAGS]", "--manage-cgroups=%s: ignore, none, props, soft, full or strict", r.cgroups)
+	case !slices.Contains(restorer.FileValidations(), restorer.FileValidation(r.validation)):
+		return misuse(std, "restore -D DIR [FLAGS]", "--file-validation=%s: buildid or filesize", r.validation)
 	}
 	inherited, wrong := inheritFDs(r.inherit, r.external)
 	if wrong != "" {
@@ -150,6 +155,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, leve
 			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, ExtUnix: r.extUnix,
 			Inherit: inherited, External: r.external,
+			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,

@@ -181,6 +181,21 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	return im.Adopt(tb)
 }
 
+// CRIURefuses reports whether CRIU cannot restore the images. Nothing is left of the attempt.
+func (im *Images) CRIURefuses(tb testing.TB, args ...string) bool {
+	tb.Helper()
+	dir := tb.TempDir()
+	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", dir, "-o", "restore.log", "--file-locks"}, args...)
+	err := im.Command(tb, im.criu.Path, words...).Run()
+	if err == nil {
+		im.Adopt(tb)
+		return false
+	}
+	reap(im.Pid)
+	im.reapDescendants()
+	return true
+}
+
 // CRIU runs another action of CRIU's on the images.
 func (im *Images) CRIU(tb testing.TB, args ...string) {
 	tb.Helper()
