@@ -232,9 +232,8 @@ func (r *Region) isGuard(addr uint64) bool {
 
 // stubCalls is the table of the zygote's stub: map every part of the region.
 func (r *Region) stubCalls(p *Plan) []stubCall {
-	const memfd = 3
 	call := func(what string, addr, length uint64, prot, flags uint64, off uint64) stubCall {
-		fd := uint64(memfd)
+		fd := uint64(zygoteMemfd)
 		if flags&mapAnonymous != 0 {
 			fd = ^uint64(0)
 		}

@@ -16,6 +16,8 @@ type Host struct {
 	Bounds  uint64      // its bounding set
 	Rlimits [][2]uint64 // soft and hard limits by RLIMIT_*, getrlimit(2)
 
+	MaxFiles uint64 // the highest RLIMIT_NOFILE that can be set, fs.nr_open of proc_sys_fs(5); 0: not known
+
 	OomScoreAdj int
 	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
 	Nice        int

@@ -41,6 +41,7 @@ func ThisHost() (*Host, error) {
 	if h.Rlimits, err = sys.Rlimits(len(rlimitNames)); err != nil {
 		return nil, err
 	}
+	h.MaxFiles, _ = strconv.ParseUint(strings.TrimSpace(readProc("/proc/sys/fs/nr_open")), 10, 64)
 	offsets := readProc("/proc/self/timens_offsets")
 	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets, "boottime")
 	h.Nice, h.SchedPolicy, h.Personality, h.THPDisabled = sys.Nice(), sys.SchedPolicy(), sys.Personality(), sys.THPDisabled()

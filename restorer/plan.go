@@ -33,6 +33,8 @@ type Plan struct {
 	arena    *arena
 	zygoteAt uint64 // where encode has put Zygote
 	tasksAt  uint64 // where encode has put struct crpie_task[]
+
+	highestFD int // that a task has while it is restored
 }
 
 // Task is one process of the plan.

@@ -231,19 +231,35 @@ func (p *planner) planTasks() {
 	}
 }
 
-// planZygote: take the inherited descriptors out of the way, make what several tasks share, and create the root task as a
-// child of the controller.
+// zygoteMemfd is the number of the memfd in the zygote, which its stub maps. It and the standard streams are below
+// firstScratch, and so below every descriptor that is passed.
+const zygoteMemfd = 3
+
+// fdsPassed is one more than the highest number of a descriptor that the zygote is executed with.
+func (p *Plan) fdsPassed() int {
+	n := zygoteMemfd + 1
+	for _, f := range p.Files {
+		n = max(n, f.Number+1)
+	}
+	return n
+}
+
+// descriptors is how many numbers a task needs while it is restored. The restorer itself, which opens every passed file, moves
+// it on its way to the zygote, and holds the tasks that have connections, needs no more.
+func (p *Plan) descriptors() int {
+	const other = 64
+	return p.highestFD + 2*len(p.Files) + len(p.Tasks) + other
+}
+
+// planZygote: close what is not for the tasks, make what several tasks share, and create the root task as a child of the
+// controller.
 func (p *planner) planZygote() {
 	z := &program{arena: p.plan.arena}
 	all := z.arena.words(^uint64(0))
 	z.sys("block every signal", sysRtSigprocmask, sigSetmask, all, 0, 8)
 	p.roomForFDs(z)
-	const memfd, firstPassed = 3, 4 // as Start hands them over
-	z.sys("the plan is mapped", sysClose, memfd)
-	for i, f := range p.plan.Files {
-		z.open(f.Number, true, f.Name, sysFcntl, uint64(firstPassed+i), 0 /* F_DUPFD */, uint64(f.Number))
-		z.sys("", sysClose, uint64(firstPassed+i))
-	}
+	z.sys("the plan is mapped", sysClose, zygoteMemfd)
+	z.sys("what the restorer was started with", sysCloseRange, uint64(p.plan.fdsPassed()), 0xffffffff, 0)
 	p.timeNamespace(z)
 	z.ops = append(z.ops, p.shared.ops...)
 	if p.opts.Sibling {
@@ -255,12 +271,14 @@ func (p *planner) planZygote() {
 	p.plan.Zygote = z.ops
 }
 
-// roomForFDs raises the soft limit for descriptors, which may be 1024, getrlimit(2). Tasks get their own limits back late.
+// roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes. Tasks
+// get their own limits back late.
 func (p *planner) roomForFDs(z *program) {
-	const usual, rlimitNofile = 256, 7
-	need := uint64(p.fds.highest() + 2)
-	if need <= usual {
-		return
+	const rlimitNofile = 7
+	p.plan.highestFD = p.fds.highest()
+	need := uint64(p.plan.descriptors())
+	if most := p.host.MaxFiles; most != 0 && need > most {
+		p.refuse("this host", fmt.Sprintf("sysctl -w fs.nr_open=%d", need), "%d descriptors are needed, but fs.nr_open is %d", need, most)
 	}
 	hard := p.host.Rlimits[rlimitNofile][1]
 	if need > hard && !p.host.has(capSysResource) {

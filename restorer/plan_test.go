@@ -257,8 +257,10 @@ func TestHostRefusals(t *testing.T) {
 		"limit": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 10 },
 			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},
 		"descriptors": {func(h *Host) { h.Caps &^= 1 << capSysResource; h.Rlimits[7][1] = 30000 },
-			"this host: 40002 descriptors are needed, but RLIMIT_NOFILE is 30000, and crpie lacks CAP_SYS_RESOURCE\n" +
+			"this host: 40067 descriptors are needed, but RLIMIT_NOFILE is 30000, and crpie lacks CAP_SYS_RESOURCE\n" +
 				"  hint: raise crpie's own hard limit first"},
+		"nr_open": {func(h *Host) { h.MaxFiles = 30000 },
+			"this host: 40067 descriptors are needed, but fs.nr_open is 30000\n  hint: sysctl -w fs.nr_open=40067"},
 		"no_new_privs": {func(h *Host) { h.NoNewPrivs = true },
 			"crpie has no_new_privs, which the task would keep\n  hint: start crpie without it"},
 		"file gone": {func(h *Host) {
@@ -269,7 +271,7 @@ func TestHostRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			if name == "descriptors" {
+			if name == "descriptors" || name == "nr_open" {
 				dir.Tasks[0].Fds[0].Fd = proto.Uint32(40000)
 			}
 			host := fakeHost(dir)

@@ -52,6 +52,11 @@ func (r *runner) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer r.close()
+	lower, err := sys.RoomForFiles(r.plan.descriptors())
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer lower()
 	if len(r.plan.Tasks) > 1 { // who loses its parent on the way becomes ours to collect
 		restore, err := sys.Subreaper()
 		if err != nil {
@@ -147,7 +152,7 @@ func (r *runner) startZygote() error {
 	}
 	// the path goes through this process because ForkExec closes the child's copy of f before execve
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
-	files := append([]*os.File{os.Stdin, os.Stdout, os.Stderr, r.memfd}, r.passed...)
+	files := r.zygoteFiles()
 	if r.plan.Sibling {
 		r.root, err = sys.StartSibling(path, []string{"crpie-zygote"}, files, r.plan.Tasks[0].Pid)
 		if err != nil {
@@ -166,6 +171,17 @@ func (r *runner) startZygote() error {
 		}
 		defer r.reap(pid)
 	}
+}
+
+// zygoteFiles lists what the zygote is executed with, by number: every passed descriptor has the number already under which
+// the tasks look for it, and each number in between is closed.
+func (r *runner) zygoteFiles() []*os.File {
+	files := make([]*os.File, r.plan.fdsPassed())
+	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr, zygoteMemfd: r.memfd})
+	for i, p := range r.plan.Files {
+		files[p.Number] = r.passed[i]
+	}
+	return files
 }
 
 // uses reports whether some thread of the plan is to have id.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -31,6 +32,34 @@ func TestSessions(t *testing.T) {
 				im.RestoreCRIU(t).MustPass(t)
 				again.RestoreCRIU(t).MustPass(t)
 			}
+		})
+	}
+}
+
+// Trees of any size come back, also when crpie itself may hardly have a descriptor, and tasks with connections.
+func TestCrowds(t *testing.T) {
+	testenv.NeedCRIU(t)
+	for _, c := range []struct{ args, limit string }{
+		{"64", "64"}, {"199", "1024"}, {"300 connected", "64"}, {"999", "64"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			im := testenv.Start(t, "crowd", strings.Fields(c.args)...).Dump(t)
+			limited := fmt.Sprintf(`ulimit -Sn %s && exec "$@"`, c.limit)
+			began := time.Now()
+			cmd := im.Command(t, "/bin/sh", "-c", limited, "sh", os.Args[0], "restore", "-d", "-D", im.Dir, "--tcp-established")
+			cmd.Env = append(cmd.Env, asTool+"=1")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Log("crpie restore:", time.Since(began))
+			im.Adopt(t).MustPass(t)
+			if c.args == "999" { // it takes ten seconds
+				return
+			}
+			began = time.Now()
+			p := im.RestoreCRIU(t)
+			t.Log("criu restore:", time.Since(began))
+			p.MustPass(t)
 		})
 	}
 }

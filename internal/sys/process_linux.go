@@ -8,21 +8,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start executes path with files as its descriptors 0, 1, … and returns its pid. It dies (SIGKILL) when the calling OS
-// thread does, prctl(2) PR_SET_PDEATHSIG: the thread must be locked.
+// Start executes path with files as its descriptors 0, 1, … and returns its pid; a number whose file is nil is closed. It dies
+// (SIGKILL) when the calling OS thread does, prctl(2) PR_SET_PDEATHSIG: the thread must be locked.
 func Start(path string, argv []string, files []*os.File) (int, error) {
 	if err := fault("execve"); err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
 	}
-	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}
-	for _, f := range files {
-		attr.Files = append(attr.Files, f.Fd())
-	}
+	attr := &syscall.ProcAttr{Env: []string{}, Files: descriptors(files), Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
 	}
 	return pid, nil
+}
+
+// closed stands for a descriptor that a new process does not get, as in syscall.ProcAttr.Files.
+const closed = ^uintptr(0)
+
+// descriptors gives the numbers that files have in this process.
+func descriptors(files []*os.File) []uintptr {
+	fds := make([]uintptr, len(files))
+	for i, f := range files {
+		fds[i] = closed
+		if f != nil {
+			fds[i] = f.Fd()
+		}
+	}
+	return fds
 }
 
 // Poll asks, without waiting, whether tid changed state, wait4(2) with __WALL. changed is false when it did not.

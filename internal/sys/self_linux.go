@@ -2,6 +2,8 @@ package sys
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +20,35 @@ func Rlimits(count int) ([][2]uint64, error) {
 		all[resource] = [2]uint64{l.Cur, l.Max}
 	}
 	return all, nil
+}
+
+// RoomForFiles has this process open count files more, or have descriptors with numbers up to count, setrlimit(2). restore goes
+// back to the limits of before.
+func RoomForFiles(count int) (restore func(), err error) {
+	var before unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		return nil, fmt.Errorf("prlimit: %w", err)
+	}
+	need := uint64(highestDescriptor() + 1 + count)
+	if before.Cur >= need {
+		return func() {}, nil
+	}
+	room := unix.Rlimit{Cur: need, Max: max(need, before.Max)}
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &room, nil); err != nil { // see prlimit(2), proc_sys_fs(5) for fs.nr_open
+		return nil, fmt.Errorf("raise RLIMIT_NOFILE from %d to %d: %w", before.Max, need, err)
+	}
+	return func() { _ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &before, nil) }, nil
+}
+
+// highestDescriptor is 0 where /proc is not mounted.
+func highestDescriptor() (highest int) {
+	open, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range open {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			highest = max(highest, fd)
+		}
+	}
+	return highest
 }
 
 func clock(id int32) int64 {

@@ -18,8 +18,8 @@ type cloneArgs struct {
 	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize uint64
 }
 
-// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0, 1, …;
-// CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
+// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0, 1, …,
+// as Start does; CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
 func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibling, error) {
 	if err := fault("clone3"); err != nil {
 		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, err)
@@ -28,14 +28,11 @@ func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibli
 	if err != nil {
 		return nil, fmt.Errorf("execve %q: %w", path, err)
 	}
-	child := execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1)}
+	child := execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1), fds: descriptors(files)}
 	for i, arg := range argv {
 		if child.argv[i], err = unix.BytePtrFromString(arg); err != nil {
 			return nil, fmt.Errorf("execve %s: argument %q: %w", path, arg, err)
 		}
-	}
-	for _, f := range files {
-		child.fds = append(child.fds, f.Fd())
 	}
 	tid, pidfd := int32(pid), int32(-1)
 	args := cloneArgs{
@@ -73,6 +70,9 @@ func (e *execution) clone(args *cloneArgs) unix.Errno {
 		return errno
 	}
 	for i := range e.fds { // out of the way of each other's numbers
+		if e.fds[i] == closed {
+			continue
+		}
 		fd, _, errno := unix.RawSyscall(unix.SYS_FCNTL, e.fds[i], unix.F_DUPFD_CLOEXEC, uintptr(len(e.fds)))
 		if errno != 0 {
 			unix.RawSyscall(unix.SYS_EXIT_GROUP, notExecuted, 0, 0)
@@ -80,6 +80,10 @@ func (e *execution) clone(args *cloneArgs) unix.Errno {
 		e.fds[i] = fd
 	}
 	for i := range e.fds {
+		if e.fds[i] == closed {
+			unix.RawSyscall(unix.SYS_CLOSE, uintptr(i), 0, 0)
+			continue
+		}
 		unix.RawSyscall(unix.SYS_DUP3, e.fds[i], uintptr(i), 0)
 	}
 	unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(e.path)), uintptr(unsafe.Pointer(&e.argv[0])), uintptr(unsafe.Pointer(&e.envp[0])))

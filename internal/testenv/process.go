@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 		reserveHugePages(tb)
 	}
 	p := StartCommand(tb, name, append(Victim(tb, name), args...)...)
-	p.Connected = name == "tcp"
+	p.Connected = name == "tcp" || slices.Contains(args, "connected")
 	return p
 }
 

@@ -66,6 +66,7 @@ var recipes = []recipe{
 	{"inherit", []string{"inherit.c", "victim.h"}, nil, compileC},
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
+	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 
