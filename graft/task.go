@@ -251,9 +251,11 @@ func (t *taskGraft) mappings() []*vma.VmaEntry {
 	return list
 }
 
+// mm lists the mappings by address and behind them the guard regions, as CRIU does.
 func (t *taskGraft) mm() error {
 	m := proto.Clone(t.img.Mm).(*mm.MmEntry)
 	m.Vmas = append(m.Vmas, t.mappings()...)
 	slices.SortStableFunc(m.Vmas, func(a, b *vma.VmaEntry) int { return cmp.Compare(a.GetStart(), b.GetStart()) })
+	m.Vmas = append(m.Vmas, t.img.Guards...)
 	return t.image1(fmt.Sprintf("mm-%d.img", t.img.Pid), "MM", m)
 }

@@ -1,7 +1,9 @@
 package images
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
@@ -146,6 +148,7 @@ func (d *Dir) checkTask(p *problems, t *Task) {
 	if t.Mm != nil && t.Pagemap != nil {
 		checkCovered(p, t)
 	}
+	checkGuards(p, t)
 	if t.Fs != nil {
 		c := checker{p, fmt.Sprintf("fs-%d.img", t.Pid), 0}
 		c.want(d.Files[t.Fs.GetCwdId()].GetReg() != nil, "cwd_id", "%d is no regular file of files.img", t.Fs.GetCwdId())
@@ -198,18 +201,38 @@ func (d *Dir) checkVmaFile(c checker, field string, v *vma.VmaEntry) {
 	}
 }
 
-// checkCovered wants every page of the pagemap to lie in a VMA. Both lists are sorted.
-func checkCovered(p *problems, t *Task) {
-	vmas, next := t.Mm.GetVmas(), 0
-	for _, run := range t.Pagemap.Runs {
-		for at := run.Vaddr; at < run.End(); at = vmas[next].GetEnd() {
-			for next < len(vmas) && vmas[next].GetEnd() <= at {
-				next++
-			}
-			if next == len(vmas) || vmas[next].GetStart() > at {
-				p.add(t.Pagemap.Name, -1, fieldErr("vaddr", "page 0x%x lies in no VMA of mm-%d.img", at, t.Pid))
-				return
-			}
+// checkGuards wants guard regions to lie inside of mappings, madvise(2).
+func checkGuards(p *problems, t *Task) {
+	for i, g := range t.Guards {
+		c, field := checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0}, fmt.Sprintf("vmas[%d].", len(t.Mm.GetVmas())+i)
+		if !checkVma(c, field, g) {
+			continue
+		}
+		if at, ok := t.covered(g.GetStart(), g.GetEnd()); !ok {
+			c.want(false, field+"start", "guard region 0x%x-0x%x: 0x%x lies in no mapping", g.GetStart(), g.GetEnd(), at)
 		}
 	}
+}
+
+// checkCovered wants every page of the pagemap to lie in a VMA.
+func checkCovered(p *problems, t *Task) {
+	for _, run := range t.Pagemap.Runs {
+		if at, ok := t.covered(run.Vaddr, run.End()); !ok {
+			p.add(t.Pagemap.Name, -1, fieldErr("vaddr", "page 0x%x lies in no VMA of mm-%d.img", at, t.Pid))
+			return
+		}
+	}
+}
+
+// covered reports whether mappings fill a range, and gives the first address that is in none.
+func (t *Task) covered(start, end uint64) (missing uint64, ok bool) {
+	vmas := t.Mm.GetVmas()
+	next, _ := slices.BinarySearchFunc(vmas, start, func(v *vma.VmaEntry, at uint64) int { return cmp.Compare(v.GetEnd(), at+1) })
+	for ; start < end; next++ {
+		if next == len(vmas) || vmas[next].GetStart() > start {
+			return start, false
+		}
+		start = vmas[next].GetEnd()
+	}
+	return 0, true
 }

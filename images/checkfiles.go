@@ -114,6 +114,55 @@ func (d *Dir) checkFds(p *problems, t *Task) {
 	}
 }
 
+// checkLostFds tells a task without descriptors, of which CRIU writes no image, from one whose image is lost: nothing else
+// refers to what the lost one had open.
+func (o *opener) checkLostFds() {
+	if len(o.noFds) == 0 {
+		return
+	}
+	used := o.dir.usedFiles()
+	for _, id := range slices.Sorted(maps.Keys(o.dir.Files)) {
+		// the end of a connection that waits to be accepted is nobody's yet
+		if used[id] || o.dir.Files[id].GetType() == fdinfo.FdTypes_UNIXSK {
+			continue
+		}
+		for _, name := range o.noFds {
+			o.problems.add(name, -1, fmt.Errorf("the image is missing: nothing that is there refers to file %d of files.img", id))
+		}
+		return
+	}
+}
+
+// usedFiles are the ids of files to which something refers.
+func (d *Dir) usedFiles() map[uint32]bool {
+	used := map[uint32]bool{}
+	for _, t := range d.Tasks {
+		used[t.Mm.GetExeFileId()], used[t.Fs.GetCwdId()], used[t.Fs.GetRootId()] = true, true, true
+		for _, v := range t.Mm.GetVmas() {
+			if v.GetStatus()&(VmaFilePrivate|VmaFileShared|VmaMemfd|VmaSocket) != 0 {
+				used[uint32(v.GetShmid())] = true
+			}
+		}
+		for _, fd := range t.Fds {
+			used[fd.GetId()] = true
+		}
+	}
+	for _, r := range d.Remaps {
+		used[r.GetRemapId()] = true
+	}
+	for _, q := range d.SkQueues {
+		for _, scm := range q.Entry.GetScm() {
+			for _, id := range scm.GetRights() {
+				used[id] = true
+			}
+		}
+	}
+	for _, f := range d.Files {
+		used[f.GetFifo().GetRegfId()], used[f.GetTty().GetRegfId()] = true, true
+	}
+	return used
+}
+
 // maxFilter is BPF_MAXINSNS times sizeof(struct sock_filter), linux/bpf_common.h and linux/filter.h.
 const maxFilter = 4096 * 8
 

@@ -25,6 +25,7 @@ import (
 	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 )
 
 // Dir is a decoded and checked image directory. Its values are read-only.
@@ -70,7 +71,8 @@ type Task struct {
 
 	// A dead task (zombie) has none of these.
 	Ids     *criu_core.TaskKobjIdsEntry
-	Mm      *mm.MmEntry
+	Mm      *mm.MmEntry     // Vmas are the mappings alone, by address
+	Guards  []*vma.VmaEntry // guard regions inside of them (MADV_GUARD_INSTALL), which CRIU lists behind the mappings
 	Fs      *fs_images.FsEntry
 	Fds     []*fdinfo.FdinfoEntry
 	Pagemap *Pagemap
@@ -144,6 +146,7 @@ func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
 	o.shared()
 	o.tasks()
 	o.dir.check(&o.problems)
+	o.checkLostFds()
 	if err := o.problems.err(); err != nil {
 		return nil, err
 	}
@@ -156,6 +159,7 @@ type opener struct {
 	dir      *Dir
 	names    map[string]bool // files nobody has looked at yet
 	fdsByID  map[uint32][]*fdinfo.FdinfoEntry
+	noFds    []string // images of descriptors that are not there
 	problems problems
 }
 

@@ -68,9 +68,17 @@ func messages[M proto.Message](entries []Entry) []M {
 
 // index reads an image whose entries have distinct ids.
 func index[M proto.Message](o *opener, name, kind, field string, id func(M) uint32) map[uint32]M {
+	return indexEntries(o, name, field, o.read(name, kind), id, func(M) bool { return false })
+}
+
+// indexEntries leaves out the entries that another one stands for.
+func indexEntries[M proto.Message](o *opener, name, field string, entries []Entry, id func(M) uint32, leaveOut func(M) bool) map[uint32]M {
 	byID := map[uint32]M{}
-	for i, e := range o.read(name, kind) {
+	for i, e := range entries {
 		m := e.Message.(M)
+		if leaveOut(m) {
+			continue
+		}
 		if _, twice := byID[id(m)]; twice {
 			o.problems.add(name, i, fieldErr(field, "%d occurs twice", id(m)))
 		}
@@ -91,8 +99,19 @@ func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
 	return byID
 }
 
+// files reads files.img, whose entries have distinct ids but for one pair: CRIU writes an open /dev/net/tun as a regular file and,
+// with the same id, as the device behind it. The device stands for both.
 func (o *opener) files() {
-	o.dir.Files = index(o, "files.img", "FILES", "id", (*fdinfo.FileEntry).GetId)
+	entries := o.read("files.img", "FILES")
+	tuns := map[uint32]bool{}
+	for _, e := range entries {
+		if f := e.Message.(*fdinfo.FileEntry); f.GetType() == fdinfo.FdTypes_TUNF {
+			tuns[f.GetId()] = true
+		}
+	}
+	o.dir.Files = indexEntries(o, "files.img", "id", entries, (*fdinfo.FileEntry).GetId, func(f *fdinfo.FileEntry) bool {
+		return f.GetType() == fdinfo.FdTypes_REG && tuns[f.GetId()]
+	})
 }
 
 func (o *opener) ghosts() {

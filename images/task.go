@@ -2,12 +2,14 @@ package images
 
 import (
 	"fmt"
+	"slices"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	fs_images "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -108,7 +110,22 @@ func (o *opener) task(t *Task) {
 	o.fds(t)
 	t.Fs = one[*fs_images.FsEntry](o, fmt.Sprintf("fs-%d.img", t.Pid), "FS")
 	t.Mm = one[*mm.MmEntry](o, fmt.Sprintf("mm-%d.img", t.Pid), "MM")
+	t.takeGuards()
 	t.Pagemap = o.pagemap(fmt.Sprintf("pagemap-%d.img", t.Pid))
+}
+
+// takeGuards takes the guard regions out of the list of mappings (CRIU 4.2 and later, VMA_AREA_GUARD).
+func (t *Task) takeGuards() {
+	if t.Mm == nil {
+		return
+	}
+	t.Mm.Vmas = slices.DeleteFunc(t.Mm.Vmas, func(v *vma.VmaEntry) bool {
+		guard := v.GetStatus()&VmaGuard != 0
+		if guard {
+			t.Guards = append(t.Guards, v)
+		}
+		return guard
+	})
 }
 
 // one reads an image with exactly one entry.
@@ -123,7 +140,8 @@ func one[M proto.Message](o *opener, name, kind string) (m M) {
 	return entries[0].Message.(M)
 }
 
-// fds reads the descriptors; tasks with the same files_id share one image.
+// fds reads the descriptors; tasks with the same files_id share one image. CRIU makes the image with the first descriptor, so
+// a task without one has none: checkLostFds sees whether it is lost.
 func (o *opener) fds(t *Task) {
 	id := t.Pid
 	if o.dir.Inventory.GetFdinfoPerId() {
@@ -138,8 +156,7 @@ func (o *opener) fds(t *Task) {
 	}
 	name := fmt.Sprintf("fdinfo-%d.img", id)
 	if !o.names[name] {
-		o.problems.add(name, -1, fmt.Errorf("the image is missing"))
-		return
+		o.noFds = append(o.noFds, name)
 	}
 	t.Fds = messages[*fdinfo.FdinfoEntry](o.read(name, "FDINFO"))
 	o.fdsByID[id] = t.Fds

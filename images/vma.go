@@ -19,6 +19,7 @@ const (
 	VmaAioRing     = 1 << 13
 	VmaMemfd       = 1 << 14
 	VmaShadowStack = 1 << 15
+	VmaGuard       = 1 << 16
 )
 
 const mapGrowsdown = 0x100 // mmap(2)

@@ -32,6 +32,7 @@ func (m *memoryPlanner) inherit() {
 		m.unmapRest(pv)
 	}
 	m.forgetPages(parent)
+	m.openGuards(parent)
 }
 
 const vmaPrivate = images.VmaFilePrivate | images.VmaAnonPrivate
@@ -78,7 +79,7 @@ func (m *memoryPlanner) sameVDSO(parent *images.Task) bool {
 // unmapRest removes the parts of a mapping of the parent's that the task does not keep.
 func (m *memoryPlanner) unmapRest(pv *vma.VmaEntry) {
 	switch {
-	case pv.GetStatus()&images.VmaVsyscall != 0, pv.GetStatus()&vmaGuard != 0:
+	case pv.GetStatus()&images.VmaVsyscall != 0:
 		return
 	case pv.GetStatus()&(images.VmaVdso|images.VmaVvar) != 0 && m.keptVDSO:
 		return
@@ -106,6 +107,17 @@ func (m *memoryPlanner) forgetPages(parent *images.Task) {
 				if !p.inside {
 					m.prog.sys("pages that only the parent has", sysMadvise, p.start, p.end-p.start, madvDontneed)
 				}
+			}
+		}
+	}
+}
+
+// openGuards removes the guard regions that the task has from its parent; advise makes its own.
+func (m *memoryPlanner) openGuards(parent *images.Task) {
+	for _, g := range parent.Guards {
+		for _, part := range split(span{g.GetStart(), g.GetEnd()}, m.kept) {
+			if part.inside {
+				m.prog.sys("the parent's guard pages", sysMadvise, part.start, part.end-part.start, madvGuardRemove)
 			}
 		}
 	}

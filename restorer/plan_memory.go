@@ -42,7 +42,6 @@ type memoryPlanner struct {
 	runs    []images.Piece  // contents to be read: cut at mappings, outside the vDSO
 	written map[uint64]bool // read-only mappings (by start) that get contents
 	vdsoVMA []*vma.VmaEntry
-	guards  []*vma.VmaEntry
 	reads   []byte // struct crpie_run[]
 	nreads  int
 	bytes   uint64
@@ -51,11 +50,8 @@ type memoryPlanner struct {
 	keptVDSO bool
 }
 
-// Bits of vma_entry.status that images does not name (CRIU's criu/include/image.h).
-const (
-	vmaGuard   = 1 << 16
-	vmaUprobes = 1 << 17
-)
+// vmaUprobes is a bit of vma_entry.status that images does not name (CRIU's criu/include/image.h).
+const vmaUprobes = 1 << 17
 
 var refusedVMAs = []struct {
 	bit  uint32
@@ -79,8 +75,6 @@ func (m *memoryPlanner) collect() {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
 		case status&(images.VmaVdso|images.VmaVvar) != 0:
 			m.vdsoVMA = append(m.vdsoVMA, v)
-		case status&vmaGuard != 0:
-			m.guards = append(m.guards, v)
 		case status&images.VmaAioRing != 0:
 			m.vmas = append(m.vmas, v)
 		case status&images.VmaSocket != 0: // mapRings
@@ -448,10 +442,16 @@ func (m *memoryPlanner) protect() {
 	}
 }
 
+// Advice that makes guard regions and removes them, madvise(2).
+const (
+	madvGuardInstall = 102
+	madvGuardRemove  = 103
+)
+
+// advise makes guard regions before anything is locked: before Linux 6.15 locked memory could have none.
 func (m *memoryPlanner) advise() {
-	const madvGuardInstall = 102
-	for _, v := range m.guards {
-		m.prog.sys("guard pages", sysMadvise, v.GetStart(), v.GetEnd()-v.GetStart(), madvGuardInstall)
+	for _, g := range m.img.Guards {
+		m.prog.sys("guard pages", sysMadvise, g.GetStart(), g.GetEnd()-g.GetStart(), madvGuardInstall)
 	}
 	for _, v := range m.vmas {
 		length := v.GetEnd() - v.GetStart()
@@ -467,10 +467,12 @@ func (m *memoryPlanner) advise() {
 }
 
 // lock locks a mapping. mlock(2) says ENOMEM of one that is locked, but of which not every page could be faulted in: behind
-// PROT_NONE, beyond the end of a file.
+// PROT_NONE, beyond the end of a file, in a guard region, and what may only be executed on CPUs with protection keys, where
+// the kernel gives it a key that forbids reading (pkeys(7)).
 func (m *memoryPlanner) lock(v *vma.VmaEntry) {
 	length := v.GetEnd() - v.GetStart()
-	if v.GetProt() == 0 || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
+	guarded := slices.ContainsFunc(m.img.Guards, func(g *vma.VmaEntry) bool { return g.GetStart() < v.GetEnd() && g.GetEnd() > v.GetStart() })
+	if guarded || v.GetProt()&(protRead|protWrite) == 0 || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		m.prog.try("", sysMlock, v.GetStart(), length)
 		return
 	}

@@ -382,7 +382,7 @@ func TestGraftRepeatedly(t *testing.T) {
 // Grafting onto a gigabyte writes little.
 func TestGraftGigabyteIsSmall(t *testing.T) {
 	testenv.NeedCRIU(t)
-	im := testenv.Start(t, "gigabyte", victimArgs("gigabyte")...).Dump(t)
+	im := testenv.Start(t, "gigabyte", victimArgs("gigabyte", testenv.Stable)...).Dump(t)
 	began := time.Now()
 	grafted := graftOnto(t, im, traced(t)...)
 	t.Logf("grafted in %v", time.Since(began))

@@ -63,9 +63,10 @@ func restore(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Proce
 
 func trace(t *testing.T) string { return testenv.Plugin(t, "plugin-sdk/examples/trace.c") }
 
-func victimArgs(name string) []string {
+// victimArgs makes the gigabyte one once.
+func victimArgs(name string, release testenv.Release) []string {
 	switch {
-	case name == "gigabyte" && testing.Short():
+	case name == "gigabyte" && (testing.Short() || release != testenv.Stable):
 		return []string{"64"}
 	case name == "names":
 		return []string{"all"}
@@ -104,27 +105,26 @@ func stagesLogged(output string) map[int][]string {
 	return stages
 }
 
-// Every victim is restored twice from what stock CRIU dumped, with a plugin on all stages, and finds itself unchanged.
+// Every victim is restored twice from what each stock CRIU dumped, with a plugin on all stages, and finds itself unchanged.
 func TestRestoreVictims(t *testing.T) {
-	testenv.NeedCRIU(t)
 	plugin := trace(t)
-	for _, name := range testenv.Victims() {
-		t.Run(name, func(t *testing.T) {
-			im := testenv.Start(t, name, victimArgs(name)...).Dump(t)
-			before := digest(t, im.Dir)
-			for range 2 {
-				p, output := restore(t, im, "-v3", "--pie-plugin", plugin+",who=me")
-				checkStages(t, im, stagesLogged(output), testenv.Threads(p.Pid))
-				p.MustPass(t)
-			}
-			if left := im.Leftovers(); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
-			}
-			if digest(t, im.Dir) != before {
-				t.Error("the images have changed")
-			}
-		})
-	}
+	testenv.EachDump(t, func(t *testing.T, name string, release testenv.Release) {
+		victim := testenv.Start(t, name, victimArgs(name, release)...)
+		victim.Release = release
+		im := victim.Dump(t)
+		before := digest(t, im.Dir)
+		for range 2 {
+			p, output := restore(t, im, "-v3", "--pie-plugin", plugin+",who=me")
+			checkStages(t, im, stagesLogged(output), testenv.Threads(p.Pid))
+			p.MustPass(t)
+		}
+		if left := im.Leftovers(); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		if digest(t, im.Dir) != before {
+			t.Error("the images have changed")
+		}
+	})
 }
 
 // checkStages: the leader of each restored task goes through all stages, every other thread through its own. The
@@ -268,7 +268,7 @@ func TestDumpAgain(t *testing.T) {
 		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks",
 		"pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge",
 		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets",
-		"raw",
+		"raw", "bare",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
@@ -280,11 +280,11 @@ func TestDumpAgain(t *testing.T) {
 	}
 }
 
-// Of watches, epoll sets, timers and terminals CRIU brings back less. What it does bring back crpie does, too, and CRIU can dump
+// Of watches, epoll sets, timers, terminals and guard regions CRIU brings back less. What it does bring back crpie does, too, and CRIU can dump
 // and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)

@@ -17,34 +17,73 @@ import (
 
 // CRIU is an installed one.
 type CRIU struct {
-	Path string   // the wrapper: for everything but races
-	Argv []string // the words that start it without the wrapper's shell
+	Release Release
+	Path    string   // the wrapper: for everything but races
+	Argv    []string // the words that start it without the wrapper's shell
 }
 
-// NeedCRIU returns the CRIU in .cache/criu, which scripts/get-criu puts there on first use, or the one that
-// CRPIE_CRIU names.
+// A Release is the suite of Debian that carries a CRIU.
+type Release string
+
+// Stable carries CRIU 4.1, Newest 4.2 or later.
+const (
+	Stable Release = "trixie"
+	Newest Release = "sid"
+)
+
+// Releases lists all that images are dumped with in tests.
+func Releases() []Release { return []Release{Stable, Newest} }
+
+// Tag marks the names of a release's subtests; the stable one's have none.
+func (r Release) Tag() string {
+	if r == Stable {
+		return ""
+	}
+	return "-" + string(r)
+}
+
+// prefix is the folder in .cache, variable the environment variable that names a CRIU to use instead.
+func (r Release) prefix() string { return filepath.Join(Root(), ".cache", "criu"+r.Tag()) }
+func (r Release) variable() string {
+	return "CRPIE_CRIU" + strings.ToUpper(strings.ReplaceAll(r.Tag(), "-", "_"))
+}
+
+// NeedCRIU returns the stable CRIU.
 func NeedCRIU(tb testing.TB) *CRIU {
 	tb.Helper()
+	return NeedRelease(tb, Stable)
+}
+
+// NeedRelease returns a CRIU in .cache, which scripts/get-criu puts there on first use, or the one that CRPIE_CRIU or
+// CRPIE_CRIU_SID names.
+func NeedRelease(tb testing.TB, r Release) *CRIU {
+	tb.Helper()
 	NeedRoot(tb)
-	criu, err := installCRIU()
-	Need(tb, err == nil, fmt.Sprintf("a CRIU: %v", err))
+	criu, err := installed[r]()
+	Need(tb, err == nil, fmt.Sprintf("the CRIU of Debian %s: %v", r, err))
 	return criu
 }
 
-var installCRIU = sync.OnceValues(func() (*CRIU, error) {
-	if path := os.Getenv("CRPIE_CRIU"); path != "" {
-		return &CRIU{path, []string{path}}, nil
+var installed = map[Release]func() (*CRIU, error){
+	Stable: sync.OnceValues(Stable.install),
+	Newest: sync.OnceValues(Newest.install),
+}
+
+func (r Release) install() (*CRIU, error) {
+	if path := os.Getenv(r.variable()); path != "" {
+		return &CRIU{r, path, []string{path}}, nil
 	}
-	prefix := filepath.Join(Root(), ".cache", "criu")
-	if out, err := exec.Command(filepath.Join(Root(), "scripts", "get-criu"), prefix).CombinedOutput(); err != nil {
+	get := exec.Command(filepath.Join(Root(), "scripts", "get-criu"), r.prefix())
+	get.Env = append(os.Environ(), "CRIU_SUITE="+string(r))
+	if out, err := get.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("scripts/get-criu: %w\n%s", err, out)
 	}
-	words, err := exec.Command(filepath.Join(prefix, "bin", "criu-argv")).Output()
+	words, err := exec.Command(filepath.Join(r.prefix(), "bin", "criu-argv")).Output()
 	if err != nil {
 		return nil, fmt.Errorf("criu-argv: %w", err)
 	}
-	return &CRIU{filepath.Join(prefix, "bin", "criu"), strings.Fields(string(words))}, nil
-})
+	return &CRIU{r, filepath.Join(r.prefix(), "bin", "criu"), strings.Fields(string(words))}, nil
+}
 
 // Timeout ends every command and every wait of this package.
 const Timeout = 60 * time.Second

@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -28,7 +29,7 @@ type Images struct {
 // process goes on.
 func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 	tb.Helper()
-	im := &Images{Dir: tb.TempDir(), Pid: p.Pid, criu: NeedCRIU(tb), p: p}
+	im := &Images{Dir: tb.TempDir(), Pid: p.Pid, criu: NeedRelease(tb, cmp.Or(p.Release, Stable)), p: p}
 	log := filepath.Join(im.Dir, "dump.log")
 	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4", "--file-locks",
 		"--tcp-established", "--network-lock", p.networkLock()}, args...)
@@ -156,7 +157,7 @@ func (im *Images) Command(tb testing.TB, name string, args ...string) *exec.Cmd 
 func (im *Images) Adopt(tb testing.TB) *Process {
 	tb.Helper()
 	p := &Process{Pid: im.Pid, Dir: im.p.Dir, Out: im.p.Out, Mark: im.p.Mark,
-		Connected: im.p.Connected, done: make(chan struct{})}
+		Connected: im.p.Connected, Release: im.p.Release, done: make(chan struct{})}
 	if !marked(p.Pid, p.Mark) {
 		tb.Fatalf("process %d has not been restored", p.Pid)
 	}

@@ -29,7 +29,8 @@ type Process struct {
 	Out  string // its standard output and error
 	Mark string // markVariable's value
 
-	Connected bool // it has TCP connections
+	Connected bool    // it has TCP connections
+	Release   Release // of the CRIU that dumps it; empty: Stable
 
 	done   chan struct{} // closed when it is gone
 	status error         // after done: nil for exit status 0, or unknown
@@ -63,6 +64,9 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 	}
 	p := StartCommand(tb, name, append(Victim(tb, name), args...)...)
 	p.Connected = name == "tcp" || slices.Contains(args, "connected")
+	if slices.Contains(newVictims, name) {
+		p.Release = Newest
+	}
 	return p
 }
 

@@ -67,8 +67,13 @@ var recipes = []recipe{
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
+	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
+	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
+
+// newVictims are those that CRIU 4.1 cannot dump. Start has them dumped by the newest one.
+var newVictims = []string{"guards"}
 
 // Victims names all of them, the quickest first and the gigabyte last, but for the forest, of which no two are alike and not
 // all can be restored.
@@ -82,6 +87,18 @@ func Victims() []string {
 	return names
 }
 
+// EachDump runs a subtest for each victim and each CRIU that can dump it.
+func EachDump(t *testing.T, do func(t *testing.T, name string, release Release)) {
+	for _, release := range Releases() {
+		NeedRelease(t, release)
+		for _, name := range Victims() {
+			if release == Newest || !slices.Contains(newVictims, name) {
+				t.Run(name+release.Tag(), func(t *testing.T) { do(t, name, release) })
+			}
+		}
+	}
+}
+
 // ControlArgs are arguments that keep a victim to what criu restore brings back as it was.
 func ControlArgs(name string) []string {
 	switch name {
@@ -89,7 +106,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "notify", "ptys":
+	case "events", "guards", "notify", "ptys":
 		return []string{"plain"}
 	}
 	return nil

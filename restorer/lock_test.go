@@ -1,0 +1,51 @@
+package restorer
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// Where mlock(2) cannot fault every page in it says ENOMEM of memory that it has locked all the same. On CPUs with protection
+// keys that is so of memory that may only be executed (pkeys(7)).
+func TestLockWithoutReading(t *testing.T) {
+	for _, tc := range []struct {
+		prot    uint32
+		guarded bool
+		mayFail bool
+	}{
+		{protRead | protWrite, false, false}, {protWrite, false, false}, {protRead | protExec, false, false},
+		{protExec, false, true}, {0, false, true}, {protRead | protWrite, true, true},
+	} {
+		dir := openSample(t, sampleFS(t, "static"))
+		task := dir.Tasks[0]
+		v := task.Mm.Vmas[slices.IndexFunc(task.Mm.Vmas, func(v *vma.VmaEntry) bool { return v.GetStatus()&images.VmaAnonPrivate != 0 })]
+		v.Prot, v.Flags = proto.Uint32(tc.prot), proto.Uint32(v.GetFlags()|mapLocked)
+		if tc.guarded {
+			g := proto.CloneOf(v)
+			g.Status, g.End = proto.Uint32(images.VmaGuard), proto.Uint64(v.GetStart()+pageSize)
+			task.Guards = append(task.Guards, g)
+		}
+		plan, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		locks := 0
+		for _, op := range plan.Tasks[0].Threads[0].Ops {
+			if op.Code == abi.OpSyscall && op.Nr == sysMlock && op.Args[0] == v.GetStart() {
+				locks++
+				if mayFail := op.Flags&abi.OpMayFail != 0; mayFail != tc.mayFail {
+					t.Errorf("protection %d, guarded %v: mlock may fail: %v, want %v", tc.prot, tc.guarded, mayFail, tc.mayFail)
+				}
+			}
+		}
+		if locks != 1 {
+			t.Errorf("protection %d: locked %d times", tc.prot, locks)
+		}
+	}
+}
