@@ -212,12 +212,7 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	at := offset(addr - img.Base)
 	places := img.layout.places
 	i := sort.Search(len(places), func(i int) bool { return places[i].start > at }) - 1
-	for ; i >= 0 && (addr < img.Base || at >= places[i].end); i-- {
-		if places[i].start < places[i].end {
-			return Location{}, false
-		}
-	}
-	if i < 0 {
+	if i < 0 || addr < img.Base || at >= places[i].end {
 		return Location{}, false
 	}
 	o := &img.layout.objects[places[i].object]

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crpie/crpie/internal/sizes"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/relocator"
 )
@@ -58,7 +59,7 @@ type Layout struct {
 	segments [loader.NumSegments]extent
 	fileEnd  offset // of the rw- segment: what follows is zeros
 	table    table
-	places   []placed // every section, by offset
+	places   []placed // every section that is not empty, by offset
 }
 
 // extent is where a segment lies, page aligned.
@@ -90,6 +91,9 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 		return nil, err
 	}
 	l.table = newTable(l.objects[1:])
+	if err := l.checkSize(); err != nil {
+		return nil, err
+	}
 	at := offset(0)
 	for s := range loader.NumSegments {
 		at = l.fill(s, at)
@@ -114,6 +118,26 @@ func (l *Layout) check() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// maxSize bounds an image: the lower half of the address space with four levels of page tables.
+const maxSize = 1 << 47
+
+// checkSize holds sizes and alignments to a sum that is far from wrapping; the loader's limit is for each plugin, and
+// its caller's choice.
+func (l *Layout) checkSize() error {
+	total := uint64(l.table.size) + PageSize*uint64(loader.NumSegments)
+	for i := range l.objects {
+		o := &l.objects[i]
+		total = sizes.Add(total, sizes.Mul(relocator.SlotSize, uint64(len(o.GOT))+1))
+		for k := range o.Sections {
+			total = sizes.Add(total, sizes.Add(o.Sections[k].Size, o.Sections[k].Align))
+		}
+		if total > maxSize {
+			return fmt.Errorf("lay out %s: with its sections the image takes 0x%x bytes or more; 0x%x are the most", o.File, total, uint64(maxSize))
+		}
+	}
+	return nil
 }
 
 // Size is the memory that the image takes, a multiple of PageSize.
@@ -150,7 +174,9 @@ func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) off
 			}
 			at = align(at, sec.Align)
 			o.sections[k] = at
-			l.places = append(l.places, placed{at, at + offset(sec.Size), i, k})
+			if sec.Size > 0 {
+				l.places = append(l.places, placed{at, at + offset(sec.Size), i, k})
+			}
 			at += offset(sec.Size)
 		}
 		if s == loader.ReadOnly {

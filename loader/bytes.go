@@ -13,6 +13,24 @@ func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 // without a bound, a hundred thousand symbols that all point at one long string cost quadratic time.
 const maxName = 64 << 10
 
+// nameFactor bounds the bytes of all names of sections or symbols by those of the file: names may share their ends in a
+// string table, but in no object of a compiler do more than a few.
+const nameFactor = 16
+
+// nameBudget is how many bytes of names are left.
+type nameBudget struct{ left uint64 }
+
+func newNameBudget(data []byte) nameBudget { return nameBudget{nameFactor * uint64(len(data))} }
+
+// spend takes the bytes of a name, or reports that there are not so many left.
+func (b *nameBudget) spend(name string) bool {
+	if uint64(len(name)) > b.left {
+		return false
+	}
+	b.left -= uint64(len(name))
+	return true
+}
+
 // nameAt gives the NUL-terminated string at off of a string table.
 func nameAt(table string, off uint32) (string, bool) {
 	if uint64(off) >= uint64(len(table)) {

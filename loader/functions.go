@@ -27,8 +27,8 @@ func newFunctionIndex(p *Plugin) *functionIndex {
 	idx := &functionIndex{}
 	for i := range p.Symbols {
 		s := &p.Symbols[i]
-		if s.Section < 0 || s.Name == "" || !namesCode(p, s) {
-			continue
+		if s.Section < 0 || s.Name == "" || !namesCode(p, s) || s.Size > p.Sections[s.Section].Size-min(s.Value, p.Sections[s.Section].Size) {
+			continue // the last are refused
 		}
 		sec := p.Sections[s.Section].Index
 		idx.sorted = append(idx.sorted, function{sec, s.Value, s.Value + s.Size, s.Name})
@@ -71,7 +71,7 @@ func (x *functionIndex) find(section int, off uint64) (function, bool) {
 // information, the source line. The first call for a plugin reads its debug information.
 func (p *Plugin) PlaceOf(sec *Section, off Offset) Place {
 	pl := p.placeOf(sec.Index, off)
-	p.addLine(&pl)
+	p.addLines([]*Place{&pl})
 	return pl
 }
 

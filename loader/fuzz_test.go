@@ -17,7 +17,7 @@ import (
 // The fuzz targets damage one part of a good object each: random bytes as a whole object would never get past its header.
 //
 // What holds for all of them: loading ends with a plugin that can be placed and asked for its lines, or with an error;
-// and it takes at most 64 MiB of memory beyond the object.
+// and it takes at most mostMemory and mostTime, whatever it is made of.
 
 // fuzzSource has something of everything: groups, GOT accesses, notes, hooks, debug information.
 const fuzzSource = records + `
@@ -99,19 +99,20 @@ func damageRegions(data []byte, regions []region, edits []byte) {
 
 // loadAndUse does everything with the bytes that crpie would.
 func loadAndUse(t *testing.T, data []byte) {
-	before := allocated()
-	p, err := loader.Parse(data, "fuzz.o", loader.Options{MaxMemory: 1 << 20})
-	if (p == nil) == (err == nil) {
-		t.Fatalf("plugin %v and error %v", p, err)
-	}
-	if err != nil && err.Error() == "" {
-		t.Fatal("an error without words")
-	}
-	if p != nil {
-		use(t, p)
-	}
-	if used := allocated() - before; used > 64<<20 {
-		t.Fatalf("%d bytes of memory for an object of %d", used, len(data))
+	memory, cpu := spend(t, func() {
+		p, err := loader.Parse(data, "fuzz.o", loader.Options{MaxMemory: 1 << 20})
+		if (p == nil) == (err == nil) {
+			t.Fatalf("plugin %v and error %v", p, err)
+		}
+		if err != nil && err.Error() == "" {
+			t.Fatal("an error without words")
+		}
+		if p != nil {
+			use(t, p)
+		}
+	})
+	if memory > mostMemory || cpu > mostTime {
+		t.Fatalf("%d bytes of memory and %v of processor time for an object of %d", memory, cpu, len(data))
 	}
 }
 
@@ -175,5 +176,10 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for _, data := range expensive(500) {
+		f.Add(data)
+	}
+	f.Add(craft(lineBomb(200)))
+	f.Add(craft(base(8, part{name: ".bss", typ: elf.SHT_NOBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, size: 1<<64 - 8})))
 	f.Fuzz(loadAndUse)
 }

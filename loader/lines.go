@@ -2,121 +2,103 @@ package loader
 
 import (
 	"bytes"
-	"debug/dwarf"
 	"debug/elf"
 	"encoding/binary"
 	"io"
 	"strings"
+	"sync/atomic"
+
+	"github.com/crpie/crpie/internal/dwarfline"
 )
 
-// maxDebug bounds the debug information that is copied, unpacked if it is compressed. Line numbers are a courtesy of
-// messages; an object with more gets messages without them.
-const maxDebug = 32 << 20
+// Line numbers are a courtesy of messages; an object that has more of them than this gets messages without.
+const (
+	maxDebug  = 32 << 20  // bytes of line tables and their strings, unpacked if they are compressed
+	maxPacked = 8 << 20   // bytes of a compressed section
+	maxWalked = 256 << 20 // bytes of line tables that are walked through for one object
+)
 
 // lineTable finds source lines. In a relocatable object every section starts at address 0, so the debug information is
 // relocated to addresses of its own, at which the sections do not overlap: section i of the file is at base[i].
 type lineTable struct {
-	debug *dwarf.Data
-	base  []uint64 // by ELF section index; 0 for sections without code
+	sections dwarfline.Sections
+	base     []uint64 // by ELF section index; 0 for sections without bytes
+	walked   atomic.Int64
 }
 
 // Line finds the source line of an offset into a section, from DWARF.
 func (p *Plugin) Line(sec *Section, off Offset) (file string, line int, ok bool) {
-	l, ok := p.lineOf(sec.Index, off)
-	return l.file, l.line, ok
+	pl := Place{Offset: off, index: sec.Index}
+	p.addLines([]*Place{&pl})
+	return pl.File, pl.Line, pl.File != ""
 }
 
-// sourceLine is a place of a source file; column is 0 if it is not known.
-type sourceLine struct {
-	file         string
-	line, column int
-}
-
-func (p *Plugin) lineOf(elfIndex int, off Offset) (sourceLine, bool) {
-	p.lazy.linesOnce.Do(func() { p.lazy.lines = newLineTable(p) })
-	return p.lazy.lines.find(elfIndex, off)
-}
-
-// addLines completes places with source lines.
+// addLines completes the places of all violations with source lines.
 func (p *parser) addLines() {
 	if p.plugin.shdrs == nil {
 		return
 	}
+	var places []*Place
 	for v := range p.violations {
 		for i := range p.violations[v].Places {
-			p.plugin.addLine(&p.violations[v].Places[i])
+			places = append(places, &p.violations[v].Places[i])
 		}
+	}
+	p.plugin.addLines(places)
+}
+
+// addLines completes places that are in sections of known index.
+func (p *Plugin) addLines(places []*Place) {
+	p.lazy.linesOnce.Do(func() { p.lazy.lines = newLineTable(p) })
+	t := p.lazy.lines
+	var known []*Place
+	var addresses []uint64
+	for _, pl := range places {
+		if at, ok := t.address(p, pl); ok {
+			known, addresses = append(known, pl), append(addresses, at)
+		}
+	}
+	if len(known) == 0 || t.walked.Add(int64(len(t.sections.Line))) > maxWalked {
+		return
+	}
+	for i, pos := range t.sections.Find(addresses) {
+		known[i].File, known[i].Line, known[i].Column = clip(pos.File), pos.Line, pos.Column
 	}
 }
 
-// addLine completes a place with its source line, if it is one in a section of known index.
-func (p *Plugin) addLine(pl *Place) {
-	if pl.index != 0 {
-		l, _ := p.lineOf(pl.index, pl.Offset)
-		pl.File, pl.Line, pl.Column = l.file, l.line, l.column
+// address returns the address that a place has in the relocated debug information.
+func (t *lineTable) address(p *Plugin, pl *Place) (at uint64, ok bool) {
+	if len(t.sections.Line) == 0 || pl.index == 0 || t.base[pl.index] == 0 || uint64(pl.Offset) >= p.shdrs[pl.index].Size {
+		return 0, false
 	}
+	return t.base[pl.index] + uint64(pl.Offset), true
 }
 
-// newLineTable prepares the lookup. debug/dwarf is fenced here: it was written for the output of compilers, and what it
-// does with other input is not ours to answer for, so a panic in it means that there are no line numbers.
-func newLineTable(p *Plugin) (t *lineTable) {
-	t = &lineTable{}
-	defer func() {
-		if recover() != nil {
-			t.debug = nil
-		}
-	}()
-	t.base = make([]uint64, len(p.shdrs))
+// newLineTable prepares the lookup.
+func newLineTable(p *Plugin) *lineTable {
+	t := &lineTable{base: make([]uint64, len(p.shdrs))}
 	next := uint64(1 << 32)
 	for i := range p.Sections {
-		t.base[p.Sections[i].Index] = next
-		next += p.Sections[i].Size + 0x1000
+		if s := &p.Sections[i]; len(s.Data) > 0 {
+			t.base[s.Index] = next
+			next += uint64(len(s.Data)) + 0x1000 // no more than the file has, and a gap
+		}
 	}
 	left := maxDebug
-	get := func(name string) []byte {
-		b, ok := p.debugSection(name, t.base, left)
-		if left -= len(b); !ok {
+	for _, want := range []struct {
+		name string
+		into *[]byte
+	}{
+		{".debug_line", &t.sections.Line}, {".debug_line_str", &t.sections.LineStr}, {".debug_str", &t.sections.Str},
+	} {
+		b, ok := p.debugSection(want.name, t.base, left)
+		if !ok {
 			left = 0 // what is damaged may cost once, not once a section
 		}
-		return b
+		*want.into = b
+		left -= min(left, len(b))
 	}
-	d, err := dwarf.New(get(".debug_abbrev"), nil, nil, get(".debug_info"), get(".debug_line"), nil, get(".debug_ranges"), get(".debug_str"))
-	if err != nil {
-		return t
-	}
-	for _, name := range []string{".debug_addr", ".debug_line_str", ".debug_str_offsets", ".debug_rnglists"} {
-		if b := get(name); b != nil {
-			_ = d.AddSection(name, b) // as above: no line numbers then
-		}
-	}
-	t.debug = d
 	return t
-}
-
-// find looks an offset up; like newLineTable it trusts debug/dwarf with nothing.
-func (t *lineTable) find(elfIndex int, off Offset) (at sourceLine, ok bool) {
-	if t.debug == nil || elfIndex >= len(t.base) || t.base[elfIndex] == 0 {
-		return at, false
-	}
-	defer func() {
-		if recover() != nil {
-			at, ok = sourceLine{}, false
-		}
-	}()
-	pc := t.base[elfIndex] + uint64(off)
-	unit, err := t.debug.Reader().SeekPC(pc)
-	if err != nil {
-		return at, false
-	}
-	lines, err := t.debug.LineReader(unit)
-	if err != nil || lines == nil {
-		return at, false
-	}
-	var entry dwarf.LineEntry
-	if lines.SeekPC(pc, &entry) != nil || entry.File == nil {
-		return at, false
-	}
-	return sourceLine{clip(entry.File.Name), entry.Line, entry.Column}, true
 }
 
 // debugSection gives a relocated copy of a debug section, nil if there is none; ok is false if it is damaged or has more
@@ -147,7 +129,7 @@ const chdrSize = 24
 // inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a file of
 // its own with nothing in it but this section, so there is nothing else whose size it could believe.
 func inflate(raw []byte, limit uint64) ([]byte, bool) {
-	if len(raw) < chdrSize || le64(raw[8:]) > limit {
+	if len(raw) < chdrSize || len(raw) > maxPacked || le64(raw[8:]) > limit {
 		return nil, false
 	}
 	f, err := elf.NewFile(bytes.NewReader(fileOfOne(raw)))
@@ -181,18 +163,14 @@ func fileOfOne(raw []byte) []byte {
 
 // relocateDebug applies the relocations that debug information has: plain addresses and section offsets.
 func (p *Plugin) relocateDebug(section int, b []byte, base []uint64) {
-	for i := range p.shdrs {
-		s := &p.shdrs[i]
-		if elf.SectionType(s.Type) != elf.SHT_RELA || int(s.Info) != section || s.Size%relaSize != 0 {
-			continue
-		}
-		raw, _ := span(p.data, s.Off, s.Size)
-		for r := range (Relocations{raw}).All() {
-			t := LookupReloc(p.Machine, r.Type)
-			if uint64(r.Symbol) >= uint64(len(p.Symbols)) || uint64(r.Offset) > uint64(len(b)) {
-				continue
-			}
-			p.relocateDebugPlace(b[r.Offset:], t, &p.Symbols[r.Symbol], r.Addend, base)
+	table := p.relocOf[section]
+	if table == 0 || p.shdrs[table].Size%relaSize != 0 {
+		return
+	}
+	raw, _ := span(p.data, p.shdrs[table].Off, p.shdrs[table].Size)
+	for r := range (Relocations{raw}).All() {
+		if uint64(r.Symbol) < uint64(len(p.Symbols)) && uint64(r.Offset) <= uint64(len(b)) {
+			p.relocateDebugPlace(b[r.Offset:], LookupReloc(p.Machine, r.Type), &p.Symbols[r.Symbol], r.Addend, base)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package loader
 import (
 	"debug/elf"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,12 +18,19 @@ const (
 
 // checkNotes looks at what an object claims about its code in .note.gnu.property, and at functions that call themselves.
 func (p *parser) checkNotes() bool {
+	known := []uint32{propAArch64And, propX86And, propX86ISANeeded}
+	claims := map[uint32]uint32{} // each property counts once, however often an object repeats it
 	for i := range p.shdrs {
 		if p.roles[i] == roleNote {
 			for kind, value := range properties(p.bytesOf(i)) {
-				p.checkProperty(kind, value)
+				if slices.Contains(known, kind) {
+					claims[kind] |= value
+				}
 			}
 		}
+	}
+	for _, kind := range known {
+		p.checkProperty(kind, claims[kind])
 	}
 	p.checkRecursion()
 	return true
@@ -110,31 +118,36 @@ var loops = []string{"memcpy", "memmove", "memset", "memcmp", "strlen"}
 
 // checkRecursion refuses a memcpy that was compiled into a call of memcpy.
 func (p *parser) checkRecursion() {
+	suspects, sections := map[uint32]bool{}, map[int32]bool{}
 	first := int(min(p.shdrs[p.symtab].Info, uint32(len(p.plugin.Symbols))))
 	for i := first; i < len(p.plugin.Symbols); i++ {
-		s := &p.plugin.Symbols[i]
-		if s.Type != elf.STT_FUNC || s.Section < 0 || !strings.HasPrefix(s.Name, "mem") && !strings.HasPrefix(s.Name, "str") {
-			continue
+		if s := &p.plugin.Symbols[i]; s.Type == elf.STT_FUNC && s.Section >= 0 && slices.Contains(loops, s.Name) {
+			suspects[uint32(i)], sections[s.Section] = true, true
 		}
-		for _, name := range loops {
-			if s.Name == name {
-				p.checkSelfCall(uint32(i), s)
-			}
+	}
+	for i := range p.plugin.Sections {
+		if sections[int32(i)] {
+			p.checkSelfCalls(i, suspects)
 		}
 	}
 }
 
-func (p *parser) checkSelfCall(i uint32, s *Symbol) {
-	sec := &p.plugin.Sections[s.Section]
+// checkSelfCalls looks at the calls in one section; the first of a function by itself is reported.
+func (p *parser) checkSelfCalls(section int, suspects map[uint32]bool) {
+	sec := &p.plugin.Sections[section]
 	for r := range sec.Relocs.All() {
-		inside := uint64(r.Offset)-s.Value < s.Size
+		if !suspects[r.Symbol] {
+			continue
+		}
+		s := &p.plugin.Symbols[r.Symbol]
+		inside := int(s.Section) == section && uint64(r.Offset)-s.Value < s.Size
 		name := LookupReloc(p.plugin.Machine, r.Type).Name
-		if call := strings.HasSuffix(name, "_PLT32") || strings.HasSuffix(name, "26"); r.Symbol == i && inside && call {
+		if call := strings.HasSuffix(name, "_PLT32") || strings.HasSuffix(name, "26"); inside && call {
+			delete(suspects, r.Symbol)
 			p.report(Violation{
 				Code: CodeRecursion, Symbol: s.Name, Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)},
 				Message: fmt.Sprintf("`%s` calls itself: the compiler made a call of its loop", s.Name),
 			})
-			return
 		}
 	}
 }

@@ -14,7 +14,7 @@ type Options struct {
 	Defined       map[string]uint64 // addresses of symbols that the object does not define
 	MaxFile       int64             // bytes of the file; 0 means 256 MiB
 	MaxMemory     uint64            // bytes of memory laid out; 0 means 256 MiB
-	MaxViolations int               // kept in an Error; 0 means 1000
+	MaxViolations int               // kept in an Error, and notes kept in a Plugin; 0 means 1000
 	NoLines       bool              // do not look up file:line in DWARF for violations
 }
 

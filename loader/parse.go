@@ -47,10 +47,11 @@ type parser struct {
 	refs         map[uint32]*references
 	refOrder     []uint32
 	codeSeen     bool // some laid-out section has instructions
+	overlap      bool // sections share bytes of the file
 
 	violations []Violation
 	omitted    int
-	compared   int // names, by nearest
+	compared   int // bytes of names, by nearest
 }
 
 // role is what becomes of a section.
@@ -74,7 +75,9 @@ func (p *parser) report(v Violation) {
 		v.Count = len(v.Places)
 	}
 	if Rule(v.Code).Note {
-		p.plugin.Notes = append(p.plugin.Notes, v)
+		if len(p.plugin.Notes) < p.opts.MaxViolations {
+			p.plugin.Notes = append(p.plugin.Notes, v)
+		}
 		return
 	}
 	if len(p.violations) >= p.opts.MaxViolations {
@@ -95,7 +98,9 @@ func (p *parser) full() bool {
 
 // reportf is report for violations that need no more than a message and places.
 func (p *parser) reportf(code Code, at []Place, format string, args ...any) {
-	p.report(Violation{Code: code, Places: at, Message: fmt.Sprintf(format, args...)})
+	if Rule(code).Note || !p.full() {
+		p.report(Violation{Code: code, Places: at, Message: fmt.Sprintf(format, args...)})
+	}
 }
 
 // stop is reportf for steps that cannot go on.

@@ -27,6 +27,7 @@ type Plugin struct {
 	gotSlots   []int32 // per symbol: 1 + slot, 0 for none; nil when GOT is empty
 	byELFIndex []int32 // ELF section index -> index into Sections, or -1
 	shdrs      []elf.Section64
+	relocOf    []int32 // ELF section index -> index of its relocation table, 0 for none
 	shstrtab   string
 	data       []byte
 	lazy       *lazy

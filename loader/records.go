@@ -35,15 +35,12 @@ func (p *parser) readRecords() bool {
 // recordPointers collects the relocations of a record section by offset.
 func (p *parser) recordPointers(section int) map[Offset]Relocation {
 	found := map[Offset]Relocation{}
-	for i := range p.shdrs {
-		s := &p.shdrs[i]
-		valid := elf.SectionType(s.Type) == elf.SHT_RELA && int(s.Info) == section && s.Entsize == relaSize && s.Size%relaSize == 0
-		if !valid {
-			continue
-		}
-		for r := range (Relocations{p.bytesOf(i)}).All() {
-			found[r.Offset] = r
-		}
+	table := int(p.plugin.relocOf[section])
+	if s := &p.shdrs[table]; table == 0 || s.Entsize != relaSize || s.Size%relaSize != 0 {
+		return found
+	}
+	for r := range (Relocations{p.bytesOf(table)}).All() {
+		found[r.Offset] = r
 	}
 	return found
 }

@@ -285,12 +285,12 @@ func (p *parser) refer(sec *Section, r Relocation) {
 }
 
 // symbolLabel names a symbol in a message; section symbols have the name of their section.
-func (p *parser) symbolLabel(i uint32) string {
+func (p *parser) symbolLabel(i uint32) pretty {
 	s := &p.plugin.Symbols[i]
 	if s.Type == elf.STT_SECTION {
 		if shndx := int(le16(p.rawSyms[int(i)*symSize+6:])); shndx < len(p.shdrs) {
-			return clip(p.sectionName(shndx))
+			return pretty(p.sectionName(shndx))
 		}
 	}
-	return Demangle(s.Name)
+	return pretty(s.Name)
 }

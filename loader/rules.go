@@ -37,6 +37,7 @@ const (
 	CodeAddressed     Code = "PIE117"
 	CodeOverlap       Code = "PIE118"
 	CodeISA           Code = "PIE119"
+	CodeNoCode        Code = "PIE120"
 	CodeUndefined     Code = "PIE201"
 	CodeWeakUndefined Code = "PIE202"
 	CodeCommon        Code = "PIE203"
@@ -129,6 +130,7 @@ var rules = [...]RuleInfo{
 	{CodeAddressed, "section that already has an address", "", true},
 	{CodeOverlap, "sections share bytes of the file", fixRebuild, false},
 	{CodeISA, "needs a newer processor", "compile with a lower -march", true},
+	{CodeNoCode, "code without bytes", "give the object itself, not what objcopy --only-keep-debug left of it", false},
 
 	{CodeUndefined, "undefined symbol", "define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o", false},
 	{CodeWeakUndefined, "weak undefined symbol", "define it, or remove the weak reference", false},

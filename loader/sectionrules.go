@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/crpie/crpie/internal/sizes"
 )
 
 // isConstructor recognises code or tables of code that only a C runtime would run. The old kinds are ordinary sections
@@ -37,6 +39,9 @@ func (p *parser) refuseConstructor(i int) role {
 // checkConstructors refuses the sections that refuseConstructor put aside.
 func (p *parser) checkConstructors() bool {
 	for _, i := range p.constructors {
+		if p.full() {
+			continue
+		}
 		name := p.sectionName(i)
 		what := "code"
 		if name != ".init" && name != ".fini" {
@@ -115,26 +120,26 @@ func (p *parser) refuseInstrumented(i int, name string) role {
 	return roleRefused
 }
 
-// checkOverlap refuses sections that share bytes of the file, with which a small file describes a huge image.
+// checkOverlap refuses sections that share bytes of the file, with which a small file describes a huge image, or makes
+// crpie read the same bytes for every section. So all sections together have no more bytes than the file.
 func (p *parser) checkOverlap() {
-	kept := make([]*elf.Section64, 0, len(p.plugin.Sections))
+	var kept []int
 	sorted := true
-	for _, sec := range p.plugin.Sections {
-		if sec.Data != nil && sec.Size > 0 {
-			s := &p.shdrs[sec.Index]
-			sorted = sorted && (len(kept) == 0 || kept[len(kept)-1].Off <= s.Off)
-			kept = append(kept, s)
+	for i := range p.shdrs {
+		if i > 0 && len(p.bytesOf(i)) > 0 { // what section 0 has are counts
+			sorted = sorted && (len(kept) == 0 || p.shdrs[kept[len(kept)-1]].Off <= p.shdrs[i].Off)
+			kept = append(kept, i)
 		}
 	}
 	if !sorted {
-		slices.SortStableFunc(kept, func(a, b *elf.Section64) int { return cmp.Compare(a.Off, b.Off) })
+		slices.SortStableFunc(kept, func(a, b int) int { return cmp.Compare(p.shdrs[a].Off, p.shdrs[b].Off) })
 	}
-	for i := 1; i < len(kept); i++ {
-		a, b := kept[i-1], kept[i]
-		if a.Off+a.Size > b.Off {
-			nameA, _ := nameAt(p.shstrtab, a.Name)
-			nameB, _ := nameAt(p.shstrtab, b.Name)
-			p.reportf(CodeOverlap, nil, "sections %s and %s share bytes of the file at 0x%x", clip(nameA), clip(nameB), b.Off)
+	for k := 1; k < len(kept); k++ {
+		a, b := kept[k-1], kept[k]
+		if p.shdrs[b].Off-p.shdrs[a].Off < p.shdrs[a].Size {
+			p.overlap = true
+			p.reportf(CodeOverlap, nil, "sections %s and %s share bytes of the file at 0x%x", clip(p.sectionName(a)),
+				clip(p.sectionName(b)), p.shdrs[b].Off)
 		}
 	}
 }
@@ -148,7 +153,7 @@ func (p *parser) checkMemory() {
 		if largest == nil || s.Size > largest.Size {
 			largest = s
 		}
-		if total += s.Size; s.Size > p.opts.MaxMemory || total > p.opts.MaxMemory {
+		if total = sizes.Add(total, s.Size); total > p.opts.MaxMemory {
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sizes"
 )
 
 // Section types and flags that debug/elf does not name.
@@ -37,8 +38,8 @@ func (p *parser) readSectionTable() bool {
 	if names == uint32(elf.SHN_XINDEX) {
 		names = le32(first[40:])
 	}
-	table, ok := span(p.data, h.Shoff, count*shdrSize)
-	if count == 0 || count > uint64(len(p.data))/shdrSize || !ok {
+	table, ok := span(p.data, h.Shoff, sizes.Mul(count, shdrSize))
+	if count == 0 || !ok {
 		return p.stop(CodeHeader, "%d section headers at 0x%x do not fit into the file of %d bytes", count, h.Shoff, len(p.data))
 	}
 	p.shdrs = decodeSections(table)
@@ -66,9 +67,14 @@ func (p *parser) readSectionNames(index uint32) bool {
 		return p.stop(CodeHeader, "e_shstrndx %d is not a NUL-terminated string table inside the file", index)
 	}
 	p.shstrtab = table
+	names := newNameBudget(p.data)
 	for i := range p.shdrs {
-		if _, ok := nameAt(table, p.shdrs[i].Name); !ok {
+		name, ok := nameAt(table, p.shdrs[i].Name)
+		if !ok {
 			return p.stop(CodeSection, "section %d has no name: sh_name 0x%x is outside the string table", i, p.shdrs[i].Name)
+		}
+		if !names.spend(name) {
+			return p.stop(CodeSection, "the names of the sections overlap: those of the first %d have more than %d times the bytes of the file", i+1, nameFactor)
 		}
 	}
 	return true
@@ -100,13 +106,27 @@ func (p *parser) checkSections() bool {
 			p.keepSection(i)
 		}
 	}
+	if p.checkOverlap(); p.overlap {
+		return false
+	}
+	p.indexRelocations()
 	p.joinSections()
-	p.checkOverlap()
 	p.checkMemory()
 	p.checkStack()
 	p.checkLTO()
 	p.plugin.shdrs, p.plugin.shstrtab = p.shdrs, p.shstrtab
 	return true
+}
+
+// indexRelocations finds the relocation table of each section. checkRelocations refuses a second one.
+func (p *parser) indexRelocations() {
+	p.plugin.relocOf = make([]int32, len(p.shdrs))
+	for i := range p.shdrs {
+		s := &p.shdrs[i]
+		if valid := elf.SectionType(s.Type) == elf.SHT_RELA && uint64(s.Info) < uint64(len(p.shdrs)); valid && p.plugin.relocOf[s.Info] == 0 {
+			p.plugin.relocOf[s.Info] = int32(i)
+		}
+	}
 }
 
 // checkBounds holds for every section, also those that nobody looks into.
@@ -128,6 +148,9 @@ func (p *parser) checkBounds(i int) bool {
 func (p *parser) checkSection(i int) role {
 	s, name := &p.shdrs[i], p.sectionName(i)
 	typ, flags := elf.SectionType(s.Type), elf.SectionFlag(s.Flags)
+	if flags&elf.SHF_OS_NONCONFORMING != 0 {
+		return p.refuse(CodeSectionType, i, "section %s needs processing of its own (SHF_OS_NONCONFORMING)", clip(name))
+	}
 	switch typ {
 	case elf.SHT_SYMTAB:
 		return p.checkSymtabSection(i)
@@ -204,6 +227,8 @@ func (p *parser) checkFlags(i int, name string, flags elf.SectionFlag) role {
 		return p.refuse(CodeCompressed, i, "section %s is compressed but would be in memory", clip(name))
 	case flags&shfExclude != 0:
 		return p.refuse(CodeExclude, i, "section %s has both SHF_ALLOC and SHF_EXCLUDE", clip(name))
+	case elf.SectionType(s.Type) == elf.SHT_NOBITS && flags&elf.SHF_EXECINSTR != 0 && s.Size > 0:
+		return p.refuse(CodeNoCode, i, "section %s: 0x%x bytes of code, but none of them in the file", clip(name), s.Size)
 	case bits.OnesCount64(s.Addralign) > 1:
 		return p.refuse(CodeSection, i, "section %s: alignment 0x%x is not a power of two", clip(name), s.Addralign)
 	case s.Addralign > pageSize:
@@ -273,13 +298,14 @@ func (p *parser) findJoined() (scattered bool) {
 // gatherJoined moves all sections of a name behind the first.
 func (p *parser) gatherJoined() {
 	all := p.plugin.Sections
-	rank := func(s *Section) int {
-		if j, ok := p.bounds[s.Name]; ok {
-			return j.first
+	rank := make([]int, len(p.shdrs)) // by ELF section index
+	for i := range all {
+		rank[all[i].Index] = i
+		if j, ok := p.bounds[all[i].Name]; ok {
+			rank[all[i].Index] = j.first
 		}
-		return int(p.plugin.byELFIndex[s.Index])
 	}
-	slices.SortStableFunc(all, func(a, b Section) int { return cmp.Compare(rank(&a), rank(&b)) })
+	slices.SortStableFunc(all, func(a, b Section) int { return cmp.Compare(rank[a.Index], rank[b.Index]) })
 	for i := range all {
 		p.plugin.byELFIndex[all[i].Index] = int32(i)
 		if j, ok := p.bounds[all[i].Name]; ok {

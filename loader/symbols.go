@@ -43,9 +43,13 @@ func (p *parser) readSymbols() bool {
 	p.findXindex()
 	p.plugin.Symbols = make([]Symbol, count)
 	p.state = make([]symbolState, count)
+	names := newNameBudget(p.data)
 	for i := range count {
-		p.readSymbol(i)
+		if p.readSymbol(i); !names.spend(p.plugin.Symbols[i].Name) {
+			return p.stop(CodeSymbol, "the names of the symbols overlap: those of the first %d have more than %d times the bytes of the file", i+1, nameFactor)
+		}
 	}
+	p.checkNullSymbol()
 	p.checkSymbolOrder()
 	p.checkDuplicates()
 	return true
@@ -92,7 +96,7 @@ func (p *parser) readSymbol(i int) {
 	shndx := uint32(le16(b[6:]))
 	if shndx == uint32(elf.SHN_XINDEX) {
 		if len(p.xindex) < 4*i+4 {
-			p.refuseSymbol(i, CodeSymbol, "symbol `%s` has SHN_XINDEX, but there is no SHT_SYMTAB_SHNDX entry for it", Demangle(sym.Name))
+			p.refuseSymbol(i, CodeSymbol, "symbol `%s` has SHN_XINDEX, but there is no SHT_SYMTAB_SHNDX entry for it", pretty(sym.Name))
 			return
 		}
 		shndx = le32(p.xindex[4*i:])
@@ -114,9 +118,9 @@ func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 			p.refuseSymbol(i, CodeSlimLTO, "GCC LTO object (gcc -flto): symbol __gnu_lto_slim")
 			return
 		}
-		p.refuseSymbol(i, CodeCommon, what, Demangle(sym.Name), sym.Size)
+		p.refuseSymbol(i, CodeCommon, what, pretty(sym.Name), sym.Size)
 	default:
-		p.refuseSymbol(i, CodeSymbol, "symbol `%s` has the reserved section index 0x%x", Demangle(sym.Name), shndx)
+		p.refuseSymbol(i, CodeSymbol, "symbol `%s` has the reserved section index 0x%x", pretty(sym.Name), shndx)
 	}
 }
 
@@ -124,7 +128,7 @@ func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 func (p *parser) readOrdinary(i int, sym *Symbol, shndx uint32) {
 	switch {
 	case uint64(shndx) >= uint64(len(p.shdrs)):
-		p.refuseSymbol(i, CodeSymbol, "symbol `%s` is in section %d, but there are %d", Demangle(sym.Name), shndx, len(p.shdrs))
+		p.refuseSymbol(i, CodeSymbol, "symbol `%s` is in section %d, but there are %d", pretty(sym.Name), shndx, len(p.shdrs))
 	case shndx == 0:
 		p.readUndefined(i, sym)
 	default:
@@ -192,13 +196,13 @@ func (p *parser) readDefined(i int, sym *Symbol, shndx int) {
 		p.state[i] = symDropped
 	case sym.Value > size || sym.Size > size-sym.Value:
 		p.refuseSymbol(i, CodeSymbol, "symbol `%s` at 0x%x with size 0x%x ends outside section %s of 0x%x bytes",
-			Demangle(name), sym.Value, sym.Size, clip(p.sectionName(shndx)), size)
+			pretty(name), sym.Value, sym.Size, clip(p.sectionName(shndx)), size)
 	case sym.Type == elf.STT_GNU_IFUNC:
-		p.refuseSymbol(i, CodeIFUNC, "indirect function `%s` needs a resolver to run", Demangle(name))
+		p.refuseSymbol(i, CodeIFUNC, "indirect function `%s` needs a resolver to run", pretty(name))
 	case sym.Type == elf.STT_COMMON:
-		p.refuseSymbol(i, CodeCommon, "tentative definition `%s` of %d bytes (STT_COMMON)", Demangle(name), sym.Size)
+		p.refuseSymbol(i, CodeCommon, "tentative definition `%s` of %d bytes (STT_COMMON)", pretty(name), sym.Size)
 	case elf.ST_VISIBILITY(sym.Other) == elf.STV_INTERNAL:
-		p.refuseSymbol(i, CodeInternal, "symbol `%s` has internal visibility", Demangle(name))
+		p.refuseSymbol(i, CodeInternal, "symbol `%s` has internal visibility", pretty(name))
 	}
 	sym.Section = Dropped
 	if k := p.plugin.byELFIndex[shndx]; k >= 0 {
@@ -221,6 +225,13 @@ func (p *parser) refuseSymbol(i int, code Code, format string, args ...any) {
 	p.report(v)
 }
 
+// checkNullSymbol holds symbol 0 to gABI "Symbol Table": it stands for no symbol, and all of it is zero.
+func (p *parser) checkNullSymbol() {
+	if null := p.rawSyms[:symSize]; !zero(null) {
+		p.refuseSymbol(0, CodeSymbol, "symbol 0 is not null: it has the bytes % x", null)
+	}
+}
+
 // checkSymbolOrder holds the symbol table to gABI "Symbol Table": locals first, sh_info is the first global.
 func (p *parser) checkSymbolOrder() {
 	first := p.shdrs[p.symtab].Info
@@ -231,7 +242,7 @@ func (p *parser) checkSymbolOrder() {
 	for i := range p.plugin.Symbols {
 		if local := p.plugin.Symbols[i].Bind == elf.STB_LOCAL; local != (i < int(first)) {
 			p.reportf(CodeSymbolOrder, nil, "symbol table: symbol %d `%s` is on the wrong side of sh_info %d",
-				i, Demangle(p.plugin.Symbols[i].Name), first)
+				i, pretty(p.plugin.Symbols[i].Name), first)
 			return
 		}
 	}
@@ -255,7 +266,7 @@ func (p *parser) checkDuplicates() {
 		at := int(maphash.String(seed, sym.Name)) & (slots - 1)
 		for ; table[at] != 0; at = (at + 1) & (slots - 1) {
 			if globals[table[at]-1].Name == sym.Name {
-				p.refuseSymbol(first+i, CodeDuplicate, "symbol `%s` is defined twice", Demangle(sym.Name))
+				p.refuseSymbol(first+i, CodeDuplicate, "symbol `%s` is defined twice", pretty(sym.Name))
 				break
 			}
 		}

@@ -61,8 +61,8 @@ func (p *parser) fixUndefined(name string) string {
 	return p.nearest(name)
 }
 
-// maxNear bounds the comparisons of names in one object, for objects that are nothing but undefined names.
-const maxNear = 1 << 20
+// maxNear bounds the bytes of names that are compared for one object, for objects that are nothing but undefined names.
+const maxNear = 32 << 20
 
 // nearest looks for a defined symbol that was probably meant.
 func (p *parser) nearest(name string) string {
@@ -72,10 +72,10 @@ func (p *parser) nearest(name string) string {
 		if s.Section < 0 || s.Name == "" || s.Type == elf.STT_SECTION || s.Type == elf.STT_FILE {
 			continue
 		}
-		if p.compared++; p.compared > maxNear {
+		if p.compared += 16 + len(s.Name); p.compared > maxNear {
 			return ""
 		}
-		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, name) && strings.HasPrefix(Demangle(s.Name), name+"(") {
+		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, name) && p.demangles(s.Name, name+"(") {
 			return fmt.Sprintf("`%s` is defined as a C++ function: declare it extern \"C\" on both sides", Demangle(s.Name))
 		}
 		if d := distance(name, s.Name, limit); d < limit {
@@ -86,6 +86,12 @@ func (p *parser) nearest(name string) string {
 		return ""
 	}
 	return fmt.Sprintf("did you mean `%s`?", Demangle(best))
+}
+
+// demangles reports whether the source form of a name begins so. To demangle costs far more than to compare.
+func (p *parser) demangles(name, prefix string) bool {
+	p.compared += 1 << 10
+	return strings.HasPrefix(Demangle(name), prefix)
 }
 
 // distance counts the edits between two names, giving up at limit.

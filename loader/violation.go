@@ -109,6 +109,11 @@ func Demangle(name string) string {
 	return clip(name)
 }
 
+// pretty is a name that is demangled if a message is really made of it.
+type pretty string
+
+func (p pretty) String() string { return Demangle(string(p)) }
+
 // clip shortens a name from the file to what a message can carry.
 func clip(name string) string {
 	const limit = 300
