@@ -132,7 +132,7 @@ const (
 )
 
 // unlock plans to undo the lock on one connection.
-func (p *planner) unlock(source, dest netip.AddrPort) {
+func (p *sockRoom) unlock(source, dest netip.AddrPort) {
 	if p.dir.Inventory.GetTcpClose() { // such a dump locks nothing
 		return
 	}
@@ -148,7 +148,7 @@ func (p *planner) unlock(source, dest netip.AddrPort) {
 
 // lockTables: the table is named after the run of the dump, by CRIU 4.1 cut to what fits into 31 characters with the family,
 // or, by an older CRIU, after the root task.
-func (p *planner) lockTables() []string {
+func (p *sockRoom) lockTables() []string {
 	const family, room = "inet ", 31
 	run := p.dir.Inventory.GetDumpCriuRunId()
 	if run == "" {

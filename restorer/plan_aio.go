@@ -90,7 +90,7 @@ func (m *memoryPlanner) makeAio() {
 }
 
 // checkAioRoom refuses what the limit for the whole machine leaves no room for.
-func (p *planner) checkAioRoom() {
+func (p *memRoom) checkAioRoom() {
 	if p.aioNeed == 0 {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 // /dev/tty opens it, credentials(7), so the leader opens all descriptions of that, too.
 
 // controllingTerminals finds out which session each description of /dev/tty belongs to: that of the first task that has it.
-func (p *planner) controllingTerminals() {
+func (p *ttyRoom) controllingTerminals() {
 	p.ctties = map[uint32][]*fdinfo.FdinfoEntry{}
 	for _, task := range p.dir.Tasks {
 		for _, fd := range task.Fds {
@@ -33,7 +33,7 @@ func (p *planner) controllingTerminals() {
 }
 
 // controls finds the terminal of a session.
-func (p *planner) controls(sid uint32) *terminal {
+func (p *ttyRoom) controls(sid uint32) *terminal {
 	for _, t := range p.terminals {
 		if t.sid == sid {
 			return t
@@ -43,7 +43,7 @@ func (p *planner) controls(sid uint32) *terminal {
 }
 
 // checkHolders: only the leader and those who are cloned from it later can inherit what it opens.
-func (p *planner) checkHolders(id, sid uint32) {
+func (p *ttyRoom) checkHolders(id, sid uint32) {
 	for _, task := range p.dir.Tasks {
 		for _, fd := range task.Fds {
 			if fd.GetId() == id && task.Pid != sid && !p.clonedFrom(task, sid) {
@@ -55,7 +55,7 @@ func (p *planner) checkHolders(id, sid uint32) {
 }
 
 // clonedFrom reports whether a task or the one that it is cloned from, and so on, is cloned from the leader of a session.
-func (p *planner) clonedFrom(t *images.Task, leader uint32) bool {
+func (p *ttyRoom) clonedFrom(t *images.Task, leader uint32) bool {
 	for t != nil {
 		b := p.births[t.Pid]
 		if b.creator != nil && b.creator.Pid == leader {

@@ -15,7 +15,7 @@ import (
 // opened, so that /proc shows the same name as before; when there is another file of that name by now, a name like it.
 
 // makeDeleted plans what the zygote does for them. The link stays: the images can be restored again.
-func (p *planner) makeDeleted() {
+func (p *fileRoom) makeDeleted() {
 	for _, r := range p.dir.Remaps {
 		name := p.dir.Files[r.GetOrigId()].GetReg().GetName()
 		if _, made := p.nameless[remapKey(r)]; made || p.dir.Files[r.GetOrigId()] == nil {
@@ -34,7 +34,7 @@ func (p *planner) makeDeleted() {
 }
 
 // openLinked opens what has lost only one of its names.
-func (p *planner) openLinked(r *remap_file_path.RemapFilePathEntry, name string) {
+func (p *fileRoom) openLinked(r *remap_file_path.RemapFilePathEntry, name string) {
 	link, ok := p.regular(r.GetRemapId(), name+" (deleted)")
 	moment, free := p.momentary(r, name)
 	if !ok || !free {
@@ -45,7 +45,7 @@ func (p *planner) openLinked(r *remap_file_path.RemapFilePathEntry, name string)
 		oPath|oNofollow, 0, uint64(p.keep(r)))
 }
 
-func (p *planner) makeGhost(r *remap_file_path.RemapFilePathEntry, name string, g *images.Ghost) {
+func (p *fileRoom) makeGhost(r *remap_file_path.RemapFilePathEntry, name string, g *images.Ghost) {
 	moment, free := p.momentary(r, name)
 	if !free {
 		return
@@ -77,7 +77,7 @@ func (p *planner) makeGhost(r *remap_file_path.RemapFilePathEntry, name string, 
 	s.sys("", sysClose, fd)
 }
 
-func (p *planner) ghostContents(what string, fd int, g *images.Ghost) {
+func (p *fileRoom) ghostContents(what string, fd int, g *images.Ghost) {
 	if g.Entry.GetMode()&sIfmt != sIfreg {
 		return
 	}
@@ -90,14 +90,14 @@ func (p *planner) ghostContents(what string, fd int, g *images.Ghost) {
 }
 
 // keep gives the number under which tasks find the file.
-func (p *planner) keep(r *remap_file_path.RemapFilePathEntry) int {
+func (p *fileRoom) keep(r *remap_file_path.RemapFilePathEntry) int {
 	fd := p.fds.scratch()
 	p.nameless[remapKey(r)] = fd
 	return fd
 }
 
 // momentary chooses the name that a deleted file has while it is opened.
-func (p *planner) momentary(r *remap_file_path.RemapFilePathEntry, name string) (moment string, ok bool) {
+func (p *fileRoom) momentary(r *remap_file_path.RemapFilePathEntry, name string) (moment string, ok bool) {
 	where := name + " (deleted)"
 	if name == "" || name[0] != '/' {
 		p.refuse(where, "", "the path is not absolute")

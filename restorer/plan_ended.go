@@ -17,7 +17,7 @@ import (
 // opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before.
 
 // openEnded plans the zygote's part.
-func (p *planner) openEnded() {
+func (p *fileRoom) openEnded() {
 	done := map[uint32]bool{}
 	for _, r := range p.dir.Remaps {
 		pid := r.GetRemapId()
@@ -35,7 +35,7 @@ func (p *planner) openEnded() {
 }
 
 // openFolder opens what the images have of a folder.
-func (p *planner) openFolder(pid uint32, folder string) {
+func (p *fileRoom) openFolder(pid uint32, folder string) {
 	var list []uint64
 	var later []func()
 	f := newFilePlanner(p.zygoteTask(nil))

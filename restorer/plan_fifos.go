@@ -13,7 +13,7 @@ import (
 // opens each one for both reading and writing, fills it, and every task holds on to that until it has its own descriptors.
 
 // openFifos plans the zygote's part.
-func (p *planner) openFifos() {
+func (p *fileRoom) openFifos() {
 	for _, t := range p.dir.Tasks {
 		for _, fd := range t.Fds {
 			e := p.dir.Files[fd.GetId()].GetFifo()
@@ -26,7 +26,7 @@ func (p *planner) openFifos() {
 
 func fifoKey(e *fifo.FifoEntry) string { return fmt.Sprintf("fifo %d", e.GetPipeId()) }
 
-func (p *planner) openFifo(where string, e *fifo.FifoEntry) {
+func (p *fileRoom) openFifo(where string, e *fifo.FifoEntry) {
 	path, ok := p.pathOf(e.GetRegfId(), where)
 	if !ok || !p.isFifo(where, e.GetRegfId(), path) {
 		return
@@ -51,7 +51,7 @@ func (p *planner) openFifo(where string, e *fifo.FifoEntry) {
 
 // mustBeEmpty fails the restore if somebody who was not dumped has put data into the fifo: tee(2) would copy it and leave it
 // there.
-func (p *planner) mustBeEmpty(what string, fd int) {
+func (p *fileRoom) mustBeEmpty(what string, fd int) {
 	const eagain, nonblock = -11, 2 // SPLICE_F_NONBLOCK
 	read, write, s := uint64(p.fds.scratch()), uint64(p.fds.scratch()), p.shared
 	s.core(abi.OpPipe, what, 0, read, write)
@@ -61,7 +61,7 @@ func (p *planner) mustBeEmpty(what string, fd int) {
 }
 
 // isFifo sees that what has the name is one.
-func (p *planner) isFifo(where string, id uint32, path string) bool {
+func (p *fileRoom) isFifo(where string, id uint32, path string) bool {
 	if p.namelessOf(id) != "" {
 		return true
 	}

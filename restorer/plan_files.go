@@ -15,7 +15,7 @@ import (
 
 // files plans descriptors, working directory, root and umask. Until its end the task still has the descriptors it
 // inherited; after it, only the application's.
-func (t *taskPlanner) files() {
+func (t *filePlanner) files() {
 	if sharesFiles(t.img, t.img.Parent) {
 		t.sharedFiles()
 		return
@@ -56,7 +56,7 @@ func (t *taskPlanner) files() {
 
 // sharedFiles is files for a task whose descriptor table is that of an ancestor, CLONE_FILES of clone(2): the ancestor
 // restores the descriptors, when nobody uses others any more.
-func (t *taskPlanner) sharedFiles() {
+func (t *filePlanner) sharedFiles() {
 	t.oomScore()
 	t.loginUID()
 	for _, seal := range t.sealLater[t.img.Pid] {
@@ -74,7 +74,7 @@ func (t *taskPlanner) sharedFiles() {
 }
 
 // sharers lists the descendants that have the descriptor table of this task.
-func (t *taskPlanner) sharers() (all []*images.Task) {
+func (t *filePlanner) sharers() (all []*images.Task) {
 	for _, other := range t.dir.Tasks {
 		if other != t.img && sharesFiles(other, t.img) {
 			all = append(all, other)
@@ -314,7 +314,7 @@ func (f *filePlanner) closeOthers() {
 }
 
 // filesystem restores root, working directory and umask.
-func (t *taskPlanner) filesystem() {
+func (t *filePlanner) filesystem() {
 	p := t.prog
 	cwd, ok := t.pathOf(t.img.Fs.GetCwdId(), t.where()+" working directory")
 	if !ok {
@@ -336,7 +336,7 @@ func (t *taskPlanner) filesystem() {
 }
 
 // oomScore needs /proc, as loginUID does, so they come before the root directory changes.
-func (t *taskPlanner) oomScore() {
+func (t *filePlanner) oomScore() {
 	tc := t.img.Core.GetTc()
 	score := int(tc.GetOomScoreAdj())
 	if tc.OomScoreAdj == nil || score == t.host.OomScoreAdj {
@@ -354,7 +354,7 @@ func (t *taskPlanner) oomScore() {
 const noLoginUID = math.MaxUint32
 
 // loginUID restores what audit calls the task by. CRIU dumps one that is set, and nothing unsets one.
-func (t *taskPlanner) loginUID() {
+func (t *filePlanner) loginUID() {
 	tc := t.img.Core.GetTc()
 	uid := tc.GetLoginuid()
 	if tc.Loginuid == nil || uid == noLoginUID || uid == t.host.LoginUID {
@@ -368,7 +368,7 @@ func (t *taskPlanner) loginUID() {
 }
 
 // writeOwn writes a number to a file of the task's own in /proc.
-func (t *taskPlanner) writeOwn(name string, value any) {
+func (t *filePlanner) writeOwn(name string, value any) {
 	fd, text := t.fds.scratch(), fmt.Sprint(value)
 	t.prog.open(fd, true, name, sysOpenat, atFdcwd, t.prog.arena.string("/proc/self/"+name), oWronly)
 	t.prog.want(int64(len(text)), name, sysWrite, uint64(fd), t.prog.arena.string(text), uint64(len(text)))
@@ -385,7 +385,7 @@ func (f *filePlanner) pipeData(id uint32) []byte {
 }
 
 // payload reads data that lies in an image; images.Open has checked its size.
-func (p *planner) payload(where string, r images.Range) []byte {
+func (p *fileRoom) payload(where string, r images.Range) []byte {
 	if r.Size == 0 {
 		return nil
 	}

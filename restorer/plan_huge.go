@@ -38,7 +38,7 @@ func alignUp(n, to uint64) uint64 { return (n + to - 1) &^ (to - 1) }
 const maxHuge = taskSizeMax
 
 // hugeWindow is the address space that the largest memfd of huge pages needs in the zygote, with room to align it.
-func (p *planner) hugeWindow() (size uint64) {
+func (p *memRoom) hugeWindow() (size uint64) {
 	for _, inode := range p.dir.Memfds {
 		if huge := hugeSize(inode.GetHugetlbFlag()); inode.GetHugetlbFlag() != 0 && inode.GetSize() < maxHuge {
 			size = max(size, alignUp(inode.GetSize(), huge)+huge)
@@ -48,7 +48,7 @@ func (p *planner) hugeWindow() (size uint64) {
 }
 
 // makeHugeMemfd makes a file of huge pages.
-func (p *planner) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
+func (p *memRoom) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	what, flags := fmt.Sprintf("memfd %q", inode.GetName()), inode.GetHugetlbFlag()
 	huge := hugeSize(flags)
 	if flags&^hugeSizeMask != mfdHugetlb || inode.GetSize()%huge != 0 || inode.GetSize() >= maxHuge {
@@ -92,10 +92,10 @@ func (p *planner) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 func anonymousHuge(inode *memfd.MemfdInodeEntry) bool { return inode.GetName() == "/anon_hugepage" }
 
 // needHuge counts the pages that the plan needs.
-func (p *planner) needHuge(size, pages uint64) { p.hugeNeed[size] += pages }
+func (p *memRoom) needHuge(size, pages uint64) { p.hugeNeed[size] += pages }
 
 // hugePagesOf is how many pages a memfd will take: those with contents, or all if some mapping reserves them.
-func (p *planner) hugePagesOf(id uint32, inode *memfd.MemfdInodeEntry, pieces []images.Piece) uint64 {
+func (p *memRoom) hugePagesOf(id uint32, inode *memfd.MemfdInodeEntry, pieces []images.Piece) uint64 {
 	huge := hugeSize(inode.GetHugetlbFlag())
 	for _, t := range p.dir.Tasks {
 		for _, v := range t.Mm.GetVmas() {
@@ -138,7 +138,7 @@ func (m *memoryPlanner) needHugeFor(v *vma.VmaEntry, part span) {
 }
 
 // checkHugePages refuses what the machine has not got: without a page, a task would be killed by SIGBUS.
-func (p *planner) checkHugePages() {
+func (p *memRoom) checkHugePages() {
 	for _, size := range slices.Sorted(maps.Keys(p.hugeNeed)) {
 		need, free := p.hugeNeed[size], p.host.HugePages(size)
 		if need > free {

@@ -24,7 +24,7 @@ func (in *Inherited) String() string {
 }
 
 // planInheritFDs has the zygote pass on what tasks inherit.
-func (p *planner) planInheritFDs() {
+func (p *fileRoom) planInheritFDs() {
 	p.inherited = map[uint32]int{}
 	given := map[string]bool{}
 	for i := range p.opts.Inherit {
@@ -43,7 +43,7 @@ func (p *planner) planInheritFDs() {
 	}
 }
 
-func (p *planner) inheritFD(in *Inherited) {
+func (p *fileRoom) inheritFD(in *Inherited) {
 	info, err := p.host.Stat(procFd(in.FD))
 	if err != nil {
 		p.refuse(in.String(), "", "descriptor %d is not open", in.FD)
@@ -89,7 +89,7 @@ func resourceOf(dir *images.Dir, file *fdinfo.FileEntry) string {
 }
 
 // canInherit refuses a descriptor that is of another kind.
-func (p *planner) canInherit(in *Inherited, file *fdinfo.FileEntry, kind uint32) bool {
+func (p *fileRoom) canInherit(in *Inherited, file *fdinfo.FileEntry, kind uint32) bool {
 	switch file.GetType() {
 	case fdinfo.FdTypes_REG:
 		if reg := file.GetReg(); !reg.GetExt() { // as CRIU does

@@ -31,7 +31,7 @@ const (
 
 // ipcNamespaceID is the IPC namespace in which every task has to have been: the root task's if it is in the images,
 // otherwise the one that CRIU was in.
-func (p *planner) ipcNamespaceID() uint32 {
+func (p *memRoom) ipcNamespaceID() uint32 {
 	if id := p.dir.Tasks[0].Ids.GetIpcNsId(); p.dir.IPC[id] != nil {
 		return id
 	}
@@ -39,10 +39,10 @@ func (p *planner) ipcNamespaceID() uint32 {
 }
 
 // ipc gives the dumped IPC namespace, or nil.
-func (p *planner) ipc() *images.IPC { return p.dir.IPC[p.ipcNamespaceID()] }
+func (p *memRoom) ipc() *images.IPC { return p.dir.IPC[p.ipcNamespaceID()] }
 
 // checkIPC refuses what a new namespace cannot have.
-func (p *planner) checkIPC() {
+func (p *memRoom) checkIPC() {
 	ns := p.ipc()
 	have, total := map[uint64]bool{}, uint64(0)
 	if ns != nil {
@@ -68,7 +68,7 @@ func (p *planner) checkIPC() {
 	}
 }
 
-func (p *planner) checkSysv(s *ipc_shm.IpcShmEntry) {
+func (p *memRoom) checkSysv(s *ipc_shm.IpcShmEntry) {
 	where := fmt.Sprintf("SysV shared memory %d", s.GetDesc().GetId())
 	switch {
 	case s.GetSize() == 0 || s.GetSize() > taskSizeMax:
@@ -81,7 +81,7 @@ func (p *planner) checkSysv(s *ipc_shm.IpcShmEntry) {
 }
 
 // ipcNamespace plans the namespace with everything but shared memory, which makeSegments attaches and fills.
-func (p *planner) ipcNamespace() {
+func (p *memRoom) ipcNamespace() {
 	ns := p.ipc()
 	if ns == nil {
 		return
@@ -96,7 +96,7 @@ func (p *planner) ipcNamespace() {
 	}
 }
 
-func (p *planner) ipcSettings(ns *images.IPC) {
+func (p *memRoom) ipcSettings(ns *images.IPC) {
 	v := ns.Vars
 	if sem := v.GetSemCtls(); len(sem) == 4 {
 		p.setting("kernel/sem", fmt.Sprintf("%d %d %d %d", sem[0], sem[1], sem[2], sem[3]))
@@ -122,7 +122,7 @@ func (p *planner) ipcSettings(ns *images.IPC) {
 }
 
 // setting writes a file of /proc/sys: those of IPC are of the writer's namespace.
-func (p *planner) setting(name, value string) {
+func (p *memRoom) setting(name, value string) {
 	fd, s, what := p.fds.scratch(), p.shared, name+" = "+value
 	s.open(fd, true, what, sysOpenat, atFdcwd, s.arena.string("/proc/sys/"+name), oWronly)
 	s.want(int64(len(value)), what, sysWrite, uint64(fd), s.arena.string(value), uint64(len(value)))
@@ -130,7 +130,7 @@ func (p *planner) setting(name, value string) {
 }
 
 // nextID sees to it that the next object of a kind gets an id, Documentation/admin-guide/sysctl/kernel.rst.
-func (p *planner) nextID(kind string, d *ipc_desc.IpcDescEntry) {
+func (p *memRoom) nextID(kind string, d *ipc_desc.IpcDescEntry) {
 	p.setting("kernel/"+kind+"_next_id", fmt.Sprint(d.GetId()))
 }
 
@@ -148,7 +148,7 @@ func owner(d *ipc_desc.IpcDescEntry) []byte {
 }
 
 // makeSysv makes a segment of shared memory and attaches it at an address of the zygote's.
-func (p *planner) makeSysv(e *ipc_shm.IpcShmEntry, addr uint64) {
+func (p *memRoom) makeSysv(e *ipc_shm.IpcShmEntry, addr uint64) {
 	d, s := e.GetDesc(), p.shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV shared memory %d", d.GetId())
 	p.nextID("shm", d)
@@ -164,7 +164,7 @@ func (p *planner) makeSysv(e *ipc_shm.IpcShmEntry, addr uint64) {
 }
 
 // sysvSegments adds the namespace's segments to those that the zygote makes.
-func (p *planner) sysvSegments() {
+func (p *memRoom) sysvSegments() {
 	ns := p.ipc()
 	if ns == nil {
 		return
@@ -177,7 +177,7 @@ func (p *planner) sysvSegments() {
 	}
 }
 
-func (p *planner) semaphores(sem images.Semaphores) {
+func (p *memRoom) semaphores(sem images.Semaphores) {
 	d, n, s := sem.Entry.GetDesc(), sem.Entry.GetNsems(), p.shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV semaphores %d", d.GetId())
 	values := p.payload(what, sem.Values)
@@ -187,7 +187,7 @@ func (p *planner) semaphores(sem images.Semaphores) {
 	s.sys(what, sysSemctl, id, 0, ipcSet, s.arena.bytes(owner(d)))
 }
 
-func (p *planner) messageQueue(q images.MessageQueue) {
+func (p *memRoom) messageQueue(q images.MessageQueue) {
 	d, s := q.Entry.GetDesc(), p.shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV message queue %d", d.GetId())
 	p.nextID("msg", d)

@@ -22,7 +22,7 @@ import (
 const ofNobody = -1
 
 // planLate plans the zygote's part, and finds out who makes what and who waits for whom.
-func (p *planner) planLate() {
+func (p *fileRoom) planLate() {
 	p.lateMakers, p.awaited = map[uint32]*images.Task{}, map[uint32]bool{}
 	gone := map[uint32][]*fdinfo.FdinfoEntry{}
 	var order []uint32
@@ -50,12 +50,12 @@ func (p *planner) planLate() {
 }
 
 // isLate reports whether only a task can make a description.
-func (p *planner) isLate(file *fdinfo.FileEntry) bool {
+func (p *fileRoom) isLate(file *fdinfo.FileEntry) bool {
 	return file.GetType() == fdinfo.FdTypes_PIDFD || file.GetType() == fdinfo.FdTypes_NS || p.lateTarget(file) != nil
 }
 
 // lateTarget is the task that a pidfd or a file in /proc is of, or nil.
-func (p *planner) lateTarget(file *fdinfo.FileEntry) *images.Task {
+func (p *fileRoom) lateTarget(file *fdinfo.FileEntry) *images.Task {
 	switch file.GetType() {
 	case fdinfo.FdTypes_PIDFD:
 		return p.findTask(file.GetPidfd().GetNspid())
@@ -69,7 +69,7 @@ func (p *planner) lateTarget(file *fdinfo.FileEntry) *images.Task {
 	return nil
 }
 
-func (p *planner) findTask(pid int32) *images.Task {
+func (p *fileRoom) findTask(pid int32) *images.Task {
 	for _, t := range p.dir.Tasks {
 		if int32(t.Pid) == pid {
 			return t
@@ -80,7 +80,7 @@ func (p *planner) findTask(pid int32) *images.Task {
 
 // existsFor reports whether a task is there when another begins with its descriptors: itself, those that it is cloned from,
 // and those that are cloned from it.
-func (p *planner) existsFor(target, t *images.Task) bool {
+func (p *fileRoom) existsFor(target, t *images.Task) bool {
 	if b := p.births[target.Pid]; b.creator == t && b.helper == nil {
 		return true
 	}
@@ -93,7 +93,7 @@ func (p *planner) existsFor(target, t *images.Task) bool {
 }
 
 // makeGone makes all descriptions of one process that is gone.
-func (p *planner) makeGone(fds []*fdinfo.FdinfoEntry) {
+func (p *fileRoom) makeGone(fds []*fdinfo.FdinfoEntry) {
 	var list []byte
 	for _, fd := range fds {
 		number := p.fds.scratch()
@@ -190,7 +190,7 @@ func (f *filePlanner) takeLate(fd *fdinfo.FdinfoEntry, maker *images.Task) {
 }
 
 // givesLate reports whether other tasks take descriptions from this one.
-func (t *taskPlanner) givesLate() bool {
+func (t *filePlanner) givesLate() bool {
 	for _, other := range t.dir.Tasks {
 		for _, fd := range other.Fds {
 			if other != t.img && t.lateMakers[fd.GetId()] == t.img {

@@ -26,7 +26,7 @@ const (
 )
 
 // checkLocks refuses locks whose holder the images do not have.
-func (p *planner) checkLocks() {
+func (p *fileRoom) checkLocks() {
 	type holder struct{ pid, fd int32 }
 	holders := map[holder]bool{}
 	for _, t := range p.dir.Tasks {
@@ -51,7 +51,7 @@ func (p *planner) checkLocks() {
 
 // locks takes the task's locks when it has only its own descriptors: closing any other one of the same file would release
 // them, fcntl(2).
-func (t *taskPlanner) locks() {
+func (t *filePlanner) locks() {
 	for _, l := range t.dir.Locks {
 		if l.GetPid() != int32(t.img.Pid) {
 			continue

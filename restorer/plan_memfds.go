@@ -19,7 +19,7 @@ const (
 )
 
 // makeMemfds makes every memfd with its contents.
-func (p *planner) makeMemfds() {
+func (p *fileRoom) makeMemfds() {
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Memfds)) {
 		inode := p.dir.Memfds[id]
 		if anonymousMemfd(inode) && !p.held[id] {
@@ -29,7 +29,7 @@ func (p *planner) makeMemfds() {
 	}
 }
 
-func (p *planner) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	if inode.GetHugetlbFlag() != 0 {
 		p.makeHugeMemfd(id, inode)
 		return
@@ -44,14 +44,14 @@ func (p *planner) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	p.sealMemfd(what, fd, id, inode.GetSeals())
 }
 
-func (p *planner) ownMemfd(what string, fd int, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) ownMemfd(what string, fd int, inode *memfd.MemfdInodeEntry) {
 	p.shared.sys(what, sysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
 	if inode.Mode != nil {
 		p.shared.sys(what, sysFchmod, uint64(fd), uint64(inode.GetMode()&0o7777))
 	}
 }
 
-func (p *planner) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
 	for _, piece := range p.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
 		from := piece.Range()
 		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr)) // the last page may be only partly the file's
@@ -60,7 +60,7 @@ func (p *planner) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntr
 }
 
 // copyFrom copies a part of an image to an offset of a file, sendfile(2).
-func (p *planner) copyFrom(what string, fd int, to uint64, from images.Range) {
+func (p *fileRoom) copyFrom(what string, fd int, to uint64, from images.Range) {
 	const atMost = 1 << 30 // sendfile(2) stops short of 2 GiB
 	image := p.pagesFD(from.Level, from.File)
 	p.shared.want(int64(to), what, sysLseek, uint64(fd), to, 0 /* SEEK_SET */)
@@ -73,7 +73,7 @@ func (p *planner) copyFrom(what string, fd int, to uint64, from images.Range) {
 
 // sealMemfd adds the seals as soon as the contents are there. F_SEAL_FUTURE_WRITE has to wait for the mappings that it
 // leaves writable: the only task that has such a mapping adds the seals then.
-func (p *planner) sealMemfd(what string, fd int, id, seals uint32) {
+func (p *fileRoom) sealMemfd(what string, fd int, id, seals uint32) {
 	if seals == 0 {
 		return
 	}
@@ -96,7 +96,7 @@ func (p *planner) sealMemfd(what string, fd int, id, seals uint32) {
 }
 
 // writesTo reports whether a task has a writable shared mapping of a memfd.
-func (p *planner) writesTo(t *images.Task, inode uint32) bool {
+func (p *fileRoom) writesTo(t *images.Task, inode uint32) bool {
 	for _, v := range t.Mm.GetVmas() {
 		e := p.dir.Files[uint32(v.GetShmid())].GetMemfd()
 		if v.GetStatus()&images.VmaMemfd != 0 && e.GetInodeId() == inode && v.GetFlags()&mapShared != 0 &&

@@ -154,7 +154,7 @@ func (m *memoryPlanner) collectRuns() {
 }
 
 // missingPages refuses what has pages in none of the directories.
-func (p *planner) missingPages(where string, err error) {
+func (p *memRoom) missingPages(where string, err error) {
 	fix := `put back the directory that the link "parent" pointed to`
 	if errors.Is(err, images.ErrLazy) {
 		fix = "restore it with criu restore --lazy-pages"
@@ -422,7 +422,7 @@ func (m *memoryPlanner) emit(code abi.OpCode, what string, readers uint64) {
 }
 
 // pagesFD gives the number under which tasks inherit an image file of the directory or one of its parents.
-func (p *planner) pagesFD(level int, file string) int {
+func (p *memRoom) pagesFD(level int, file string) int {
 	name := strings.Repeat("parent/", level) + file
 	if fd, ok := p.pages[name]; ok {
 		return fd

@@ -12,14 +12,14 @@ import (
 // positions of their own, proc_pid_fd(5).
 
 // makeNameless plans the zygote's part.
-func (p *planner) makeNameless() {
+func (p *fileRoom) makeNameless() {
 	p.makeMemfds()
 	p.makeDeleted()
 	p.openFifos()
 }
 
 // namelessOf names what the zygote has to make for a file of files.img; "" for a file that has a name.
-func (p *planner) namelessOf(id uint32) string {
+func (p *fileRoom) namelessOf(id uint32) string {
 	if e := p.dir.Files[id].GetMemfd(); e != nil {
 		return memfdKey(e.GetInodeId())
 	}
@@ -36,7 +36,7 @@ func remapKey(r *remap_file_path.RemapFilePathEntry) string {
 }
 
 // pathOf gives the path under which a task can open a file during the restore.
-func (p *planner) pathOf(id uint32, where string) (path string, ok bool) {
+func (p *fileRoom) pathOf(id uint32, where string) (path string, ok bool) {
 	if number, passed := p.inherited[id]; passed {
 		return procFd(number), true
 	}
@@ -51,7 +51,7 @@ func (p *planner) pathOf(id uint32, where string) (path string, ok bool) {
 func procFd(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // sameAs names a file in such a way that equal names are the same file.
-func (p *planner) sameAs(id uint32) string {
+func (p *fileRoom) sameAs(id uint32) string {
 	if key := p.namelessOf(id); key != "" {
 		return key
 	}
@@ -59,7 +59,7 @@ func (p *planner) sameAs(id uint32) string {
 }
 
 // shownAs is the name that /proc/PID/maps and links in /proc/PID/fd show.
-func (p *planner) shownAs(id uint32) string {
+func (p *fileRoom) shownAs(id uint32) string {
 	file := p.dir.Files[id]
 	switch {
 	case file.GetMemfd() != nil:
@@ -71,7 +71,7 @@ func (p *planner) shownAs(id uint32) string {
 }
 
 // heldMemfds finds the memfds that some task has a descriptor of.
-func (p *planner) heldMemfds() map[uint32]bool {
+func (p *fileRoom) heldMemfds() map[uint32]bool {
 	held := map[uint32]bool{}
 	for _, t := range p.dir.Tasks {
 		for _, fd := range t.Fds {

@@ -149,7 +149,7 @@ func (f *filePlanner) openHandle(what, mount string, handle []byte) (path string
 }
 
 // ghostNumber finds a deleted file that is in the images among those that the zygote has made.
-func (p *planner) ghostNumber(dev uint32, inode uint64) (number int, made bool) {
+func (p *fileRoom) ghostNumber(dev uint32, inode uint64) (number int, made bool) {
 	for _, r := range p.dir.Remaps {
 		g := p.dir.Ghosts[r.GetRemapId()]
 		if r.GetRemapType() == remap_file_path.RemapType_GHOST && g.Entry.GetDev() == dev && uint64(g.Entry.GetIno()) == inode {

@@ -45,7 +45,7 @@ type owned struct {
 }
 
 // ownerExists reports whether the owner is restored, too.
-func (p *planner) ownerExists(o *fown.FownEntry) bool {
+func (p *fileRoom) ownerExists(o *fown.FownEntry) bool {
 	for _, t := range p.dir.Tasks {
 		switch o.GetPidType() {
 		case ownerTid:
@@ -65,7 +65,7 @@ func (p *planner) ownerExists(o *fown.FownEntry) bool {
 
 // owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges. The kernel
 // remembers the uids of who sets an owner and later checks with them whether it may be signalled, fcntl(2).
-func (t *taskPlanner) owners() {
+func (t *filePlanner) owners() {
 	for i, o := range t.owned {
 		if i == 0 {
 			t.prog.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)

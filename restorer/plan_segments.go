@@ -19,7 +19,7 @@ type segment struct {
 }
 
 // eachShared calls f for every mapping of shared anonymous memory.
-func (p *planner) eachShared(f func(t *images.Task, id, end uint64)) {
+func (p *memRoom) eachShared(f func(t *images.Task, id, end uint64)) {
 	for _, t := range p.dir.Tasks {
 		m := &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: t}}
 		for _, v := range t.Mm.GetVmas() {
@@ -31,7 +31,7 @@ func (p *planner) eachShared(f func(t *images.Task, id, end uint64)) {
 }
 
 // sizeSegments finds the segments and gives the address space they need together, bytes.
-func (p *planner) sizeSegments() (total uint64) {
+func (p *memRoom) sizeSegments() (total uint64) {
 	p.sysvSegments()
 	p.eachShared(func(_ *images.Task, id, end uint64) {
 		s, seen := p.segments[id]
@@ -47,7 +47,7 @@ func (p *planner) sizeSegments() (total uint64) {
 	return total
 }
 
-func (p *planner) placeSegments(at uint64) {
+func (p *memRoom) placeSegments(at uint64) {
 	for _, id := range p.segmentIDs() {
 		s := p.segments[id]
 		s.addr = at
@@ -57,7 +57,7 @@ func (p *planner) placeSegments(at uint64) {
 }
 
 // segmentIDs lists the segments in the order in which they were found.
-func (p *planner) segmentIDs() []uint64 {
+func (p *memRoom) segmentIDs() []uint64 {
 	ids := make([]uint64, len(p.segments))
 	for id, s := range p.segments {
 		ids[s.order] = id
@@ -66,7 +66,7 @@ func (p *planner) segmentIDs() []uint64 {
 }
 
 // makeSegments plans the zygote's part.
-func (p *planner) makeSegments() {
+func (p *memRoom) makeSegments() {
 	for _, id := range p.segmentIDs() {
 		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
 		if s.sysv != nil {
@@ -84,13 +84,13 @@ func (p *planner) makeSegments() {
 }
 
 // zygoteMemory plans contents that the zygote reads.
-func (p *planner) zygoteMemory() *memoryPlanner {
+func (p *memRoom) zygoteMemory() *memoryPlanner {
 	root := p.dir.Tasks[0]
 	return &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: root, task: &Task{Pid: int(root.Pid)}, prog: p.shared}}
 }
 
 // sharedContents finds the contents of shared memory below an offset, whose page addresses are offsets.
-func (p *planner) sharedContents(shmid uint64, what string, size uint64) []images.Piece {
+func (p *memRoom) sharedContents(shmid uint64, what string, size uint64) []images.Piece {
 	pm := p.dir.Shmem[shmid]
 	if pm == nil {
 		return nil

@@ -24,7 +24,7 @@ func (u *unixPlanner) checkMarked(s *unixSocket) {
 }
 
 // stranger finds a peer that was not dumped: criu dump --ext-unix-sk and --external unix[INODE] note its name.
-func (p *planner) stranger(ino uint32) *sk_unix.UnixSkEntry {
+func (p *sockRoom) stranger(ino uint32) *sk_unix.UnixSkEntry {
 	if p.strangers == nil {
 		p.strangers = map[uint32]*sk_unix.UnixSkEntry{}
 		for _, file := range p.dir.Files {

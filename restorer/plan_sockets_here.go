@@ -46,7 +46,7 @@ func (f *filePlanner) scope(e *sk_inet.InetSkEntry) uint32 {
 
 // portTaken reports whether some socket of this host will certainly make bind(2) fail. Who allows others the same port
 // does not say so in that table; then bind has the last word.
-func (p *planner) portTaken(e *sk_inet.InetSkEntry, at netip.AddrPort) bool {
+func (p *sockRoom) portTaken(e *sk_inet.InetSkEntry, at netip.AddrPort) bool {
 	opts, tcp := e.GetOpts(), e.GetProto() == ipprotoTCP
 	if opts.GetSoReuseport() || !tcp && opts.GetReuseaddr() {
 		return false

@@ -4,7 +4,7 @@ import "fmt"
 
 // inFlight are the files that sockets have in their queues (SCM_RIGHTS, unix(7)), in the order of the queues. The zygote
 // makes them, the sockets, and whatever it needs for that: who sends has all of them.
-func (p *planner) inFlight() []uint32 {
+func (p *sockRoom) inFlight() []uint32 {
 	var ids []uint32
 	seen := map[uint32]bool{}
 	for _, q := range p.dir.SkQueues {
@@ -22,7 +22,7 @@ func (p *planner) inFlight() []uint32 {
 
 // linkedSockets are the files that the zygote must make: sockets that are tied to others of another task or in flight, or
 // have something in flight in their queues.
-func (p *planner) linkedSockets() map[uint32]bool {
+func (p *sockRoom) linkedSockets() map[uint32]bool {
 	groups := socketGroups{}
 	users := map[string]map[uint32]bool{}
 	each := func(do func(pid, id uint32, key string)) {
@@ -66,7 +66,7 @@ func (p *planner) linkedSockets() map[uint32]bool {
 }
 
 // eachUnix calls do with the key of a unix socket in socketGroups; other files have none.
-func (p *planner) eachUnix(id uint32, do func(key string)) {
+func (p *sockRoom) eachUnix(id uint32, do func(key string)) {
 	if s := p.dir.Files[id].GetUsk(); s != nil {
 		do(fmt.Sprint("inode ", s.GetIno()))
 	}

@@ -21,7 +21,7 @@ const (
 )
 
 // queues sorts the queues by the file that they belong to.
-func (p *planner) queues() map[uint32][]*images.SkQueue {
+func (p *sockRoom) queues() map[uint32][]*images.SkQueue {
 	if p.skQueues == nil {
 		p.skQueues = map[uint32][]*images.SkQueue{}
 		for _, q := range p.dir.SkQueues {
@@ -109,7 +109,7 @@ func (u *unixPlanner) canFly(to *unixSocket, id uint32) bool {
 }
 
 // opened names the first descriptor that each file has in some task.
-func (p *planner) opened() map[uint32]string {
+func (p *sockRoom) opened() map[uint32]string {
 	if p.openFiles == nil {
 		p.openFiles = map[uint32]string{}
 		for _, t := range p.dir.Tasks {

@@ -212,7 +212,7 @@ func (f *filePlanner) checkConnection(where, what string, e *sk_inet.InetSkEntry
 }
 
 // sameConnections lists this host's sockets that are the same end of the same connection: one or none.
-func (p *planner) sameConnections(s *tcpStream) []InetSocket {
+func (p *sockRoom) sameConnections(s *tcpStream) []InetSocket {
 	var same []InetSocket
 	for _, other := range p.inetSockets() {
 		if other.Protocol == ipprotoTCP && samePlace(other.Local, s.source) && samePlace(other.Remote, s.dest) {
@@ -297,7 +297,7 @@ func repairOptions(s *tcpStream) []byte {
 }
 
 // holderOf gives the task and the number by which the controller finds a description.
-func (p *planner) holderOf(id uint32) (pid, fd int) {
+func (p *sockRoom) holderOf(id uint32) (pid, fd int) {
 	for _, t := range p.dir.Tasks {
 		for _, e := range t.Fds {
 			if e.GetId() == id {

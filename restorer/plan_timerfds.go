@@ -54,7 +54,7 @@ func (f *filePlanner) startTimerfd(number uint64, e *timerfd.TimerfdEntry) {
 }
 
 // clock tells, in nanoseconds, what a clock says when the tasks go on.
-func (p *planner) clock(id uint32) int64 {
+func (p *fileRoom) clock(id uint32) int64 {
 	te := p.dir.Timens[p.timeNamespaceID()]
 	if !p.host.TimeNamespaces {
 		te = nil

@@ -40,7 +40,7 @@ const maxPty = 1000
 func hungUp(info *tty.TtyInfoEntry) bool { return info != nil && info.GetTermios() == nil }
 
 // makeTerminals plans the zygote's part.
-func (p *planner) makeTerminals() {
+func (p *ttyRoom) makeTerminals() {
 	p.collectTerminals()
 	for _, t := range p.terminals {
 		m := terminalMaker{newFilePlanner(p.zygoteTask(nil)), t}
@@ -56,7 +56,7 @@ func (p *planner) makeTerminals() {
 }
 
 // collectTerminals groups the descriptions by terminal, in the order in which tasks have them.
-func (p *planner) collectTerminals() {
+func (p *ttyRoom) collectTerminals() {
 	seen, pairs := map[uint32]bool{}, map[uint32]*terminal{}
 	for _, task := range p.dir.Tasks {
 		for _, fd := range task.Fds {
@@ -86,7 +86,7 @@ func (p *planner) collectTerminals() {
 	}
 }
 
-func (p *planner) collectEnd(pairs map[uint32]*terminal, where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
+func (p *ttyRoom) collectEnd(pairs map[uint32]*terminal, where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
 	number := info.GetPty().GetIndex()
 	t := pairs[number]
 	if t == nil {
@@ -118,7 +118,7 @@ func isMaster(info *tty.TtyInfoEntry) bool {
 	return info.GetRdev() == ptmx || major >= firstMaster && major <= lastMaster
 }
 
-func (p *planner) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
+func (p *ttyRoom) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
 	if p.opts.ShellJob && info.GetType() != tty.TtyType_CONSOLE {
 		return // as CRIU does
 	}
@@ -135,7 +135,7 @@ func (p *planner) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.
 }
 
 // collectPassed has a terminal that is given by a descriptor, --inherit-fd.
-func (p *planner) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry, number int) {
+func (p *ttyRoom) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry, number int) {
 	for _, t := range p.terminals {
 		if t.passed == number {
 			t.slaves = append(t.slaves, fd)
@@ -149,11 +149,11 @@ func (p *planner) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.
 }
 
 // ttyPath is the name under which the terminal was opened.
-func (p *planner) ttyPath(id uint32) string {
+func (p *ttyRoom) ttyPath(id uint32) string {
 	return p.dir.Files[p.dir.Files[id].GetTty().GetRegfId()].GetReg().GetName()
 }
 
-func (p *planner) forget(t *terminal) {
+func (p *ttyRoom) forget(t *terminal) {
 	for i := range p.terminals {
 		if p.terminals[i] == t {
 			p.terminals = append(p.terminals[:i], p.terminals[i+1:]...)
@@ -163,7 +163,7 @@ func (p *planner) forget(t *terminal) {
 }
 
 // checkTerminal refuses what cannot be made on this host.
-func (p *planner) checkTerminal(t *terminal) bool {
+func (p *ttyRoom) checkTerminal(t *terminal) bool {
 	before := p.Len()
 	const nTTY = 0 // the line discipline of terminals that are just that
 	if line := t.info.GetTermios().GetCLine(); line != nTTY {
@@ -199,7 +199,7 @@ func (t *terminal) ptmx(p *planner) string {
 }
 
 // checkSession: a session's terminal is restored by its leader, the foreground process group by who makes that group.
-func (p *planner) checkSession(t *terminal) {
+func (p *ttyRoom) checkSession(t *terminal) {
 	if t.sid == 0 {
 		return
 	}

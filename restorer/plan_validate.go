@@ -35,7 +35,7 @@ func FileValidations() []FileValidation { return []FileValidation{ByBuildID, ByF
 
 // regular checks that a file which the images name by path is still what it was, and gives the path. It says once what is
 // wrong with a file, however many mappings and tasks have it.
-func (p *planner) regular(id uint32, where string) (name string, ok bool) {
+func (p *fileRoom) regular(id uint32, where string) (name string, ok bool) {
 	reg := p.dir.Files[id].GetReg()
 	if reg == nil {
 		p.refuse(where, "", "file %#x of files.img is no regular file", id)
@@ -50,7 +50,7 @@ func (p *planner) regular(id uint32, where string) (name string, ok bool) {
 	return name, ok
 }
 
-func (p *planner) validate(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) validate(where, name string, reg *regfile.RegFileEntry) bool {
 	switch {
 	case reg.GetExt():
 		p.refuse(where, "give it an open file: --inherit-fd fd[N]:"+name[1:], "%s was dumped as external", name)
@@ -63,7 +63,7 @@ func (p *planner) validate(where, name string, reg *regfile.RegFileEntry) bool {
 }
 
 // sameFile compares kind and size.
-func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool {
+func (p *fileRoom) sameFile(where, name string, size *uint64, mode *uint32) bool {
 	info, err := p.host.Stat(name)
 	if err != nil {
 		fix := ""
@@ -88,7 +88,7 @@ func (p *planner) sameFile(where, name string, size *uint64, mode *uint32) bool 
 }
 
 // sameMode compares what else st_mode has, inode(7): with --skip-file-rwx-check only the bits above the permissions.
-func (p *planner) sameMode(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) sameMode(where, name string, reg *regfile.RegFileEntry) bool {
 	const rwx = 0o777
 	info, err := p.host.Stat(name)
 	if err != nil || reg.Mode == nil {
@@ -111,7 +111,7 @@ func (p *planner) sameMode(where, name string, reg *regfile.RegFileEntry) bool {
 }
 
 // sameBuild compares build ids. The dump has the id of every ELF file that had one, criu(8) --file-validation.
-func (p *planner) sameBuild(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) sameBuild(where, name string, reg *regfile.RegFileEntry) bool {
 	if p.opts.FileValidation == ByFileSize {
 		return true
 	}
