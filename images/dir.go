@@ -60,6 +60,16 @@ type Dir struct {
 	Unknown []string
 }
 
+// TaskByPid finds a task; nil if there is none of that pid.
+func (d *Dir) TaskByPid(pid uint32) *Task {
+	for _, t := range d.Tasks {
+		if t.Pid == pid {
+			return t
+		}
+	}
+	return nil
+}
+
 // Task is one process of the tree.
 type Task struct {
 	Pid, Ppid, Pgid, Sid uint32

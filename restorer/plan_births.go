@@ -12,24 +12,6 @@ import (
 // helper in the right session, which then ends, so that the same subreaper adopts it again, PR_SET_CHILD_SUBREAPER of
 // prctl(2).
 
-// birth says how a task comes into being.
-type birth struct {
-	creator *images.Task // that clones it, or makes the helper that does; nil: the zygote
-	helper  *helper
-	early   bool // before its creator leads a session
-}
-
-// helper is a process that is not in the images, or a zombie: it clones orphans, or leads a process group until somebody has
-// joined. It ends before the application goes on.
-type helper struct {
-	pid     uint32
-	creator *images.Task   // whose child it is
-	zombie  *images.Task   // who it is; nil: nobody in the images
-	leads   bool           // a session of its own
-	group   bool           // a process group, for its creator
-	clones  []*images.Task // orphans
-}
-
 // planBirths decides for every task how it comes into being.
 func (p *planner) planBirths() {
 	p.births, p.adopters, p.groupMarks = map[uint32]birth{}, map[uint32]bool{}, map[uint32]bool{}
@@ -125,7 +107,7 @@ func (p *planner) sessionHelper(t *images.Task) *helper {
 		}
 	}
 	h := &helper{pid: t.Sid, creator: t.Parent, leads: true}
-	if leader := p.taskOf(t.Sid); leader != nil && leader.Dead() {
+	if leader := p.dir.TaskByPid(t.Sid); leader != nil && leader.Dead() {
 		h = &helper{pid: t.Sid, creator: leader.Parent, zombie: leader}
 	} else if leader != nil {
 		h = &helper{pid: p.freeID(t.Sid), creator: leader}
@@ -168,15 +150,6 @@ func (p *planner) numbered(tid uint32) bool {
 	return false
 }
 
-func (p *planner) taskOf(pid uint32) *images.Task {
-	for _, t := range p.dir.Tasks {
-		if t.Pid == pid {
-			return t
-		}
-	}
-	return nil
-}
-
 // freeID finds a number that nobody has or needs.
 func (p *planner) freeID(below uint32) uint32 {
 	used := map[uint32]bool{}
@@ -215,7 +188,7 @@ func (p *planner) planGroups() {
 // groupMaker gives the task with which a process group begins to exist: its leader, the first member that has a helper lead
 // it, or the first one that a helper has made in its own group.
 func (p *planner) groupMaker(pgid uint32) *images.Task {
-	if leader := p.taskOf(pgid); leader != nil && leader.Pgid == pgid {
+	if leader := p.dir.TaskByPid(pgid); leader != nil && leader.Pgid == pgid {
 		return leader
 	}
 	for _, h := range p.helpers {
@@ -237,35 +210,6 @@ func (p *planner) foreignGroup(t *images.Task) bool {
 	return root.Sid != root.Pid && t.Sid == root.Sid && t.Pgid == root.Pgid
 }
 
-// Marks that the leader of a task reaches one after the other; others wait for them.
-const (
-	markBorn     = 1 + iota // it exists
-	markGroup               // it leads or is in its process group
-	markHelpers             // its helpers have ended
-	markLate                // it has what others take from it
-	markOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
-	markFiles               // the descriptors are the application's
-)
-
-func (t *taskPlanner) mark(what string, mark uint64) { t.prog.core(abi.OpMark, what, mark) }
-
-// follow waits until another task has reached a mark.
-func (t *taskPlanner) follow(what string, other *images.Task, mark uint64) {
-	t.prog.core(abi.OpFollow, what, uint64(t.statusOf(other)), mark)
-}
-
-// statusOf is the index of the leader's status, as Plan.status gives it for a task that is planned.
-func (p *planner) statusOf(of *images.Task) int {
-	index := 0
-	for _, t := range p.dir.Tasks {
-		if t == of {
-			break
-		}
-		index += len(t.Threads)
-	}
-	return index
-}
-
 // indexOf is a task's place in the plan: helpers come behind the tasks of the images.
 func (p *planner) indexOf(of *images.Task) uint64 {
 	for i, t := range p.dir.Tasks {
@@ -283,7 +227,7 @@ func (p *planner) planHelpers() {
 			continue
 		}
 		t := &taskPlanner{
-			planner: p, task: &Task{Pid: int(h.pid), Comm: "crpie-helper", Dead: true}, prog: &program{arena: p.plan.arena},
+			planner: p, jobTask: p.newTask(nil, &Task{Pid: int(h.pid), Comm: "crpie-helper", Dead: true}),
 		}
 		t.prog.core(abi.OpParent, "", uint64(h.creator.Pid))
 		if h.leads {
@@ -338,15 +282,6 @@ func (t *taskPlanner) helpersFor(kind func(h *helper) bool) (found []*helper) {
 		}
 	}
 	return found
-}
-
-// origin is the task as a copy of whose memory this one begins; nil: the zygote.
-func (t *taskPlanner) origin() *images.Task {
-	b := t.births[t.img.Pid]
-	if b.helper != nil && b.helper.zombie != nil {
-		return t.births[b.helper.pid].creator
-	}
-	return b.creator
 }
 
 // adoption waits until the helper that made this task is gone and its real parent has it.

@@ -5,12 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
-
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
@@ -20,51 +14,33 @@ import (
 
 // planner turns one image directory into one plan.
 type planner struct {
-	problems
-	dir  *images.Dir
-	host *Host
-	opts *PlanOptions
-	plan *Plan
+	*job
+	mem   *memRoom
+	files *fileRoom
+	socks *sockRoom
+	ttys  *ttyRoom
 
 	layout *blob.Layout
 	hooked []Hooked          // the plugins
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
-	fds    *numbers
-	pages  map[string]int // descriptor numbers of the pages files
 
-	shared       *program                              // what the zygote makes for several tasks
-	sharedFDs    map[uint32]int                        // descriptors that the zygote made, by file id
-	sharedOwners map[uint32]*fown.FownEntry            // of what the zygote made, by file id
-	armShared    map[uint32]func(*filePlanner, uint64) // starts a shared timerfd, given its number in the first task
-	filled       map[uint32]bool                       // epoll sets that some task fills
-	nameless     map[string]int                        // descriptors of files without a name, by namelessOf
-	remaps       map[uint32]*remap_file_path.RemapFilePathEntry
-	validated    map[uint32]bool                 // files that regular has looked at: whether they are what they were
-	held         map[uint32]bool                 // memfds that some task has a descriptor of
-	sealLater    map[uint32][]func(*program)     // by the pid of the task that adds seals
-	skQueues     map[uint32][]*images.SkQueue    // by file id; see queues
-	strangers    map[uint32]*sk_unix.UnixSkEntry // see stranger
-	openFiles    map[uint32]string               // see opened
-	segments     map[uint64]segment              // shared anonymous memory, by shmid
-	window       uint64                          // address where the zygote maps huge pages
-	vdsoAt       uint64                          // address of this kernel's vDSO, should it not be the dumped one
-	sameVDSOs    *bool                           // whether it is, for every task; nil before the first
-	aioNeed      uint64                          // requests that AIO contexts are for
-	hugeNeed     map[uint64]uint64               // pages, by their size
-
-	inetSockets func() []InetSocket // this host's, asked once
-	births      map[uint32]birth    // how each task comes into being, by pid
 	helpers     []*helper
 	adopters    map[uint32]bool       // tasks that adopt orphans
 	memberships map[uint32]membership // in cgroups, by pid; a task without one stays in crpie's
 	cgroups     []CgroupDir
 	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
+}
 
-	lateMakers map[uint32]*images.Task // who makes what only a task can make, by file id
-	awaited    map[uint32]bool         // tasks that somebody waits for to open something of theirs
-	terminals  []*terminal
-	inherited  map[uint32]int                   // numbers of passed descriptors, by the file ids that they take the place of
-	ctties     map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
+// newPlanner opens the rooms of the planner.
+func newPlanner(j *job, layout *blob.Layout, hooked []Hooked) *planner {
+	p := &planner{job: j, layout: layout, hooked: hooked}
+	p.files = newFileRoom(j)
+	p.mem = newMemRoom(j, p.files)
+	p.socks = newSockRoom(j)
+	p.ttys = newTTYRoom(j, p.files)
+	p.files.contents = p.mem
+	p.files.kinds = slices.Concat(p.ttys.kinds(), p.files.own(), p.socks.kinds())
+	return p
 }
 
 // PlanOptions are the choices of whoever restores.
@@ -94,18 +70,7 @@ type PlanOptions struct {
 // BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
 // be restored.
 func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host, opts *PlanOptions) (*Plan, error) {
-	p := &planner{
-		dir: dir, host: host, opts: opts, layout: layout, hooked: hooked, pages: map[string]int{},
-		sharedFDs: map[uint32]int{}, sharedOwners: map[uint32]*fown.FownEntry{},
-		armShared: map[uint32]func(*filePlanner, uint64){}, filled: map[uint32]bool{},
-		segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{}, nameless: map[string]int{}, sealLater: map[uint32][]func(*program){},
-		remaps: map[uint32]*remap_file_path.RemapFilePathEntry{}, validated: map[uint32]bool{},
-	}
-	p.inetSockets = sync.OnceValue(host.InetSockets)
-	p.held = p.heldMemfds()
-	for _, r := range dir.Remaps {
-		p.remaps[r.GetOrigId()] = r
-	}
+	p := newPlanner(newJob(dir, host, opts), layout, hooked)
 	p.checkDirectory()
 	if err := p.err(); err != nil {
 		return nil, err
@@ -117,9 +82,9 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 	}
 	p.planShared()
 	p.planTasks()
-	p.checkHugePages()
+	p.mem.checkHugePages()
 	p.planHelpers()
-	p.checkAioRoom()
+	p.mem.checkAioRoom()
 	p.planZygote()
 	if err := p.err(); err != nil {
 		return nil, err
@@ -158,7 +123,7 @@ func (p *planner) checkDirectory() {
 		p.checkNamespaces(t)
 		p.checkSharedTables(t)
 	}
-	p.checkIPC()
+	p.mem.checkIPC()
 }
 
 func (p *planner) checkNamespaces(task *images.Task) {
@@ -171,7 +136,7 @@ func (p *planner) checkNamespaces(task *images.Task) {
 		its, host uint32
 	}{
 		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
-		{"an IPC", ids.GetIpcNsId(), p.ipcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"an IPC", ids.GetIpcNsId(), p.mem.ipcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
 		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
 		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.dir.Tasks[0].Ids.GetTimeNsId()},
 	} {
@@ -202,16 +167,16 @@ func (p *planner) place() error {
 	threads += len(p.helpers)
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
-	segments, window := p.sizeSegments(), p.hugeWindow()
+	segments, window := p.mem.sizeSegments(), p.mem.hugeWindow()
 	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments + window
 	start, err := findGap(used, size)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
 	region := layRegion(start, p.layout.Size(), threads, slots)
-	p.placeSegments(region.Plan + roomForPlan)
-	p.window = region.Plan + roomForPlan + segments
-	p.vdsoAt = region.Plan + roomForPlan - roomForVDSO
+	p.mem.placeSegments(region.Plan + roomForPlan)
+	p.mem.window = region.Plan + roomForPlan + segments
+	p.mem.vdsoAt = region.Plan + roomForPlan - roomForVDSO
 	image, err := p.layout.Place(blob.Addr(start))
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
@@ -318,16 +283,6 @@ func (p *planner) timeNamespace(z *program) {
 	}
 }
 
-// timeNamespaceID is under which number the images have the clocks: 0 if the tasks were in CRIU's time namespace. What crpie
-// or CRIU has restored is in one of its own, time_namespaces(7).
-func (p *planner) timeNamespaceID() uint32 {
-	its := p.dir.Tasks[0].Ids.GetTimeNsId()
-	if its == p.dir.Inventory.GetRootIds().GetTimeNsId() {
-		return 0
-	}
-	return its
-}
-
 // offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.
 func offset(ns int64) string {
 	sec, rest := ns/1e9, ns%1e9
@@ -335,44 +290,4 @@ func offset(ns int64) string {
 		sec, rest = sec-1, rest+1e9
 	}
 	return fmt.Sprintf("%d %d", sec, rest)
-}
-
-// numbers hands out descriptor numbers that no task uses.
-type numbers struct {
-	taken map[int]bool
-	next  int
-}
-
-const firstScratch = 64
-
-func newNumbers(dir *images.Dir) *numbers {
-	n := &numbers{taken: map[int]bool{}, next: firstScratch}
-	for _, t := range dir.Tasks {
-		if sharesFiles(t, t.Parent) {
-			n.next += 4 // while they open files at the same time, before those have their numbers
-		}
-	}
-	for _, t := range dir.Tasks {
-		for _, fd := range t.Fds {
-			n.taken[int(fd.GetFd())] = true
-		}
-	}
-	return n
-}
-
-// highest is the largest number in use.
-func (n *numbers) highest() int {
-	highest := n.next
-	for fd := range n.taken {
-		highest = max(highest, fd)
-	}
-	return highest
-}
-
-func (n *numbers) scratch() int {
-	for n.taken[n.next] {
-		n.next++
-	}
-	n.next++
-	return n.next - 1
 }

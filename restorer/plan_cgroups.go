@@ -262,7 +262,7 @@ func (t *taskPlanner) joinCgroups() {
 		return
 	}
 	var before membership
-	if creator := t.origin(); creator != nil {
+	if creator := t.job.origin(t.img); creator != nil {
 		before = t.memberships[creator.Pid]
 	}
 	for _, hierarchy := range sortedNames(t.host.Cgroups) {

@@ -5,8 +5,6 @@ import (
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-
-	"github.com/crpie/crpie/images"
 )
 
 // A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would not.
@@ -54,21 +52,9 @@ func (p *ttyRoom) checkHolders(id, sid uint32) {
 	}
 }
 
-// clonedFrom reports whether a task or the one that it is cloned from, and so on, is cloned from the leader of a session.
-func (p *ttyRoom) clonedFrom(t *images.Task, leader uint32) bool {
-	for t != nil {
-		b := p.births[t.Pid]
-		if b.creator != nil && b.creator.Pid == leader {
-			return !b.early
-		}
-		t = b.creator
-	}
-	return false
-}
-
 // controllingTerminal gives a session the terminal that it had, and its leader what is open as /dev/tty.
-func (t *taskPlanner) controllingTerminal() {
-	term := t.controls(t.img.Pid)
+func (p *ttyRoom) controllingTerminal(t *jobTask) {
+	term := p.controls(t.img.Pid)
 	if term == nil {
 		return
 	}
@@ -77,8 +63,8 @@ func (t *taskPlanner) controllingTerminal() {
 		steal = 1
 	}
 	t.prog.sys("controlling terminal "+term.name, sysIoctl, uint64(term.fd), tiocsctty, steal)
-	f := &filePlanner{taskPlanner: t}
-	for _, fd := range t.ctties[t.img.Pid] {
+	f := p.task(t)
+	for _, fd := range p.ctties[t.img.Pid] {
 		f.create(fd, "/dev/tty", sysOpenat, atFdcwd, t.prog.arena.string("/dev/tty"), f.ttyFlags(fd))
 		f.finishTTY(fd)
 	}
@@ -86,8 +72,8 @@ func (t *taskPlanner) controllingTerminal() {
 
 // foreground makes a new process group of the task's session its terminal's foreground, if it was. TIOCSCTTY has done it for
 // the session leader's own. All signals are blocked, SIGTTOU too, which the terminal would send, tcsetpgrp(3).
-func (t *taskPlanner) foreground(pgid uint32) {
-	if term := t.controls(t.img.Sid); term != nil && term.pgrp == pgid {
+func (p *ttyRoom) foreground(t *jobTask, pgid uint32) {
+	if term := p.controls(t.img.Sid); term != nil && term.pgrp == pgid {
 		t.prog.sys("foreground process group of "+term.name, sysIoctl, uint64(term.fd), tiocspgrp,
 			t.prog.arena.bytes(words32([]uint32{pgid})))
 	}

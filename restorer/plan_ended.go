@@ -38,7 +38,7 @@ func (p *fileRoom) openEnded() {
 func (p *fileRoom) openFolder(pid uint32, folder string) {
 	var list []uint64
 	var later []func()
-	f := newFilePlanner(p.zygoteTask(nil))
+	f := p.task(p.zygoteTask(nil))
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Files)) {
 		reg := p.dir.Files[id].GetReg()
 		if reg.GetName() != folder && !strings.HasPrefix(reg.GetName(), folder+"/") {

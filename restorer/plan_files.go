@@ -3,99 +3,101 @@ package restorer
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 
 	"github.com/crpie/crpie/images"
 )
 
-// files plans descriptors, working directory, root and umask. Until its end the task still has the descriptors it
-// inherited; after it, only the application's.
-func (t *filePlanner) files() {
-	if sharesFiles(t.img, t.img.Parent) {
-		t.sharedFiles()
-		return
-	}
-	sharers := t.sharers()
-	for _, other := range sharers {
-		t.follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other, markOwnFiles)
-	}
-	f := newFilePlanner(t)
-	t.oomScore()
-	t.loginUID()
-	f.saveTerminal()
-	f.collectPipes()
-	f.collectSockets()
-	for _, first := range f.order {
-		f.description(first)
-	}
-	for _, do := range f.lastOfAll {
-		do()
-	}
-	if t.givesLate() {
-		t.mark("it has what others take from it", markLate)
-	}
-	f.finishPipes()
-	f.finishSockets()
-	f.mapRings()
-	f.epolls()
-	for _, seal := range t.sealLater[t.img.Pid] {
-		seal(t.prog)
-	}
-	t.filesystem()
-	f.closeOthers()
-	if len(sharers) > 0 {
-		t.mark("the descriptors are the application's", markFiles)
-	}
-	t.locks()
+// fileRoom plans files: those that the zygote makes, and the descriptors of tasks.
+type fileRoom struct {
+	*job
+	kinds    []kind
+	contents memfdContents
+
+	filled     map[uint32]bool // epoll sets that some task fills
+	nameless   map[string]int  // descriptors of files without a name, by namelessOf
+	remaps     map[uint32]*remap_file_path.RemapFilePathEntry
+	validated  map[uint32]bool         // files that regular has looked at: whether they are what they were
+	held       map[uint32]bool         // memfds that some task has a descriptor of
+	lateMakers map[uint32]*images.Task // the task that makes what only a task can make, by file id
+	awaited    map[uint32]bool         // tasks that others wait for to open something of theirs
+	inherited  map[uint32]int          // numbers of passed descriptors, by the file ids that they take the place of
 }
 
-// sharedFiles is files for a task whose descriptor table is that of an ancestor, CLONE_FILES of clone(2): the ancestor
-// restores the descriptors, when nobody uses others any more.
-func (t *filePlanner) sharedFiles() {
-	t.oomScore()
-	t.loginUID()
-	for _, seal := range t.sealLater[t.img.Pid] {
-		seal(t.prog)
+func newFileRoom(j *job) *fileRoom {
+	r := &fileRoom{
+		job: j, filled: map[uint32]bool{}, nameless: map[string]int{}, remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
+		validated: map[uint32]bool{},
 	}
-	t.filesystem()
-	t.mark("it needs the restorer's descriptors no more", markOwnFiles)
-	owner := t.img
-	for sharesFiles(owner, owner.Parent) {
-		owner = owner.Parent
+	for _, remap := range j.dir.Remaps {
+		r.remaps[remap.GetOrigId()] = remap
 	}
-	t.follow("the descriptors are the application's", owner, markFiles)
-	newFilePlanner(t).mapRings()
-	t.locks()
+	r.held = r.heldMemfds()
+	return r
 }
 
-// sharers lists the descendants that have the descriptor table of this task.
-func (t *filePlanner) sharers() (all []*images.Task) {
-	for _, other := range t.dir.Tasks {
-		if other != t.img && sharesFiles(other, t.img) {
-			all = append(all, other)
-		}
+// kind is a row of the table of what descriptors may be of: how one task, or the zygote, plans those of a type.
+type kind struct {
+	of  fdinfo.FdTypes
+	new func(f *filePlanner) describer
+}
+
+// describer plans the descriptors of one type and one task.
+type describer interface {
+	collect()                                                // makes what descriptions are cut from, at scratch numbers
+	describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) // makes one description
+	finish()                                                 // gives back the scratch numbers
+}
+
+// describe is a describer that needs nothing besides the description.
+type describe func(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry)
+
+func (describe) collect()                                                  {}
+func (d describe) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) { d(fd, file) }
+func (describe) finish()                                                   {}
+
+// plain is a row for a describer without a state.
+func plain(of fdinfo.FdTypes, method func(*filePlanner) describe) kind {
+	return kind{of, func(f *filePlanner) describer { return method(f) }}
+}
+
+// own lists the kinds of this room.
+func (r *fileRoom) own() []kind {
+	return []kind{
+		{fdinfo.FdTypes_PIPE, func(f *filePlanner) describer { return &pipePlanner{f, map[uint32]*pipeEnds{}} }},
+		plain(fdinfo.FdTypes_REG, func(f *filePlanner) describe { return f.regularFile }),
+		plain(fdinfo.FdTypes_NS, func(f *filePlanner) describe { return f.namespaceFile }),
+		plain(fdinfo.FdTypes_EVENTFD, func(f *filePlanner) describe { return f.eventfd }),
+		plain(fdinfo.FdTypes_EVENTPOLL, func(f *filePlanner) describe { return f.epoll }),
+		plain(fdinfo.FdTypes_TIMERFD, func(f *filePlanner) describe { return f.timerfd }),
+		plain(fdinfo.FdTypes_SIGNALFD, func(f *filePlanner) describe { return f.signalfd }),
+		plain(fdinfo.FdTypes_PIDFD, func(f *filePlanner) describe { return f.pidfd }),
+		plain(fdinfo.FdTypes_INOTIFY, func(f *filePlanner) describe { return f.inotify }),
+		plain(fdinfo.FdTypes_FANOTIFY, func(f *filePlanner) describe { return f.fanotify }),
+		plain(fdinfo.FdTypes_FIFO, func(f *filePlanner) describe { return f.fifo }),
+		plain(fdinfo.FdTypes_MEMFD, func(f *filePlanner) describe { return f.memfd }),
 	}
-	return all
 }
 
 // filePlanner plans the descriptors of one task.
 type filePlanner struct {
-	*taskPlanner
-	order     []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
-	byFile    map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
-	pipes     map[uint32]*pipeEnds
-	unix      *unixPlanner
-	lastOfAll []func() // descriptions that need the others
-	terminal  int      // where crpie's terminal is kept, -1: nowhere
+	*fileRoom
+	*jobTask
+	order      []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
+	byFile     map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
+	describers map[fdinfo.FdTypes]describer
 }
 
-func newFilePlanner(t *taskPlanner) *filePlanner {
-	f := &filePlanner{taskPlanner: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, pipes: map[uint32]*pipeEnds{}}
+// task begins the plan of a task's descriptors.
+func (r *fileRoom) task(t *jobTask) *filePlanner {
+	f := &filePlanner{fileRoom: r, jobTask: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, describers: map[fdinfo.FdTypes]describer{}}
+	for _, k := range r.kinds {
+		f.describers[k.of] = k.new(f)
+	}
 	for _, fd := range t.img.Fds {
 		if f.byFile[fd.GetId()] == nil {
 			f.order = append(f.order, fd)
@@ -103,6 +105,23 @@ func newFilePlanner(t *taskPlanner) *filePlanner {
 		f.byFile[fd.GetId()] = append(f.byFile[fd.GetId()], fd)
 	}
 	return f
+}
+
+// descriptions restores all descriptors.
+func (f *filePlanner) descriptions() {
+	for _, k := range f.kinds {
+		f.describers[k.of].collect()
+	}
+	for _, first := range f.order {
+		f.description(first)
+	}
+	f.enter(phaseDescriptors)
+	if f.givesLate() {
+		f.jobTask.mark("it has what others take from it", markLate)
+	}
+	for _, k := range f.kinds {
+		f.describers[k.of].finish()
+	}
 }
 
 // fdWhere names a descriptor for messages. The zygote has numbers of its own.
@@ -131,50 +150,12 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 		f.duplicates(fd)
 		return
 	}
-	switch fd.GetType() {
-	case fdinfo.FdTypes_REG:
-		f.regularFile(fd, file)
-	case fdinfo.FdTypes_NS:
-		f.namespaceFile(fd, file)
-	case fdinfo.FdTypes_PIPE:
-		f.pipeEnd(fd, file)
-	case fdinfo.FdTypes_EVENTFD:
-		f.eventfd(fd, file)
-	case fdinfo.FdTypes_EVENTPOLL:
-		e := file.GetEpfd()
-		f.create(fd, "epoll", sysEpollCreate1, 0)
-		f.setFlags(fd, e.GetFlags())
-		f.owner(fd, e.GetFown())
-	case fdinfo.FdTypes_TIMERFD:
-		f.timerfd(fd, file)
-	case fdinfo.FdTypes_SIGNALFD:
-		s := file.GetSgfd()
-		f.create(fd, "signalfd", sysSignalfd4, ^uint64(0), f.prog.arena.words(s.GetSigmask()), 8, uint64(s.GetFlags()&oNonblock))
-		f.owner(fd, s.GetFown())
-	case fdinfo.FdTypes_TTY:
-		f.tty(fd)
-	case fdinfo.FdTypes_PIDFD:
-		f.pidfd(fd, file)
-	case fdinfo.FdTypes_INOTIFY:
-		f.inotify(fd, file)
-	case fdinfo.FdTypes_FANOTIFY:
-		f.fanotify(fd, file)
-	case fdinfo.FdTypes_FIFO:
-		f.fifo(fd, file)
-	case fdinfo.FdTypes_MEMFD:
-		f.memfd(fd, file)
-	case fdinfo.FdTypes_UNIXSK:
-		f.unixSocket(fd, file.GetUsk())
-	case fdinfo.FdTypes_INETSK:
-		f.inetSocket(fd, file.GetIsk())
-	case fdinfo.FdTypes_NETLINKSK:
-		f.netlinkSocket(fd, file.GetNlsk())
-	case fdinfo.FdTypes_PACKETSK:
-		f.packetSocket(fd, file.GetPsk())
-	default:
+	d := f.describers[fd.GetType()]
+	if d == nil {
 		f.refuse(f.fdWhere(fd), "", "%s: not supported", kindName(fd.GetType()))
 		return
 	}
+	d.describe(fd, file)
 	f.duplicates(fd)
 }
 
@@ -182,14 +163,7 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
 	f.create(fd, "shared with other tasks", sysFcntl, uint64(number), 0 /* F_DUPFD */, uint64(number))
 	f.duplicates(fd)
-	if o := f.sharedOwners[fd.GetId()]; o != nil {
-		f.owned = append(f.owned, owned{fd.GetFd(), o})
-		delete(f.sharedOwners, fd.GetId())
-	}
-	if arm := f.armShared[fd.GetId()]; arm != nil {
-		arm(f, uint64(fd.GetFd()))
-		delete(f.armShared, fd.GetId())
-	}
+	f.adopt(fd.GetId(), uint64(fd.GetFd()))
 }
 
 var kindNames = map[fdinfo.FdTypes]string{
@@ -271,29 +245,17 @@ func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-// saveTerminal keeps the terminal that --shell-job tasks go on with.
-func (f *filePlanner) saveTerminal() {
-	f.terminal = -1
-	uses := slices.ContainsFunc(f.img.Fds, func(fd *fdinfo.FdinfoEntry) bool { return fd.GetType() == fdinfo.FdTypes_TTY })
-	if !uses || !f.opts.ShellJob || f.host.TTY < 0 {
-		return
-	}
-	f.terminal = f.fds.scratch()
-	f.prog.open(f.terminal, true, "this terminal", sysFcntl, uint64(f.host.TTY), 0 /* F_DUPFD */, uint64(f.terminal))
+func (f *filePlanner) epoll(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	e := file.GetEpfd()
+	f.create(fd, "epoll", sysEpollCreate1, 0)
+	f.setFlags(fd, e.GetFlags())
+	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) tty(fd *fdinfo.FdinfoEntry) {
-	file := f.dir.Files[fd.GetId()]
-	switch {
-	case f.dir.Ttys[file.GetTty().GetTtyInfoId()].GetType() == tty.TtyType_EXT_TTY:
-		f.refuse(f.fdWhere(fd), "give it an open terminal: --inherit-fd fd[N]:"+resourceOf(f.dir, file), "terminal that was dumped as external")
-	case !f.opts.ShellJob:
-		f.refuse(f.fdWhere(fd), "use --shell-job to give it crpie's own terminal", "terminal: not supported")
-	case f.terminal < 0:
-		f.refuse(f.fdWhere(fd), "run crpie in a terminal", "terminal: crpie's standard streams are none")
-	default:
-		f.create(fd, "this terminal", sysFcntl, uint64(f.terminal), 0, uint64(f.terminal))
-	}
+func (f *filePlanner) signalfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	s := file.GetSgfd()
+	f.create(fd, "signalfd", sysSignalfd4, ^uint64(0), f.prog.arena.words(s.GetSigmask()), 8, uint64(s.GetFlags()&oNonblock))
+	f.owner(fd, s.GetFown())
 }
 
 // closeOthers leaves no descriptor but the application's, close_range(2).
@@ -335,63 +297,11 @@ func (t *filePlanner) filesystem() {
 	}
 }
 
-// oomScore needs /proc, as loginUID does, so they come before the root directory changes.
-func (t *filePlanner) oomScore() {
-	tc := t.img.Core.GetTc()
-	score := int(tc.GetOomScoreAdj())
-	if tc.OomScoreAdj == nil || score == t.host.OomScoreAdj {
+// afterHooks defers an operation on a description until the last hook has run; of a shared one, to the first task that has it.
+func (f *filePlanner) afterHooks(fd *fdinfo.FdinfoEntry, plan func(prog *program, number uint64)) {
+	if f.prog == f.shared {
+		f.handOver(fd.GetId(), phaseTimers, plan)
 		return
 	}
-	if score < t.host.OomScoreAdj && !t.host.has(capSysResource) {
-		t.refuse(t.where(), "start crpie with an oom_score_adj that is no higher, or with CAP_SYS_RESOURCE",
-			"oom_score_adj %d is below crpie's own %d", score, t.host.OomScoreAdj)
-		return
-	}
-	t.writeOwn("oom_score_adj", score)
-}
-
-// noLoginUID is the login uid of who has not logged in, audit(7).
-const noLoginUID = math.MaxUint32
-
-// loginUID restores what audit calls the task by. CRIU dumps one that is set, and nothing unsets one.
-func (t *filePlanner) loginUID() {
-	tc := t.img.Core.GetTc()
-	uid := tc.GetLoginuid()
-	if tc.Loginuid == nil || uid == noLoginUID || uid == t.host.LoginUID {
-		return
-	}
-	if !t.host.has(capAuditControl) {
-		t.refuse(t.where(), "", "audit's login uid %d is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL", uid)
-		return
-	}
-	t.writeOwn("loginuid", uid)
-}
-
-// writeOwn writes a number to a file of the task's own in /proc.
-func (t *filePlanner) writeOwn(name string, value any) {
-	fd, text := t.fds.scratch(), fmt.Sprint(value)
-	t.prog.open(fd, true, name, sysOpenat, atFdcwd, t.prog.arena.string("/proc/self/"+name), oWronly)
-	t.prog.want(int64(len(text)), name, sysWrite, uint64(fd), t.prog.arena.string(text), uint64(len(text)))
-	t.prog.sys("", sysClose, uint64(fd))
-}
-
-// pipeData reads what was in a pipe.
-func (f *filePlanner) pipeData(id uint32) []byte {
-	data := f.dir.PipeData[id]
-	if data == nil {
-		return nil
-	}
-	return f.payload(f.where(), data.Data)
-}
-
-// payload reads data that lies in an image; images.Open has checked its size.
-func (p *fileRoom) payload(where string, r images.Range) []byte {
-	if r.Size == 0 {
-		return nil
-	}
-	b, err := images.ReadRange(p.dir.FS, r)
-	if err != nil {
-		p.refuse(where, "", "%v", err)
-	}
-	return b
+	f.later(phaseTimers, func(prog *program) { plan(prog, uint64(fd.GetFd())) })
 }

@@ -58,10 +58,10 @@ func (p *memRoom) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	pieces := p.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize())
 	p.needHuge(huge, p.hugePagesOf(id, inode, pieces))
 	s, fd := p.shared, p.fds.scratch()
-	p.nameless[memfdKey(id)] = fd
+	p.files.nameless[memfdKey(id)] = fd
 	window := alignUp(p.window, huge)
 	const shared = mapShared | mapFixedNoreplace | mapNoreserve
-	anonymous := anonymousHuge(inode) && !p.held[id]
+	anonymous := anonymousHuge(inode) && !p.files.held[id]
 	if anonymous {
 		s.want(int64(window), what, sysMmap, window, inode.GetSize(), protRead|protWrite,
 			uint64(shared|mapAnonymous|mapHugetlb|flags&hugeSizeMask), ^uint64(0), 0)
@@ -83,8 +83,8 @@ func (p *memRoom) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 		s.sys(what, sysMunmap, window, inode.GetSize())
 	}
 	if !anonymous {
-		p.ownMemfd(what, fd, inode)
-		p.sealMemfd(what, fd, id, inode.GetSeals())
+		p.files.ownMemfd(what, fd, inode)
+		p.files.sealMemfd(what, fd, id, inode.GetSeals())
 	}
 }
 

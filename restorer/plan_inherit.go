@@ -12,7 +12,7 @@ import (
 // inherit plans what a child does with the copy of its parent's memory in which it begins: what both have in the same way
 // stays, and its pages stay shared until one of them writes; the rest is unmapped.
 func (m *memoryPlanner) inherit() {
-	parent := m.origin()
+	parent := m.of.origin(m.img)
 	if parent == nil {
 		return
 	}
@@ -48,20 +48,20 @@ func (m *memoryPlanner) alike(v, pv *vma.VmaEntry) bool {
 	case v.GetStatus()&images.VmaAnonPrivate != 0:
 		return true
 	}
-	file := m.sameAs(uint32(v.GetShmid()))
-	if !m.sameExe() && file == m.exeOf(m.origin()) {
+	file := m.files.sameAs(uint32(v.GetShmid()))
+	if !m.sameExe() && file == m.exeOf(m.of.origin(m.img)) {
 		return false // what maps the parent's executable would keep the task from having its own
 	}
-	return file == m.sameAs(uint32(pv.GetShmid())) && v.GetPgoff()-v.GetStart() == pv.GetPgoff()-pv.GetStart()
+	return file == m.files.sameAs(uint32(pv.GetShmid())) && v.GetPgoff()-v.GetStart() == pv.GetPgoff()-pv.GetStart()
 }
 
 func (m *memoryPlanner) exeOf(t *images.Task) string {
-	return m.sameAs(t.Mm.GetExeFileId())
+	return m.files.sameAs(t.Mm.GetExeFileId())
 }
 
 // sameExe reports whether the task begins with the executable that it must have.
 func (m *memoryPlanner) sameExe() bool {
-	return m.origin() != nil && m.exeOf(m.img) == m.exeOf(m.origin())
+	return m.of.origin(m.img) != nil && m.exeOf(m.img) == m.exeOf(m.of.origin(m.img))
 }
 
 func (m *memoryPlanner) sameVDSO(parent *images.Task) bool {

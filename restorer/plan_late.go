@@ -69,29 +69,6 @@ func (p *fileRoom) lateTarget(file *fdinfo.FileEntry) *images.Task {
 	return nil
 }
 
-func (p *fileRoom) findTask(pid int32) *images.Task {
-	for _, t := range p.dir.Tasks {
-		if int32(t.Pid) == pid {
-			return t
-		}
-	}
-	return nil
-}
-
-// existsFor reports whether a task is there when another begins with its descriptors: itself, those that it is cloned from,
-// and those that are cloned from it.
-func (p *fileRoom) existsFor(target, t *images.Task) bool {
-	if b := p.births[target.Pid]; b.creator == t && b.helper == nil {
-		return true
-	}
-	for a := t; a != nil; a = p.births[a.Pid].creator {
-		if a == target {
-			return true
-		}
-	}
-	return false
-}
-
 // makeGone makes all descriptions of one process that is gone.
 func (p *fileRoom) makeGone(fds []*fdinfo.FdinfoEntry) {
 	var list []byte
@@ -143,7 +120,7 @@ func (f *filePlanner) inProc(fd *fdinfo.FdinfoEntry, target *images.Task, name, 
 		f.owner(fd, reg.GetFown())
 	}
 	if strings.HasPrefix(rest, "fdinfo/") {
-		f.lastOfAll = append(f.lastOfAll, func() { open(); f.duplicates(fd) })
+		f.later(phaseDescriptors, func(*program) { open(); f.duplicates(fd) })
 		return
 	}
 	open()

@@ -18,6 +18,12 @@ const (
 	sealFutureWrite = 0x10
 )
 
+// memfdContents is the part of the memory room that memfds need.
+type memfdContents interface {
+	sharedContents(shmid uint64, what string, size uint64) []images.Piece // in pages whose addresses are offsets
+	makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry)
+}
+
 // makeMemfds makes every memfd with its contents.
 func (p *fileRoom) makeMemfds() {
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Memfds)) {
@@ -31,7 +37,7 @@ func (p *fileRoom) makeMemfds() {
 
 func (p *fileRoom) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	if inode.GetHugetlbFlag() != 0 {
-		p.makeHugeMemfd(id, inode)
+		p.contents.makeHugeMemfd(id, inode)
 		return
 	}
 	what := fmt.Sprintf("memfd %q", inode.GetName())
@@ -52,7 +58,7 @@ func (p *fileRoom) ownMemfd(what string, fd int, inode *memfd.MemfdInodeEntry) {
 }
 
 func (p *fileRoom) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
-	for _, piece := range p.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
+	for _, piece := range p.contents.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
 		from := piece.Range()
 		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr)) // the last page may be only partly the file's
 		p.copyFrom(what, fd, piece.Vaddr, from)
@@ -88,7 +94,7 @@ func (p *fileRoom) sealMemfd(what string, fd int, id, seals uint32) {
 	case 0:
 		seal(p.shared)
 	case 1:
-		p.sealLater[writers[0].Pid] = append(p.sealLater[writers[0].Pid], seal)
+		p.later(writers[0].Pid, phaseSeals, seal)
 	default:
 		p.refuse(what, "", "tasks %d and %d have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported",
 			writers[0].Pid, writers[1].Pid)

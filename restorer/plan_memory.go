@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
@@ -19,11 +17,11 @@ import (
 // parallelBytes is how much memory is worth a second page reader.
 const parallelBytes = 16 << 20
 
-// memory plans the address space in the order that the kernel forces: the vDSO while no other is mapped, mappings,
+// space plans the address space of a task in the order that the kernel forces: the vDSO while no other is mapped, mappings,
 // contents while they are writable, then protections, advice and locks, and last the addresses of PR_SET_MM_MAP, whose
 // executable may be set only now that nothing maps the old one.
-func (t *taskPlanner) memory() {
-	m := &memoryPlanner{taskPlanner: t, written: map[uint64]bool{}}
+func (r *memRoom) space(t *jobTask) {
+	m := &memoryPlanner{memRoom: r, jobTask: t, written: map[uint64]bool{}}
 	m.collect()
 	m.inherit()
 	m.vdso()
@@ -35,8 +33,25 @@ func (t *taskPlanner) memory() {
 	m.mmMap()
 }
 
+// memRoom plans memory: what the zygote makes for several tasks, and the address space of each.
+type memRoom struct {
+	*job
+	files     *fileRoom
+	segments  map[uint64]segment // shared anonymous memory, by shmid
+	window    uint64             // address where the zygote maps huge pages
+	vdsoAt    uint64             // address of this kernel's vDSO, should it not be the dumped one
+	sameVDSOs *bool              // whether it is, for every task; nil before the first
+	aioNeed   uint64             // requests that AIO contexts are for
+	hugeNeed  map[uint64]uint64  // pages, by their size
+}
+
+func newMemRoom(j *job, files *fileRoom) *memRoom {
+	return &memRoom{job: j, files: files, segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{}}
+}
+
 type memoryPlanner struct {
-	*taskPlanner
+	*memRoom
+	*jobTask
 	vmas    []*vma.VmaEntry // to be mapped
 	pieces  []images.Piece  // all contents
 	runs    []images.Piece  // contents to be read: cut at mappings, outside the vDSO
@@ -127,7 +142,7 @@ func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
 		return 0, false
 	}
 	inode := m.memfdOf(v)
-	return uint64(inode.GetShmid()), anonymousMemfd(inode) && !m.held[uint32(inode.GetInodeId())]
+	return uint64(inode.GetShmid()), anonymousMemfd(inode) && !m.files.held[uint32(inode.GetInodeId())]
 }
 
 // collectRuns takes the page contents that belong to private mappings.
@@ -164,7 +179,7 @@ func (p *memRoom) missingPages(where string, err error) {
 
 func (m *memoryPlanner) addRun(v *vma.VmaEntry, p images.Piece) {
 	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 &&
-		m.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, p) {
+		m.files.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, p) {
 		return
 	}
 	m.runs = append(m.runs, p)
@@ -310,7 +325,7 @@ func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
 }
 
 func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
-	if path, ok := m.pathOf(key.id, m.vmaWhere(v)); ok {
+	if path, ok := m.files.pathOf(key.id, m.vmaWhere(v)); ok {
 		m.prog.open(fd, true, "mapped file "+m.dir.VMAName(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
 	}
 }
@@ -421,18 +436,6 @@ func (m *memoryPlanner) emit(code abi.OpCode, what string, readers uint64) {
 	m.reads, m.nreads, m.bytes = nil, 0, 0
 }
 
-// pagesFD gives the number under which tasks inherit an image file of the directory or one of its parents.
-func (p *memRoom) pagesFD(level int, file string) int {
-	name := strings.Repeat("parent/", level) + file
-	if fd, ok := p.pages[name]; ok {
-		return fd
-	}
-	fd := p.fds.scratch()
-	p.pages[name] = fd
-	p.plan.Files = append(p.plan.Files, Passed{fd, name, func() (*os.File, error) { return p.opts.OpenImage(level, file) }})
-	return fd
-}
-
 // protect takes PROT_WRITE away again.
 func (m *memoryPlanner) protect() {
 	for _, v := range m.vmas {
@@ -488,14 +491,14 @@ func (m *memoryPlanner) mmMap() {
 		ArgStart: mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(), EnvEnd: mm.GetMmEnvEnd(),
 		Auxv: mm.GetMmSavedAuxv(),
 	}
-	path, ok := m.pathOf(mm.GetExeFileId(), m.where()+" executable")
+	path, ok := m.files.pathOf(mm.GetExeFileId(), m.where()+" executable")
 	if !ok {
 		return
 	}
 	p, fd := m.prog, -1
 	if !m.sameExe() { // it cannot be set while something maps the old one, be it the same, prctl(2)
 		fd = m.fds.scratch()
-		p.open(fd, true, "executable "+m.shownAs(mm.GetExeFileId()), sysOpenat, atFdcwd, p.arena.string(path), oRdonly)
+		p.open(fd, true, "executable "+m.files.shownAs(mm.GetExeFileId()), sysOpenat, atFdcwd, p.arena.string(path), oRdonly)
 	}
 	v, auxv := &m.task.MM, mm.GetMmSavedAuxv()
 	prctlMap := p.arena.words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,

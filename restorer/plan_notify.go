@@ -60,11 +60,11 @@ func (f *filePlanner) fanotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 		}
 		switch {
 		case m.GetType() == fsnotify.MarkType_MOUNT && m.GetMe().GetPath() != "":
-			f.mark(fd, what, m, m.GetMe().GetPath(), fanMarkMount)
+			f.addMark(fd, what, m, m.GetMe().GetPath(), fanMarkMount)
 		case m.GetType() == fsnotify.MarkType_INODE && m.GetIe() != nil:
 			path, done, ok := f.watched(fd, what, m.GetSDev(), m.GetIe().GetIIno(), m.GetIe().GetFHandle())
 			if ok {
-				f.mark(fd, what, m, path, 0)
+				f.addMark(fd, what, m, path, 0)
 				done()
 			}
 		default:
@@ -75,7 +75,7 @@ func (f *filePlanner) fanotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) mark(fd *fdinfo.FdinfoEntry, what string, m *fsnotify.FanotifyMarkEntry, path string, kind uint64) {
+func (f *filePlanner) addMark(fd *fdinfo.FdinfoEntry, what string, m *fsnotify.FanotifyMarkEntry, path string, kind uint64) {
 	if _, err := f.host.Stat(path); kind == fanMarkMount && err != nil {
 		f.refuse(f.fdWhere(fd), "mount what was there at dump time", "fanotify %s: %v", what, err)
 		return
@@ -103,14 +103,7 @@ func (f *filePlanner) finishNotify(fd *fdinfo.FdinfoEntry, flags uint32, fanotif
 	if flags&oAsync != 0 {
 		f.setFlags(fd, flags)
 	}
-	forget := func(in *filePlanner, number uint64) {
-		in.armLater = append(in.armLater, func() { in.prog.core(abi.OpForget, "events of the restore", number, fanotify) })
-	}
-	if f.prog == f.shared { // by the first task that has it
-		f.armShared[fd.GetId()] = forget
-		return
-	}
-	forget(f, uint64(fd.GetFd()))
+	f.afterHooks(fd, func(prog *program, number uint64) { prog.core(abi.OpForget, "events of the restore", number, fanotify) })
 }
 
 // watched gives a path of what is watched: the name that CRIU found, or that of a file without one in /proc. When neither

@@ -26,9 +26,10 @@ func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
 	case !f.ownerExists(o):
 		f.refuse(f.fdWhere(fd), "", "signals its owner %d (F_SETOWN), which was not dumped: not supported", o.GetPid())
 	case f.forTasks(fd): // by the first task that has it
-		f.sharedOwners[fd.GetId()] = o
+		f.handOver(fd.GetId(), phaseOwners, setOwner(o))
 	default:
-		f.owned = append(f.owned, owned{fd.GetFd(), o})
+		set := setOwner(o)
+		f.later(phaseOwners, func(prog *program) { set(prog, uint64(fd.GetFd())) })
 	}
 }
 
@@ -36,12 +37,6 @@ func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
 func (f *filePlanner) forTasks(fd *fdinfo.FdinfoEntry) bool {
 	number, ok := f.sharedFDs[fd.GetId()]
 	return f.prog == f.shared || ok && number == int(fd.GetFd())
-}
-
-// owned is a descriptor of a task that has an owner.
-type owned struct {
-	fd    uint32
-	owner *fown.FownEntry
 }
 
 // ownerExists reports whether the owner is restored, too.
@@ -63,18 +58,23 @@ func (p *fileRoom) ownerExists(o *fown.FownEntry) bool {
 	return false
 }
 
-// owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges. The kernel
-// remembers the uids of who sets an owner and later checks with them whether it may be signalled, fcntl(2).
-func (t *filePlanner) owners() {
-	for i, o := range t.owned {
-		if i == 0 {
-			t.prog.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)
-		}
+// owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges.
+func (f *filePlanner) owners() {
+	if f.waits(phaseOwners) {
+		f.prog.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)
+		f.enter(phaseOwners)
+	}
+}
+
+// setOwner sets the owner of a descriptor. The kernel remembers the uids of the process that sets an owner and later checks
+// with them whether it may be signalled, fcntl(2).
+func setOwner(o *fown.FownEntry) func(prog *program, fd uint64) {
+	return func(prog *program, fd uint64) {
 		const same = ^uint64(0)
-		t.prog.sys("uids that the owner was set with", sysSetresuid, uint64(o.owner.GetUid()), uint64(o.owner.GetEuid()), same)
+		prog.sys("uids that the owner was set with", sysSetresuid, uint64(o.GetUid()), uint64(o.GetEuid()), same)
 		var ex [8]byte // struct f_owner_ex
-		binary.LittleEndian.PutUint32(ex[0:], o.owner.GetPidType())
-		binary.LittleEndian.PutUint32(ex[4:], o.owner.GetPid())
-		t.prog.sys(fmt.Sprintf("owner of fd %d", o.fd), sysFcntl, uint64(o.fd), fSetownEx, t.prog.arena.bytes(ex[:]))
+		binary.LittleEndian.PutUint32(ex[0:], o.GetPidType())
+		binary.LittleEndian.PutUint32(ex[4:], o.GetPid())
+		prog.sys(fmt.Sprintf("owner of fd %d", fd), sysFcntl, fd, fSetownEx, prog.arena.bytes(ex[:]))
 	}
 }

@@ -15,10 +15,16 @@ type pipeEnds struct {
 	taken       [2]bool // some description has taken the end itself; others open it anew
 }
 
+// pipePlanner plans the pipes of one task.
+type pipePlanner struct {
+	*filePlanner
+	pipes map[uint32]*pipeEnds // by pipe id
+}
+
 const bothEnds = 2
 
-// collectPipes creates every pipe with what was in it, at scratch numbers.
-func (f *filePlanner) collectPipes() {
+// collect creates every pipe with what was in it, at scratch numbers.
+func (f *pipePlanner) collect() {
 	for _, fd := range f.order {
 		e := f.dir.Files[fd.GetId()].GetPipe()
 		_, shared := f.sharedFDs[fd.GetId()]
@@ -36,7 +42,7 @@ func (f *filePlanner) collectPipes() {
 	}
 }
 
-func (f *filePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packets bool) {
+func (f *pipePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packets bool) {
 	data := f.dir.PipeData[id]
 	if data != nil && data.Entry.GetSize() != 0 {
 		f.prog.sys(what, sysFcntl, uint64(ends.write), fSetpipeSz, uint64(data.Entry.GetSize()))
@@ -56,9 +62,9 @@ func (f *filePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packe
 	f.prog.sys(what, sysFcntl, uint64(ends.write), fSetfl, 0)
 }
 
-// pipeEnd gives a description one end: the first one takes the scratch descriptor's, each further one opens the pipe
+// describe gives a description one end: the first one takes the scratch descriptor's, each further one opens the pipe
 // again, which makes a description with flags of its own, proc_pid_fd(5).
-func (f *filePlanner) pipeEnd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *pipePlanner) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	e := file.GetPipe()
 	if number, passed := f.inherited[fd.GetId()]; passed {
 		f.inheritPipe(fd, number, e.GetFlags())
@@ -91,8 +97,8 @@ func (f *filePlanner) pipeEnd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-// finishPipes closes the scratch ends: an end that no descriptor had is closed, as it was.
-func (f *filePlanner) finishPipes() {
+// finish closes the scratch ends: an end that no descriptor had is closed, as it was.
+func (f *pipePlanner) finish() {
 	var scratch []int
 	for _, ends := range f.pipes {
 		scratch = append(scratch, ends.read, ends.write)
@@ -125,4 +131,13 @@ func (f *filePlanner) epolls() {
 				uint64(e.GetTfd()), event)
 		}
 	}
+}
+
+// pipeData reads what was in a pipe.
+func (f *pipePlanner) pipeData(id uint32) []byte {
+	data := f.dir.PipeData[id]
+	if data == nil {
+		return nil
+	}
+	return f.payload(f.where(), data.Data)
 }

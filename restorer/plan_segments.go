@@ -21,7 +21,7 @@ type segment struct {
 // eachShared calls f for every mapping of shared anonymous memory.
 func (p *memRoom) eachShared(f func(t *images.Task, id, end uint64)) {
 	for _, t := range p.dir.Tasks {
-		m := &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: t}}
+		m := &memoryPlanner{memRoom: p, jobTask: &jobTask{of: p.job, img: t}}
 		for _, v := range t.Mm.GetVmas() {
 			if id, ok := m.segmentOf(v); ok {
 				f(t, id, v.GetPgoff()+v.GetEnd()-v.GetStart())
@@ -86,7 +86,7 @@ func (p *memRoom) makeSegments() {
 // zygoteMemory plans contents that the zygote reads.
 func (p *memRoom) zygoteMemory() *memoryPlanner {
 	root := p.dir.Tasks[0]
-	return &memoryPlanner{taskPlanner: &taskPlanner{planner: p, img: root, task: &Task{Pid: int(root.Pid)}, prog: p.shared}}
+	return &memoryPlanner{memRoom: p, jobTask: &jobTask{of: p.job, img: root, task: &Task{Pid: int(root.Pid)}, prog: p.shared}}
 }
 
 // sharedContents finds the contents of shared memory below an offset, whose page addresses are offsets.
@@ -126,9 +126,9 @@ func (m *memoryPlanner) mapSegments() {
 }
 
 // dropSegments unmaps the whole segments.
-func (t *taskPlanner) dropSegments() {
-	for _, id := range t.segmentIDs() {
-		s := t.segments[id]
-		t.prog.sys(fmt.Sprintf("shared memory %d", id), sysMunmap, s.addr, s.size)
+func (p *memRoom) dropSegments(prog *program) {
+	for _, id := range p.segmentIDs() {
+		s := p.segments[id]
+		prog.sys(fmt.Sprintf("shared memory %d", id), sysMunmap, s.addr, s.size)
 	}
 }

@@ -107,7 +107,5 @@ func (t *taskPlanner) timersStart() {
 			p.sys(fmt.Sprintf("posix timer %d", tm.GetItId()), sysTimerSettime, uint64(tm.GetItId()), 0, spec, 0)
 		}
 	}
-	for _, fn := range t.armLater {
-		fn()
-	}
+	t.enter(phaseTimers)
 }

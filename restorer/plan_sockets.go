@@ -56,7 +56,7 @@ func (p *program) setOption(number int, what string, level, option, value uint64
 
 // socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that
 // sends a name, and SO_SNDBUF may be smaller than what has been sent.
-func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
 	if !f.host.has(capNetAdmin) { // SO_SNDBUFFORCE and SO_RCVBUFFORCE, socket(7)
 		f.refuse(f.where(), "run crpie as root", "%s: crpie lacks %s, without which its buffers are cut", what, capNames[capNetAdmin])
 	}
@@ -68,7 +68,7 @@ func (f *filePlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEn
 	}
 }
 
-func (f *filePlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOptsEntry) {
 	for _, flag := range []struct {
 		option uint64
 		on     bool
@@ -84,7 +84,7 @@ func (f *filePlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOp
 }
 
 // bindDevice binds a socket to an interface.
-func (f *filePlanner) bindDevice(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) bindDevice(number int, what string, o *sk_opts.SkOptsEntry) {
 	if dev := o.GetSoBoundDev(); dev != "" {
 		f.prog.sys(what+" bound to "+dev, sysSetsockopt, uint64(number), solSocket, soBindtodevice,
 			f.prog.arena.string(dev), uint64(len(dev)))
@@ -92,7 +92,7 @@ func (f *filePlanner) bindDevice(number int, what string, o *sk_opts.SkOptsEntry
 }
 
 // attachFilter adds a classic BPF program, as images have it.
-func (f *filePlanner) attachFilter(number int, what string, filter []uint64) {
+func (f *sockPlanner) attachFilter(number int, what string, filter []uint64) {
 	program := f.prog.arena.bytes(socketFilter(filter))
 	f.prog.sys(what, sysSetsockopt, uint64(number), solSocket, soAttachFilter,
 		f.prog.arena.words(uint64(len(filter)), program), 16) // struct sock_fprog
@@ -110,7 +110,7 @@ func socketFilter(instructions []uint64) []byte {
 }
 
 // socketNumbers sets the options that are not flags.
-func (f *filePlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEntry) {
 	set := func(option, value uint64) { f.prog.setOption(number, what, solSocket, option, value) }
 	set(soSndbufforce, uint64(o.GetSoSndbuf()/2)) // getsockopt says twice what setsockopt was given, socket(7)
 	set(soRcvbufforce, uint64(o.GetSoRcvbuf()/2))
@@ -140,13 +140,13 @@ func (f *filePlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEn
 }
 
 // shutdownSocket: enum sk_shutdown is one more than the argument of shutdown(2).
-func (f *filePlanner) shutdownSocket(number int, what string, how sk_opts.SkShutdown) {
+func (f *sockPlanner) shutdownSocket(number int, what string, how sk_opts.SkShutdown) {
 	if how != sk_opts.SkShutdown_NONE {
 		f.prog.sys(what, sysShutdown, uint64(number), uint64(how)-1)
 	}
 }
 
 // socketFlags: sockets are made with SOCK_NONBLOCK, so that nothing of the restore can block.
-func (f *filePlanner) socketFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
+func (f *sockPlanner) socketFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
 	f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags&^(oAccmode|oCloexec|oLargefile)))
 }

@@ -11,7 +11,7 @@ import (
 // Whether this host lets internet sockets have their addresses is asked before anything exists.
 
 // checkHere refuses addresses that this host does not have and ports that somebody else has.
-func (f *filePlanner) checkHere(where string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkHere(where string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
 	what := inetName(e, source)
 	if !f.checkAddress(where, what, e, source) {
 		return false
@@ -23,7 +23,7 @@ func (f *filePlanner) checkHere(where string, e *sk_inet.InetSkEntry, source net
 	return true
 }
 
-func (f *filePlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
 	case device != "" && f.host.Interface(device) == 0:
@@ -37,7 +37,7 @@ func (f *filePlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, s
 }
 
 // scope is the interface whose link an IPv6 address belongs to, ipv6(7).
-func (f *filePlanner) scope(e *sk_inet.InetSkEntry) uint32 {
+func (f *sockPlanner) scope(e *sk_inet.InetSkEntry) uint32 {
 	if e.GetIfname() == "" {
 		return 0
 	}

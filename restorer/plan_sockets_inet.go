@@ -23,7 +23,7 @@ const (
 )
 
 // inetSocket restores UDP, TCP and raw sockets.
-func (f *filePlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
 	source, dest, ok := f.checkInet(fd, e)
 	if !ok {
 		return
@@ -66,7 +66,7 @@ func inetName(e *sk_inet.InetSkEntry, at netip.AddrPort) string {
 }
 
 // checkInet refuses what is not supported by its name.
-func (f *filePlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
+func (f *sockPlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
 	source, okSource := inetAddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
 	dest, okDest := inetAddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
 	stream := e.GetType() == sockStream && e.GetProto() == ipprotoTCP
@@ -104,7 +104,7 @@ func inetAddrPort(family uint32, words []uint32, port uint32) (at netip.AddrPort
 }
 
 // inetAddress lays out a sockaddr_in or sockaddr_in6; scope is the interface of a link's own address.
-func (f *filePlanner) inetAddress(at netip.AddrPort, scope uint32) (addr, size uint64) {
+func (f *sockPlanner) inetAddress(at netip.AddrPort, scope uint32) (addr, size uint64) {
 	family := uint16(afInet6)
 	if at.Addr().Is4() {
 		family = afInet
@@ -124,7 +124,7 @@ func (f *filePlanner) inetAddress(at netip.AddrPort, scope uint32) (addr, size u
 }
 
 // bindInet: connections of the past (TIME_WAIT) must not keep a TCP socket from its port, ip(7) SO_REUSEADDR.
-func (f *filePlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, at netip.AddrPort) {
+func (f *sockPlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, at netip.AddrPort) {
 	addr, size := f.inetAddress(at, f.scope(e))
 	past := e.GetProto() == ipprotoTCP && !e.GetOpts().GetReuseaddr()
 	if past {
@@ -138,7 +138,7 @@ func (f *filePlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, 
 
 // ipOptions sets the options of the protocols. CRIU reads those of IP at level SOL_IP for both families, and so they
 // are set.
-func (f *filePlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
 	ip, tcp, old := e.GetIpOpts(), e.GetTcpOpts(), e.GetOpts() // CRIU before 3.17 kept some elsewhere
 	if e.V6Only != nil && e.GetFamily() == afInet6 && e.GetType() != sockRaw {
 		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))

@@ -20,9 +20,9 @@ func (p *sockRoom) inFlight() []uint32 {
 	return ids
 }
 
-// linkedSockets are the files that the zygote must make: sockets that are tied to others of another task or in flight, or
+// linked are the files that the zygote must make: sockets that are tied to others of another task or in flight, or
 // have something in flight in their queues.
-func (p *sockRoom) linkedSockets() map[uint32]bool {
+func (p *sockRoom) linked() map[uint32]bool {
 	groups := socketGroups{}
 	users := map[string]map[uint32]bool{}
 	each := func(do func(pid, id uint32, key string)) {

@@ -15,7 +15,7 @@ const (
 )
 
 // netlinkSocket restores a socket to the kernel, with its port, groups and destination. CRIU dumps none that has messages.
-func (f *filePlanner) netlinkSocket(fd *fdinfo.FdinfoEntry, e *sk_netlink.NetlinkSkEntry) {
+func (f *sockPlanner) netlinkSocket(fd *fdinfo.FdinfoEntry, e *sk_netlink.NetlinkSkEntry) {
 	what := fmt.Sprintf("netlink socket, protocol %d", e.GetProtocol())
 	if e.GetPortid() != 0 {
 		what += fmt.Sprintf(", port %d", e.GetPortid())
@@ -45,14 +45,14 @@ func (f *filePlanner) netlinkSocket(fd *fdinfo.FdinfoEntry, e *sk_netlink.Netlin
 }
 
 // netlinkAddress adds bind(2) or connect(2) with a struct sockaddr_nl.
-func (f *filePlanner) netlinkAddress(nr uint64, number int, what string, port, groups uint32) {
+func (f *sockPlanner) netlinkAddress(nr uint64, number int, what string, port, groups uint32) {
 	le := binary.LittleEndian
 	b := le.AppendUint32(nil, afNetlink)
 	b = le.AppendUint32(le.AppendUint32(b, port), groups)
 	f.prog.sys(what, nr, uint64(number), f.prog.arena.bytes(b), uint64(len(b)))
 }
 
-func (f *filePlanner) checkNetlink(where, what string, e *sk_netlink.NetlinkSkEntry) bool {
+func (f *sockPlanner) checkNetlink(where, what string, e *sk_netlink.NetlinkSkEntry) bool {
 	for i, groups := range e.GetGroups() {
 		if i > 0 && groups != 0 || e.GetPortid() == 0 && groups != 0 {
 			f.refuse(where, "", "%s has groups above %d or no port: not supported", what, netlinkGroups)

@@ -35,7 +35,7 @@ const (
 
 // packetSocket restores a socket that sees the packets of interfaces. It is given its protocol together with its interface:
 // without one it sees nothing.
-func (f *filePlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.PacketSockEntry) {
+func (f *sockPlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.PacketSockEntry) {
 	what := fmt.Sprintf("packet socket, protocol %#04x", swap16(e.GetProtocol()))
 	device := f.checkPacket(f.fdWhere(fd), what, e)
 	number := int(fd.GetFd())
@@ -78,7 +78,7 @@ func (f *filePlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.Packet
 func swap16(v uint32) uint16 { return uint16(v)<<8 | uint16(v)>>8 }
 
 // checkPacket gives the name of the interface that the socket is bound to, if to one.
-func (f *filePlanner) checkPacket(where, what string, e *packet_sock.PacketSockEntry) (device string) {
+func (f *sockPlanner) checkPacket(where, what string, e *packet_sock.PacketSockEntry) (device string) {
 	if !f.host.has(capNetRaw) {
 		f.refuse(where, "run crpie as root", "%s: crpie lacks %s", what, capNames[capNetRaw])
 	}
@@ -120,7 +120,7 @@ func packetAddress(e *packet_sock.PacketSockEntry, device string) []byte {
 }
 
 // memberships adds struct packet_mreq, with an address as long as it may be.
-func (f *filePlanner) memberships(number int, what string, e *packet_sock.PacketSockEntry) {
+func (f *sockPlanner) memberships(number int, what string, e *packet_sock.PacketSockEntry) {
 	for _, m := range e.GetMclist() {
 		le := binary.LittleEndian
 		b := le.AppendUint32(nil, m.GetIndex())
@@ -132,7 +132,7 @@ func (f *filePlanner) memberships(number int, what string, e *packet_sock.Packet
 }
 
 // packetRing makes a ring, struct tpacket_req3, of which the first two versions read the beginning.
-func (f *filePlanner) packetRing(number int, what string, option uint64, r *packet_sock.PacketRing) {
+func (f *sockPlanner) packetRing(number int, what string, option uint64, r *packet_sock.PacketRing) {
 	if r == nil {
 		return
 	}
@@ -145,7 +145,7 @@ func (f *filePlanner) packetRing(number int, what string, option uint64, r *pack
 }
 
 // mapRings maps the rings of packet sockets, now that the task has these. What was in them is lost, as with CRIU.
-func (f *filePlanner) mapRings() {
+func (f *sockPlanner) mapRings() {
 	for _, v := range f.img.Mm.GetVmas() {
 		if v.GetStatus()&images.VmaSocket == 0 {
 			continue

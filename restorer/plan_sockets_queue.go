@@ -99,26 +99,11 @@ func (u *unixPlanner) canFly(to *unixSocket, id uint32) bool {
 	case u.opened()[id] != "":
 	case len(u.dir.Files[id].GetEpfd().GetTfd()) > 0:
 		what = "an epoll set"
-	case u.sharedOwners[id] != nil:
+	case u.handedOver(id, phaseOwners):
 		what = "a file with an owner (F_SETOWN)"
 	}
 	if what != "" {
 		u.refuse(to.where, "", "%s has %s in its queue that no task has open: not supported", to.what, what)
 	}
 	return what == ""
-}
-
-// opened names the first descriptor that each file has in some task.
-func (p *sockRoom) opened() map[uint32]string {
-	if p.openFiles == nil {
-		p.openFiles = map[uint32]string{}
-		for _, t := range p.dir.Tasks {
-			for _, fd := range t.Fds {
-				if p.openFiles[fd.GetId()] == "" {
-					p.openFiles[fd.GetId()] = fmt.Sprintf("task %d fd %d", t.Pid, fd.GetFd())
-				}
-			}
-		}
-	}
-	return p.openFiles
 }

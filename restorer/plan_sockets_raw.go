@@ -22,7 +22,7 @@ const (
 )
 
 // rawSocket restores a socket that makes its own packets. What looks like its port is its protocol.
-func (f *filePlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
+func (f *sockPlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
 	what := fmt.Sprintf("raw socket, protocol %d", e.GetProto())
 	if !f.checkRaw(f.fdWhere(fd), what, e, source) {
 		return
@@ -44,7 +44,7 @@ func (f *filePlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, 
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) checkRaw(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkRaw(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
 	raw := e.GetIpOpts().GetRaw()
 	words := map[uint32]int{ipprotoICMP: 1, ipprotoICMPv6: icmpv6FilterWords}[e.GetProto()]
 	switch filter := raw.GetIcmpvFilter(); {
@@ -60,7 +60,7 @@ func (f *filePlanner) checkRaw(where, what string, e *sk_inet.InetSkEntry, sourc
 	return false
 }
 
-func (f *filePlanner) rawOptions(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) rawOptions(number int, what string, e *sk_inet.InetSkEntry) {
 	raw := e.GetIpOpts().GetRaw()
 	header, level := uint64(ipHdrincl), uint64(solIP)
 	if e.GetFamily() == afInet6 {

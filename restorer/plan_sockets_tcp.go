@@ -75,7 +75,7 @@ func (s *tcpStream) finGot() bool {
 func (s *tcpStream) over() bool { return s.state == tcpClose && s.GetInqLen() == 0 }
 
 // connection restores a TCP socket that has another end.
-func (f *filePlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
+func (f *sockPlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
 	what := fmt.Sprintf("TCP connection %v to %v", source, dest)
 	where := f.fdWhere(fd)
 	if source.Port() != 0 {
@@ -123,7 +123,7 @@ func (f *filePlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry,
 }
 
 // closedConnection: what remains of a connection that is given up is a socket whose both directions are shut down.
-func (f *filePlanner) closedConnection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, what string) {
+func (f *sockPlanner) closedConnection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, what string) {
 	what += ", closed"
 	number := int(fd.GetFd())
 	f.create(fd, what, sysSocket, uint64(e.GetFamily()), uint64(e.GetType())|oNonblock, uint64(e.GetProto()))
@@ -136,7 +136,7 @@ func (f *filePlanner) closedConnection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSk
 }
 
 // stream reads the image of a connection and what was in its queues.
-func (f *filePlanner) stream(where, what string, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) (s *tcpStream, ok bool) {
+func (f *sockPlanner) stream(where, what string, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) (s *tcpStream, ok bool) {
 	img := f.dir.TCP[e.GetIno()]
 	if img == nil {
 		f.refuse(where, "", "%s: tcp-stream-%x.img is missing", what, e.GetIno())
@@ -163,8 +163,8 @@ func (f *filePlanner) stream(where, what string, e *sk_inet.InetSkEntry, source,
 }
 
 // checkStream refuses what the kernel would not take or should not be given.
-func (f *filePlanner) checkStream(where, what string, s *tcpStream) bool {
-	before := f.planner.Len()
+func (f *sockPlanner) checkStream(where, what string, s *tcpStream) bool {
+	before := f.Len()
 	switch s.state {
 	case tcpEstablished, tcpSynSent, tcpFinWait1, tcpFinWait2, tcpClose, tcpCloseWait, tcpLastAck, tcpClosing:
 	default:
@@ -185,11 +185,11 @@ func (f *filePlanner) checkStream(where, what string, s *tcpStream) bool {
 	if s.GetMssClamp() == 0 || s.GetMssClamp() > 0xffff {
 		f.refuse(where, "", "%s: segments of %d bytes: impossible", what, s.GetMssClamp())
 	}
-	return f.planner.Len() == before
+	return f.Len() == before
 }
 
 // checkConnection refuses what this host will certainly not allow.
-func (f *filePlanner) checkConnection(where, what string, e *sk_inet.InetSkEntry, s *tcpStream) bool {
+func (f *sockPlanner) checkConnection(where, what string, e *sk_inet.InetSkEntry, s *tcpStream) bool {
 	for _, needed := range []int{capNetAdmin, capNetRaw} {
 		if !f.host.has(needed) {
 			f.refuse(where, "run crpie as root", "%s: crpie lacks %s", what, capNames[needed])
@@ -240,7 +240,7 @@ func deafness() []uint64 {
 const criuMark = 0xc114 // SOCCR_MARK, CRIU's soccr/soccr.h
 
 // sleepingConnection makes the socket one end of the connection and fills its receive queue.
-func (f *filePlanner) sleepingConnection(number int, what string, s *tcpStream, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) sleepingConnection(number int, what string, s *tcpStream, e *sk_inet.InetSkEntry) {
 	p := f.prog
 	set := func(option, value uint64) { p.setOption(number, what, solTCP, option, value) }
 	p.setOption(number, "room for data", solSocket, soSndbufforce, roomForQueues)
@@ -310,7 +310,7 @@ func (p *sockRoom) holderOf(id uint32) (pid, fd int) {
 
 // planWaking plans what the controller does to the socket. Before anything is sent it gets its send queue, its window and
 // the FIN that it had received; then it hears again; then it is awake, sends the rest, and closes what had been closed.
-func (f *filePlanner) planWaking(fd *fdinfo.FdinfoEntry, what string, e *sk_inet.InetSkEntry, s *tcpStream) {
+func (f *sockPlanner) planWaking(fd *fdinfo.FdinfoEntry, what string, e *sk_inet.InetSkEntry, s *tcpStream) {
 	c := &Connection{What: what, At: s.source}
 	c.Pid, c.Fd = f.holderOf(fd.GetId())
 	if s.state != tcpSynSent {

@@ -29,7 +29,7 @@ type unixSocket struct {
 // make them: names, connections, what was sent, shutdown, options. A connection with a name is made through a listener
 // with that name, which gives the accepted end its name; other pairs are made by socketpair(2).
 type unixPlanner struct {
-	*filePlanner
+	*sockPlanner
 	list       []*unixSocket // by inode: the order in which they had been made
 	byID       map[uint32]*unixSocket
 	byIno      map[uint32]*unixSocket
@@ -42,20 +42,15 @@ type unixPlanner struct {
 	private    privateFS
 }
 
-// collectSockets makes every unix socket at a scratch number, and its connections.
-func (f *filePlanner) collectSockets() {
-	u := &unixPlanner{
-		filePlanner: f, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{}, to: map[uint32][]*unixSocket{},
-		listeners: map[string]*unixSocket{}, paths: map[string]*unixSocket{},
-	}
-	f.unix = u
-	for _, fd := range f.order {
-		e := f.dir.Files[fd.GetId()].GetUsk()
-		_, shared := f.sharedFDs[fd.GetId()]
+// collect makes every unix socket at a scratch number, and its connections.
+func (u *unixPlanner) collect() {
+	for _, fd := range u.order {
+		e := u.dir.Files[fd.GetId()].GetUsk()
+		_, shared := u.sharedFDs[fd.GetId()]
 		if fd.GetType() != fdinfo.FdTypes_UNIXSK || e == nil || shared {
 			continue
 		}
-		s := &unixSocket{UnixSkEntry: e, number: f.fds.scratch(), where: f.fdWhere(fd), what: socketName(e), path: unixPath(e)}
+		s := &unixSocket{UnixSkEntry: e, number: u.fds.scratch(), where: u.fdWhere(fd), what: socketName(e), path: unixPath(e)}
 		u.byID[fd.GetId()] = s
 		if u.check(s) {
 			u.list = append(u.list, s)
@@ -71,7 +66,7 @@ func (f *filePlanner) collectSockets() {
 
 // check refuses what is not understood about a single socket.
 func (u *unixPlanner) check(s *unixSocket) bool {
-	before := u.planner.Len()
+	before := u.Len()
 	switch s.GetType() {
 	case sockStream, sockDgram, sockSeqpacket:
 	default:
@@ -85,7 +80,7 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 		u.refuse(s.where, "", "%s: another file has its inode %d", s.what, s.GetIno())
 	}
 	u.checkName(s)
-	return u.planner.Len() == before
+	return u.Len() == before
 }
 
 func (s *unixSocket) isStream() bool { return s.GetType() != sockDgram }
@@ -121,7 +116,7 @@ func (u *unixPlanner) standalone() {
 			continue
 		}
 		if s.isStream() || len(u.queue(s)) == 0 {
-			u.create(s)
+			u.open(s)
 		} else {
 			u.createSentTo(s)
 		}
@@ -133,7 +128,7 @@ func (u *unixPlanner) standalone() {
 	}
 }
 
-func (u *unixPlanner) create(s *unixSocket) {
+func (u *unixPlanner) open(s *unixSocket) {
 	u.prog.open(s.number, true, s.what, sysSocket, afUnix, uint64(s.GetType())|oNonblock, 0)
 	s.made = true
 }
@@ -190,7 +185,7 @@ func (u *unixPlanner) pair(a, b *unixSocket) {
 		return
 	}
 	listener := u.listener(server)
-	u.create(client)
+	u.open(client)
 	u.bind(client)
 	u.connect(client, listener)
 	u.prog.open(server.number, true, server.what, sysAccept4, uint64(listener.number), 0, 0, oNonblock)
@@ -211,7 +206,7 @@ func (u *unixPlanner) listener(s *unixSocket) *unixSocket {
 		Ino: s.Ino, Type: s.Type, State: proto.Uint32(tcpListen), Name: s.Name, NameDir: s.NameDir, Deleted: s.Deleted, FilePerms: s.FilePerms,
 	}
 	l := &unixSocket{UnixSkEntry: e, number: u.fds.scratch(), where: s.where, what: "listener for " + s.what, path: s.path}
-	u.create(l)
+	u.open(l)
 	u.bind(l)
 	u.prog.sys(l.what, sysListen, uint64(l.number), 0)
 	u.temps = append(u.temps, l)
@@ -269,10 +264,9 @@ func (u *unixPlanner) tie(s *unixSocket) {
 	}
 }
 
-// finishSockets: every descriptor exists, so queues are filled. Then every socket is closed to what it was closed to, and
+// finish: every descriptor exists, so queues are filled. Then every socket is closed to what it was closed to, and
 // scratch numbers are given back.
-func (f *filePlanner) finishSockets() {
-	u := f.unix
+func (u *unixPlanner) finish() {
 	for _, d := range u.deliveries {
 		u.deliver(d)
 	}
@@ -290,14 +284,14 @@ func (f *filePlanner) finishSockets() {
 	}
 }
 
-// unixSocket gives a description the socket that was made for it.
-func (f *filePlanner) unixSocket(fd *fdinfo.FdinfoEntry, e *sk_unix.UnixSkEntry) {
-	s := f.unix.byID[fd.GetId()]
+// describe gives a description the socket that was made for it.
+func (u *unixPlanner) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+	s := u.byID[fd.GetId()]
 	if s == nil {
-		f.refuse(f.fdWhere(fd), "", "file %#x of files.img is no unix socket", fd.GetId())
+		u.refuse(u.fdWhere(fd), "", "file %#x of files.img is no unix socket", fd.GetId())
 		return
 	}
-	f.create(fd, s.what, sysFcntl, uint64(s.number), 0 /* F_DUPFD */, uint64(s.number))
-	f.socketFlags(fd, e.GetFlags())
-	f.owner(fd, e.GetFown())
+	u.filePlanner.create(fd, s.what, sysFcntl, uint64(s.number), 0 /* F_DUPFD */, uint64(s.number))
+	u.socketFlags(fd, file.GetUsk().GetFlags())
+	u.owner(fd, file.GetUsk().GetFown())
 }

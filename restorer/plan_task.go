@@ -11,13 +11,8 @@ import (
 // taskPlanner plans one process.
 type taskPlanner struct {
 	*planner
-	img   *images.Task
-	task  *Task
-	prog  *program // the leader's
-	gated bool     // the program has waited for the tracer: hooks may run
-
-	armLater []func() // operations that come after the last hook
-	owned    []owned  // descriptors whose owners are to be set
+	*jobTask
+	gated bool // the program has waited for the tracer: hooks may run
 }
 
 // gateCreds is opened when every thread is traced: seccomp filters may be installed, and every process group exists.
@@ -34,11 +29,7 @@ func (p *planner) planTask(img *images.Task) {
 		p.planZombie(img)
 		return
 	}
-	t := &taskPlanner{
-		planner: p, img: img,
-		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm()},
-		prog: &program{arena: p.plan.arena},
-	}
+	t := &taskPlanner{planner: p, jobTask: p.newTask(img, &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm()})}
 	p.plan.Tasks = append(p.plan.Tasks, t.task)
 	for _, runsIn := range p.runsIn {
 		t.task.Plugins = append(t.task.Plugins, runsIn[img.Pid])
@@ -52,7 +43,7 @@ func (p *planner) planTask(img *images.Task) {
 		t.session()
 	}
 	t.hook(t.prog, abi.TaskCreated)
-	t.memory()
+	t.mem.space(t.jobTask)
 	if early { // children who must not be in the session that it leads
 		t.cloneChildren(true)
 		t.session()
@@ -60,7 +51,7 @@ func (p *planner) planTask(img *images.Task) {
 	t.adoption()
 	t.children()
 	t.hook(t.prog, abi.PostMemory)
-	t.files()
+	t.descriptors()
 	t.hook(t.prog, abi.PostFiles)
 	threads := t.threads()
 	t.hook(t.prog, abi.PostThreads)
@@ -73,8 +64,6 @@ func (p *planner) planTask(img *images.Task) {
 	t.prog.core(abi.OpPark, "")
 	threads[0].thread.Ops = t.prog.ops
 }
-
-func (t *taskPlanner) where() string { return fmt.Sprintf("task %d", t.task.Pid) }
 
 // checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
 func (t *taskPlanner) checkIDs() {
@@ -121,7 +110,7 @@ func (t *taskPlanner) begin() {
 		t.prog.sys("child subreaper", sysPrctl, prSetChildSubreaper, 1)
 	}
 	t.prog.core(abi.OpReport, "created", 0)
-	if t.awaited[t.img.Pid] {
+	if t.files.awaited[t.img.Pid] {
 		t.mark("it exists", markBorn)
 	}
 	if !t.img.Dead() {
@@ -136,7 +125,7 @@ func (t *taskPlanner) session() {
 	switch {
 	case sid == pid:
 		t.prog.want(int64(pid), "session leader", sysSetsid)
-		t.controllingTerminal()
+		t.ttys.controllingTerminal(t.jobTask)
 		if t.img.Pgid != pid {
 			t.refuse(t.where(), "", "session leader in process group %d: impossible", t.img.Pgid)
 		}
@@ -189,7 +178,7 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 			th.prog.sys("process group", sysSetpgid, 0, uint64(t.img.Pgid))
 		}
 		if i == 0 {
-			t.owners()
+			t.files.task(t.jobTask).owners()
 		}
 		th.identity()
 		if i > 0 {

@@ -51,45 +51,32 @@ func (p *planner) checkSharedTables(t *images.Task) {
 	}
 }
 
-// sharesFiles reports whether two tasks have one descriptor table.
-func sharesFiles(t, other *images.Task) bool {
-	return other != nil && t.Ids != nil && other.Ids != nil && t.Ids.GetFilesId() == other.Ids.GetFilesId()
-}
-
 // planShared plans what the zygote makes before it creates the root task.
 func (p *planner) planShared() {
 	p.fds = newNumbers(p.dir)
 	p.shared = &program{arena: p.plan.arena}
-	p.ipcNamespace()
-	p.planInheritFDs()
-	p.makeSegments()
-	p.makeNameless()
-	p.openEnded()
-	p.planLate()
+	p.mem.ipcNamespace()
+	p.files.planInheritFDs()
+	p.mem.makeSegments()
+	p.files.makeNameless()
+	p.files.openEnded()
+	p.files.planLate()
 	p.shareFiles()
-	p.makeTerminals()
-	p.checkLocks()
+	p.ttys.makeTerminals()
+	p.files.checkLocks()
 }
 
 // shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and what is in flight.
 func (p *planner) shareFiles() {
 	made := p.filesOfZygote()
-	f := newFilePlanner(p.zygoteTask(made))
-	f.collectPipes()
-	f.collectSockets()
-	for _, fd := range f.order {
-		f.description(fd)
-	}
-	f.finishPipes()
-	f.finishSockets()
+	zygote := p.zygoteTask(made)
+	p.files.task(zygote).descriptions()
 	for _, fd := range made {
-		if arm := p.armShared[fd.GetId()]; arm != nil && p.opened()[fd.GetId()] == "" { // no task will
-			arm(f, uint64(fd.GetFd()))
+		if p.opened()[fd.GetId()] == "" { // no task will
+			zygote.adopt(fd.GetId(), uint64(fd.GetFd()))
 		}
 	}
-	for _, arm := range f.armLater {
-		arm()
-	}
+	zygote.enter(phaseTimers)
 	for _, fd := range made { // from here on tasks find them
 		p.sharedFDs[fd.GetId()] = int(fd.GetFd())
 	}
@@ -97,11 +84,11 @@ func (p *planner) shareFiles() {
 
 // filesOfZygote gives each description that the zygote has to make a descriptor of its own.
 func (p *planner) filesOfZygote() (made []*fdinfo.FdinfoEntry) {
-	users, linked := p.fileUsers(), p.linkedSockets()
+	users, linked := p.fileUsers(), p.socks.linked()
 	for _, fd := range users.order {
 		id := fd.GetId()
 		_, passed := p.sharedFDs[id]
-		late := fd.GetType() == fdinfo.FdTypes_TTY || p.lateMakers[id] != nil || passed
+		late := fd.GetType() == fdinfo.FdTypes_TTY || p.files.lateMakers[id] != nil || passed
 		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || users.connects(p.dir.Files[id].GetPipe())) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
@@ -132,7 +119,7 @@ func (p *planner) fileUsers() *fileUsers {
 			}
 		}
 	}
-	for _, id := range p.inFlight() {
+	for _, id := range p.socks.inFlight() {
 		u.flying[id] = true
 		u.add(nobody, &fdinfo.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()}, p.dir.Files[id])
 	}
@@ -156,11 +143,6 @@ func (u *fileUsers) connects(e *pipe.PipeEntry) bool {
 	return e != nil && (len(u.pipes[e.GetPipeId()]) > 1 || u.pipes[e.GetPipeId()][nobody])
 }
 
-// zygoteTask plans descriptors of the zygote's like a task's.
-func (p *planner) zygoteTask(made []*fdinfo.FdinfoEntry) *taskPlanner {
-	return &taskPlanner{planner: p, img: &images.Task{Fds: made}, task: &Task{Pid: int(p.dir.Tasks[0].Pid)}, prog: p.shared}
-}
-
 // children creates the tasks whose parent this is, and what helps in that, and sees the dead ones dead again.
 func (t *taskPlanner) children() {
 	t.cloneChildren(false)
@@ -179,7 +161,7 @@ func (t *taskPlanner) children() {
 		t.mark("its helpers have ended", markHelpers)
 	}
 	t.awaitZombies()
-	t.dropSegments()
+	t.mem.dropSegments(t.prog)
 }
 
 func (t *taskPlanner) cloneChildren(early bool) {
@@ -219,8 +201,7 @@ func (t *taskPlanner) awaitZombie(child *images.Task) {
 // planZombie plans a task that had ended and waited for its parent: it is created and ends the same way.
 func (p *planner) planZombie(img *images.Task) {
 	t := &taskPlanner{
-		planner: p, img: img, prog: &program{arena: p.plan.arena},
-		task: &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Dead: true},
+		planner: p, jobTask: p.newTask(img, &Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Dead: true}),
 	}
 	p.plan.Tasks = append(p.plan.Tasks, t.task)
 	t.checkIDs()
@@ -257,7 +238,7 @@ func (t *taskPlanner) group() {
 	case pgid == t.img.Sid && t.img.Sid == t.img.Pid: // setsid has done it
 	case pgid == t.img.Pid:
 		t.prog.sys("process group leader", sysSetpgid, 0, 0)
-		t.foreground(pgid)
+		t.ttys.foreground(t.jobTask, pgid)
 	case t.helpedGroup():
 		return
 	case inherits(t.img):
@@ -275,7 +256,7 @@ func (t *taskPlanner) helpedGroup() bool {
 		t.startHelper(h, func() {
 			t.prog.sys("group of which nobody is the leader", sysSetpgid, uint64(h.pid), uint64(h.pid))
 			t.prog.sys("process group", sysSetpgid, 0, uint64(h.pid))
-			t.foreground(h.pid)
+			t.ttys.foreground(t.jobTask, h.pid)
 			t.mark("its process group exists", markGroup)
 		})
 	}

@@ -16,6 +16,27 @@ import (
 // The zygote makes every pseudo-terminal of which the tree has the master, or a slave that is hung up, with both of its ends,
 // and opens other terminals, so that they exist before the sessions that they control; pty(7), ioctl_tty(2).
 
+// ttyRoom plans terminals.
+type ttyRoom struct {
+	*job
+	files     *fileRoom
+	terminals []*terminal
+	ctties    map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
+}
+
+func newTTYRoom(j *job, files *fileRoom) *ttyRoom { return &ttyRoom{job: j, files: files} }
+
+func (r *ttyRoom) kinds() []kind {
+	return []kind{{fdinfo.FdTypes_TTY, func(f *filePlanner) describer { return &ttyPlanner{filePlanner: f, ttyRoom: r} }}}
+}
+
+// ttyPlanner plans the terminals of one task.
+type ttyPlanner struct {
+	*filePlanner
+	*ttyRoom
+	terminal int // where crpie's terminal is kept, -1: nowhere
+}
+
 // terminal is one that is restored as itself: a pair of pseudo-terminals or a device.
 type terminal struct {
 	where  string // of the first descriptor
@@ -39,11 +60,16 @@ const maxPty = 1000
 // hungUp: whoever has it finds the end of the file and cannot write any more. CRIU dumps no settings of it.
 func hungUp(info *tty.TtyInfoEntry) bool { return info != nil && info.GetTermios() == nil }
 
+// task begins the plan of a task's terminals.
+func (r *ttyRoom) task(t *jobTask) *ttyPlanner {
+	return &ttyPlanner{filePlanner: r.files.task(t), ttyRoom: r}
+}
+
 // makeTerminals plans the zygote's part.
 func (p *ttyRoom) makeTerminals() {
 	p.collectTerminals()
 	for _, t := range p.terminals {
-		m := terminalMaker{newFilePlanner(p.zygoteTask(nil)), t}
+		m := terminalMaker{p.task(p.zygoteTask(nil)), t}
 		m.hold()
 		if p.checkTerminal(t) {
 			m.make()
@@ -68,7 +94,7 @@ func (p *ttyRoom) collectTerminals() {
 			info := p.dir.Ttys[file.GetTtyInfoId()]
 			where := fmt.Sprintf("task %d fd %d", task.Pid, fd.GetFd())
 			made := &fdinfo.FdinfoEntry{Id: fd.Id, Type: fd.Type, Flags: proto.Uint32(fdCloexec)}
-			number, passed := p.inherited[fd.GetId()]
+			number, passed := p.files.inherited[fd.GetId()]
 			switch kind := info.GetType(); {
 			case passed:
 				p.collectPassed(where, made, info, number)
@@ -191,7 +217,7 @@ func isCharDevice(h *Host, name string) bool {
 }
 
 // ptmx is what makes the pair: there may be several, one for each mount of devpts.
-func (t *terminal) ptmx(p *planner) string {
+func (t *terminal) ptmx(p *ttyRoom) string {
 	if t.master != nil {
 		return cmp.Or(p.ttyPath(t.master.GetId()), "/dev/ptmx")
 	}
@@ -218,7 +244,7 @@ func (p *ttyRoom) checkSession(t *terminal) {
 
 // terminalMaker plans the operations for one terminal, in the zygote.
 type terminalMaker struct {
-	*filePlanner
+	*ttyPlanner
 	*terminal
 }
 
@@ -248,12 +274,12 @@ func (m *terminalMaker) make() {
 }
 
 // ttyFlags are flags with which a description of a terminal can be opened again; none becomes a controlling terminal by that.
-func (f *filePlanner) ttyFlags(fd *fdinfo.FdinfoEntry) uint64 {
+func (f *ttyPlanner) ttyFlags(fd *fdinfo.FdinfoEntry) uint64 {
 	return uint64(f.dir.Files[fd.GetId()].GetTty().GetFlags())&^(oCreat|oExcl|oTrunc) | oNoctty
 }
 
 // finishTTY sets what open(2) does not.
-func (f *filePlanner) finishTTY(fd *fdinfo.FdinfoEntry) {
+func (f *ttyPlanner) finishTTY(fd *fdinfo.FdinfoEntry) {
 	file := f.dir.Files[fd.GetId()].GetTty()
 	if file.GetFlags()&oAsync != 0 {
 		f.setFlags(fd, file.GetFlags())
@@ -282,7 +308,7 @@ func (m *terminalMaker) pair() int {
 	} else {
 		master = m.fds.scratch()
 	}
-	m.prog.core(abi.OpPty, "master of "+m.name, m.prog.arena.string(m.ptmx(m.planner)), flags, uint64(m.number), uint64(master))
+	m.prog.core(abi.OpPty, "master of "+m.name, m.prog.arena.string(m.ptmx(m.ttyRoom)), flags, uint64(m.number), uint64(master))
 	m.set(master, "unlocked", tiocsptlck, 0)
 	return master
 }
@@ -362,11 +388,9 @@ func (m *terminalMaker) modes(master int) {
 			m.prog.sys(m.name+": exclusive master", sysIoctl, uint64(master), tiocexcl)
 		}
 		if m.info.GetLocked() {
-			m.armShared[m.master.GetId()] = func(in *filePlanner, fd uint64) {
-				in.armLater = append(in.armLater, func() {
-					in.prog.sys(m.name+" locked", sysIoctl, fd, tiocsptlck, in.prog.arena.bytes(words32([]uint32{1})))
-				})
-			}
+			m.handOver(m.master.GetId(), phaseTimers, func(prog *program, fd uint64) {
+				prog.sys(m.name+" locked", sysIoctl, fd, tiocsptlck, prog.arena.bytes(words32([]uint32{1})))
+			})
 		}
 	}
 	if len(m.slaves) > 0 && m.slaveInfo.GetExclusive() {

@@ -84,7 +84,7 @@ func (m *memoryPlanner) redirect(v *vma.VmaEntry, dumped []byte) {
 
 // beganWithVDSO: whoever begins with the memory of a task that had one has this kernel's already.
 func (m *memoryPlanner) beganWithVDSO() bool {
-	for from := m.origin(); from != nil; from = (&taskPlanner{planner: m.planner, img: from}).origin() {
+	for from := m.of.origin(m.img); from != nil; from = m.of.origin(from) {
 		for _, v := range from.Mm.GetVmas() {
 			if v.GetStatus()&images.VmaVdso != 0 {
 				return true

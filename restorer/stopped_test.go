@@ -34,7 +34,9 @@ func TestStopSignal(t *testing.T) {
 			parent := &images.Task{Pid: 10, Pgid: 10, Sid: 10}
 			child := &images.Task{Pid: 11, Pgid: 11, Sid: 10, Parent: parent, Core: core, Threads: []images.Thread{{Tid: 11, Core: core}}}
 			tc.change(child)
-			p := &taskPlanner{planner: &planner{dir: &images.Dir{Tasks: []*images.Task{parent, child}}}, img: child}
+			p := &taskPlanner{
+				planner: &planner{job: &job{dir: &images.Dir{Tasks: []*images.Task{parent, child}}}}, jobTask: &jobTask{img: child},
+			}
 			if got := p.stopSignal(); got != tc.want {
 				t.Errorf("signal %d, want %d", got, tc.want)
 			}

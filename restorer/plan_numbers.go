@@ -1,0 +1,48 @@
+package restorer
+
+import "github.com/crpie/crpie/images"
+
+// numbers hands out descriptor numbers that no task uses.
+type numbers struct {
+	taken map[int]bool
+	next  int
+}
+
+const firstScratch = 64
+
+func newNumbers(dir *images.Dir) *numbers {
+	n := &numbers{taken: map[int]bool{}, next: firstScratch}
+	for _, t := range dir.Tasks {
+		if sharesFiles(t, t.Parent) {
+			n.next += 4 // while they open files at the same time, before those have their numbers
+		}
+	}
+	for _, t := range dir.Tasks {
+		for _, fd := range t.Fds {
+			n.taken[int(fd.GetFd())] = true
+		}
+	}
+	return n
+}
+
+// highest is the largest number in use.
+func (n *numbers) highest() int {
+	highest := n.next
+	for fd := range n.taken {
+		highest = max(highest, fd)
+	}
+	return highest
+}
+
+func (n *numbers) scratch() int {
+	for n.taken[n.next] {
+		n.next++
+	}
+	n.next++
+	return n.next - 1
+}
+
+// sharesFiles reports whether two tasks have one descriptor table.
+func sharesFiles(t, other *images.Task) bool {
+	return other != nil && t.Ids != nil && other.Ids != nil && t.Ids.GetFilesId() == other.Ids.GetFilesId()
+}
