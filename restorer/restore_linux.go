@@ -5,7 +5,6 @@ package restorer
 import (
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -45,6 +44,7 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if err != nil {
 		return nil, err
 	}
+	keepClear(dir)
 	if err := ownID(dir); err != nil {
 		return nil, err
 	}
@@ -67,25 +67,6 @@ func Prepare(opts *Options) (r *Restored, err error) {
 		return nil, err
 	}
 	return &Restored{Plan: p, opts: opts, chain: chain, stub: stub}, nil
-}
-
-// OwnIDError says that the restoring process itself has an id that a task must have.
-type OwnIDError struct{ ID int }
-
-func (e *OwnIDError) Error() string {
-	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n"+
-		"  hint: run it again: it will have another pid", e.ID)
-}
-
-func ownID(dir *images.Dir) error {
-	for _, t := range dir.Tasks {
-		for _, th := range t.Threads {
-			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err == nil {
-				return &OwnIDError{int(th.Tid)}
-			}
-		}
-	}
-	return nil
 }
 
 // Close releases the image directories.

@@ -98,7 +98,7 @@ func runRestore(args []string, std streams) int {
 	}
 	status, err := r.restore(std, inherited, r.verbosity.level(f.Changed("verbosity")))
 	var own *restorer.OwnIDError
-	if errors.As(err, &own) && own.ID != os.Getpid() {
+	if errors.As(err, &own) && own.ID != os.Getpid() && os.Getenv(startedOver) == "" {
 		err = errors.Join(err, freshThreads())
 	}
 	if err != nil {
@@ -108,14 +108,18 @@ func runRestore(args []string, std streams) int {
 	return status
 }
 
+// startedOver is in the environment of a crpie that has started itself over, and must not again.
+const startedOver = "CRPIE_STARTED_OVER"
+
 // freshThreads starts this process over: execve(2) keeps its pid, but its other threads, one of which has an id that the
-// restored process needs, make way for new ones. It returns only on an error.
+// restored process needs, make way for new ones, whose ids lie elsewhere: restorer.Prepare has seen to that. It returns only
+// on an error.
 func freshThreads() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(self, os.Args, os.Environ())
+	return syscall.Exec(self, os.Args, append(os.Environ(), startedOver+"=1"))
 }
 
 // inWorkDir resolves the name of a log or pid file as criu(8) does.

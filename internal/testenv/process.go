@@ -45,9 +45,9 @@ var becomeReaper = sync.OnceFunc(func() {
 	}
 })
 
-// keepDescriptors keeps from the victims whatever descriptors a shell or editor has let this process inherit: CRIU may not
+// KeepDescriptors keeps from the victims whatever descriptors a shell or editor has let this process inherit: CRIU may not
 // know the mounts of their files, and they are no part of any test.
-var keepDescriptors = sync.OnceFunc(func() {
+var KeepDescriptors = sync.OnceFunc(func() {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
@@ -74,7 +74,7 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	tb.Helper()
 	becomeReaper()
-	keepDescriptors()
+	KeepDescriptors()
 	dir := tb.TempDir()
 	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: rand.Text()}
 	p.done = make(chan struct{})
