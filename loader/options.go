@@ -21,14 +21,14 @@ type Options struct {
 // Defaults of Options. A plugin is copied into every restored task, so the memory limit is about mistakes
 // (char buf[3L<<30]), not about what could be placed.
 const (
-	defaultMaxFile       = 256 << 20
+	DefaultMaxFile       = 256 << 20
 	defaultMaxMemory     = 256 << 20
 	defaultMaxViolations = 1000
 )
 
 func (o Options) withDefaults() Options {
 	if o.MaxFile == 0 {
-		o.MaxFile = defaultMaxFile
+		o.MaxFile = DefaultMaxFile
 	}
 	if o.MaxMemory == 0 {
 		o.MaxMemory = defaultMaxMemory

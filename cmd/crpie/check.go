@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -13,7 +14,7 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o..."
+const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o...|-"
 
 // checked is the verdict on one file. It does not keep the plugin, whose bytes would pile up over many files.
 type checked struct {
@@ -45,9 +46,11 @@ func runCheck(args []string, std streams) int {
 		return misuse(std, checkUsage, "unknown format %q", *format)
 	case f.NArg() == 0:
 		return misuse(std, checkUsage, "no file given")
+	case slices.Contains(f.Args(), stdinName) && f.NArg() > 1:
+		return misuse(std, checkUsage, "standard input (-) is checked alone")
 	}
 	debug.SetGCPercent(400) // objects are garbage as soon as they are checked; to collect them less often saves a tenth of the time
-	results := checkAll(f.Args(), loader.Options{Machine: m, Core: *core})
+	results := checkAll(f.Args(), std.in, loader.Options{Machine: m, Core: *core})
 	if err := write(std.out, results); err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
 		return exitFailed
@@ -56,14 +59,14 @@ func runCheck(args []string, std streams) int {
 }
 
 // checkAll checks the files on all processors; the results are in the order of the files.
-func checkAll(files []string, opts loader.Options) []checked {
+func checkAll(files []string, stdin io.Reader, opts loader.Options) []checked {
 	results := make([]checked, len(files))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
-				results[i] = checkOne(files[i], opts)
+				results[i] = checkOne(files[i], stdin, opts)
 			}
 		})
 	}
@@ -71,9 +74,9 @@ func checkAll(files []string, opts loader.Options) []checked {
 	return results
 }
 
-func checkOne(file string, opts loader.Options) checked {
+func checkOne(file string, stdin io.Reader, opts loader.Options) checked {
 	c := checked{file: file}
-	p, err := loadFile(file, opts)
+	p, err := loadFrom(stdin, file, opts)
 	var all *loader.Error
 	switch {
 	case errors.As(err, &all):

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/crpie/crpie/cmd/crpie/link"
@@ -53,8 +54,30 @@ func objects(t *testing.T) {
 	t.Chdir(dir)
 }
 
+// TestStandardInput gives an object to the commands that look at one.
+func TestStandardInput(t *testing.T) {
+	objects(t)
+	for args, want := range map[string]string{
+		"check -":   "-: ok: plugin stdin for EM_X86_64, 1 hooks\n",
+		"inspect -": "plugin stdin for EM_X86_64, from stdin: 12288 bytes at 0x10000000 if alone\n",
+	} {
+		f, err := os.Open("good.o")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, complaints bytes.Buffer
+		status := run(strings.Fields(args), f, &out, &complaints)
+		if status != 0 || !strings.HasPrefix(out.String(), want) || f.Close() != nil {
+			t.Errorf("crpie %s: status %d, %s%s", args, status, &out, &complaints)
+		}
+	}
+}
+
 func TestExitStatuses(t *testing.T) {
 	objects(t)
+	if err := syscall.Mkfifo("fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   string
 		status int
@@ -63,7 +86,12 @@ func TestExitStatuses(t *testing.T) {
 		{"check good.o", 0, ""},
 		{"check good.o bad.o", 1, ""},
 		{"check missing.o bad.o", 2, "crpie: open missing.o: no such file or directory\n"},
-		{"check .", 2, "crpie: load .: not a regular file\n"},
+		{"check .", 2, "crpie: open .: it is a directory, not a regular file\n"},
+		{"check fifo", 2, "crpie: open fifo: it is a FIFO, not a regular file\n"},
+		{"inspect fifo", 1, "crpie: open fifo: it is a FIFO, not a regular file\n"},
+		{"link fifo", 1, "crpie: open fifo: it is a FIFO, not a regular file\n"},
+		{"check -", 1, ""},
+		{"check - good.o", 2, "crpie: standard input (-) is checked alone\nusage: crpie " + checkUsage + "\n"},
 		{"check", 2, "crpie: no file given\nusage: crpie " + checkUsage + "\n"},
 		{"check --format tap good.o", 2, "crpie: unknown format \"tap\"\nusage: crpie " + checkUsage + "\n"},
 		{"check --machine arm64 good.o", 1, ""},
@@ -103,7 +131,7 @@ func TestExcerptPointsAtTheSymbol(t *testing.T) {
 	if err := os.WriteFile("plugin.c", []byte(badSource), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := checkOne("bad.o", loader.Options{Core: true})
+	c := checkOne("bad.o", nil, loader.Options{Core: true})
 	c.found[0].Places[0].File = "plugin.c"
 	var b strings.Builder
 	painter{terminal: true}.violation(&b, "bad.o", c.found[0])

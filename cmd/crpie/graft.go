@@ -15,6 +15,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/files"
 )
 
 const graftUsage = `graft -D DIR -o DIR --pie-plugin hook.o[,key=value]...... [FLAGS]
@@ -174,7 +175,7 @@ func (g *graftFlags) options(level uint32) (*graft.Options, error) {
 }
 
 func fileDigest(name string) (string, error) {
-	f, err := os.Open(name)
+	f, _, err := files.OpenRegular(name)
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o | -D DIR | --archive FILE"
+const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o|- | -D DIR | --archive FILE"
 
 func runInspect(args []string, std streams) int {
 	f := flagSet()
@@ -38,7 +38,7 @@ func runInspect(args []string, std streams) int {
 		return misuse(std, inspectUsage, "give one file")
 	}
 	w := bufio.NewWriter(std.out)
-	err = inspect(w, f.Arg(0), blob.Addr(addr), *core, *format == "json", *disasm)
+	err = inspect(w, std.in, f.Arg(0), blob.Addr(addr), *core, *format == "json", *disasm)
 	if err == nil {
 		err = w.Flush()
 	}
@@ -50,8 +50,8 @@ func runInspect(args []string, std streams) int {
 }
 
 // inspect lays the plugin out alone and describes the result.
-func inspect(w io.Writer, file string, base blob.Addr, core, asJSON, disasm bool) error {
-	p, err := loadFile(file, loader.Options{Core: core})
+func inspect(w io.Writer, stdin io.Reader, file string, base blob.Addr, core, asJSON, disasm bool) error {
+	p, err := loadFrom(stdin, file, loader.Options{Core: core})
 	if err != nil {
 		return err
 	}

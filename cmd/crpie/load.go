@@ -3,8 +3,9 @@ package main
 import (
 	"debug/elf"
 	"fmt"
-	"os"
+	"io"
 
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -14,19 +15,27 @@ var machines = map[string]elf.Machine{
 	"arm64": elf.EM_AARCH64, "aarch64": elf.EM_AARCH64,
 }
 
+// stdinName is the file name that stands for standard input.
+const stdinName = "-"
+
 // loadFile loads one object by name.
 func loadFile(name string, opts loader.Options) (*loader.Plugin, error) {
-	f, err := os.Open(name)
+	f, info, err := files.OpenRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("load %s: not a regular file", name)
-	}
 	return loader.Load(f, info.Size(), name, opts)
+}
+
+// loadFrom is loadFile, or loads standard input if that is the name. The loader refuses what is longer than its limit.
+func loadFrom(stdin io.Reader, name string, opts loader.Options) (*loader.Plugin, error) {
+	if name != stdinName {
+		return loadFile(name, opts)
+	}
+	data, err := io.ReadAll(io.LimitReader(stdin, loader.DefaultMaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	return loader.Parse(data, "stdin", opts)
 }

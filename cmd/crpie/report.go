@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -123,7 +124,7 @@ func sourceLine(file string, number int) (string, bool) {
 	if file == "" || number <= 0 {
 		return "", false
 	}
-	f, err := os.Open(file)
+	f, _, err := files.OpenRegular(file) // the object says which
 	if err != nil {
 		return "", false
 	}

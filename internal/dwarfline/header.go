@@ -129,14 +129,15 @@ const (
 	formStrp    = 0x0e
 	formUdata   = 0x0f
 	formLineStr = 0x1f
+	formData1   = 0x0b
+	formData2   = 0x05
+	formData4   = 0x06
+	formData8   = 0x07
 	formData16  = 0x1e
 
 	contentPath      = 1
 	contentDirectory = 2
 )
-
-// fixed is the size of the forms that are numbers of fixed size.
-var fixed = map[uint64]uint64{0x0b: 1, 0x05: 2, 0x06: 4, 0x07: 8, formData16: 16}
 
 // visitEntries reads one of the two tables of DWARF 5: a description of the entries, then the entries. Each has at least one
 // byte for every member, so a number of entries beyond the table ends it.
@@ -181,12 +182,17 @@ func (h *header) form(r *reader, s *Sections, form uint64) (text []byte, value u
 	case formBlock:
 		r.take(r.uleb())
 		return nil, 0
+	case formData1:
+		return nil, r.uint(1)
+	case formData2:
+		return nil, r.uint(2)
+	case formData4:
+		return nil, r.uint(4)
+	case formData8:
+		return nil, r.uint(8)
 	case formData16:
 		r.take(16) // a checksum
 		return nil, 0
-	}
-	if size := fixed[form]; size > 0 {
-		return nil, r.uint(size)
 	}
 	r.left, r.bad = nil, true
 	return nil, 0

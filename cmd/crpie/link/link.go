@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -96,18 +97,11 @@ func newJob(object, image, mapFile, base string, defsyms []string) (*job, error)
 // run places the object and writes what was asked for. Object and image are in huge pages: for objects of some megabytes
 // most of the time of a link would else go into page faults.
 func (j *job) run(stdout io.Writer) error {
-	f, err := os.Open(j.object)
+	f, info, err := files.OpenRegular(j.object)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("load %s: not a regular file", j.object)
-	}
 	data := zeros(uint64(info.Size()))
 	if _, err := io.ReadFull(f, data); err != nil {
 		return fmt.Errorf("load %s: %w", j.object, err)

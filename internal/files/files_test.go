@@ -1,0 +1,41 @@
+package files_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/crpie/crpie/internal/files"
+)
+
+func TestOpenRegular(t *testing.T) {
+	dir := t.TempDir()
+	fifo, plain := filepath.Join(dir, "fifo"), filepath.Join(dir, "plain")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(plain, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		dir:         "open " + dir + ": it is a directory, not a regular file",
+		fifo:        "open " + fifo + ": it is a FIFO, not a regular file",
+		"/dev/zero": "open /dev/zero: it is a device, not a regular file",
+		plain:       "<nil>",
+		"/none":     "open /none: no such file or directory",
+	} {
+		f, info, err := files.OpenRegular(name)
+		if fmt.Sprint(err) != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		if err == nil && (info.Size() != 4 || f.Close() != nil) {
+			t.Errorf("%s: %d bytes", name, info.Size())
+		}
+	}
+	if got := files.Kind(fs.ModeSymlink | 0o777); got != "symbolic link" {
+		t.Errorf("a symbolic link is called %s", got)
+	}
+}
