@@ -101,7 +101,7 @@ func TestHookTable(t *testing.T) {
 	first := m.addr(img.Table + 8)
 	params := m.addr(first + 8)
 	got := m.str(m.addr(first)) + " " + m.str(m.addr(params)) + "=" + m.str(m.addr(params+8)) + " " + m.str(m.addr(params+16)) + "=" + m.str(m.addr(params+24))
-	if got != "plugin id=7 x=" || m.addr(first+16) != 2 {
+	if got != "plugin #1 id=7 x=" || m.addr(first+16) != 2 {
 		t.Errorf("first plugin is %q with %d parameters", got, m.addr(first+16))
 	}
 	type hook struct {

@@ -173,13 +173,13 @@ func (img *Image) CoreSymbol(name string) (Addr, bool) {
 	return img.Base + Addr(core.sections[s.Section]) + Addr(s.Value), true
 }
 
-// PluginName is the name of the plugin with an index, or "plugin N" when there is none with it: the number may come from
+// PluginName is what Labels calls the plugin with an index, or "plugin N" when there is none with it: the number may come from
 // a process that is not trusted.
 func (img *Image) PluginName(index int) string {
 	if index < 0 || index+1 >= len(img.layout.objects) {
 		return fmt.Sprintf("plugin %d", index)
 	}
-	return img.layout.objects[index+1].Name
+	return img.layout.objects[index+1].label
 }
 
 // Location is what an address of the image means.
@@ -220,7 +220,7 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	off := loader.Offset(at - places[i].start)
 	pl := o.PlaceOf(sec, off)
 	return Location{
-		Plugin: places[i].object - 1, Name: o.Name, Section: sec.Name, SectionOffset: off,
+		Plugin: places[i].object - 1, Name: o.label, Section: sec.Name, SectionOffset: off,
 		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
 	}, true
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sizes"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/relocator"
@@ -26,6 +27,24 @@ type Input struct {
 	// Tasks are those in which its hooks run, any that one of them picks; empty: every task of the tree. Whoever restores
 	// or grafts carries it out, the layout does not depend on it.
 	Tasks []Selector
+}
+
+// Labels gives each plugin the name by which it is told apart: its own, or "name #2" if several have that name, counted
+// in their order. No plugin's name has a space.
+func Labels(plugins []Input) []string {
+	total, seen := map[string]int{}, map[string]int{}
+	for _, in := range plugins {
+		total[in.Plugin.Name]++
+	}
+	labels := make([]string, len(plugins))
+	for i, in := range plugins {
+		name := in.Plugin.Name
+		seen[name]++
+		if labels[i] = name; total[name] > 1 {
+			labels[i] = fmt.Sprintf("%s #%d", name, seen[name])
+		}
+	}
+	return labels
 }
 
 // Param is one key=value for a plugin.
@@ -68,6 +87,7 @@ type extent struct{ start, end offset }
 // object is the core or a plugin with the offsets of its sections.
 type object struct {
 	*loader.Plugin
+	label    string // what Labels calls the plugin
 	params   []Param
 	sections []offset
 	got      offset
@@ -83,9 +103,9 @@ type placed struct {
 // NewLayout decides where everything goes. The core is any object loaded with loader.Options.Core.
 func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	l := &Layout{objects: make([]object, 0, len(plugins)+1)}
-	l.objects = append(l.objects, object{Plugin: core})
-	for _, in := range plugins {
-		l.objects = append(l.objects, object{Plugin: in.Plugin, params: in.Params})
+	l.objects = append(l.objects, object{Plugin: core, label: core.Name})
+	for i, label := range Labels(plugins) {
+		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label, params: plugins[i].Params})
 	}
 	if err := l.check(); err != nil {
 		return nil, err
@@ -105,6 +125,9 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 // check finds what cannot be put into one image.
 func (l *Layout) check() error {
 	var problems []error
+	if n := len(l.objects) - 1; n > abi.MaxPlugins {
+		problems = append(problems, fmt.Errorf("lay out %d plugins: more than %d", n, abi.MaxPlugins))
+	}
 	for i, o := range l.objects {
 		if o.Machine != l.objects[0].Machine {
 			problems = append(problems, fmt.Errorf("lay out %s: it is for %v, but %s is for %v",

@@ -51,7 +51,7 @@ func newTable(plugins []object) table {
 			t.hooks = append(t.hooks, tableHook{i, h})
 		}
 		t.nParams += len(p.params)
-		text += len(p.Name) + 1
+		text += len(p.label) + 1
 		for _, kv := range p.params {
 			text += len(kv.Key) + 1 + len(kv.Value) + 1
 		}
@@ -112,7 +112,7 @@ func (e *encoder) str(off int, s string) {
 }
 
 func (e *encoder) plugin(off int, p *object) {
-	e.str(off, p.Name)
+	e.str(off, p.label)
 	e.addr(off+8, e.params)
 	e.u64(off+16, uint64(len(p.params)))
 	for _, kv := range p.params {

@@ -67,6 +67,7 @@ type grafter struct {
 	problems
 	dir    *images.Dir
 	opts   *Options
+	labels []string // of the plugins
 	layout *blob.Layout
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
@@ -76,7 +77,8 @@ type grafter struct {
 // that cannot be grafted.
 func New(dir *images.Dir, opts *Options) (*Plan, error) {
 	g := &grafter{
-		problems: problems{refusal.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts, plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},
+		problems: problems{refusal.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts,
+		labels: blob.Labels(inputs(opts.Plugins)), plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},
 	}
 	g.checkDirectory()
 	g.checkStages()
@@ -110,19 +112,23 @@ func layBlob(plugins []Plugin) (*blob.Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	inputs := make([]blob.Input, len(plugins))
+	return blob.NewLayout(c, inputs(plugins))
+}
+
+func inputs(plugins []Plugin) []blob.Input {
+	all := make([]blob.Input, len(plugins))
 	for i, p := range plugins {
-		inputs[i] = p.Input
+		all[i] = p.Input
 	}
-	return blob.NewLayout(c, inputs)
+	return all
 }
 
 // selected lists the tasks to graft, in the order of the tree: those in which a plugin runs.
 func (g *grafter) selected() []*images.Task {
 	allowed := pick.Tasks(&g.Collector, "--task ", g.dir.Tasks, g.opts.Tasks)
 	any := map[uint32]bool{}
-	for _, p := range g.opts.Plugins {
-		runsIn := pick.Tasks(&g.Collector, "plugin "+p.Plugin.Name+" select=", g.dir.Tasks, p.Tasks)
+	for i, p := range g.opts.Plugins {
+		runsIn := pick.Tasks(&g.Collector, "plugin "+g.labels[i]+" select=", g.dir.Tasks, p.Tasks)
 		for pid := range runsIn {
 			any[pid] = true
 		}
@@ -145,13 +151,13 @@ func late(h abi.Hook) bool { return h == abi.PreSigreturnThread || h == abi.PreS
 
 func (g *grafter) checkStages() {
 	runs := 0
-	for _, p := range g.opts.Plugins {
+	for i, p := range g.opts.Plugins {
 		for _, h := range p.Plugin.Hooks {
 			switch {
 			case late(h.ID):
 				runs++
 			case !g.opts.AllowSkipped:
-				g.refuse("plugin "+p.Plugin.Name, "use crpie restore, or --allow-skipped-stages to graft without this hook",
+				g.refuse("plugin "+g.labels[i], "use crpie restore, or --allow-skipped-stages to graft without this hook",
 					"hook %s registers %s, which only crpie restore runs", loader.Demangle(h.Fn.Symbol), h.ID)
 			}
 		}

@@ -45,8 +45,9 @@ func (p *parser) recordPointers(section int) map[Offset]Relocation {
 	return found
 }
 
-// records cuts a section into records of the size that each gives in its first word. Compilers may align each to 16 or
-// 32 bytes, as they do with any variable: zero words in between are padding.
+// records cuts a section into records of the size that each gives in its first word, want bytes or, from the headers of a
+// later crpie, more: what is appended is for those who know it. Compilers may align each to 16 or 32 bytes, as they do with
+// any variable: zero words in between are padding.
 func (p *parser) records(section, want int, visit func(at Offset, record []byte)) {
 	raw, name := p.bytesOf(section), p.sectionName(section)
 	if len(raw) == 0 && p.shdrs[section].Size > 0 {
@@ -57,23 +58,23 @@ func (p *parser) records(section, want int, visit func(at Offset, record []byte)
 			at += 8
 			continue
 		}
-		if len(raw)-at < want || int(le32(raw[at:])) != want {
-			size := uint32(0)
-			if len(raw)-at >= 4 {
-				size = le32(raw[at:])
-			}
+		size := uint32(0)
+		if len(raw)-at >= 4 {
+			size = le32(raw[at:])
+		}
+		if int64(size) > int64(len(raw)-at) || int64(size) < int64(want) || size%8 != 0 {
 			p.reportf(CodeRecord, []Place{{Section: name, Offset: Offset(at)}},
 				"record of %d bytes with %d left in section %s, expected %d", size, len(raw)-at, name, want)
 			return
 		}
 		rec := raw[at : at+want]
-		if v := le32(rec[abi.HookRecordABIOff:]); v != abi.Version {
+		if v := le32(rec[abi.HookRecordABIOff:]); v == 0 || v > abi.Version {
 			p.reportf(CodeABI, []Place{{Section: name, Offset: Offset(at)}},
-				"record of plugin ABI version %d; this crpie has version %d", v, abi.Version)
+				"record needs plugin ABI version %d; this crpie has version %d", v, abi.Version)
 		} else {
 			visit(Offset(at), rec)
 		}
-		at += want
+		at += int(size)
 	}
 }
 

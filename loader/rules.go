@@ -160,7 +160,7 @@ var rules = [...]RuleInfo{
 
 	{CodeNoHook, "no hook", "register one: CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, fn)", false},
 	{CodeRecord, "damaged record", "include <crpie/plugin.h> and use its macros", false},
-	{CodeABI, "other version of the plugin ABI", "compile with the headers of this crpie", false},
+	{CodeABI, "later version of the plugin ABI", "use a crpie as new as the headers that it was compiled with, or compile with this one's", false},
 	{CodeHookID, "unknown hook", "use one of CR_PLUGIN_HOOK__PIE_RST_*", false},
 	{CodeHookFunction, "record does not point at a function", "give the macro the name of a function of this object", false},
 	{CodePluginName, "bad plugin name", "one CR_PLUGIN_REGISTER per object, with a name of 1 to 47 printable characters", false},

@@ -179,7 +179,7 @@ var ruleCases = []ruleCase{
 	{code: "PIE402", tool: cc, suffix: ".c", plugin: true, source: strings.Replace(records, "a = {sizeof a", "a = {16", 1), repair: replace("{16", "{sizeof a"),
 		want: "PIE402 record of 16 bytes with 24 left in section crpie_hooks, expected 24 at crpie_hooks+0x18"},
 	{code: "PIE403", tool: cc, suffix: ".c", plugin: true, source: strings.Replace(records, "{sizeof plugin, 1", "{sizeof plugin, 9", 1), repair: replace("9", "1"),
-		want: "PIE403 record of plugin ABI version 9; this crpie has version 1 at crpie_plugin+0x0"},
+		want: "PIE403 record needs plugin ABI version 9; this crpie has version 2 at crpie_plugin+0x0"},
 	{code: "PIE404", tool: cc, suffix: ".c", plugin: true, source: strings.Replace(records, "CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN", "5", 1), repair: replace(" 5,", " 0x106,"),
 		want: "PIE404 hook 0x5 does not exist; known are 0x100 to 0x106 at crpie_hooks+0x18"},
 	{code: "PIE405", tool: cc, suffix: ".c", plugin: true, source: strings.Replace(records, "7, late", "7, (void *)&plugin", 1), repair: replace("(void *)&plugin", "late"),

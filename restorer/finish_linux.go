@@ -12,8 +12,6 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-const ptraceEventStop = 128 // PTRACE_EVENT_STOP, ptrace(2)
-
 // stopThreads stops every parked thread.
 func (r *runner) stopThreads() error {
 	for _, tid := range r.traced {
@@ -22,7 +20,7 @@ func (r *runner) stopThreads() error {
 		}
 	}
 	for _, tid := range r.traced {
-		if err := waitStop(tid, func(ws unix.WaitStatus) bool { return ws>>16 == ptraceEventStop }); err != nil {
+		if err := waitStop(tid, func(ws unix.WaitStatus) bool { return sys.Event(ws) == unix.PTRACE_EVENT_STOP }); err != nil {
 			return err
 		}
 	}
@@ -162,16 +160,17 @@ func (r *runner) undo() error {
 		r.hush()
 	}
 	var errs []error
+	mine := r.existing()
+	strays := r.strays(mine)
 	if r.root != nil {
 		errs = append(errs, r.root.Kill())
 	}
-	for _, t := range r.plan.Tasks {
-		if ours(t.Pid) {
-			errs = append(errs, sys.Kill(t.Pid, unix.SIGKILL))
-		}
+	for _, pid := range mine {
+		errs = append(errs, sys.Kill(pid, unix.SIGKILL))
 	}
 	for r.collectAll(&errs) { // the end of one may have made orphans of others, and those ours
 	}
+	errs = append(errs, endStrays(strays))
 	if r.root != nil {
 		errs = append(errs, r.root.Wait())
 	}
@@ -190,6 +189,16 @@ func (r *runner) collectAll(errs *[]error) (any bool) {
 		}
 	}
 	return any
+}
+
+// existing lists the tasks that this process may wait for.
+func (r *runner) existing() (pids []int) {
+	for _, t := range r.plan.Tasks {
+		if ours(t.Pid) {
+			pids = append(pids, t.Pid)
+		}
+	}
+	return pids
 }
 
 func ours(pid int) bool {
@@ -215,6 +224,7 @@ func collect(pid, tid int) (found bool, err error) {
 		if err := sys.Kill(pid, unix.SIGKILL); err != nil {
 			return found, fmt.Errorf("undo: %w", err)
 		}
+		_ = sys.Continue(tid) // from PTRACE_EVENT_EXIT, which SIGKILL does not end; an error if it is not there
 		time.Sleep(collectPause)
 	}
 }

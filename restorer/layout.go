@@ -41,8 +41,9 @@ type Hooked struct {
 // hooked lists the plugins in their order.
 func hooked(plugins []blob.Input) []Hooked {
 	var all []Hooked
-	for _, in := range plugins {
-		h := Hooked{Name: in.Plugin.Name, Tasks: in.Tasks}
+	for i, label := range blob.Labels(plugins) {
+		in := plugins[i]
+		h := Hooked{Name: label, Tasks: in.Tasks}
 		for _, hook := range in.Plugin.Hooks {
 			h.Stages = append(h.Stages, hook.ID)
 		}

@@ -4,6 +4,7 @@ package restorer
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // HookError says which call into which plugin ended a restore.
 type HookError struct {
 	Plugin string
-	Hook   abi.Hook
+	Hook   abi.Hook // or abi.Init, abi.Exit
 	Pid    int
 	Tid    int
 	Where  string // function+offset, with the source line where the object has debug info
@@ -25,7 +26,7 @@ type HookError struct {
 }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("restore task %d: plugin %s, hook %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook, e.Tid,
+	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook.Call(), e.Tid,
 		e.Where, e.Cause)
 }
 
@@ -66,10 +67,10 @@ func (r *runner) opFailure(t *Task, th *Thread, ops []Op, st status) error {
 }
 
 func hookResult(result int64) string {
-	if result < 0 && result > -4096 {
-		return fmt.Sprintf("%d (%s)", result, unix.ErrnoName(unix.Errno(-result)))
+	if name := unix.ErrnoName(unix.Errno(-result)); result < 0 && name != "" {
+		return fmt.Sprintf("%d (%s)", result, name)
 	}
-	return fmt.Sprintf("%d, which is neither 0 nor a negative errno", result)
+	return fmt.Sprintf("%d, which is neither 0 nor a negative errno (-ENOTSUP is %d)", result, -int(unix.ENOTSUP))
 }
 
 func opResult(op *Op, st status) string {
@@ -98,7 +99,7 @@ func (r *runner) during(t *Task, th *Thread, st status) string {
 	hook := ""
 	_ = r.eachThread(func(index int, of *Task, _ *Thread) error {
 		if s := r.status(index); of == t && s.hook != 0 && hook == "" {
-			hook = fmt.Sprintf(" in plugin %s, hook %s", r.plan.Image.PluginName(int(s.plugin)), abi.Hook(s.hook))
+			hook = fmt.Sprintf(" in plugin %s, %s", r.plan.Image.PluginName(int(s.plugin)), abi.Hook(s.hook).Call())
 		}
 		return nil
 	})
@@ -109,6 +110,46 @@ func (r *runner) during(t *Task, th *Thread, st status) string {
 		return fmt.Sprintf(" at operation %d: %s", st.op, &th.Ops[st.op])
 	}
 	return ""
+}
+
+// endingCalls are the system calls by which a thread ends, or ends its task.
+var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: "exit_group"}
+
+// ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
+// those of the call. Otherwise somebody else ends the task, and is still to be seen.
+func (r *runner) ending(t *Task, th *Thread, st status) error {
+	regs, err := sys.GetRegs(th.Tid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	if err := sys.Continue(th.Tid); err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	name := endingCalls[regs.OrigAx]
+	if name == "" {
+		return nil
+	}
+	cause := fmt.Sprintf("called %s(%d)", name, int32(regs.Di))
+	if st.hook != 0 {
+		return r.hookError(t, th, st, regs.Ip, cause)
+	}
+	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+}
+
+// executed explains a task that has become another program, PTRACE_EVENT_EXEC: its only thread has the leader's id now.
+func (r *runner) executed(t *Task) error {
+	former, err := sys.EventMessage(t.Pid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", t.Pid)) // only for the message
+	cause := fmt.Sprintf("called execve: it is %q now", program)
+	for i, th := range t.Threads {
+		if st := r.status(t.statusIndex + i); uint64(th.Tid) == former && st.hook != 0 {
+			return r.hookError(t, th, st, st.fn, cause)
+		}
+	}
+	return fmt.Errorf("restore task %d: thread %d %s", t.Pid, former, cause)
 }
 
 // crash explains a thread that stopped for a signal.

@@ -57,13 +57,11 @@ func (r *runner) run() error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer lower()
-	if len(r.plan.Tasks) > 1 { // who loses its parent on the way becomes ours to collect
-		restore, err := sys.Subreaper()
-		if err != nil {
-			return err
-		}
-		defer restore()
+	restore, err := sys.Subreaper() // who loses its parent on the way becomes ours to collect
+	if err != nil {
+		return err
 	}
+	defer restore()
 	if err := r.restore(); err != nil {
 		r.drainLog()
 		return errors.Join(err, r.undo())
@@ -214,9 +212,10 @@ func (r *runner) close() {
 	}
 }
 
-// seizeOptions: the kernel kills the tasks should the controller die, and keeps filters quiet until they are let go.
+// seizeOptions: the kernel kills the tasks should the controller die, shows a thread that ends itself or executes a program
+// while its registers tell so, and keeps filters quiet until the tasks are let go.
 func seizeOptions(t *Task) uintptr {
-	options := uintptr(sys.OptExitKill | sys.OptSysGood)
+	options := uintptr(sys.OptExitKill | sys.OptSysGood | sys.OptTraceExit | sys.OptTraceExec)
 	if t.Seccomp {
 		options |= sys.OptSuspendSeccomp
 	}

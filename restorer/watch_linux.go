@@ -173,9 +173,15 @@ func (r *runner) zygoteEnded(ws unix.WaitStatus) error {
 }
 
 // casualty explains a thread's end or stop. When a whole task ends, the thread that is noticed first need not be the one
-// that ended it: a hook that runs in the task is named before anything else.
+// that ended it; the leader's end is reported last of all, wait(2) of a traced thread group.
 func (r *runner) casualty(t *Task, th *Thread, st status, ws unix.WaitStatus) error {
 	switch {
+	case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
+		return r.ending(t, th, st)
+	case sys.Event(ws) == unix.PTRACE_EVENT_EXEC:
+		return r.executed(t)
+	case th.Tid != t.Pid && (ws.Exited() || ws.Signaled()):
+		return nil
 	case ws.Exited():
 		return fmt.Errorf("restore task %d: thread %d ended with status %d%s", t.Pid, th.Tid, ws.ExitStatus(),
 			r.during(t, th, st))

@@ -181,9 +181,13 @@ func blobMapped(maps string) bool {
 // A hook that fails, crashes or hangs ends its task with a line that says so, or with --on-error=continue only the hooks.
 func TestGraftFailures(t *testing.T) {
 	testenv.NeedCRIU(t)
-	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	plugin, inits := testenv.Plugin(t, "testdata/plugins/fail.c"), testenv.Plugin(t, "testdata/plugins/init-ctx.c")
 	im := testenv.Start(t, "threads").Dump(t)
 	for _, c := range []struct{ how, stage, want string }{
+		{"positive", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned 1\n"},
+		{"low", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -5000\n"},
+		{"positive", "init", "plugin init-ctx, init, thread %d: returned 1\n"},
+		{"null", "init", "plugin init-ctx, init, thread %d: crashed with signal 11 at address 0x0"},
 		{"error,errno=22", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -22\n"},
 		{"null", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: crashed with signal 11 at address 0x0"},
 		{"ud2", "PRE_SIGRETURN", "crashed with signal 4"},
@@ -193,6 +197,9 @@ func TestGraftFailures(t *testing.T) {
 		{"hang", "PRE_SIGRETURN_THREAD", "still running after 150 ms (--pie-timeout)\n"},
 	} {
 		args := []string{"--pie-plugin", plugin + ",stage=" + c.stage + ",how=" + c.how, "--allow-skipped-stages", "--pie-timeout=150ms"}
+		if c.stage == "init" {
+			args[1] = inits + ",init=" + c.how
+		}
 		want := strings.ReplaceAll(c.want, "%d", fmt.Sprint(im.Pid))
 		t.Run(c.stage+" "+c.how, func(t *testing.T) {
 			ends := graftOnto(t, im, args...)
@@ -210,6 +217,26 @@ func TestGraftFailures(t *testing.T) {
 				t.Errorf("with --on-error=continue the output lacks %q:\n%s", want, p.Output())
 			}
 		})
+	}
+}
+
+// init and exit of a graft get a context. A plugin whose init says -ENOTSUP sits out.
+func TestGraftInit(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/init-ctx.c") + ",who=me"
+	im := testenv.Start(t, "threads").Dump(t)
+	p := graftOnto(t, im, "-v3", "--pie-plugin", plugin).RestoreCRIU(t)
+	p.MustPass(t)
+	for _, want := range []string{"init, thread %d: stage 2 hook 0xf0 who=me\n", "exit, thread %d: stage 2 hook 0xf1 ret 0 who=me\n",
+		"hook PIE_RST_PRE_SIGRETURN, thread %d: hook 0x106 who=me\n"} {
+		if want = fmt.Sprintf("plugin init-ctx, "+want, im.Pid); strings.Count(p.Output(), want) != 1 {
+			t.Errorf("not once in the output: %s%s", want, p.Output())
+		}
+	}
+	p = graftOnto(t, im, "-v3", "--pie-plugin", plugin+",init=notsup").RestoreCRIU(t)
+	p.MustPass(t)
+	if n := strings.Count(p.Output(), "plugin init-ctx, "); n != 1 {
+		t.Errorf("after -ENOTSUP from init its plugin says %d lines, want 1:\n%s", n, p.Output())
 	}
 }
 

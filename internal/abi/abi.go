@@ -6,7 +6,10 @@
 package abi
 
 // Version is CRPIE_ABI_VERSION: the plugin interface this tree implements.
-const Version = 1
+const Version = 2
+
+// MaxPlugins is CRPIE_MAX_PLUGINS: so many the cores can keep apart.
+const MaxPlugins = 1024
 
 // Names of the sections in which a plugin object describes itself.
 const (
@@ -48,6 +51,12 @@ const (
 	hookEnd
 )
 
+// Calls that are no hooks: CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT.
+const (
+	Init Hook = 0xf0
+	Exit Hook = 0xf1
+)
+
 var hookNames = [...]string{
 	"PIE_RST_TASK_CREATED",
 	"PIE_RST_POST_MEMORY",
@@ -61,12 +70,25 @@ var hookNames = [...]string{
 // Known reports whether h is a stage of this ABI version.
 func (h Hook) Known() bool { return h >= TaskCreated && h < hookEnd }
 
-// String gives the name without CRIU's CR_PLUGIN_HOOK__ prefix, or "hook 0x..." for an unknown number.
+// String gives the name without CRIU's CR_PLUGIN_HOOK__ prefix, "init" or "exit", or "hook 0x..." for an unknown number.
 func (h Hook) String() string {
-	if !h.Known() {
+	switch {
+	case h == Init:
+		return "init"
+	case h == Exit:
+		return "exit"
+	case !h.Known():
 		return "hook 0x" + hex(uint32(h))
 	}
 	return hookNames[h-TaskCreated]
+}
+
+// Call says what is called: "hook PIE_RST_...", "init" or "exit".
+func (h Hook) Call() string {
+	if h.Known() {
+		return "hook " + h.String()
+	}
+	return h.String()
 }
 
 // Hooks lists every stage in restore order.

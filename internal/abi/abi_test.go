@@ -26,6 +26,7 @@ func off(typ, member string, v int64) same {
 func pluginNumbers() []same {
 	rows := []same{
 		{"CRPIE_ABI_VERSION", abi.Version},
+		{"CRPIE_HOOK_INIT", int64(abi.Init)}, {"CRPIE_HOOK_EXIT", int64(abi.Exit)},
 		{"CRPIE_NAME_MAX", abi.NameMax},
 		{"CRPIE_LOG_LINE_MAX", abi.LogLineMax},
 		size("crpie_plugin_record", abi.PluginRecordSize),
@@ -33,6 +34,11 @@ func pluginNumbers() []same {
 		off("crpie_plugin_record", "name", abi.PluginRecordNameOff),
 		off("crpie_plugin_record", "init", abi.PluginRecordInitOff),
 		off("crpie_plugin_record", "exit", abi.PluginRecordExitOff),
+		size("crpie_plugin_record_ctx", abi.PluginRecordSize),
+		off("crpie_plugin_record_ctx", "abi", abi.PluginRecordABIOff),
+		off("crpie_plugin_record_ctx", "name", abi.PluginRecordNameOff),
+		off("crpie_plugin_record_ctx", "init", abi.PluginRecordInitOff),
+		off("crpie_plugin_record_ctx", "exit", abi.PluginRecordExitOff),
 		size("crpie_hook_record", abi.HookRecordSize),
 		off("crpie_hook_record", "abi", abi.HookRecordABIOff),
 		off("crpie_hook_record", "hook", abi.HookRecordHookOff),
@@ -86,7 +92,7 @@ func coreNumbers() []same {
 		{"CRPIE_OPF_MAY_FAIL", int64(abi.OpMayFail)}, {"CRPIE_OPF_WANT", int64(abi.OpWant)},
 		{"CRPIE_OPF_FD", int64(abi.OpFD)}, {"CRPIE_OPF_CLOEXEC", int64(abi.OpCloexec)},
 		{"CRPIE_OPF_INJECT", int64(abi.OpInject)},
-		{"CRPIE_NR_BARRIERS", abi.NrBarriers},
+		{"CRPIE_NR_BARRIERS", abi.NrBarriers}, {"CRPIE_MAX_PLUGINS", abi.MaxPlugins},
 	}
 }
 
@@ -109,6 +115,8 @@ func TestAssemblyHeaderHasTheSameNumbers(t *testing.T) {
 	for _, h := range abi.Hooks() {
 		source += assertEqual("CR_PLUGIN_HOOK__"+h.String(), int64(h))
 	}
+	source += assertEqual("CRPIE_ABI_VERSION", abi.Version) + assertEqual("CRPIE_HOOK_INIT", int64(abi.Init)) +
+		assertEqual("CRPIE_HOOK_EXIT", int64(abi.Exit))
 	for i, level := range []string{"ERROR", "WARN", "INFO", "DEBUG"} {
 		source += assertEqual("CRPIE_LOG_"+level, int64(i+1))
 	}

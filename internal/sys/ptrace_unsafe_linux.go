@@ -21,7 +21,23 @@ const (
 	OptExitKill       = unix.PTRACE_O_EXITKILL
 	OptSysGood        = unix.PTRACE_O_TRACESYSGOOD
 	OptSuspendSeccomp = unix.PTRACE_O_SUSPEND_SECCOMP
+	OptTraceExit      = unix.PTRACE_O_TRACEEXIT
+	OptTraceExec      = unix.PTRACE_O_TRACEEXEC
 )
+
+// Event tells which PTRACE_EVENT_* a thread has stopped for, 0 for any other stop.
+func Event(ws unix.WaitStatus) int {
+	if !ws.Stopped() {
+		return 0
+	}
+	return int(ws >> 16)
+}
+
+// EventMessage reads what belongs to an event, PTRACE_GETEVENTMSG.
+func EventMessage(tid int) (message uint64, err error) {
+	err = ptrace("GETEVENTMSG", unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&message)))
+	return message, err
+}
 
 func ptrace(name string, request, tid int, addr, data uintptr) error {
 	errno := fault("ptrace " + name)

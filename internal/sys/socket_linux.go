@@ -41,6 +41,24 @@ func OpenPidfd(pid int) (Pidfd, error) {
 	return Pidfd{fd}, nil
 }
 
+// Kill kills the process; that it has ended is no error.
+func (p Pidfd) Kill() error {
+	if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("pidfd_send_signal: %w", err)
+	}
+	return nil
+}
+
+// AwaitEnd waits until the process has ended, pidfd_open(2).
+func (p Pidfd) AwaitEnd() error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, -1)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // Close gives the reference up.
 func (p Pidfd) Close() { unix.Close(p.fd) }
 

@@ -71,10 +71,11 @@ const fn name(text: &str) -> [u8; 48] {
 static PLUGIN: PluginRecord =
     PluginRecord { size: 72, abi: ABI, name: name("greet-rust"), init: None, exit: None };
 
+// One array for all hooks: rustc writes statics in any order, and hooks of a stage run in that of their records.
 #[used]
 #[link_section = "crpie_hooks"]
-static HOOK: HookRecord =
-    HookRecord { size: 24, abi: ABI, hook: PRE_SIGRETURN, priority: 0, hook_fn: greet };
+static HOOKS: [HookRecord; 1] =
+    [HookRecord { size: 24, abi: ABI, hook: PRE_SIGRETURN, priority: 0, hook_fn: greet }];
 
 extern "C" fn greet(ctx: *mut Ctx) -> i32 {
     let text = "hello from Rust";

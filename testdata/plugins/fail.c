@@ -3,13 +3,19 @@
  * fail: goes wrong where it is told to. fail.o,stage=POST_FILES,how=error
  *
  *	stage=NAME   a stage without its CR_PLUGIN_HOOK__PIE_RST_ prefix
+ *	tid=N        only in that thread
  *	how=error    returns -errno=N (default 5, EIO)
+ *	how=positive returns 1
+ *	how=low      returns -5000, less than any errno
  *	how=notsup   returns -ENOTSUP, which is no failure
  *	how=null     writes to address 0
  *	how=ud2      runs an undefined instruction
  *	how=stack    recurses until the stack is full
  *	how=hang     never returns
  *	how=exit     ends the task with status 7
+ *	how=exit1    ends the thread alone, with status 7
+ *	how=exec     executes /bin/true
+ *	how=fork     leaves a process behind and returns -EIO
  */
 #include <crpie/log.h>
 #include <crpie/param.h>
@@ -34,17 +40,40 @@ static void crash_null(void)
 	*nowhere = 1;
 }
 
+static void execute(void)
+{
+	char path[] = "/bin/true", *argv[] = { path, NULL };
+
+	CRPIE_SYS3(__NR_execve, path, argv, argv + 1);
+}
+
+/* Two generations: the parent of the younger one is not a task of the plan. */
+static void leave_child(void)
+{
+	if (CRPIE_SYS5(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0) != 0)
+		return;
+	CRPIE_SYS5(__NR_clone, 17, 0, 0, 0, 0);
+	for (;;)
+		CRPIE_SYS0(__NR_sched_yield);
+}
+
 static int fail_now(const struct crpie_ctx *ctx)
 {
 	const char *how = crpie_param(ctx, "how");
 	volatile char first = 0;
-	uint64_t err = EIO;
+	uint64_t err = EIO, tid = 0;
 
+	if (crpie_param_u64(ctx, "tid", 1, INT32_MAX, &tid) == 0 && ctx->tid != (int)tid)
+		return 0;
 	if (how == NULL)
 		how = "error";
 	pr_info(ctx, "%s in task %d", how, ctx->pid);
 	if (crpie_strcmp(how, "notsup") == 0)
 		return -ENOTSUP;
+	if (crpie_strcmp(how, "positive") == 0)
+		return 1;
+	if (crpie_strcmp(how, "low") == 0)
+		return -5000;
 	if (crpie_strcmp(how, "null") == 0)
 		crash_null();
 	if (crpie_strcmp(how, "ud2") == 0)
@@ -53,6 +82,12 @@ static int fail_now(const struct crpie_ctx *ctx)
 		return grow(&first);
 	if (crpie_strcmp(how, "exit") == 0)
 		CRPIE_SYS1(__NR_exit_group, 7);
+	if (crpie_strcmp(how, "exit1") == 0)
+		CRPIE_SYS1(__NR_exit, 7);
+	if (crpie_strcmp(how, "exec") == 0)
+		execute();
+	if (crpie_strcmp(how, "fork") == 0)
+		leave_child();
 	while (crpie_strcmp(how, "hang") == 0)
 		CRPIE_OPAQUE(how);
 	crpie_param_u64(ctx, "errno", 1, 4095, &err);

@@ -12,7 +12,7 @@ graft_entry:
 	.size	graft_entry, .-graft_entry
 
 /*
- * long graft_call(fn, arg0, arg1, uint64_t *resume): fn(arg0, arg1). A signal handler may abandon the call by going on
+ * long graft_call(fn, arg0, arg1, arg2, uint64_t *resume): fn(arg0, arg1, arg2). A signal handler may abandon the call by going on
  * at graft_call_end with rsp = *resume.
  */
 	.globl	graft_call, graft_call_end
@@ -26,10 +26,11 @@ graft_call:
 	pushq	%r14
 	pushq	%r15
 	subq	$8, %rsp
-	movq	%rsp, (%rcx)
+	movq	%rsp, (%r8)
 	movq	%rdi, %rax
 	movq	%rsi, %rdi
 	movq	%rdx, %rsi
+	movq	%rcx, %rdx
 	call	*%rax
 graft_call_end:
 	cld

@@ -79,7 +79,7 @@ struct graft_leave {
 struct graft_worker {
 	const struct graft_task *task;
 	const struct graft_thread *thread;
-	uint32_t hook;   /* stage whose hook is running, 0: none */
+	uint32_t hook;   /* stage whose hook is running, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT; 0: none */
 	uint32_t plugin; /* index into the table's plugins */
 	uint64_t fn;
 	uint64_t resume;    /* stack pointer inside graft_call */
@@ -95,7 +95,7 @@ static inline struct graft_worker *graft_worker_of(const struct graft_thread *th
 }
 
 /* entry_amd64.S */
-long graft_call(uint64_t fn, uint64_t arg0, uint64_t arg1, uint64_t *resume);
+long graft_call(uint64_t fn, uint64_t arg0, uint64_t arg1, uint64_t arg2, uint64_t *resume);
 extern const char graft_call_end[];
 void graft_restorer(void);
 long graft_clone(uint64_t flags, uint64_t stack, int *ptid, int *ctid, void (*fn)(void *), void *arg);

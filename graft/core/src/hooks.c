@@ -35,56 +35,17 @@ static void fail(struct graft_worker *w, int64_t result)
 	__atomic_store_n(&graft_failed, 1, __ATOMIC_RELEASE);
 }
 
-enum call_kind { CALL_INIT, CALL_HOOK, CALL_EXIT };
+/* Plugins whose init said -ENOTSUP; written before any other thread looks. */
+static uint8_t sits_out[CRPIE_MAX_PLUGINS];
 
-static int is_failure(enum call_kind kind, int64_t result)
+static void describe(struct graft_worker *w, struct crpie_ctx *ctx, uint32_t hook, uint32_t index)
 {
-	return result && kind != CALL_EXIT && !(kind == CALL_HOOK && result == -EOPNOTSUPP);
-}
+	const struct crpie_table_plugin *plugin = plugin_at(w, index);
 
-/* One call into a plugin, under watch. */
-static void call(struct graft_worker *w, uint32_t hook, uint32_t plugin, uint64_t fn, uint64_t arg0, uint64_t arg1,
-		 enum call_kind kind)
-{
-	int64_t result;
-
-	w->plugin = plugin;
-	w->fn = fn;
-	w->aborted = 0;
-	w->began = graft_clock(1 /* CLOCK_MONOTONIC */);
-	__atomic_fetch_add(&w->seq, 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&w->hook, hook, __ATOMIC_RELEASE);
-	result = (int)graft_call(fn, arg0, arg1, &w->resume);
-	if (w->aborted || is_failure(kind, result))
-		fail(w, result);
-	__atomic_store_n(&w->hook, 0, __ATOMIC_RELEASE);
-}
-
-void graft_run_inits(struct graft_worker *w)
-{
-	uint32_t i;
-
-	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
-		if (plugin_at(w, i)->init)
-			call(w, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, plugin_at(w, i)->init, CR_PLUGIN_STAGE__RESTORE, 0, CALL_INIT);
-}
-
-static void run_exits(struct graft_worker *w)
-{
-	uint32_t i;
-
-	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
-		if (plugin_at(w, i)->exit)
-			call(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, plugin_at(w, i)->exit, CR_PLUGIN_STAGE__RESTORE, 0, CALL_EXIT);
-}
-
-static void call_hook(struct graft_worker *w, const struct crpie_table_hook *entry)
-{
-	const struct crpie_table_plugin *plugin = plugin_at(w, entry->plugin);
-	struct crpie_ctx ctx = {
-		.size = sizeof(ctx),
+	*ctx = (struct crpie_ctx){
+		.size = sizeof(*ctx),
 		.abi = CRPIE_ABI_VERSION,
-		.hook = entry->hook,
+		.hook = hook,
 		.pid = w->task->pid,
 		.tid = w->thread->tid,
 		.nr_threads = w->task->nr_threads,
@@ -100,8 +61,54 @@ static void call_hook(struct graft_worker *w, const struct crpie_table_hook *ent
 		.log = graft_log,
 		.reserved = { (uint64_t)w },
 	};
+}
 
-	call(w, entry->hook, entry->plugin, entry->fn, (uint64_t)&ctx, 0, CALL_HOOK);
+/* The arguments of a call: an init takes (stage, ctx), an exit (stage, ret, ctx), a hook (ctx). */
+static int enter(struct graft_worker *w, uint32_t hook, uint64_t fn, struct crpie_ctx *ctx)
+{
+	if (hook == CRPIE_HOOK_INIT)
+		return graft_call(fn, CR_PLUGIN_STAGE__RESTORE, (uint64_t)ctx, 0, &w->resume);
+	if (hook == CRPIE_HOOK_EXIT)
+		return graft_call(fn, CR_PLUGIN_STAGE__RESTORE, 0, (uint64_t)ctx, &w->resume), 0;
+	return graft_call(fn, (uint64_t)ctx, 0, 0, &w->resume);
+}
+
+/* One call into a plugin, under watch. */
+static int call(struct graft_worker *w, uint32_t hook, uint32_t plugin, uint64_t fn)
+{
+	struct crpie_ctx ctx;
+	int result;
+
+	describe(w, &ctx, hook, plugin);
+	w->plugin = plugin;
+	w->fn = fn;
+	w->aborted = 0;
+	w->began = graft_clock(1 /* CLOCK_MONOTONIC */);
+	__atomic_fetch_add(&w->seq, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&w->hook, hook, __ATOMIC_RELEASE);
+	result = enter(w, hook, fn, &ctx);
+	if (w->aborted || (result && result != -EOPNOTSUPP))
+		fail(w, result);
+	__atomic_store_n(&w->hook, 0, __ATOMIC_RELEASE);
+	return result;
+}
+
+void graft_run_inits(struct graft_worker *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
+		if (plugin_at(w, i)->init)
+			sits_out[i] = call(w, CRPIE_HOOK_INIT, i, plugin_at(w, i)->init) == -EOPNOTSUPP;
+}
+
+static void run_exits(struct graft_worker *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < table(w)->nr_plugins && may_call(); i++)
+		if (plugin_at(w, i)->exit && !sits_out[i])
+			call(w, CRPIE_HOOK_EXIT, i, plugin_at(w, i)->exit);
 }
 
 void graft_run_hooks(struct graft_worker *w, uint32_t hook)
@@ -110,8 +117,8 @@ void graft_run_hooks(struct graft_worker *w, uint32_t hook)
 	const struct crpie_table_hook *end = entry + table(w)->nr_hooks;
 
 	for (; entry < end && may_call(); entry++)
-		if (entry->hook == hook)
-			call_hook(w, entry);
+		if (entry->hook == hook && !sits_out[entry->plugin])
+			call(w, hook, entry->plugin, entry->fn);
 	if (hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN)
 		run_exits(w);
 }

@@ -41,16 +41,17 @@ void graft_put_hex(struct graft_line *line, uint64_t value)
 	put_number(line, value, 16);
 }
 
-static const char *stage_name(uint32_t hook)
+static const char *call_name(uint32_t hook)
 {
 	switch (hook) {
-	case CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED: return "init";
-	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD: return "PIE_RST_PRE_SIGRETURN_THREAD";
-	default: return "PIE_RST_PRE_SIGRETURN";
+	case CRPIE_HOOK_INIT: return "init";
+	case CRPIE_HOOK_EXIT: return "exit";
+	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD: return "hook PIE_RST_PRE_SIGRETURN_THREAD";
+	default: return "hook PIE_RST_PRE_SIGRETURN";
 	}
 }
 
-/* "crpie graft: task 7: plugin p, hook h, thread 8: " */
+/* "crpie graft: task 7: plugin p, hook h, thread 8: ", or init or exit in the hook's place */
 void graft_begin_line(struct graft_line *line, const struct graft_worker *w)
 {
 	const struct crpie_table *table = (const struct crpie_table *)w->task->table;
@@ -62,8 +63,8 @@ void graft_begin_line(struct graft_line *line, const struct graft_worker *w)
 	if (w->hook) {
 		graft_put(line, ": plugin ");
 		graft_put(line, (const char *)plugins[w->plugin].name);
-		graft_put(line, ", hook ");
-		graft_put(line, stage_name(w->hook));
+		graft_put(line, ", ");
+		graft_put(line, call_name(w->hook));
 		graft_put(line, ", thread ");
 		graft_put_int(line, w->thread->tid);
 	}

@@ -6,16 +6,25 @@
  * object, so nothing has to run for a hook to be registered. A hook receives one struct crpie_ctx and needs nothing
  * else: no libc, no symbol of anybody.
  *
- * Every struct begins with its size in bytes. New members are only ever appended: a plugin that wants a member added
- * after version 1 compares ctx->size with offsetof first. The same numbers live in internal/abi (Go), where a test
- * compiles this header and compares sizes, offsets and values.
+ * How it grows, so that objects and crpies of different age work together:
+ *
+ *	struct crpie_ctx        begins with its size, and members are only ever appended. A plugin that wants one added
+ *	                        after version 1 asks CRPIE_CTX_HAS first; an older plugin does not notice.
+ *	struct crpie_…_record   begin with their size and the version of crpie that they need at least (abi). A longer
+ *	                        record is read as far as it is known, one that needs a later version is refused.
+ *	struct crpie_param,     never change: plugins step through arrays of them with the size that they were compiled
+ *	crpie_vma, crpie_mm     with. More about a mapping or the program would be another member of struct crpie_ctx.
+ *	enumerators             keep their values.
+ *	init, exit              were given a context in version 2, as a last argument that older ones do not look at.
+ *
+ * The same numbers live in internal/abi (Go), where a test compiles this header and compares sizes, offsets and values.
  */
 #ifndef CRPIE_ABI_H
 #define CRPIE_ABI_H
 
 #include <stdint.h>
 
-#define CRPIE_ABI_VERSION 1
+#define CRPIE_ABI_VERSION 2
 
 /* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
@@ -34,6 +43,12 @@ enum {
 	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD = 0x105, /* per thread: the application's privileges */
 	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN = 0x106,        /* per task: last of all, timers not yet armed */
 	CR_PLUGIN_HOOK__PIE_RST_MAX = 0x107,
+};
+
+/* What ctx->hook is in init and exit, for which no hook can be registered. */
+enum {
+	CRPIE_HOOK_INIT = 0xf0,
+	CRPIE_HOOK_EXIT = 0xf1,
 };
 
 /* The stage argument of a plugin's init and exit functions; the values are CRIU's (criu-plugin.h). */
@@ -57,22 +72,37 @@ enum {
 struct crpie_ctx;
 
 typedef int (*crpie_hook_fn)(struct crpie_ctx *ctx);
+typedef int (*crpie_init_fn)(int stage, struct crpie_ctx *ctx);
+typedef void (*crpie_exit_fn)(int stage, int ret, struct crpie_ctx *ctx);
 
 /* One per object, in CRPIE_PLUGIN_SECTION; 72 bytes. An object without one is named after its file. */
 struct crpie_plugin_record {
 	uint32_t size;                   /* sizeof(struct crpie_plugin_record) */
-	uint32_t abi;                    /* CRPIE_ABI_VERSION the object was compiled with */
+	uint32_t abi;                    /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
 	char name[CRPIE_NAME_MAX];
-	int (*init)(int stage);          /* or 0; once per task, before its first hook; not 0 aborts the restore */
+	/*
+	 * or 0; once per task, before its first hook. -ENOTSUP: this plugin runs no hook and no exit in this task; any other
+	 * value than 0 undoes the restore
+	 */
+	int (*init)(int stage);
 	void (*exit)(int stage, int ret); /* or 0; once per task, after its last hook succeeded, with ret 0 */
+};
+
+/* The same record for functions that want a context; its abi is 2. */
+struct crpie_plugin_record_ctx {
+	uint32_t size;
+	uint32_t abi;
+	char name[CRPIE_NAME_MAX];
+	crpie_init_fn init;
+	crpie_exit_fn exit;
 };
 
 /* One per hook function, in CRPIE_HOOKS_SECTION; 24 bytes. */
 struct crpie_hook_record {
 	uint32_t size;     /* sizeof(struct crpie_hook_record) */
-	uint32_t abi;      /* CRPIE_ABI_VERSION */
+	uint32_t abi;      /* the least CRPIE_ABI_VERSION that knows the hook: 1 */
 	uint32_t hook;     /* CR_PLUGIN_HOOK__PIE_RST_* */
-	int32_t priority;  /* lower runs first; equal ones run in command-line order */
+	int32_t priority;  /* lower runs first; equal ones in command-line order, in an object in that of the records */
 	crpie_hook_fn fn;
 };
 
@@ -100,18 +130,18 @@ struct crpie_mm {
 	uint64_t auxv_words;  /* number of 64-bit words in auxv */
 };
 
-/* What a hook is handed. It is valid until the hook returns; strings and arrays until the last hook has returned. */
+/* What a hook, init or exit is handed. It is valid until it returns; strings and arrays until the last hook has returned. */
 struct crpie_ctx {
 	uint32_t size;            /* sizeof(struct crpie_ctx) of the restorer */
 	uint32_t abi;             /* CRPIE_ABI_VERSION of the restorer */
-	uint32_t hook;            /* the stage: CR_PLUGIN_HOOK__PIE_RST_* */
+	uint32_t hook;            /* the stage: CR_PLUGIN_HOOK__PIE_RST_*, CRPIE_HOOK_INIT or CRPIE_HOOK_EXIT */
 	int32_t pid;              /* of the task, in its own pid namespace */
 	int32_t tid;              /* of the thread that runs the hook; equals pid except in ..._SIGRETURN_THREAD */
 	uint32_t nr_threads;      /* of the task, the leader included */
 	int64_t dump_time_ns;     /* when the images were completed (mtime of inventory.img), CLOCK_REALTIME, ns */
 	int64_t restore_time_ns;  /* when this restore began, CLOCK_REALTIME, ns */
 	const char *comm;         /* name of the task, at most 15 bytes and NUL */
-	const char *plugin;       /* name of the plugin this hook belongs to */
+	const char *plugin;       /* name of the plugin; of several with one name "name #1", "name #2" */
 	const struct crpie_param *params;
 	uint64_t nr_params;
 	const struct crpie_vma *vmas;

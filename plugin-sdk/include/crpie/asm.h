@@ -15,7 +15,7 @@
 #ifndef CRPIE_ASM_H
 #define CRPIE_ASM_H
 
-#define CRPIE_ABI_VERSION 1
+#define CRPIE_ABI_VERSION 2
 
 #define CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED 0x100
 #define CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY 0x101
@@ -24,6 +24,10 @@
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS 0x104
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD 0x105
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN 0x106
+
+/* ctx->hook in init and exit */
+#define CRPIE_HOOK_INIT 0xf0
+#define CRPIE_HOOK_EXIT 0xf1
 
 #define CRPIE_LOG_ERROR 1
 #define CRPIE_LOG_WARN 2
@@ -50,11 +54,14 @@
 
 #ifdef __ASSEMBLER__
 
-	/* One per object: the plugin's name (at most 47 bytes), and its init and exit functions if it has any. */
-	.macro crpie_plugin name:req, init=0, exit=0
+	/*
+	 * One per object: the plugin's name (at most 47 bytes), and its init and exit functions if it has any. abi=2 if
+	 * they use the context, the second argument of init and the third of exit.
+	 */
+	.macro crpie_plugin name:req, init=0, exit=0, abi=1
 	.pushsection crpie_plugin, "aw", %progbits
 	.balign 8
-	.long 72, CRPIE_ABI_VERSION
+	.long 72, \abi
 9999:	.asciz "\name"
 	.if . - 9999b > 48
 	.error "crpie_plugin: the name is longer than 47 bytes"
@@ -64,11 +71,11 @@
 	.popsection
 	.endm
 
-	/* One per hook function; the lower priority runs first. */
+	/* One per hook function; the lower priority runs first, equal ones in this order. */
 	.macro crpie_hook hook:req, fn:req, priority=0
 	.pushsection crpie_hooks, "aw", %progbits
 	.balign 8
-	.long 24, CRPIE_ABI_VERSION, \hook, \priority
+	.long 24, 1, \hook, \priority
 	.quad \fn
 	.popsection
 	.endm

@@ -15,7 +15,8 @@
  *	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, greet)
  *
  * A hook returns 0, -ENOTSUP ("not for this task", the restore goes on), or another negative errno, which undoes the
- * whole restore.
+ * whole restore. So does anything else, such as a positive number. Hooks of one object run in the order in which they are
+ * registered, unless their priorities differ.
  *
  * Works with gcc and clang, C99 and later, C++11 and later. GNU extensions used: attributes, __COUNTER__.
  */
@@ -49,25 +50,48 @@ DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, struct crpie_ctx
 #define CRPIE_STATIC_ASSERT(cond, text) __extension__ _Static_assert(cond, text)
 #endif
 
+/* gcc writes variables in any order, from -O1 on backwards; clang has no such attribute and keeps the source's. */
+#ifdef __has_attribute
+#if __has_attribute(no_reorder)
+#define CRPIE_NO_REORDER , no_reorder
+#endif
+#endif
+#ifndef CRPIE_NO_REORDER
+#define CRPIE_NO_REORDER
+#endif
+
 /*
  * gcc gives large objects more alignment than their type needs, which leaves holes between records. An explicit
  * alignment switches that off, so that records lie at multiples of their size, also after `ld -r` joined objects.
  */
-#define CRPIE_RECORD(section_name) __attribute__((section(section_name), used, aligned(8)))
+#define CRPIE_RECORD(section_name) __attribute__((section(section_name), used, aligned(8) CRPIE_NO_REORDER))
 
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record) == 72, "struct crpie_plugin_record has holes");
+CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record_ctx) == 72, "struct crpie_plugin_record_ctx has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
 
 #define CRPIE_PASTE_(a, b) a##b
 #define CRPIE_PASTE(a, b) CRPIE_PASTE_(a, b)
 
-/* Names the plugin. init and exit may be NULL. Twice in one object is a compile error. */
-#define CR_PLUGIN_REGISTER(plugin_name, init_fn, exit_fn)                                                              \
+#define CRPIE_REGISTER_(record, needs, plugin_name, init_fn, exit_fn)                                                  \
 	CRPIE_STATIC_ASSERT(sizeof(plugin_name) > 1, "the plugin needs a name");                                       \
 	CRPIE_STATIC_ASSERT(sizeof(plugin_name) <= CRPIE_NAME_MAX, "the plugin's name is longer than 47 bytes");       \
-	static struct crpie_plugin_record crpie_this_plugin CRPIE_RECORD(CRPIE_PLUGIN_SECTION) = {                     \
-		(uint32_t)sizeof(struct crpie_plugin_record), CRPIE_ABI_VERSION, plugin_name, init_fn, exit_fn         \
+	static struct record crpie_this_plugin CRPIE_RECORD(CRPIE_PLUGIN_SECTION) = {                                  \
+		(uint32_t)sizeof(struct record), needs, plugin_name, init_fn, exit_fn                                  \
 	};
+
+/* Names the plugin. init and exit may be NULL. Twice in one object is a compile error. */
+#define CR_PLUGIN_REGISTER(plugin_name, init_fn, exit_fn)                                                              \
+	CRPIE_REGISTER_(crpie_plugin_record, 1, plugin_name, init_fn, exit_fn)
+
+/*
+ * The same for functions that want the context, to log and to read parameters (ctx->hook is CRPIE_HOOK_INIT or _EXIT):
+ *	int init(int stage, struct crpie_ctx *ctx)
+ *	void exit(int stage, int ret, struct crpie_ctx *ctx)
+ * A crpie of before version 2 of the interface refuses such an object.
+ */
+#define CRPIE_PLUGIN_REGISTER_CTX(plugin_name, init_fn, exit_fn)                                                       \
+	CRPIE_REGISTER_(crpie_plugin_record_ctx, 2, plugin_name, init_fn, exit_fn)
 
 #define CR_PLUGIN_REGISTER_DUMMY(plugin_name) CR_PLUGIN_REGISTER(plugin_name, NULL, NULL)
 
@@ -78,7 +102,7 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 			    "not a PIE_RST hook; CRIU's other hooks belong into a CRIU plugin");                       \
 	static struct crpie_hook_record CRPIE_PASTE(crpie_hook_record_, __COUNTER__)                                   \
 		CRPIE_RECORD(CRPIE_HOOKS_SECTION) = {                                                                  \
-			(uint32_t)sizeof(struct crpie_hook_record), CRPIE_ABI_VERSION, hook_id, prio, hook_fn          \
+			(uint32_t)sizeof(struct crpie_hook_record), 1, hook_id, prio, hook_fn                          \
 		};
 
 #define CR_PLUGIN_REGISTER_HOOK(hook_id, hook_fn) CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, 0)

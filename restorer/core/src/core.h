@@ -23,6 +23,8 @@
 
 #include <crpie/abi.h>
 
+#define CRPIE_MAX_PLUGINS 1024 /* in one blob */
+
 /* What the blob's hook table looks like: internal/abi/table.go writes it. */
 struct crpie_table {
 	uint32_t size, abi;
@@ -146,7 +148,7 @@ struct crpie_status {
 	uint32_t state;
 	uint32_t op;     /* index of the operation at work */
 	int64_t result;  /* of the operation that failed: negative errno, or the unexpected value */
-	uint32_t hook;   /* stage whose hook is running, 0: none */
+	uint32_t hook;   /* stage whose hook is running, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT; 0: none */
 	uint32_t plugin; /* index into the table's plugins */
 	uint64_t fn;
 	uint32_t hook_seq; /* grows with every call into a plugin */

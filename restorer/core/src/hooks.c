@@ -27,19 +27,23 @@ static const struct crpie_table_plugin *plugin_at(const struct core *core, uint3
 	return (const struct crpie_table_plugin *)table(core)->plugins + index;
 }
 
+/* Plugins whose init said -ENOTSUP. A child inherits it, and asks every init anew. */
+static uint8_t sits_out[CRPIE_MAX_PLUGINS];
+
 /* --pie-plugin hook.o,select=... */
 static int runs_here(const struct core *core, uint32_t plugin)
 {
-	return ((const uint8_t *)core->task->runs)[plugin];
+	return ((const uint8_t *)core->task->runs)[plugin] && !sits_out[plugin];
 }
 
-static int call_hook(struct core *core, const struct crpie_table_hook *entry)
+static void describe(struct core *core, struct crpie_ctx *ctx, uint32_t hook, uint32_t index)
 {
-	const struct crpie_table_plugin *plugin = plugin_at(core, entry->plugin);
-	struct crpie_ctx ctx = {
-		.size = sizeof(ctx),
+	const struct crpie_table_plugin *plugin = plugin_at(core, index);
+
+	*ctx = (struct crpie_ctx){
+		.size = sizeof(*ctx),
 		.abi = CRPIE_ABI_VERSION,
-		.hook = entry->hook,
+		.hook = hook,
 		.pid = core->task->pid,
 		.tid = core->thread->tid,
 		.nr_threads = core->task->nr_threads,
@@ -55,12 +59,29 @@ static int call_hook(struct core *core, const struct crpie_table_hook *entry)
 		.log = core_log,
 		.reserved = { (uint64_t)core },
 	};
+}
 
-	return ((crpie_hook_fn)entry->fn)(&ctx);
+/* One call into a plugin. Unless it returns 0 or -ENOTSUP the status keeps naming it. */
+static int call(struct core *core, uint32_t hook, uint32_t plugin, uint64_t fn)
+{
+	struct crpie_ctx ctx;
+	int ret = 0;
+
+	describe(core, &ctx, hook, plugin);
+	begin_call(core, hook, plugin, fn);
+	if (hook == CRPIE_HOOK_INIT)
+		ret = ((crpie_init_fn)fn)(CR_PLUGIN_STAGE__RESTORE, &ctx);
+	else if (hook == CRPIE_HOOK_EXIT)
+		((crpie_exit_fn)fn)(CR_PLUGIN_STAGE__RESTORE, 0, &ctx);
+	else
+		ret = ((crpie_hook_fn)fn)(&ctx);
+	if (ret == 0 || ret == -EOPNOTSUPP)
+		end_call(core);
+	return ret;
 }
 
 /* init of every plugin before the task's first hook */
-static int64_t run_inits(struct core *core)
+static int run_inits(struct core *core)
 {
 	uint32_t i;
 
@@ -68,13 +89,13 @@ static int64_t run_inits(struct core *core)
 		uint64_t fn = plugin_at(core, i)->init;
 		int ret;
 
+		sits_out[i] = 0;
 		if (!fn || !runs_here(core, i))
 			continue;
-		begin_call(core, CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED, i, fn);
-		ret = ((int (*)(int))fn)(CR_PLUGIN_STAGE__RESTORE);
-		if (ret)
+		ret = call(core, CRPIE_HOOK_INIT, i, fn);
+		sits_out[i] = ret == -EOPNOTSUPP;
+		if (ret && !sits_out[i])
 			return ret;
-		end_call(core);
 	}
 	return 0;
 }
@@ -83,35 +104,26 @@ static void run_exits(struct core *core)
 {
 	uint32_t i;
 
-	for (i = 0; i < table(core)->nr_plugins; i++) {
-		uint64_t fn = plugin_at(core, i)->exit;
-
-		if (!fn || !runs_here(core, i))
-			continue;
-		begin_call(core, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, i, fn);
-		((void (*)(int, int))fn)(CR_PLUGIN_STAGE__RESTORE, 0);
-		end_call(core);
-	}
+	for (i = 0; i < table(core)->nr_plugins; i++)
+		if (plugin_at(core, i)->exit && runs_here(core, i))
+			call(core, CRPIE_HOOK_EXIT, i, plugin_at(core, i)->exit);
 }
 
-/* On failure the status keeps naming the call that failed. */
+/* 0, or what a hook or init returned that undoes the restore. */
 int64_t core_run_hooks(struct core *core, uint32_t hook)
 {
 	const struct crpie_table_hook *entry = (const struct crpie_table_hook *)table(core)->hooks;
 	const struct crpie_table_hook *end = entry + table(core)->nr_hooks;
-	int64_t ret = 0;
+	int ret = 0;
 
 	if (hook == CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED)
 		ret = run_inits(core);
 	for (; !ret && entry < end; entry++) {
 		if (entry->hook != hook || !runs_here(core, entry->plugin))
 			continue;
-		begin_call(core, hook, entry->plugin, entry->fn);
-		ret = call_hook(core, entry);
+		ret = call(core, hook, entry->plugin, entry->fn);
 		if (ret == -EOPNOTSUPP)
 			ret = 0;
-		if (!ret)
-			end_call(core);
 	}
 	if (!ret && hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN)
 		run_exits(core);

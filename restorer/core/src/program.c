@@ -182,6 +182,8 @@ static int failed(const struct crpie_op *op, int64_t result)
 		return 0;
 	if (op->flags & CRPIE_OPF_WANT)
 		return result != op->want;
+	if (op->code == CRPIE_OP_HOOK) /* a plugin may return any int */
+		return result != 0;
 	/* only the top 4095 values are errors: mmap(2) may return an address with bit 63 set, and so may others */
 	return (uint64_t)result >= (uint64_t)-4095L;
 }
