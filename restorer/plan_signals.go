@@ -1,13 +1,6 @@
 package restorer
 
-import (
-	"fmt"
-
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/timer"
-
-	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/internal/abi"
-)
+import "github.com/crpie/crpie/images"
 
 // signals restores dispositions, queued signals and posix timers. Every signal is blocked until ptrace sets the mask.
 func (t *taskPlanner) signals() {
@@ -31,7 +24,7 @@ func (t *taskPlanner) signals() {
 	}
 	leader := &threadPlanner{taskPlanner: t, thread: t.task.Threads[0]}
 	for _, s := range tc.GetSignalsS().GetSignals() {
-		if sig, ok := leader.siginfo(s.GetSiginfo()); ok {
+		if sig, ok := leader.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
 			p.sys("pending signal", sysRtSigqueueinfo, uint64(t.task.Pid), sig, p.arena.bytes(s.GetSiginfo()))
 		}
 	}
@@ -65,47 +58,4 @@ func (t *taskPlanner) orphaned() bool {
 		}
 	}
 	return true
-}
-
-// sigevent notifications, timer_create(2).
-const sigevThreadID = 4
-
-func (t *taskPlanner) timersCreate() {
-	p := t.prog
-	timers := t.img.Core.GetTc().GetTimers().GetPosix()
-	if len(timers) > 0 {
-		p.try("choose timer ids", sysPrctl, prTimerRestoreIDs, 1) // Linux 6.16
-	}
-	for _, tm := range timers {
-		const sigeventSize = 64
-		b := make([]byte, sigeventSize)
-		copy(b, words64([]uint64{tm.GetSivalPtr()}))
-		copy(b[8:], words32([]uint32{tm.GetSiSigno(), tm.GetItSigevNotify(), uint32(tm.GetNotifyThreadId())}))
-		if tm.GetItSigevNotify()&sigevThreadID != 0 && tm.NotifyThreadId == nil {
-			t.refuse(t.where(), "", "posix timer %d notifies a thread that the image does not name", tm.GetItId())
-		}
-		p.core(abi.OpTimer, fmt.Sprintf("posix timer %d", tm.GetItId()), uint64(tm.GetClockId()), p.arena.bytes(b),
-			uint64(tm.GetItId()))
-	}
-	if len(timers) > 0 {
-		p.try("timer ids", sysPrctl, prTimerRestoreIDs, 0)
-	}
-}
-
-// timersStart arms everything that ticks, after the last hook.
-func (t *taskPlanner) timersStart() {
-	p, timers := t.prog, t.img.Core.GetTc().GetTimers()
-	for which, it := range []*timer.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
-		if it.GetVsec() != 0 || it.GetVusec() != 0 {
-			spec := p.arena.words(it.GetIsec(), it.GetIusec(), it.GetVsec(), it.GetVusec())
-			p.sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], sysSetitimer, uint64(which), spec, 0)
-		}
-	}
-	for _, tm := range timers.GetPosix() {
-		if tm.GetVsec() != 0 || tm.GetVnsec() != 0 {
-			spec := p.arena.words(tm.GetIsec(), tm.GetInsec(), tm.GetVsec(), tm.GetVnsec())
-			p.sys(fmt.Sprintf("posix timer %d", tm.GetItId()), sysTimerSettime, uint64(tm.GetItId()), 0, spec, 0)
-		}
-	}
-	t.enter(phaseTimers)
 }

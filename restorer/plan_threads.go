@@ -75,7 +75,7 @@ func (t *threadPlanner) own() {
 	p.sys("name", sysPrctl, prSetName, p.arena.string(t.comm()))
 	t.scheduling()
 	for _, s := range tc.GetSignalsP().GetSignals() {
-		if sig, ok := t.siginfo(s.GetSiginfo()); ok {
+		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
 			p.sys("pending signal of the thread", sysRtTgsigqueueinfo, uint64(t.task.Pid), uint64(t.thread.Tid), sig,
 				p.arena.bytes(s.GetSiginfo()))
 		}

@@ -47,6 +47,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpGone:       "pidfds of a process that is gone",
 	abi.OpCopy:       "copy",
 	abi.OpAio:        "make AIO context",
+	abi.OpExpire:     "expire timer",
 }
 
 // call names the operation and its arguments.
@@ -67,7 +68,7 @@ func (op *Op) call() string {
 		return formatCall(name, op.Args[:1])
 	case abi.OpEnded:
 		return formatCall(name, op.Args[:2])
-	case abi.OpForget, abi.OpGone:
+	case abi.OpForget, abi.OpGone, abi.OpExpire:
 		return formatCall(name, op.Args[:1])
 	case abi.OpRead, abi.OpUpdate:
 		return formatCall(name, op.Args[1:2])

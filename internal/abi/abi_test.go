@@ -85,7 +85,7 @@ func coreNumbers() []same {
 		{"CRPIE_OP_MARK", int64(abi.OpMark)}, {"CRPIE_OP_FOLLOW", int64(abi.OpFollow)},
 		{"CRPIE_OP_PTY", int64(abi.OpPty)}, {"CRPIE_OP_TYPE", int64(abi.OpType)},
 		{"CRPIE_OP_FORGET", int64(abi.OpForget)}, {"CRPIE_OP_GONE", int64(abi.OpGone)},
-		{"CRPIE_OP_ENDED", int64(abi.OpEnded)},
+		{"CRPIE_OP_ENDED", int64(abi.OpEnded)}, {"CRPIE_OP_EXPIRE", int64(abi.OpExpire)},
 		{"CRPIE_OP_AIO", int64(abi.OpAio)}, {"CRPIE_OP_COPY", int64(abi.OpCopy)},
 		{"CRPIE_OP_BECOME", int64(abi.OpBecome)}, {"CRPIE_OP_MARK", int64(abi.OpMark)}, {"CRPIE_OP_FOLLOW", int64(abi.OpFollow)},
 		{"CRPIE_OP_PARENT", int64(abi.OpParent)}, {"CRPIE_OP_BECOME", int64(abi.OpBecome)}, {"CRPIE_OP_MARK", int64(abi.OpMark)}, {"CRPIE_OP_FOLLOW", int64(abi.OpFollow)},

@@ -98,6 +98,9 @@ const (
 	OpCopy OpCode = 23
 )
 
+// OpExpire lets a posix timer expire.
+const OpExpire OpCode = 50
+
 // OpFlags is CRPIE_OPF_*.
 type OpFlags uint32
 

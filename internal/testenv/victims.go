@@ -25,6 +25,7 @@ var recipes = []recipe{
 	{"static", []string{"static.c", "victim.h"}, []string{"-static"}, compileC},
 	{"glibc", []string{"glibc/*.c", "glibc/*.h", "victim.h"}, []string{"-lm"}, compileC},
 	{"threads", []string{"threads.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"timers", []string{"timers.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"golang", []string{"golang/main.go"}, nil, compileGo},
 	{"python", []string{"python.py"}, nil, interpreter("/usr/bin/python3", "python3")},
 	{"perl", []string{"perl.pl"}, nil, interpreter("/usr/bin/perl", "perl")},
@@ -106,7 +107,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "guards", "notify", "ptys":
+	case "events", "guards", "notify", "ptys", "timers":
 		return []string{"plain"}
 	}
 	return nil

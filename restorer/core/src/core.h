@@ -81,6 +81,7 @@ enum {
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
 	CRPIE_OP_GONE = 41,   /* pidfds of a process that is gone: arg[0] pairs of u32 at arg[1], descriptor and flags */
 	CRPIE_OP_ENDED = 42,  /* while there is a process arg[0], open arg[1] files, triples at arg[2]: path, flags, descriptor */
+	CRPIE_OP_EXPIRE = 50, /* let posix timer arg[0] of clock arg[2] expire and go on as the struct itimerspec at arg[1] says */
 	CRPIE_OP_MAX,
 };
 
@@ -208,6 +209,10 @@ _Noreturn void core_run_task(const struct core *parent, const struct crpie_task 
 int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers);
 
 int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr);
+
+/* timers.c */
+int64_t core_make_timer(const struct crpie_op *op);
+int64_t core_expire(const struct crpie_op *op);
 
 /* ttys.c */
 int64_t core_open_pty(const struct crpie_op *op);

@@ -7,9 +7,7 @@
 #include <linux/prctl.h>
 #include <linux/signal.h>
 #include <linux/stat.h>
-#include <linux/time.h>
 
-#define TIMER_ATTEMPTS 65536
 #define AF_UNIX 1 /* socket(2); no header of the kernel's has it for user space */
 
 /* Records the failure for the controller, which kills this process; never returns to the program. */
@@ -52,26 +50,6 @@ static int64_t make_pair(const struct crpie_op *op)
 	}
 	ret = core_move_fd(end[0], op->arg[1], 0);
 	return ret < 0 ? ret : core_move_fd(end[1], op->arg[2], 0);
-}
-
-/*
- * The kernel numbers a process's posix timers itself. Since 6.16 a process may ask for the number it wants
- * (PR_TIMER_CREATE_RESTORE_IDS, prctl(2)); before, numbers are handed out in order and the wrong ones are given back.
- */
-static int64_t make_timer(const struct crpie_op *op)
-{
-	int id = op->arg[2];
-	int tries;
-	int64_t ret;
-
-	for (tries = 0; tries < TIMER_ATTEMPTS; tries++) {
-		ret = sys3(__NR_timer_create, op->arg[0], op->arg[1], (long)&id);
-		if (ret < 0 || id == (int)op->arg[2])
-			return ret;
-		sys1(__NR_timer_delete, id);
-		id = op->arg[2];
-	}
-	return -EBUSY;
 }
 
 /* One operation: nothing can fail between the name's coming and going, and leave it behind. */
@@ -136,7 +114,9 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		core_ring(core->shared);
 		return 0;
 	case CRPIE_OP_TIMER:
-		return make_timer(op);
+		return core_make_timer(op);
+	case CRPIE_OP_EXPIRE:
+		return core_expire(op);
 	case CRPIE_OP_NAMELESS:
 		return open_nameless(op);
 	case CRPIE_OP_MARK:

@@ -1,0 +1,127 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/siginfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/timer"
+
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// A timer whose signal waits to be taken is in a state that no system call sets, but that every timer reaches by expiring. So
+// it is armed for the past, and what the images have of its signal is left out: the kernel's own belongs to the timer. It
+// goes with it when the timer is set anew or deleted (Linux 6.13), counts overruns, and taking it starts the next interval.
+
+// sigevent notifications, timer_create(2).
+const sigevThreadID = 4
+
+// timersCreate makes the posix timers. Every thread exists, and nothing is armed.
+func (t *taskPlanner) timersCreate() {
+	p := t.prog
+	timers := t.img.Core.GetTc().GetTimers().GetPosix()
+	if len(timers) > 0 {
+		p.try("choose timer ids", sysPrctl, prTimerRestoreIDs, 1) // Linux 6.16
+	}
+	for _, tm := range timers {
+		const sigeventSize = 64
+		b := make([]byte, sigeventSize)
+		copy(b, words64([]uint64{tm.GetSivalPtr()}))
+		copy(b[8:], words32([]uint32{tm.GetSiSigno(), tm.GetItSigevNotify(), uint32(tm.GetNotifyThreadId())}))
+		if tm.GetItSigevNotify()&sigevThreadID != 0 && tm.NotifyThreadId == nil {
+			t.refuse(t.where(), "", "posix timer %d notifies a thread that the image does not name", tm.GetItId())
+		}
+		p.core(abi.OpTimer, fmt.Sprintf("posix timer %d", tm.GetItId()), timerClock(tm), p.arena.bytes(b),
+			uint64(tm.GetItId()))
+	}
+	if len(timers) > 0 {
+		p.try("timer ids", sysPrctl, prTimerRestoreIDs, 0)
+	}
+}
+
+// timerClock gives the clock of a posix timer. CPU time of "the thread" is of the one that has made the timer, and the images do not
+// say which that was: the one that it notifies, or the leader, who makes it here.
+func timerClock(tm *timer.PosixTimerEntry) uint64 {
+	const threadCPU, ofThread = -2, 6 // CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
+	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&sigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
+		return uint64(tm.GetClockId())
+	}
+	return uint64(uint32(^tm.GetNotifyThreadId()<<3 | ofThread))
+}
+
+// timersStart arms everything that ticks, after the last hook.
+func (t *taskPlanner) timersStart() {
+	timers := t.img.Core.GetTc().GetTimers()
+	for which, it := range []*timer.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
+		t.startItimer(which, it)
+	}
+	for _, tm := range timers.GetPosix() {
+		t.startPosixTimer(tm)
+	}
+	t.enter(phaseTimers)
+}
+
+// startItimer: ITIMER_REAL stands still from its expiration to the moment when somebody takes the signal, and says 0
+// meanwhile. It expires at once; a signal that is pending is so only once. If the signal is ignored, it comes here because
+// everything is blocked, and is taken when the task goes on: the timer runs for one more interval.
+func (t *taskPlanner) startItimer(which int, it *timer.ItimerEntry) {
+	value := [2]uint64{it.GetVsec(), it.GetVusec()}
+	interval := [2]uint64{it.GetIsec(), it.GetIusec()}
+	if value == [2]uint64{} && interval != [2]uint64{} {
+		value[1] = 1
+	}
+	if value != [2]uint64{} {
+		spec := t.prog.arena.words(interval[0], interval[1], value[0], value[1])
+		t.prog.sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], sysSetitimer, uint64(which), spec, 0)
+	}
+}
+
+func (t *taskPlanner) startPosixTimer(tm *timer.PosixTimerEntry) {
+	p, id := t.prog, uint64(tm.GetItId())
+	spec := []uint64{tm.GetIsec(), tm.GetInsec(), tm.GetVsec(), tm.GetVnsec()}
+	running := tm.GetVsec() != 0 || tm.GetVnsec() != 0
+	periodic := tm.GetIsec() != 0 || tm.GetInsec() != 0
+	switch what := fmt.Sprintf("posix timer %d", id); {
+	case t.signalWaits(tm) || periodic && !running:
+		p.core(abi.OpExpire, what+" has expired", id, p.arena.words(spec...), timerClock(tm))
+	case running:
+		p.sys(what, sysTimerSettime, id, 0, p.arena.words(spec...), 0)
+	}
+}
+
+// signalWaits reports whether a timer's signal is pending.
+func (t *taskPlanner) signalWaits(tm *timer.PosixTimerEntry) bool {
+	queues := []*siginfo.SignalQueueEntry{t.img.Core.GetTc().GetSignalsS()}
+	for _, th := range t.img.Threads {
+		queues = append(queues, th.Core.GetThreadCore().GetSignalsP())
+	}
+	for _, q := range queues {
+		for _, s := range q.GetSignals() {
+			if id, ok := timerOf(s.GetSiginfo()); ok && id == tm.GetItId() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sentByTimer reports whether a pending signal comes from a timer that there is.
+func (t *taskPlanner) sentByTimer(info []byte) bool {
+	id, ok := timerOf(info)
+	for _, tm := range t.img.Core.GetTc().GetTimers().GetPosix() {
+		if ok && tm.GetItId() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// timerOf gives the timer that has sent a signal, sigaction(2).
+func timerOf(info []byte) (id uint32, ok bool) {
+	const siCode, siTimerID, siTimer = 8, 16, -2
+	if len(info) < siTimerID+4 || int32(binary.LittleEndian.Uint32(info[siCode:])) != siTimer {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(info[siTimerID:]), true
+}
