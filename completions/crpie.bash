@@ -14,7 +14,9 @@ _crpie() {
 		return
 		;;
 	-f | --format)
-		mapfile -t COMPREPLY < <(compgen -W 'text json sarif github junit' -- "$cur")
+		local formats='text json'
+		[ "${COMP_WORDS[1]}" = check ] && formats+=' sarif github junit'
+		mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$cur")
 		return
 		;;
 	-m | --machine)
@@ -41,7 +43,8 @@ _crpie() {
 	case ${COMP_WORDS[1]} in
 	restore)
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --tcp-established
-			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run --help'
+			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
+			--log-pid --config --no-default-config --version --exec-cmd --leave-running --close --help'
 		;;
 	graft)
 		flags='--images-dir --archive --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity

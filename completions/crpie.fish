@@ -29,6 +29,13 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s W -l work-dir -x -
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s v -l verbosity -d 'Log level'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l manage-cgroups -x -a 'ignore none props soft full strict'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l log-pid -d 'Plugins log to FILE.PID'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l config -r -d 'Options'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l no-default-config -d 'No options from the default files'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s V -l version -d 'Print the version'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l exec-cmd -d 'Run the command behind --'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s R -l leave-running -d 'Take --leave-stopped back'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l close -x -d 'Close a descriptor'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l page-readers -x -d 'Extra threads for memory'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l dry-run -d 'Print the plan'
 complete -c crpie -n '__fish_seen_subcommand_from check' -s f -l format -x -a 'text json sarif github junit'

@@ -52,6 +52,7 @@ type PlanOptions struct {
 	LogLevel uint32     // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
 	TCPEstablished, TCPClose bool
+	NoLocks                  bool // leave file locks away (--no-file-locks)
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
 	ExtUnix bool
 	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).

@@ -16,6 +16,16 @@ import (
 
 const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o...|-"
 
+func checkManual() *manual {
+	return &manual{
+		usage: checkUsage,
+		about: "Tells whether objects can be PIE plugins, and for each rule that one breaks where, and what to change.\n" +
+			"The status is 0 if all can, 1 if not, 2 if one could not be read.",
+		examples: "crpie check hook.o\ncrpie check --format sarif build/*.o",
+		more:     "crpie explain CODE tells what a rule means. What checks the kernel is criu check.",
+	}
+}
+
 // checked is the verdict on one file. It does not keep the plugin, whose bytes would pile up over many files.
 type checked struct {
 	file    string
@@ -31,10 +41,10 @@ type checked struct {
 
 func runCheck(args []string, std streams) int {
 	f := flagSet()
-	format := f.StringP("format", "f", "text", "how to write the result: text, json, sarif, github or junit")
-	machine := f.StringP("machine", "m", "", "machine of the process to be restored: amd64 or arm64; default: that of each object")
-	core := f.Bool("core", false, "the objects need not register hooks")
-	if status, done := parse(f, checkUsage, args, std); done {
+	format := f.StringP("format", "f", "text", "Write the result as `FORMAT`: text, json, sarif, github or junit.")
+	machine := f.StringP("machine", "m", "", "The objects have to be for `MACHINE`, amd64 or arm64; the default is that of each object.")
+	core := f.Bool("core", false, "The objects need not register hooks.")
+	if status, done := parse(f, checkManual(), args, std); done {
 		return status
 	}
 	m, ok := machines[*machine]
@@ -45,7 +55,7 @@ func runCheck(args []string, std streams) int {
 	case !known:
 		return misuse(std, checkUsage, "unknown format %q", *format)
 	case f.NArg() == 0:
-		return misuse(std, checkUsage, "no file given")
+		return misuse(std, checkUsage, "no file given (what checks the kernel is criu check)")
 	case slices.Contains(f.Args(), stdinName) && f.NArg() > 1:
 		return misuse(std, checkUsage, "standard input (-) is checked alone")
 	}

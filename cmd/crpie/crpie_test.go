@@ -92,7 +92,7 @@ func TestExitStatuses(t *testing.T) {
 		{"link fifo", 1, "crpie: open fifo: it is a FIFO, not a regular file\n"},
 		{"check -", 1, ""},
 		{"check - good.o", 2, "crpie: standard input (-) is checked alone\nusage: crpie " + checkUsage + "\n"},
-		{"check", 2, "crpie: no file given\nusage: crpie " + checkUsage + "\n"},
+		{"check", 2, "crpie: no file given (what checks the kernel is criu check)\nusage: crpie " + checkUsage + "\n"},
 		{"check --format tap good.o", 2, "crpie: unknown format \"tap\"\nusage: crpie " + checkUsage + "\n"},
 		{"check --machine arm64 good.o", 1, ""},
 		{"frobnicate", 2, "crpie: unknown command \"frobnicate\"\nTry: crpie help\n"},

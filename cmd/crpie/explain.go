@@ -10,7 +10,7 @@ import (
 
 func runExplain(args []string, std streams) int {
 	f := flagSet()
-	if status, done := parse(f, explainUsage, args, std); done {
+	if status, done := parse(f, explainManual(), args, std); done {
 		return status
 	}
 	if f.NArg() == 0 {
@@ -32,7 +32,13 @@ func runExplain(args []string, std streams) int {
 	return status
 }
 
-const explainUsage = "explain [CODE...]"
+func explainManual() *manual {
+	return &manual{
+		usage:    "explain [CODE...]",
+		about:    "Tells what a rule of crpie check means, and how to keep it; without a code, lists the rules.",
+		examples: "crpie explain PIE201",
+	}
+}
 
 // section cuts the section of a code out of the rules document.
 func section(doc, code string) (string, bool) {

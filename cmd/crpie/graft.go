@@ -18,20 +18,25 @@ import (
 	"github.com/crpie/crpie/internal/files"
 )
 
-const graftUsage = `graft -D DIR -o DIR --pie-plugin hook.o[,key=value]...... [FLAGS]
-       crpie graft --archive FILE -o FILE --pie-plugin hook.o[,key=value]...... [FLAGS]
-       crpie graft --remove -D DIR|--archive FILE -o DIR|FILE
+const graftUsage = `graft -D DIR -o DIR --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
+       crpie graft --archive FILE -o FILE --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
+       crpie graft --remove -D DIR|--archive FILE -o DIR|FILE`
 
-Writes images in which the plugins are a part of the process, so that any criu restore, runc or podman runs their hooks
+func graftManual(g *graftFlags) *manual {
+	return &manual{
+		usage: graftUsage,
+		about: `Writes images in which the plugins are a part of the process, so that any criu restore, runc or podman runs their hooks
 of the stages PIE_RST_PRE_SIGRETURN_THREAD and PIE_RST_PRE_SIGRETURN before the process goes on. What it reads stays as
-it is. The new directory refers to the old one by a link "parent", unless --copy is given.
-
-Examples:
-  crpie graft -D ckpt -o ckpt2 --pie-plugin tell-app.o,signal=10 && criu restore -D ckpt2 -d
-  crpie graft --archive ckpt.tar.zst -o new.tar.zst --pie-plugin new-id.o,var=ID && podman container restore -i new.tar.zst
-  crpie graft --remove -D ckpt2 -o ckpt3
-
-Flags:`
+it is. The new directory refers to the old one by a link "parent", unless --copy is given.`,
+		groups: []flagGroup{
+			{"Images", g.imageFlags},
+			{"Plugins", g.pluginFlags},
+		},
+		examples: `crpie graft -D ckpt -o ckpt2 --pie-plugin tell-app.o,symbol=generation,mode=add && criu restore -D ckpt2 -d
+crpie graft --archive ckpt.tar.zst -o new.tar.zst --pie-plugin new-id.o,var=ID && podman container restore -i new.tar.zst
+crpie graft --remove -D ckpt2 -o ckpt3`,
+	}
+}
 
 type graftFlags struct {
 	images, archive, out, logFile, onError string
@@ -41,34 +46,37 @@ type graftFlags struct {
 	verbosity                              verbosity
 }
 
-func (g *graftFlags) register(f *pflag.FlagSet) {
-	f.StringVarP(&g.images, "images-dir", "D", "", "image `directory` that criu dump wrote")
-	f.StringVar(&g.archive, "archive", "", "checkpoint `archive` that podman or CRI-O wrote (tar, also with gzip or zstd)")
-	f.StringVarP(&g.out, "output", "o", "", "`directory` or archive to write; it must not exist")
+func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
+	f.StringVarP(&g.images, "images-dir", "D", "", "Read the images that criu dump wrote to `DIR`.")
+	f.StringVar(&g.archive, "archive", "", "Read the checkpoint `FILE` that podman or CRI-O wrote (tar, also with gzip or zstd).")
+	f.StringVarP(&g.out, "output", "o", "", "Write the directory or archive `NAME`; it must not exist.")
+	f.BoolVar(&g.copy, "copy", false, "Write a directory that stands alone.")
+	f.BoolVar(&g.remove, "remove", false, "Write the images from before the graft.")
+}
+
+func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
-	f.StringArrayVar(&g.tasks, "task", nil, "graft onto this `task` only: root, pid:N or comm:NAME; may be given several times")
-	f.BoolVar(&g.copy, "copy", false, "write a directory that stands alone")
-	f.StringVar(&g.onError, "on-error", "kill", "`kill|continue`: what becomes of the task when a hook fails")
-	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, "longest `time` that one hook may take; 0: no limit")
-	f.StringVar(&g.logFile, "log-file", "", "the restored task logs to this `file`, as it sees files (default: its standard error)")
-	f.VarP(&g.verbosity, "verbosity", "v", "log `level` of plugins: 0 nothing, 1 errors, 2 warnings (default), 3 information, 4 everything")
-	f.Lookup("verbosity").NoOptDefVal = "+"
-	f.BoolVar(&g.seccomp, "allow-seccomp", false, "the tasks' seccomp filters permit the system calls of the plugins")
-	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "leave out hooks of earlier stages")
-	f.BoolVar(&g.remove, "remove", false, "restore the images from before the graft")
+	f.StringArrayVar(&g.tasks, "task", nil, "Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
+	f.StringVar(&g.onError, "on-error", "kill", "When a hook fails, do `WHAT` to the task: kill or continue.")
+	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default is its standard error.")
+	addVerbosity(f, &g.verbosity)
+	f.BoolVar(&g.seccomp, "allow-seccomp", false, "The tasks' seccomp filters permit the system calls of the plugins.")
+	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
 }
 
 func runGraft(args []string, std streams) int {
 	var g graftFlags
 	f := flagSet()
-	g.register(f)
-	if status, done := parse(f, graftUsage, spellLevels(args), std); done {
+	g.imageFlags(f)
+	g.pluginFlags(f)
+	if status, done := parse(f, graftManual(&graftFlags{}), spellLevels(args), std); done {
 		return status
 	}
 	if problem := g.misused(f.Args()); problem != "" {
 		return misuse(std, "graft -D DIR|--archive FILE -o DIR|FILE --pie-plugin FILE.o", "%s", problem)
 	}
-	done, err := g.run(g.verbosity.level(f.Changed("verbosity")))
+	done, err := g.run(g.verbosity.level())
 	if err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
 		return exitFailed

@@ -18,8 +18,8 @@ var (
 	externalSpec = regexp.MustCompile(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
 )
 
-// inheritFDs understands --inherit-fd and --external as criu(8) spells them; wrong says what is not so spelled.
-func inheritFDs(specs, external []string) (inherited []restorer.Inherited, wrong string) {
+// inheritFDs understands --inherit-fd as criu(8) spells it; wrong says what is not so spelled.
+func inheritFDs(specs []string) (inherited []restorer.Inherited, wrong string) {
 	for _, spec := range specs {
 		m := inheritSpec.FindStringSubmatch(spec)
 		if m == nil {
@@ -30,11 +30,6 @@ func inheritFDs(specs, external []string) (inherited []restorer.Inherited, wrong
 			return nil, fmt.Sprintf("--inherit-fd %s: crpie was started without descriptor %d", spec, n)
 		}
 		inherited = append(inherited, restorer.Inherited{FD: n, Resource: m[2], Open: func() (*os.File, error) { return duplicate(n, spec) }})
-	}
-	for _, resource := range external {
-		if !externalSpec.MatchString(resource) {
-			return nil, fmt.Sprintf("--external %s: only file[MNT_ID:INODE] and tty[RDEV:DEV] are supported", resource)
-		}
 	}
 	return inherited, ""
 }

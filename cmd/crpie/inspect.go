@@ -16,13 +16,13 @@ const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--dis
 
 func runInspect(args []string, std streams) int {
 	f := flagSet()
-	format := f.StringP("format", "f", "text", "how to write the result: text or json")
-	base := f.String("base", "0x10000000", "address at which it would lie, alone: in a restore the core and other plugins come first")
-	core := f.Bool("core", false, "the object need not register hooks")
-	disasm := f.Bool("disasm", false, "list the code as well")
-	dir := f.StringP("images-dir", "D", "", "show this image `directory`: tasks, threads, memory, files, what was grafted")
-	archive := f.String("archive", "", "show the images in this container checkpoint `archive`")
-	if status, done := parse(f, inspectUsage, args, std); done {
+	format := f.StringP("format", "f", "text", "Write the result as `FORMAT`, text or json.")
+	base := f.String("base", "0x10000000", "Lay the object out at `ADDR`, alone; in a restore the core and other plugins come first.")
+	core := f.Bool("core", false, "The object need not register hooks.")
+	disasm := f.Bool("disasm", false, "List the code as well.")
+	dir := f.StringP("images-dir", "D", "", "Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
+	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint.")
+	if status, done := parse(f, inspectManual(), args, std); done {
 		return status
 	}
 	if *dir != "" || *archive != "" {
@@ -47,6 +47,15 @@ func runInspect(args []string, std streams) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+func inspectManual() *manual {
+	return &manual{
+		usage: inspectUsage,
+		about: "Shows hooks, sections, symbols and relocations of an object, or what is in images.",
+		examples: "crpie inspect --disasm hook.o\ncrpie inspect -D /tmp/ckpt\n" +
+			"crpie inspect --archive ckpt.tar.zst --format json",
+	}
 }
 
 // inspect lays the plugin out alone and describes the result.

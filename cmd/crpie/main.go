@@ -1,6 +1,6 @@
 // Command crpie checks PIE plugins and restores CRIU checkpoints with them.
 //
-// Each subcommand is one file that adds itself to commands. Nothing a library user would miss lives here.
+// Each subcommand is one file. Nothing a library user would miss lives here.
 package main
 
 import (
@@ -67,13 +67,28 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	switch args[0] {
 	case "help", "-h", "--help":
-		usage(stdout)
-		return exitOK
+		return help(args[1:], std)
 	case "-V", "--version":
 		return runVersion(nil, std)
 	}
+	if why, ok := criuCommands()[args[0]]; ok {
+		return leaveToCRIU(why, args, std)
+	}
 	fmt.Fprintf(stderr, "crpie: unknown command %q\nTry: crpie help\n", args[0])
 	return exitUsage
+}
+
+// help lists the commands, or is --help of those that are named.
+func help(names []string, std streams) int {
+	if len(names) == 0 {
+		usage(std.out)
+		return exitOK
+	}
+	status := exitOK
+	for _, name := range names {
+		status = max(status, run([]string{name, "--help"}, std.in, std.out, std.err))
+	}
+	return status
 }
 
 func usage(w io.Writer) {
@@ -93,15 +108,14 @@ func flagSet() *pflag.FlagSet {
 }
 
 // parse reads the flags of a subcommand. done means that there is nothing left to do but exit with status.
-func parse(f *pflag.FlagSet, usage string, args []string, std streams) (status int, done bool) {
+func parse(f *pflag.FlagSet, m *manual, args []string, std streams) (status int, done bool) {
 	err := f.Parse(args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(std.out, "usage: crpie %s\n%s", usage, f.FlagUsagesWrapped(100))
+		m.print(std.out, f)
 		return exitOK, true
 	case err != nil:
-		fmt.Fprintf(std.err, "crpie: %v\nusage: crpie %s\n", err, usage)
-		return exitUsage, true
+		return misuse(std, m.usage, "%v", err), true
 	}
 	return 0, false
 }

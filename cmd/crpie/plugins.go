@@ -11,8 +11,11 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const pluginFlagHelp = "run the hooks of this `object[,key=value]...`; may be given several times (a comma in a value: \\,). " +
-	"select=root, select=pid:N or select=comm:NAME: only in such tasks"
+const (
+	pluginFlagHelp = "Run the hooks of `FILE.o[,KEY=VALUE]...` with these parameters; may be given several times. A comma in a value " +
+		"is written \\,. select=root, select=pid:N or select=comm:NAME: only in such tasks."
+	timeoutFlagHelp = "One call of a hook may take `TIME` at most; 0 is no limit."
+)
 
 // selectKey is the one parameter that is crpie's and not the plugin's.
 const selectKey = "select"

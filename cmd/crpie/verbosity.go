@@ -4,10 +4,18 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+
+	"github.com/spf13/pflag"
 )
 
-// verbosity counts -v, and takes a level.
+// verbosity is a level, as criu(8) counts: each -v is one more than the default.
 type verbosity int
+
+// Levels.
+const (
+	defaultLevel = 2
+	maxLevel     = 4
+)
 
 func (v *verbosity) String() string { return strconv.Itoa(int(*v)) }
 func (v *verbosity) Type() string   { return "level" }
@@ -16,22 +24,22 @@ func (v *verbosity) Set(s string) error {
 		*v++
 		return nil
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > 4 {
-		return fmt.Errorf("%q is not a level from 0 to 4", s)
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is not a level from 0 to %d", s, maxLevel)
 	}
 	*v = verbosity(n)
 	return nil
 }
 
-var shortLevel = regexp.MustCompile(`^-v([0-4])$`)
+func (v *verbosity) level() uint32 { return min(uint32(*v), maxLevel) }
 
-// level is what the flags ask for: nothing given means warnings, as in criu.
-func (v *verbosity) level(given bool) uint32 {
-	if !given {
-		return 2
-	}
-	return uint32(*v)
+// addVerbosity adds -v.
+func addVerbosity(f *pflag.FlagSet, v *verbosity) {
+	*v = defaultLevel
+	f.VarP(v, "verbosity", "v", "Log up to `LEVEL`: 0 nothing, 1 errors, 2 warnings (default), 3 information, 4 everything. "+
+		"Also -v4; each -v is one more than the default.")
+	f.Lookup("verbosity").NoOptDefVal = "+"
 }
 
 // printable makes text from images or plugins safe to print.
@@ -40,11 +48,23 @@ func printable(s string) string {
 	return q[1 : len(q)-1]
 }
 
-// spellLevels writes -v4 out as --verbosity=4: pflag would read it as -v -4.
-func spellLevels(args []string) []string {
-	spelled := make([]string, len(args))
+// attached matches -v4 and -x12, also behind letters that take no argument: what follows one that does is its argument.
+var attached = regexp.MustCompile(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
+
+// spellLevels writes the options that may have an argument out, -v4 as --verbosity=4: pflag would read it as -v -4.
+func spellLevels(args []string) (spelled []string) {
 	for i, a := range args {
-		spelled[i] = shortLevel.ReplaceAllString(a, "--verbosity=$1")
+		m := attached.FindStringSubmatch(a)
+		switch {
+		case a == "--":
+			return append(spelled, args[i:]...)
+		case m == nil:
+			spelled = append(spelled, a)
+			continue
+		case m[1] != "":
+			spelled = append(spelled, "-"+m[1])
+		}
+		spelled = append(spelled, map[string]string{"v": "--verbosity=", "x": "--ext-unix-sk="}[m[2]]+m[3])
 	}
 	return spelled
 }

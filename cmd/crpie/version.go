@@ -12,9 +12,13 @@ import (
 var version = ""
 
 func runVersion(args []string, std streams) int {
-	if len(args) > 0 {
-		fmt.Fprintf(std.err, "crpie: version takes no arguments\n")
-		return exitUsage
+	m := manual{usage: "version", about: "Prints the version of crpie, and that of the plugin ABI."}
+	f := flagSet()
+	if status, done := parse(f, &m, args, std); done {
+		return status
+	}
+	if f.NArg() > 0 {
+		return misuse(std, m.usage, "version takes no arguments")
 	}
 	v := version
 	if info, ok := debug.ReadBuildInfo(); ok && v == "" {

@@ -3,6 +3,7 @@ package sys
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -110,4 +111,15 @@ func IsTerminal(fd int) bool {
 func Inherited(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil && flags&unix.FD_CLOEXEC == 0
+}
+
+// Secure reports AT_SECURE of getauxval(3): this program has more rights than its caller, whose environment it must not
+// trust.
+func Secure() bool {
+	vector, err := unix.Auxv()
+	if err != nil {
+		return true
+	}
+	const atSecure = 23 // uapi/linux/auxvec.h
+	return slices.Contains(vector, [2]uintptr{atSecure, 1})
 }

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// criuCommands are those of criu(8) that are criu's alone, and why crpie has none.
+func criuCommands() map[string]string {
+	return map[string]string{
+		"dump":        "criu dumps, crpie restores what it dumped",
+		"pre-dump":    "criu dumps, crpie restores what it dumped",
+		"dedup":       "criu deduplicates images; crpie never writes to them",
+		"page-server": "criu takes pages from another machine; crpie restores the directory that it leaves",
+		"lazy-pages":  "crpie fills all memory before the process runs, so there is nothing to serve",
+		"service":     "criu serves requests",
+		"swrk":        "criu serves requests of container runtimes",
+		"cpuinfo":     "criu records and compares CPUs",
+		"exec":        "criu has given it up as well, for compel",
+	}
+}
+
+// leaveToCRIU says what to type instead.
+func leaveToCRIU(why string, args []string, std streams) int {
+	fmt.Fprintf(std.err, "crpie: no command %q: %s\n  hint: %s\n", args[0], why, shellWords(append([]string{"criu"}, args...)))
+	return exitUsage
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// shellWords writes a command so that a shell reads it back, and a terminal is not moved by it.
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		switch {
+		case plainWord.MatchString(word):
+			quoted[i] = word
+		case strconv.Quote(word) == `"`+word+`"`: // nothing to escape
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		default:
+			quoted[i] = "$'" + strings.ReplaceAll(printable(word), "'", `\'`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}

@@ -1,0 +1,299 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/internal/criuconf"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer"
+)
+
+const restoreUsage = "restore -D DIR [--pie-plugin FILE.o[,KEY=VALUE]...]... [FLAGS]"
+
+// restoreFlags are spelled as in criu(8) where criu has them.
+type restoreFlags struct {
+	images, workDir, logFile, pidfile  string
+	config                             string
+	noDefaultConfig, logPid            bool
+	plugins                            []string
+	timeout                            time.Duration
+	detached, stopped, shellJob, locks bool
+	sibling, execCmd                   bool
+	tcpEstablished, tcpClose           bool
+	extUnix                            bool
+	inherit, external                  []string
+	closed                             []int
+	dryRun                             bool
+	cgroups, validation                string
+	skipRWX                            bool
+	readers                            int
+	verbosity                          verbosity
+
+	criuOnly criuOnly
+	warnings []string // about configuration files
+	command  []string // of --exec-cmd
+}
+
+func (r *restoreFlags) manual() *manual {
+	return &manual{
+		usage: restoreUsage,
+		about: `Restores the processes that criu dump wrote to DIR and runs the plugins' hooks inside them before their next
+instruction. Without -d, crpie waits for the first of them and exits with its status (128+N when signal N killed it).`,
+		groups: []flagGroup{
+			{"Images and output", r.outputFlags},
+			{"Plugins", r.pluginFlags},
+			{"The restored processes", r.processFlags},
+			{"Their files, sockets and cgroups", r.fileFlags},
+			{"How", r.runFlags},
+		},
+		examples: `crpie restore -D /tmp/ckpt -d --pie-plugin new-id.o,var=INSTANCE_ID
+crpie restore -D /tmp/ckpt --shell-job --pie-plugin trace.o -v4 -o restore.log
+crpie restore -D /tmp/ckpt --dry-run`,
+		more: `A long option without argument is taken back by --no-OPTION. The other options of criu restore are accepted without
+effect (-v says so), or refused with the reason. criu's configuration files are read: /etc/criu/default.conf,
+$HOME/.criu/default.conf and $CRIU_CONFIG_FILE.
+
+Exit status: 0 restored; 1 not, and nothing is left; 2 wrong arguments.`,
+	}
+}
+
+func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
+	f.StringVarP(&r.images, "images-dir", "D", ".", "Read the images in `DIR`.")
+	f.StringVarP(&r.workDir, "work-dir", "W", "", "Log and pid files with relative names are in `DIR`; the default is that of the images.")
+	f.StringVarP(&r.logFile, "log-file", "o", "", "Write the log to `FILE` instead of standard error.")
+	f.BoolVar(&r.logPid, "log-pid", false, "Write what plugins log in process PID to FILE.PID.")
+	addVerbosity(f, &r.verbosity)
+	f.StringVar(&r.pidfile, "pidfile", "", "Write the pid of the first restored process to `FILE`.")
+	f.StringVar(&r.config, "config", "", "Read options from `FILE`, one per line without dashes, and none from the default files.")
+	f.BoolVar(&r.noDefaultConfig, "no-default-config", false, "Read no options from the default files.")
+	f.BoolP("version", "V", false, "Print version and plugin ABI.")
+}
+
+func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
+	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+}
+
+func (r *restoreFlags) processFlags(f *pflag.FlagSet) {
+	f.BoolVarP(&r.detached, "restore-detached", "d", false, "Do not wait for the restored processes.")
+	f.BoolVarP(&r.sibling, "restore-sibling", "S", false, "With -d: make the first a child of crpie's parent.")
+	f.BoolVar(&r.execCmd, "exec-cmd", false, "Run the command after -- in crpie's place, as the parent of the restored processes.")
+	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "Leave them stopped (SIGSTOP).")
+	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "Stay in this session, on this terminal.")
+}
+
+func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
+	f.BoolVarP(&r.locks, "file-locks", "l", true, "Restore file locks; crpie does so by itself, --no-file-locks leaves them.")
+	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "Restore TCP connections.")
+	f.BoolVar(&r.tcpClose, "tcp-close", false, "Leave sockets of TCP connections closed.")
+	f.VarPF((*externSockets)(&r.extUnix), "ext-unix-sk", "x", "Connect unix sockets to peers that were not dumped, by name.").NoOptDefVal = "true"
+	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`. Descriptor N takes the place of path/of/a/file, "+
+		"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
+	f.Var(&externalFlag{r}, "external", "`RESOURCE` was dumped as external and has an --inherit-fd: file[MNT_ID:INODE], tty[RDEV:DEV].")
+	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
+		"Compare files with what they were at the dump by `METHOD`: buildid (and size) or filesize.")
+	f.BoolVar(&r.skipRWX, "skip-file-rwx-check", false, "Do not compare the files' permissions.")
+	f.Func("close", "Close descriptor `N` first; may be given several times.", r.closeFD)
+	f.StringVar(&r.cgroups, "manage-cgroups", "soft", "What becomes of the tasks' cgroups: `MODE` ignore, none, props, soft, full or strict.")
+	f.Lookup("manage-cgroups").NoOptDefVal = "soft"
+}
+
+func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
+	f.IntVar(&r.readers, "page-readers", -1, "Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
+	f.BoolVar(&r.dryRun, "dry-run", false, "Print the plan and create no process.")
+}
+
+// negatable are the flags that criu(8) takes back by --no-FLAG.
+var negatable = []string{"restore-detached", "restore-sibling", "daemon", "tcp-established", "tcp-close", "log-pid", "shell-job",
+	"file-locks", "skip-file-rwx-check"}
+
+// flags are all that is accepted.
+func (r *restoreFlags) flags() *pflag.FlagSet {
+	f := flagSet()
+	for _, g := range r.manual().groups {
+		g.register(f)
+	}
+	hidden := func(v pflag.Value, name, short string) {
+		flag := f.VarPF(v, name, short, "")
+		flag.Hidden, flag.NoOptDefVal = true, "true"
+	}
+	hidden(f.Lookup("restore-detached").Value, "daemon", "")
+	hidden(opposite{f.Lookup("leave-stopped").Value}, "leave-running", "R")
+	for _, name := range negatable {
+		hidden(opposite{f.Lookup(name).Value}, "no-"+name, "")
+	}
+	r.criuOnly.add(f)
+	return f
+}
+
+// opposite takes a flag back.
+type opposite struct{ pflag.Value }
+
+func (o opposite) Set(s string) error {
+	given, err := strconv.ParseBool(s)
+	if err != nil {
+		return err
+	}
+	return o.Value.Set(strconv.FormatBool(!given))
+}
+
+// externSockets is -x, to which criu 1.8 and before gave inode numbers.
+type externSockets bool
+
+func (x *externSockets) String() string     { return strconv.FormatBool(bool(*x)) }
+func (x *externSockets) Type() string       { return "bool" }
+func (x *externSockets) Set(s string) error { *x = s != "false"; return nil }
+
+// externalFlag is what was dumped with --external. Only descriptors are restored here; others are of mount and network
+// namespaces.
+type externalFlag struct{ r *restoreFlags }
+
+func (x *externalFlag) String() string { return "" }
+func (x *externalFlag) Type() string   { return "string" }
+func (x *externalFlag) Set(s string) error {
+	kind, _, _ := strings.Cut(s, "[")
+	option := criuOption{names: "external"}
+	switch {
+	case externalSpec.MatchString(s):
+		x.r.external = append(x.r.external, s)
+		return nil
+	case kind == "unix":
+		option.why = forDump
+	case slices.Contains([]string{"mnt", "dev", "veth", "macvlan", "netdev", "net", "pid"}, kind) && strings.Contains(s, "]"):
+		option.fate, option.why, option.hint = containers, whenPresent, useGraft
+	default:
+		return errors.New("want file[MNT_ID:INODE] or tty[RDEV:DEV]")
+	}
+	x.r.criuOnly.use(&option, "--external="+printable(s), s)
+	return nil
+}
+
+// closeFD closes a descriptor with which crpie was started, for whoever waits at its other end.
+func (r *restoreFlags) closeFD(s string) error {
+	fd, err := strconv.Atoi(s)
+	if err != nil || fd < 0 {
+		return errors.New("want the number of a descriptor")
+	}
+	r.closed = append(r.closed, fd)
+	return nil
+}
+
+// setting is a flag of the command line with its value.
+type setting struct {
+	flag  *pflag.Flag
+	value string
+}
+
+// read takes in configuration files and the command line, whose word holds.
+func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
+	var line []setting
+	search := criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv}
+	err := f.ParseAll(spellLevels(args), func(flag *pflag.Flag, value string) error {
+		line = append(line, setting{flag, value})
+		switch flag.Name {
+		case "config":
+			search.Config = value
+		case "no-default-config":
+			search.NoDefault = value == "true"
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.command = f.Args()
+	err = r.configure(f, &search)
+	for _, s := range line {
+		err = errors.Join(err, f.Set(s.flag.Name, s.value))
+	}
+	return err
+}
+
+// configure reads criu's configuration files.
+func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) error {
+	var errs []error
+	for _, file := range search.Files() {
+		text, err := readConfig(file)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		statements, problems := criuconf.Parse(file.Name, text)
+		for _, p := range problems {
+			errs = append(errs, errors.New(p))
+		}
+		for _, s := range statements {
+			errs = append(errs, r.state(f, &s))
+		}
+	}
+	r.criuOnly.source = ""
+	return errors.Join(errs...)
+}
+
+func readConfig(file criuconf.File) (string, error) {
+	f, err := os.Open(file.Name)
+	if errors.Is(err, os.ErrNotExist) && !file.Required {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, criuconf.MaxSize+1))
+	if err == nil && len(text) > criuconf.MaxSize {
+		err = fmt.Errorf("%s: larger than %d bytes", file.Name, criuconf.MaxSize)
+	}
+	if err != nil {
+		return "", fmt.Errorf("configuration: %w", err)
+	}
+	return string(text), nil
+}
+
+// state sets what one line of a configuration file says.
+func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
+	r.criuOnly.source = s.Source
+	err := f.Parse(s.Words)
+	if errors.Is(err, pflag.ErrHelp) || err == nil && (f.Changed("version") || f.Changed("exec-cmd")) {
+		err = fmt.Errorf("%s: only on the command line", s.Words[0])
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Source, err)
+	}
+	if f.NArg() > 0 { // an argument that may be left away has to be attached, getopt_long(3)
+		r.warnings = append(r.warnings, fmt.Sprintf("%s: %q is ignored, as by criu: write an argument that may be left away as %s=%s",
+			s.Source, f.Arg(0), strings.TrimPrefix(s.Words[0], "--"), printable(f.Arg(0))))
+	}
+	return nil
+}
+
+// misused says what is wrong with the flags.
+func (r *restoreFlags) misused() string {
+	switch {
+	case len(r.command) > 0 && !r.execCmd:
+		return fmt.Sprintf("unexpected argument %q", r.command[0])
+	case r.execCmd && len(r.command) == 0:
+		return "--exec-cmd needs a command after --"
+	case r.execCmd && r.detached:
+		return "--exec-cmd and --restore-detached exclude each other: the command is the parent of what is restored"
+	case r.sibling && !r.detached:
+		return "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child"
+	case r.logPid && r.logFile == "":
+		return "--log-pid needs --log-file, after which the files are named"
+	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):
+		return fmt.Sprintf("--manage-cgroups=%s: ignore, none, props, soft, full or strict", r.cgroups)
+	case !slices.Contains(restorer.FileValidations(), restorer.FileValidation(r.validation)):
+		return fmt.Sprintf("--file-validation=%s: buildid or filesize", r.validation)
+	}
+	return ""
+}

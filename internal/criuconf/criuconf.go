@@ -1,0 +1,126 @@
+// Package criuconf reads the configuration files of criu(8). What the options in them mean is not known here.
+package criuconf
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// Statement is one option of a file.
+type Statement struct {
+	Source string   // "FILE:LINE"
+	Words  []string // the option as on a command line, "--name" or "--name=value", and what follows it in the line
+}
+
+// Directive begins a comment that holds an option for crpie; criu skips it as any comment.
+const Directive = "#crpie:"
+
+// MaxSize bounds a file, bytes.
+const MaxSize = 1 << 20
+
+// Parse splits the text of a file into statements. An option and its argument are in one line, apart; an argument in
+// double quotes may contain spaces, and quotes as \". A word that begins with # begins a comment. Problems come all
+// together.
+func Parse(file, text string) (all []Statement, problems []string) {
+	for i, line := range strings.Split(text, "\n") {
+		source := fmt.Sprintf("%s:%d", file, i+1)
+		words, err := split(line)
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Sprintf("%s: %v", source, err))
+		case len(words) == 0:
+		case strings.HasPrefix(words[0], "-"):
+			problems = append(problems, fmt.Sprintf("%s: %q: options are written without dashes here: %s", source, words[0],
+				strings.TrimLeft(words[0], "-")))
+		default:
+			words[0] = "--" + words[0]
+			all = append(all, Statement{source, words})
+		}
+	}
+	return all, problems
+}
+
+// split takes a line apart.
+func split(line string) (words []string, err error) {
+	rest := strings.TrimLeftFunc(line, unicode.IsSpace)
+	if directive, ok := strings.CutPrefix(rest, Directive); ok {
+		rest = strings.TrimLeftFunc(directive, unicode.IsSpace)
+	}
+	for rest != "" && rest[0] != '#' {
+		var word string
+		if rest[0] == '"' {
+			word, rest, err = quoted(rest[1:])
+		} else {
+			word, rest = plain(rest)
+		}
+		if err != nil {
+			return nil, err
+		}
+		words = append(words, word)
+		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+	}
+	return words, nil
+}
+
+// plain takes a word up to the next space.
+func plain(s string) (word, rest string) {
+	end := strings.IndexFunc(s, unicode.IsSpace)
+	if end < 0 {
+		end = len(s)
+	}
+	return s[:end], s[end:]
+}
+
+// quoted takes what is before the closing quote. A backslash is one, except before a quote.
+func quoted(s string) (word, rest string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), s[i+1:], nil
+		case s[i] == '\\' && i+1 < len(s) && s[i+1] == '"':
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return "", "", fmt.Errorf("no closing quote after %q", s)
+}
+
+// Search says which files are read.
+type Search struct {
+	Config    string              // --config; then the default files are not read
+	NoDefault bool                // --no-default-config
+	Secure    bool                // AT_SECURE of getauxval(3): the environment is the caller's, whom the program does not trust
+	Getenv    func(string) string // os.Getenv
+}
+
+// File is a configuration file.
+type File struct {
+	Name     string
+	Required bool // somebody has named it
+}
+
+// Files lists the files in the order in which they are read; what a later one says holds.
+func (s *Search) Files() []File {
+	var files []File
+	if s.Config == "" && !s.NoDefault {
+		files = append(files, File{Name: "/etc/criu/default.conf"})
+		if home := s.getenv("HOME"); home != "" {
+			files = append(files, File{Name: home + "/.criu/default.conf"})
+		}
+	}
+	for _, name := range []string{s.getenv("CRIU_CONFIG_FILE"), s.Config} {
+		if name != "" {
+			files = append(files, File{name, true})
+		}
+	}
+	return files
+}
+
+func (s *Search) getenv(name string) string {
+	if s.Secure {
+		return ""
+	}
+	return s.Getenv(name)
+}
