@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
+
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // cgroupHierarchies reads where the hierarchies are mounted and where this process is in them, cgroups(7).
@@ -60,9 +62,10 @@ func (r *runner) makeCgroups() error {
 
 func (r *runner) makeCgroup(d *CgroupDir) error {
 	if d.Make {
-		if err := os.Mkdir(d.Path, 0o755); err != nil {
+		if err := os.Mkdir(d.Path, 0o755); err != nil && !(os.IsExist(err) && sys.LeftUnfinished(d.Path)) {
 			return err
 		}
+		sys.MarkUnfinished(d.Path)
 		r.undoCgroups = append(r.undoCgroups, func() error { return os.Remove(d.Path) })
 		if err := own(d.Path, d.Owner); err != nil {
 			return err
@@ -108,6 +111,16 @@ func own(name string, to *cgroup.CgroupPerms) error {
 		return err
 	}
 	return os.Chmod(name, os.FileMode(to.GetMode()&0o777))
+}
+
+// keepCgroups: what was made belongs to the tasks.
+func (r *runner) keepCgroups() error {
+	for i := range r.plan.Cgroups {
+		if d := &r.plan.Cgroups[i]; d.Make {
+			sys.MarkFinished(d.Path)
+		}
+	}
+	return nil
 }
 
 // removeCgroups undoes makeCgroups; the tasks are gone.

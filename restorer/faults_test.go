@@ -65,7 +65,7 @@ func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string)
 	t.Helper()
 	im.Reset(t)
 	before := children(t)
-	_, err := r.Run()
+	_, err := r.Run(t.Context())
 	if err == nil {
 		t.Fatalf("%s: the restore succeeded", where)
 	}
@@ -145,7 +145,7 @@ func TestExternalOperationsFail(t *testing.T) {
 	im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
 	everyOperation(t, im, false)
 	r := prepared(t, im, tracePlugin(t))
-	if _, err := r.Run(); err != nil {
+	if _, err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	im.Adopt(t).MustPass(t)
@@ -196,7 +196,7 @@ func failEachCall(t *testing.T, im *testenv.Images) {
 		})
 		im.Reset(t)
 		before := children(t)
-		pid, err := r.Run()
+		pid, err := r.Run(t.Context())
 		remove()
 		if failed == "" {
 			if err != nil || n < 100 {

@@ -176,6 +176,7 @@ func (r *runner) undo() error {
 	}
 	errs = append(errs, r.removeCgroups())
 	r.plan.removeSockets()
+	r.plan.removeMoments()
 	return errors.Join(errs...)
 }
 

@@ -40,6 +40,8 @@ type Host struct {
 	AioRoom func() uint64
 	// Stat looks at a file as the restored task will see it.
 	Stat func(path string) (fs.FileInfo, error)
+	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
+	LeftUnfinished func(path string) bool
 	// ReadFileAt reads from a file, as io.ReaderAt does.
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
 	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as

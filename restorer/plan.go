@@ -34,6 +34,8 @@ type Plan struct {
 	zygoteAt uint64 // where encode has put Zygote
 	tasksAt  uint64 // where encode has put struct crpie_task[]
 
+	moments []moment // names that were free and that files have for a moment
+
 	highestFD int // that a task has while it is restored
 }
 

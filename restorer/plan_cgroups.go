@@ -167,9 +167,10 @@ func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	p.cgroupTree(where, hierarchy, at, mount, entry)
 }
 
+// exists reports whether there is a cgroup. One that a restore which was killed has left empty is made again.
 func (p *planner) exists(name string) bool {
 	_, err := p.host.Stat(name)
-	return err == nil
+	return err == nil && !p.host.LeftUnfinished(name)
 }
 
 func (p *planner) addCgroup(d CgroupDir) {

@@ -36,17 +36,18 @@ func (p *fileRoom) makeDeleted() {
 // openLinked opens what has lost only one of its names.
 func (p *fileRoom) openLinked(r *remap_file_path.RemapFilePathEntry, name string) {
 	link, ok := p.regular(r.GetRemapId(), name+" (deleted)")
-	moment, free := p.momentary(r, name)
+	at, free := p.momentary(r, name)
 	if !ok || !free {
 		return
 	}
 	a := p.shared.arena
-	p.shared.core(abi.OpNameless, name+", deleted, also linked as "+link, a.string(moment), a.string(link),
+	p.plan.moments = append(p.plan.moments, moment{path: at, link: link})
+	p.shared.core(abi.OpNameless, name+", deleted, also linked as "+link, a.string(at), a.string(link),
 		oPath|oNofollow, 0, uint64(p.keep(r)))
 }
 
 func (p *fileRoom) makeGhost(r *remap_file_path.RemapFilePathEntry, name string, g *images.Ghost) {
-	moment, free := p.momentary(r, name)
+	at, free := p.momentary(r, name)
 	if !free {
 		return
 	}
@@ -62,7 +63,8 @@ func (p *fileRoom) makeGhost(r *remap_file_path.RemapFilePathEntry, name string,
 		return
 	}
 	s, fd, what := p.shared, uint64(p.fds.scratch()), name+", deleted"
-	s.core(abi.OpNameless, what, s.arena.string(moment), 0, flags, uint64(e.GetMode()&sIfmt|0o600), fd)
+	p.plan.moments = append(p.plan.moments, moment{path: at, mode: e.GetMode() & sIfmt})
+	s.core(abi.OpNameless, what, s.arena.string(at), 0, flags, uint64(e.GetMode()&sIfmt|0o600), fd)
 	p.ghostContents(what, int(fd), g)
 	s.sys(what, sysFchown, fd, uint64(e.GetUid()), uint64(e.GetGid()))
 	s.sys(what, sysFchmod, fd, uint64(e.GetMode()&0o7777))
@@ -97,7 +99,7 @@ func (p *fileRoom) keep(r *remap_file_path.RemapFilePathEntry) int {
 }
 
 // momentary chooses the name that a deleted file has while it is opened.
-func (p *fileRoom) momentary(r *remap_file_path.RemapFilePathEntry, name string) (moment string, ok bool) {
+func (p *fileRoom) momentary(r *remap_file_path.RemapFilePathEntry, name string) (at string, ok bool) {
 	where := name + " (deleted)"
 	if name == "" || name[0] != '/' {
 		p.refuse(where, "", "the path is not absolute")
@@ -107,13 +109,22 @@ func (p *fileRoom) momentary(r *remap_file_path.RemapFilePathEntry, name string)
 		p.refuse(where, "make "+path.Dir(name)+" again", "its directory is gone")
 		return "", false
 	}
-	if _, err := p.host.Stat(name); err != nil {
-		return name, true
+	at = name
+	for n := range momentTries { // restores that were killed may have left some
+		if _, err := p.host.Stat(at); err != nil {
+			return at, true
+		}
+		at = fmt.Sprintf("%s.crpie-%d", name, int(r.GetOrigId())+n)
 	}
-	moment = fmt.Sprintf("%s.crpie-%d", name, r.GetOrigId())
-	if _, err := p.host.Stat(moment); err == nil {
-		p.refuse(where, "move "+moment+" away", "both its name and %s are taken", moment)
-		return "", false
-	}
-	return moment, true
+	p.refuse(where, "move what has a name like "+at+" away", "its name and %d like it are taken", momentTries-1)
+	return "", false
+}
+
+const momentTries = 100
+
+// moment is the name that a file without one has while it is opened.
+type moment struct {
+	path string
+	link string // another name of the file; "": it is made
+	mode uint32 // the type of a file that is made
 }

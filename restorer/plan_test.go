@@ -121,6 +121,8 @@ func fakeHost(dir *images.Dir) *Host {
 			}
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 		},
+		LeftUnfinished: func(string) bool { return false },
+
 		AioRoom:   func() uint64 { return 1 << 16 },
 		HugePages: func(uint64) uint64 { return 1 << 20 },
 		ReadFileAt: func(path string, b []byte, off int64) (int, error) {

@@ -3,6 +3,7 @@
 package restorer
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -72,9 +73,10 @@ func Prepare(opts *Options) (r *Restored, err error) {
 // Close releases the image directories.
 func (r *Restored) Close() error { return r.chain.close() }
 
-// Run restores the task and lets it go; it gives the root task's pid. On an error nothing of it is left.
-func (r *Restored) Run() (pid int, err error) {
-	run := runner{plan: r.Plan, opts: &r.opts.Run, stub: r.stub}
+// Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks are let
+// go, nothing of it is left.
+func (r *Restored) Run(ctx context.Context) (pid int, err error) {
+	run := runner{ctx: ctx, plan: r.Plan, opts: &r.opts.Run, stub: r.stub}
 	if err := run.run(); err != nil {
 		return 0, err
 	}

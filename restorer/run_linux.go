@@ -4,6 +4,7 @@ package restorer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 // runner carries out one plan. Its OS thread is locked: it is the tracer and the zygote's parent.
 type runner struct {
+	ctx    context.Context
 	plan   *Plan
 	opts   *RunOptions
 	stub   []byte // code of the zygote's ELF file
@@ -83,15 +85,27 @@ func (r *runner) restore() error {
 		{"stop the threads", r.stopThreads},
 		{"hand out the registers", r.finish},
 		{"wake the connections", r.wake},
+		{"leave them the cgroups", r.keepCgroups},
 		{"let them go", r.release},
 	}
 	for _, s := range steps {
 		if r.opts.Trace != nil {
 			r.opts.Trace(s.name)
 		}
+		if err := r.cancelled(); err != nil {
+			return err
+		}
 		if err := s.do(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// cancelled is an error as soon as whoever restores has changed their mind.
+func (r *runner) cancelled() error {
+	if r.ctx.Err() != nil {
+		return fmt.Errorf("restore: %w", context.Cause(r.ctx))
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func TestSiblingChild(t *testing.T) {
 		at = r.Plan.Tasks[0].Threads[thread-1].opsAt
 	}
 	inject(r.Plan, at, op)
-	_, err = r.Run()
+	_, err = r.Run(t.Context())
 	fmt.Println("RESULT", err)
 }
 

@@ -3,9 +3,11 @@
 package restorer
 
 import (
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -27,6 +29,26 @@ func livingUnixName(name string) bool {
 		}
 		table = after
 	}
+}
+
+// removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They were free
+// when this was planned; what is there by now and does not look like that is somebody else's.
+func (p *Plan) removeMoments() {
+	for _, m := range p.moments {
+		if info, err := os.Lstat(m.path); err == nil && m.is(info, time.Unix(0, p.RestoreTimeNs)) {
+			os.Remove(m.path)
+		}
+	}
+}
+
+func (m *moment) is(info fs.FileInfo, planned time.Time) bool {
+	if m.link != "" {
+		other, err := os.Lstat(m.link)
+		return err == nil && os.SameFile(info, other)
+	}
+	const tick = 10 * time.Millisecond // of the clock that file systems use, at most
+	empty := info.IsDir() || info.Size() == 0
+	return unixType(info.Mode()) == m.mode && info.Mode().Perm() == 0o600 && empty && info.ModTime().After(planned.Add(-tick))
 }
 
 // removeSockets removes the paths that a restore which failed has given to sockets. They were free when it was planned;

@@ -3,6 +3,7 @@
 package restorer
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ func (r *runner) await(done func() bool) error {
 	for {
 		seen := loadWord(bell)
 		r.drainLog()
-		if err := r.failure(); err != nil {
+		if err := cmp.Or(r.cancelled(), r.failure()); err != nil {
 			return err
 		}
 		if done() {

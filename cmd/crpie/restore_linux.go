@@ -45,7 +45,7 @@ func runRestore(args []string, std streams) int {
 	}
 	if err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
-		return exitFailed
+		return failedStatus(err)
 	}
 	return status
 }
@@ -99,6 +99,8 @@ func (r *restoreFlags) inWorkDir(name string) string {
 }
 
 func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (status int, err error) {
+	relay, ctx := startRelay()
+	defer relay.stop()
 	level := r.verbosity.level()
 	log := newLogger(std.err, level)
 	if r.logFile != "" {
@@ -154,7 +156,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	if err != nil {
 		return 0, err
 	}
-	pid, err := prepared.Run()
+	pid, err := prepared.Run(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +167,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	case r.execCmd:
 		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
 	}
-	return waitFor(pid)
+	return relay.waitFor(pid)
 }
 
 // lookCommand finds the program of --exec-cmd before a process exists.
@@ -187,21 +189,6 @@ func (r *restoreFlags) writePidfile(root int) error {
 		return fmt.Errorf("pidfile: %w", err)
 	}
 	return nil
-}
-
-// waitFor passes on how the restored process ended.
-func waitFor(pid int) (status int, err error) {
-	for {
-		ws, err := sys.Wait(pid)
-		switch {
-		case err != nil:
-			return 0, err
-		case ws.Exited():
-			return ws.ExitStatus(), nil
-		case ws.Signaled():
-			return 128 + int(ws.Signal()), nil
-		}
-	}
 }
 
 // logger writes lines as criu does: (seconds since the start) pid: text.

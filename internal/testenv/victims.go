@@ -67,6 +67,7 @@ var recipes = []recipe{
 	{"inherit", []string{"inherit.c", "victim.h"}, nil, compileC},
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
+	{"signals", []string{"signals.c", "victim.h"}, nil, compileC},
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
 	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},

@@ -1,0 +1,134 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// A relay decides what becomes of the signals that crpie gets while it restores and while it waits. Until the restored
+// process runs, those that would end crpie end the restore; everything else waits. From then on the process gets them.
+type relay struct {
+	signals chan os.Signal
+	ended   context.CancelCauseFunc
+
+	mu      sync.Mutex
+	root    int // the process that gets them, 0: nobody yet
+	kept    []unix.Signal
+	stopped bool
+}
+
+// endedBy is the signal that ended a restore.
+type endedBy struct{ unix.Signal }
+
+func (e endedBy) Error() string { return "ended by " + unix.SignalName(e.Signal) }
+
+// startRelay gives a context that ends with a signal. What crpie was started to ignore, by nohup(1) or as a shell's job in the
+// background, it goes on to ignore.
+func startRelay() (*relay, context.Context) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &relay{signals: make(chan os.Signal, 64), ended: cancel}
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1,
+		unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP} {
+		if !signal.Ignored(sig) {
+			signal.Notify(r.signals, sig)
+		}
+	}
+	go func() {
+		for sig := range r.signals {
+			r.got(sig.(unix.Signal))
+		}
+	}()
+	return r, ctx
+}
+
+func (r *relay) got(sig unix.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.stopped:
+		return
+	case r.root != 0:
+		r.pass(sig)
+		return
+	}
+	r.kept = append(r.kept, sig)
+	switch sig {
+	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE:
+		r.ended(endedBy{sig})
+	}
+}
+
+// to has a process get the signals, also those that came too late to end its restore.
+func (r *relay) to(root int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.root = root
+	for _, sig := range r.kept {
+		r.pass(sig)
+	}
+}
+
+// pass sends a signal on, unless the process has it from the terminal already. A stopped process has no use for a crpie that a
+// shell waits for: both stop.
+func (r *relay) pass(sig unix.Signal) {
+	terminals := sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGTSTP
+	group, _ := unix.Getpgid(r.root)
+	if sig != unix.SIGPIPE && !(terminals && group == unix.Getpgrp()) { // SIGPIPE is about crpie's own log
+		_ = unix.Kill(r.root, sig)
+	}
+	if sig == unix.SIGTSTP {
+		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+	}
+}
+
+// stop ends the passing on. Signals go on to be caught, because how the restore ended is decided.
+func (r *relay) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+}
+
+// waitFor passes signals on to the restored process until it has ended, and tells how. As the first process of a pid namespace
+// crpie also collects the orphans there, pid_namespaces(7).
+func (r *relay) waitFor(pid int) (status int, err error) {
+	r.to(pid)
+	for ended := 0; ended != pid; {
+		if ended, err = sys.AwaitEnd(pid, os.Getpid() == 1); err != nil {
+			return 0, err
+		}
+		if ended == pid {
+			r.stop() // as long as it has not been collected, nobody else can have its pid
+		}
+		ws, err := sys.Wait(ended)
+		switch {
+		case err != nil:
+			return 0, err
+		case ws.Signaled():
+			status = signalStatus(ws.Signal())
+		default:
+			status = ws.ExitStatus()
+		}
+	}
+	return status, nil
+}
+
+// failedStatus is the exit status of a command that failed: as if the signal that ended it had had its way.
+func failedStatus(err error) int {
+	var by endedBy
+	if errors.As(err, &by) {
+		return signalStatus(by.Signal)
+	}
+	return exitFailed
+}
+
+// signalStatus is the exit status of a shell's command that a signal has ended.
+func signalStatus(sig unix.Signal) int { return 128 + int(sig) }

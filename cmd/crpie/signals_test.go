@@ -1,0 +1,299 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// running is a crpie that somebody sends signals to.
+type running struct {
+	*exec.Cmd
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (r *running) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.Write(b)
+}
+
+func (r *running) output() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.String()
+}
+
+// start starts a restore and does not wait for it.
+func start(t *testing.T, im *testenv.Images, args ...string) *running {
+	t.Helper()
+	r := &running{Cmd: im.Command(t, os.Args[0], append([]string{"restore", "-D", im.Dir}, args...)...)}
+	r.Env = append(r.Env, asTool+"=1")
+	r.Stdout, r.Stderr = r, r
+	must(t, r.Start())
+	return r
+}
+
+// await waits until something is so.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(testenv.Timeout); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not after %v: %s", testenv.Timeout, what)
+		}
+	}
+}
+
+func (r *running) says(t *testing.T, text string) {
+	t.Helper()
+	await(t, text, func() bool { return strings.Contains(r.output(), text) })
+}
+
+// ends waits for its end and gives the exit status, 128+N if signal N has ended it.
+func (r *running) ends() int {
+	_ = r.Wait()
+	if ws := r.ProcessState.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return r.ProcessState.ExitCode()
+}
+
+// belongings are what a restore makes outside the tasks: cgroups, the files of sockets, names of deleted files for a moment.
+type belongings struct {
+	im      *testenv.Images
+	cgroups cgroups
+}
+
+func dumpBelongings(t *testing.T, victim string) *belongings {
+	t.Helper()
+	b := &belongings{cgroups: newCgroups(t)}
+	p := testenv.Start(t, victim)
+	b.cgroups.make(t, dumped)
+	join(t, b.cgroups.inner, p.Pid)
+	b.im = p.Dump(t)
+	b.cgroups.remove(t)
+	return b
+}
+
+// wantNone: nothing is left of a restore that somebody has ended.
+func (b *belongings) wantNone(t *testing.T, when string) {
+	t.Helper()
+	if left := b.im.Leftovers(); len(left) > 0 {
+		t.Errorf("%s: processes are left: %v", when, left)
+	}
+	if left := b.im.Stray(t); len(left) > 0 {
+		t.Errorf("%s: files are left: %v", when, left)
+	}
+	if state := b.cgroups.state(); state != "gone" {
+		t.Errorf("%s: a cgroup is left", when)
+	}
+}
+
+// A signal that ends crpie before the tasks are let go undoes the restore, whatever it is at.
+func TestEndedRestore(t *testing.T) {
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	b := dumpBelongings(t, "unix")
+	for i, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGTERM} {
+		stage := stageOrder[i]
+		r := start(t, b.im, "-v3", "--pie-plugin", plugin+",how=hang,stage="+stage, "--pidfile", "pid", "-W", filepath.Dir(b.im.Out()))
+		r.says(t, "hang in task")
+		must(t, r.Process.Signal(sig))
+		status, output := r.ends(), r.output()
+		if status != 128+int(sig) || sig != syscall.SIGPIPE && !strings.Contains(output, "crpie: restore: ended by SIG") {
+			t.Errorf("%v at %s: status %d\n%s", sig, stage, status, output)
+		}
+		b.wantNone(t, fmt.Sprintf("%v at %s", sig, stage))
+	}
+	p, _ := restore(t, b.im)
+	p.MustPass(t)
+}
+
+// A log that nobody reads any more ends a restore like a signal.
+func TestClosedLog(t *testing.T) {
+	b := dumpBelongings(t, "unix")
+	read, write, err := os.Pipe()
+	must(t, err)
+	read.Close()
+	defer write.Close()
+	cmd := b.im.Command(t, os.Args[0], "restore", "-D", b.im.Dir, "-v4")
+	cmd.Env, cmd.Stderr = append(cmd.Env, asTool+"=1"), write
+	err = cmd.Run()
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.ExitStatus() != 128+int(syscall.SIGPIPE) && ws.Signal() != syscall.SIGPIPE {
+		t.Errorf("crpie restore with a closed log: %v", err)
+	}
+	b.wantNone(t, "closed log")
+}
+
+// At whatever moment crpie is ended: either nothing is left, or the tasks run. CRPIE_TEST_ENDS is how often it is tried.
+func TestRandomEnds(t *testing.T) {
+	testenv.NeedCRIU(t)
+	ends := 20
+	if n, err := strconv.Atoi(os.Getenv("CRPIE_TEST_ENDS")); err == nil {
+		ends = n
+	}
+	for _, name := range []string{"unix", "deleted"} {
+		t.Run(name, func(t *testing.T) {
+			b := dumpBelongings(t, name)
+			began := time.Now()
+			p, _ := restore(t, b.im)
+			usual := time.Since(began)
+			must(t, p.Kill())
+			b.cgroups.remove(t)
+			ended := 0
+			for range ends {
+				ended += b.endAtRandom(t, usual)
+			}
+			if ended == 0 {
+				t.Error("no restore was ended")
+			}
+		})
+	}
+}
+
+func (b *belongings) endAtRandom(t *testing.T, usual time.Duration) int {
+	t.Helper()
+	r := start(t, b.im, "-d")
+	time.Sleep(rand.N(usual)) // any moment will do
+	sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[rand.IntN(3)]
+	must(t, r.Process.Signal(sig))
+	if status := r.ends(); status != 0 {
+		if status != 128+int(sig) {
+			t.Errorf("status %d after %v:\n%s", status, sig, r.output())
+		}
+		b.wantNone(t, sig.String())
+		return 1
+	}
+	must(t, b.im.Adopt(t).Kill())
+	b.cgroups.remove(t)
+	return 0
+}
+
+// What is left of a restore whose crpie was killed is in no later one's way, and the cgroup's properties come back.
+func TestKilledRestores(t *testing.T) {
+	testenv.NeedCRIU(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	for _, name := range []string{"unix", "deleted"} {
+		t.Run(name, func(t *testing.T) {
+			b := dumpBelongings(t, name)
+			for range 20 {
+				r := start(t, b.im, "-d")
+				time.Sleep(rand.N(60 * time.Millisecond)) // any moment will do
+				b.kill(t, r)
+			}
+			r := start(t, b.im, "-d", "-v3", "--pie-plugin", plugin+",how=hang,stage=POST_FILES")
+			r.says(t, "hang in task")
+			b.kill(t, r)
+			if b.cgroups.state() == "gone" {
+				t.Fatal("this is no test of what is left")
+			}
+			p, _ := restore(t, b.im)
+			if state := b.cgroups.state(); state != dumped {
+				t.Errorf("%s is %s, want %s", property, state, dumped)
+			}
+			p.MustPass(t)
+		})
+	}
+}
+
+// kill kills a crpie and waits until the tasks are gone as well, or run.
+func (b *belongings) kill(t *testing.T, r *running) {
+	t.Helper()
+	must(t, r.Process.Kill())
+	r.ends()
+	await(t, "the tasks are gone or run", func() bool {
+		for pid := 1; pid > 0; {
+			pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		}
+		return len(b.im.Leftovers()) == 0 && !exists(b.im.Pid) || runs(b.im.Pid)
+	})
+	if runs(b.im.Pid) { // it was too late
+		must(t, b.im.Adopt(t).Kill())
+	}
+}
+
+func exists(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err == nil
+}
+
+// In the foreground the restored process gets the signals that crpie gets, and crpie ends as it does.
+func TestSignalsArePassedOn(t *testing.T) {
+	im := testenv.Start(t, "signals", "all").Dump(t)
+	r := start(t, im, "-v3")
+	r.says(t, "restored")
+	got := func(sig syscall.Signal) {
+		t.Helper()
+		must(t, r.Process.Signal(sig))
+		want := fmt.Sprintf("GOT %d\n", sig)
+		await(t, want, func() bool {
+			out, err := os.ReadFile(im.Out())
+			return err == nil && strings.Contains(string(out), want)
+		})
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR2, syscall.SIGTSTP} {
+		got(sig)
+	}
+	await(t, "crpie stops, too", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.Process.Pid))
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
+	got(syscall.SIGCONT)
+	must(t, r.Process.Signal(syscall.SIGPIPE)) // is nothing to the process
+	must(t, r.Process.Signal(syscall.SIGUSR1))
+	out := func() string { data, _ := os.ReadFile(im.Out()); return string(data) }
+	if status := r.ends(); status != 0 || !strings.HasSuffix(out(), "\nPASS\n") {
+		t.Errorf("status %d\n%s\n%s", status, r.output(), out())
+	}
+}
+
+// A signal that the process does not catch ends it, and crpie says so.
+func TestSignalEndsProcess(t *testing.T) {
+	im := testenv.Start(t, "static").Dump(t)
+	r := start(t, im, "-v3")
+	r.says(t, "restored")
+	must(t, r.Process.Signal(syscall.SIGTERM))
+	if status := r.ends(); status != 128+int(syscall.SIGTERM) {
+		t.Errorf("status %d\n%s", status, r.output())
+	}
+	if left := im.Leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// What crpie was told to ignore, as by nohup(1), neither ends a restore nor reaches the process.
+func TestIgnoredSignal(t *testing.T) {
+	im := testenv.Start(t, "signals").Dump(t)
+	cmd := im.Command(t, "/bin/sh", "-c", `trap "" HUP; exec "$@"`, "sh", os.Args[0], "restore", "-D", im.Dir, "-v3")
+	r := &running{Cmd: cmd}
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(cmd.Env, asTool+"=1"), r, r
+	must(t, cmd.Start())
+	r.says(t, "restored")
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
+		must(t, cmd.Process.Signal(sig))
+	}
+	out := func() string { data, _ := os.ReadFile(im.Out()); return string(data) }
+	if status := r.ends(); status != 0 || !strings.HasSuffix(out(), "\nPASS\n") || strings.Contains(out(), "GOT") {
+		t.Errorf("status %d\n%s\n%s", status, r.output(), out())
+	}
+}
+
+// runs reports whether a process has been let go: nothing of crpie's is mapped in it, and nobody traces it.
+func runs(pid int) bool {
+	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return len(maps) > 0 && !strings.Contains(string(maps), "memfd:crpie") && strings.Contains(string(status), "\nTracerPid:\t0\n")
+}
