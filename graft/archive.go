@@ -83,11 +83,18 @@ func rewrite(archive, out string, plan func(*tarball) (edit, error)) error {
 	if err != nil {
 		return err
 	}
+	like, err := os.Stat(archive)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", out, err)
+	}
 	w, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".crpie-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
 	err = errors.Join(t.compress(w, comp, e), w.Close())
+	if err == nil {
+		err = makeAlike(w.Name(), like)
+	}
 	if err == nil {
 		err = os.Rename(w.Name(), out)
 	}
@@ -228,7 +235,7 @@ func (t *tarball) writeNew(w io.Writer, inOrder []File, left map[string]*File) e
 				return err
 			}
 		}
-		h.Typeflag, h.Name, h.Mode = tar.TypeReg, path.Join(t.prefix, f.Name), 0o600
+		h.Typeflag, h.Name, h.Mode = tar.TypeReg, path.Join(t.prefix, f.Name), like.Mode
 		if err := t.writeFile(w, h, f); err != nil {
 			return err
 		}

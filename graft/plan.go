@@ -47,6 +47,7 @@ type Plan struct {
 	Files      []File // new ones and those that take the place of one of the same name, by name
 	Parent     bool   // the new directory needs a link "parent" to the old one
 	Provenance Provenance
+	Notes      []string // what whoever grafts may want to know
 }
 
 // File is one file: its parts one after the other.
@@ -80,12 +81,14 @@ func New(dir *images.Dir, opts *Options) (*Plan, error) {
 		problems: problems{refusal.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts,
 		labels: blob.Labels(inputs(opts.Plugins)), plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},
 	}
+	g.standAloneIfNeeded()
 	g.checkDirectory()
 	g.checkStages()
 	tasks := g.selected()
 	for _, t := range tasks {
 		g.checkTask(t)
 	}
+	g.checkWatchdogs(tasks)
 	if err := g.err(); err != nil {
 		return nil, err
 	}

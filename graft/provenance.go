@@ -16,6 +16,12 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
+// The values of Provenance.Mode: the images refer to the original, or stand alone.
+const (
+	incremental = "incremental"
+	standAlone  = "copy"
+)
+
 // ProvenanceFile lies beside the images and says what was grafted onto them.
 const ProvenanceFile = "crpie-graft.json"
 
@@ -97,9 +103,9 @@ func hexAddr(a uint64) string { return fmt.Sprintf("0x%x", a) }
 
 func (g *grafter) begin() {
 	p := &g.plan.Provenance
-	p.SchemaVersion, p.Tool, p.Mode, p.OnError = 1, g.opts.Tool, "copy", "kill"
+	p.SchemaVersion, p.Tool, p.Mode, p.OnError = 1, g.opts.Tool, standAlone, "kill"
 	if g.plan.Parent {
-		p.Mode = "incremental"
+		p.Mode = incremental
 	}
 	if g.opts.Continue {
 		p.OnError = "continue"
@@ -161,6 +167,9 @@ func ReadProvenance(fsys fs.FS) (*Provenance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graft %s: %w", ProvenanceFile, err)
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("graft %s: it is a %v, want a regular file", ProvenanceFile, info.Mode().Type())
+	}
 	if info.Size() > maxProvenance {
 		return nil, fmt.Errorf("graft %s: %d bytes, more than %d", ProvenanceFile, info.Size(), maxProvenance)
 	}
@@ -174,6 +183,10 @@ func ReadProvenance(fsys fs.FS) (*Provenance, error) {
 	}
 	if p.SchemaVersion != 1 {
 		return nil, fmt.Errorf("graft %s: schema_version %d is not known here, want 1", ProvenanceFile, p.SchemaVersion)
+	}
+	if p.Mode != incremental && p.Mode != standAlone || len(p.Tasks) == 0 || len(p.Replaced) == 0 {
+		return nil, fmt.Errorf("graft %s: mode %q, %d tasks, %d replaced images: no graft writes that", ProvenanceFile, p.Mode,
+			len(p.Tasks), len(p.Replaced))
 	}
 	return p, nil
 }

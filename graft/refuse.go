@@ -32,7 +32,6 @@ func (g *grafter) checkTask(t *images.Task) {
 			g.refuse(where, "", "it shares its memory with task %d: not supported", other.Pid)
 		}
 	}
-	const mapPrivate, mapHugetlb = 0x2, 0x40000 // mmap(2)
 	for _, v := range t.Mm.GetVmas() {
 		if g.plan.Parent && v.GetFlags()&mapHugetlb != 0 && v.GetFlags()&mapPrivate != 0 {
 			g.refuse(where, "write a directory that stands alone: --copy",

@@ -1,6 +1,7 @@
 package graft
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -11,7 +12,8 @@ import (
 	"github.com/crpie/crpie/images"
 )
 
-// Remove makes the directory out with the images that source was grafted from.
+// Remove makes the directory out with the images that source was grafted from. What source says about itself is not
+// believed: nothing outside of it is read but the directory that it was grafted from, once that has shown that it is.
 func Remove(source, out string) error {
 	root, err := os.OpenRoot(source)
 	if err != nil {
@@ -22,23 +24,27 @@ func Remove(source, out string) error {
 	if err != nil {
 		return err
 	}
-	if p.Mode == "incremental" {
-		return removeIncremental(p, filepath.Join(source, "parent"), out)
+	if p.Mode == incremental {
+		return p.removeIncremental(root, out)
 	}
+	return p.removeCopy(root, out)
+}
+
+func (p *Provenance) removeCopy(root *os.Root, out string) error {
 	files, err := p.Original(root.FS())
 	if err != nil {
 		return err
 	}
 	plan := &Plan{Files: files}
-	return complete(out, func(tmp string) error {
-		if err := plan.writeFiles(source, tmp); err != nil {
+	return complete(out, root, func(tmp string) error {
+		if err := plan.writeFiles(root, tmp); err != nil {
 			return err
 		}
 		written := map[string]bool{ProvenanceFile: true}
 		for _, f := range files {
 			written[f.Name], written[path.Join(originals, f.Name)] = true, true
 		}
-		if err := takeOver(source, tmp, written, false); err != nil {
+		if err := takeOver(root, tmp, written, false); err != nil {
 			return err
 		}
 		return os.Remove(filepath.Join(tmp, originals)) // empty by now
@@ -46,22 +52,44 @@ func Remove(source, out string) error {
 }
 
 // removeIncremental takes the directory that the graft refers to: nothing in it has been changed.
-func removeIncremental(p *Provenance, parent, out string) error {
-	root, err := os.OpenRoot(parent)
+func (p *Provenance) removeIncremental(root *os.Root, out string) error {
+	parent, err := filepath.EvalSymlinks(filepath.Join(root.Name(), "parent"))
 	if err != nil {
 		return fmt.Errorf("graft --remove: the directory that was grafted: %w", err)
 	}
-	defer root.Close()
+	from, err := os.OpenRoot(parent)
+	if err != nil {
+		return fmt.Errorf("graft --remove: the directory that was grafted: %w", err)
+	}
+	defer from.Close()
+	if err := p.graftedFrom(root.FS(), from.FS()); err != nil {
+		return fmt.Errorf("graft --remove: %s is not the directory that was grafted: %w", parent, err)
+	}
+	return complete(out, from, func(tmp string) error { return takeOver(from, tmp, nil, false) })
+}
+
+// graftedFrom compares a directory with what the graft has of it: images that were replaced by their digests, those
+// that every dump has and no graft changes by their bytes.
+func (p *Provenance) graftedFrom(grafted, from fs.FS) error {
 	for _, r := range p.Replaced {
-		if _, err := readVerified(root.FS(), r.File, r); err != nil {
+		if _, err := readVerified(from, r.File, r); err != nil {
 			return err
 		}
 	}
-	real, err := filepath.EvalSymlinks(parent)
-	if err != nil {
-		return fmt.Errorf("graft --remove: %w", err)
+	for _, name := range []string{"inventory.img", "pstree.img"} {
+		was, err := readSmall(from, name)
+		if err != nil {
+			return err
+		}
+		is, err := readSmall(grafted, name)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(was, is) {
+			return fmt.Errorf("graft %s: it differs from that of the graft", name)
+		}
 	}
-	return complete(out, func(tmp string) error { return takeOver(real, tmp, nil, false) })
+	return nil
 }
 
 // Original plans the files of a stand-alone graft as they were.
@@ -100,14 +128,7 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 const maxReplaced = 64 << 20
 
 func readVerified(fsys fs.FS, name string, r Replaced) ([]byte, error) {
-	info, err := fs.Stat(fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("graft %s: %w", name, err)
-	}
-	if info.Size() > maxReplaced {
-		return nil, fmt.Errorf("graft %s: %d bytes, more than %d", name, info.Size(), maxReplaced)
-	}
-	data, err := images.ReadRange(fsys, images.Range{File: name, Size: info.Size()})
+	data, err := readSmall(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -115,4 +136,18 @@ func readVerified(fsys fs.FS, name string, r Replaced) ([]byte, error) {
 		return nil, fmt.Errorf("graft %s: sha256 is %s, was %s when it was grafted: it has been changed since", name, got, r.SHA256)
 	}
 	return data, nil
+}
+
+// readSmall reads an image that is no longer than images.Open takes.
+func readSmall(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("graft %s: %w", name, err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("graft %s: it is a %v, want a regular file", name, info.Mode().Type())
+	case info.Size() > maxReplaced:
+		return nil, fmt.Errorf("graft %s: %d bytes, more than %d", name, info.Size(), maxReplaced)
+	}
+	return images.ReadRange(fsys, images.Range{File: name, Size: info.Size()})
 }

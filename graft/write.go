@@ -10,40 +10,46 @@ import (
 )
 
 // WriteDir makes the directory out from the one that was planned for: files of the plan are written, all others taken
-// over as they are, by hard link where the file system allows. out appears complete or not at all.
+// over as they are, by hard link where the file system allows. out has the mode and the owner of source, and appears
+// complete or not at all.
 func (p *Plan) WriteDir(source, out string) error {
-	return p.writeDir(source, out, p.Parent)
-}
-
-func (p *Plan) writeDir(source, out string, link bool) error {
-	return complete(out, func(tmp string) error {
-		if err := p.writeFiles(source, tmp); err != nil {
+	root, err := os.OpenRoot(source)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", out, err)
+	}
+	defer root.Close()
+	return complete(out, root, func(tmp string) error {
+		if err := p.writeFiles(root, tmp); err != nil {
 			return err
 		}
 		written := map[string]bool{}
 		for _, f := range p.Files {
 			written[f.Name] = true
 		}
-		if err := takeOver(source, tmp, written, link); err != nil {
+		if err := takeOver(root, tmp, written, p.Parent); err != nil || !p.Parent {
 			return err
 		}
-		if !link {
-			return nil
-		}
-		return linkParent(source, tmp, out)
+		return linkParent(source, tmp)
 	})
 }
 
-// complete fills a temporary directory beside out and gives it its name when fill is done.
-func complete(out string, fill func(tmp string) error) error {
+// complete fills a temporary directory beside out, and gives it its name, and mode and owner of source, when fill is done.
+func complete(out string, source *os.Root, fill func(tmp string) error) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new directory", out)
+	}
+	like, err := source.Stat(".")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", out, err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(out)), "."+filepath.Base(out)+".crpie-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
 	err = fill(tmp)
+	if err == nil {
+		err = makeAlike(tmp, like)
+	}
 	if err == nil {
 		err = os.Rename(tmp, out)
 	}
@@ -53,10 +59,18 @@ func complete(out string, fill func(tmp string) error) error {
 	return nil
 }
 
-func (p *Plan) writeFiles(source, dir string) error {
+// makeAlike gives a file the mode and the owner of another. Only root can give files away: for others the owner stays.
+func makeAlike(name string, like fs.FileInfo) error {
+	if err := chown(name, like); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return os.Chmod(name, like.Mode().Perm()) // the umask does not matter
+}
+
+func (p *Plan) writeFiles(source *os.Root, dir string) error {
 	for _, f := range p.Files {
 		name := filepath.Join(dir, filepath.FromSlash(f.Name))
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		if err := makeFolder(source, dir, filepath.Dir(name)); err != nil {
 			return err
 		}
 		if err := f.write(source, name); err != nil {
@@ -66,13 +80,31 @@ func (p *Plan) writeFiles(source, dir string) error {
 	return nil
 }
 
-// write makes one file, with the mode of the one that it replaces: images are as secret as the memory they hold.
-func (f *File) write(source, name string) error {
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(filepath.Join(source, filepath.FromSlash(f.Name))); err == nil {
-		mode = info.Mode().Perm()
+// makeFolder makes a directory in dir, like the source of dir, unless it is there.
+func makeFolder(source *os.Root, dir, name string) error {
+	like, err := source.Stat(".")
+	if err != nil || name == dir {
+		return err
 	}
-	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err := os.Mkdir(name, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return makeAlike(name, like)
+}
+
+// write makes one file, like the one that it replaces, or like the inventory: images are as secret as the memory they hold.
+func (f *File) write(source *os.Root, name string) error {
+	like, err := source.Stat(filepath.FromSlash(f.Name))
+	if err != nil {
+		like, err = source.Stat("inventory.img")
+	}
+	if err != nil {
+		return err
+	}
+	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -81,15 +113,18 @@ func (f *File) write(source, name string) error {
 			err = part.write(w, source)
 		}
 	}
-	return errors.Join(err, w.Close())
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return makeAlike(name, like)
 }
 
-func (p *Part) write(w *os.File, source string) error {
+func (p *Part) write(w *os.File, source *os.Root) error {
 	if p.From == "" {
 		_, err := w.Write(p.Data)
 		return err
 	}
-	r, err := os.Open(filepath.Join(source, p.From))
+	r, err := source.Open(p.From)
 	if err != nil {
 		return err
 	}
@@ -101,42 +136,55 @@ func (p *Part) write(w *os.File, source string) error {
 	return err
 }
 
-// takeOver links or copies everything of source that has not been written.
-func takeOver(source, dir string, written map[string]bool, own bool) error {
-	return filepath.WalkDir(source, func(path string, e fs.DirEntry, err error) error {
-		name, rel := filepath.Rel(source, path)
-		if err != nil || rel != nil {
-			return errors.Join(err, rel)
-		}
-		to := filepath.Join(dir, name)
+// takeOver links or copies everything of source that has not been written. It follows no symbolic link out of source.
+func takeOver(source *os.Root, dir string, written map[string]bool, own bool) error {
+	return fs.WalkDir(source.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		to := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
-		case name == "." || written[filepath.ToSlash(name)] || own && name == "parent":
+		case err != nil:
+			return err
+		case name == "." || written[name] || own && name == "parent":
 			return nil
 		case e.IsDir():
-			return os.MkdirAll(to, 0o700)
+			return takeFolder(source, name, to)
 		case e.Type()&fs.ModeSymlink != 0:
-			return copySymlink(path, to, dir)
+			return copySymlink(filepath.Join(source.Name(), filepath.FromSlash(name)), to)
 		case !e.Type().IsRegular():
-			return fmt.Errorf("%s is a %v, want a regular file", path, e.Type())
+			return fmt.Errorf("%s is a %v, want a regular file", name, e.Type())
 		}
-		return linkOrCopy(path, to)
+		return linkOrCopy(source, filepath.FromSlash(name), to)
 	})
 }
 
-func linkOrCopy(from, to string) error {
-	if os.Link(from, to) == nil {
-		return nil
-	}
-	info, err := os.Stat(from)
+func takeFolder(source *os.Root, name, to string) error {
+	like, err := source.Lstat(filepath.FromSlash(name))
 	if err != nil {
 		return err
 	}
-	r, err := os.Open(from)
+	if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return makeAlike(to, like)
+}
+
+// linkOrCopy makes a hard link, link(2), which follows no symbolic link, or a copy.
+func linkOrCopy(source *os.Root, name, to string) error {
+	if os.Link(filepath.Join(source.Name(), name), to) == nil {
+		if info, err := os.Lstat(to); err != nil || !info.Mode().IsRegular() {
+			return errors.Join(fmt.Errorf("%s is no regular file any more", name), err)
+		}
+		return nil
+	}
+	r, err := source.Open(name)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	info, err := r.Stat()
+	if err != nil {
+		return err
+	}
+	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -144,11 +192,12 @@ func linkOrCopy(from, to string) error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	return os.Chtimes(to, info.ModTime(), info.ModTime()) // plugins are told when inventory.img was written
+	// plugins are told when inventory.img was written
+	return errors.Join(makeAlike(to, info), os.Chtimes(to, info.ModTime(), info.ModTime()))
 }
 
 // copySymlink keeps a relative link pointing to what it pointed to.
-func copySymlink(from, to, dir string) error {
+func copySymlink(from, to string) error {
 	target, err := os.Readlink(from)
 	if err != nil {
 		return err
@@ -163,7 +212,7 @@ func copySymlink(from, to, dir string) error {
 
 // linkParent makes the link by which CRIU finds the rest of an incremental dump. The temporary directory lies beside
 // the final one, so the link is right for both.
-func linkParent(source, tmp, out string) error {
+func linkParent(source, tmp string) error {
 	target, err := relative(source, tmp)
 	if err != nil {
 		return err

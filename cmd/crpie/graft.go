@@ -128,6 +128,9 @@ func (g *graftFlags) run(level uint32) (done string, err error) {
 		return "", err
 	}
 	var b strings.Builder
+	for _, note := range plan.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
 	for _, t := range plan.Provenance.Tasks {
 		fmt.Fprintf(&b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, printable(t.Comm), t.Threads, t.Address)
 	}

@@ -514,3 +514,57 @@ func TestInspectImages(t *testing.T) {
 		t.Errorf("--base with images: status %d: %s", status, out)
 	}
 }
+
+// Every example of crpie graft --help does what it says, up to podman's own part.
+func TestGraftExamples(t *testing.T) {
+	testenv.NeedCRIU(t)
+	dir := t.TempDir()
+	file := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	shell := func(line string, env ...string) string {
+		cmd := exec.Command("/bin/bash", "-ec", line)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), append(env, "PATH="+dir+":"+os.Getenv("PATH"), asTool+"=1")...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+		return string(out)
+	}
+	source := file("app.c", `#include "victim.h"
+int victim_failures;
+unsigned long generation = 41;
+int main(void)
+{
+	victim_begin();
+	victim_wait();
+	CHECK(generation == 42, "generation %lu", generation);
+	return victim_end();
+}
+`, 0o600)
+	shell("gcc -I " + filepath.Join(testenv.Root(), "testdata", "victims") + " -o app " + source)
+	file("app.sh", "#!/bin/bash\nexport ID=00000000-0000-0000-0000-000000000000\nexec "+filepath.Join(dir, "app")+"\n", 0o700)
+	im := testenv.StartCommand(t, "app", filepath.Join(dir, "app.sh")).Dump(t)
+	if err := os.Symlink(os.Args[0], filepath.Join(dir, "crpie")); err != nil {
+		t.Fatal(err)
+	}
+	file("criu", "#!/bin/sh\ntrue\n", 0o700) // restored below
+	file("podman", "#!/bin/sh\ntest \"$*\" = 'container restore -i new.tar.zst'\n", 0o700)
+	shell(fmt.Sprintf("cp -a %s ckpt; mkdir -p ctr; cp -a ckpt ctr/checkpoint; tar -C ctr -c checkpoint | zstd -q > ckpt.tar.zst", im.Dir))
+	for _, plugin := range []string{"tell-app", "new-id"} {
+		shell(fmt.Sprintf("cp %s .", testenv.Plugin(t, "plugin-sdk/examples/"+plugin+".c")))
+	}
+	for line := range strings.Lines(graftManual(&graftFlags{}).examples) {
+		shell(line)
+	}
+	if out, err := exec.Command("diff", "-r", im.Dir, filepath.Join(dir, "ckpt3")).CombinedOutput(); err != nil {
+		t.Errorf("--remove: %v\n%s", err, out)
+	}
+	grafted := *im
+	grafted.Dir = filepath.Join(dir, "ckpt2")
+	grafted.RestoreCRIU(t).MustPass(t)
+}

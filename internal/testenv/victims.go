@@ -46,6 +46,8 @@ var recipes = []recipe{
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"reserve", []string{"reserve.c", "victim.h"}, nil, compileC},
+	{"limits", []string{"limits.c", "victim.h"}, nil, compileC},
 	{"high", []string{"high.c", "victim.h"}, nil, compileC},
 	{"vdso", []string{"vdso.c", "victim.h"}, nil, compileC},
 	{"mappings", []string{"mappings.c", "victim.h"}, nil, compileC},
@@ -108,7 +110,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "guards", "notify", "ptys", "timers":
+	case "events", "guards", "limits", "notify", "ptys", "timers":
 		return []string{"plain"}
 	}
 	return nil

@@ -1,0 +1,85 @@
+package graft
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/rlimit"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images"
+)
+
+// Images of a program that reserves much address space stand alone: CRIU could not restore incremental ones.
+func TestReservedAddressSpace(t *testing.T) {
+	const protRead, start = 1, 0x10000000000
+	for _, c := range []struct {
+		size        uint64
+		flags, prot uint32
+		incremental bool
+	}{
+		{1 << 30, mapPrivateAnonymous, 0, true},
+		{1<<30 + pageSize, mapPrivateAnonymous, 0, false},
+		{8 << 40, mapPrivateAnonymous, protRead, false},
+		{8 << 40, mapPrivateAnonymous | mapNoreserve, 0, true},
+		{8 << 30, mapPrivateAnonymous, protRead | protWrite, true},
+		{8 << 30, 0x21 /* MAP_SHARED | MAP_ANONYMOUS */, 0, true},
+	} {
+		dir := open(t, sample(t, "static"))
+		mm := dir.Tasks[0].Mm
+		mm.Vmas = append(mm.Vmas, &vma.VmaEntry{Start: proto.Uint64(start), End: proto.Uint64(start + c.size),
+			Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0), Fd: proto.Int64(-1),
+			Flags: proto.Uint32(c.flags), Prot: proto.Uint32(c.prot), Status: proto.Uint32(images.VmaRegular)})
+		plan, err := New(dir, options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan.Parent != c.incremental || len(plan.Notes) > 0 == c.incremental || plan.Provenance.Mode == incremental != c.incremental {
+			t.Errorf("%+v: parent %v, mode %s, notes %q", c, plan.Parent, plan.Provenance.Mode, plan.Notes)
+		}
+	}
+}
+
+// A limit of processes that the watchdog would meet is seen when grafting.
+func TestLimitOfProcesses(t *testing.T) {
+	for _, c := range []struct {
+		limit     uint64
+		uid, caps uint32
+		timeout   time.Duration
+		refused   bool
+	}{
+		{0, 1000, 0, time.Second, true},
+		{1, 1000, 0, time.Second, true}, // its one thread
+		{2, 1000, 0, time.Second, false},
+		{0, 1000, 0, 0, false},
+		{0, 0, 0, time.Second, false},
+		{0, 1000, 1 << 24, time.Second, false},
+		{0, 1000, 1 << 21, time.Second, false},
+		{0, 1000, 1 << 20, time.Second, true},
+	} {
+		dir := open(t, sample(t, "static"))
+		task := dir.Tasks[0]
+		limits := &criu_core.TaskRlimitsEntry{}
+		for i := range uint64(16) {
+			cur := ^uint64(0)
+			if i == rlimitNproc {
+				cur = c.limit
+			}
+			limits.Rlimits = append(limits.Rlimits, &rlimit.RlimitEntry{Cur: proto.Uint64(cur), Max: proto.Uint64(cur)})
+		}
+		task.Core.Tc.Rlimits = limits
+		creds := task.Threads[0].Core.ThreadCore.Creds
+		creds.Uid, creds.CapEff = proto.Uint32(c.uid), []uint32{c.caps, 0}
+		opts := options(t)
+		opts.HookTimeout = c.timeout
+		_, err := New(dir, opts)
+		var refusal *Refusal
+		if errors.As(err, &refusal) != c.refused || c.refused && !strings.Contains(err.Error(), "RLIMIT_NPROC is") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
