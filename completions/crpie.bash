@@ -47,11 +47,11 @@ _crpie() {
 			--log-pid --config --no-default-config --version --exec-cmd --leave-running --close --help'
 		;;
 	graft)
-		flags='--images-dir --archive --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity
+		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity
 			--allow-seccomp --allow-skipped-stages --remove --help'
 		;;
 	check) flags='--format --machine --core --help' ;;
-	inspect) flags='--images-dir --archive --format --base --core --disasm --help' ;;
+	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
 	if [[ $cur == -* ]]; then

@@ -50,6 +50,7 @@ complete -c crpie -n '__fish_seen_subcommand_from link' -l map -r
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a graft -d 'Write images that any criu restores with plugins inside'
 complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -s D -l images-dir -x -a '(__fish_complete_directories)'
 complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive -r -d 'Container checkpoint'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive-limit -x -a 'size= entries= headers=' -d 'What the archive may cost'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -r -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -a 'root pid: comm:' -d 'Only this task'

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 func Archive(archive, out string, opts *Options) (plan *Plan, err error) {
 	own := *opts
 	own.ParentMissing = true
-	err = rewrite(archive, out, func(t *tarball) (edit, error) {
+	err = rewrite(archive, out, opts.Limits, func(t *tarball) (edit, error) {
 		dir, err := images.Open(t)
 		if err != nil {
 			return edit{}, err
@@ -38,8 +39,8 @@ func Archive(archive, out string, opts *Options) (plan *Plan, err error) {
 }
 
 // RemoveArchive writes an archive with the images from before the graft.
-func RemoveArchive(archive, out string) error {
-	return rewrite(archive, out, func(t *tarball) (edit, error) {
+func RemoveArchive(archive, out string, limits Limits) error {
+	return rewrite(archive, out, limits, func(t *tarball) (edit, error) {
 		p, err := ReadProvenance(t)
 		if err != nil {
 			return edit{}, err
@@ -54,8 +55,8 @@ func RemoveArchive(archive, out string) error {
 }
 
 // ReadArchive calls read with the images of an archive.
-func ReadArchive(archive string, read func(fsys fs.FS) error) error {
-	t, _, err := openArchive(archive, os.TempDir())
+func ReadArchive(archive string, limits Limits, read func(fsys fs.FS) error) error {
+	t, _, err := openArchive(archive, os.TempDir(), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
@@ -70,15 +71,18 @@ type edit struct {
 }
 
 // rewrite makes a new archive: it gets its name when it is complete.
-func rewrite(archive, out string, plan func(*tarball) (edit, error)) error {
+func rewrite(archive, out string, limits Limits, plan func(*tarball) (edit, error)) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new file", out)
 	}
-	t, comp, err := openArchive(archive, filepath.Dir(out))
+	t, comp, err := openArchive(archive, filepath.Dir(out), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
 	defer t.file.Close()
+	if comp.write == nil {
+		return fmt.Errorf("archive %s: it is packed with %s, which is read but not written; %s it first", archive, comp.name, comp.unpack)
+	}
 	e, err := plan(t)
 	if err != nil {
 		return err
@@ -104,24 +108,27 @@ func rewrite(archive, out string, plan func(*tarball) (edit, error)) error {
 	return nil
 }
 
-// compression is how an archive is packed, known by its first bytes.
+// compression is how an archive is packed, known by its first bytes. Some are read only, some are known by name only.
 type compression struct {
-	name  string
-	magic []byte
-	read  func(io.Reader) (io.ReadCloser, error)
-	write func(io.Writer) (io.WriteCloser, error)
+	name, unpack string // unpack is the program that does it
+	magic        string
+	read         func(io.Reader) (io.ReadCloser, error)
+	write        func(io.Writer) (io.WriteCloser, error)
 }
+
+// zstdWindow bounds the memory that unpacking takes, as zstd(1) does without --long.
+const zstdWindow = 128 << 20
 
 var compressions = []compression{
 	{
-		"gzip", []byte{0x1f, 0x8b}, // RFC 1952
+		"gzip", "gunzip", "\x1f\x8b", // RFC 1952
 		func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) },
 		func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
 	},
 	{
-		"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, // RFC 8878
+		"zstd", "unzstd", "\x28\xb5\x2f\xfd", // RFC 8878
 		func(r io.Reader) (io.ReadCloser, error) {
-			d, err := zstd.NewReader(r)
+			d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
 			if err != nil {
 				return nil, err
 			}
@@ -129,6 +136,20 @@ var compressions = []compression{
 		},
 		func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
 	},
+	{"bzip2", "bunzip2", "BZh", func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(bzip2.NewReader(r)), nil }, nil},
+	{"xz", "unxz", "\xfd7zXZ\x00", nil, nil},
+	{"lzip", "lunzip", "LZIP", nil, nil},
+	{"lz4", "unlz4", "\x04\x22\x4d\x18", nil, nil},
+}
+
+// packing tells by the first bytes how an archive is packed.
+func packing(head []byte) compression {
+	for _, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return c
+		}
+	}
+	return plain
 }
 
 var plain = compression{
@@ -142,40 +163,53 @@ type nopWriteCloser struct{ io.Writer }
 func (nopWriteCloser) Close() error { return nil }
 
 // openArchive unpacks an archive into an unnamed file in dir and lists it.
-func openArchive(archive, dir string) (t *tarball, comp compression, err error) {
-	f, err := os.Open(archive)
+func openArchive(archive, dir string, limits Limits) (t *tarball, comp compression, err error) {
+	f, err := os.Open(archive) // it may be a pipe
 	if err != nil {
 		return nil, comp, err
 	}
 	defer f.Close()
-	in := bufio.NewReader(f)
-	head, _ := in.Peek(4) // shorter is no archive, which readTar will say
-	comp = plain
-	for _, c := range compressions {
-		if bytes.HasPrefix(head, c.magic) {
-			comp = c
-		}
+	tmp, err := unnamed(dir)
+	if err != nil {
+		return nil, comp, err
+	}
+	if t, comp, err = unpack(f, tmp, limits.withDefaults()); err != nil {
+		return nil, comp, errors.Join(err, tmp.Close())
+	}
+	return t, comp, nil
+}
+
+// unnamed makes a file without a name in dir.
+func unnamed(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".crpie-archive-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// unpack writes an archive to a file as it is read, and so stops with the first limit that it exceeds.
+func unpack(from io.Reader, to *os.File, limits Limits) (*tarball, compression, error) {
+	in := bufio.NewReader(from)
+	head, _ := in.Peek(6) // shorter is no archive, which readTar will say
+	comp := packing(head)
+	if comp.read == nil {
+		return nil, comp, fmt.Errorf("it is packed with %s, which is not read here; %s it first", comp.name, comp.unpack)
 	}
 	r, err := comp.read(in)
 	if err != nil {
 		return nil, comp, err
 	}
 	defer r.Close()
-	tmp, err := os.CreateTemp(dir, ".crpie-archive-*")
-	if err != nil {
-		return nil, comp, err
-	}
-	err = os.Remove(tmp.Name())
+	s := &spool{from: r, file: to, limit: limits.Size}
+	t, err := readTar(s, limits)
 	if err == nil {
-		_, err = io.Copy(tmp, r)
+		_, err = io.Copy(io.Discard, s) // the zeros at the end
 	}
-	if err == nil {
-		t, err = readTar(tmp)
-	}
-	if err != nil {
-		return nil, comp, errors.Join(err, tmp.Close())
-	}
-	return t, comp, nil
+	return t, comp, err
 }
 
 func (t *tarball) compress(out io.Writer, comp compression, e edit) error {

@@ -65,7 +65,7 @@ func packed(t *testing.T, comp compression, data []byte) []byte {
 // rawEntries gives the bytes of every entry with headers and padding, by name, and the rest of the file.
 func rawEntries(t *testing.T, archive string) (entries map[string]string, rest string, comp compression) {
 	t.Helper()
-	tb, comp, err := openArchive(archive, t.TempDir())
+	tb, comp, err := openArchive(archive, t.TempDir(), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +85,9 @@ func rawEntries(t *testing.T, archive string) (entries map[string]string, rest s
 func TestArchive(t *testing.T) {
 	dir := sample(t, "glibc")
 	for _, comp := range append(slices.Clone(compressions), plain) {
+		if comp.write == nil {
+			continue
+		}
 		t.Run(comp.name, func(t *testing.T) {
 			base := t.TempDir()
 			in, out, back := filepath.Join(base, "in"), filepath.Join(base, "out"), filepath.Join(base, "back")
@@ -95,7 +98,7 @@ func TestArchive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := RemoveArchive(out, back); err != nil {
+			if err := RemoveArchive(out, back, Limits{}); err != nil {
 				t.Fatal(err)
 			}
 			changed := map[string]bool{}
@@ -134,7 +137,7 @@ func compareEntries(t *testing.T, in, out string, changed map[string]bool) {
 // compareImages wants exactly the images of dir in an archive.
 func compareImages(t *testing.T, archive string, dir fstest.MapFS) {
 	t.Helper()
-	err := ReadArchive(archive, func(fsys fs.FS) error {
+	err := ReadArchive(archive, Limits{}, func(fsys fs.FS) error {
 		for name := range dir {
 			data, err := fs.ReadFile(fsys, name)
 			if err != nil || !bytes.Equal(data, dir[name].Data) {
@@ -183,7 +186,7 @@ func TestTarballIsAFileSystem(t *testing.T) {
 	if err := os.WriteFile(in, checkpointTar(t, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReadArchive(in, func(fsys fs.FS) error {
+	if err := ReadArchive(in, Limits{}, func(fsys fs.FS) error {
 		for _, name := range []string{"inventory.img", "mm-18827.img"} {
 			data, err := fs.ReadFile(fsys, name)
 			if err != nil || !bytes.Equal(data, dir[name].Data) {

@@ -31,6 +31,7 @@ type Options struct {
 	Tool          string // version, for the provenance
 	DumpTimeNs    int64  // CLOCK_REALTIME
 	ParentMissing bool   // the new images cannot have a parent: an archive
+	Limits        Limits // of an archive
 }
 
 // Plugin is one --pie-plugin.

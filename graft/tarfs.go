@@ -11,6 +11,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/crpie/crpie/internal/files"
 )
 
 // tarball is an uncompressed archive and where each entry lies in it.
@@ -26,51 +28,65 @@ type tarball struct {
 type tarEntry struct {
 	*tar.Header
 	start, data, end int64
+	sparse           bool
 }
 
-const (
-	tarBlock   = 512 // pax, "ustar Interchange Format"
-	maxEntries = 1 << 20
-)
-
-// readTar lists the entries of an archive and finds the folder with the images.
-func readTar(f *os.File) (*tarball, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	t := &tarball{file: f}
-	for r := tar.NewReader(f); ; {
+// readTar lists the entries of an archive while it is unpacked, and finds the folder with the images.
+func readTar(s *spool, limits Limits) (*tarball, error) {
+	t := &tarball{file: s.file}
+	headers := int64(0)
+	for r := tar.NewReader(s); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			return t, t.findImages()
 		}
-		if err == nil && len(t.entries) == maxEntries {
-			err = fmt.Errorf("more than %d entries", maxEntries)
+		if err == nil {
+			err = t.add(h, s.size)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: %w", len(t.entries), err)
 		}
-		if err := t.add(h); err != nil {
-			return nil, fmt.Errorf("entry %d, %s: %w", len(t.entries), h.Name, err)
+		e := &t.entries[len(t.entries)-1]
+		if headers += e.data - e.start; headers > limits.Headers {
+			return nil, &LimitError{"headers", limits.Headers}
+		}
+		if len(t.entries) > limits.Entries {
+			return nil, &LimitError{"entries", int64(limits.Entries)}
 		}
 	}
 }
 
-func (t *tarball) add(h *tar.Header) error {
-	if h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" {
-		return errors.New("sparse file: not supported")
+// add notes an entry of whose headers the last byte is before read.
+func (t *tarball) add(h *tar.Header, read int64) error {
+	e := tarEntry{Header: h, start: t.end}
+	var err error
+	if e.data, e.end, err = physical(t.file, e.start); err != nil {
+		return fmt.Errorf("%q: %w", h.Name, err)
 	}
-	data, err := t.file.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	e := tarEntry{Header: h, start: t.end, data: data, end: data}
-	if h.Typeflag == tar.TypeReg {
-		e.end += (h.Size + tarBlock - 1) / tarBlock * tarBlock
+	if e.sparse = isSparse(h); !e.sparse && e.data != read {
+		return fmt.Errorf("%q: its contents are at %d, expected at %d", h.Name, read, e.data)
 	}
 	t.entries = append(t.entries, e)
 	t.end = e.end
 	return nil
+}
+
+func isSparse(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" ||
+		h.PAXRecords["GNU.sparse.realsize"] != "" || h.PAXRecords["GNU.sparse.size"] != ""
+}
+
+// unfit tells why an entry cannot be an image; "" if it can.
+func (e *tarEntry) unfit() string {
+	switch {
+	case e.sparse:
+		return "it is a sparse file; pack it without --sparse"
+	case e.Typeflag == tar.TypeLink:
+		return "it is a hard link to another entry; pack it with --hard-dereference"
+	case e.Typeflag != tar.TypeReg:
+		return "it is a " + files.Kind(e.FileInfo().Mode()) + ", not a regular file"
+	}
+	return ""
 }
 
 // findImages takes the folder of inventory.img: checkpoint/ in what podman and CRI-O write.
@@ -83,13 +99,13 @@ func (t *tarball) findImages() error {
 		}
 	}
 	if found != 1 {
-		return fmt.Errorf("it has %d files inventory.img, want one", found)
+		return fmt.Errorf("it has %d files inventory.img, expected one", found)
 	}
 	t.images = map[string]*tarEntry{}
 	for i := range t.entries {
 		name, ok := t.image(&t.entries[i])
 		if ok && t.images[name] != nil {
-			return fmt.Errorf("%s occurs twice", t.entries[i].Name)
+			return fmt.Errorf("%q occurs twice", t.entries[i].Name)
 		}
 		if ok {
 			t.images[name] = &t.entries[i]
@@ -114,6 +130,9 @@ func (t *tarball) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	if e := t.images[name]; e != nil {
+		if why := e.unfit(); why != "" {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New(why)}
+		}
 		return &tarFile{e, io.NewSectionReader(t.file, e.data, e.end-e.data)}, nil
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}

@@ -44,11 +44,13 @@ type graftFlags struct {
 	timeout                                time.Duration
 	copy, remove, seccomp, skipped         bool
 	verbosity                              verbosity
+	limits                                 archiveLimits
 }
 
 func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.images, "images-dir", "D", "", "Read the images that criu dump wrote to `DIR`.")
 	f.StringVar(&g.archive, "archive", "", "Read the checkpoint `FILE` that podman or CRI-O wrote (tar, also with gzip or zstd).")
+	g.limits.register(f)
 	f.StringVarP(&g.out, "output", "o", "", "Write the directory or archive `NAME`; it must not exist.")
 	f.BoolVar(&g.copy, "copy", false, "Write a directory that stands alone.")
 	f.BoolVar(&g.remove, "remove", false, "Write the images from before the graft.")
@@ -110,7 +112,7 @@ func (g *graftFlags) misused(rest []string) string {
 func (g *graftFlags) run(level uint32) (done string, err error) {
 	switch {
 	case g.remove && g.archive != "":
-		return "", graft.RemoveArchive(g.archive, g.out)
+		return "", graft.RemoveArchive(g.archive, g.out, g.limits.Limits)
 	case g.remove:
 		return "", graft.Remove(g.images, g.out)
 	}
@@ -166,7 +168,7 @@ func (g *graftFlags) options(level uint32) (*graft.Options, error) {
 	}
 	opts := &graft.Options{
 		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile, LogLevel: level,
-		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(),
+		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(), Limits: g.limits.Limits,
 	}
 	var errs []error
 	for _, in := range inputs {

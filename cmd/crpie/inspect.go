@@ -22,11 +22,13 @@ func runInspect(args []string, std streams) int {
 	disasm := f.Bool("disasm", false, "List the code as well.")
 	dir := f.StringP("images-dir", "D", "", "Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
 	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint.")
+	var limits archiveLimits
+	limits.register(f)
 	if status, done := parse(f, inspectManual(), args, std); done {
 		return status
 	}
 	if *dir != "" || *archive != "" {
-		return inspectImages(std, *dir, *archive, *format, f)
+		return inspectImages(std, imageSource{*dir, *archive, limits.Limits}, *format, f)
 	}
 	addr, err := strconv.ParseUint(*base, 0, 64)
 	switch {

@@ -22,9 +22,9 @@ import (
 )
 
 // inspectImages is crpie inspect -D and --archive.
-func inspectImages(std streams, dir, archive, format string, f *pflag.FlagSet) int {
+func inspectImages(std streams, from imageSource, format string, f *pflag.FlagSet) int {
 	switch {
-	case dir != "" && archive != "":
+	case from.dir != "" && from.archive != "":
 		return misuse(std, inspectUsage, "give either -D DIR or --archive FILE")
 	case f.NArg() > 0 || f.Changed("base") || f.Changed("core") || f.Changed("disasm"):
 		return misuse(std, inspectUsage, "images and objects are inspected one at a time")
@@ -43,18 +43,24 @@ func inspectImages(std streams, dir, archive, format string, f *pflag.FlagSet) i
 		v.text(w)
 		return nil
 	}
-	if err := errors.Join(withImages(dir, archive, show), w.Flush()); err != nil {
+	if err := errors.Join(from.with(show), w.Flush()); err != nil {
 		fmt.Fprintf(std.err, "crpie: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func withImages(dir, archive string, show func(fs.FS) error) error {
-	if archive != "" {
-		return graft.ReadArchive(archive, show)
+// imageSource is a directory or an archive.
+type imageSource struct {
+	dir, archive string
+	limits       graft.Limits
+}
+
+func (s imageSource) with(show func(fs.FS) error) error {
+	if s.archive != "" {
+		return graft.ReadArchive(s.archive, s.limits, show)
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
