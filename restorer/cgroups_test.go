@@ -149,3 +149,41 @@ func TestThreadCgroupRefusal(t *testing.T) {
 	_, err := buildSample(t, dir, host, &PlanOptions{})
 	wantRefusal(t, err, fmt.Sprintf("task %d thread %d: it was in other cgroups than its process: not supported", dir.Tasks[0].Pid, thread.Tid))
 }
+
+// --cgroup-root moves the topmost cgroups of the dump, with what is below them.
+func TestCgroupRoots(t *testing.T) {
+	for name, tc := range map[string]struct {
+		roots map[string]string
+		want  []string
+	}{
+		"all":         {map[string]string{AllControllers: "/n/w"}, []string{":/n", ":/n/w", ":/n/w/below", "cpu,cpuacct:/c"}},
+		"unified":     {map[string]string{"": "/n"}, []string{":/n", ":/n/below", "cpu,cpuacct:/c"}},
+		"another one": {map[string]string{"cpuacct": "/n"}, []string{":/a", ":/a/b", ":/a/b/below", "cpu,cpuacct:/c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			plan, err := buildSample(t, dir, host, &PlanOptions{CgroupRoots: tc.roots})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, d := range plan.Cgroups {
+				got = append(got, d.Name)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	for spec, want := range map[string]string{
+		"/a": "* /a", "cpu:/a/b": "cpu /a/b", ":/a": " /a", "name=x:/": "name=x /",
+		"a": "error", "cpu:a": "error", "/a/../b": "error", "": "error", "/a\x00": "error",
+	} {
+		controller, root, err := ParseCgroupRoot(spec)
+		if got := controller + " " + root; err != nil && want != "error" || err == nil && got != want {
+			t.Errorf("%q: %q, %v, want %q", spec, got, err, want)
+		}
+	}
+}

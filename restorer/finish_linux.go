@@ -56,10 +56,14 @@ func (r *runner) finish() error {
 			}
 		}
 	}
-	if r.opts.BeforeResume != nil {
-		return r.opts.BeforeResume(r.plan.Tasks[0].Pid)
-	}
 	return nil
+}
+
+func (r *runner) announce() error {
+	if r.opts.BeforeResume == nil {
+		return nil
+	}
+	return r.opts.BeforeResume(r.plan.Tasks[0].Pid)
 }
 
 // xstateLength asks the kernel how long its XSAVE area is, bytes.

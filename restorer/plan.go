@@ -29,6 +29,7 @@ type Plan struct {
 	LogLevel                  uint32
 	Cgroups                   []CgroupDir // to be there before the tasks are
 	Sibling                   bool        // the root task becomes a child of the restorer's parent
+	Namespaces                bool        // the tasks had namespaces of their own
 
 	arena    *arena
 	zygoteAt uint64 // where encode has put Zygote

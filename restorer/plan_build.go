@@ -48,11 +48,15 @@ type PlanOptions struct {
 	ShellJob bool       // --shell-job: stay in this session and on this terminal
 	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
 	Cgroups  CgroupMode // --manage-cgroups
-	Readers  int        // extra page readers for large tasks; -1: as many as there are other CPUs
-	LogLevel uint32     // least important level that plugins' lines are kept for
+	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.
+	CgroupRoots map[string]string
+	Readers     int    // extra page readers for large tasks; -1: as many as there are other CPUs
+	LogLevel    uint32 // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
 	TCPEstablished, TCPClose bool
 	NoLocks                  bool // leave file locks away (--no-file-locks)
+	// LSMProfile is the security label of all tasks, instead of those of the dump (--lsm-profile).
+	LSMProfile string
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
 	ExtUnix bool
 	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
@@ -187,6 +191,7 @@ func (p *planner) place() error {
 	p.plan = &Plan{
 		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel, Sibling: p.opts.Sibling, Cgroups: p.cgroups,
 		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs,
+		Namespaces: p.timeNamespaceID() != 0 || p.mem.ipc() != nil,
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (p *planner) planCgroups() {
 	for _, s := range p.dir.Cgroup.GetSets() {
 		m := membership{}
 		for _, c := range s.GetCtls() {
-			m[c.GetName()] = c.GetPath()
+			m[c.GetName()] = p.moved(c.GetName(), c.GetPath())
 		}
 		sets[s.GetId()] = m
 	}
@@ -237,7 +237,7 @@ func (p *planner) cgroupEntry(hierarchy, at string) *cgroup.CgroupDirEntry {
 			continue
 		}
 		for _, dir := range c.GetDirs() {
-			if found := below(dir, "/"+dir.GetDirName(), at); found != nil {
+			if found := below(dir, p.moved(hierarchy, "/"+dir.GetDirName()), at); found != nil {
 				return found
 			}
 		}

@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/creds"
 )
@@ -66,12 +67,26 @@ func (t *threadPlanner) checkCreds(c *creds.CredsEntry) {
 	if t.host.NoNewPrivs && c.GetNoNewPrivs() == 0 {
 		t.refuse(t.where(), "start crpie without it", "crpie has no_new_privs, which the task would keep")
 	}
-	if label := c.GetLsmProfile(); label != "" && label != "unconfined" && label != t.host.LSM {
-		t.refuse(t.where(), "", "security label %q: changing labels is not supported", label)
+	if label := t.label(c); label != "" && label != "unconfined" && label != ownLabel(t.host.LSM) {
+		t.refuse(t.where(), "start crpie with this label: aa-exec(1), runcon(1)", "security label %q: changing labels is not supported", label)
 	}
 	if len(c.GetApparmorData()) != 0 {
 		t.refuse(t.where(), "", "AppArmor namespace of its own: not supported")
 	}
+}
+
+// label gives the security label that the thread is to have.
+func (t *threadPlanner) label(c *creds.CredsEntry) string {
+	if t.opts.LSMProfile != "" {
+		return t.opts.LSMProfile
+	}
+	return c.GetLsmProfile()
+}
+
+// ownLabel takes the mode off an AppArmor profile, "name (enforce)", as CRIU does when it dumps.
+func ownLabel(attribute string) string {
+	label, _, _ := strings.Cut(attribute, " (")
+	return label
 }
 
 // pair gives the two halves of a capability set; CRIU leaves the second out of old images.

@@ -38,6 +38,9 @@ func (p *planner) planTask(img *images.Task) {
 	t.task.Stop = t.stopSignal()
 
 	t.begin()
+	if p.plan.Namespaces && img.Parent == nil { // somebody may act in them first
+		t.awaitTracer()
+	}
 	early := slices.ContainsFunc(img.Children, func(child *images.Task) bool { return p.births[child.Pid].early })
 	if !early {
 		t.session()
@@ -81,10 +84,15 @@ func (t *taskPlanner) hook(p *program, stage abi.Hook) {
 		return
 	}
 	if !t.gated {
-		p.core(abi.OpTraced, "")
-		t.gated = true
+		t.awaitTracer()
 	}
 	p.core(abi.OpHook, "", uint64(stage))
+}
+
+// awaitTracer makes the leader wait until the controller traces it.
+func (t *taskPlanner) awaitTracer() {
+	t.prog.core(abi.OpTraced, "")
+	t.gated = true
 }
 
 // anyRuns reports whether a plugin has something to run in this task at a stage.

@@ -46,7 +46,12 @@ type RunOptions struct {
 	LeaveStopped bool                 // leave every task stopped (SIGSTOP)
 	Log          func(Line)           // receives what plugins log; may be nil
 	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
-	Trace        func(step string)    // called as the restore proceeds; may be nil
+
+	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
+	// restore, except at PostResume.
+	Act func(a Action, root int) error
+
+	Trace func(step string) // called as the restore proceeds; may be nil
 }
 
 // run restores the plan's tasks and lets them go. On an error nothing of them is left.
@@ -68,6 +73,7 @@ func (r *runner) run() error {
 		r.drainLog()
 		return errors.Join(err, r.undo())
 	}
+	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil
 }
 
@@ -76,15 +82,20 @@ func (r *runner) restore() error {
 		name string
 		do   func() error
 	}{
+		{"act before the restore", r.act(PreRestore)},
 		{"map the region", r.prepare},
 		{"make the cgroups", r.makeCgroups},
 		{"start the zygote", r.startZygote},
+		{"set up the namespaces", r.setUpNamespaces},
 		{"create the tasks", r.awaitTasks},
 		{"restore", r.awaitThreads},
 		{"run the last hooks", r.awaitParked},
 		{"stop the threads", r.stopThreads},
 		{"hand out the registers", r.finish},
+		{"act after the restore", r.act(PostRestore)},
+		{"announce the root task", r.announce},
 		{"wake the connections", r.wake},
+		{"act before they go", r.act(PreResume)},
 		{"leave them the cgroups", r.keepCgroups},
 		{"let them go", r.release},
 	}

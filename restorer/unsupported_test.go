@@ -62,7 +62,7 @@ func TestUnsupported(t *testing.T) {
 		"label": {func(_ *images.Dir, task *images.Task) {
 			task.Core.GetThreadCore().GetCreds().LsmProfile = proto.String("x")
 		},
-			`security label "x": changing labels is not supported`},
+			`security label "x": changing labels is not supported` + "\n  hint: start crpie with this label: aa-exec(1), runcon(1)"},
 		"login": {func(_ *images.Dir, task *images.Task) { task.Core.GetTc().Loginuid = proto.Uint32(7) },
 			"audit's login uid 7 is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL"},
 		"namespaces": {func(_ *images.Dir, task *images.Task) { task.Ids.NetNsId = proto.Uint32(99) },

@@ -153,6 +153,42 @@ func TestCgroupModes(t *testing.T) {
 	}
 }
 
+// --cgroup-root has the task where CRIU's has it, with the properties of the cgroup that it was in.
+func TestCgroupRoot(t *testing.T) {
+	criu := testenv.NeedCRIU(t)
+	groups := newCgroups(t)
+	groups.make(t, dumped)
+	victim := testenv.Start(t, "static")
+	join(t, groups.inner, victim.Pid)
+	im := victim.Dump(t)
+	groups.remove(t)
+	moved := cgroups{groups.outer, filepath.Join(groups.outer, "moved")}
+	root := strings.TrimPrefix(moved.inner, unified(t))
+	t.Cleanup(func() { moved.remove(t) })
+	for by, restore := range map[string]func(words ...string) (int, string){
+		"crpie": func(words ...string) (int, string) { return tool(t, im, words...) },
+		"criu": func(words ...string) (int, string) {
+			cmd := im.Command(t, criu.Path, words...)
+			out, _ := cmd.CombinedOutput()
+			return cmd.ProcessState.ExitCode(), string(out)
+		},
+	} {
+		status, output := restore("restore", "-d", "-D", im.Dir, "--cgroup-root", ":"+root)
+		if status != 0 {
+			t.Errorf("%s: %s", by, output)
+			continue
+		}
+		p := im.Adopt(t)
+		if in(p.Pid) != "moved" || moved.state() != dumped || groups.state() != "gone" {
+			t.Errorf("%s: in %s, %s, the old one %s", by, in(p.Pid), moved.state(), groups.state())
+		}
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		moved.remove(t)
+	}
+}
+
 // Tasks of a tree in different cgroups, one of them below another's; they are dumped and restored again. What a restore that
 // fails has made or changed is as it was.
 func TestCgroupsOfTree(t *testing.T) {

@@ -166,6 +166,9 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 		"--log-pid":                   "--log-pid needs --log-file",
 		"--log-pid --no-log-pid":      "images: open /nonexistent",
 		"-x12,13 -sdlj -vvv -dv1 -v9": "images: open /nonexistent",
+		"--cgroup-root a":             `invalid argument "a" for "--cgroup-root" flag: "a" is no path of a cgroup`,
+		"--cgroup-root cpu:/a/../b":   `"/a/../b" is no path of a cgroup`,
+		"--lsm-profile smack:x":       `want apparmor:NAME or selinux:NAME`,
 		"--close 99 --close x":        `invalid argument "x" for "--close" flag`,
 	} {
 		status, _, stderr := crpie(t, append([]string{"restore", "-D", "/nonexistent"}, strings.Fields(args)...)...)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -130,17 +131,22 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	if err != nil {
 		return 0, err
 	}
+	act, err := r.actions(ctx, log)
+	if err != nil {
+		return 0, err
+	}
 	prepared, err := restorer.Prepare(&restorer.Options{
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
+			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 		},
 		Run: restorer.RunOptions{
-			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile,
+			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile, Act: act,
 			Trace: func(step string) { log.printf(4, 0, "%s", step) },
 		},
 	})
@@ -168,6 +174,22 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
 	}
 	return relay.waitFor(pid)
+}
+
+// actions makes what runs the action scripts, nil when there are none.
+func (r *restoreFlags) actions(ctx context.Context, log *logger) (act func(restorer.Action, int) error, err error) {
+	if len(r.scripts) == 0 {
+		return nil, nil
+	}
+	scripts, err := restorer.NewScripts(r.scripts, r.inWorkDir("."), r.images, environ(), log.w)
+	return func(a restorer.Action, root int) error {
+		log.printf(4, root, "running %s scripts", a)
+		err := scripts.Run(ctx, a, root)
+		if err != nil && a == restorer.PostResume {
+			log.printf(1, root, "%v", err)
+		}
+		return err
+	}, err
 }
 
 // lookCommand finds the program of --exec-cmd before a process exists.

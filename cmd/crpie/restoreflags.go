@@ -32,11 +32,13 @@ type restoreFlags struct {
 	sibling, execCmd                   bool
 	tcpEstablished, tcpClose           bool
 	extUnix                            bool
-	inherit, external                  []string
+	inherit, external, scripts         []string
 	closed                             []int
 	dryRun                             bool
 	cgroups, validation                string
 	skipRWX                            bool
+	cgroupRoots                        map[string]string
+	label                              string
 	readers                            int
 	verbosity                          verbosity
 
@@ -107,10 +109,14 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 	f.Func("close", "Close descriptor `N` first; may be given several times.", r.closeFD)
 	f.StringVar(&r.cgroups, "manage-cgroups", "soft", "What becomes of the tasks' cgroups: `MODE` ignore, none, props, soft, full or strict.")
 	f.Lookup("manage-cgroups").NoOptDefVal = "soft"
+	f.Func("cgroup-root", "Restore the topmost cgroups of the dump as `[CONTROLLER:]/PATH`; without a controller, those of all others.", r.cgroupRoot)
+	f.Func("lsm-profile", "Give the tasks the security label `TYPE:NAME` (apparmor or selinux), which crpie must have itself.", r.lsmProfile)
 }
 
 func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
 	f.IntVar(&r.readers, "page-readers", -1, "Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
+	f.StringArrayVar(&r.scripts, "action-script", nil, "Run `SCRIPT` before, during and after the restore, with CRTOOLS_SCRIPT_ACTION set; "+
+		"may be given several times. One that fails undoes the restore.")
 	f.BoolVar(&r.dryRun, "dry-run", false, "Print the plan and create no process.")
 }
 
@@ -186,6 +192,27 @@ func (r *restoreFlags) closeFD(s string) error {
 		return errors.New("want the number of a descriptor")
 	}
 	r.closed = append(r.closed, fd)
+	return nil
+}
+
+func (r *restoreFlags) cgroupRoot(s string) error {
+	controller, root, err := restorer.ParseCgroupRoot(s)
+	if err != nil {
+		return err
+	}
+	if r.cgroupRoots == nil {
+		r.cgroupRoots = map[string]string{}
+	}
+	r.cgroupRoots[controller] = root
+	return nil
+}
+
+func (r *restoreFlags) lsmProfile(s string) error {
+	kind, name, _ := strings.Cut(s, ":")
+	if kind != "apparmor" && kind != "selinux" || name == "" {
+		return errors.New("want apparmor:NAME or selinux:NAME")
+	}
+	r.label = name
 	return nil
 }
 
