@@ -116,7 +116,11 @@ func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.workDir, environ, s.output, s.output, scriptPause
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with ctx end the programs that it runs, too
 		cmd.Cancel = func() error { return sys.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		err := cmd.Run()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 			errs = append(errs, &ActionError{a, file, err})
 		}
 	}

@@ -123,7 +123,10 @@ func TestSignalEndsScript(t *testing.T) {
 	if status := r.ends(); status != 128+int(syscall.SIGTERM) {
 		t.Errorf("status %d\n%s", status, r.output())
 	}
-	await(t, "its end", func() bool { return syscall.Kill(sleeper, 0) != nil })
+	await(t, "its end", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", sleeper))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
 	if left := im.Leftovers(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
