@@ -23,6 +23,8 @@ type Plan struct {
 	Connections []*Connection // TCP connections, which the controller wakes
 	Unlock      NetworkLock   // what keeps packets from them until then
 
+	Warnings []string // what the application may miss, or meet, afterwards
+
 	Sockets []string // paths that were free and will be unix sockets
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
@@ -216,6 +218,9 @@ func (a *arena) mm(m *MM) uint64 {
 func (p *Plan) Print(w io.Writer) {
 	r := &p.Region
 	fmt.Fprintf(w, "region %#x-%#x: blob %d bytes, plan %d bytes\n", r.Start, r.End, r.Shared-r.Start, r.End-r.Plan)
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
 	for _, f := range p.Files {
 		fmt.Fprintf(w, "pass %s as fd %d\n", f.Name, f.Number)
 	}

@@ -46,6 +46,7 @@ func newPlanner(j *job, layout *blob.Layout, hooked []Hooked) *planner {
 // PlanOptions are the choices of whoever restores.
 type PlanOptions struct {
 	ShellJob bool       // --shell-job: stay in this session and on this terminal
+	Detached bool       // --restore-detached: this process ends when the tasks go on
 	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
 	Cgroups  CgroupMode // --manage-cgroups
 	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.

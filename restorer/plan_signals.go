@@ -38,7 +38,7 @@ func (t *taskPlanner) stopSignal() int {
 	if tc.GetTaskState() != images.StateStopped {
 		return 0
 	}
-	const index = sigTstp - 3 // from 0, without SIGKILL and SIGSTOP
+	index := placeOf(sigTstp)
 	if tc.GetStopSigno() != sigTstp || t.orphaned() || len(tc.GetSigactions()) <= index || tc.GetSigactions()[index].GetSigaction() != 0 {
 		return sigStop
 	}

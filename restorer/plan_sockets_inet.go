@@ -17,7 +17,7 @@ const (
 
 	ipTos, ipTTL, ipPktinfo, ipFreebind = 1, 2, 8, 15
 
-	ipv6V6only = 26
+	ipv6V6only, ipv6Recvpktinfo = 26, 49
 
 	tcpNodelay, tcpCork, tcpKeepidle, tcpKeepintvl, tcpKeepcnt = 1, 3, 4, 5, 6
 )
@@ -136,15 +136,19 @@ func (f *sockPlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, 
 	}
 }
 
-// ipOptions sets the options of the protocols. CRIU reads those of IP at level SOL_IP for both families, and so they
-// are set.
+// ipOptions sets the options of the protocols. CRIU reads those of IP at level SOL_IP for both families, all but one, and so
+// they are set.
 func (f *sockPlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
 	ip, tcp, old := e.GetIpOpts(), e.GetTcpOpts(), e.GetOpts() // CRIU before 3.17 kept some elsewhere
 	if e.V6Only != nil && e.GetFamily() == afInet6 && e.GetType() != sockRaw {
 		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))
 	}
+	pktinfo, level := uint64(ipPktinfo), uint64(solIP)
+	if e.GetFamily() == afInet6 {
+		pktinfo, level = ipv6Recvpktinfo, solIPv6
+	}
 	for _, o := range []struct{ level, option, value uint64 }{
-		{solIP, ipFreebind, oneIf(ip.GetFreebind())}, {solIP, ipPktinfo, oneIf(ip.GetPktinfo())},
+		{solIP, ipFreebind, oneIf(ip.GetFreebind())}, {level, pktinfo, oneIf(ip.GetPktinfo())},
 		{solIP, ipTos, uint64(ip.GetTos())}, {solIP, ipTTL, uint64(ip.GetTtl())},
 		{solTCP, tcpNodelay, oneIf(tcp.GetNodelay())}, {solTCP, tcpCork, oneIf(tcp.GetCork())},
 		{solTCP, tcpKeepidle, uint64(cmp.Or(tcp.GetKeepidle(), old.GetTcpKeepidle()))},

@@ -66,6 +66,9 @@ func (f *sockPlanner) rawOptions(number int, what string, e *sk_inet.InetSkEntry
 	if e.GetFamily() == afInet6 {
 		header, level = ipv6Hdrincl, solIPv6
 	}
+	if e.GetOpts().Reuseaddr != nil && !e.GetOpts().GetReuseaddr() { // new raw sockets have it, net/ipv4/af_inet.c
+		f.prog.setOption(number, what, solSocket, soReuseaddr, 0)
+	}
 	if raw.GetHdrincl() {
 		f.prog.setOption(number, what, level, header, 1)
 	}

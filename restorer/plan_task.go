@@ -35,6 +35,7 @@ func (p *planner) planTask(img *images.Task) {
 		t.task.Plugins = append(t.task.Plugins, runsIn[img.Pid])
 	}
 	t.checkIDs()
+	t.warnOfParentsDeath()
 	t.task.Stop = t.stopSignal()
 
 	t.begin()
@@ -226,9 +227,6 @@ func (t *taskPlanner) limits() {
 		if tc.GetMembarrierRegistrationMask()&(1<<bit) != 0 {
 			p.sys("membarrier registration", sysMembarrier, 1<<bit)
 		}
-	}
-	if tc.GetPersonality() != t.host.Personality {
-		p.sys("personality", sysPersonality, uint64(tc.GetPersonality()))
 	}
 	for resource, l := range tc.GetRlimits().GetRlimits() {
 		t.limit(resource, l.GetCur(), l.GetMax())

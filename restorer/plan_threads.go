@@ -73,6 +73,7 @@ func (t *threadPlanner) own() {
 			p.arena.words(sas.GetSsSp(), uint64(sas.GetSsFlags()), sas.GetSsSize()))
 	}
 	p.sys("name", sysPrctl, prSetName, p.arena.string(t.comm()))
+	t.personality()
 	t.scheduling()
 	for _, s := range tc.GetSignalsP().GetSignals() {
 		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
@@ -91,11 +92,13 @@ func (t *threadPlanner) comm() string {
 
 func (t *threadPlanner) scheduling() {
 	const schedOther, schedFifo, schedRR, schedDeadline, schedExt = 0, 1, 2, 6, 7
+	const schedResetOnFork = 0x40000000 // sched_getscheduler(2) gives it with the policy
 	p, tc := t.prog, t.core.GetThreadCore()
-	switch policy := tc.GetSchedPolicy(); policy {
+	given := uint64(tc.GetSchedPolicy())
+	switch policy := given &^ schedResetOnFork; policy {
 	case schedOther:
-		if t.host.SchedPolicy != schedOther {
-			p.sys("scheduling policy", sysSchedSetsched, 0, schedOther, p.arena.words(0))
+		if given != uint64(t.host.SchedPolicy) {
+			p.sys("scheduling policy", sysSchedSetsched, 0, given, p.arena.words(0))
 		}
 	case schedDeadline, schedExt:
 		t.refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
@@ -104,7 +107,7 @@ func (t *threadPlanner) scheduling() {
 			t.needNice("scheduling policy %d", policy)
 		}
 		prio := p.arena.bytes(words32([]uint32{tc.GetSchedPrio()}))
-		p.sys("scheduling policy", sysSchedSetsched, 0, uint64(policy), prio)
+		p.sys("scheduling policy", sysSchedSetsched, 0, given, prio)
 	}
 	if nice := int(tc.GetSchedNice()); nice != t.host.Nice {
 		if nice < t.host.Nice {

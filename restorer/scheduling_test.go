@@ -14,9 +14,10 @@ func TestSchedulingRefusals(t *testing.T) {
 		change func(c *criu_core.ThreadCoreEntry)
 		want   string
 	}{
-		"fifo":        {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(1) }, "scheduling policy 1"},
-		"round robin": {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(2) }, "scheduling policy 2"},
-		"nice":        {func(c *criu_core.ThreadCoreEntry) { c.SchedNice = proto.Int32(-3) }, "nice value -3, below crpie's own 0"},
+		"fifo":                   {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(1) }, "scheduling policy 1"},
+		"round robin":            {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(2) }, "scheduling policy 2"},
+		"fifo, not for children": {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(0x40000001) }, "scheduling policy 1"},
+		"nice":                   {func(c *criu_core.ThreadCoreEntry) { c.SchedNice = proto.Int32(-3) }, "nice value -3, below crpie's own 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -24,6 +26,30 @@ func TestRestoreUnderOtherAttributes(t *testing.T) {
 	p := im.Adopt(t)
 	for _, line := range comparable(before).Diff(comparable(snapshot(t, p))) {
 		t.Error(line)
+	}
+	p.MustPass(t)
+}
+
+// A process that wants to die with its parent would die with a crpie that does not wait for it: crpie warns. With -S the parent
+// is who restores.
+func TestParentsDeath(t *testing.T) {
+	testenv.NeedCRIU(t)
+	argv := append([]string{testenv.NeedTool(t, "setpriv"), "--pdeathsig", "TERM"}, testenv.Victim(t, "static")...)
+	im := testenv.StartCommand(t, "static", argv...).Dump(t)
+	warning := fmt.Sprintf("task %d: its parent-death signal (15) will end it as soon as crpie ends", im.Pid)
+	for args, want := range map[string]bool{"": false, "-d": true, "-d -S": false} {
+		words := append([]string{"restore", "--dry-run", "-D", im.Dir}, strings.Fields(args)...)
+		if status, output := tool(t, im, words...); status != 0 || strings.Contains(output, warning) != want {
+			t.Errorf("%q: status %d, want a warning: %v\n%s", args, status, want, output)
+		}
+	}
+	fail := testenv.Plugin(t, "testdata/plugins/fail.c")
+	if _, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", fail+",stage=PRE_CREDS,how=error"); !strings.Contains(output, "Warn: "+warning) {
+		t.Errorf("no warning in the log:\n%s", output)
+	}
+	p, output := restore(t, im, "-S")
+	if strings.Contains(output, warning) {
+		t.Errorf("a warning:\n%s", output)
 	}
 	p.MustPass(t)
 }

@@ -139,7 +139,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external,
@@ -157,6 +157,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	if r.dryRun {
 		prepared.Plan.Print(std.out)
 		return exitOK, nil
+	}
+	for _, warning := range prepared.Plan.Warnings {
+		log.printf(2, 0, "%s%s", levelNames[2], warning)
 	}
 	command, err := r.lookCommand()
 	if err != nil {
