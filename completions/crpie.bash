@@ -44,7 +44,7 @@ _crpie() {
 	restore)
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --tcp-established
 			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
-			--log-pid --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --help'
+			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --help'
 		;;
 	graft)
 		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity

@@ -30,6 +30,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s o -l log-file -r
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s v -l verbosity -d 'Log level'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l manage-cgroups -x -a 'ignore none props soft full strict'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l log-pid -d 'Plugins log to FILE.PID'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s f -l format -x -a 'text json' -d 'How to say why it failed'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l config -r -d 'Options'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l no-default-config -d 'No options from the default files'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s V -l version -d 'Print the version'

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,6 +122,23 @@ func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 				return th.Ops, th.opsAt
 			})
 		}
+	}
+}
+
+// A program that reads why a restore failed finds task, thread, operation and errno.
+func TestFailedOperationIsDescribed(t *testing.T) {
+	im := testenv.Start(t, "threads").Dump(t)
+	r := prepared(t, im, tracePlugin(t))
+	thread := r.Plan.Tasks[0].Threads[1]
+	i := slices.IndexFunc(thread.Ops, func(op Op) bool { return op.Flags&abi.OpMayFail == 0 })
+	inject(r.Plan, thread.opsAt, i)
+	_, err := r.Run(t.Context())
+	if err == nil {
+		t.Fatal("the restore succeeded")
+	}
+	want := Failure{Kind: KindTask, Task: im.Pid, Thread: thread.Tid, Operation: thread.Ops[i].String(), Errno: "EIO", Message: err.Error()}
+	if got := Describe(err); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -23,6 +23,8 @@ type HookError struct {
 	Tid    int
 	Where  string // function+offset, with the source line where the object has debug info
 	Cause  string
+	Place  blob.Location // the same for programs
+	Errno  unix.Errno    // that the hook returned; 0: none
 }
 
 func (e *HookError) Error() string {
@@ -43,7 +45,7 @@ func (r *runner) where(addr uint64) string {
 	return loc.String()
 }
 
-func (r *runner) hookError(t *Task, th *Thread, st status, at uint64, cause string) error {
+func (r *runner) hookError(t *Task, th *Thread, st status, at uint64, cause string) *HookError {
 	return &HookError{
 		Plugin: r.plan.Image.PluginName(int(st.plugin)),
 		Hook:   abi.Hook(st.hook),
@@ -51,19 +53,24 @@ func (r *runner) hookError(t *Task, th *Thread, st status, at uint64, cause stri
 		Tid:    th.Tid,
 		Where:  r.where(at),
 		Cause:  cause,
+		Place:  r.place(at),
 	}
 }
 
 // opFailure explains an operation that gave a bad result.
 func (r *runner) opFailure(t *Task, th *Thread, ops []Op, st status) error {
 	if st.hook != 0 {
-		return r.hookError(t, th, st, st.fn, "returned "+hookResult(st.result))
+		err := r.hookError(t, th, st, st.fn, "returned "+hookResult(st.result))
+		err.Errno = errnoOf(st.result)
+		return err
 	}
 	if int(st.op) >= len(ops) {
-		return fmt.Errorf("restore task %d: thread %d: its program ran off its end", t.Pid, th.Tid)
+		return t.failed(th.Tid, "thread %d: its program ran off its end", th.Tid)
 	}
-	return fmt.Errorf("restore task %d: thread %d: operation %d: %s: %s", t.Pid, th.Tid, st.op, &ops[st.op],
-		opResult(&ops[st.op], st))
+	op := &ops[st.op]
+	err := t.failed(th.Tid, "thread %d: operation %d: %s: %s", th.Tid, st.op, op, opResult(op, st))
+	err.Operation, err.Errno = op.String(), errnoOf(st.result)
+	return err
 }
 
 func hookResult(result int64) string {
@@ -74,8 +81,7 @@ func hookResult(result int64) string {
 }
 
 func opResult(op *Op, st status) string {
-	if st.result < 0 && st.result > -4096 {
-		errno := unix.Errno(-st.result)
+	if errno := errnoOf(st.result); errno != 0 {
 		text := fmt.Sprintf("%s (%s)", errno.Error(), unix.ErrnoName(errno))
 		if op.Code == abi.OpRead {
 			text += fmt.Sprintf(" at address %#x", st.detail)
@@ -89,7 +95,7 @@ func (r *runner) zygoteFailure(st status) error {
 	op := &r.plan.Zygote[min(int(st.op), len(r.plan.Zygote)-1)]
 	if op.Code == abi.OpClone && st.result == -int64(unix.EEXIST) {
 		t := r.plan.Tasks[op.Args[0]]
-		return fmt.Errorf("restore task %d: its pid is taken by %s", t.Pid, pidHolder(t.Pid))
+		return t.failed(0, "its pid is taken by %s", pidHolder(t.Pid))
 	}
 	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.op, op, opResult(op, st))
 }
@@ -133,7 +139,7 @@ func (r *runner) ending(t *Task, th *Thread, st status) error {
 	if st.hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+	return t.failed(th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
 }
 
 // executed explains a task that has become another program, PTRACE_EVENT_EXEC: its only thread has the leader's id now.
@@ -149,7 +155,7 @@ func (r *runner) executed(t *Task) error {
 			return r.hookError(t, th, st, st.fn, cause)
 		}
 	}
-	return fmt.Errorf("restore task %d: thread %d %s", t.Pid, former, cause)
+	return t.failed(int(former), "thread %d %s", former, cause)
 }
 
 // crash explains a thread that stopped for a signal.
@@ -168,7 +174,7 @@ func (r *runner) crash(t *Task, th *Thread, st status, sig unix.Signal) error {
 	if st.hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return fmt.Errorf("restore task %d: thread %d, %s: %s%s", t.Pid, th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+	return t.failed(th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
 }
 
 func hasAddr(sig unix.Signal) bool {

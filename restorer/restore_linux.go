@@ -57,12 +57,16 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range host.describe() {
+		opts.Run.trace(line)
+	}
 	plan := opts.Plan
 	plan.OpenImage = chain.openImage
 	plan.RestoreTimeNs = time.Now().UnixNano()
 	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
 		return nil, err
 	}
+	opts.Run.trace(describeImages(dir, plan.DumpTimeNs))
 	p, err := BuildPlan(dir, layout, hooked(opts.Plugins), host, &plan)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,13 @@ type RunOptions struct {
 	// restore, except at PostResume.
 	Act func(a Action, root int) error
 
-	Trace func(step string) // called as the restore proceeds; may be nil
+	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
+}
+
+func (o *RunOptions) trace(step string) {
+	if o.Trace != nil {
+		o.Trace(step)
+	}
 }
 
 // run restores the plan's tasks and lets them go. On an error nothing of them is left.
@@ -100,9 +106,7 @@ func (r *runner) restore() error {
 		{"let them go", r.release},
 	}
 	for _, s := range steps {
-		if r.opts.Trace != nil {
-			r.opts.Trace(s.name)
-		}
+		r.opts.trace(s.name)
 		if err := r.cancelled(); err != nil {
 			return err
 		}

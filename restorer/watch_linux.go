@@ -153,7 +153,7 @@ func (r *runner) casualties() error {
 		}
 		ws, changed, err := sys.Poll(th.Tid)
 		if err != nil && th.Tid == t.Pid && isZombie(t.Pid) { // another task's child, gone before it could be traced: only /proc tells
-			return fmt.Errorf("restore task %d: it has ended%s", t.Pid, r.during(t, th, r.status(index)))
+			return t.failed(th.Tid, "it has ended%s", r.during(t, th, r.status(index)))
 		}
 		if err != nil || !changed {
 			return nil // not there yet, or nothing happened
@@ -184,11 +184,9 @@ func (r *runner) casualty(t *Task, th *Thread, st status, ws unix.WaitStatus) er
 	case th.Tid != t.Pid && (ws.Exited() || ws.Signaled()):
 		return nil
 	case ws.Exited():
-		return fmt.Errorf("restore task %d: thread %d ended with status %d%s", t.Pid, th.Tid, ws.ExitStatus(),
-			r.during(t, th, st))
+		return t.failed(th.Tid, "thread %d ended with status %d%s", th.Tid, ws.ExitStatus(), r.during(t, th, st))
 	case ws.Signaled():
-		return fmt.Errorf("restore task %d: thread %d was killed by %s%s", t.Pid, th.Tid,
-			signalName(int(ws.Signal())), r.during(t, th, st))
+		return t.failed(th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())), r.during(t, th, st))
 	case ws.Stopped() && ws.StopSignal() == unix.SIGSTOP:
 		return sys.Continue(th.Tid) // somebody else's; the task is not theirs to stop yet
 	case ws.Stopped():

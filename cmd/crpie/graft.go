@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -198,11 +197,4 @@ func fileDigest(name string) (string, error) {
 		return "", fmt.Errorf("read %s: %w", name, err)
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)), nil
-}
-
-func toolVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
-		return info.Main.Version
-	}
-	return version
 }

@@ -27,11 +27,11 @@ func parsePlugin(spec string) (path string, in blob.Input, err error) {
 		key, value, _ := strings.Cut(f, "=")
 		switch key {
 		case "":
-			return "", in, fmt.Errorf("--pie-plugin %s: parameter %q has no name; write key=value", spec, f)
+			return "", in, fmt.Errorf("--pie-plugin %s: a parameter has no name; write key=value", withoutValues(spec))
 		case selectKey:
 			s, err := blob.ParseSelector(value)
 			if err != nil {
-				return "", in, fmt.Errorf("--pie-plugin %s: %w", spec, err)
+				return "", in, fmt.Errorf("--pie-plugin %s: %w", withoutValues(spec), err)
 			}
 			in.Tasks = append(in.Tasks, s)
 		default:
@@ -39,7 +39,7 @@ func parsePlugin(spec string) (path string, in blob.Input, err error) {
 		}
 	}
 	if fields[0] == "" {
-		return "", in, fmt.Errorf("--pie-plugin %q: give the object file first", spec)
+		return "", in, fmt.Errorf("--pie-plugin %q: give the object file first", withoutValues(spec))
 	}
 	return fields[0], in, nil
 }
@@ -60,6 +60,17 @@ func splitFields(spec string) (fields []string) {
 		}
 	}
 	return append(fields, field.String())
+}
+
+// withoutValues leaves the names of a plugin's parameters: the values may be secrets.
+func withoutValues(spec string) string {
+	fields := splitFields(spec)
+	for i, f := range fields[1:] {
+		if key, _, found := strings.Cut(f, "="); found && key != selectKey {
+			fields[i+1] = key + "=..."
+		}
+	}
+	return strings.Join(fields, ",")
 }
 
 // loadPlugins loads what --pie-plugin named, for restoring on this machine. All problems of all plugins come together.

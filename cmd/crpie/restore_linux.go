@@ -33,11 +33,11 @@ func runRestore(args []string, std streams) int {
 	case f.Changed("version"):
 		return runVersion(nil, std)
 	case err != nil:
-		return misuse(std, restoreUsage, "%v", err)
+		return r.misuse(std, err.Error())
 	}
 	inherited, problems := r.check()
 	if len(problems) > 0 {
-		return misuse(std, restoreUsage, "%s", strings.Join(problems, "\n"))
+		return r.misuse(std, problems...)
 	}
 	status, err := r.restore(std, inherited)
 	var own *restorer.OwnIDError
@@ -45,8 +45,7 @@ func runRestore(args []string, std streams) int {
 		err = errors.Join(err, freshThreads())
 	}
 	if err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
-		return failedStatus(err)
+		return r.fail(std, err)
 	}
 	return status
 }
@@ -121,6 +120,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			}
 		}()
 	}
+	for _, line := range r.preamble() {
+		log.printf(4, 0, "%s", line)
+	}
 	for _, w := range r.warnings {
 		log.printf(2, 0, "Warn: %s", w)
 	}
@@ -177,6 +179,15 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
 	}
 	return relay.waitFor(pid)
+}
+
+// preamble is what the log begins with. The command of --exec-cmd is told by its name, because its arguments are not crpie's.
+func (r *restoreFlags) preamble() []string {
+	arguments := r.given
+	if r.execCmd {
+		arguments = append(slices.Clone(arguments), "-- "+shellWords(r.command[:1]))
+	}
+	return append(versions(), "arguments: "+strings.Join(arguments, " "))
 }
 
 // actions makes what runs the action scripts, nil when there are none.

@@ -23,26 +23,27 @@ const restoreUsage = "restore -D DIR [--pie-plugin FILE.o[,KEY=VALUE]...]... [FL
 
 // restoreFlags are spelled as in criu(8) where criu has them.
 type restoreFlags struct {
-	images, workDir, logFile, pidfile  string
-	config                             string
-	noDefaultConfig, logPid            bool
-	plugins                            []string
-	timeout                            time.Duration
-	detached, stopped, shellJob, locks bool
-	sibling, execCmd                   bool
-	tcpEstablished, tcpClose           bool
-	extUnix                            bool
-	inherit, external, scripts         []string
-	closed                             []int
-	dryRun                             bool
-	cgroups, validation                string
-	skipRWX                            bool
-	cgroupRoots                        map[string]string
-	label                              string
-	readers                            int
-	verbosity                          verbosity
+	images, workDir, logFile, pidfile, format string
+	config                                    string
+	noDefaultConfig, logPid                   bool
+	plugins                                   []string
+	timeout                                   time.Duration
+	detached, stopped, shellJob, locks        bool
+	sibling, execCmd                          bool
+	tcpEstablished, tcpClose                  bool
+	extUnix                                   bool
+	inherit, external, scripts                []string
+	closed                                    []int
+	dryRun                                    bool
+	cgroups, validation                       string
+	skipRWX                                   bool
+	cgroupRoots                               map[string]string
+	label                                     string
+	readers                                   int
+	verbosity                                 verbosity
 
 	criuOnly criuOnly
+	given    []string // options, as they were given
 	warnings []string // about configuration files
 	command  []string // of --exec-cmd
 }
@@ -66,7 +67,7 @@ crpie restore -D /tmp/ckpt --dry-run`,
 effect (-v says so), or refused with the reason. criu's configuration files are read: /etc/criu/default.conf,
 $HOME/.criu/default.conf and $CRIU_CONFIG_FILE.
 
-Exit status: 0 restored; 1 not, and nothing is left; 2 wrong arguments.`,
+Exit status: 0 restored, with -d; 1 not, and nothing is left; 2 wrong arguments; 128+N signal N ended the restore.`,
 	}
 }
 
@@ -77,6 +78,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 	f.BoolVar(&r.logPid, "log-pid", false, "Write what plugins log in process PID to FILE.PID.")
 	addVerbosity(f, &r.verbosity)
 	f.StringVar(&r.pidfile, "pidfile", "", "Write the pid of the first restored process to `FILE`.")
+	f.StringVarP(&r.format, "format", "f", "text", "Say why a restore failed as `FORMAT`: text, or json on standard output.")
 	f.StringVar(&r.config, "config", "", "Read options from `FILE`, one per line without dashes, and none from the default files.")
 	f.BoolVar(&r.noDefaultConfig, "no-default-config", false, "Read no options from the default files.")
 	f.BoolP("version", "V", false, "Print version and plugin ABI.")
@@ -222,6 +224,17 @@ type setting struct {
 	value string
 }
 
+// given is an option as somebody has given it, fit for a log.
+func given(name, value string) string {
+	if name == "pie-plugin" {
+		value = withoutValues(value)
+	}
+	if value == nothing {
+		return "--" + name
+	}
+	return fmt.Sprintf("--%s=%s", name, shellWords([]string{value}))
+}
+
 // read takes in configuration files and the command line, whose word holds.
 func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 	var line []setting
@@ -242,6 +255,7 @@ func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 	r.command = f.Args()
 	err = r.configure(f, &search)
 	for _, s := range line {
+		r.given = append(r.given, given(s.flag.Name, s.value))
 		err = errors.Join(err, f.Set(s.flag.Name, s.value))
 	}
 	return err
@@ -290,7 +304,10 @@ func readConfig(file criuconf.File) (string, error) {
 // state sets what one line of a configuration file says.
 func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 	r.criuOnly.source = s.Source
-	err := f.Parse(s.Words)
+	err := f.ParseAll(s.Words, func(flag *pflag.Flag, value string) error {
+		r.given = append(r.given, s.Source+": "+given(flag.Name, value))
+		return f.Set(flag.Name, value)
+	})
 	if errors.Is(err, pflag.ErrHelp) || err == nil && (f.Changed("version") || f.Changed("exec-cmd")) {
 		err = fmt.Errorf("%s: only on the command line", s.Words[0])
 	}
@@ -317,6 +334,8 @@ func (r *restoreFlags) misused() string {
 		return "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child"
 	case r.logPid && r.logFile == "":
 		return "--log-pid needs --log-file, after which the files are named"
+	case r.format != "text" && r.format != "json":
+		return fmt.Sprintf("unknown format %q", r.format)
 	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):
 		return fmt.Sprintf("--manage-cgroups=%s: ignore, none, props, soft, full or strict", r.cgroups)
 	case !slices.Contains(restorer.FileValidations(), restorer.FileValidation(r.validation)):

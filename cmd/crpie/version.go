@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
 )
@@ -20,10 +21,23 @@ func runVersion(args []string, std streams) int {
 	if f.NArg() > 0 {
 		return misuse(std, m.usage, "version takes no arguments")
 	}
-	v := version
-	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-		v = info.Main.Version
-	}
-	fmt.Fprintf(std.out, "crpie %s\nplugin ABI: %d\nbuilt with: %s for %s/%s\n", v, abi.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(std.out, strings.Join(versions(), "\n"))
 	return exitOK
+}
+
+// versions are what a report of a fault has to begin with.
+func versions() []string {
+	return []string{
+		"crpie " + toolVersion(),
+		fmt.Sprintf("plugin ABI: %d", abi.Version),
+		fmt.Sprintf("built with: %s for %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
+	}
+}
+
+// toolVersion is that of a release, or else the module's.
+func toolVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
 }

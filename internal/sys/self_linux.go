@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,4 +123,17 @@ func Secure() bool {
 	}
 	const atSecure = 23 // uapi/linux/auxvec.h
 	return slices.Contains(vector, [2]uintptr{atSecure, 1})
+}
+
+// Kernel names the kernel, its release, version and machine, uname(2).
+func Kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err.Error()
+	}
+	var words []string
+	for _, field := range [][65]byte{u.Sysname, u.Release, u.Version, u.Machine} {
+		words = append(words, unix.ByteSliceToString(field[:]))
+	}
+	return strings.Join(words, " ")
 }

@@ -1,0 +1,148 @@
+//go:build amd64
+
+package restorer
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/loader"
+)
+
+// TaskError says what a task, or one of its threads, was about when it ended a restore.
+type TaskError struct {
+	Pid, Tid  int
+	Operation string     // the step that failed; "" when it is about something else
+	Errno     unix.Errno // its result; 0: none
+	Message   string
+}
+
+func (e *TaskError) Error() string { return fmt.Sprintf("restore task %d: %s", e.Pid, e.Message) }
+
+// failed makes the error of a thread.
+func (t *Task) failed(tid int, format string, args ...any) *TaskError {
+	return &TaskError{Pid: t.Pid, Tid: tid, Message: fmt.Sprintf(format, args...)}
+}
+
+// errnoOf takes the error out of the result of a system call or a hook; 0: there is none.
+func errnoOf(result int64) unix.Errno {
+	if result < 0 && result > -4096 {
+		return unix.Errno(-result)
+	}
+	return 0
+}
+
+// Kinds of failures.
+const (
+	KindPlugin  = "plugin"  // an object is no plugin
+	KindImages  = "images"  // the images are damaged or cannot be read
+	KindRefused = "refused" // the images or this host have what cannot be restored
+	KindScript  = "script"  // an action script failed
+	KindHook    = "hook"    // a call into a plugin failed
+	KindTask    = "task"    // a process could not be restored, or ended
+	KindOther   = "other"
+)
+
+// Failure is why a restore failed, for programs. Members that do not apply are empty.
+type Failure struct {
+	Kind      string           `json:"kind"`
+	Task      int              `json:"task,omitempty"`
+	Thread    int              `json:"thread,omitempty"`
+	Plugin    string           `json:"plugin,omitempty"`
+	Hook      string           `json:"hook,omitempty"`
+	Function  string           `json:"function,omitempty"`
+	File      string           `json:"file,omitempty"` // source file of the hook, or the image
+	Line      int              `json:"line,omitempty"`
+	Operation string           `json:"operation,omitempty"` // what the task was doing
+	Action    Action           `json:"action,omitempty"`    // of a script
+	Errno     string           `json:"errno,omitempty"`     // ENOENT, ...
+	Message   string           `json:"message"`             // what crpie says to people
+	Problems  []FailureProblem `json:"problems,omitempty"`  // of what was refused, and of objects
+}
+
+// FailureProblem is one of several reasons.
+type FailureProblem struct {
+	Where string `json:"where"` // "task 12 fd 3", "hook.o"
+	Code  string `json:"code,omitempty"`
+	What  string `json:"what"`
+	Fix   string `json:"fix,omitempty"`
+}
+
+// Describe tells what there is to know of an error of Prepare or Run, or of loading plugins.
+func Describe(err error) Failure {
+	f := Failure{Kind: KindOther, Message: err.Error()}
+	if errno := unix.Errno(0); errors.As(err, &errno) {
+		f.Errno = unix.ErrnoName(errno)
+	}
+	var (
+		own    *OwnIDError
+		no     *Refusal
+		image  *images.Error
+		script *ActionError
+		hook   *HookError
+		task   *TaskError
+	)
+	switch {
+	case errors.As(err, &hook):
+		f.hook(hook)
+	case errors.As(err, &task):
+		f.Kind, f.Task, f.Thread, f.Operation = KindTask, task.Pid, task.Tid, task.Operation
+		f.errno(task.Errno)
+	case errors.As(err, &script):
+		f.Kind, f.Action, f.File = KindScript, script.Action, script.Script
+	case errors.As(err, &no):
+		f.Kind = KindRefused
+		for _, p := range no.Problems {
+			f.Problems = append(f.Problems, FailureProblem{Where: p.Where, What: p.What, Fix: p.Fix})
+		}
+	case errors.As(err, &own):
+		f.Kind, f.Task = KindRefused, own.ID
+	case errors.As(err, &image):
+		f.Kind, f.File = KindImages, image.File
+	default:
+		f.objects(err)
+	}
+	return f
+}
+
+func (f *Failure) errno(errno unix.Errno) {
+	if errno != 0 {
+		f.Errno = unix.ErrnoName(errno)
+	}
+}
+
+func (f *Failure) hook(e *HookError) {
+	f.Kind, f.Task, f.Thread, f.Plugin, f.Hook = KindHook, e.Pid, e.Tid, e.Plugin, e.Hook.String()
+	f.Function, f.File, f.Line = e.Place.Function, e.Place.File, e.Place.Line
+	f.errno(e.Errno)
+}
+
+// objects lists what is wrong with all objects that are no plugins.
+func (f *Failure) objects(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		if _, object := err.(*loader.Error); !object {
+			for _, one := range joined.Unwrap() {
+				f.objects(one)
+			}
+			return
+		}
+	}
+	var object *loader.Error
+	if !errors.As(err, &object) {
+		return
+	}
+	f.Kind = KindPlugin
+	for _, v := range object.Violations {
+		f.Problems = append(f.Problems, FailureProblem{Where: object.File, Code: string(v.Code), What: v.Message, Fix: v.Fix})
+	}
+}
+
+// place locates an address of the blob; outside it there is nothing to say.
+func (r *runner) place(addr uint64) blob.Location {
+	loc, _ := r.plan.Image.Locate(blob.Addr(addr))
+	return loc
+}
