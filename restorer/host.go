@@ -18,6 +18,7 @@ type Host struct {
 
 	MaxFiles uint64 // the highest RLIMIT_NOFILE that can be set, fs.nr_open of proc_sys_fs(5); 0: not known
 
+	Egid        uint32 // effective group id
 	OomScoreAdj int
 	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
 	Nice        int
@@ -53,6 +54,9 @@ type Host struct {
 	SocketKind func(fd int) (family, kind uint32)
 	// InetSockets lists this host's internet sockets that have a port.
 	InetSockets func() []InetSocket
+	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if the first is
+	// greater.
+	PingGroups [2]uint32
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool
 	// NetlinkPort reports whether some netlink socket of a protocol has a port.

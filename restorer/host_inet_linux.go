@@ -4,6 +4,7 @@ package restorer
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -21,7 +22,7 @@ func inetSockets() []InetSocket {
 		protocol uint32
 	}{
 		{"tcp", ipprotoTCP}, {"tcp6", ipprotoTCP}, {"udp", ipprotoUDP}, {"udp6", ipprotoUDP},
-		{"udplite", ipprotoUDPLite}, {"udplite6", ipprotoUDPLite},
+		{"udplite", ipprotoUDPLite}, {"udplite6", ipprotoUDPLite}, {"icmp", ipprotoICMP}, {"icmp6", ipprotoICMP},
 	} {
 		for line := range strings.Lines(readProc("/proc/net/" + table.name)) {
 			fields := strings.Fields(line)
@@ -51,6 +52,15 @@ func tableAddress(field string) (at netip.AddrPort, ok bool) {
 	}
 	addr, ok := netip.AddrFromSlice(b)
 	return netip.AddrPortFrom(addr, uint16(port)), ok
+}
+
+// pingGroups reads net.ipv4.ping_group_range. Kernels without that file have no ICMP sockets.
+func pingGroups(text string) [2]uint32 {
+	var first, last uint32
+	if n, _ := fmt.Sscan(text, &first, &last); n != 2 {
+		return [2]uint32{1, 0}
+	}
+	return [2]uint32{first, last}
 }
 
 // canBind tries it, with a port that is free.

@@ -31,6 +31,7 @@ func ThisHost() (*Host, error) {
 	if err := h.readStatus(); err != nil {
 		return nil, err
 	}
+	h.Egid, h.PingGroups = uint32(os.Getegid()), pingGroups(readProc("/proc/sys/net/ipv4/ping_group_range"))
 	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(readProc("/proc/self/oom_score_adj")))
 	h.LoginUID = noLoginUID
 	if uid, err := strconv.ParseUint(strings.TrimSpace(readProc("/proc/self/loginuid")), 10, 32); err == nil {

@@ -47,13 +47,13 @@ func (f *sockPlanner) scope(e *sk_inet.InetSkEntry) uint32 {
 // portTaken reports whether some socket of this host will certainly make bind(2) fail. Who allows others the same port
 // does not say so in that table; then bind has the last word.
 func (p *sockRoom) portTaken(e *sk_inet.InetSkEntry, at netip.AddrPort) bool {
-	opts, tcp := e.GetOpts(), e.GetProto() == ipprotoTCP
-	if opts.GetSoReuseport() || !tcp && opts.GetReuseaddr() {
+	opts, tcp, ping := e.GetOpts(), e.GetProto() == ipprotoTCP, isPing(e)
+	if opts.GetSoReuseport() && !ping || !tcp && opts.GetReuseaddr() {
 		return false
 	}
 	return slices.ContainsFunc(p.inetSockets(), func(s InetSocket) bool {
-		return s.Protocol == e.GetProto() && s.Local.Port() == at.Port() && (!tcp || s.State == tcpListen) &&
-			overlap(at.Addr(), s.Local.Addr(), e.GetV6Only())
+		return s.Protocol == portSpace(e) && s.Local.Port() == at.Port() && (!tcp || s.State == tcpListen) &&
+			(ping || overlap(at.Addr(), s.Local.Addr(), e.GetV6Only()))
 	})
 }
 

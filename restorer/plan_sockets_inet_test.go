@@ -1,7 +1,9 @@
 package restorer
 
 import (
+	"math"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
@@ -78,9 +80,12 @@ func TestInetSocketRefusals(t *testing.T) {
 		"state": {func(s []*sk_inet.InetSkEntry, _ *Host) {
 			s[0].State = proto.Uint32(tcpEstablished)
 		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: impossible"},
-		"shut down": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[1].Shutdown = sk_opts.SkShutdown_READ.Enum()
-		}, "fd 1: UDP socket 127.0.0.1:53 was shut down without a connection: not supported"},
+		"ICMP": {func(s []*sk_inet.InetSkEntry, host *Host) {
+			s[1].Proto, host.PingGroups = proto.Uint32(ipprotoICMP), [2]uint32{1, 0}
+		}, "fd 1: ICMP socket 127.0.0.1:53: this host allows nobody any\n  hint: allow them: sysctl net.ipv4.ping_group_range"},
+		"ICMP identifier": {func(s []*sk_inet.InetSkEntry, host *Host) { // one space for all addresses, and both families
+			s[1].Proto, host.InetSockets = proto.Uint32(ipprotoICMP), inUse(ipprotoICMP, "[::1]:53", tcpClose)
+		}, "fd 1: ICMP socket 127.0.0.1:53: the port is in use\n  hint: end the process that has it"},
 		"interface": {func(s []*sk_inet.InetSkEntry, _ *Host) {
 			s[0].Opts.SoBoundDev = proto.String("eth7")
 		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
@@ -185,5 +190,82 @@ func TestLinkAddress(t *testing.T) {
 func TestSocketFilter(t *testing.T) {
 	if got := socketFilter([]uint64{0x0006_01_02_0a0b0c0d}); string(got) != "\x06\x00\x01\x02\x0d\x0c\x0b\x0a" {
 		t.Errorf("% x", got)
+	}
+}
+
+// An ICMP socket is made by a group that may, icmp(7).
+func TestPingGroup(t *testing.T) {
+	for _, tc := range []struct {
+		allowed [2]uint32
+		egid    uint32
+		want    int
+	}{{[2]uint32{0, 9}, 0, 0}, {[2]uint32{77, 99}, 0, 2}, {[2]uint32{0, 9}, 10, 2}} {
+		dir, s := withInet(t)
+		s[1].Proto = proto.Uint32(ipprotoICMP)
+		host := fakeHost(dir)
+		host.PingGroups, host.Egid = tc.allowed, tc.egid
+		plan, err := buildSample(t, dir, host, &PlanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var groups []uint64
+		for i, op := range plan.Tasks[0].Threads[0].Ops {
+			if op.Nr == sysSetresgid && op.Args[0] == math.MaxUint64 {
+				groups = append(groups, op.Args[1])
+				if next := plan.Tasks[0].Threads[0].Ops[i+1]; len(groups) == 1 && (next.Nr != sysSocket || next.Args[2] != ipprotoICMP) {
+					t.Errorf("in the group %d: %v, want the socket", op.Args[1], &next)
+				}
+			}
+		}
+		if len(groups) != tc.want || tc.want == 2 && !slices.Equal(groups, []uint64{uint64(tc.allowed[0]), uint64(tc.egid)}) {
+			t.Errorf("allowed %v, crpie is in %d: groups %v", tc.allowed, tc.egid, groups)
+		}
+	}
+}
+
+// Sockets of one port whose options would not let them be bound are made by the zygote; others where they belong.
+func TestCrowdedPorts(t *testing.T) {
+	type socket struct {
+		proto, state    uint32
+		port, addr      uint32
+		reuse, sharing  bool
+		device          string
+		typ             uint32
+		connectedToPort uint32
+	}
+	listener := socket{proto: ipprotoTCP, state: tcpListen, port: 80, typ: sockStream}
+	udp := socket{proto: ipprotoUDP, state: tcpClose, port: 53, typ: sockDgram}
+	with := func(s socket, change func(*socket)) socket { change(&s); return s }
+	for name, tc := range map[string]struct {
+		a, b socket
+		want bool
+	}{
+		"both share":           {with(listener, func(s *socket) { s.sharing = true }), with(listener, func(s *socket) { s.sharing = true }), false},
+		"one has given it up":  {listener, with(listener, func(s *socket) { s.sharing = true }), true},
+		"another port":         {listener, with(listener, func(s *socket) { s.port = 81 }), false},
+		"another address":      {listener, with(listener, func(s *socket) { s.addr = 0x0200007f }), false},
+		"another protocol":     {listener, with(udp, func(s *socket) { s.port = 80 }), false},
+		"two that reuse, UDP":  {with(udp, func(s *socket) { s.reuse = true }), with(udp, func(s *socket) { s.reuse = true }), false},
+		"one that reuses, UDP": {udp, with(udp, func(s *socket) { s.reuse = true }), true},
+		"listening, reusing":   {with(listener, func(s *socket) { s.reuse = true }), with(listener, func(s *socket) { s.reuse = true }), true},
+		"two interfaces":       {with(udp, func(s *socket) { s.device = "eth0" }), with(udp, func(s *socket) { s.device = "eth1" }), false},
+		"one interface":        {udp, with(udp, func(s *socket) { s.device = "eth1" }), true},
+		"a connection":         {listener, with(listener, func(s *socket) { s.connectedToPort = 9; s.state = tcpEstablished }), false},
+	} {
+		dir, _ := withInet(t)
+		dir.Tasks[0].Fds = nil
+		for i, s := range []socket{tc.a, tc.b} {
+			delete(dir.Files, uint32(1000+i))
+			e := &sk_inet.InetSkEntry{Type: &s.typ, Proto: &s.proto, SrcPort: &s.port, State: &s.state, DstPort: &s.connectedToPort}
+			addInet(dir, i, e)
+			if s.addr != 0 {
+				e.SrcAddr = []uint32{s.addr}
+			}
+			e.Opts.SoReuseport, e.Opts.Reuseaddr, e.Opts.SoBoundDev = &s.sharing, &s.reuse, &s.device
+		}
+		room := newSockRoom(newJob(dir, fakeHost(dir), &PlanOptions{}))
+		if crowded := room.crowdedPorts(); len(crowded) > 0 != tc.want {
+			t.Errorf("%s: crowded %v, want %v", name, crowded, tc.want)
+		}
 	}
 }

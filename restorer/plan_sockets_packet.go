@@ -66,8 +66,10 @@ func (f *sockPlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.Packet
 	}
 	f.memberships(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
-	addr := packetAddress(e, device)
-	f.prog.sys(what, sysBind, uint64(number), f.prog.arena.bytes(addr), uint64(len(addr)))
+	if e.GetType() != sockPacket || device != "" { // it cannot be bound to none, and hears all interfaces without being bound
+		addr := packetAddress(e, device)
+		f.prog.sys(what, sysBind, uint64(number), f.prog.arena.bytes(addr), uint64(len(addr)))
+	}
 	if e.Fanout != nil && e.GetFanout() != noFanout {
 		set(packetFanout, uint64(e.GetFanout()))
 	}

@@ -32,6 +32,7 @@ func (f *sockPlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, 
 	f.rawOptions(number, what, e)
 	f.ipOptions(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
+	f.forbidReuse(number, what, e)
 	if !source.Addr().IsUnspecified() {
 		addr, size := f.inetAddress(netip.AddrPortFrom(source.Addr(), 0), f.scope(e))
 		f.prog.sys(what, sysBind, uint64(number), addr, size)
@@ -40,6 +41,7 @@ func (f *sockPlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, 
 		addr, size := f.inetAddress(dest, f.scope(e))
 		f.prog.sys(fmt.Sprintf("%s to %v", what, dest.Addr()), sysConnect, uint64(number), addr, size)
 	}
+	f.shutdownInet(number, what, e)
 	f.socketFlags(fd, e.GetFlags())
 	f.owner(fd, e.GetFown())
 }

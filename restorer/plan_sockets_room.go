@@ -14,6 +14,7 @@ type sockRoom struct {
 	*job
 	skQueues    map[uint32][]*images.SkQueue    // by file id; see queues
 	strangers   map[uint32]*sk_unix.UnixSkEntry // see stranger
+	crowded     map[uint32]bool                 // see crowdedPorts
 	inetSockets func() []InetSocket             // this host's, asked once
 }
 

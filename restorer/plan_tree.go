@@ -84,12 +84,12 @@ func (p *planner) shareFiles() {
 
 // filesOfZygote gives each description that the zygote has to make a descriptor of its own.
 func (p *planner) filesOfZygote() (made []*fdinfo.FdinfoEntry) {
-	users, linked := p.fileUsers(), p.socks.linked()
+	users, linked, crowded := p.fileUsers(), p.socks.linked(), p.socks.crowdedPorts()
 	for _, fd := range users.order {
 		id := fd.GetId()
 		_, passed := p.sharedFDs[id]
 		late := fd.GetType() == fdinfo.FdTypes_TTY || p.files.lateMakers[id] != nil || passed
-		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || users.connects(p.dir.Files[id].GetPipe())) {
+		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || crowded[id] || users.connects(p.dir.Files[id].GetPipe())) {
 			made = append(made, &fdinfo.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
 			})

@@ -268,7 +268,7 @@ func TestDumpAgain(t *testing.T) {
 		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks",
 		"pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge",
 		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets",
-		"raw", "bare",
+		"bare", "ports",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)
@@ -280,11 +280,11 @@ func TestDumpAgain(t *testing.T) {
 	}
 }
 
-// Of watches, epoll sets, timers, terminals and guard regions CRIU brings back less. What it does bring back crpie does, too, and CRIU can dump
+// Of watches, epoll sets, timers, terminals, guard regions and some sockets CRIU brings back less. What it does bring back crpie does, too, and CRIU can dump
 // and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys", "guards", "timers"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)

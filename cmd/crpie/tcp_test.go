@@ -244,6 +244,16 @@ func TestTCPFlags(t *testing.T) {
 	}
 	p, _ := restore(t, im, "--tcp-close")
 	p.MustPass(t) // to the server it looks as if the client had closed
+
+	p, _ = restore(t, im, "--tcp-close", "-s") // before it looks
+	again := p.Dump(t)
+	p, _ = restore(t, again)
+	for tid := range testenv.Threads(p.Pid) { // no task has more than one
+		if err := syscall.Kill(tid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.MustPass(t)
 }
 
 // What a hook has done to the descriptor of a connection stands: it is closed, or another file. The connection is gone.

@@ -59,8 +59,11 @@ var KeepDescriptors = sync.OnceFunc(func() {
 // Start starts a victim and waits until it is ready. It is killed when the test ends.
 func Start(tb testing.TB, name string, args ...string) *Process {
 	tb.Helper()
-	if name == "huge" {
+	switch name {
+	case "huge":
 		reserveHugePages(tb)
+	case "ping":
+		allowPing(tb)
 	}
 	p := StartCommand(tb, name, append(Victim(tb, name), args...)...)
 	p.Connected = name == "tcp" || slices.Contains(args, "connected")

@@ -73,12 +73,14 @@ var recipes = []recipe{
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
 	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},
+	{"ports", []string{"ports.c", "victim.h"}, nil, compileC},
+	{"ping", []string{"ping.c", "victim.h"}, nil, compileC},
 	{"census", []string{"census/*.c", "census/*.h", "victim.h"}, []string{"-pthread"}, compileC},
 	{"gigabyte", []string{"gigabyte.c", "victim.h"}, nil, compileC},
 }
 
 // newVictims are those that CRIU 4.1 cannot dump. Start has them dumped by the newest one.
-var newVictims = []string{"guards"}
+var newVictims = []string{"guards", "ping"}
 
 // Victims names all of them, the quickest first and the gigabyte last, but for the forest, of which no two are alike and not
 // all can be restored, and the census, which lists what nobody brings back.
@@ -111,7 +113,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "guards", "limits", "notify", "ptys", "timers":
+	case "events", "guards", "limits", "notify", "ping", "ptys", "raw", "timers":
 		return []string{"plain"}
 	}
 	return nil

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Packet sockets on the loopback interface: raw and datagram, with a filter, with options and memberships, in a fanout group,
- * with a ring that is mapped, of the old kind (SOCK_PACKET), and one that is not bound. Each has a protocol of its own
+ * with a ring that is mapped, of the old kind (SOCK_PACKET), and one of each kind that is not bound. Each has a protocol of its own
  * that nobody else uses (IEEE 802, local experiments).
  */
 #include "victim.h"
@@ -18,7 +18,7 @@
 
 int victim_failures;
 
-enum { RAW, DGRAM, FILTERED, OPTIONS, FAN_A, FAN_B, RING, OLD, ANYWHERE, SOCKETS };
+enum { RAW, DGRAM, FILTERED, OPTIONS, FAN_A, FAN_B, RING, OLD, ANYWHERE, OLD_ANYWHERE, SOCKETS };
 
 #define PROTOCOL 0x88b5
 #define BLOCK (1 << 16)
@@ -136,6 +136,7 @@ static void make_old(void)
 
 	MUST((fds[OLD] = socket(AF_PACKET, SOCK_PACKET, protocol(OLD))) >= 0);
 	MUST(bind(fds[OLD], &at, sizeof(at)) == 0);
+	MUST((fds[OLD_ANYWHERE] = socket(AF_PACKET, SOCK_PACKET, protocol(OLD_ANYWHERE))) >= 0);
 }
 
 int main(void)
@@ -182,5 +183,7 @@ int main(void)
 	CHECK(heard(fds[OLD], "old", ETH_HLEN), "old: nothing");
 	send_frame(ANYWHERE, "anywhere");
 	CHECK(heard(fds[ANYWHERE], "anywhere", 0), "anywhere: nothing");
+	send_frame(OLD_ANYWHERE, "old, anywhere");
+	CHECK(heard(fds[OLD_ANYWHERE], "old, anywhere", ETH_HLEN), "old, anywhere: nothing");
 	return victim_end();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Raw sockets: ICMP and ICMPv6 with filters, IPv4 and IPv6 of a protocol for experiments (RFC 3692), bound, connected,
- * with headers of their own (IP_HDRINCL, IPV6_HDRINCL), not to be defragmented.
+ * with headers of their own (IP_HDRINCL, IPV6_HDRINCL), not to be defragmented, bound to an address that the host lacks
+ * (IPV6_FREEBIND).
  */
 #include "victim.h"
 
@@ -17,13 +18,16 @@
 #ifndef IP_NODEFRAG
 #define IP_NODEFRAG 22 /* linux/in.h, which does not go with netinet/in.h */
 #endif
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
 #ifndef IPV6_HDRINCL
 #define IPV6_HDRINCL 36
 #endif
 
 int victim_failures;
 
-static int icmp, icmp6, bound4, bound6, peered, header4, header6, whole;
+static int icmp, icmp6, bound4, bound6, peered, header4, header6, free6, whole;
 
 static int opened(int family, int protocol)
 {
@@ -39,6 +43,9 @@ static struct sockaddr_in v4(unsigned addr, int port)
 }
 
 static const struct sockaddr_in6 local6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+
+/* An address that no host has (RFC 3849). */
+static const struct sockaddr_in6 foreign6 = {.sin6_family = AF_INET6, .sin6_addr = {{{0x20, 0x01, 0x0d, 0xb8, [15] = 1}}}};
 
 static void set(int fd, int level, int which, int value)
 {
@@ -96,10 +103,13 @@ static void check_experiment(const char *what, int fd, int header, const void *t
 	close(sender);
 }
 
-int main(void)
+/* "plain" as argument: bound to addresses that the host has; criu restore can do no other. */
+int main(int argc, char **argv)
 {
+	const struct sockaddr_in6 *address6 = argc > 1 && strcmp(argv[1], "plain") == 0 ? &local6 : &foreign6;
 	struct icmp_filter filter = {~(1u << ICMP_ECHOREPLY)}, filter_now = {0};
 	struct sockaddr_in local = v4(INADDR_LOOPBACK, 0), other = v4(INADDR_LOOPBACK + 1, 77), now;
+	struct sockaddr_in6 now6;
 	struct icmp6_filter filter6, filter6_now;
 	socklen_t len = sizeof(filter_now);
 	char buf[2000];
@@ -121,6 +131,10 @@ int main(void)
 	header4 = opened(AF_INET, IPPROTO_RAW);
 	header6 = opened(AF_INET6, EXPERIMENT + 1);
 	set(header6, SOL_IPV6, IPV6_HDRINCL, 1);
+	free6 = opened(AF_INET6, EXPERIMENT);
+	set(free6, SOL_IPV6, IPV6_FREEBIND, 1);
+	set(free6, SOL_IPV6, IPV6_RECVPKTINFO, 1);
+	MUST(bind(free6, (struct sockaddr *)address6, sizeof(*address6)) == 0);
 	whole = opened(AF_INET, EXPERIMENT + 1);
 	set(whole, SOL_IP, IP_NODEFRAG, 1);
 
@@ -143,6 +157,10 @@ int main(void)
 	check("header", header4, SOL_IP, IP_HDRINCL, 1);
 	check("header6", header6, SOL_IPV6, IPV6_HDRINCL, 1);
 	check("bound6", bound6, SOL_IPV6, IPV6_HDRINCL, 0);
+	check("free6", free6, SOL_IPV6, IPV6_FREEBIND, 1);
+	check("free6", free6, SOL_IPV6, IPV6_RECVPKTINFO, 1);
+	len = sizeof(now6);
+	CHECK(getsockname(free6, (struct sockaddr *)&now6, &len) == 0 && memcmp(&now6.sin6_addr, &address6->sin6_addr, 16) == 0, "free6");
 	check("whole", whole, SOL_IP, IP_NODEFRAG, 1);
 	check("whole", whole, SOL_SOCKET, SO_PROTOCOL, EXPERIMENT + 1);
 	return victim_end();

@@ -1,0 +1,77 @@
+package restorer
+
+import (
+	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+)
+
+// Several sockets have one port because SO_REUSEPORT or SO_REUSEADDR let them when they were bound, socket(7); some may have
+// given the option up since. The zygote makes all sockets of such a port: it binds them with both options, and gives each
+// its own values when the last one is bound and listens.
+
+// crowdedPorts finds the files of sockets whose options would not let them be bound to the port that they have in common.
+func (p *sockRoom) crowdedPorts() map[uint32]bool {
+	p.crowded = map[uint32]bool{}
+	onPort := map[uint32][]*sk_inet.InetSkEntry{}
+	for id, file := range p.dir.Files {
+		if e := file.GetIsk(); e != nil && e.GetType() != sockRaw && e.GetSrcPort() != 0 && !hasConnection(e) {
+			for _, other := range onPort[e.GetSrcPort()] {
+				if inTheWay(e, other) {
+					p.crowded[id], p.crowded[other.GetId()] = true, true
+				}
+			}
+			onPort[e.GetSrcPort()] = append(onPort[e.GetSrcPort()], e)
+		}
+	}
+	return p.crowded
+}
+
+// hasConnection: TCP_REPAIR binds a connection to any port, net/ipv4/tcp.c.
+func hasConnection(e *sk_inet.InetSkEntry) bool {
+	return e.GetProto() == ipprotoTCP && e.GetDstPort() != 0
+}
+
+// inTheWay reports whether two sockets of one port could not be bound with the options that they have.
+func inTheWay(a, b *sk_inet.InetSkEntry) bool {
+	atA, _ := inetAddrPort(a.GetFamily(), a.GetSrcAddr(), a.GetSrcPort())
+	atB, _ := inetAddrPort(b.GetFamily(), b.GetSrcAddr(), b.GetSrcPort())
+	devA, devB := a.GetOpts().GetSoBoundDev(), b.GetOpts().GetSoBoundDev()
+	tcp := a.GetProto() == ipprotoTCP
+	listens := a.GetState() == tcpListen || b.GetState() == tcpListen
+	switch {
+	case portSpace(a) != portSpace(b):
+		return false
+	case isPing(a): // they have one space of identifiers for all addresses, net/ipv4/ping.c
+		return !a.GetOpts().GetReuseaddr() || !b.GetOpts().GetReuseaddr()
+	case devA != "" && devB != "" && devA != devB:
+		return false
+	case !overlap(atA.Addr(), atB.Addr(), a.GetV6Only()) && !overlap(atB.Addr(), atA.Addr(), b.GetV6Only()):
+		return false
+	case a.GetOpts().GetSoReuseport() && b.GetOpts().GetSoReuseport():
+		return false
+	}
+	return !a.GetOpts().GetReuseaddr() || !b.GetOpts().GetReuseaddr() || tcp && listens
+}
+
+// portSpace numbers the spaces of ports: each protocol has one for both families, and both ICMPs have one together.
+func portSpace(e *sk_inet.InetSkEntry) uint32 {
+	if isPing(e) {
+		return ipprotoICMP
+	}
+	return e.GetProto()
+}
+
+// letIn makes the other sockets of a crowded port possible until all of them are there.
+func (f *sockPlanner) letIn(number int, what string, e *sk_inet.InetSkEntry) {
+	if !f.crowded[e.GetId()] {
+		return
+	}
+	for _, o := range []struct {
+		option uint64
+		on     bool
+	}{{soReuseport, e.GetOpts().GetSoReuseport()}, {soReuseaddr, e.GetOpts().GetReuseaddr()}} {
+		if !o.on {
+			f.prog.setOption(number, what, solSocket, o.option, 1)
+			f.jobTask.later(phaseDescriptors, func(prog *program) { prog.setOption(number, what, solSocket, o.option, 0) })
+		}
+	}
+}
