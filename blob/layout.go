@@ -50,6 +50,19 @@ func Labels(plugins []Input) []string {
 // Param is one key=value for a plugin.
 type Param struct{ Key, Value string }
 
+// CheckParams says everything that is wrong with the parameters, in their order: what the plugin does not declare or could
+// not read, and then what it lacks.
+func (in *Input) CheckParams() error {
+	var problems []error
+	given := map[string]bool{}
+	for _, kv := range in.Params {
+		given[kv.Key] = true
+		problems = append(problems, in.Plugin.CheckParam(kv.Key, kv.Value))
+	}
+	problems = append(problems, in.Plugin.CheckGiven(func(name string) bool { return given[name] })...)
+	return errors.Join(problems...)
+}
+
 // offset is a distance from the base of the image.
 type offset uint64
 
@@ -107,7 +120,7 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	for i, label := range Labels(plugins) {
 		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label, params: plugins[i].Params})
 	}
-	if err := l.check(); err != nil {
+	if err := errors.Join(l.check(), checkParams(plugins)); err != nil {
 		return nil, err
 	}
 	l.table = newTable(l.objects[1:])
@@ -120,6 +133,14 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	}
 	slices.SortStableFunc(l.places, func(a, b placed) int { return cmp.Compare(a.start, b.start) })
 	return l, nil
+}
+
+func checkParams(plugins []Input) error {
+	var problems []error
+	for i := range plugins {
+		problems = append(problems, plugins[i].CheckParams())
+	}
+	return errors.Join(problems...)
 }
 
 // check finds what cannot be put into one image.

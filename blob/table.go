@@ -68,7 +68,7 @@ func newTable(plugins []object) table {
 func (t *table) pluginsAt() int { return abi.TableSize }
 func (t *table) hooksAt() int   { return t.pluginsAt() + len(t.plugins)*abi.TablePluginSize }
 func (t *table) paramsAt() int  { return t.hooksAt() + t.nHooks*abi.TableHookSize }
-func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamSize }
+func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamPairSize }
 
 // encode writes the table as it is when the image is at base.
 func (t *table) encode(b []byte, base Addr) {
@@ -118,7 +118,7 @@ func (e *encoder) plugin(off int, p *object) {
 	for _, kv := range p.params {
 		e.str(e.params, kv.Key)
 		e.str(e.params+8, kv.Value)
-		e.params += abi.ParamSize
+		e.params += abi.ParamPairSize
 	}
 	e.u64(off+24, uint64(p.function(p.Init, e.base)))
 	e.u64(off+32, uint64(p.function(p.Exit, e.base)))

@@ -51,7 +51,8 @@ type parser struct {
 
 	violations []Violation
 	omitted    int
-	compared   int // bytes of names, by nearest
+	compared   int            // bytes of names, by nearest
+	params     map[string]int // index into Plugin.Params by name
 }
 
 // role is what becomes of a section.
@@ -62,7 +63,7 @@ const (
 	roleLayout             // becomes part of the image
 	roleUnwind             // in memory, but nobody would use it: .eh_frame, .gcc_except_table
 	roleNote
-	roleRecord // consumed here: crpie_plugin, crpie_hooks
+	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params
 	roleRefused
 )
 

@@ -19,10 +19,13 @@ type Plugin struct {
 	Sections []Section // those that are laid out, in file order, but same C identifiers side by side (see __start_X)
 	Symbols  []Symbol  // index is the ELF symbol index
 	Hooks    []Hook    // in the order of the object
+	Params   []Param   // in the order of the object
 	Init     Func      // the zero Func when the plugin has none
 	Exit     Func
 	GOT      []uint32 // indexes of the symbols that need a GOT slot; the slot is the index into GOT
 	Notes    []Violation
+
+	DeclaresParams bool // Params are all that there are; otherwise the plugin takes any
 
 	gotSlots   []int32 // per symbol: 1 + slot, 0 for none; nil when GOT is empty
 	byELFIndex []int32 // ELF section index -> index into Sections, or -1

@@ -8,21 +8,24 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 )
 
-// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit and Hooks.
+// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks and Params.
 func (p *parser) readRecords() bool {
 	plugins, hooks := 0, 0 // records; bytes of records
 	for i := range p.shdrs {
 		if p.roles[i] != roleRecord || p.opts.Core {
 			continue
 		}
-		pointers := p.recordPointers(i)
-		if p.sectionName(i) == abi.HooksSection {
+		switch pointers := p.recordPointers(i); p.sectionName(i) {
+		case abi.HooksSection:
 			p.readHooks(i, pointers)
 			hooks += len(p.bytesOf(i))
-		} else {
+		case abi.ParamsSection:
+			p.readParams(i)
+		default:
 			plugins += p.readPlugins(i, pointers)
 		}
 	}
+	p.checkRules()
 	if plugins > 1 {
 		p.reportf(CodePluginName, nil, "%d records in section %s; a plugin has one", plugins, abi.PluginSection)
 	}

@@ -68,6 +68,7 @@ const (
 	CodeHookID        Code = "PIE404"
 	CodeHookFunction  Code = "PIE405"
 	CodePluginName    Code = "PIE406"
+	CodeParam         Code = "PIE407"
 )
 
 // RuleInfo is what is fixed about a rule.
@@ -164,4 +165,5 @@ var rules = [...]RuleInfo{
 	{CodeHookID, "unknown hook", "use one of CR_PLUGIN_HOOK__PIE_RST_*", false},
 	{CodeHookFunction, "record does not point at a function", "give the macro the name of a function of this object", false},
 	{CodePluginName, "bad plugin name", "one CR_PLUGIN_REGISTER per object, with a name of 1 to 47 printable characters", false},
+	{CodeParam, "damaged declaration of a parameter", "use the macros CRPIE_PARAM_* of <crpie/plugin.h>, each name once", false},
 }

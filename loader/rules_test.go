@@ -188,7 +188,29 @@ var ruleCases = []ruleCase{
 		want: "PIE405 hook PIE_RST_PRE_SIGRETURN has no function at crpie_hooks+0x18"},
 	{code: "PIE406", tool: cc, suffix: ".c", plugin: true, source: strings.Replace(records, `"demo"`, `""`, 1), repair: replace(`""`, `"demo"`),
 		want: "PIE406 plugin name \"\" is not 1 to 47 printable characters without space and comma at crpie_plugin+0x8"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_STR(\"select\", CRPIE_OPTIONAL, \"\")", repair: replace("select", "tasks"),
+		want: "PIE407 parameter \"select\" is crpie's own: it says in which tasks a plugin runs at crpie_params+0x0"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_STR(\"a b\", CRPIE_OPTIONAL, \"\")", repair: replace("a b", "ab"),
+		want: "PIE407 parameter \"a b\": a name has no space, comma or = at crpie_params+0x0"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_INT(\"n\", CRPIE_OPTIONAL, 9, 8, \"\")", repair: replace("9, 8", "7, 8"),
+		want: "PIE407 parameter \"n\" is in [9, 8], which is empty at crpie_params+0x0"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\") CRPIE_PARAM_BOOL(\"n\", CRPIE_OPTIONAL, \"\")",
+		repair: replace("BOOL", "STR"), want: "PIE407 parameter \"n\" is declared twice, as different things at crpie_params+0x120"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_ENUM(\"n\", CRPIE_OPTIONAL, \" \", \"\")", repair: replace("\" \"", "\"one\""),
+		want: "PIE407 parameter \"n\": its list of words is too short at crpie_params+0x0"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\") CRPIE_PARAM_ONE_OF(\"n m\", CRPIE_REQUIRED)",
+		repair: replace("STR(\"n\"", "STR(\"m\", CRPIE_OPTIONAL, \"\") CRPIE_PARAM_STR(\"n\""), want: "PIE407 CRPIE_PARAM_ONE_OF names \"m\", which is no parameter"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_(77, \"n\", 0, 0, 0, \"\", \"\")", repair: replace("77", "1"),
+		want: "PIE407 parameter \"n\" is of kind 77; known are 0 to 6 at crpie_params+0x0"},
+	{code: "PIE407", tool: cc, suffix: ".c", plugin: true, source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\\033[2J\")", repair: replace("\\033[2J", ""),
+		want: "PIE407 parameter \"n\": its texts are not ended, or have characters that cannot be printed at crpie_params+0x0"},
 }
+
+// sdkHook is a plugin that the SDK's macros make.
+const sdkHook = `#include <crpie/plugin.h>
+static int hook(struct crpie_ctx *ctx) { return ctx->pid < 0; }
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, hook)
+`
 
 func TestEveryRuleIsBrokenAndFixed(t *testing.T) {
 	for _, c := range ruleCases {

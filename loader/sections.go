@@ -238,7 +238,7 @@ func (p *parser) checkFlags(i int, name string, flags elf.SectionFlag) role {
 	if s.Addr != 0 {
 		p.reportf(CodeAddressed, nil, "section %s: its address 0x%x is ignored", clip(name), s.Addr)
 	}
-	if name == abi.PluginSection || name == abi.HooksSection {
+	if name == abi.PluginSection || name == abi.HooksSection || name == abi.ParamsSection {
 		return roleRecord
 	}
 	return roleLayout

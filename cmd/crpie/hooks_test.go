@@ -123,3 +123,32 @@ func TestObjectsOfTheFirstVersion(t *testing.T) {
 		t.Errorf("grafted it did not run:\n%s", p.Output())
 	}
 }
+
+// A mistake in a parameter is refused, all of them at once, before anything is created or written.
+func TestDeclaredParameters(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "static").Dump(t)
+	app, id := testenv.Plugin(t, "plugin-sdk/examples/tell-app.c"), testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
+	plugins := []string{"--pie-plugin", app + ",signal=10,mode=ad,value=x", "--pie-plugin", id + ",format=uid"}
+	want := `crpie: plugin tell-app has no parameter "signal": it has symbol, addr, size, value, mode
+plugin tell-app: parameter mode="ad" is not known: did you mean add?
+plugin tell-app: parameter value="x" is not a number
+plugin tell-app: one of the parameters symbol, addr is missing
+plugin new-id: parameter format="uid" is not known: did you mean uuid?
+plugin new-id: parameter var is missing: name of the environment variable
+`
+	out := filepath.Join(t.TempDir(), "out")
+	for _, words := range [][]string{{"restore", "-D", im.Dir}, {"restore", "--dry-run", "-D", im.Dir}, {"graft", "-D", im.Dir, "-o", out}} {
+		status, got := told(t, append(words, plugins...)...)
+		if status != exitFailed || got != want {
+			t.Errorf("%s: status %d:\n%s", words[0], status, got)
+		}
+	}
+	if _, err := os.Lstat(out); err == nil || len(im.Leftovers()) > 0 {
+		t.Error("something was written or left")
+	}
+	if status, got := told(t, "inspect", app); status != exitOK || !regexp.MustCompile(`size +enum 1\|2\|4\|8 +false +of the variable`).MatchString(got) ||
+		!regexp.MustCompile(`addr +int from 1 +false +its address`).MatchString(got) {
+		t.Errorf("inspect: status %d\n%s", status, got)
+	}
+}

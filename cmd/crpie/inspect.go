@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"debug/elf"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/crpie/crpie/blob"
@@ -98,6 +101,8 @@ type view struct {
 	Base          blob.Addr        `json:"base"`
 	Size          uint64           `json:"size"`
 	Hooks         []viewHook       `json:"hooks"`
+	Params        []viewParam      `json:"params,omitempty"`
+	AnyParams     bool             `json:"any_params"` // it declares none and takes any
 	Sections      []viewSection    `json:"sections"`
 	Symbols       []viewSymbol     `json:"symbols"`
 	Relocations   []viewRelocation `json:"relocations"`
@@ -109,6 +114,31 @@ type viewHook struct {
 	Priority int32     `json:"priority"`
 	Address  blob.Addr `json:"address"`
 	Function string    `json:"function"`
+}
+
+// viewParam is one parameter that the plugin declares. Kind "one of" is no parameter: of those in values at most one may
+// be given.
+type viewParam struct {
+	Name     string   `json:"name,omitempty"`
+	Kind     string   `json:"kind"`
+	Required bool     `json:"required"`
+	Min      uint64   `json:"min,omitempty"`
+	Max      uint64   `json:"max,omitempty"`
+	Values   []string `json:"values,omitempty"`
+	Help     string   `json:"help,omitempty"`
+}
+
+// allowed says in words what the value may be.
+func (p *viewParam) allowed() string {
+	switch {
+	case len(p.Values) > 0:
+		return p.Kind + " " + strings.Join(p.Values, "|")
+	case p.Max == math.MaxUint64:
+		return fmt.Sprintf("%s from %d", p.Kind, p.Min)
+	case p.Max != 0:
+		return fmt.Sprintf("%s [%d, %d]", p.Kind, p.Min, p.Max)
+	}
+	return p.Kind
 }
 
 type viewSection struct {
@@ -149,6 +179,10 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 	}
 	hook("init", 0, p.Init)
 	hook("exit", 0, p.Exit)
+	v.AnyParams = !p.DeclaresParams
+	for _, d := range p.Params {
+		v.Params = append(v.Params, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, d.Help})
+	}
 	v.addSections(p, img)
 	v.addSymbols(p, img)
 	return v
@@ -196,6 +230,12 @@ func (v *view) text(w io.Writer) error {
 	if err := table("HOOK\tPRIORITY\tADDRESS\tFUNCTION", len(v.Hooks), func(w io.Writer, i int) {
 		h := v.Hooks[i]
 		fmt.Fprintf(w, "%s\t%d\t0x%x\t%s\n", h.Hook, h.Priority, h.Address, h.Function)
+	}); err != nil {
+		return err
+	}
+	if err := table("PARAMETER\tVALUE\tREQUIRED\tHELP", len(v.Params), func(w io.Writer, i int) {
+		d := &v.Params[i]
+		fmt.Fprintf(w, "%s\t%s\t%t\t%s\n", cmp.Or(d.Name, "-"), d.allowed(), d.Required, d.Help)
 	}); err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ func loadPlugins(specs []string) ([]blob.Input, error) {
 		path, in, err := parsePlugin(spec)
 		if err == nil {
 			in.Plugin, err = loadFile(path, loader.Options{Machine: elf.EM_X86_64})
+			if err == nil {
+				err = in.CheckParams()
+			}
 			inputs = append(inputs, in)
 		}
 		errs = append(errs, err)

@@ -15,6 +15,7 @@ const MaxPlugins = 1024
 const (
 	PluginSection = "crpie_plugin"
 	HooksSection  = "crpie_hooks"
+	ParamsSection = "crpie_params"
 )
 
 // Layout of struct crpie_plugin_record, in bytes.
@@ -35,6 +36,42 @@ const (
 	HookRecordPriorityOff = 12
 	HookRecordFnOff       = 16
 )
+
+// Layout of struct crpie_param_record, in bytes, and its flag.
+const (
+	ParamRecordSize      = 288
+	ParamRecordKindOff   = 8
+	ParamRecordFlagsOff  = 12
+	ParamRecordMinOff    = 16
+	ParamRecordMaxOff    = 24
+	ParamRecordNameOff   = 32
+	ParamRecordValuesOff = 64
+	ParamRecordHelpOff   = 160
+	ParamRequired        = 1
+)
+
+// ParamKind is CRPIE_PARAM_KIND_*: what the value of a parameter is.
+type ParamKind uint32
+
+// The kinds.
+const (
+	ParamNone ParamKind = iota
+	ParamString
+	ParamInt
+	ParamBool
+	ParamEnum
+	ParamSize
+	ParamOneOf
+	paramKindEnd
+)
+
+var paramKindNames = [...]string{"none", "string", "int", "bool", "enum", "size", "one of"}
+
+// Known reports whether k is a kind of this ABI version.
+func (k ParamKind) Known() bool { return k < paramKindEnd }
+
+// String names a kind that is known.
+func (k ParamKind) String() string { return paramKindNames[k] }
 
 // Hook is a restore stage: CR_PLUGIN_HOOK__PIE_RST_*.
 type Hook uint32

@@ -39,12 +39,26 @@ func pluginNumbers() []same {
 		off("crpie_plugin_record_ctx", "name", abi.PluginRecordNameOff),
 		off("crpie_plugin_record_ctx", "init", abi.PluginRecordInitOff),
 		off("crpie_plugin_record_ctx", "exit", abi.PluginRecordExitOff),
+		{"sizeof(CRPIE_PARAMS_SECTION) - 1", int64(len(abi.ParamsSection))},
+		size("crpie_param_record", abi.ParamRecordSize),
+		off("crpie_param_record", "kind", abi.ParamRecordKindOff),
+		off("crpie_param_record", "flags", abi.ParamRecordFlagsOff),
+		off("crpie_param_record", "min", abi.ParamRecordMinOff),
+		off("crpie_param_record", "max", abi.ParamRecordMaxOff),
+		off("crpie_param_record", "name", abi.ParamRecordNameOff),
+		off("crpie_param_record", "values", abi.ParamRecordValuesOff),
+		off("crpie_param_record", "help", abi.ParamRecordHelpOff),
+		{"CRPIE_REQUIRED", abi.ParamRequired},
+		{"CRPIE_PARAM_KIND_NONE", int64(abi.ParamNone)}, {"CRPIE_PARAM_KIND_STRING", int64(abi.ParamString)},
+		{"CRPIE_PARAM_KIND_INT", int64(abi.ParamInt)}, {"CRPIE_PARAM_KIND_BOOL", int64(abi.ParamBool)},
+		{"CRPIE_PARAM_KIND_ENUM", int64(abi.ParamEnum)}, {"CRPIE_PARAM_KIND_SIZE", int64(abi.ParamSize)},
+		{"CRPIE_PARAM_KIND_ONE_OF", int64(abi.ParamOneOf)},
 		size("crpie_hook_record", abi.HookRecordSize),
 		off("crpie_hook_record", "abi", abi.HookRecordABIOff),
 		off("crpie_hook_record", "hook", abi.HookRecordHookOff),
 		off("crpie_hook_record", "priority", abi.HookRecordPriorityOff),
 		off("crpie_hook_record", "fn", abi.HookRecordFnOff),
-		size("crpie_param", abi.ParamSize),
+		size("crpie_param", abi.ParamPairSize),
 		size("crpie_vma", abi.VMASize),
 		size("crpie_mm", abi.MMSize),
 		{"sizeof(CRPIE_PLUGIN_SECTION) - 1", int64(len(abi.PluginSection))},
@@ -117,6 +131,10 @@ func TestAssemblyHeaderHasTheSameNumbers(t *testing.T) {
 	}
 	source += assertEqual("CRPIE_ABI_VERSION", abi.Version) + assertEqual("CRPIE_HOOK_INIT", int64(abi.Init)) +
 		assertEqual("CRPIE_HOOK_EXIT", int64(abi.Exit))
+	for k := range abi.ParamOneOf + 1 {
+		name := strings.ToUpper(strings.ReplaceAll(k.String(), " ", "_"))
+		source += assertEqual("CRPIE_PARAM_KIND_"+name, int64(k))
+	}
 	for i, level := range []string{"ERROR", "WARN", "INFO", "DEBUG"} {
 		source += assertEqual("CRPIE_LOG_"+level, int64(i+1))
 	}

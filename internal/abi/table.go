@@ -25,5 +25,5 @@ const (
 	TableSize       = 48
 	TablePluginSize = 40
 	TableHookSize   = 24
-	ParamSize       = 16
+	ParamPairSize   = 16
 )

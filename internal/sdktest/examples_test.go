@@ -33,19 +33,19 @@ func TestExamplesRefuseWhatTheyCannotDo(t *testing.T) {
 	tellApp := testenv.Plugin(t, "plugin-sdk/examples/tell-app.c")
 	reseed := testenv.Plugin(t, "plugin-sdk/examples/reseed.c")
 	for _, c := range []struct{ plugin, message string }{
-		{newID, "say which variable: var=NAME"},
+		{newID, "plugin new-id: parameter var is missing: name of the environment variable"},
 		{newID + ",var=NONE", "no variable NONE in the environment of"},
-		{newID + ",var=HOME,vaule=x", "unknown parameter vaule"},
+		{newID + ",var=HOME,vaule=x", `plugin new-id has no parameter "vaule": did you mean value?`},
 		{newID + ",var=HOME,value=/root", "the new value of HOME is longer than the old one (1 bytes): give a shorter one or format=hex"},
-		{newID + ",var=HOME,format=roman", "cannot set HOME: EINVAL (-22)"},
-		{tellApp, "say which variable: symbol=NAME or addr=0x..."},
+		{newID + ",var=HOME,format=roman", `parameter format="roman" is not known: it can be uuid, hex`},
+		{tellApp, "plugin tell-app: one of the parameters symbol, addr is missing"},
 		{tellApp + ",symbol=nope", "has no symbol nope: is it stripped?"},
 		{tellApp + ",symbol=main,size=1", "is not writable memory of"},
-		{tellApp + ",symbol=victim_failures,size=3", "size= must be 1, 2, 4 or 8"},
-		{tellApp + ",symbol=victim_failures,addr=1", "symbol= and addr= exclude each other"},
-		{tellApp + ",symbol=victim_failures,mode=sub", "mode=sub: set or add"},
+		{tellApp + ",symbol=victim_failures,size=3", `parameter size="3" is not known: it can be 1, 2, 4, 8`},
+		{tellApp + ",symbol=victim_failures,addr=1", "plugin tell-app: parameters symbol and addr exclude each other"},
+		{tellApp + ",symbol=victim_failures,mode=sub", `parameter mode="sub" is not known: it can be set, add`},
 		{reseed + ",addr=0x10", "the function at 0x10 is not in executable memory"},
-		{reseed + ",addr=here", "addr=here is not an address"},
+		{reseed + ",addr=here", `plugin reseed: parameter addr="here" is not a number`},
 	} {
 		out, err := restore(c.plugin)
 		if err == nil || !strings.Contains(out, c.message) {

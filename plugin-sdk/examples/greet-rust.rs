@@ -54,6 +54,14 @@ pub struct PluginRecord {
     exit: Option<extern "C" fn(i32, i32)>,
 }
 
+/// struct crpie_param_record: zeros behind the first two members say that the plugin takes no parameter.
+#[repr(C)]
+pub struct ParamRecord {
+    size: u32,
+    abi: u32,
+    rest: [u64; 35],
+}
+
 #[inline] // only the compiler calls it: no code is to be left in the object
 const fn name(text: &str) -> [u8; 48] {
     let mut out = [0u8; 48];
@@ -70,6 +78,10 @@ const fn name(text: &str) -> [u8; 48] {
 #[link_section = "crpie_plugin"]
 static PLUGIN: PluginRecord =
     PluginRecord { size: 72, abi: ABI, name: name("greet-rust"), init: None, exit: None };
+
+#[used]
+#[link_section = "crpie_params"]
+static NO_PARAMS: ParamRecord = ParamRecord { size: 288, abi: 2, rest: [0; 35] };
 
 // One array for all hooks: rustc writes statics in any order, and hooks of a stage run in that of their records.
 #[used]

@@ -26,4 +26,5 @@ int greet(struct crpie_ctx *ctx)
 } // namespace
 
 CR_PLUGIN_REGISTER_DUMMY("greet")
+CRPIE_NO_PARAMS
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, greet)

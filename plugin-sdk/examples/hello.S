@@ -3,6 +3,7 @@
 #include <crpie/asm.h>
 
 	crpie_plugin "hello"
+	crpie_no_params
 	crpie_hook CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY, hello
 
 	.text

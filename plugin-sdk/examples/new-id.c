@@ -62,16 +62,12 @@ static int new_value(const struct crpie_ctx *ctx, const struct crpie_env *old, c
 		return err;
 	if (format == NULL || crpie_strcmp(format, "uuid") == 0)
 		return random_uuid(value);
-	if (crpie_strcmp(format, "hex") != 0)
-		return -EINVAL;
 	return random_hex(value, old->value_len < VALUE_MAX ? old->value_len : VALUE_MAX - 1);
 }
 
 static int missing(const struct crpie_ctx *ctx, const char *var)
 {
-	const char *how = crpie_param(ctx, "missing");
-
-	if (how != NULL && crpie_strcmp(how, "ok") == 0)
+	if (crpie_param(ctx, "missing") != NULL)
 		return -ENOTSUP;
 	pr_err(ctx, "no variable %s in the environment of %s; was it set before the program started?", var, ctx->comm);
 	return -ENOENT;
@@ -80,17 +76,10 @@ static int missing(const struct crpie_ctx *ctx, const char *var)
 static int new_id(struct crpie_ctx *ctx)
 {
 	const char *var = crpie_param(ctx, "var");
-	const char *unknown = crpie_param_unknown(ctx, "var value format missing");
 	struct crpie_env old;
 	char value[VALUE_MAX];
-	int err;
+	int err = crpie_env_find(ctx, var, &old);
 
-	if (var == NULL || unknown != NULL) {
-		pr_err(ctx, unknown != NULL ? "unknown parameter %s" : "say which variable: %sNAME",
-		       unknown != NULL ? unknown : "var=");
-		return -EINVAL;
-	}
-	err = crpie_env_find(ctx, var, &old);
 	if (err == -ENOENT)
 		return missing(ctx, var);
 	if (err == 0)
@@ -108,4 +97,8 @@ static int new_id(struct crpie_ctx *ctx)
 }
 
 CR_PLUGIN_REGISTER_DUMMY("new-id")
+CRPIE_PARAM_STR("var", CRPIE_REQUIRED, "name of the environment variable")
+CRPIE_PARAM_STR("value", CRPIE_OPTIONAL, "the new value; default: a random one")
+CRPIE_PARAM_ENUM("format", CRPIE_OPTIONAL, "uuid hex", "of a random value; default: uuid")
+CRPIE_PARAM_ENUM("missing", CRPIE_OPTIONAL, "ok", "leave a task alone that has no such variable")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, new_id)

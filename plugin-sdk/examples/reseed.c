@@ -61,15 +61,9 @@ static int reseed_libc(const struct crpie_ctx *ctx)
 
 static int reseed(struct crpie_ctx *ctx)
 {
-	const char *unknown = crpie_param_unknown(ctx, "symbol addr");
 	struct crpie_symbol sym = { 0, 0, 0 };
-	int err;
+	int err = target(ctx, &sym);
 
-	if (unknown != NULL) {
-		pr_err(ctx, "unknown parameter %s", unknown);
-		return -EINVAL;
-	}
-	err = target(ctx, &sym);
 	if (err == CRPIE_PARAM_NOTFOUND)
 		return reseed_libc(ctx);
 	if (err != 0)
@@ -78,4 +72,5 @@ static int reseed(struct crpie_ctx *ctx)
 }
 
 CR_PLUGIN_REGISTER_DUMMY("reseed")
+CRPIE_PARAM_ONE_OF("symbol addr", CRPIE_OPTIONAL)
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, reseed)

@@ -9,6 +9,9 @@
 #include <crpie/symbols.h>
 #include <crpie/symtab.h>
 
+CRPIE_PARAM_STR("symbol", CRPIE_OPTIONAL, "name of a function or variable of the program")
+CRPIE_PARAM_INT("addr", CRPIE_OPTIONAL, 1, UINT64_MAX, "its address, as nm prints it")
+
 /* Asks the dynamic linker's tables first, then the program's file; 0 or a negative errno. */
 static int target_symbol(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *sym)
 {
@@ -35,15 +38,7 @@ static int target(const struct crpie_ctx *ctx, struct crpie_symbol *sym)
 	const char *name = crpie_param(ctx, "symbol");
 	int err = crpie_param_u64(ctx, "addr", 1, UINT64_MAX, &sym->addr);
 
-	if (err == 0 && name != NULL) {
-		pr_err(ctx, "symbol= and addr= exclude each other");
-		return -EINVAL;
-	}
-	if (err == CRPIE_PARAM_NOTFOUND)
-		return name != NULL ? target_named(ctx, name, sym) : err;
-	if (err != 0)
-		pr_err(ctx, "addr=%s is not an address", crpie_param(ctx, "addr"));
-	return err;
+	return name != NULL ? target_named(ctx, name, sym) : err;
 }
 
 #endif

@@ -17,28 +17,19 @@
 
 static int variable_size(const struct crpie_ctx *ctx, const struct crpie_symbol *sym, uint64_t *size)
 {
-	int err = crpie_param_u64(ctx, "size", 1, 8, size);
-
-	if (err == CRPIE_PARAM_NOTFOUND) {
+	if (crpie_param_u64(ctx, "size", 1, 8, size) == CRPIE_PARAM_NOTFOUND)
 		*size = sym->size != 0 ? sym->size : 4;
-		err = 0;
-	}
-	if (err != 0 || *size > 8 || (*size & (*size - 1)) != 0) {
-		pr_err(ctx, "size= must be 1, 2, 4 or 8");
-		return -EINVAL;
-	}
-	return 0;
+	if (*size <= 8 && (*size & (*size - 1)) == 0)
+		return 0;
+	pr_err(ctx, "the symbol has %lu bytes: give size=1, 2, 4 or 8", *size);
+	return -EINVAL;
 }
 
-static int adds(const struct crpie_ctx *ctx, int *add)
+static int adds(const struct crpie_ctx *ctx)
 {
 	const char *mode = crpie_param(ctx, "mode");
 
-	*add = mode != NULL && crpie_strcmp(mode, "add") == 0;
-	if (mode == NULL || *add || crpie_strcmp(mode, "set") == 0)
-		return 0;
-	pr_err(ctx, "mode=%s: set or add", mode);
-	return -EINVAL;
+	return mode != NULL && crpie_strcmp(mode, "add") == 0;
 }
 
 /* Other threads are parked, so that nobody sees half a value. Both machines are little-endian. */
@@ -55,34 +46,26 @@ static void write_variable(const struct crpie_ctx *ctx, uint64_t addr, uint64_t 
 
 static int tell(struct crpie_ctx *ctx)
 {
-	const char *unknown = crpie_param_unknown(ctx, "symbol addr size value mode");
 	struct crpie_symbol sym = { 0, 0, 0 };
 	uint64_t size = 0, value = 1;
-	int add = 0, err;
+	int err = target(ctx, &sym);
 
-	if (unknown != NULL) {
-		pr_err(ctx, "unknown parameter %s", unknown);
-		return -EINVAL;
-	}
-	err = target(ctx, &sym);
-	if (err == CRPIE_PARAM_NOTFOUND)
-		pr_err(ctx, "say which variable: symbol=NAME or addr=0x...");
+	if (err == 0)
+		err = variable_size(ctx, &sym, &size);
 	if (err != 0)
 		return err;
-	err = crpie_param_u64(ctx, "value", 0, UINT64_MAX, &value);
-	if (err != 0 && err != CRPIE_PARAM_NOTFOUND) {
-		pr_err(ctx, "value=%s is not a number", crpie_param(ctx, "value"));
-		return err;
-	}
-	if ((err = variable_size(ctx, &sym, &size)) != 0 || (err = adds(ctx, &add)) != 0)
-		return err;
+	crpie_param_u64(ctx, "value", 0, UINT64_MAX, &value);
 	if (!crpie_vma_covers(ctx, sym.addr, size, CRPIE_PROT_READ | CRPIE_PROT_WRITE)) {
 		pr_err(ctx, "0x%lx is not writable memory of %s", sym.addr, ctx->comm);
 		return -EFAULT;
 	}
-	write_variable(ctx, sym.addr, size, value, add);
+	write_variable(ctx, sym.addr, size, value, adds(ctx));
 	return 0;
 }
 
 CR_PLUGIN_REGISTER_DUMMY("tell-app")
+CRPIE_PARAM_ONE_OF("symbol addr", CRPIE_REQUIRED)
+CRPIE_PARAM_ENUM("size", CRPIE_OPTIONAL, "1 2 4 8", "of the variable, bytes; default: the symbol's own, else 4")
+CRPIE_PARAM_INT("value", CRPIE_OPTIONAL, 0, UINT64_MAX, "what is written or added; default: 1")
+CRPIE_PARAM_ENUM("mode", CRPIE_OPTIONAL, "set add", "add makes a counter of restores; default: set")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, tell)

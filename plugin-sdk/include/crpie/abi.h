@@ -29,6 +29,7 @@
 /* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
 #define CRPIE_HOOKS_SECTION "crpie_hooks"
+#define CRPIE_PARAMS_SECTION "crpie_params"
 
 /*
  * Hook ids. CRIU's own plugin hooks count up from 0 (criu-plugin.h); ours have a range that they cannot reach.
@@ -104,6 +105,41 @@ struct crpie_hook_record {
 	uint32_t hook;     /* CR_PLUGIN_HOOK__PIE_RST_* */
 	int32_t priority;  /* lower runs first; equal ones in command-line order, in an object in that of the records */
 	crpie_hook_fn fn;
+};
+
+/* What the value of a parameter is. */
+enum {
+	CRPIE_PARAM_KIND_NONE = 0,   /* no parameter: says that there are no others than those that are declared */
+	CRPIE_PARAM_KIND_STRING = 1, /* any text; not empty if it is required */
+	CRPIE_PARAM_KIND_INT = 2,    /* min to max, decimal or with 0x */
+	CRPIE_PARAM_KIND_BOOL = 3,   /* 1 yes true on, 0 no false off; an empty value is yes */
+	CRPIE_PARAM_KIND_ENUM = 4,   /* one word of values */
+	CRPIE_PARAM_KIND_SIZE = 5,   /* bytes, min to max: digits and perhaps K, M, G or T (powers of 1024) */
+	CRPIE_PARAM_KIND_ONE_OF = 6, /* no parameter: values names some that exclude each other */
+};
+
+enum {
+	CRPIE_OPTIONAL = 0,
+	CRPIE_REQUIRED = 1, /* flag of a record: it must be given; of those in a ONE_OF, one */
+};
+
+#define CRPIE_PARAM_NAME_MAX 32 /* with the terminating NUL, bytes; as the next two */
+#define CRPIE_PARAM_VALUES_MAX 96
+#define CRPIE_PARAM_HELP_MAX 128
+
+/*
+ * One per parameter that a plugin takes, in CRPIE_PARAMS_SECTION; 288 bytes. If an object has any, others are refused
+ * before a process exists. It is read from the object and does not become part of the process.
+ */
+struct crpie_param_record {
+	uint32_t size;  /* sizeof(struct crpie_param_record) */
+	uint32_t abi;   /* the least CRPIE_ABI_VERSION that knows the kind: 2 */
+	uint32_t kind;  /* CRPIE_PARAM_KIND_* */
+	uint32_t flags; /* CRPIE_REQUIRED */
+	uint64_t min, max;
+	char name[CRPIE_PARAM_NAME_MAX];
+	char values[CRPIE_PARAM_VALUES_MAX]; /* words separated by blanks */
+	char help[CRPIE_PARAM_HELP_MAX];
 };
 
 /* One key=value of --pie-plugin hook.o,key=value, in command-line order; both NUL-terminated, value may be empty. */

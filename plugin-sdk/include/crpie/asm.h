@@ -29,6 +29,16 @@
 #define CRPIE_HOOK_INIT 0xf0
 #define CRPIE_HOOK_EXIT 0xf1
 
+#define CRPIE_PARAM_KIND_NONE 0
+#define CRPIE_PARAM_KIND_STRING 1
+#define CRPIE_PARAM_KIND_INT 2
+#define CRPIE_PARAM_KIND_BOOL 3
+#define CRPIE_PARAM_KIND_ENUM 4
+#define CRPIE_PARAM_KIND_SIZE 5
+#define CRPIE_PARAM_KIND_ONE_OF 6
+#define CRPIE_OPTIONAL 0
+#define CRPIE_REQUIRED 1
+
 #define CRPIE_LOG_ERROR 1
 #define CRPIE_LOG_WARN 2
 #define CRPIE_LOG_INFO 3
@@ -78,6 +88,31 @@
 	.long 24, 1, \hook, \priority
 	.quad \fn
 	.popsection
+	.endm
+
+	.macro crpie_text text, room:req
+9999:	.asciz "\text"
+	.if . - 9999b > \room
+	.error "crpie_param: the text is too long"
+	.endif
+	.zero \room - (. - 9999b)
+	.endm
+
+	/* One per parameter, see struct crpie_param_record: crpie_param CRPIE_PARAM_KIND_INT, "size", min=1, max=8 */
+	.macro crpie_param kind:req, name, flags=0, min=0, max=0, values, help
+	.pushsection crpie_params, "aw", %progbits
+	.balign 8
+	.long 288, 2, \kind, \flags
+	.quad \min, \max
+	crpie_text "\name", 32
+	crpie_text "\values", 96
+	crpie_text "\help", 128
+	.popsection
+	.endm
+
+	/* The plugin takes no parameter. */
+	.macro crpie_no_params
+	crpie_param CRPIE_PARAM_KIND_NONE
 	.endm
 
 	/* Without this note a linker would ask for an executable stack. */

@@ -1,0 +1,274 @@
+package loader
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// Param is a parameter that a plugin declares, or with Kind abi.ParamOneOf a rule about some of them.
+type Param struct {
+	Name     string
+	Kind     abi.ParamKind
+	Required bool
+	Min, Max uint64   // of numbers and sizes
+	Values   []string // what an enum may be, or the names of a rule
+	Help     string   // a line
+}
+
+// readParams reads the records of one section crpie_params. The same declaration may come twice: ld -r joins objects
+// that include one header.
+func (p *parser) readParams(section int) {
+	p.records(section, abi.ParamRecordSize, func(at Offset, rec []byte) {
+		d, why := readParam(rec)
+		if why == "" && d.Kind != abi.ParamNone {
+			why = p.declare(d)
+		}
+		if why != "" {
+			p.reportf(CodeParam, []Place{{Section: p.sectionName(section), Offset: at}}, "%s", why)
+		}
+		p.plugin.DeclaresParams = true
+	})
+}
+
+// declare adds a parameter unless it is there; or says what is wrong with it.
+func (p *parser) declare(d Param) (why string) {
+	if p.params == nil {
+		p.params = map[string]int{}
+	}
+	key := d.Name + " " + strings.Join(d.Values, " ")
+	if d.Kind != abi.ParamOneOf {
+		key = d.Name
+	}
+	i, ok := p.params[key]
+	if !ok {
+		p.params[key] = len(p.plugin.Params)
+		p.plugin.Params = append(p.plugin.Params, d)
+		return ""
+	}
+	if old := p.plugin.Params[i]; old.Kind != d.Kind || old.Min != d.Min || old.Max != d.Max || !slices.Equal(old.Values, d.Values) {
+		return fmt.Sprintf("parameter %q is declared twice, as different things", d.Name)
+	}
+	p.plugin.Params[i].Required = p.plugin.Params[i].Required || d.Required
+	return ""
+}
+
+func readParam(rec []byte) (d Param, why string) {
+	kind := le32(rec[abi.ParamRecordKindOff:])
+	name, ok := text(rec[abi.ParamRecordNameOff:abi.ParamRecordValuesOff])
+	values, ok2 := text(rec[abi.ParamRecordValuesOff:abi.ParamRecordHelpOff])
+	help, ok3 := text(rec[abi.ParamRecordHelpOff:abi.ParamRecordSize])
+	d = Param{
+		Name: name, Kind: abi.ParamKind(kind), Required: le32(rec[abi.ParamRecordFlagsOff:])&abi.ParamRequired != 0,
+		Min: le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]), Values: strings.Fields(values), Help: help,
+	}
+	named := d.Kind != abi.ParamNone && d.Kind != abi.ParamOneOf
+	switch {
+	case !ok || !ok2 || !ok3:
+		return d, fmt.Sprintf("parameter %q: its texts are not ended, or have characters that cannot be printed", name)
+	case !d.Kind.Known():
+		return d, fmt.Sprintf("parameter %q is of kind %d; known are 0 to %d", name, kind, abi.ParamOneOf)
+	case named && (name == "" || strings.ContainsAny(name, " ,=")):
+		return d, fmt.Sprintf("parameter %q: a name has no space, comma or =", name)
+	case name == selectParam:
+		return d, fmt.Sprintf("parameter %q is crpie's own: it says in which tasks a plugin runs", name)
+	case d.Kind == abi.ParamEnum && len(d.Values) == 0, d.Kind == abi.ParamOneOf && len(d.Values) < 2:
+		return d, fmt.Sprintf("parameter %q: its list of words is too short", name)
+	case (d.Kind == abi.ParamInt || d.Kind == abi.ParamSize) && d.Min > d.Max:
+		return d, fmt.Sprintf("parameter %q is in [%d, %d], which is empty", name, d.Min, d.Max)
+	}
+	return d, ""
+}
+
+// selectParam is the one key of --pie-plugin that plugins do not get.
+const selectParam = "select"
+
+// text is a field with a terminating NUL, of printable ASCII characters.
+func text(field []byte) (s string, ok bool) {
+	end := bytes.IndexByte(field, 0)
+	if end < 0 {
+		return "", false
+	}
+	bad := func(r rune) bool { return r < ' ' || r > '~' }
+	return string(field[:end]), !bytes.ContainsFunc(field[:end], bad)
+}
+
+// checkRules wants every name of a rule to be a parameter.
+func (p *parser) checkRules() {
+	for _, d := range p.plugin.Params {
+		for _, name := range d.Values {
+			if d.Kind == abi.ParamOneOf && p.plugin.param(name) == nil {
+				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which is no parameter", name)
+			}
+		}
+	}
+}
+
+func (p *Plugin) param(name string) *Param {
+	i := slices.IndexFunc(p.Params, func(d Param) bool { return d.Name == name && d.Kind != abi.ParamOneOf })
+	if i < 0 {
+		return nil
+	}
+	return &p.Params[i]
+}
+
+// CheckParam says what is wrong with a parameter that the plugin is to be given. Without declarations nothing is.
+func (p *Plugin) CheckParam(name, value string) error {
+	if !p.DeclaresParams {
+		return nil
+	}
+	d := p.param(name)
+	if d == nil {
+		return fmt.Errorf("plugin %s has no parameter %q: %s", p.Name, name, p.hint(name))
+	}
+	if why := d.wrong(value); why != "" {
+		return fmt.Errorf("plugin %s: parameter %s=%q %s", p.Name, name, value, why)
+	}
+	return nil
+}
+
+// CheckGiven says which parameters are missing, and which exclude each other; given reports whether one is there.
+func (p *Plugin) CheckGiven(given func(name string) bool) (problems []error) {
+	for _, d := range p.Params {
+		if d.Kind != abi.ParamOneOf {
+			if d.Required && !given(d.Name) {
+				problems = append(problems, fmt.Errorf("plugin %s: parameter %s is missing: %s", p.Name, d.Name, d.Help))
+			}
+			continue
+		}
+		there := slices.DeleteFunc(slices.Clone(d.Values), func(name string) bool { return !given(name) })
+		switch {
+		case len(there) > 1:
+			problems = append(problems, fmt.Errorf("plugin %s: parameters %s exclude each other", p.Name, strings.Join(there, " and ")))
+		case len(there) == 0 && d.Required:
+			problems = append(problems, fmt.Errorf("plugin %s: one of the parameters %s is missing", p.Name, strings.Join(d.Values, ", ")))
+		}
+	}
+	return problems
+}
+
+// hint names the parameter that was probably meant, or all.
+func (p *Plugin) hint(name string) string {
+	var names []string
+	for _, d := range p.Params {
+		if d.Kind != abi.ParamOneOf {
+			names = append(names, d.Name)
+		}
+	}
+	switch best := closest(name, names); {
+	case best != "":
+		return fmt.Sprintf("did you mean %s?", best)
+	case len(names) == 0:
+		return "it takes none"
+	}
+	return "it has " + strings.Join(names, ", ")
+}
+
+// closest finds the word that differs least from another, if any is near.
+func closest(word string, words []string) (best string) {
+	limit := min(len(word)/2, 2) + 1 // an exchange of two letters is two edits
+	for _, w := range words {
+		if d := distance(word, w, limit); d < limit {
+			best, limit = w, d
+		}
+	}
+	return best
+}
+
+// wrong says why a value is not of the parameter's kind, as <crpie/param.h> reads it; "" if it is.
+func (d *Param) wrong(value string) string {
+	switch d.Kind {
+	case abi.ParamString:
+		if d.Required && value == "" {
+			return "is empty"
+		}
+	case abi.ParamInt:
+		v, rest, err := number(value)
+		return d.outside(v, err, rest != "", "is not a number")
+	case abi.ParamSize:
+		v, rest, err := number(value)
+		v, err, bad := scaled(v, err, rest)
+		return d.outside(v, err, bad, "is not a size: digits, and perhaps K, M, G or T")
+	case abi.ParamBool:
+		if !slices.Contains([]string{"0", "no", "false", "off", "1", "yes", "true", "on", ""}, value) {
+			return "is neither yes nor no"
+		}
+	case abi.ParamEnum:
+		return d.noWord(value)
+	}
+	return ""
+}
+
+func (d *Param) noWord(value string) string {
+	if slices.Contains(d.Values, value) {
+		return ""
+	}
+	if best := closest(value, d.Values); best != "" {
+		return fmt.Sprintf("is not known: did you mean %s?", best)
+	}
+	return "is not known: it can be " + strings.Join(d.Values, ", ")
+}
+
+// outside judges a number that was read with an error, or with something behind it.
+func (d *Param) outside(v uint64, err error, bad bool, syntax string) string {
+	switch {
+	case bad || errors.Is(err, errSyntax):
+		return syntax
+	case err != nil || v < d.Min || v > d.Max:
+		return fmt.Sprintf("is not in [%d, %d]", d.Min, d.Max)
+	}
+	return ""
+}
+
+var (
+	errSyntax = errors.New("no digits")
+	errRange  = errors.New("too large")
+)
+
+// number reads decimal digits, or hexadecimal ones behind 0x, and gives what follows them.
+func number(s string) (v uint64, rest string, err error) {
+	base := uint64(10)
+	if len(s) > 1 && s[0] == '0' && s[1]|0x20 == 'x' {
+		base, s = 16, s[2:]
+	}
+	if s == "" || digit(s[0]) >= base {
+		return 0, s, errSyntax
+	}
+	for ; s != "" && digit(s[0]) < base; s = s[1:] {
+		if v > (math.MaxUint64-digit(s[0]))/base {
+			return 0, "", errRange
+		}
+		v = v*base + digit(s[0])
+	}
+	return v, s, nil
+}
+
+func digit(c byte) uint64 {
+	switch {
+	case c >= '0' && c <= '9':
+		return uint64(c - '0')
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return uint64(c|0x20-'a') + 10
+	}
+	return 99
+}
+
+// scaled multiplies by the unit that follows a number; bad: it is none.
+func scaled(v uint64, err error, unit string) (size uint64, _ error, bad bool) {
+	if err != nil || unit == "" {
+		return v, err, false
+	}
+	shift := 10 * (strings.IndexByte("KMGT", unit[0]&^0x20) + 1)
+	switch {
+	case len(unit) > 1 || shift == 0:
+		return 0, nil, true
+	case v > math.MaxUint64>>shift:
+		return 0, errRange, false
+	}
+	return v << shift, nil, false
+}

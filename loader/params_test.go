@@ -1,0 +1,79 @@
+package loader_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/loader/loadertest"
+)
+
+const declared = sdkHook + `
+CR_PLUGIN_REGISTER_DUMMY("p")
+CRPIE_PARAM_STR("name", CRPIE_REQUIRED, "a name")
+CRPIE_PARAM_STR("note", CRPIE_OPTIONAL, "")
+CRPIE_PARAM_INT("count", CRPIE_OPTIONAL, 2, 16, "")
+CRPIE_PARAM_SIZE("room", CRPIE_OPTIONAL, 1, 1 << 20, "")
+CRPIE_PARAM_BOOL("quiet", CRPIE_OPTIONAL, "")
+CRPIE_PARAM_ENUM("mode", CRPIE_OPTIONAL, "set add", "")
+CRPIE_PARAM_STR("left", CRPIE_OPTIONAL, "")
+CRPIE_PARAM_STR("right", CRPIE_OPTIONAL, "")
+CRPIE_PARAM_ONE_OF("left right", CRPIE_REQUIRED)
+`
+
+func TestCheckParam(t *testing.T) {
+	p := loadertest.MustLoad(t, cc, ".c", declared, loader.Options{})
+	for _, c := range []struct{ name, value, want string }{
+		{"name", "x", ""}, {"name", "", `plugin p: parameter name="" is empty`}, {"note", "", ""},
+		{"count", "2", ""}, {"count", "0x10", ""}, {"count", "0X0f", ""}, {"count", "1", `parameter count="1" is not in [2, 16]`}, {"count", "17", "is not in"},
+		{"count", "", "is not a number"}, {"count", "+3", "is not a number"}, {"count", "3 ", "is not a number"}, {"count", "0x", "is not a number"},
+		{"count", "18446744073709551616", "is not in [2, 16]"}, {"count", "99999999999999999999x", "is not in"}, {"count", "3\x1b", `count="3\x1b" is not a number`},
+		{"room", "1M", ""}, {"room", "1m", ""}, {"room", "0x400K", ""}, {"room", "2M", "is not in [1, 1048576]"}, {"room", "1MB", "is not a size"},
+		{"room", "99999999999T", "is not in"}, {"room", "K", "is not a size"}, {"room", "1\x0b", "is not a size"},
+		{"quiet", "", ""}, {"quiet", "on", ""}, {"quiet", "maybe", "is neither yes nor no"},
+		{"mode", "add", ""}, {"mode", "ad", `parameter mode="ad" is not known: did you mean add?`}, {"mode", "", "it can be set, add"},
+		{"cuont", "3", `plugin p has no parameter "cuont": did you mean count?`},
+		{"zzz", "", `plugin p has no parameter "zzz": it has name, note, count, room, quiet, mode, left, right`},
+		{"", "left right", "has no parameter"},
+	} {
+		err := p.CheckParam(c.name, c.value)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s=%q: %v, want %q", c.name, c.value, err, c.want)
+		}
+	}
+}
+
+func TestCheckGiven(t *testing.T) {
+	p := loadertest.MustLoad(t, cc, ".c", declared, loader.Options{})
+	for _, c := range []struct{ given, want string }{
+		{"name left", ""},
+		{"name right note", ""},
+		{"left", "plugin p: parameter name is missing: a name"},
+		{"", "plugin p: parameter name is missing: a name; plugin p: one of the parameters left, right is missing"},
+		{"name left right", "plugin p: parameters left and right exclude each other"},
+	} {
+		var got []string
+		for _, err := range p.CheckGiven(func(name string) bool { return slices.Contains(strings.Fields(c.given), name) }) {
+			got = append(got, err.Error())
+		}
+		if text := strings.Join(got, "; "); text != c.want {
+			t.Errorf("given %q: %q, want %q", c.given, text, c.want)
+		}
+	}
+}
+
+// Who declares nothing is given anything, who declares that there is none nothing.
+func TestPluginsWithoutParams(t *testing.T) {
+	p := loadertest.MustLoad(t, cc, ".c", sdkHook, loader.Options{})
+	if err := p.CheckParam("anything", "x"); err != nil || p.DeclaresParams {
+		t.Error(err)
+	}
+	p = loadertest.MustLoad(t, cc, ".c", sdkHook+"CRPIE_NO_PARAMS", loader.Options{})
+	if err := p.CheckParam("anything", "x"); err == nil || !strings.Contains(err.Error(), `has no parameter "anything": it takes none`) {
+		t.Error(err)
+	}
+	if slices.ContainsFunc(p.Sections, func(s loader.Section) bool { return s.Name == "crpie_params" }) {
+		t.Error("the declarations are laid out")
+	}
+}
