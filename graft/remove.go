@@ -10,17 +10,18 @@ import (
 	"path/filepath"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/files"
 )
 
 // Remove makes the directory out with the images that source was grafted from. What source says about itself is not
 // believed: nothing outside of it is read but the directory that it was grafted from, once that has shown that it is.
 func Remove(source, out string) error {
-	root, err := os.OpenRoot(source)
+	root, err := files.OpenDir(source)
 	if err != nil {
 		return fmt.Errorf("graft --remove: %w", err)
 	}
 	defer root.Close()
-	p, err := ReadProvenance(root.FS())
+	p, err := ReadProvenance(files.FS(root))
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func Remove(source, out string) error {
 }
 
 func (p *Provenance) removeCopy(root *os.Root, out string) error {
-	files, err := p.Original(root.FS())
+	files, err := p.Original(files.FS(root))
 	if err != nil {
 		return err
 	}
@@ -57,12 +58,12 @@ func (p *Provenance) removeIncremental(root *os.Root, out string) error {
 	if err != nil {
 		return fmt.Errorf("graft --remove: the directory that was grafted: %w", err)
 	}
-	from, err := os.OpenRoot(parent)
+	from, err := files.OpenDir(parent)
 	if err != nil {
 		return fmt.Errorf("graft --remove: the directory that was grafted: %w", err)
 	}
 	defer from.Close()
-	if err := p.graftedFrom(root.FS(), from.FS()); err != nil {
+	if err := p.graftedFrom(files.FS(root), files.FS(from)); err != nil {
 		return fmt.Errorf("graft --remove: %s is not the directory that was grafted: %w", parent, err)
 	}
 	return complete(out, from, func(tmp string) error { return takeOver(from, tmp, nil, false) })

@@ -122,13 +122,13 @@ func TestRemoveBelievesNoDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			forge(t, dir, func(p *Provenance) { p.Replaced = append(p.Replaced, Replaced{"x.img", ""}) })
-		}, "want a regular file"},
+		}, "it is a FIFO, not a regular file"},
 		{"a FIFO in the place of its description", true, func(t *testing.T, dir, secret string) {
 			os.Remove(filepath.Join(dir, ProvenanceFile))
 			if err := syscall.Mkfifo(filepath.Join(dir, ProvenanceFile), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "want a regular file"},
+		}, "it is a FIFO, not a regular file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, dir := grafted(t, c.alone)

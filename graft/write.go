@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/files"
 )
 
 // WriteDir makes the directory out from the one that was planned for: files of the plan are written, all others taken
@@ -124,7 +127,7 @@ func (p *Part) write(w *os.File, source *os.Root) error {
 		_, err := w.Write(p.Data)
 		return err
 	}
-	r, err := source.Open(p.From)
+	r, err := files.OpenIn(source, p.From)
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (p *Part) write(w *os.File, source *os.Root) error {
 
 // takeOver links or copies everything of source that has not been written. It follows no symbolic link out of source.
 func takeOver(source *os.Root, dir string, written map[string]bool, own bool) error {
-	return fs.WalkDir(source.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+	return fs.WalkDir(files.FS(source), ".", func(name string, e fs.DirEntry, err error) error {
 		to := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
 		case err != nil:
@@ -149,6 +152,8 @@ func takeOver(source *os.Root, dir string, written map[string]bool, own bool) er
 			return takeFolder(source, name, to)
 		case e.Type()&fs.ModeSymlink != 0:
 			return copySymlink(filepath.Join(source.Name(), filepath.FromSlash(name)), to)
+		case !e.Type().IsRegular() && !images.IsImage(e.Name()):
+			return nil // a socket or a FIFO that somebody has left beside the images
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is a %v, want a regular file", name, e.Type())
 		}
@@ -175,7 +180,7 @@ func linkOrCopy(source *os.Root, name, to string) error {
 		}
 		return nil
 	}
-	r, err := source.Open(name)
+	r, err := files.OpenIn(source, name)
 	if err != nil {
 		return err
 	}

@@ -173,11 +173,9 @@ type opener struct {
 	problems problems
 }
 
-// notImage tells what lies in image directories without being a part of the dump: logs, the link to the parent, what
-// crpie graft has noted, and the statistics and locks of runs.
-func notImage(name string) bool {
-	return slices.Contains([]string{"parent", "stats-restore", "lock", "crpie-graft.json"}, name) || strings.HasSuffix(name, ".log")
-}
+// IsImage tells by its name whether a file can be a part of a dump: CRIU calls all images NAME.img, but for the statistics. Beside
+// them lie logs, pidfiles, caches for the next dump, and whatever runtimes and people note.
+func IsImage(name string) bool { return strings.HasSuffix(name, ".img") || name == "stats-dump" }
 
 func (o *opener) list() bool {
 	entries, err := fs.ReadDir(o.dir.FS, ".")
@@ -187,7 +185,7 @@ func (o *opener) list() bool {
 	}
 	o.names = make(map[string]bool, len(entries))
 	for _, e := range entries {
-		if !notImage(e.Name()) {
+		if IsImage(e.Name()) {
 			o.names[e.Name()] = true
 		}
 	}

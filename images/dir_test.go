@@ -126,7 +126,9 @@ func TestOpenNeedsItsImages(t *testing.T) {
 func TestOtherNamesWhatNobodyRead(t *testing.T) {
 	dir := sample(t, "static")
 	dir["netns-9.img"] = &fstest.MapFile{}
-	dir["dump.log"] = &fstest.MapFile{}
+	for _, name := range []string{"dump.log", "pid", "README", "config.dump", "irmap-cache", "img", "fifo.im"} {
+		dir[name] = &fstest.MapFile{}
+	}
 	if d := open(t, dir); !slices.Equal(d.Other, []string{"netns-9.img"}) {
 		t.Errorf("Other: %v, want netns-9.img", d.Other)
 	}

@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/crpie/crpie/internal/files"
 )
 
 // chain is an image directory and those that it is incremental to, the nearest parent first.
@@ -26,7 +27,7 @@ func openChain(dir string) (c chain, err error) {
 		}
 	}()
 	for {
-		root, err := os.OpenRoot(dir)
+		root, err := files.OpenDir(dir)
 		if len(c) > 0 && errors.Is(err, fs.ErrNotExist) {
 			return c, nil
 		}
@@ -69,7 +70,7 @@ func (c chain) checkLast() error {
 func (c chain) fs() []fs.FS {
 	all := make([]fs.FS, len(c))
 	for i, root := range c {
-		all[i] = root.FS()
+		all[i] = files.FS(root)
 	}
 	return all
 }
@@ -84,17 +85,5 @@ func (c chain) close() error {
 
 // openImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
 func (c chain) openImage(level int, name string) (*os.File, error) {
-	f, err := c[level].OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // to open a fifo would wait for a writer
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("images %s: not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return files.OpenIn(c[level], name)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -139,12 +138,12 @@ func (g *graftFlags) run(level uint32) (done string, err error) {
 }
 
 func (g *graftFlags) directory(opts *graft.Options) (*graft.Plan, error) {
-	root, err := os.OpenRoot(g.images)
+	root, err := files.OpenDir(g.images)
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
 	defer root.Close()
-	dir, err := images.Open(root.FS())
+	dir, err := images.Open(files.FS(root))
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -19,6 +18,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/files"
 )
 
 // inspectImages is crpie inspect -D and --archive.
@@ -60,12 +60,12 @@ func (s imageSource) with(show func(fs.FS) error) error {
 	if s.archive != "" {
 		return graft.ReadArchive(s.archive, s.limits, show)
 	}
-	root, err := os.OpenRoot(s.dir)
+	root, err := files.OpenDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
 	defer root.Close()
-	return show(root.FS())
+	return show(files.FS(root))
 }
 
 // imagesView is what crpie inspect tells about images; its members are the JSON document.

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -104,14 +103,15 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	level := r.verbosity.level()
 	log := newLogger(std.err, level)
 	if r.logFile != "" {
-		file, err := os.Create(r.inWorkDir(r.logFile))
+		beside := !filepath.IsAbs(r.logFile)
+		file, err := openLog(r.inWorkDir(r.logFile), beside)
 		if err != nil {
-			return 0, fmt.Errorf("log: %w", err)
+			return 0, err
 		}
 		defer file.Close()
 		log.w = file
 		if r.logPid {
-			log.tasks = &taskLogs{name: r.inWorkDir(r.logFile), files: map[int]*os.File{}}
+			log.tasks = &taskLogs{name: r.inWorkDir(r.logFile), beside: beside, files: map[int]*os.File{}}
 			defer log.tasks.close()
 		}
 		defer func() {
@@ -137,6 +137,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	if err != nil {
 		return 0, err
 	}
+	pid := pidfile{name: r.pidfileName()}
 	prepared, err := restorer.Prepare(&restorer.Options{
 		Images:  r.images,
 		Plugins: plugins,
@@ -148,7 +149,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 		},
 		Run: restorer.RunOptions{
-			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: r.writePidfile, Act: act,
+			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
 			Trace: func(step string) { log.printf(4, 0, "%s", step) },
 		},
 	})
@@ -163,22 +164,33 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	for _, warning := range prepared.Plan.Warnings {
 		log.printf(2, 0, "%s%s", levelNames[2], warning)
 	}
+	if err := pid.check(); err != nil {
+		return 0, err
+	}
 	command, err := r.lookCommand()
 	if err != nil {
 		return 0, err
 	}
-	pid, err := prepared.Run(ctx)
+	root, err := prepared.Run(ctx)
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(err, pid.discard())
 	}
-	log.printf(3, pid, "restored")
+	log.printf(3, root, "restored")
 	switch {
 	case r.detached:
 		return exitOK, nil
 	case r.execCmd:
 		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
 	}
-	return relay.waitFor(pid)
+	return relay.waitFor(root)
+}
+
+// pidfileName is "" without --pidfile.
+func (r *restoreFlags) pidfileName() string {
+	if r.pidfile == "" {
+		return ""
+	}
+	return r.inWorkDir(r.pidfile)
 }
 
 // preamble is what the log begins with. The command of --exec-cmd is told by its name, because its arguments are not crpie's.
@@ -215,16 +227,6 @@ func (r *restoreFlags) lookCommand() (path string, err error) {
 		return "", fmt.Errorf("--exec-cmd: %w", err)
 	}
 	return path, nil
-}
-
-func (r *restoreFlags) writePidfile(root int) error {
-	if r.pidfile == "" {
-		return nil
-	}
-	if err := os.WriteFile(r.inWorkDir(r.pidfile), []byte(strconv.Itoa(root)), 0o644); err != nil {
-		return fmt.Errorf("pidfile: %w", err)
-	}
-	return nil
 }
 
 // logger writes lines as criu does: (seconds since the start) pid: text.
@@ -272,17 +274,18 @@ func (l *logger) plugin(line restorer.Line) {
 
 // taskLogs are the files of --log-pid, one for each process that logs.
 type taskLogs struct {
-	name  string
-	files map[int]*os.File
+	name   string
+	beside bool // see openLog
+	files  map[int]*os.File
 }
 
 func (t *taskLogs) of(pid int) (*os.File, error) {
 	if f, ok := t.files[pid]; ok {
 		return f, nil
 	}
-	f, err := os.Create(fmt.Sprintf("%s.%d", t.name, pid))
+	f, err := openLog(fmt.Sprintf("%s.%d", t.name, pid), t.beside)
 	if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
+		return nil, err
 	}
 	t.files[pid] = f
 	return f, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/criuconf"
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
 )
@@ -283,7 +284,7 @@ func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) erro
 }
 
 func readConfig(file criuconf.File) (string, error) {
-	f, err := os.Open(file.Name)
+	f, _, err := files.OpenRegular(file.Name)
 	if errors.Is(err, os.ErrNotExist) && !file.Required {
 		return "", nil
 	}

@@ -2,7 +2,6 @@
 package files
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -17,7 +16,7 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is a %s, not a regular file", Kind(info.Mode()))}
+		err = &fs.PathError{Op: "open", Path: name, Err: notRegular(info)}
 	}
 	if err != nil {
 		f.Close()
@@ -29,6 +28,8 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 // Kind names the type of a file.
 func Kind(mode fs.FileMode) string {
 	switch mode.Type() {
+	case 0:
+		return "regular file"
 	case fs.ModeDir:
 		return "directory"
 	case fs.ModeSymlink:

@@ -35,6 +35,13 @@ func TestOpenRegular(t *testing.T) {
 			t.Errorf("%s: %d bytes", name, info.Size())
 		}
 	}
+	for name, want := range map[string]string{
+		dir: "<nil>", fifo: "open " + fifo + ": it is a FIFO, not a directory", plain: "open " + plain + ": it is a regular file, not a directory",
+	} {
+		if root, err := files.OpenDir(name); fmt.Sprint(err) != want || err == nil && root.Close() != nil {
+			t.Errorf("OpenDir %s: %v, want %s", name, err, want)
+		}
+	}
 	if got := files.Kind(fs.ModeSymlink | 0o777); got != "symbolic link" {
 		t.Errorf("a symbolic link is called %s", got)
 	}
