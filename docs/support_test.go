@@ -115,6 +115,17 @@ func vmaKinds(t *testing.T) []string {
 	return kinds
 }
 
+// Nothing is there twice, and so nothing twice with different results.
+func TestSupportTableHasNoRowTwice(t *testing.T) {
+	seen := map[string]bool{}
+	for _, row := range supportRows(t) {
+		if seen[row.what] {
+			t.Errorf("two rows: %s", row.what)
+		}
+		seen[row.what] = true
+	}
+}
+
 // What is restored or refused has a victim or a test that shows it, and they exist.
 func TestSupportTableNamesWhatShowsIt(t *testing.T) {
 	tests := testNames(t)

@@ -207,7 +207,6 @@ func TestRefusalsTogether(t *testing.T) {
 	task.Core.GetTc().Personality = proto.Uint32(0)
 	task.Core.GetThreadInfo().GetFpregs().GetXsave().XstateBv = proto.Uint64(0xe7)
 	task.Sid = 1
-	task.Ids.UtsNsId = proto.Uint32(task.Ids.GetUtsNsId())
 	for _, fd := range task.Fds {
 		fd.Type = fdinfo.FdTypes_TUNF.Enum()
 	}
@@ -286,7 +285,7 @@ func TestHostRefusals(t *testing.T) {
 
 func TestFindGap(t *testing.T) {
 	used := []span{{0x400000, 0x500000}, {0x10000000, 0x7d0000000000}}
-	if at, err := findGap(used, 1<<20); err != nil || at < 0x7d0000000000 && at < 0x500000 {
+	if at, err := findGap(used, 1<<20); err != nil || at < 0x7d0000000000 || at+1<<20 > highestAddr {
 		t.Errorf("findGap: %#x, %v", at, err)
 	}
 	full := []span{{0, taskSizeMax}}

@@ -47,6 +47,32 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The synopsis of the manual page has everything that a command can be given instead of something else.
+func TestManualSynopsis(t *testing.T) {
+	page, err := os.ReadFile("../../docs/man/crpie.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, synopsis, _ := strings.Cut(string(page), ".SH SYNOPSIS\n")
+	synopsis, _, _ = strings.Cut(synopsis, ".SH ")
+	of := map[string]string{}
+	for _, form := range strings.Split(synopsis, ".B crpie ")[1:] {
+		name, rest, _ := strings.Cut(form, "\n")
+		of[name] += strings.ReplaceAll(rest, "\\-", "-")
+	}
+	for name, out := range helps(t) {
+		usage, _, _ := strings.Cut(out, "\n\n")
+		for _, word := range []string{"-D", "--archive", "FILE.o"} {
+			if strings.Contains(usage, word) && !strings.Contains(of[name], strings.Replace(word, "FILE.o", "hook.o", 1)) {
+				t.Errorf("crpie %s takes %s, which the synopsis of crpie(1) lacks:\n%s", name, word, of[name])
+			}
+		}
+		if _, ok := of[name]; !ok {
+			t.Errorf("crpie(1) has no synopsis of crpie %s", name)
+		}
+	}
+}
+
 // A usage error shows how the command is called, and no part of its help.
 func TestUsageErrors(t *testing.T) {
 	for _, c := range commands() {

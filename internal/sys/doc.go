@@ -1,5 +1,7 @@
-// Package sys is the only place that makes raw system calls: ptrace, futexes, memfds, and starting the zygote.
+// Package sys wraps the system calls by which a restore acts on processes, memory and connections: ptrace, pidfds, futexes,
+// memfds, TCP_REPAIR, starting the zygote. Other packages take numbers and names from x/sys/unix, and files from os.
 //
-// It holds mechanism without policy: nothing here knows what a checkpoint, a plugin or a plan is. Every call that can
-// fail passes through a fault point (Faults), so that a test can make each one fail in turn.
+// It holds mechanism without policy: nothing here knows what a checkpoint, a plugin or a plan is. The calls with which a
+// restore goes forward pass through a fault point (Faults), so that a test can make each one fail in turn. Those that undo it
+// (Kill, Poll, Pidfd.Kill, Unmap) and those that only ask about this process do not.
 package sys

@@ -5,8 +5,8 @@ import "sync/atomic"
 // faults is the installed injector; nil almost always.
 var faults atomic.Pointer[func(call string) error]
 
-// Faults installs f, which is asked before every system call of this package by name; an error that it returns is
-// reported as the call's own and the call is not made. Tests only. It returns a function that removes f again.
+// Faults installs f, which is asked by name before each system call with which a restore goes forward; an error that it
+// returns is reported as the call's own and the call is not made. Tests only. It returns a function that removes f again.
 func Faults(f func(call string) error) (remove func()) {
 	faults.Store(&f)
 	return func() { faults.Store(nil) }
