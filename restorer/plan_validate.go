@@ -116,7 +116,8 @@ func (p *fileRoom) sameBuild(where, name string, reg *regfile.RegFileEntry) bool
 		return true
 	}
 	if reg.Checksum != nil {
-		p.refuse(where, "compare only sizes: --file-validation filesize", "the images have a checksum of %s, which no released CRIU writes: not supported", name)
+		p.refuse(where, "compare only sizes: --file-validation filesize",
+			"the images have a checksum of %s, which no released CRIU writes: not supported", name)
 		return false
 	}
 	if len(reg.GetBuildId()) == 0 || reg.Size == nil {

@@ -22,7 +22,8 @@ func (t *taskPlanner) warnOfParentsDeath() {
 	}
 	for _, th := range t.img.Threads {
 		if sig := th.Core.GetThreadCore().GetPdeathSig(); defaultEnds(t.img.Core.GetTc(), int(sig)) {
-			t.warn(t.where(), "its parent-death signal (%d) will end it as soon as crpie ends: restore it without -d, or with -S", sig)
+			t.warn(t.where(), "its parent-death signal (%d) will end it as soon as crpie ends: "+
+				"restore it without -d, or with -S", sig)
 			return
 		}
 	}
@@ -73,9 +74,10 @@ func personality(dumped uint32) (value uint32, ok bool) {
 // personality restores that of a task in one of its threads: each has its own, but CRIU dumps the leader's. A letter that was
 // dropped leaves a number that none has.
 func (t *threadPlanner) personality() {
-	value, ok := personality(t.img.Core.GetTc().GetPersonality())
+	dumped := t.img.Core.GetTc().GetPersonality()
+	value, ok := personality(dumped)
 	if !ok && t.thread.Tid == t.task.Pid {
-		t.warn(t.where(), "its personality was dumped as %d, which is none: it gets the usual one", t.img.Core.GetTc().GetPersonality())
+		t.warn(t.where(), "its personality was dumped as %d, which is none: it gets the usual one", dumped)
 	}
 	if value != t.host.Personality {
 		t.prog.sys("personality", sysPersonality, uint64(value))

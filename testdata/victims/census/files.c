@@ -32,7 +32,7 @@ static struct {
 	int fd;
 } fds[MAX_FDS];
 static int nr_fds;
-static int readable, watched, busy, master, slave;
+static int readable, semaphore, watched, busy, master, slave;
 
 static int keep(const char *name, int fd)
 {
@@ -52,8 +52,9 @@ static void set_regular(void)
 		const char *name;
 		int flags;
 	} flags[] = {
-		{"O_APPEND", O_APPEND | O_RDWR}, {"O_DIRECT", O_DIRECT | O_RDONLY}, {"O_NOATIME", O_NOATIME | O_RDONLY}, {"O_SYNC", O_SYNC | O_RDWR},
-		{"O_DSYNC", O_DSYNC | O_WRONLY}, {"O_PATH", O_PATH}, {"O_NONBLOCK", O_NONBLOCK | O_RDONLY}, {"O_CLOEXEC", O_CLOEXEC | O_RDONLY},
+		{"O_APPEND", O_APPEND | O_RDWR}, {"O_DIRECT", O_DIRECT | O_RDONLY}, {"O_NOATIME", O_NOATIME | O_RDONLY},
+		{"O_SYNC", O_SYNC | O_RDWR}, {"O_DSYNC", O_DSYNC | O_WRONLY}, {"O_PATH", O_PATH},
+		{"O_NONBLOCK", O_NONBLOCK | O_RDONLY}, {"O_CLOEXEC", O_CLOEXEC | O_RDONLY},
 		{"O_NOFOLLOW", O_NOFOLLOW | O_RDONLY},
 	};
 	int fd = keep("file", open("file", O_CREAT | O_RDWR, 0600));
@@ -73,7 +74,8 @@ static void set_pipes(void)
 	keep("pipe", ends[0]);
 	keep("pipe, other end", ends[1]);
 	MUST(fcntl(ends[1], F_SETPIPE_SZ, 4096 * 4) > 0);
-	MUST(fcntl(ends[0], F_SETOWN_EX, &owner) == 0 && fcntl(ends[0], F_SETSIG, SIGRTMIN + 5) == 0 && fcntl(ends[0], F_SETFL, O_ASYNC | O_NONBLOCK) == 0);
+	MUST(fcntl(ends[0], F_SETOWN_EX, &owner) == 0 && fcntl(ends[0], F_SETSIG, SIGRTMIN + 5) == 0);
+	MUST(fcntl(ends[0], F_SETFL, O_ASYNC | O_NONBLOCK) == 0);
 	readable = ends[0];
 }
 
@@ -83,7 +85,8 @@ static void set_timerfds(void)
 		const char *name;
 		int clock;
 	} clocks[] = {
-		{"timerfd CLOCK_REALTIME", CLOCK_REALTIME}, {"timerfd CLOCK_MONOTONIC", CLOCK_MONOTONIC}, {"timerfd CLOCK_BOOTTIME", CLOCK_BOOTTIME},
+		{"timerfd CLOCK_REALTIME", CLOCK_REALTIME}, {"timerfd CLOCK_MONOTONIC", CLOCK_MONOTONIC},
+		{"timerfd CLOCK_BOOTTIME", CLOCK_BOOTTIME},
 	};
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++)
 		keep(clocks[i].name, timerfd_create(clocks[i].clock, TFD_NONBLOCK));
@@ -99,15 +102,15 @@ static void set_events(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 9);
 	keep("eventfd", eventfd(5, EFD_NONBLOCK));
-	keep("eventfd, semaphore", eventfd(7, EFD_SEMAPHORE | EFD_CLOEXEC));
+	semaphore = keep("eventfd, semaphore", eventfd(7, EFD_SEMAPHORE | EFD_CLOEXEC));
 	keep("signalfd", signalfd(-1, &set, SFD_NONBLOCK));
 	busy = keep("epoll", epoll_create1(EPOLL_CLOEXEC));
 	MUST(epoll_ctl(busy, EPOLL_CTL_ADD, readable, &event) == 0);
 	SET("epoll busy polling", ioctl(busy, MY_EPIOCSPARAMS, &poll) == 0);
 	fd = keep("inotify", inotify_init1(IN_NONBLOCK));
 	MUST(inotify_add_watch(fd, "file", IN_MODIFY | IN_ONESHOT) > 0);
-	fd = keep("fanotify", fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK | FAN_UNLIMITED_MARKS, O_RDONLY | O_LARGEFILE));
-	MUST(fd < 0 || fanotify_mark(fd, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_OPEN, AT_FDCWD, "file") == 0);
+	fd = keep("fanotify", fanotify_init(FAN_NONBLOCK | FAN_UNLIMITED_MARKS, O_RDONLY | O_LARGEFILE));
+	MUST(fd < 0 || fanotify_mark(fd, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK, FAN_OPEN, AT_FDCWD, "file") == 0);
 	keep("pidfd", syscall(SYS_pidfd_open, getpid(), O_NONBLOCK));
 }
 
@@ -167,8 +170,9 @@ static void tell_descriptor(const char *name, int fd)
 
 	snprintf(key, sizeof(key), "fd %s", name);
 	fcntl(fd, F_GETOWN_EX, &owner);
-	fact(key, "flags %#x cloexec %d owner %d %d signal %d lease %d pipe %d seals %#x", fcntl(fd, F_GETFL), fcntl(fd, F_GETFD),
-	     owner.type, owner.pid, fcntl(fd, F_GETSIG), fcntl(fd, F_GETLEASE), fcntl(fd, F_GETPIPE_SZ), fcntl(fd, F_GET_SEALS));
+	fact(key, "flags %#x cloexec %d owner %d %d signal %d lease %d pipe %d seals %#x", fcntl(fd, F_GETFL),
+	     fcntl(fd, F_GETFD), owner.type, owner.pid, fcntl(fd, F_GETSIG), fcntl(fd, F_GETLEASE),
+	     fcntl(fd, F_GETPIPE_SZ), fcntl(fd, F_GET_SEALS));
 }
 
 static void tell_terminals(void)
@@ -211,9 +215,13 @@ static int dnotify_tells(void)
 void tell_files(void)
 {
 	struct busy_poll poll = {0, 0, 0, 0};
+	uint64_t count = 0;
 
 	for (int i = 0; i < nr_fds; i++)
 		tell_descriptor(fds[i].name, fds[i].fd);
+	MUST(read(semaphore, &count, sizeof(count)) == sizeof(count));
+	fact("EFD_SEMAPHORE", "%lu read at once", count);
+	MUST(write(semaphore, &count, sizeof(count)) == sizeof(count));
 	ioctl(busy, MY_EPIOCGPARAMS, &poll);
 	fact("epoll busy polling", "%u %u %u", poll.usecs, poll.budget, poll.prefer);
 	tell_terminals();

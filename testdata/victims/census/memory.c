@@ -11,9 +11,8 @@
 #define SIZE (8 * PAGE)
 
 static int advise(char *at, int advice) { return madvise(at, SIZE, advice) == 0; }
-static int lock_on_fault(char *at, int unused) { return unused || syscall(SYS_mlock2, at, SIZE, 1 /* MLOCK_ONFAULT */) == 0; }
-static int lock(char *at, int unused) { return unused || mlock(at, SIZE) == 0; }
-static int name(char *at, int unused) { return unused || prctl(0x53564d41 /* PR_SET_VMA */, 0, at, SIZE, "census") == 0; }
+static int lock(char *at, int flag) { return syscall(SYS_mlock2, at, SIZE, flag) == 0; }
+static int give_name(char *at, int what) { return prctl(0x53564d41 /* PR_SET_VMA */, what, at, SIZE, "census") == 0; }
 static int seal(char *at, int unused) { return syscall(462 /* mseal */, at, SIZE, unused) == 0; }
 
 static int bind_memory(char *at, int mode)
@@ -57,8 +56,8 @@ static struct mapping {
 	{"MADV_RANDOM, shared", MAP_SHARED, advise, MADV_RANDOM, 0},
 	{"MADV_DONTFORK, shared", MAP_SHARED, advise, MADV_DONTFORK, 0},
 	{"mlock", MAP_PRIVATE, lock, 0, 0},
-	{"MLOCK_ONFAULT", MAP_PRIVATE, lock_on_fault, 0, 0},
-	{"PR_SET_VMA", MAP_PRIVATE, name, 0, 0},
+	{"MLOCK_ONFAULT", MAP_PRIVATE, lock, 1, 0},
+	{"PR_SET_VMA", MAP_PRIVATE, give_name, 0, 0},
 	{"mbind", MAP_PRIVATE, bind_memory, MPOL_BIND, 0},
 	{"mbind, shared", MAP_SHARED, bind_memory, MPOL_INTERLEAVE, 0},
 	{"home node", MAP_PRIVATE, home, MPOL_BIND, 0},
@@ -90,7 +89,11 @@ void set_memory(void)
 		if (m->at == MAP_FAILED)
 			continue;
 		fill(m->at, PAGE, i);
-		SET(key, !m->set || m->set(m->at, m->argument));
+		if (m->set && !m->set(m->at, m->argument)) {
+			lacks(key);
+			snprintf(key, sizeof(key), "policy of memory %s", m->name);
+			lacks(key);
+		}
 	}
 	SET("memory yet to come", mlockall(MCL_FUTURE | 4 /* MCL_ONFAULT */) == 0);
 }
@@ -124,7 +127,7 @@ static void without(char *text, const char *word)
 
 static void tell_mapping(const struct mapping *m)
 {
-	char start[32], flags[128], header[256], protection[64], policy[128], key[64];
+	char start[32], flags[128], header[256], protection[64], policy[128], key[64], *name;
 
 	snprintf(start, sizeof(start), "%lx-", (unsigned long)m->at);
 	line_of("/proc/self/smaps", start, "VmFlags:", flags, sizeof(flags));
@@ -135,7 +138,8 @@ static void tell_mapping(const struct mapping *m)
 	line_of("/proc/self/numa_maps", start, start, policy, sizeof(policy));
 	policy[strcspn(policy, " ")] = 0;
 	snprintf(key, sizeof(key), "memory %s", m->name);
-	fact(key, "%s %.18s%s, protection key%s", flags, header, strchr(header, '[') ? strchr(header, '[') : "", protection);
+	name = strchr(header, '[');
+	fact(key, "%s %.18s%s, protection key%s", flags, header, name ? name : "", protection);
 	snprintf(key, sizeof(key), "policy of memory %s", m->name);
 	if (m->set == bind_memory || m->set == home)
 		fact(key, "%s", policy);

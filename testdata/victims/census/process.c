@@ -28,8 +28,12 @@
 #define MY_PR_SET_MEMORY_MERGE 67
 #define MY_PR_GET_MEMORY_MERGE 68
 #define MY_PR_FUTEX_HASH 78
+#define MY_ARCH_GET_UNTAG_MASK 0x4001
+#define MY_ARCH_ENABLE_TAGGED_ADDR 0x4002
+#define MY_ARCH_GET_XCOMP_PERM 0x1022
+#define MY_ARCH_REQ_XCOMP_PERM 0x1023
 #define MY_SA_EXPOSE_TAGBITS 0x800
-#define MY_SS_AUTODISARM (1u << 31)
+#define MY_SS_AUTODISARM ((int)(1u << 31))
 
 /* struct sched_attr of sched_setattr(2), with utilisation clamps */
 struct attr {
@@ -114,12 +118,15 @@ static void set_caps(void)
 
 static void set_scheduling(int second)
 {
-	struct attr a = {.size = sizeof(a), .policy = second ? SCHED_BATCH : SCHED_OTHER, .flags = 1 /* RESET_ON_FORK */, .nice = 3 + second,
-			 .runtime = 5000000};
-	struct attr clamp = {.size = sizeof(clamp), .flags = 0x20 | 0x40 | 0x18 /* clamps; keep policy and parameters */, .util_min = 10, .util_max = 900};
+	struct attr a = {.size = sizeof(a), .policy = second ? SCHED_BATCH : SCHED_OTHER, .nice = 3 + second,
+			 .flags = 1 /* RESET_ON_FORK */, .runtime = 5000000};
+	struct attr now = {0};
+	struct attr clamp = {.size = sizeof(clamp), .flags = 0x60 /* clamps */ | 0x18 /* keep the rest */,
+			     .util_min = 10, .util_max = 900};
 	unsigned long cpu = 1 << second;
 
-	MUST(syscall(SYS_sched_setattr, 0, &a, 0) == 0);
+	MUST(syscall(SYS_sched_setattr, 0, &a, 0) == 0 && syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0) == 0);
+	SET("sched_attr slice", now.runtime == a.runtime); /* Linux 6.12 */
 	SET("sched_attr clamps", syscall(SYS_sched_setattr, 0, &clamp, 0) == 0);
 	SET("affinity", sysconf(_SC_NPROCESSORS_ONLN) > 1 && syscall(SYS_sched_setaffinity, 0, sizeof(cpu), &cpu) == 0);
 	MUST(syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, 2 << 13 | (5 + second)) == 0);
@@ -135,13 +142,20 @@ static void set_keys(void)
 	SET("default keyring", syscall(SYS_keyctl, KEYCTL_SET_REQKEY_KEYRING, KEY_REQKEY_DEFL_SESSION_KEYRING) >= 0);
 }
 
+static void tell_keyring(const char *name, int keyring)
+{
+	long key = syscall(SYS_keyctl, KEYCTL_SEARCH, keyring, "user", "census", 0);
+
+	fact(name, "%s", key >= 0 ? "has a key" : "no key");
+}
+
 static void tell_keys(void)
 {
 	char description[128] = "";
 
 	syscall(SYS_keyctl, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING, description, sizeof(description) - 1);
 	fact("session keyring", "%s", description);
-	fact("thread keyring", "%s", syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_THREAD_KEYRING, "user", "census", 0) >= 0 ? "has a key" : "no key");
+	tell_keyring("thread keyring", KEY_SPEC_THREAD_KEYRING);
 	fact("default keyring", "%ld", syscall(SYS_keyctl, KEYCTL_SET_REQKEY_KEYRING, KEY_REQKEY_DEFL_NO_CHANGE));
 }
 
@@ -175,7 +189,7 @@ static void tell_traps(void)
 
 void set_thread(int second)
 {
-	stack_t stack = {.ss_sp = alternate[second], .ss_size = sizeof(alternate[0]), .ss_flags = (int)MY_SS_AUTODISARM};
+	stack_t stack = {.ss_sp = alternate[second], .ss_size = sizeof(alternate[0]), .ss_flags = MY_SS_AUTODISARM};
 	unsigned long node = 1;
 	sigset_t mask;
 
@@ -183,7 +197,8 @@ void set_thread(int second)
 	MUST(prctl(PR_SET_TIMERSLACK, 123456 + second) == 0);
 	MUST(prctl(PR_SET_PDEATHSIG, second ? SIGURG : SIGWINCH) == 0);
 	MUST(prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP) == 0);
-	SET("PR_MCE_KILL_GET", prctl(PR_MCE_KILL, PR_MCE_KILL_SET, second ? PR_MCE_KILL_LATE : PR_MCE_KILL_EARLY, 0, 0) == 0);
+	SET("PR_MCE_KILL_GET",
+	    prctl(PR_MCE_KILL, PR_MCE_KILL_SET, second ? PR_MCE_KILL_LATE : PR_MCE_KILL_EARLY, 0, 0) == 0);
 	for (int kind = 0; kind < 3; kind++) {
 		char key[32];
 
@@ -283,10 +298,12 @@ static const struct {
 	int resource;
 	rlim_t soft;
 } limits[] = {
-	{"CPU", RLIMIT_CPU, 1 << 20}, {"FSIZE", RLIMIT_FSIZE, 1l << 41}, {"DATA", RLIMIT_DATA, 1l << 42}, {"STACK", RLIMIT_STACK, 16 << 20},
-	{"CORE", RLIMIT_CORE, 1 << 20}, {"RSS", RLIMIT_RSS, 1l << 40}, {"NPROC", RLIMIT_NPROC, 1 << 14}, {"NOFILE", RLIMIT_NOFILE, 1000},
-	{"MEMLOCK", RLIMIT_MEMLOCK, 1 << 30}, {"AS", RLIMIT_AS, 1l << 44}, {"LOCKS", RLIMIT_LOCKS, 77}, {"SIGPENDING", RLIMIT_SIGPENDING, 5000},
-	{"MSGQUEUE", RLIMIT_MSGQUEUE, 700000}, {"NICE", RLIMIT_NICE, 0}, {"RTPRIO", RLIMIT_RTPRIO, 0}, {"RTTIME", RLIMIT_RTTIME, 1 << 30},
+	{"CPU", RLIMIT_CPU, 1 << 20}, {"FSIZE", RLIMIT_FSIZE, 1l << 41}, {"DATA", RLIMIT_DATA, 1l << 42},
+	{"STACK", RLIMIT_STACK, 16 << 20}, {"CORE", RLIMIT_CORE, 1 << 20}, {"RSS", RLIMIT_RSS, 1l << 40},
+	{"NPROC", RLIMIT_NPROC, 1 << 14}, {"NOFILE", RLIMIT_NOFILE, 1000}, {"MEMLOCK", RLIMIT_MEMLOCK, 1 << 30},
+	{"AS", RLIMIT_AS, 1l << 44}, {"LOCKS", RLIMIT_LOCKS, 77}, {"SIGPENDING", RLIMIT_SIGPENDING, 5000},
+	{"MSGQUEUE", RLIMIT_MSGQUEUE, 700000}, {"NICE", RLIMIT_NICE, 0}, {"RTPRIO", RLIMIT_RTPRIO, 0},
+	{"RTTIME", RLIMIT_RTTIME, 1 << 30},
 };
 #define NR_LIMITS (sizeof(limits) / sizeof(limits[0]))
 
@@ -294,8 +311,9 @@ static const struct {
 	const char *name;
 	clockid_t clock;
 } clocks[] = {
-	{"CLOCK_REALTIME", CLOCK_REALTIME}, {"CLOCK_MONOTONIC", CLOCK_MONOTONIC}, {"CLOCK_BOOTTIME", CLOCK_BOOTTIME}, {"CLOCK_TAI", CLOCK_TAI},
-	{"CLOCK_PROCESS_CPUTIME_ID", CLOCK_PROCESS_CPUTIME_ID}, {"CLOCK_REALTIME_ALARM", CLOCK_REALTIME_ALARM}, {"CLOCK_BOOTTIME_ALARM", CLOCK_BOOTTIME_ALARM},
+	{"CLOCK_REALTIME", CLOCK_REALTIME}, {"CLOCK_MONOTONIC", CLOCK_MONOTONIC}, {"CLOCK_BOOTTIME", CLOCK_BOOTTIME},
+	{"CLOCK_TAI", CLOCK_TAI}, {"CLOCK_PROCESS_CPUTIME_ID", CLOCK_PROCESS_CPUTIME_ID},
+	{"CLOCK_REALTIME_ALARM", CLOCK_REALTIME_ALARM}, {"CLOCK_BOOTTIME_ALARM", CLOCK_BOOTTIME_ALARM},
 };
 #define NR_CLOCKS (sizeof(clocks) / sizeof(clocks[0]))
 
@@ -307,7 +325,7 @@ static void set_timers(void)
 	const struct itimerval interval = {{3600, 0}, {360000, 0}};
 
 	for (size_t i = 0; i < NR_CLOCKS; i++) {
-		struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 5, .sigev_value.sival_int = i};
+		struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 5};
 
 		if (syscall(SYS_timer_create, clocks[i].clock, &event, &timers[i]) != 0) {
 			timers[i] = -1;
@@ -320,6 +338,8 @@ static void set_timers(void)
 		MUST(setitimer(which, &interval, NULL) == 0);
 }
 
+static long hours(long seconds) { return (seconds + 1800) / 3600; }
+
 static void tell_timers(void)
 {
 	char key[32];
@@ -329,14 +349,15 @@ static void tell_timers(void)
 
 		if (timers[i] >= 0)
 			syscall(SYS_timer_gettime, timers[i], &left);
-		fact(clocks[i].name, "every %ld s, %ld hours left", left.it_interval.tv_sec, (left.it_value.tv_sec + 1800) / 3600);
+		fact(clocks[i].name, "every %ld s, %ld hours left", left.it_interval.tv_sec,
+		     hours(left.it_value.tv_sec));
 	}
 	for (int which = ITIMER_REAL; which <= ITIMER_PROF; which++) {
 		struct itimerval left;
 
 		getitimer(which, &left);
 		snprintf(key, sizeof(key), "ITIMER %d", which);
-		fact(key, "every %ld s, %ld hours left", left.it_interval.tv_sec, (left.it_value.tv_sec + 1800) / 3600);
+		fact(key, "every %ld s, %ld hours left", left.it_interval.tv_sec, hours(left.it_value.tv_sec));
 	}
 }
 
@@ -348,7 +369,8 @@ static void nothing(int sig) { (void)sig; }
 
 static void set_signals(void)
 {
-	struct sigaction act = {.sa_handler = nothing, .sa_flags = SA_NODEFER | SA_RESETHAND | SA_RESTART | SA_ONSTACK | MY_SA_EXPOSE_TAGBITS};
+	struct sigaction act = {.sa_handler = nothing,
+				.sa_flags = SA_NODEFER | SA_RESETHAND | SA_RESTART | SA_ONSTACK | MY_SA_EXPOSE_TAGBITS};
 	struct sigaction child = {.sa_handler = nothing, .sa_flags = SA_NOCLDSTOP | SA_NOCLDWAIT};
 	siginfo_t info = {.si_signo = SIGRTMIN + 3, .si_code = SI_QUEUE};
 
@@ -377,7 +399,8 @@ static void tell_pending(void)
 	for (int i = 0; i < 6; i++) {
 		sigtimedwait(&set, &info[i], &(struct timespec){0, 0});
 		snprintf(key, sizeof(key), "pending signal %d", i);
-		fact(key, "%d code %d pid %d uid %d value %p", info[i].si_signo, info[i].si_code, info[i].si_pid, info[i].si_uid, info[i].si_value.sival_ptr);
+		fact(key, "%d code %d pid %d uid %d value %p", info[i].si_signo, info[i].si_code, info[i].si_pid,
+		     info[i].si_uid, info[i].si_value.sival_ptr);
 	}
 	for (int i = 0; i < 3; i++) {
 		syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGRTMIN + 3, &info[i]);
@@ -399,6 +422,14 @@ static void tell_signals(void)
 	tell_pending();
 }
 
+/* What all threads have alike, or what cannot be had when there are several. */
+void set_before_threads(void)
+{
+	MUST(personality(ADDR_NO_RANDOMIZE | SHORT_INODE | UNAME26) >= 0);
+	SET("ARCH_GET_UNTAG_MASK", syscall(SYS_arch_prctl, MY_ARCH_ENABLE_TAGGED_ADDR, 6) == 0);
+	SET("ARCH_GET_XCOMP_PERM", syscall(SYS_arch_prctl, MY_ARCH_REQ_XCOMP_PERM, 18 /* tile data of AMX */) == 0);
+}
+
 void set_process(void)
 {
 	umask(0137);
@@ -413,7 +444,7 @@ void set_process(void)
 	SET("coredump_filter", put("/proc/self/coredump_filter", "0x7f"));
 	SET("autogroup", put("/proc/self/autogroup", "5"));
 	SET("PR_GET_IO_FLUSHER", prctl(MY_PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0);
-	SET("PR_GET_THP_DISABLE", prctl(PR_SET_THP_DISABLE, 1, 1 << 1 /* PR_THP_DISABLE_EXCEPT_ADVISED, Linux 6.18 */, 0, 0) == 0);
+	SET("PR_GET_THP_DISABLE", prctl(PR_SET_THP_DISABLE, 1, 1 << 1 /* but where advised, Linux 6.18 */, 0, 0) == 0);
 	SET("PR_GET_MEMORY_MERGE", prctl(MY_PR_SET_MEMORY_MERGE, 1, 0, 0, 0) == 0);
 	SET("PR_GET_MDWE", prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) == 0);
 	SET("PR_FUTEX_HASH", prctl(MY_PR_FUTEX_HASH, 1 /* PR_FUTEX_HASH_SET_SLOTS */, 32, 0, 0) == 0);
@@ -429,6 +460,7 @@ static void tell_start(void)
 {
 	char stat[1024], *word;
 	struct rusage used;
+	long us;
 
 	text_of("/proc/self/stat", stat, sizeof(stat));
 	word = strrchr(stat, ')');
@@ -436,13 +468,15 @@ static void tell_start(void)
 		word = strchr(word + 1, ' ');
 	fact("start time", "%.*s", (int)strcspn(word + 1, " "), word + 1);
 	getrusage(RUSAGE_SELF, &used);
-	fact("resource usage", "%s", used.ru_utime.tv_sec * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_sec * 1000000 + used.ru_stime.tv_usec > 150000 ? "used" : "new");
+	us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+	fact("resource usage", "%s", us > 150000 ? "used" : "new");
 }
 
 void tell_process(void)
 {
 	mode_t mask = umask(0);
 	char key[32], own[64], childrens[64];
+	uint64_t untag = 0, xcomp = 0;
 	ssize_t n;
 	int reaper = 0;
 
@@ -463,12 +497,16 @@ void tell_process(void)
 	fact("PR_GET_IO_FLUSHER", "%d", prctl(MY_PR_GET_IO_FLUSHER, 0, 0, 0, 0));
 	fact("PR_GET_THP_DISABLE", "%d", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
 	fact("PR_GET_MEMORY_MERGE", "%d", prctl(MY_PR_GET_MEMORY_MERGE, 0, 0, 0, 0));
+	syscall(SYS_arch_prctl, MY_ARCH_GET_UNTAG_MASK, &untag);
+	fact("ARCH_GET_UNTAG_MASK", "%#lx", untag);
+	syscall(SYS_arch_prctl, MY_ARCH_GET_XCOMP_PERM, &xcomp);
+	fact("ARCH_GET_XCOMP_PERM", "%#lx", xcomp);
 	fact("PR_GET_MDWE", "%d", prctl(66, 0, 0, 0, 0));
 	fact("PR_FUTEX_HASH", "%d", prctl(MY_PR_FUTEX_HASH, 2 /* PR_FUTEX_HASH_GET_SLOTS */, 0, 0, 0));
 	fact("PR_GET_DUMPABLE", "%d", prctl(PR_GET_DUMPABLE));
 	prctl(PR_GET_CHILD_SUBREAPER, &reaper);
 	fact("PR_GET_CHILD_SUBREAPER", "%d", reaper);
-	fact("process keyring", "%s", syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_PROCESS_KEYRING, "user", "census", 0) >= 0 ? "has a key" : "no key");
+	tell_keyring("process keyring", KEY_SPEC_PROCESS_KEYRING);
 	fact("membarrier", "%#lx", syscall(SYS_membarrier, 512 /* GET_REGISTRATIONS */, 0, 0));
 	fact("priority of the group", "%d", getpriority(PRIO_PGRP, 0));
 	n = readlink("/proc/self/ns/time", own, sizeof(own) - 1), own[n < 0 ? 0 : n] = 0;
