@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/relocator"
 )
@@ -220,7 +221,7 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	off := loader.Offset(at - places[i].start)
 	pl := o.PlaceOf(sec, off)
 	return Location{
-		Plugin: places[i].object - 1, Name: o.label, Section: sec.Name, SectionOffset: off,
+		Plugin: places[i].object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
 		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
 	}, true
 }

@@ -12,13 +12,13 @@ import (
 func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 	const module = "github.com/crpie/crpie/"
 	ours := map[string][]string{
-		"loader":       {"internal/abi", "internal/dwarfline", "internal/sizes"},
+		"loader":       {"internal/abi", "internal/dwarfline", "internal/escape", "internal/sizes"},
 		"relocator":    {"loader"},
-		"blob":         {"internal/abi", "internal/sizes", "loader", "relocator"},
-		"images":       {},
+		"blob":         {"internal/abi", "internal/escape", "internal/sizes", "loader", "relocator"},
+		"images":       {"internal/escape"},
 		"internal/abi": {},
 
-		"internal/refusal":   {},
+		"internal/refusal":   {"internal/escape"},
 		"internal/dwarfline": {},
 		"internal/sizes":     {},
 	}

@@ -17,6 +17,8 @@ import (
 	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
 	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/internal/escape"
 )
 
 // maxEntries bounds the messages of one image; a task tree with a million open files is not restored by accident.
@@ -31,9 +33,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Entry < 0 {
-		return fmt.Sprintf("images %s: %v", e.File, e.Cause)
+		return escape.Name(fmt.Sprintf("images %s: %v", e.File, e.Cause))
 	}
-	return fmt.Sprintf("images %s: entry %d: %v", e.File, e.Entry, e.Cause)
+	return escape.Name(fmt.Sprintf("images %s: entry %d: %v", e.File, e.Entry, e.Cause))
 }
 
 func (e *Error) Unwrap() error { return e.Cause }

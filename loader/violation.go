@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/ianlancetaylor/demangle"
+
+	"github.com/crpie/crpie/internal/escape"
 )
 
 // Place is a spot of the object, as exactly as it is known. Line is filled in by DWARF if there is any.
@@ -77,13 +79,13 @@ func (e *Error) Error() string {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "load %s: %s", e.File, v.Error())
+		fmt.Fprintf(&b, "load %s: %s", escape.Name(e.File), v.Error())
 		if v.Fix != "" {
 			fmt.Fprintf(&b, "\n\tfix: %s", v.Fix)
 		}
 	}
 	if e.Omitted > 0 {
-		fmt.Fprintf(&b, "\nload %s: %d more violations not shown", e.File, e.Omitted)
+		fmt.Fprintf(&b, "\nload %s: %d more violations not shown", escape.Name(e.File), e.Omitted)
 	}
 	return b.String()
 }
@@ -100,8 +102,8 @@ func (e *Error) Unwrap() []error {
 // maxDemangled bounds what is handed to the demangler, whose output can grow exponentially with its input.
 const maxDemangled = 2048
 
-// Demangle gives the C++ or Rust name as it is written in source, shortened to a readable length; other names are
-// returned as they are.
+// Demangle gives the C++ or Rust name as it is written in source; other names stay. What a message cannot carry is escaped,
+// and long names are shortened.
 func Demangle(name string) string {
 	if len(name) < maxDemangled && (strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")) {
 		name = demangle.Filter(name, demangle.NoClones, demangle.MaxLength(9)) // at most 2^9 bytes
@@ -114,11 +116,11 @@ type pretty string
 
 func (p pretty) String() string { return Demangle(string(p)) }
 
-// clip shortens a name from the file to what a message can carry.
+// clip makes of a name from the file what a message can carry: printable, and not too long.
 func clip(name string) string {
 	const limit = 300
 	if len(name) > limit {
-		return name[:limit] + "…"
+		return escape.Name(name[:limit]) + "…"
 	}
-	return name
+	return escape.Name(name)
 }

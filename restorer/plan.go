@@ -9,6 +9,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -222,7 +223,7 @@ func (p *Plan) Print(w io.Writer) {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
 	for _, f := range p.Files {
-		fmt.Fprintf(w, "pass %s as fd %d\n", f.Name, f.Number)
+		fmt.Fprintf(w, "pass %s as fd %d\n", escape.Name(f.Name), f.Number)
 	}
 	for _, d := range p.Cgroups {
 		printCgroup(w, &d)
@@ -241,9 +242,9 @@ func printCgroup(w io.Writer, d *CgroupDir) {
 	if d.Make {
 		what = "make"
 	}
-	fmt.Fprintf(w, "%s cgroup %s", what, d.Name)
+	fmt.Fprintf(w, "%s cgroup %s", what, escape.Name(d.Name))
 	for _, p := range d.Properties {
-		fmt.Fprintf(w, " %s=%q", p.Name, p.Value)
+		fmt.Fprintf(w, " %s=%q", escape.Name(p.Name), p.Value)
 	}
 	fmt.Fprintln(w)
 }

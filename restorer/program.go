@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/escape"
 )
 
 // Op is one operation of a restore program; the core carries it out (restorer/core/src/program.c).
@@ -29,7 +30,7 @@ func (op *Op) String() string {
 	if op.What != "" {
 		s += "  # " + op.What
 	}
-	return s
+	return escape.Name(s)
 }
 
 var opNames = map[abi.OpCode]string{

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -62,7 +63,7 @@ func runCheck(args []string, std streams) int {
 	debug.SetGCPercent(400) // objects are garbage as soon as they are checked; to collect them less often saves a tenth of the time
 	results := checkAll(f.Args(), std.in, loader.Options{Machine: m, Core: *core})
 	if err := write(std.out, results); err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		complain(std, err)
 		return exitFailed
 	}
 	return verdict(results, std)
@@ -117,7 +118,7 @@ func verdict(results []checked, std streams) int {
 	status := exitOK
 	for _, c := range results {
 		if c.err != nil {
-			fmt.Fprintf(std.err, "crpie: %v\n", c.err)
+			complain(std, c.err)
 		}
 	}
 	if slices.ContainsFunc(results, func(c checked) bool { return c.err != nil }) {
@@ -130,6 +131,9 @@ func verdict(results []checked, std streams) int {
 
 // misuse explains a wrong command line.
 func misuse(std streams, usage, format string, args ...any) int {
-	fmt.Fprintf(std.err, "crpie: "+format+"\nusage: crpie "+usage+"\n", args...)
+	fmt.Fprintf(std.err, "crpie: %s\nusage: crpie %s\n", escape.Text(fmt.Sprintf(format, args...)), usage)
 	return exitUsage
 }
+
+// complain writes an error for people.
+func complain(std streams, err error) { fmt.Fprintf(std.err, "crpie: %s\n", escape.Error(err)) }

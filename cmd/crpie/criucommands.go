@@ -40,7 +40,8 @@ func shellWords(words []string) string {
 		case strconv.Quote(word) == `"`+word+`"`: // nothing to escape
 			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 		default:
-			quoted[i] = "$'" + strings.ReplaceAll(printable(word), "'", `\'`) + "'"
+			q := strconv.Quote(word)
+			quoted[i] = "$'" + strings.ReplaceAll(q[1:len(q)-1], "'", `\'`) + "'"
 		}
 	}
 	return strings.Join(quoted, " ")

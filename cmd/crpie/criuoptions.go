@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/internal/escape"
 )
 
 // fate says what becomes of an option of criu restore that crpie has no use for.
@@ -184,7 +186,7 @@ func (v *foreignValue) Set(s string) error {
 		if v.option.values != nil && !v.option.values.MatchString(s) {
 			return fmt.Errorf("criu does not take it either")
 		}
-		text += "=" + printable(s)
+		text += "=" + escape.Name(s)
 	}
 	if v.name == v.option.name() { // what is negated is the default
 		v.all.use(v.option, text, s)

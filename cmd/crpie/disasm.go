@@ -10,6 +10,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -22,7 +23,7 @@ func disassemble(w io.Writer, p *loader.Plugin, img *blob.Image) {
 			continue
 		}
 		base := img.SectionAddr(-1, i)
-		fmt.Fprintf(w, "\nsection %s\n", s.Name)
+		fmt.Fprintf(w, "\nsection %s\n", escape.Name(s.Name))
 		code, inData := img.Bytes(base, s.Size), false
 		for at := uint64(0); at < uint64(len(code)); {
 			addr := uint64(base) + at
@@ -76,7 +77,7 @@ func symbolNames(p *loader.Plugin, img *blob.Image) map[uint64]string {
 func instruction(m elf.Machine, code []byte, addr uint64, names map[uint64]string) (text string, size uint64) {
 	lookup := func(a uint64) (string, uint64) {
 		if name := names[a]; name != "" {
-			return name, a
+			return escape.Name(name), a
 		}
 		return "", 0
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +30,7 @@ const (
 func (r *restoreFlags) fail(std streams, err error) int {
 	status := failedStatus(err)
 	if r.format != "json" {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		complain(std, err)
 		return status
 	}
 	doc := jsonFailure{SchemaVersion: 1, ExitStatus: status, Failure: restorer.Describe(err)}
@@ -43,8 +42,7 @@ func (r *restoreFlags) fail(std streams, err error) int {
 }
 
 // misuse says what is wrong with the arguments.
-func (r *restoreFlags) misuse(std streams, problems ...string) int {
-	text := strings.Join(problems, "\n")
+func (r *restoreFlags) misuse(std streams, text string) int {
 	if r.format != "json" {
 		return misuse(std, restoreUsage, "%s", text)
 	}

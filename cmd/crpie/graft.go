@@ -13,6 +13,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 )
 
@@ -78,7 +79,7 @@ func runGraft(args []string, std streams) int {
 	}
 	done, err := g.run(g.verbosity.level())
 	if err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		complain(std, err)
 		return exitFailed
 	}
 	fmt.Fprint(std.out, done)
@@ -129,10 +130,10 @@ func (g *graftFlags) run(level uint32) (done string, err error) {
 	}
 	var b strings.Builder
 	for _, note := range plan.Notes {
-		fmt.Fprintf(&b, "note: %s\n", note)
+		fmt.Fprintf(&b, "note: %s\n", escape.Name(note))
 	}
 	for _, t := range plan.Provenance.Tasks {
-		fmt.Fprintf(&b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, printable(t.Comm), t.Threads, t.Address)
+		fmt.Fprintf(&b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, escape.Name(t.Comm), t.Threads, t.Address)
 	}
 	return b.String(), nil
 }

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -48,7 +49,7 @@ func runInspect(args []string, std streams) int {
 		err = w.Flush()
 	}
 	if err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		complain(std, err)
 		return exitFailed
 	}
 	return exitOK
@@ -215,7 +216,7 @@ func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 
 // text writes the view as tables.
 func (v *view) text(w io.Writer) error {
-	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", v.Plugin, v.Machine, v.File, v.Size, v.Base)
+	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", escape.Name(v.Plugin), v.Machine, escape.Name(v.File), v.Size, v.Base)
 	table := func(title string, rows int, row func(w io.Writer, i int)) error {
 		if rows == 0 {
 			return nil
@@ -241,7 +242,7 @@ func (v *view) text(w io.Writer) error {
 	}
 	if err := table("ADDRESS\tSIZE\tALIGN\tPROT\tSECTION", len(v.Sections), func(w io.Writer, i int) {
 		s := v.Sections[i]
-		fmt.Fprintf(w, "0x%x\t%d\t%d\t%s\t%s\n", s.Address, s.Size, s.Align, s.Prot, s.Name)
+		fmt.Fprintf(w, "0x%x\t%d\t%d\t%s\t%s\n", s.Address, s.Size, s.Align, s.Prot, escape.Name(s.Name))
 	}); err != nil {
 		return err
 	}
@@ -253,7 +254,7 @@ func (v *view) text(w io.Writer) error {
 	}
 	if err := table("PLACE\tRELOCATION\tSYMBOL\tADDEND", len(v.Relocations), func(w io.Writer, i int) {
 		r := v.Relocations[i]
-		fmt.Fprintf(w, "%s+0x%x\t%s\t%s\t%d\n", r.Section, r.Offset, r.Type, r.Symbol, r.Addend)
+		fmt.Fprintf(w, "%s+0x%x\t%s\t%s\t%d\n", escape.Name(r.Section), r.Offset, r.Type, r.Symbol, r.Addend)
 	}); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 )
 
@@ -44,7 +45,7 @@ func inspectImages(std streams, from imageSource, format string, f *pflag.FlagSe
 		return nil
 	}
 	if err := errors.Join(from.with(show), w.Flush()); err != nil {
-		fmt.Fprintf(std.err, "crpie: %v\n", err)
+		complain(std, err)
 		return exitFailed
 	}
 	return exitOK
@@ -248,7 +249,7 @@ func (v *imagesView) text(w io.Writer) {
 func quotedNames(names []string) string {
 	safe := make([]string, len(names))
 	for i, n := range names {
-		safe[i] = printable(n)
+		safe[i] = escape.Name(n)
 	}
 	return strings.Join(safe, ", ")
 }
@@ -256,10 +257,10 @@ func quotedNames(names []string) string {
 // graft tells what was grafted; the file is no more trusted than the images.
 func (v *imagesView) graft(w io.Writer) {
 	g := v.Graft
-	fmt.Fprintf(w, "grafted by %s (%s), on-error: %s, pie-timeout: %d ms\n", printable(g.Tool), printable(g.Mode),
-		printable(g.OnError), g.HookTimeoutMs)
+	fmt.Fprintf(w, "grafted by %s (%s), on-error: %s, pie-timeout: %d ms\n", escape.Name(g.Tool), escape.Name(g.Mode),
+		escape.Name(g.OnError), g.HookTimeoutMs)
 	for _, p := range g.Plugins {
-		fmt.Fprintf(w, "  plugin %s (%s, sha256 %s), hooks: %s", printable(p.Name), printable(p.File), printable(p.SHA256),
+		fmt.Fprintf(w, "  plugin %s (%s, sha256 %s), hooks: %s", escape.Name(p.Name), escape.Name(p.File), escape.Name(p.SHA256),
 			quotedNames(p.Hooks))
 		if len(p.Params) > 0 {
 			fmt.Fprintf(w, ", parameters: %s", quotedNames(p.Params))
@@ -267,18 +268,18 @@ func (v *imagesView) graft(w io.Writer) {
 		fmt.Fprintln(w)
 	}
 	for _, t := range g.Tasks {
-		fmt.Fprintf(w, "  task %d: %d bytes at %s\n", t.Pid, t.Size, printable(t.Address))
+		fmt.Fprintf(w, "  task %d: %d bytes at %s\n", t.Pid, t.Size, escape.Name(t.Address))
 	}
 }
 
 func (t *taskView) text(w io.Writer) {
 	indent := strings.Repeat("  ", min(t.depth, 20))
-	fmt.Fprintf(w, "\n%stask %d %s: %s, parent %d, group %d, session %d\n", indent, t.Pid, printable(t.Comm), t.State, t.Ppid,
+	fmt.Fprintf(w, "\n%stask %d %s: %s, parent %d, group %d, session %d\n", indent, t.Pid, escape.Name(t.Comm), t.State, t.Ppid,
 		t.Pgid, t.Sid)
 	if t.Threads == nil {
 		return
 	}
-	fmt.Fprintf(w, "%s  exe %s, cwd %s\n", indent, printable(t.Exe), printable(t.Cwd))
+	fmt.Fprintf(w, "%s  exe %s, cwd %s\n", indent, escape.Name(t.Exe), escape.Name(t.Cwd))
 	fmt.Fprintf(w, "%s  memory contents: %d bytes here, %d in the parent\n", indent, t.Here, t.Parent)
 	table := func(title string, rows int, row func(w io.Writer, i int)) {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -291,13 +292,13 @@ func (t *taskView) text(w io.Writer) {
 	}
 	table("THREAD\tNAME\tIP\tSP\tBLOCKED\tSECCOMP", len(t.Threads), func(w io.Writer, i int) {
 		th := t.Threads[i]
-		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, printable(th.Comm), th.Ip, th.Sp, th.Blocked, th.Seccomp)
+		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, escape.Name(th.Comm), th.Ip, th.Sp, th.Blocked, th.Seccomp)
 	})
 	table("MEMORY\tPROT\tPAGES\tNAME", len(t.Memory), func(w io.Writer, i int) {
 		m := t.Memory[i]
-		fmt.Fprintf(w, "%x-%x\t%s\t%d\t%s\n", m.Start, m.End, m.Prot, m.Pages, printable(m.Name))
+		fmt.Fprintf(w, "%x-%x\t%s\t%d\t%s\n", m.Start, m.End, m.Prot, m.Pages, escape.Name(m.Name))
 	})
 	table("FD\tTYPE\tNAME", len(t.Fds), func(w io.Writer, i int) {
-		fmt.Fprintf(w, "%d\t%s\t%s\n", t.Fds[i].Fd, t.Fds[i].Type, printable(t.Fds[i].Name))
+		fmt.Fprintf(w, "%d\t%s\t%s\n", t.Fds[i].Fd, t.Fds[i].Type, escape.Name(t.Fds[i].Name))
 	})
 }

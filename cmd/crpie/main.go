@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/cmd/crpie/link"
+	"github.com/crpie/crpie/internal/escape"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -55,6 +56,7 @@ type streams struct {
 
 // run is crpie without the process around it.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stderr = escape.Writer(stderr)
 	std := streams{stdin, stdout, stderr}
 	if len(args) == 0 {
 		usage(stderr)
@@ -115,7 +117,7 @@ func parse(f *pflag.FlagSet, m *manual, args []string, std streams) (status int,
 		m.print(std.out, f)
 		return exitOK, true
 	case err != nil:
-		return misuse(std, m.usage, "%v", err), true
+		return misuse(std, m.usage, "%s", escape.Words(err.Error(), args...)), true
 	}
 	return 0, false
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
 )
@@ -54,19 +55,20 @@ func reportText(out io.Writer, results []checked) error {
 	w := bufio.NewWriter(out)
 	paint := newPainter(out)
 	for _, c := range results {
+		file := escape.Name(c.file)
 		for _, v := range c.found {
-			paint.violation(w, c.file, v)
+			paint.violation(w, file, v)
 		}
 		switch n := len(c.found) + c.omitted; {
 		case c.ok:
 			for _, v := range c.notes {
-				fmt.Fprintf(w, "%s: %s: %s\n", c.file, paint.paint(blue, fmt.Sprintf("note[%s]", v.Code)), v.Message)
+				fmt.Fprintf(w, "%s: %s: %s\n", file, paint.paint(blue, fmt.Sprintf("note[%s]", v.Code)), v.Message)
 			}
-			fmt.Fprintf(w, "%s: %s: %s\n", c.file, paint.paint(green, "ok"), c.summary())
+			fmt.Fprintf(w, "%s: %s: %s\n", file, paint.paint(green, "ok"), c.summary())
 		case n == 1:
-			fmt.Fprintf(w, "%s: 1 error\n", c.file)
+			fmt.Fprintf(w, "%s: 1 error\n", file)
 		case n > 1:
-			fmt.Fprintf(w, "%s: %d errors\n", c.file, n)
+			fmt.Fprintf(w, "%s: %d errors\n", file, n)
 		}
 	}
 	return w.Flush()
@@ -74,7 +76,7 @@ func reportText(out io.Writer, results []checked) error {
 
 // summary says in a line what was accepted.
 func (c checked) summary() string {
-	return fmt.Sprintf("plugin %s for %s, %d hooks", c.plugin, c.machine, len(c.hooks))
+	return fmt.Sprintf("plugin %s for %s, %d hooks", escape.Name(c.plugin), c.machine, len(c.hooks))
 }
 
 func (p painter) violation(w io.Writer, file string, v loader.Violation) {
@@ -96,7 +98,7 @@ func (p painter) violation(w io.Writer, file string, v loader.Violation) {
 // excerpt shows the source line of a place, if the file is still there, with carets below the symbol or the column.
 func (p painter) excerpt(w io.Writer, place loader.Place, symbol string) {
 	line, ok := sourceLine(place.File, place.Line)
-	if !ok {
+	if !ok || !escape.Printable(line) {
 		return
 	}
 	at, width := max(0, place.Column-1), 1

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -31,7 +32,7 @@ var (
 )
 
 func githubCommand(w io.Writer, level, object string, v loader.Violation) {
-	where, text := "file="+githubProperty.Replace(object), v.Error()
+	where, text := "file="+githubProperty.Replace(escape.Name(object)), v.Error()
 	if len(v.Places) > 0 && v.Places[0].File != "" {
 		p := v.Places[0]
 		where = fmt.Sprintf("file=%s,line=%d", githubProperty.Replace(p.File), p.Line)
@@ -43,7 +44,7 @@ func githubCommand(w io.Writer, level, object string, v loader.Violation) {
 		text += "\nfix: " + v.Fix
 	}
 	title := githubProperty.Replace(string(v.Code) + " " + loader.Rule(v.Code).Title)
-	fmt.Fprintf(w, "::%s %s,title=%s::%s\n", level, where, title, githubText.Replace(object+": "+text))
+	fmt.Fprintf(w, "::%s %s,title=%s::%s\n", level, where, title, githubText.Replace(escape.Name(object)+": "+text))
 }
 
 // The part of JUnit's XML that CI systems read: a suite of one test per file.
@@ -98,16 +99,16 @@ func reportJUnit(w io.Writer, results []checked) error {
 }
 
 func newJUnitCase(c checked) junitCase {
-	t := junitCase{Name: c.file, Class: "crpie.check"}
+	t := junitCase{Name: escape.Name(c.file), Class: "crpie.check"}
 	switch {
 	case c.err != nil:
-		t.Error = &junitProblem{Message: c.err.Error(), Type: "unreadable"}
+		t.Error = &junitProblem{Message: escape.Error(c.err), Type: "unreadable"}
 	case c.ok:
 		t.Output = c.summary()
 	default:
 		var text strings.Builder
 		for _, v := range c.found {
-			painter{}.violation(&text, c.file, v)
+			painter{}.violation(&text, escape.Name(c.file), v)
 		}
 		t.Failure = &junitProblem{Message: c.found[0].Error(), Type: string(c.found[0].Code), Text: text.String()}
 	}

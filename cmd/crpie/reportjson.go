@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -54,10 +56,15 @@ func reportJSON(w io.Writer, results []checked) error {
 }
 
 func writeJSON(w io.Writer, doc any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(doc)
+	if err := e.Encode(doc); err != nil {
+		return err
+	}
+	_, err := w.Write(escape.JSON(b.Bytes()))
+	return err
 }
 
 func jsonViolations(all []loader.Violation) []jsonViolation {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
 )
@@ -32,11 +33,11 @@ func runRestore(args []string, std streams) int {
 	case f.Changed("version"):
 		return runVersion(nil, std)
 	case err != nil:
-		return r.misuse(std, err.Error())
+		return r.misuse(std, escape.Words(err.Error(), args...))
 	}
 	inherited, problems := r.check()
 	if len(problems) > 0 {
-		return r.misuse(std, problems...)
+		return r.misuse(std, escape.Words(strings.Join(problems, "\n"), args...))
 	}
 	status, err := r.restore(std, inherited)
 	var own *restorer.OwnIDError
@@ -253,8 +254,13 @@ func (l *logger) to(w io.Writer, level uint32, pid int, format string, args ...a
 	if pid != 0 {
 		who = fmt.Sprintf("%d: ", pid)
 	}
-	since := time.Since(l.start)
-	fmt.Fprintf(w, "(%02d.%06d) %s%s\n", int(since.Seconds()), since.Microseconds()%1e6, who, fmt.Sprintf(format, args...))
+	for i, a := range args {
+		if err, ok := a.(error); ok {
+			args[i] = escape.Error(err)
+		}
+	}
+	since, text := time.Since(l.start), escape.Text(fmt.Sprintf(format, args...))
+	fmt.Fprintf(w, "(%02d.%06d) %s%s\n", int(since.Seconds()), since.Microseconds()%1e6, who, text)
 }
 
 var levelNames = [...]string{"", "Error: ", "Warn: ", "", ""}
@@ -269,7 +275,7 @@ func (l *logger) plugin(line restorer.Line) {
 			l.printf(1, 0, "%v", err)
 		}
 	}
-	l.to(w, level, line.Tid, "%s: %s: %s%s", line.Plugin, line.Hook, levelNames[level], printable(line.Text))
+	l.to(w, level, line.Tid, "%s: %s: %s%s", escape.Name(line.Plugin), line.Hook, levelNames[level], escape.Name(line.Text))
 }
 
 // taskLogs are the files of --log-pid, one for each process that logs.

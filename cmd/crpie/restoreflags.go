@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/criuconf"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
@@ -184,7 +185,7 @@ func (x *externalFlag) Set(s string) error {
 	default:
 		return errors.New("want file[MNT_ID:INODE] or tty[RDEV:DEV]")
 	}
-	x.r.criuOnly.use(&option, "--external="+printable(s), s)
+	x.r.criuOnly.use(&option, "--external="+escape.Name(s), s)
 	return nil
 }
 
@@ -317,7 +318,7 @@ func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 	}
 	if f.NArg() > 0 { // an argument that may be left away has to be attached, getopt_long(3)
 		r.warnings = append(r.warnings, fmt.Sprintf("%s: %q is ignored, as by criu: write an argument that may be left away as %s=%s",
-			s.Source, f.Arg(0), strings.TrimPrefix(s.Words[0], "--"), printable(f.Arg(0))))
+			s.Source, f.Arg(0), strings.TrimPrefix(s.Words[0], "--"), escape.Name(f.Arg(0))))
 	}
 	return nil
 }

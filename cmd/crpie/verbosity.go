@@ -42,12 +42,6 @@ func addVerbosity(f *pflag.FlagSet, v *verbosity) {
 	f.Lookup("verbosity").NoOptDefVal = "+"
 }
 
-// printable makes text from images or plugins safe to print.
-func printable(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
-}
-
 // attached matches -v4 and -x12, also behind letters that take no argument: what follows one that does is its argument.
 var attached = regexp.MustCompile(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
 

@@ -3,6 +3,8 @@ package refusal
 import (
 	"fmt"
 	"strings"
+
+	"github.com/crpie/crpie/internal/escape"
 )
 
 // Verb says what is refused.
@@ -55,9 +57,9 @@ type Collector struct {
 	list []Problem
 }
 
-// Refuse adds a problem.
+// Refuse adds a problem. Each part is one line, whatever names are in it.
 func (c *Collector) Refuse(where, fix, format string, args ...any) {
-	c.list = append(c.list, Problem{where, fmt.Sprintf(format, args...), fix})
+	c.list = append(c.list, Problem{escape.Name(where), escape.Name(fmt.Sprintf(format, args...)), escape.Name(fix)})
 }
 
 // Len counts what has been refused so far.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
 )
@@ -59,11 +60,11 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		j, err = newJob(f.Arg(0), *image, *mapFile, *base, defsyms)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "crpie: %v\nusage: crpie %s\n", err, Usage)
+		fmt.Fprintf(stderr, "crpie: %s\nusage: crpie %s\n", escape.Error(err), Usage)
 		return exitUsage
 	}
 	if err := j.run(stdout); err != nil {
-		fmt.Fprintf(stderr, "crpie: %v\n", err)
+		fmt.Fprintf(stderr, "crpie: %s\n", escape.Error(err))
 		return exitFailed
 	}
 	return exitOK

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -35,7 +36,7 @@ func writeMap(w io.Writer, p *loader.Plugin, img *blob.Image) error {
 	}
 	slices.SortStableFunc(lines, func(a, b mapLine) int { return cmp.Compare(a.addr, b.addr) })
 	for _, l := range lines {
-		if _, err := fmt.Fprintf(w, "0x%016x %8x %s %s\n", l.addr, l.size, l.kind, l.name); err != nil {
+		if _, err := fmt.Fprintf(w, "0x%016x %8x %s %s\n", l.addr, l.size, l.kind, escape.Name(l.name)); err != nil {
 			return err
 		}
 	}
