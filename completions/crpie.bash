@@ -43,12 +43,12 @@ _crpie() {
 	case ${COMP_WORDS[1]} in
 	restore)
 		flags='--images-dir --pie-plugin --pie-timeout --restore-detached --restore-sibling --leave-stopped --shell-job --file-locks --tcp-established
-			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
+			--tcp-close --ext-unix-sk --inherit-fd --external --file-validation --skip-file-rwx-check --keep-vgetrandom --keep-wipeonfork --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
 			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --help'
 		;;
 	graft)
 		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity
-			--allow-seccomp --allow-skipped-stages --remove --help'
+			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --help' ;;

@@ -18,6 +18,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/loader/loadertest"
 )
@@ -228,6 +229,7 @@ func TestLayoutAgreesWithTheCore(t *testing.T) {
 	source := "#include <stddef.h>\n#include \"graft.h\"\n"
 	for name, size := range map[string]int{
 		"sizeof(struct graft_thread)": threadSize, "sizeof(struct graft_task)": taskSize, "sizeof(struct crpie_vma)": vmaSize,
+		"sizeof(struct graft_renewal)": renewSize, "GRAFT_RENEW_STATES": int(renew.VGetrandom), "GRAFT_RENEW_WIPE": int(renew.WipeOnFork),
 		"sizeof(struct crpie_mm)": mmSize, "GRAFT_NR_GREGS": numGregs, "GRAFT_STACK": stackSize, "GRAFT_SLOT": slotSize,
 		"GRAFT_PAGE": pageSize, "GRAFT_EXIT_STATUS": ExitStatus, "offsetof(struct graft_task, blob_size)": 128,
 		"offsetof(struct graft_thread, gregs)": 40, "offsetof(struct graft_task, log_path)": 88,

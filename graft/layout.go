@@ -7,7 +7,8 @@ const (
 	pageSize = 4096
 
 	threadSize = 192 // struct graft_thread
-	taskSize   = 144 // struct graft_task
+	taskSize   = 160 // struct graft_task
+	renewSize  = 24  // struct graft_renewal
 	vmaSize    = 40  // struct crpie_vma
 	mmSize     = 104 // struct crpie_mm
 	numGregs   = 19  // GRAFT_NR_GREGS

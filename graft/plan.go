@@ -8,12 +8,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -32,6 +35,8 @@ type Options struct {
 	DumpTimeNs    int64  // CLOCK_REALTIME
 	ParentMissing bool   // the new images cannot have a parent: an archive
 	Limits        Limits // of an archive
+	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
+	KeepVgetrandom, KeepWipeOnFork bool
 }
 
 // Plugin is one --pie-plugin.
@@ -104,6 +109,7 @@ func New(dir *images.Dir, opts *Options) (*Plan, error) {
 			return nil, fmt.Errorf("graft task %d: %w", t.Pid, err)
 		}
 	}
+	g.noteRandom(tasks)
 	if err := g.finish(); err != nil {
 		return nil, err
 	}
@@ -148,6 +154,25 @@ func (g *grafter) selected() []*images.Task {
 		g.refuse("images", "", "no plugin runs in any living task that --task permits")
 	}
 	return tasks
+}
+
+// renewed gives the mappings of a task that come back as fresh memory.
+func (g *grafter) renewed(t *images.Task) map[*vma.VmaEntry]renew.Kind {
+	return renew.Find(g.dir, t, renew.Keep{VGetrandom: g.opts.KeepVgetrandom, WipeOnFork: g.opts.KeepWipeOnFork})
+}
+
+// noteRandom says what becomes of random state: only the core of a graft renews it.
+func (g *grafter) noteRandom(grafted []*images.Task) {
+	for _, t := range g.dir.Tasks {
+		if t.Dead() || len(g.renewed(t)) == 0 {
+			continue
+		}
+		note := "task %d: random state of the vDSO's getrandom, or marked with MADV_WIPEONFORK, is renewed"
+		if !slices.Contains(grafted, t) {
+			note = "task %d: random state of the vDSO's getrandom, or marked with MADV_WIPEONFORK, is the same in all clones, because no plugin runs there"
+		}
+		g.plan.Notes = append(g.plan.Notes, fmt.Sprintf(note, t.Pid))
+	}
 }
 
 // late tells whether a graft reaches a stage: threads exist and privileges are the application's by then.

@@ -140,16 +140,31 @@ func (t *taskGraft) describe() {
 	}
 	vmas := t.vmas()
 	mm := t.mmInfo()
+	renewals, nr := t.renewals()
 	t.arena.put(t.at.arena, pair(taskSize, abi.Version), pair(t.img.Pid, uint32(len(t.img.Threads))), t.thread,
 		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, uint64(t.opts.DumpTimeNs),
 		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, t.opts.LogLevel), logPath, useStderr, t.at.leave,
-		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)))
+		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)), renewals, nr)
+}
+
+// renewals lays out struct graft_renewal[]: memory that is to be fresh in each restored process.
+func (t *taskGraft) renewals() (at, nr uint64) {
+	found := t.renewed(t.img)
+	at = t.arena.reserve(len(found) * renewSize)
+	for _, v := range t.img.Mm.GetVmas() {
+		if kind := found[v]; kind != 0 {
+			t.arena.put(at+nr*renewSize, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(kind))
+			nr++
+		}
+	}
+	return at, nr
 }
 
 func (t *taskGraft) vmas() uint64 {
 	all := t.img.Mm.GetVmas()
-	at := t.arena.reserve(len(all) * vmaSize)
+	at := t.arena.reserve(len(all) * (vmaSize + abi.MadvSize))
 	for i, v := range all {
+		t.arena.put(at+uint64(len(all)*vmaSize+i*abi.MadvSize), v.GetMadv())
 		name := t.arena.string(t.dir.VMAName(v))
 		t.arena.put(at+uint64(i*vmaSize), v.GetStart(), v.GetEnd(), pair(v.GetProt(), v.GetFlags()), v.GetPgoff(), name)
 	}

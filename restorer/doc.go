@@ -19,5 +19,5 @@
 //	plan_files, plan_pipes, plan_ttys, …    descriptors, a file for each kind
 //	plan_sockets_…                          sockets, a file for each family
 //	plan_late                               what only a task itself can open, when others are there
-//	plan_signals, plan_creds, plan_registers what a thread leaves with
+//	plan_signals, plan_timers, plan_creds … what a thread leaves with
 package restorer

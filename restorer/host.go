@@ -32,6 +32,7 @@ type Host struct {
 	Cgroups map[string]Hierarchy // by the names of their controllers, as in /proc/PID/cgroup
 
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
+	Droppable      bool // MAP_DROPPABLE, Linux 6.11
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
 

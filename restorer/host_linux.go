@@ -49,6 +49,7 @@ func ThisHost() (*Host, error) {
 	h.Cgroups = cgroupHierarchies(readProc("/proc/self/cgroup"), readProc("/proc/self/mountinfo"))
 	_, err = os.Stat("/proc/self/timens_offsets")
 	h.TimeNamespaces = err == nil
+	h.Droppable = sys.Droppable()
 	for fd := 2; fd >= 0; fd-- {
 		if sys.IsTerminal(fd) {
 			h.TTY = fd

@@ -30,6 +30,7 @@ type Plan struct {
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
+	Notes                     []string    // what comes back otherwise than it was
 	Cgroups                   []CgroupDir // to be there before the tasks are
 	Sibling                   bool        // the root task becomes a child of the restorer's parent
 	Namespaces                bool        // the tasks had namespaces of their own
@@ -83,6 +84,7 @@ type Passed struct {
 type VMA struct {
 	Start, End, Pgoff uint64
 	Prot, Flags       uint32
+	Madv              uint64 // a bit for each advice of madvise(2)
 	Name              string
 }
 
@@ -188,15 +190,16 @@ func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) []
 	return b
 }
 
-// vmas lays out struct crpie_vma[].
+// vmas lays out struct crpie_vma[], and behind it what madvise(2) said of each.
 func (a *arena) vmas(vmas []VMA) uint64 {
 	le := binary.LittleEndian
 	names := make([]uint64, len(vmas))
 	for i, v := range vmas {
 		names[i] = a.string(v.Name)
 	}
-	addr := a.reserve(len(vmas) * abi.VMASize)
+	addr := a.reserve(len(vmas) * (abi.VMASize + abi.MadvSize))
 	for i, v := range vmas {
+		le.PutUint64(a.at(addr)[len(vmas)*abi.VMASize+i*abi.MadvSize:], v.Madv)
 		b := a.at(addr)[i*abi.VMASize:]
 		le.PutUint64(b[0:], v.Start)
 		le.PutUint64(b[8:], v.End)
@@ -224,6 +227,9 @@ func (p *Plan) Print(w io.Writer) {
 	}
 	for _, f := range p.Files {
 		fmt.Fprintf(w, "pass %s as fd %d\n", escape.Name(f.Name), f.Number)
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	for _, d := range p.Cgroups {
 		printCgroup(w, &d)

@@ -67,6 +67,8 @@ type PlanOptions struct {
 	// SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
 	FileValidation FileValidation
 	SkipFileRWX    bool
+	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom, --keep-wipeonfork).
+	KeepVgetrandom, KeepWipeOnFork bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.

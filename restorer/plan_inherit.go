@@ -43,7 +43,8 @@ func (m *memoryPlanner) alike(v, pv *vma.VmaEntry) bool {
 	switch {
 	case v.GetStatus()&vmaPrivate == 0 || v.GetStatus()&vmaPrivate != pv.GetStatus()&vmaPrivate,
 		v.GetProt() != pv.GetProt(), v.GetFlags() != pv.GetFlags(), v.GetMadv() != pv.GetMadv(),
-		v.GetMadv()&(madvDontfork|madvWipeonfork) != 0, pv.GetFlags()&mapLocked != 0:
+		v.GetMadv()&(madvDontfork|madvWipeonfork) != 0, pv.GetFlags()&mapLocked != 0,
+		m.renewed[v] != 0, m.renewedOf(m.of.origin(m.img))[pv] != 0:
 		return false
 	case v.GetStatus()&images.VmaAnonPrivate != 0:
 		return true

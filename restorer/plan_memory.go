@@ -12,6 +12,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/renew"
 )
 
 // parallelBytes is how much memory is worth a second page reader.
@@ -21,7 +22,8 @@ const parallelBytes = 16 << 20
 // contents while they are writable, then protections, advice and locks, and last the addresses of PR_SET_MM_MAP, whose
 // executable may be set only now that nothing maps the old one.
 func (r *memRoom) space(t *jobTask) {
-	m := &memoryPlanner{memRoom: r, jobTask: t, written: map[uint64]bool{}}
+	m := &memoryPlanner{memRoom: r, jobTask: t, written: map[uint64]bool{}, renewed: r.renewedOf(t.img)}
+	m.noteRenewed()
 	m.collect()
 	m.inherit()
 	m.vdso()
@@ -37,16 +39,18 @@ func (r *memRoom) space(t *jobTask) {
 type memRoom struct {
 	*job
 	files     *fileRoom
-	segments  map[uint64]segment // shared anonymous memory, by shmid
-	window    uint64             // address where the zygote maps huge pages
-	vdsoAt    uint64             // address of this kernel's vDSO, should it not be the dumped one
-	sameVDSOs *bool              // whether it is, for every task; nil before the first
-	aioNeed   uint64             // requests that AIO contexts are for
-	hugeNeed  map[uint64]uint64  // pages, by their size
+	segments  map[uint64]segment                      // shared anonymous memory, by shmid
+	window    uint64                                  // address where the zygote maps huge pages
+	vdsoAt    uint64                                  // address of this kernel's vDSO, should it not be the dumped one
+	sameVDSOs *bool                                   // whether it is, for every task; nil before the first
+	aioNeed   uint64                                  // requests that AIO contexts are for
+	hugeNeed  map[uint64]uint64                       // pages, by their size
+	renewed   map[uint32]map[*vma.VmaEntry]renew.Kind // by pid; see renewedOf
 }
 
 func newMemRoom(j *job, files *fileRoom) *memRoom {
-	return &memRoom{job: j, files: files, segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{}}
+	return &memRoom{job: j, files: files, segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{},
+		renewed: map[uint32]map[*vma.VmaEntry]renew.Kind{}}
 }
 
 type memoryPlanner struct {
@@ -61,6 +65,7 @@ type memoryPlanner struct {
 	nreads  int
 	bytes   uint64
 
+	renewed  map[*vma.VmaEntry]renew.Kind
 	kept     []span // memory that the task has from its parent
 	keptVDSO bool
 }
@@ -85,7 +90,7 @@ func (m *memoryPlanner) collect() {
 		if bad := v.GetMadv() &^ lastingAdvice; bad != 0 {
 			m.refuse(m.vmaWhere(v), "", "advice %#x (bits of madvise(2)) that does not last: not supported", bad)
 		}
-		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), m.dir.VMAName(v)})
+		m.task.VMAs = append(m.task.VMAs, VMA{v.GetStart(), v.GetEnd(), v.GetPgoff(), v.GetProt(), v.GetFlags(), v.GetMadv(), m.dir.VMAName(v)})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
 		case status&(images.VmaVdso|images.VmaVvar) != 0:
@@ -160,7 +165,7 @@ func (m *memoryPlanner) collectRuns() {
 				return
 			}
 			end := min(p.End(), v.GetEnd())
-			if v.GetStatus()&(images.VmaVdso|images.VmaVvar) == 0 {
+			if v.GetStatus()&(images.VmaVdso|images.VmaVvar) == 0 && m.renewed[v] == 0 {
 				m.addRun(v, p.Cut(at, end))
 			}
 			at = end
@@ -349,6 +354,9 @@ func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
 		flags &^= mapAnonymous
 		file, pgoff = uint64(fd), v.GetPgoff()+part.start-v.GetStart()
 	}
+	if m.renewed[v] == renew.VGetrandom {
+		flags = m.droppable()
+	}
 	if flags&mapHugetlb != 0 {
 		flags |= uint64(v.GetFlags() & hugeSizeMask)
 	}
@@ -459,7 +467,7 @@ func (m *memoryPlanner) advise() {
 	for _, v := range m.vmas {
 		length := v.GetEnd() - v.GetStart()
 		for advice := uint64(0); advice < 64; advice++ {
-			if v.GetMadv()&(1<<advice) != 0 {
+			if m.adviceOf(v)&(1<<advice) != 0 {
 				m.prog.sys("", sysMadvise, v.GetStart(), length, advice)
 			}
 		}

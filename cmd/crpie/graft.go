@@ -15,6 +15,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/renew"
 )
 
 const graftUsage = `graft -D DIR -o DIR --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
@@ -42,6 +43,7 @@ type graftFlags struct {
 	plugins, tasks                         []string
 	timeout                                time.Duration
 	copy, remove, seccomp, skipped         bool
+	keepRandom                             renew.Keep
 	verbosity                              verbosity
 	limits                                 archiveLimits
 }
@@ -62,6 +64,7 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default is its standard error.")
 	addVerbosity(f, &g.verbosity)
+	addKeepRandom(f, &g.keepRandom)
 	f.BoolVar(&g.seccomp, "allow-seccomp", false, "The tasks' seccomp filters permit the system calls of the plugins.")
 	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
 }
@@ -168,6 +171,7 @@ func (g *graftFlags) options(level uint32) (*graft.Options, error) {
 	opts := &graft.Options{
 		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile, LogLevel: level,
 		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(), Limits: g.limits.Limits,
+		KeepVgetrandom: g.keepRandom.VGetrandom, KeepWipeOnFork: g.keepRandom.WipeOnFork,
 	}
 	var errs []error
 	for _, in := range inputs {

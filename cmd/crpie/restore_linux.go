@@ -148,6 +148,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
+			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},
 		Run: restorer.RunOptions{
 			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
@@ -158,6 +159,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, err
 	}
 	defer prepared.Close()
+	for _, note := range prepared.Plan.Notes {
+		log.printf(3, 0, "%s", note)
+	}
 	if r.dryRun {
 		prepared.Plan.Print(std.out)
 		return exitOK, nil

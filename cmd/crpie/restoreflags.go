@@ -17,6 +17,7 @@ import (
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
 )
@@ -41,6 +42,7 @@ type restoreFlags struct {
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
 	label                                     string
+	keepRandom                                renew.Keep
 	readers                                   int
 	verbosity                                 verbosity
 
@@ -110,6 +112,7 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
 		"Compare files with what they were at the dump by `METHOD`: buildid (and size) or filesize.")
 	f.BoolVar(&r.skipRWX, "skip-file-rwx-check", false, "Do not compare the files' permissions.")
+	addKeepRandom(f, &r.keepRandom)
 	f.Func("close", "Close descriptor `N` first; may be given several times.", r.closeFD)
 	f.StringVar(&r.cgroups, "manage-cgroups", "soft", "What becomes of the tasks' cgroups: `MODE` ignore, none, props, soft, full or strict.")
 	f.Lookup("manage-cgroups").NoOptDefVal = "soft"

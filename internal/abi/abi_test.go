@@ -60,6 +60,7 @@ func pluginNumbers() []same {
 		off("crpie_hook_record", "fn", abi.HookRecordFnOff),
 		size("crpie_param", abi.ParamPairSize),
 		size("crpie_vma", abi.VMASize),
+		{"sizeof(*((struct crpie_ctx *)0)->vma_madv)", abi.MadvSize},
 		size("crpie_mm", abi.MMSize),
 		{"sizeof(CRPIE_PLUGIN_SECTION) - 1", int64(len(abi.PluginSection))},
 		{"sizeof(CRPIE_HOOKS_SECTION) - 1", int64(len(abi.HooksSection))},

@@ -8,6 +8,7 @@ const (
 	TaskSize   = 72
 	PlanSize   = 120
 	VMASize    = 40
+	MadvSize   = 8 // of crpie_ctx.vma_madv, which lies behind the mappings
 	MMSize     = 104
 
 	StatusSize = 56

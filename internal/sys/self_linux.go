@@ -101,6 +101,16 @@ func THPDisabled() bool {
 	return err == nil && disabled != 0
 }
 
+// Droppable reports whether the kernel has MAP_DROPPABLE, mmap(2), Linux 6.11.
+func Droppable() bool {
+	const mapDroppable, pageSize = 0x8, 4096
+	b, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, mapDroppable|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return false
+	}
+	return unix.Munmap(b) == nil
+}
+
 // IsTerminal reports whether descriptor fd is a terminal, tty_ioctl(4).
 func IsTerminal(fd int) bool {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)

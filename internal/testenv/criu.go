@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +84,15 @@ func (r Release) install() (*CRIU, error) {
 		return nil, fmt.Errorf("criu-argv: %w", err)
 	}
 	return &CRIU{r, filepath.Join(r.prefix(), "bin", "criu"), strings.Fields(string(words))}, nil
+}
+
+// loader gives the words that start a program with the C library of this CRIU's own, ld.so(8).
+func (c *CRIU) loader() (words []string, ok bool) {
+	const before = 3 // ld.so --library-path DIR
+	if len(c.Argv) <= before {
+		return nil, false
+	}
+	return slices.Clone(c.Argv[:before]), true
 }
 
 // Timeout ends every command and every wait of this package.

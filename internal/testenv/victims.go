@@ -17,7 +17,7 @@ import (
 type recipe struct {
 	name    string
 	sources []string // patterns below testdata/victims; the first match is the one that is compiled or interpreted
-	flags   []string // for the C compiler
+	flags   []string // for the compiler
 	how     func(tb testing.TB, r recipe) []string
 }
 
@@ -27,6 +27,10 @@ var recipes = []recipe{
 	{"threads", []string{"threads.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timers", []string{"timers.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"golang", []string{"golang/main.go"}, nil, compileGo},
+	{"vgetrandom", []string{"vgetrandom.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"glibcrandom", []string{"glibcrandom.c", "victim.h"}, []string{"-pthread"}, underNewGlibc},
+	{"gorandom", []string{"gorandom/main.go"}, nil, compileGo},
+	{"gorandom-stripped", []string{"gorandom/main.go"}, []string{"-ldflags=-s -w"}, compileGo},
 	{"python", []string{"python.py"}, nil, interpreter("/usr/bin/python3", "python3")},
 	{"perl", []string{"perl.pl"}, nil, interpreter("/usr/bin/perl", "perl")},
 	{"bash", []string{"bash.sh"}, nil, interpreter("/bin/bash", "bash")},
@@ -113,7 +117,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "guards", "limits", "notify", "ping", "ptys", "raw", "timers":
+	case "events", "glibcrandom", "guards", "limits", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
 		return []string{"plain"}
 	}
 	return nil
@@ -189,13 +193,26 @@ func compileC(tb testing.TB, r recipe) []string {
 func compileGo(tb testing.TB, r recipe) []string {
 	tool := NeedTool(tb, "go")
 	return r.cached(tb, func(out string, files []string) *exec.Cmd {
-		cmd := command(tb, tool, "build", "-o", out, files[0])
+		cmd := command(tb, tool, append(append([]string{"build"}, r.flags...), "-o", out, files[0])...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		return cmd
 	})
 }
 
 // interpreter prefers a fixed path: what is first in $PATH may be a script that starts the real one.
+// underNewGlibc starts a program with the C library that has come with the newest CRIU, glibc 2.43 or later. It has a copy of
+// the loader: CRIU cannot restore a process whose executable is its own, prctl(2) PR_SET_MM_EXE_FILE.
+func underNewGlibc(tb testing.TB, r recipe) []string {
+	loader, ok := NeedRelease(tb, Newest).loader()
+	Need(tb, ok, "a new glibc: it comes with the CRIU that scripts/get-criu fetches")
+	program := compileC(tb, r)
+	own := program[0] + ".ld"
+	if err := exec.Command("cp", "-u", loader[0], own).Run(); err != nil {
+		tb.Fatal(err)
+	}
+	return append(append([]string{own}, loader[1:]...), program...)
+}
+
 func interpreter(path, name string) func(testing.TB, recipe) []string {
 	return func(tb testing.TB, r recipe) []string {
 		return []string{NeedTool(tb, path, name), r.files(tb)[0]}

@@ -55,7 +55,7 @@ struct graft_task {
 	uint64_t threads; /* struct graft_thread[nr_threads] */
 	uint64_t table;
 	uint64_t comm;
-	uint64_t vmas, nr_vmas;
+	uint64_t vmas, nr_vmas; /* as in struct crpie_task */
 	uint64_t mm;
 	int64_t dump_time_ns;
 	int64_t timeout_ns; /* for one hook; 0: no watchdog */
@@ -66,6 +66,18 @@ struct graft_task {
 	uint64_t keep_start, keep_size;
 	uint64_t blob_start, blob_size;
 	uint64_t watchdog_slot;
+	uint64_t renewals, nr_renewals; /* struct graft_renewal[] */
+};
+
+enum {
+	GRAFT_RENEW_STATES = 1, /* of the vDSO's getrandom: fresh droppable memory */
+	GRAFT_RENEW_WIPE = 2,   /* MADV_WIPEONFORK: zeros */
+};
+
+/* Memory that comes back fresh. */
+struct graft_renewal {
+	uint64_t start, size;
+	uint64_t kind; /* GRAFT_RENEW_* */
 };
 
 /* What graft_leave needs, in memory that stays. */
@@ -111,6 +123,9 @@ void graft_unguard_task(struct graft_worker *w);
 void graft_wait_at_least(uint32_t *word, uint32_t value);
 void graft_raise(uint32_t *word, uint32_t value);
 int64_t graft_clock(int clock);
+
+/* renew.c */
+void graft_renew(const struct graft_worker *w);
 
 /* hooks.c */
 extern uint32_t graft_failed; /* on_error is continue, and a call went wrong: no plugin is called any more */

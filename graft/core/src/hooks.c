@@ -60,6 +60,7 @@ static void describe(struct graft_worker *w, struct crpie_ctx *ctx, uint32_t hoo
 		.mm = (const struct crpie_mm *)w->task->mm,
 		.log = graft_log,
 		.reserved = { (uint64_t)w },
+		.vma_madv = (const uint64_t *)((const struct crpie_vma *)w->task->vmas + w->task->nr_vmas),
 	};
 }
 

@@ -67,6 +67,7 @@ static void begin_task(struct graft_worker *w)
 	leave->inside = w->task->nr_threads;
 	leave->blob_start = w->task->blob_start;
 	leave->blob_size = w->task->blob_size;
+	graft_renew(w);
 	if (graft_guard_task(w) == 0) {
 		graft_guard_thread(w);
 		graft_run_inits(w);

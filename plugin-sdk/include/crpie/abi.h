@@ -186,6 +186,7 @@ struct crpie_ctx {
 	/* Writes len bytes of msg as one line of crpie's log. Works at every stage; needs no descriptor. */
 	void (*log)(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint64_t len);
 	uint64_t reserved[4];
+	const uint64_t *vma_madv; /* [nr_vmas]: what madvise(2) said of a mapping, bit n for advice n; CRPIE_CTX_HAS */
 };
 
 #endif

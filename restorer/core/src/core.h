@@ -119,7 +119,7 @@ struct crpie_task {
 	uint32_t nr_threads;
 	uint64_t threads; /* struct crpie_thread[nr_threads]; 0 is the leader */
 	uint64_t comm;
-	uint64_t vmas, nr_vmas;
+	uint64_t vmas, nr_vmas; /* struct crpie_vma[nr_vmas], and behind it uint64_t[nr_vmas]: crpie_ctx.vma_madv */
 	uint64_t mm;
 	uint64_t reader_stack, reader_stack_size; /* of the first page reader; CRPIE_STACK_SLOT apart */
 	uint64_t runs; /* uint8_t[] by plugin: 1 if it runs in this task */

@@ -58,6 +58,7 @@ static void describe(struct core *core, struct crpie_ctx *ctx, uint32_t hook, ui
 		.mm = (const struct crpie_mm *)core->task->mm,
 		.log = core_log,
 		.reserved = { (uint64_t)core },
+		.vma_madv = (const uint64_t *)((const struct crpie_vma *)core->task->vmas + core->task->nr_vmas),
 	};
 }
 
