@@ -81,10 +81,13 @@ func TestConfigurationProblems(t *testing.T) {
 	if err != nil || len(r.warnings) != 1 || r.warnings[0] != want || r.cgroups != "soft" {
 		t.Errorf("%v, %q, %s", err, r.warnings, r.cgroups)
 	}
+	large := filepath.Join(t.TempDir(), "large.conf")
+	must(t, os.WriteFile(large, make([]byte, 1<<20+1), 0o644))
 	for args, want := range map[string]string{
+		"--config " + large:  "large.conf: larger than 1048576 bytes",
 		"--config none.conf": "configuration: open none.conf: no such file",
-		"--config /":         "configuration: read /: is a directory",
-		"--config /dev/zero": "configuration: /dev/zero: larger than",
+		"--config /":         "configuration: open /: it is a directory",
+		"--config /dev/zero": "configuration: open /dev/zero: it is a device",
 	} {
 		if _, err := settings(t, "", "", "", args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
@@ -133,7 +136,7 @@ func TestSecureExecutionIgnoresTheEnvironment(t *testing.T) {
 	}
 	for mode, want := range map[os.FileMode]string{
 		0o755:                 "crpie: " + conf + ":1: unknown flag: --nonsense\n",
-		0o755 | os.ModeSetgid: "crpie: images: open /nonexistent: no such file or directory\n",
+		0o755 | os.ModeSetgid: "crpie: images: ",
 	} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 func TestExecCmd(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
 	status, output := tool(t, im, "restore", "-D", im.Dir, "--exec-cmd", "--", "sh", "-c",
-		fmt.Sprintf(`grep PPid /proc/%d/status; echo "me $$"; kill -USR1 %[1]d; exit 3`, im.Pid))
+		fmt.Sprintf(`grep PPid /proc/%d/status; echo "me $$"; exit 3`, im.Pid))
 	var parent, shell int
 	fmt.Sscanf(output, "PPid:\t%d\nme %d\n", &parent, &shell)
 	if status != 3 || parent == 0 || parent != shell {
@@ -85,8 +85,7 @@ func TestClose(t *testing.T) {
 	}
 	defer r.Close()
 	im := testenv.Start(t, "static").Dump(t)
-	cmd := im.Command(t, os.Args[0], "restore", "-D", im.Dir, "--close", "3", "--exec-cmd", "--", "sh", "-c",
-		fmt.Sprintf("kill -9 %d; [ ! -e /proc/self/fd/3 ]", im.Pid))
+	cmd := im.Command(t, os.Args[0], "restore", "-D", im.Dir, "--close", "3", "--exec-cmd", "--", "sh", "-c", "[ ! -e /proc/self/fd/3 ]")
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	cmd.ExtraFiles = []*os.File{w}
 	out, err := cmd.CombinedOutput()
@@ -94,6 +93,7 @@ func TestClose(t *testing.T) {
 	if errors.As(err, &exit) || err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+	im.Adopt(t).MustPass(t)
 	w.Close()
 	if _, err := r.Read(make([]byte, 1)); err == nil {
 		t.Error("the pipe has an end left")
