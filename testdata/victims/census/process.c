@@ -80,7 +80,7 @@ static void burn(void)
 
 	do {
 		syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &used);
-	} while (used.tv_sec == 0 && used.tv_nsec < 100000000);
+	} while (used.tv_sec == 0 && used.tv_nsec < 300000000);
 }
 
 /* landlock(7): no fifos are made below the working directory, or elsewhere. */
@@ -288,7 +288,7 @@ void tell_thread(void)
 	prctl(PR_GET_TID_ADDRESS, &tid_address);
 	fact("TID address", "%#lx", tid_address);
 	syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &used);
-	fact("CPU time", "%s", used.tv_sec > 0 || used.tv_nsec >= 100000000 ? "used" : "new");
+	fact("CPU time", "%s", used.tv_sec > 0 || used.tv_nsec >= 300000000 ? "used" : "new");
 	if (*who)
 		tell_traps();
 }
@@ -469,7 +469,7 @@ static void tell_start(void)
 	fact("start time", "%.*s", (int)strcspn(word + 1, " "), word + 1);
 	getrusage(RUSAGE_SELF, &used);
 	us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-	fact("resource usage", "%s", us > 150000 ? "used" : "new");
+	fact("resource usage", "%s", us > 500000 ? "used" : "new");
 }
 
 void tell_process(void)
