@@ -121,7 +121,7 @@ func (f *Failure) hook(e *HookError) {
 	f.errno(e.Errno)
 }
 
-// objects lists what is wrong with all objects that are no plugins.
+// objects lists the violations of all objects.
 func (f *Failure) objects(err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		if _, object := err.(*loader.Error); !object {

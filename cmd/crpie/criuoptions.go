@@ -188,7 +188,7 @@ func (v *foreignValue) Set(s string) error {
 		}
 		text += "=" + escape.Name(s)
 	}
-	if v.name == v.option.name() { // what is negated is the default
+	if v.name == v.option.name() { // --no-NAME asks for the default
 		v.all.use(v.option, text, s)
 	}
 	return nil
@@ -204,7 +204,7 @@ func (c *criuOnly) use(o *criuOption, text, value string) {
 	c.used = append(c.used, used{o, text, c.source})
 }
 
-// refused reports whether there is no restore with it.
+// refused reports whether the option prevents a restore.
 func (u *used) refused() bool {
 	return u.option.fate == refused || u.option.fate == containers && u.source == ""
 }

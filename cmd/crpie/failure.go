@@ -26,7 +26,7 @@ const (
 	kindSignal = "signal" // crpie was told to end
 )
 
-// fail says why there is no restore, as it was asked for, and gives the exit status.
+// fail reports a failed restore in the format of --format, and returns the exit status.
 func (r *restoreFlags) fail(std streams, err error) int {
 	status := failedStatus(err)
 	if r.format != "json" {
@@ -41,7 +41,7 @@ func (r *restoreFlags) fail(std streams, err error) int {
 	return doc.write(std)
 }
 
-// misuse says what is wrong with the arguments.
+// misuse reports problems of the arguments.
 func (r *restoreFlags) misuse(std streams, text string) int {
 	if r.format != "json" {
 		return misuse(std, restoreUsage, "%s", text)

@@ -77,7 +77,7 @@ Exit status: 0 restored, with -d; 1 not, and nothing is left; 2 wrong arguments;
 
 func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 	f.StringVarP(&r.images, "images-dir", "D", ".", "Read the images in `DIR`.")
-	f.StringVarP(&r.workDir, "work-dir", "W", "", "Log and pid files with relative names are in `DIR`; the default is that of the images.")
+	f.StringVarP(&r.workDir, "work-dir", "W", "", "Put log and pid files with relative names into `DIR`; the default is the image directory.")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "Write the log to `FILE` instead of standard error.")
 	f.BoolVar(&r.logPid, "log-pid", false, "Write what plugins log in process PID to FILE.PID.")
 	addVerbosity(f, &r.verbosity)
@@ -326,7 +326,7 @@ func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 	return nil
 }
 
-// misused says what is wrong with the flags.
+// misused names the first combination of flags that cannot be.
 func (r *restoreFlags) misused() string {
 	switch {
 	case len(r.command) > 0 && !r.execCmd:
