@@ -44,7 +44,7 @@ type Provenance struct {
 
 // GraftedPlugin names a plugin; the values of its parameters may be secret, and are not here.
 type GraftedPlugin struct {
-	Name   string   `json:"name"`
+	Name   string   `json:"name"` // as in messages: "name #2" if several have that name
 	File   string   `json:"file"`
 	SHA256 string   `json:"sha256"`
 	Params []string `json:"params,omitempty"`
@@ -111,8 +111,8 @@ func (g *grafter) begin() {
 		p.OnError = "continue"
 	}
 	p.HookTimeoutMs, p.LogFile = g.opts.HookTimeout.Milliseconds(), g.opts.LogFile
-	for _, in := range g.opts.Plugins {
-		gp := GraftedPlugin{Name: in.Plugin.Name, File: filepath.Base(in.Plugin.File), SHA256: in.SHA256, Hooks: []string{}}
+	for i, in := range g.opts.Plugins {
+		gp := GraftedPlugin{Name: g.labels[i], File: filepath.Base(in.Plugin.File), SHA256: in.SHA256, Hooks: []string{}}
 		for _, kv := range in.Params {
 			gp.Params = append(gp.Params, kv.Key)
 		}

@@ -85,6 +85,8 @@ type VDSO struct {
 
 // Capability numbers, capability.h.
 const (
+	capSetgid       = 6
+	capSetuid       = 7
 	capSetpcap      = 8
 	capNetAdmin     = 12
 	capNetRaw       = 13
@@ -93,6 +95,7 @@ const (
 	capSysAdmin     = 21
 	capSysNice      = 23
 	capSysResource  = 24
+	capSysTime      = 25
 	capAuditControl = 30
 	capLast         = 40
 	rlimInfinity    = ^uint64(0)

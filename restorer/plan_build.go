@@ -106,7 +106,7 @@ func BuildPlan(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *Host
 
 // checkDirectory refuses what no later step looks at.
 func (p *planner) checkDirectory() {
-	for _, needed := range []int{capSysAdmin, capSysPtrace, capSetpcap} {
+	for _, needed := range []int{capSysAdmin, capSysPtrace, capSetpcap, capSetuid, capSetgid} {
 		if !p.host.has(needed) {
 			p.refuse("this host", "run it as root", "crpie lacks %s", capNames[needed])
 		}
@@ -276,6 +276,9 @@ func (p *planner) timeNamespace(z *program) {
 	}
 	if te == nil || !p.host.TimeNamespaces {
 		return
+	}
+	if !p.host.has(capSysTime) {
+		p.refuse("this host", "run it as root", "crpie lacks %s, without which clocks cannot go on from where they were", capNames[capSysTime])
 	}
 	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.host.MonotonicNs
 	boot := int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec()) - p.host.BoottimeNs

@@ -251,7 +251,11 @@ func TestHostRefusals(t *testing.T) {
 		change func(h *Host)
 		want   string
 	}{
-		"not root":   {func(h *Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
+		"not root": {func(h *Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
+		"uids":     {func(h *Host) { h.Caps &^= 1 << capSetuid }, "this host: crpie lacks CAP_SETUID\n  hint: run it as root"},
+		"gids":     {func(h *Host) { h.Caps &^= 1 << capSetgid }, "this host: crpie lacks CAP_SETGID\n  hint: run it as root"},
+		"clocks": {func(h *Host) { h.Caps &^= 1 << capSysTime },
+			"this host: crpie lacks CAP_SYS_TIME, without which clocks cannot go on from where they were\n  hint: run it as root"},
 		"vdso size":  {func(h *Host) { h.VDSO.DataSize = pageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
 		"vdso code":  {func(h *Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
 		"capability": {func(h *Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},

@@ -101,6 +101,11 @@ func TestPluginsOfOneName(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, output)
 		}
 	}
+	p = graftOnto(t, im, "-v3", "--allow-skipped-stages", "--pie-plugin", plugin+",a", "--pie-plugin", plugin+",b").RestoreCRIU(t)
+	p.MustPass(t)
+	if out := p.Output(); !strings.Contains(out, "plugin trace #1, hook ") || !strings.Contains(out, "plugin trace #2, hook ") {
+		t.Errorf("grafted they are not told apart:\n%s", out)
+	}
 	mustFail(t, im, "plugin fail #2, hook PIE_RST_POST_FILES, ", "--pie-plugin", fail, "--pie-plugin", fail+",stage=POST_FILES")
 }
 
@@ -150,5 +155,24 @@ plugin new-id: parameter var is missing: name of the environment variable
 	if status, got := told(t, "inspect", app); status != exitOK || !regexp.MustCompile(`size +enum 1\|2\|4\|8 +false +of the variable`).MatchString(got) ||
 		!regexp.MustCompile(`addr +int from 1 +false +its address`).MatchString(got) {
 		t.Errorf("inspect: status %d\n%s", status, got)
+	}
+}
+
+// The commands about objects that the README shows work as they stand there.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(testenv.Root(), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, dir := testenv.Plugin(t, "plugin-sdk/examples/new-id.c"), t.TempDir()
+	found := regexp.MustCompile("`crpie ((?:check|inspect|link|explain) [^`]*)`").FindAllStringSubmatch(string(readme), -1)
+	if len(found) < 4 {
+		t.Fatalf("commands %q", found)
+	}
+	for _, m := range found {
+		line := strings.NewReplacer("hook.o…", object, "hook.o", object, "-o image", "-o "+filepath.Join(dir, "image")).Replace(m[1])
+		if status, out := told(t, strings.Fields(line)...); status != exitOK {
+			t.Errorf("crpie %s: status %d\n%s", line, status, out)
+		}
 	}
 }

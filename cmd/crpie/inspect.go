@@ -217,6 +217,12 @@ func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 // text writes the view as tables.
 func (v *view) text(w io.Writer) error {
 	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", escape.Name(v.Plugin), v.Machine, escape.Name(v.File), v.Size, v.Base)
+	switch {
+	case v.AnyParams:
+		fmt.Fprintln(w, "declares no parameters and takes any")
+	case len(v.Params) == 0:
+		fmt.Fprintln(w, "takes no parameters")
+	}
 	table := func(title string, rows int, row func(w io.Writer, i int)) error {
 		if rows == 0 {
 			return nil

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -114,5 +116,40 @@ func TestClientsOutside(t *testing.T) {
 			p, _ := restore(t, im, flag, "--pie-plugin", plugin)
 			goesOn(t, p)
 		})
+	}
+}
+
+// The capabilities that docs/restore.md names are enough for a process that has none and no sockets, and none of them can be missing.
+func TestNeededCapabilities(t *testing.T) {
+	setpriv := testenv.NeedTool(t, "setpriv")
+	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "restore.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), "and root (")
+	list, _, _ = strings.Cut(list, ", CAP_NET_ADMIN for sockets")
+	needed := strings.Split(list, ", ")
+	im := testenv.StartCommand(t, "sleep", setpriv, "--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all",
+		"--inh-caps=-all", "/bin/sh", "-c", "echo READY $$; exec sleep 1000").Dump(t)
+	for missing := -1; missing < len(needed); missing++ {
+		set := "-all"
+		for i, name := range needed {
+			if i != missing {
+				set += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
+			}
+		}
+		cmd := im.Command(t, setpriv, "--bounding-set="+set, "--inh-caps=-all", os.Args[0], "restore", "-d", "-D", im.Dir)
+		cmd.Env = append(cmd.Env, asTool+"=1")
+		out, err := cmd.CombinedOutput()
+		switch {
+		case missing < 0 && err != nil:
+			t.Fatalf("with %s: %v\n%s", list, err, out)
+		case missing < 0:
+			if err := im.Adopt(t).Kill(); err != nil {
+				t.Fatal(err)
+			}
+		case err == nil || !strings.Contains(string(out), "crpie lacks "+needed[missing]):
+			t.Errorf("without %s: %v\n%s", needed[missing], err, out)
+		}
 	}
 }
