@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,10 +22,10 @@ import (
 
 // Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with the
 // same compression. Whatever is no image of a grafted task is copied byte by byte.
-func Archive(archive, out string, opts *Options) (plan *Plan, err error) {
+func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Plan, err error) {
 	own := *opts
 	own.ParentMissing = true
-	err = rewrite(archive, out, opts.Limits, func(t *tarball) (edit, error) {
+	err = rewrite(ctx, archive, out, opts.Limits, func(t *tarball) (edit, error) {
 		dir, err := images.Open(t)
 		if err != nil {
 			return edit{}, err
@@ -39,8 +40,8 @@ func Archive(archive, out string, opts *Options) (plan *Plan, err error) {
 }
 
 // RemoveArchive writes an archive with the images from before the graft.
-func RemoveArchive(archive, out string, limits Limits) error {
-	return rewrite(archive, out, limits, func(t *tarball) (edit, error) {
+func RemoveArchive(ctx context.Context, archive, out string, limits Limits) error {
+	return rewrite(ctx, archive, out, limits, func(t *tarball) (edit, error) {
 		p, err := ReadProvenance(t)
 		if err != nil {
 			return edit{}, err
@@ -56,7 +57,7 @@ func RemoveArchive(archive, out string, limits Limits) error {
 
 // ReadArchive calls read with the images of an archive.
 func ReadArchive(archive string, limits Limits, read func(fsys fs.FS) error) error {
-	t, _, err := openArchive(archive, os.TempDir(), limits)
+	t, _, err := openArchive(context.Background(), archive, os.TempDir(), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
@@ -70,12 +71,25 @@ type edit struct {
 	drop  map[string]bool // left out
 }
 
-// rewrite makes a new archive: it gets its name when it is complete.
-func rewrite(archive, out string, limits Limits, plan func(*tarball) (edit, error)) error {
+// endingWriter fails when ctx has ended.
+type endingWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (e endingWriter) Write(b []byte) (int, error) {
+	if e.ctx.Err() != nil {
+		return 0, context.Cause(e.ctx)
+	}
+	return e.w.Write(b)
+}
+
+// rewrite makes a new archive: it gets its name when it is complete, and is removed when ctx ends before.
+func rewrite(ctx context.Context, archive, out string, limits Limits, plan func(*tarball) (edit, error)) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new file", out)
 	}
-	t, comp, err := openArchive(archive, filepath.Dir(out), limits)
+	t, comp, err := openArchive(ctx, archive, filepath.Dir(out), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
@@ -95,7 +109,7 @@ func rewrite(archive, out string, limits Limits, plan func(*tarball) (edit, erro
 	if err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
-	err = errors.Join(t.compress(w, comp, e), w.Close())
+	err = errors.Join(t.compress(endingWriter{ctx, w}, comp, e), w.Close())
 	if err == nil {
 		err = makeAlike(w.Name(), like)
 	}
@@ -163,17 +177,21 @@ type nopWriteCloser struct{ io.Writer }
 func (nopWriteCloser) Close() error { return nil }
 
 // openArchive unpacks an archive into an unnamed file in dir and lists it.
-func openArchive(archive, dir string, limits Limits) (t *tarball, comp compression, err error) {
+func openArchive(ctx context.Context, archive, dir string, limits Limits) (t *tarball, comp compression, err error) {
 	f, err := os.Open(archive) // it may be a pipe
 	if err != nil {
 		return nil, comp, err
 	}
 	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.Close() })() // nothing more comes from a pipe
 	tmp, err := unnamed(dir)
 	if err != nil {
 		return nil, comp, err
 	}
 	if t, comp, err = unpack(f, tmp, limits.withDefaults()); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, comp, errors.Join(err, tmp.Close())
 	}
 	return t, comp, nil

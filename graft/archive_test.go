@@ -65,7 +65,7 @@ func packed(t *testing.T, comp compression, data []byte) []byte {
 // rawEntries gives the bytes of every entry with headers and padding, by name, and the rest of the file.
 func rawEntries(t *testing.T, archive string) (entries map[string]string, rest string, comp compression) {
 	t.Helper()
-	tb, comp, err := openArchive(archive, t.TempDir(), Limits{})
+	tb, comp, err := openArchive(t.Context(), archive, t.TempDir(), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +94,11 @@ func TestArchive(t *testing.T) {
 			if err := os.WriteFile(in, packed(t, comp, checkpointTar(t, dir)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			plan, err := Archive(in, out, options(t))
+			plan, err := Archive(t.Context(), in, out, options(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := RemoveArchive(out, back, Limits{}); err != nil {
+			if err := RemoveArchive(t.Context(), out, back, Limits{}); err != nil {
 				t.Fatal(err)
 			}
 			changed := map[string]bool{}
@@ -169,7 +169,7 @@ func TestDamagedArchives(t *testing.T) {
 		if err := os.WriteFile(in, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Archive(in, out, options(t))
+		_, err := Archive(t.Context(), in, out, options(t))
 		if err == nil || !strings.HasPrefix(err.Error(), "archive "+in+": ") && !strings.HasPrefix(err.Error(), "images ") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -267,7 +267,7 @@ func TestNothingIsWrittenHalf(t *testing.T) {
 		t.Errorf("parent is %q, %v", target, err)
 	}
 	again := open(t, os.DirFS(out), old)
-	if err := (&Plan{}).WriteDir(out, out); err == nil || !strings.Contains(err.Error(), "it exists already") {
+	if err := (&Plan{}).WriteDir(t.Context(), out, out); err == nil || !strings.Contains(err.Error(), "it exists already") {
 		t.Errorf("a second time: %v", err)
 	}
 	_, err = New(again, opts)
@@ -290,7 +290,7 @@ func graftDir(t *testing.T, dir fstest.MapFS, opts *Options) (out string, err er
 		plan, err = New(d, opts)
 	}
 	if err == nil {
-		err = plan.WriteDir(in, out)
+		err = plan.WriteDir(t.Context(), in, out)
 	}
 	entries, readErr := os.ReadDir(base)
 	if readErr != nil {
@@ -306,7 +306,7 @@ func graftDir(t *testing.T, dir fstest.MapFS, opts *Options) (out string, err er
 func TestFailedWriteLeavesNothing(t *testing.T) {
 	base := t.TempDir()
 	plan := &Plan{Files: []File{{"a.img", []Part{{Data: []byte("x")}}}, {"b.img", []Part{{From: "missing.img", Size: 1}}}}}
-	err := plan.WriteDir(base, filepath.Join(base, "out"))
+	err := plan.WriteDir(t.Context(), base, filepath.Join(base, "out"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}

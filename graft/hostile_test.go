@@ -170,7 +170,7 @@ func TestOddEntriesPass(t *testing.T) {
 		if err := os.WriteFile(in, append(bytes.Clone(odd), whole...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		plan, err := Archive(in, out, options(t))
+		plan, err := Archive(t.Context(), in, out, options(t))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -237,7 +237,7 @@ func TestOtherPackings(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	_, err = Archive(in, out, options(t))
+	_, err = Archive(t.Context(), in, out, options(t))
 	if want := "archive " + in + ": it is packed with bzip2, which is read but not written; bunzip2 it first"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -2,6 +2,7 @@ package graft
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -15,7 +16,7 @@ import (
 
 // Remove makes the directory out with the images that source was grafted from. What source says about itself is not
 // believed: nothing outside of it is read but the directory that it was grafted from, once that has shown that it is.
-func Remove(source, out string) error {
+func Remove(ctx context.Context, source, out string) error {
 	root, err := files.OpenDir(source)
 	if err != nil {
 		return fmt.Errorf("graft --remove: %w", err)
@@ -26,26 +27,26 @@ func Remove(source, out string) error {
 		return err
 	}
 	if p.Mode == incremental {
-		return p.removeIncremental(root, out)
+		return p.removeIncremental(ctx, root, out)
 	}
-	return p.removeCopy(root, out)
+	return p.removeCopy(ctx, root, out)
 }
 
-func (p *Provenance) removeCopy(root *os.Root, out string) error {
+func (p *Provenance) removeCopy(ctx context.Context, root *os.Root, out string) error {
 	files, err := p.Original(files.FS(root))
 	if err != nil {
 		return err
 	}
 	plan := &Plan{Files: files}
 	return complete(out, root, func(tmp string) error {
-		if err := plan.writeFiles(root, tmp); err != nil {
+		if err := plan.writeFiles(ctx, root, tmp); err != nil {
 			return err
 		}
 		written := map[string]bool{ProvenanceFile: true}
 		for _, f := range files {
 			written[f.Name], written[path.Join(originals, f.Name)] = true, true
 		}
-		if err := takeOver(root, tmp, written, false); err != nil {
+		if err := takeOver(ctx, root, tmp, written, false); err != nil {
 			return err
 		}
 		return os.Remove(filepath.Join(tmp, originals)) // empty by now
@@ -53,7 +54,7 @@ func (p *Provenance) removeCopy(root *os.Root, out string) error {
 }
 
 // removeIncremental takes the directory that the graft refers to: nothing in it has been changed.
-func (p *Provenance) removeIncremental(root *os.Root, out string) error {
+func (p *Provenance) removeIncremental(ctx context.Context, root *os.Root, out string) error {
 	parent, err := filepath.EvalSymlinks(filepath.Join(root.Name(), "parent"))
 	if err != nil {
 		return fmt.Errorf("graft --remove: the directory that was grafted: %w", err)
@@ -66,7 +67,7 @@ func (p *Provenance) removeIncremental(root *os.Root, out string) error {
 	if err := p.graftedFrom(files.FS(root), files.FS(from)); err != nil {
 		return fmt.Errorf("graft --remove: %s is not the directory that was grafted: %w", parent, err)
 	}
-	return complete(out, from, func(tmp string) error { return takeOver(from, tmp, nil, false) })
+	return complete(out, from, func(tmp string) error { return takeOver(ctx, from, tmp, nil, false) })
 }
 
 // graftedFrom compares a directory with what the graft has of it: images that were replaced by their digests, those

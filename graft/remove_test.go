@@ -26,7 +26,7 @@ func grafted(t *testing.T, alone bool) (source, out string) {
 	opts.Copy = alone
 	plan, err := New(open(t, files), opts)
 	if err == nil {
-		err = plan.WriteDir(source, out)
+		err = plan.WriteDir(t.Context(), source, out)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestRemoveBelievesNoDirectory(t *testing.T) {
 			}
 			c.forge(t, dir, secret)
 			before, back := snapshotOf(t, secret), filepath.Join(base, "back")
-			if err := Remove(dir, back); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := Remove(t.Context(), dir, back); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 			if snapshotOf(t, secret) != before {
@@ -180,10 +180,10 @@ func TestOutputIsLikeTheInput(t *testing.T) {
 			opts.Copy = alone
 			plan, err := New(open(t, sample(t, "static")), opts)
 			if err == nil {
-				err = plan.WriteDir(source, out)
+				err = plan.WriteDir(t.Context(), source, out)
 			}
 			if err == nil {
-				err = Remove(out, back)
+				err = Remove(t.Context(), out, back)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -218,7 +218,7 @@ func TestArchiveIsLikeTheInput(t *testing.T) {
 	if err := os.Chmod(in, 0o664); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Archive(in, out, options(t)); err != nil {
+	if _, err := Archive(t.Context(), in, out, options(t)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(out)

@@ -1,6 +1,8 @@
 package graft
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,22 +16,22 @@ import (
 
 // WriteDir makes the directory out from the one that was planned for: files of the plan are written, all others taken
 // over as they are, by hard link where the file system allows. out has the mode and the owner of source, and appears
-// complete or not at all.
-func (p *Plan) WriteDir(source, out string) error {
+// complete or not at all, also when ctx ends.
+func (p *Plan) WriteDir(ctx context.Context, source, out string) error {
 	root, err := os.OpenRoot(source)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
 	defer root.Close()
 	return complete(out, root, func(tmp string) error {
-		if err := p.writeFiles(root, tmp); err != nil {
+		if err := p.writeFiles(ctx, root, tmp); err != nil {
 			return err
 		}
 		written := map[string]bool{}
 		for _, f := range p.Files {
 			written[f.Name] = true
 		}
-		if err := takeOver(root, tmp, written, p.Parent); err != nil || !p.Parent {
+		if err := takeOver(ctx, root, tmp, written, p.Parent); err != nil || !p.Parent {
 			return err
 		}
 		return linkParent(source, tmp)
@@ -70,13 +72,13 @@ func makeAlike(name string, like fs.FileInfo) error {
 	return os.Chmod(name, like.Mode().Perm()) // the umask does not matter
 }
 
-func (p *Plan) writeFiles(source *os.Root, dir string) error {
+func (p *Plan) writeFiles(ctx context.Context, source *os.Root, dir string) error {
 	for _, f := range p.Files {
 		name := filepath.Join(dir, filepath.FromSlash(f.Name))
 		if err := makeFolder(source, dir, filepath.Dir(name)); err != nil {
 			return err
 		}
-		if err := f.write(source, name); err != nil {
+		if err := f.write(ctx, source, name); err != nil {
 			return err
 		}
 	}
@@ -99,7 +101,7 @@ func makeFolder(source *os.Root, dir, name string) error {
 }
 
 // write makes one file, like the one that it replaces, or like the inventory: images are as secret as the memory they hold.
-func (f *File) write(source *os.Root, name string) error {
+func (f *File) write(ctx context.Context, source *os.Root, name string) error {
 	like, err := source.Stat(filepath.FromSlash(f.Name))
 	if err != nil {
 		like, err = source.Stat("inventory.img")
@@ -113,7 +115,7 @@ func (f *File) write(source *os.Root, name string) error {
 	}
 	for _, part := range f.Parts {
 		if err == nil {
-			err = part.write(w, source)
+			err = part.write(ctx, w, source)
 		}
 	}
 	if err = errors.Join(err, w.Close()); err != nil {
@@ -122,7 +124,7 @@ func (f *File) write(source *os.Root, name string) error {
 	return makeAlike(name, like)
 }
 
-func (p *Part) write(w *os.File, source *os.Root) error {
+func (p *Part) write(ctx context.Context, w *os.File, source *os.Root) error {
 	if p.From == "" {
 		_, err := w.Write(p.Data)
 		return err
@@ -135,17 +137,32 @@ func (p *Part) write(w *os.File, source *os.Root) error {
 	if _, err := r.Seek(p.Offset, io.SeekStart); err != nil {
 		return err
 	}
-	_, err = io.CopyN(w, r, p.Size) // copy_file_range(2) on Linux, which shares blocks where the file system can
-	return err
+	return copyN(ctx, w, r, p.Size)
+}
+
+// copyN copies size bytes, by copy_file_range(2) on Linux, which shares blocks where the file system can.
+func copyN(ctx context.Context, w io.Writer, r io.Reader, size int64) error {
+	const piece = 16 << 20 // bytes between two looks at ctx
+	for size > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := io.CopyN(w, r, min(size, piece))
+		if err != nil {
+			return err
+		}
+		size -= n
+	}
+	return nil
 }
 
 // takeOver links or copies everything of source that has not been written. It follows no symbolic link out of source.
-func takeOver(source *os.Root, dir string, written map[string]bool, own bool) error {
+func takeOver(ctx context.Context, source *os.Root, dir string, written map[string]bool, own bool) error {
 	return fs.WalkDir(files.FS(source), ".", func(name string, e fs.DirEntry, err error) error {
 		to := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
-		case err != nil:
-			return err
+		case err != nil || ctx.Err() != nil:
+			return cmp.Or(err, context.Cause(ctx))
 		case name == "." || written[name] || own && name == "parent":
 			return nil
 		case e.IsDir():
@@ -157,7 +174,7 @@ func takeOver(source *os.Root, dir string, written map[string]bool, own bool) er
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is a %v, want a regular file", name, e.Type())
 		}
-		return linkOrCopy(source, filepath.FromSlash(name), to)
+		return linkOrCopy(ctx, source, filepath.FromSlash(name), to)
 	})
 }
 
@@ -173,7 +190,7 @@ func takeFolder(source *os.Root, name, to string) error {
 }
 
 // linkOrCopy makes a hard link, link(2), which follows no symbolic link, or a copy.
-func linkOrCopy(source *os.Root, name, to string) error {
+func linkOrCopy(ctx context.Context, source *os.Root, name, to string) error {
 	if os.Link(filepath.Join(source.Name(), name), to) == nil {
 		if info, err := os.Lstat(to); err != nil || !info.Mode().IsRegular() {
 			return errors.Join(fmt.Errorf("%s is no regular file any more", name), err)
@@ -193,7 +210,7 @@ func linkOrCopy(source *os.Root, name, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
+	err = copyN(ctx, w, r, info.Size())
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}

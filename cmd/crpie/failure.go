@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/restorer"
 )
 
@@ -28,13 +29,13 @@ const (
 
 // fail reports a failed restore in the format of --format, and returns the exit status.
 func (r *restoreFlags) fail(std streams, err error) int {
-	status := failedStatus(err)
+	status := ended.Status(err, exitFailed)
 	if r.format != "json" {
 		complain(std, err)
 		return status
 	}
 	doc := jsonFailure{SchemaVersion: 1, ExitStatus: status, Failure: restorer.Describe(err)}
-	var by endedBy
+	var by ended.By
 	if errors.As(err, &by) {
 		doc.Kind, doc.Signal = kindSignal, unix.SignalName(by.Signal)
 	}

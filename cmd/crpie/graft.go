@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/renew"
@@ -80,10 +82,14 @@ func runGraft(args []string, std streams) int {
 	if problem := g.misused(f.Args()); problem != "" {
 		return misuse(std, "graft -D DIR|--archive FILE -o DIR|FILE --pie-plugin FILE.o", "%s", problem)
 	}
-	done, err := g.run(g.verbosity.level())
+	done := ""
+	err := ended.Until(func(ctx context.Context) (err error) {
+		done, err = g.run(ctx, g.verbosity.level())
+		return err
+	})
 	if err != nil {
 		complain(std, err)
-		return exitFailed
+		return ended.Status(err, exitFailed)
 	}
 	fmt.Fprint(std.out, done)
 	return exitOK
@@ -111,12 +117,12 @@ func (g *graftFlags) misused(rest []string) string {
 	return ""
 }
 
-func (g *graftFlags) run(level uint32) (done string, err error) {
+func (g *graftFlags) run(ctx context.Context, level uint32) (done string, err error) {
 	switch {
 	case g.remove && g.archive != "":
-		return "", graft.RemoveArchive(g.archive, g.out, g.limits.Limits)
+		return "", graft.RemoveArchive(ctx, g.archive, g.out, g.limits.Limits)
 	case g.remove:
-		return "", graft.Remove(g.images, g.out)
+		return "", graft.Remove(ctx, g.images, g.out)
 	}
 	opts, err := g.options(level)
 	if err != nil {
@@ -124,9 +130,9 @@ func (g *graftFlags) run(level uint32) (done string, err error) {
 	}
 	var plan *graft.Plan
 	if g.archive != "" {
-		plan, err = graft.Archive(g.archive, g.out, opts)
+		plan, err = graft.Archive(ctx, g.archive, g.out, opts)
 	} else {
-		plan, err = g.directory(opts)
+		plan, err = g.directory(ctx, opts)
 	}
 	if err != nil {
 		return "", err
@@ -141,7 +147,7 @@ func (g *graftFlags) run(level uint32) (done string, err error) {
 	return b.String(), nil
 }
 
-func (g *graftFlags) directory(opts *graft.Options) (*graft.Plan, error) {
+func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft.Plan, error) {
 	root, err := files.OpenDir(g.images)
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
@@ -160,7 +166,7 @@ func (g *graftFlags) directory(opts *graft.Options) (*graft.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan, plan.WriteDir(g.images, g.out)
+	return plan, plan.WriteDir(ctx, g.images, g.out)
 }
 
 func (g *graftFlags) options(level uint32) (*graft.Options, error) {

@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -25,11 +25,6 @@ type relay struct {
 	kept    []unix.Signal
 	stopped bool
 }
-
-// endedBy is the signal that ended a restore.
-type endedBy struct{ unix.Signal }
-
-func (e endedBy) Error() string { return "ended by " + unix.SignalName(e.Signal) }
 
 // startRelay gives a context that ends with a signal. What crpie was started to ignore, by nohup(1) or as a shell's job in the
 // background, it goes on to ignore.
@@ -61,9 +56,8 @@ func (r *relay) got(sig unix.Signal) {
 		return
 	}
 	r.kept = append(r.kept, sig)
-	switch sig {
-	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE:
-		r.ended(endedBy{sig})
+	if ended.Name(sig) != "" {
+		r.ended(ended.By{Signal: sig})
 	}
 }
 
@@ -101,34 +95,22 @@ func (r *relay) stop() {
 // crpie also collects the orphans there, pid_namespaces(7).
 func (r *relay) waitFor(pid int) (status int, err error) {
 	r.to(pid)
-	for ended := 0; ended != pid; {
-		if ended, err = sys.AwaitEnd(pid, os.Getpid() == 1); err != nil {
+	for who := 0; who != pid; {
+		if who, err = sys.AwaitEnd(pid, os.Getpid() == 1); err != nil {
 			return 0, err
 		}
-		if ended == pid {
+		if who == pid {
 			r.stop() // as long as it has not been collected, nobody else can have its pid
 		}
-		ws, err := sys.Wait(ended)
+		ws, err := sys.Wait(who)
 		switch {
 		case err != nil:
 			return 0, err
 		case ws.Signaled():
-			status = signalStatus(ws.Signal())
+			status = ended.SignalStatus(ws.Signal())
 		default:
 			status = ws.ExitStatus()
 		}
 	}
 	return status, nil
 }
-
-// failedStatus is the exit status of a command that failed: as if the signal that ended it had had its way.
-func failedStatus(err error) int {
-	var by endedBy
-	if errors.As(err, &by) {
-		return signalStatus(by.Signal)
-	}
-	return exitFailed
-}
-
-// signalStatus is the exit status of a shell's command that a signal has ended.
-func signalStatus(sig unix.Signal) int { return 128 + int(sig) }

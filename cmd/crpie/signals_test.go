@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -296,4 +298,52 @@ func runs(pid int) bool {
 	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return len(maps) > 0 && !strings.Contains(string(maps), "memfd:crpie") && strings.Contains(string(status), "\nTracerPid:\t0\n")
+}
+
+// A graft that is ended leaves nothing, also while it waits for the rest of an archive.
+func TestEndedGraft(t *testing.T) {
+	dir := t.TempDir()
+	fifo, out := filepath.Join(dir, "fifo"), filepath.Join(dir, "out")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	cmd := exec.Command(os.Args[0], "graft", "--archive", fifo, "-o", out, "--pie-plugin", trace(t))
+	cmd.Env = append(os.Environ(), asTool+"=1")
+	r := &running{Cmd: cmd}
+	cmd.Stdout, cmd.Stderr = r, r
+	must(t, cmd.Start())
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // it has come so far
+	must(t, err)
+	defer w.Close()
+	_, err = w.Write(make([]byte, 512))
+	must(t, err)
+	await(t, "it has read", func() bool { return waiting(t, w) == 0 })
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	if status := r.ends(); status != 128+int(syscall.SIGTERM) || !strings.Contains(r.output(), "ended by SIGTERM") {
+		t.Errorf("status %d\n%s", status, r.output())
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// waiting is how much is in a pipe that nobody has read.
+func waiting(t *testing.T, pipe *os.File) int {
+	t.Helper()
+	n, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
+	must(t, err)
+	return n
+}
+
+// What crpie link cannot write to its end is not left half written.
+func TestLinkLeavesNothingHalf(t *testing.T) {
+	testenv.NeedRoot(t)
+	full := t.TempDir()
+	must(t, syscall.Mount("crpie-test", full, "tmpfs", 0, "size=4096"))
+	t.Cleanup(func() { must(t, syscall.Unmount(full, 0)) })
+	status, _, stderr := crpie(t, "link", "-o", filepath.Join(full, "image"), trace(t))
+	if status != exitFailed || !strings.Contains(stderr, "no space left on device") {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if entries, _ := os.ReadDir(full); len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
 }

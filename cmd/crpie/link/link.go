@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/loader"
@@ -65,7 +67,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err := j.run(stdout); err != nil {
 		fmt.Fprintf(stderr, "crpie: %s\n", escape.Error(err))
-		return exitFailed
+		return ended.Status(err, exitFailed)
 	}
 	return exitOK
 }
@@ -138,19 +140,31 @@ func (j *job) writeMap(p *loader.Plugin, img *blob.Image, stdout io.Writer) erro
 	case "-":
 		return writeMap(stdout, p, img)
 	}
-	f, err := os.Create(j.mapFile)
-	if err != nil {
-		return err
-	}
-	b := bufio.NewWriter(f)
-	return errors.Join(writeMap(b, p, img), b.Flush(), f.Close())
+	return output(j.mapFile, func(f *os.File) error {
+		b := bufio.NewWriter(f)
+		return errors.Join(writeMap(b, p, img), b.Flush())
+	})
 }
 
 func writeImage(name string, img *blob.Image) error {
-	f, err := os.Create(name)
-	if err != nil {
+	return output(name, func(f *os.File) error {
+		_, err := img.WriteTo(f)
 		return err
-	}
-	_, err = img.WriteTo(f)
-	return errors.Join(err, f.Close())
+	})
+}
+
+// output writes a file. One that is not complete, whether by an error or by a signal, is removed.
+func output(name string, write func(f *os.File) error) error {
+	return ended.Until(func(ctx context.Context) error {
+		f, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		err = errors.Join(err, write(f), f.Close(), context.Cause(ctx))
+		if err != nil && info != nil && info.Mode().IsRegular() {
+			err = errors.Join(err, os.Remove(name))
+		}
+		return err
+	})
 }
