@@ -87,7 +87,7 @@ type OwnIDError struct{ ID int }
 
 func (e *OwnIDError) Error() string {
 	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n"+
-		"  hint: run it again: it will have another pid", e.ID)
+		"  hint: run it again, or, as the first program of a container, with exec: it will have another pid", e.ID)
 }
 
 func ownID(dir *images.Dir) error {

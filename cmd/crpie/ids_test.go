@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -81,4 +84,55 @@ func TestSmallPids(t *testing.T) {
 			}
 		})
 	}
+}
+
+// crpie may be the first process of a namespace, and ends as the restored one does; it cannot have a task's pid itself.
+func TestFirstProcess(t *testing.T) {
+	s := dumpSmall(t, 2)
+	if out, err := s.run(t, os.Args[0]+" restore -d -D img; exit $?"); err == nil || !strings.Contains(out, "crpie itself was given id 2, which the task must have") {
+		t.Errorf("as the second process: %v\n%s", err, out)
+	}
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "-v3", "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=exit")
+	if err == nil || !strings.Contains(out, "exit in task 2") {
+		t.Errorf("as the first process, with a plugin that ends the task: %v\n%s", err, out)
+	}
+	must(t, s.passesUnderFirst(t))
+}
+
+// passesUnderFirst restores with crpie as the first process, and lets the victim check itself.
+func (s *small) passesUnderFirst(t *testing.T) error {
+	t.Helper()
+	pid := 0
+	done := make(chan error, 1)
+	go func() {
+		out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "--pidfile", filepath.Join(s.dir, "pid"))
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+		done <- err
+	}()
+	await(t, "it is restored", func() bool {
+		_, err := os.Stat(filepath.Join(s.dir, "pid"))
+		return err == nil
+	})
+	await(t, "the victim's pid here", func() bool { pid = victimHere(filepath.Join(s.dir, "out")); return pid != 0 })
+	must(t, syscall.Kill(pid, syscall.SIGUSR1))
+	err := <-done
+	if out, _ := os.ReadFile(filepath.Join(s.dir, "out")); err == nil && !strings.HasSuffix(string(out), "\nPASS\n") {
+		err = fmt.Errorf("it says\n%s", out)
+	}
+	return err
+}
+
+// victimHere finds the process whose standard output is a file, by its pid in this namespace.
+func victimHere(out string) int {
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/1")
+	for _, link := range links {
+		if to, _ := os.Readlink(link); to == out {
+			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+			return pid
+		}
+	}
+	return 0
 }
