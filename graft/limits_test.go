@@ -6,12 +6,8 @@ import (
 	"testing"
 	"time"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/rlimit"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Images of a program that reserves much address space stand alone: CRIU could not restore incremental ones.
@@ -31,9 +27,9 @@ func TestReservedAddressSpace(t *testing.T) {
 	} {
 		dir := open(t, sample(t, "static"))
 		mm := dir.Tasks[0].Mm
-		mm.Vmas = append(mm.Vmas, &vma.VmaEntry{Start: proto.Uint64(start), End: proto.Uint64(start + c.size),
-			Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0), Fd: proto.Int64(-1),
-			Flags: proto.Uint32(c.flags), Prot: proto.Uint32(c.prot), Status: proto.Uint32(images.VmaRegular)})
+		mm.Vmas = append(mm.Vmas, &pb.VmaEntry{Start: pb.Uint64(start), End: pb.Uint64(start + c.size),
+			Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0), Fd: pb.Int64(-1),
+			Flags: pb.Uint32(c.flags), Prot: pb.Uint32(c.prot), Status: pb.Uint32(images.VmaRegular)})
 		plan, err := New(dir, options(t))
 		if err != nil {
 			t.Fatal(err)
@@ -63,17 +59,17 @@ func TestLimitOfProcesses(t *testing.T) {
 	} {
 		dir := open(t, sample(t, "static"))
 		task := dir.Tasks[0]
-		limits := &criu_core.TaskRlimitsEntry{}
+		limits := &pb.TaskRlimitsEntry{}
 		for i := range uint64(16) {
 			cur := ^uint64(0)
 			if i == rlimitNproc {
 				cur = c.limit
 			}
-			limits.Rlimits = append(limits.Rlimits, &rlimit.RlimitEntry{Cur: proto.Uint64(cur), Max: proto.Uint64(cur)})
+			limits.Rlimits = append(limits.Rlimits, &pb.RlimitEntry{Cur: pb.Uint64(cur), Max: pb.Uint64(cur)})
 		}
 		task.Core.Tc.Rlimits = limits
 		creds := task.Threads[0].Core.ThreadCore.Creds
-		creds.Uid, creds.CapEff = proto.Uint32(c.uid), []uint32{c.caps, 0}
+		creds.Uid, creds.CapEff = pb.Uint32(c.uid), []uint32{c.caps, 0}
 		opts := options(t)
 		opts.HookTimeout = c.timeout
 		_, err := New(dir, opts)

@@ -5,10 +5,8 @@ import (
 	"io/fs"
 	"math"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // run is new contents: whole pages at an address.
@@ -41,7 +39,7 @@ func (t *taskGraft) pagemap() error {
 	var b bytes.Buffer
 	w, err := images.NewWriter(&b, pm.Name, "PAGEMAP")
 	if err == nil {
-		err = w.Write(&pagemap.PagemapHead{PagesId: proto.Uint32(pm.PagesID)}, nil)
+		err = w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil)
 	}
 	if err != nil {
 		return err
@@ -90,9 +88,9 @@ func writeRun(w *images.Writer, vaddr, pages uint64, flags uint32) error {
 			return err
 		}
 	}
-	return w.Write(&pagemap.PagemapEntry{
-		Vaddr: proto.Uint64(vaddr), CompatNrPages: proto.Uint32(uint32(pages)), Flags: proto.Uint32(flags),
-		NrPages: proto.Uint64(pages),
+	return w.Write(&pb.PagemapEntry{
+		Vaddr: pb.Uint64(vaddr), CompatNrPages: pb.Uint32(uint32(pages)), Flags: pb.Uint32(flags),
+		NrPages: pb.Uint64(pages),
 	}, nil)
 }
 

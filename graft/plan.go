@@ -8,11 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refusal"
@@ -157,7 +156,7 @@ func (g *grafter) selected() []*images.Task {
 }
 
 // renewed gives the mappings of a task that come back as fresh memory.
-func (g *grafter) renewed(t *images.Task) map[*vma.VmaEntry]renew.Kind {
+func (g *grafter) renewed(t *images.Task) map[*pb.VmaEntry]renew.Kind {
 	return renew.Find(g.dir, t, renew.Keep{VGetrandom: g.opts.KeepVgetrandom, WipeOnFork: g.opts.KeepWipeOnFork})
 }
 

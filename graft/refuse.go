@@ -3,9 +3,8 @@ package graft
 import (
 	"fmt"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refusal"
 )
 
@@ -44,7 +43,7 @@ func (g *grafter) checkTask(t *images.Task) {
 	}
 }
 
-func (g *grafter) checkThread(where string, c *criu_core.CoreEntry) {
+func (g *grafter) checkThread(where string, c *pb.CoreEntry) {
 	if !g.Thread(where, c) {
 		return
 	}
@@ -53,9 +52,9 @@ func (g *grafter) checkThread(where string, c *criu_core.CoreEntry) {
 	}
 	mode := c.GetThreadCore().GetSeccompMode()
 	switch {
-	case mode == criu_core.SeccompMode_strict:
+	case mode == pb.SeccompMode_strict:
 		g.refuse(where, "", "strict seccomp: the hook would be killed")
-	case mode == criu_core.SeccompMode_filter && !g.opts.AllowSeccomp:
+	case mode == pb.SeccompMode_filter && !g.opts.AllowSeccomp:
 		g.refuse(where, "if the filter permits the system calls of the plugin and those in docs/graft.md: --allow-seccomp",
 			"it has a seccomp filter, which is in force when hooks of a graft run and may kill the task")
 	}

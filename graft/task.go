@@ -8,14 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -110,7 +105,7 @@ func sigmask(t *images.Task, th *images.Thread) uint64 {
 }
 
 // gregs are the registers in the order of struct sigcontext (asm/sigcontext.h).
-func gregs(c *criu_core.CoreEntry) []uint64 {
+func gregs(c *pb.CoreEntry) []uint64 {
 	r := c.GetThreadInfo().GetGpregs()
 	segments := r.GetCs()&0xffff | r.GetGs()&0xffff<<16 | r.GetFs()&0xffff<<32 | r.GetSs()&0xffff<<48
 	return []uint64{
@@ -188,9 +183,9 @@ func (t *taskGraft) messagesOnStderr() bool {
 	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
 	stdout, stderr := t.file(1), t.file(2)
 	switch stderr.GetType() {
-	case fdinfo.FdTypes_TTY, fdinfo.FdTypes_PIPE, fdinfo.FdTypes_FIFO:
+	case pb.FdTypes_TTY, pb.FdTypes_PIPE, pb.FdTypes_FIFO:
 		return true
-	case fdinfo.FdTypes_REG:
+	case pb.FdTypes_REG:
 		flags := stderr.GetReg().GetFlags()
 		return flags&oAccmode == oWronly || flags&oAppend != 0 || strings.HasPrefix(stderr.GetReg().GetName(), "/dev/") ||
 			stdout == stderr
@@ -199,7 +194,7 @@ func (t *taskGraft) messagesOnStderr() bool {
 }
 
 // file is what a descriptor refers to, or nil.
-func (t *taskGraft) file(number uint32) *fdinfo.FileEntry {
+func (t *taskGraft) file(number uint32) *pb.FileEntry {
 	for _, fd := range t.img.Fds {
 		if fd.GetFd() == number {
 			return t.dir.Files[fd.GetId()]
@@ -212,13 +207,13 @@ func (t *taskGraft) file(number uint32) *fdinfo.FileEntry {
 func (t *taskGraft) cores() error {
 	const flags = 0x202 // IF and the bit that is always 1, Intel SDM volume 1, 3.4.3
 	for i := range t.img.Threads {
-		c := proto.Clone(t.img.Threads[i].Core).(*criu_core.CoreEntry)
+		c := pb.Clone(t.img.Threads[i].Core)
 		r := c.ThreadInfo.Gpregs
-		r.Ip, r.Sp, r.Flags = proto.Uint64(t.entry), proto.Uint64(t.at.stackTop(i)), proto.Uint64(flags)
-		r.Di = proto.Uint64(t.thread + uint64(i*threadSize))
-		c.ThreadCore.BlkSigset = proto.Uint64(^uint64(0))
+		r.Ip, r.Sp, r.Flags = pb.Uint64(t.entry), pb.Uint64(t.at.stackTop(i)), pb.Uint64(flags)
+		r.Di = pb.Uint64(t.thread + uint64(i*threadSize))
+		c.ThreadCore.BlkSigset = pb.Uint64(^uint64(0))
 		if c.Tc != nil {
-			c.Tc.BlkSigset = proto.Uint64(^uint64(0))
+			c.Tc.BlkSigset = pb.Uint64(^uint64(0))
 		}
 		if err := t.image1(fmt.Sprintf("core-%d.img", t.img.Threads[i].Tid), "CORE", c); err != nil {
 			return err
@@ -228,7 +223,7 @@ func (t *taskGraft) cores() error {
 }
 
 // image1 is an image with one entry that takes the place of the old one.
-func (t *taskGraft) image1(name, kind string, m proto.Message) error {
+func (t *taskGraft) image1(name, kind string, m pb.Message) error {
 	var b bytes.Buffer
 	if err := images.WriteImage(&b, name, kind, m); err != nil {
 		return err
@@ -243,17 +238,17 @@ const (
 )
 
 // mappings are the VMAs of the graft, as graft/core/src/graft.h draws them; neighbours with equal protection are one.
-func (t *taskGraft) mappings() []*vma.VmaEntry {
-	var list []*vma.VmaEntry
+func (t *taskGraft) mappings() []*pb.VmaEntry {
+	var list []*pb.VmaEntry
 	add := func(start, end uint64, prot uint32) {
 		if n := len(list); n > 0 && list[n-1].GetEnd() == start && list[n-1].GetProt() == prot {
-			list[n-1].End = proto.Uint64(end)
+			list[n-1].End = pb.Uint64(end)
 			return
 		}
-		list = append(list, &vma.VmaEntry{
-			Start: proto.Uint64(start), End: proto.Uint64(end), Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0),
-			Prot: proto.Uint32(prot), Flags: proto.Uint32(mapPrivateAnonymous),
-			Status: proto.Uint32(images.VmaRegular | images.VmaAnonPrivate), Fd: proto.Int64(-1),
+		list = append(list, &pb.VmaEntry{
+			Start: pb.Uint64(start), End: pb.Uint64(end), Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0),
+			Prot: pb.Uint32(prot), Flags: pb.Uint32(mapPrivateAnonymous),
+			Status: pb.Uint32(images.VmaRegular | images.VmaAnonPrivate), Fd: pb.Int64(-1),
 		})
 	}
 	add(t.at.leave, t.at.frames, protRead|protExec)
@@ -268,9 +263,9 @@ func (t *taskGraft) mappings() []*vma.VmaEntry {
 
 // mm lists the mappings by address and behind them the guard regions, as CRIU does.
 func (t *taskGraft) mm() error {
-	m := proto.Clone(t.img.Mm).(*mm.MmEntry)
+	m := pb.Clone(t.img.Mm)
 	m.Vmas = append(m.Vmas, t.mappings()...)
-	slices.SortStableFunc(m.Vmas, func(a, b *vma.VmaEntry) int { return cmp.Compare(a.GetStart(), b.GetStart()) })
+	slices.SortStableFunc(m.Vmas, func(a, b *pb.VmaEntry) int { return cmp.Compare(a.GetStart(), b.GetStart()) })
 	m.Vmas = append(m.Vmas, t.img.Guards...)
 	return t.image1(fmt.Sprintf("mm-%d.img", t.img.Pid), "MM", m)
 }

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/siginfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // The checks make values safe to use without looking twice: references resolve, ranges are ranges, lists have the
@@ -55,7 +52,7 @@ const (
 	capWords    = 2 // _LINUX_CAPABILITY_U32S_3
 )
 
-func (d *Dir) checkCore(c checker, core *criu_core.CoreEntry, leader, dead bool) {
+func (d *Dir) checkCore(c checker, core *pb.CoreEntry, leader, dead bool) {
 	tc, thread := core.GetTc(), core.GetThreadCore()
 	if leader && c.want(tc != nil, "tc", "missing") {
 		checkTaskCore(c, tc)
@@ -63,7 +60,7 @@ func (d *Dir) checkCore(c checker, core *criu_core.CoreEntry, leader, dead bool)
 	if dead {
 		return
 	}
-	if core.GetMtype() == criu_core.CoreEntry_X86_64 && c.want(core.GetThreadInfo() != nil, "thread_info", "missing") {
+	if core.GetMtype() == pb.CoreEntry_X86_64 && c.want(core.GetThreadInfo() != nil, "thread_info", "missing") {
 		checkX86(c, core)
 	}
 	if c.want(thread != nil, "thread_core", "missing") {
@@ -71,7 +68,7 @@ func (d *Dir) checkCore(c checker, core *criu_core.CoreEntry, leader, dead bool)
 	}
 }
 
-func checkTaskCore(c checker, tc *criu_core.TaskCoreEntry) {
+func checkTaskCore(c checker, tc *pb.TaskCoreEntry) {
 	c.want(len(tc.GetComm()) <= maxComm, "tc.comm", "%d bytes, more than %d", len(tc.GetComm()), maxComm)
 	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals",
 		len(tc.GetSigactions()))
@@ -86,17 +83,17 @@ func checkTaskCore(c checker, tc *criu_core.TaskCoreEntry) {
 	}
 }
 
-func checkSignals(c checker, field string, queue *siginfo.SignalQueueEntry) {
+func checkSignals(c checker, field string, queue *pb.SignalQueueEntry) {
 	for i, s := range queue.GetSignals() {
 		c.want(len(s.GetSiginfo()) == siginfoSize, fmt.Sprintf("%s.signals[%d].siginfo", field, i),
 			"%d bytes, want %d", len(s.GetSiginfo()), siginfoSize)
 	}
 }
 
-func (d *Dir) checkThreadCore(c checker, thread *criu_core.ThreadCoreEntry) {
+func (d *Dir) checkThreadCore(c checker, thread *pb.ThreadCoreEntry) {
 	c.want(len(thread.GetComm()) <= maxComm, "thread_core.comm", "%d bytes, more than %d", len(thread.GetComm()), maxComm)
 	checkSignals(c, "thread_core.signals_p", thread.GetSignalsP())
-	if thread.GetSeccompMode() == criu_core.SeccompMode_filter {
+	if thread.GetSeccompMode() == pb.SeccompMode_filter {
 		c.want(int64(thread.GetSeccompFilter()) < int64(len(d.Seccomp)), "thread_core.seccomp_filter",
 			"%d, but seccomp.img has %d filters", thread.GetSeccompFilter(), len(d.Seccomp))
 	}
@@ -118,7 +115,7 @@ func (d *Dir) checkThreadCore(c checker, thread *criu_core.ThreadCoreEntry) {
 }
 
 // checkX86 checks the lengths of the register files; an absent XSAVE component has length 0.
-func checkX86(c checker, core *criu_core.CoreEntry) {
+func checkX86(c checker, core *pb.CoreEntry) {
 	info := core.GetThreadInfo()
 	fp := info.GetFpregs()
 	if !c.want(info.GetGpregs() != nil && fp != nil, "thread_info", "registers missing") {
@@ -160,7 +157,7 @@ func (d *Dir) checkTask(p *problems, t *Task) {
 // maxAuxv bounds the words of the auxiliary vector; the kernel's saved_auxv has about 50.
 const maxAuxv = 256
 
-func (d *Dir) checkMm(c checker, m *mm.MmEntry) {
+func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 	c.want(d.Files[m.GetExeFileId()].GetReg() != nil, "exe_file_id", "%d is no regular file of files.img", m.GetExeFileId())
 	auxv := len(m.GetMmSavedAuxv())
 	c.want(auxv%2 == 0 && auxv <= maxAuxv, "mm_saved_auxv", "%d words, want pairs, at most %d", auxv, maxAuxv)
@@ -184,7 +181,7 @@ func (d *Dir) checkMm(c checker, m *mm.MmEntry) {
 // vsyscall is the one mapping above the user addresses (Documentation/arch/x86/x86_64/mm.rst).
 const vsyscall = 0xffffffffff600000
 
-func checkVma(c checker, field string, v *vma.VmaEntry) bool {
+func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 	start, end := v.GetStart(), v.GetEnd()
 	return c.want(start%PageSize == 0, field+"start", "0x%x is not a multiple of the page size", start) &&
 		c.want(end%PageSize == 0, field+"end", "0x%x is not a multiple of the page size", end) &&
@@ -194,7 +191,7 @@ func checkVma(c checker, field string, v *vma.VmaEntry) bool {
 }
 
 // checkVmaFile wants a mapped file to be listed: shmid is its id there.
-func (d *Dir) checkVmaFile(c checker, field string, v *vma.VmaEntry) {
+func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 	if v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
 		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
 			"%d is no file of files.img", v.GetShmid())
@@ -227,7 +224,7 @@ func checkCovered(p *problems, t *Task) {
 // covered reports whether mappings fill a range, and gives the first address that is in none.
 func (t *Task) covered(start, end uint64) (missing uint64, ok bool) {
 	vmas := t.Mm.GetVmas()
-	next, _ := slices.BinarySearchFunc(vmas, start, func(v *vma.VmaEntry, at uint64) int { return cmp.Compare(v.GetEnd(), at+1) })
+	next, _ := slices.BinarySearchFunc(vmas, start, func(v *pb.VmaEntry, at uint64) int { return cmp.Compare(v.GetEnd(), at+1) })
 	for ; start < end; next++ {
 		if next == len(vmas) || vmas[next].GetStart() > start {
 			return start, false

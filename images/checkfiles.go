@@ -5,8 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // checkFiles goes by file id, not by place in files.img: the ids are what messages elsewhere refer to.
@@ -15,14 +14,14 @@ func (d *Dir) checkFiles(p *problems) {
 		d.checkFile(checker{p, "files.img", -1}, d.Files[id])
 	}
 	for i, r := range d.Remaps {
-		if r.GetRemapType() == remap_file_path.RemapType_GHOST {
+		if r.GetRemapType() == pb.RemapType_GHOST {
 			checker{p, "remap-fpath.img", i}.want(d.Ghosts[r.GetRemapId()] != nil, "remap_id",
 				"ghost-file-%x.img is missing", r.GetRemapId())
 		}
 	}
 }
 
-func (d *Dir) checkFile(c checker, f *fdinfo.FileEntry) {
+func (d *Dir) checkFile(c checker, f *pb.FileEntry) {
 	field := fmt.Sprintf("files[id %d].", f.GetId())
 	id, there := fileDetail(f)
 	if !c.want(there, field+"type", "%v, but nothing describes it", f.GetType()) {
@@ -30,57 +29,57 @@ func (d *Dir) checkFile(c checker, f *fdinfo.FileEntry) {
 	}
 	c.want(id == f.GetId(), field+"id", "the description has id %d", id)
 	switch f.GetType() {
-	case fdinfo.FdTypes_TTY:
+	case pb.FdTypes_TTY:
 		c.want(d.Ttys[f.GetTty().GetTtyInfoId()] != nil, field+"tty.tty_info_id", "%d is not in tty-info.img",
 			f.GetTty().GetTtyInfoId())
-	case fdinfo.FdTypes_MEMFD:
+	case pb.FdTypes_MEMFD:
 		c.want(d.Memfds[f.GetMemfd().GetInodeId()] != nil, field+"memfd.inode_id", "%d is not in memfd.img",
 			f.GetMemfd().GetInodeId())
 	}
 }
 
 // fileDetail finds the message that the type of f promises, and its id.
-func fileDetail(f *fdinfo.FileEntry) (id uint32, there bool) {
+func fileDetail(f *pb.FileEntry) (id uint32, there bool) {
 	switch f.GetType() {
-	case fdinfo.FdTypes_REG:
+	case pb.FdTypes_REG:
 		return detail(f.GetReg())
-	case fdinfo.FdTypes_PIPE:
+	case pb.FdTypes_PIPE:
 		return detail(f.GetPipe())
-	case fdinfo.FdTypes_FIFO:
+	case pb.FdTypes_FIFO:
 		return detail(f.GetFifo())
-	case fdinfo.FdTypes_INETSK:
+	case pb.FdTypes_INETSK:
 		return detail(f.GetIsk())
-	case fdinfo.FdTypes_UNIXSK:
+	case pb.FdTypes_UNIXSK:
 		return detail(f.GetUsk())
-	case fdinfo.FdTypes_EVENTFD:
+	case pb.FdTypes_EVENTFD:
 		return detail(f.GetEfd())
-	case fdinfo.FdTypes_EVENTPOLL:
+	case pb.FdTypes_EVENTPOLL:
 		return detail(f.GetEpfd())
-	case fdinfo.FdTypes_INOTIFY:
+	case pb.FdTypes_INOTIFY:
 		return detail(f.GetIfy())
-	case fdinfo.FdTypes_SIGNALFD:
+	case pb.FdTypes_SIGNALFD:
 		return detail(f.GetSgfd())
-	case fdinfo.FdTypes_PACKETSK:
+	case pb.FdTypes_PACKETSK:
 		return detail(f.GetPsk())
-	case fdinfo.FdTypes_TTY:
+	case pb.FdTypes_TTY:
 		return detail(f.GetTty())
-	case fdinfo.FdTypes_FANOTIFY:
+	case pb.FdTypes_FANOTIFY:
 		return detail(f.GetFfy())
-	case fdinfo.FdTypes_NETLINKSK:
+	case pb.FdTypes_NETLINKSK:
 		return detail(f.GetNlsk())
-	case fdinfo.FdTypes_NS:
+	case pb.FdTypes_NS:
 		return detail(f.GetNsf())
-	case fdinfo.FdTypes_TUNF:
+	case pb.FdTypes_TUNF:
 		return detail(f.GetTunf())
-	case fdinfo.FdTypes_EXT:
+	case pb.FdTypes_EXT:
 		return detail(f.GetExt())
-	case fdinfo.FdTypes_TIMERFD:
+	case pb.FdTypes_TIMERFD:
 		return detail(f.GetTfd())
-	case fdinfo.FdTypes_MEMFD:
+	case pb.FdTypes_MEMFD:
 		return detail(f.GetMemfd())
-	case fdinfo.FdTypes_BPFMAP:
+	case pb.FdTypes_BPFMAP:
 		return detail(f.GetBpf())
-	case fdinfo.FdTypes_PIDFD:
+	case pb.FdTypes_PIDFD:
 		return detail(f.GetPidfd())
 	}
 	return 0, false
@@ -123,7 +122,7 @@ func (o *opener) checkLostFds() {
 	used := o.dir.usedFiles()
 	for _, id := range slices.Sorted(maps.Keys(o.dir.Files)) {
 		// the end of a connection that waits to be accepted is nobody's yet
-		if used[id] || o.dir.Files[id].GetType() == fdinfo.FdTypes_UNIXSK {
+		if used[id] || o.dir.Files[id].GetType() == pb.FdTypes_UNIXSK {
 			continue
 		}
 		for _, name := range o.noFds {

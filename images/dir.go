@@ -8,24 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
-	fs_images "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
-	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	pipe_data "github.com/checkpoint-restore/go-criu/v8/crit/images/pipe-data"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
-	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Dir is a decoded and checked image directory. Its values are read-only.
@@ -33,23 +16,23 @@ type Dir struct {
 	FS     fs.FS // the files, for page contents and payloads
 	Parent *Dir  // of an incremental dump, or nil
 
-	Inventory *inventory.InventoryEntry
-	Tasks     []*Task                      // as pstree.img lists them: parents before children, the root first
-	Files     map[uint32]*fdinfo.FileEntry // files.img, by id
-	Seccomp   []*seccomp.SeccompFilter     // seccomp.img; task_core_entry.seccomp_filter is an index
-	Cgroup    *cgroup.CgroupEntry          // or nil
-	Stats     *stats.DumpStatsEntry        // of the dump, or nil
-	Timens    map[uint32]*timens.TimensEntry
+	Inventory *pb.InventoryEntry
+	Tasks     []*Task                  // as pstree.img lists them: parents before children, the root first
+	Files     map[uint32]*pb.FileEntry // files.img, by id
+	Seccomp   []*pb.SeccompFilter      // seccomp.img; task_core_entry.seccomp_filter is an index
+	Cgroup    *pb.CgroupEntry          // or nil
+	Stats     *pb.DumpStatsEntry       // of the dump, or nil
+	Timens    map[uint32]*pb.TimensEntry
 	Shmem     map[uint64]*Pagemap // contents of shared memory, by shmid
-	Memfds    map[uint32]*memfd.MemfdInodeEntry
+	Memfds    map[uint32]*pb.MemfdInodeEntry
 	PipeData  map[uint32]*PipeData // by pipe_id
 	FifoData  map[uint32]*PipeData
 	SkQueues  []*SkQueue
-	Ttys      map[uint32]*tty.TtyInfoEntry
-	TtyData   []*tty.TtyDataEntry
-	Remaps    []*remap_file_path.RemapFilePathEntry
+	Ttys      map[uint32]*pb.TtyInfoEntry
+	TtyData   []*pb.TtyDataEntry
+	Remaps    []*pb.RemapFilePathEntry
 	Ghosts    map[uint32]*Ghost
-	Locks     []*file_lock.FileLockEntry
+	Locks     []*pb.FileLockEntry
 	IPC       map[uint32]*IPC       // IPC namespaces, by task_kobj_ids_entry.ipc_ns_id
 	TCP       map[uint32]*TCPStream // by inode
 
@@ -76,22 +59,22 @@ type Task struct {
 	Parent               *Task // or nil
 	Children             []*Task
 
-	Core    *criu_core.CoreEntry // of the leader: Threads[0].Core
-	Threads []Thread             // the leader first
+	Core    *pb.CoreEntry // of the leader: Threads[0].Core
+	Threads []Thread      // the leader first
 
 	// A dead task (zombie) has none of these.
-	Ids     *criu_core.TaskKobjIdsEntry
-	Mm      *mm.MmEntry     // Vmas are the mappings alone, by address
-	Guards  []*vma.VmaEntry // guard regions inside of them (MADV_GUARD_INSTALL), which CRIU lists behind the mappings
-	Fs      *fs_images.FsEntry
-	Fds     []*fdinfo.FdinfoEntry
+	Ids     *pb.TaskKobjIdsEntry
+	Mm      *pb.MmEntry    // Vmas are the mappings alone, by address
+	Guards  []*pb.VmaEntry // guard regions inside of them (MADV_GUARD_INSTALL), which CRIU lists behind the mappings
+	Fs      *pb.FsEntry
+	Fds     []*pb.FdinfoEntry
 	Pagemap *Pagemap
 }
 
 // Thread is one thread of a task.
 type Thread struct {
 	Tid  uint32
-	Core *criu_core.CoreEntry
+	Core *pb.CoreEntry
 }
 
 // States of task_core_entry.task_state (CRIU's compel/include/uapi/task-state.h).
@@ -110,25 +93,25 @@ func (t *Task) Dead() bool {
 
 // PipeData is what was in a pipe or fifo.
 type PipeData struct {
-	Entry *pipe_data.PipeDataEntry
+	Entry *pb.PipeDataEntry
 	Data  Range
 }
 
 // SkQueue is one packet in a socket's queue.
 type SkQueue struct {
-	Entry *sk_packet.SkPacketEntry
+	Entry *pb.SkPacketEntry
 	Data  Range
 }
 
 // TCPStream is a TCP connection: what was in its receive queue, then what was in its send queue.
 type TCPStream struct {
-	Entry *tcp_stream.TcpStreamEntry
+	Entry *pb.TcpStreamEntry
 	Data  Range
 }
 
 // Ghost is a file that had no name any more when it was dumped.
 type Ghost struct {
-	Entry  *ghost_file.GhostFileEntry
+	Entry  *pb.GhostFileEntry
 	Chunks []GhostChunk
 }
 
@@ -141,7 +124,7 @@ type GhostChunk struct {
 // Open decodes everything that the restore of a task tree needs and checks it. The parents of an incremental dump come
 // nearest first. All problems are reported together, in the order of the files.
 func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
-	o := &opener{dir: &Dir{FS: fsys}, fdsByID: map[uint32][]*fdinfo.FdinfoEntry{}}
+	o := &opener{dir: &Dir{FS: fsys}, fdsByID: map[uint32][]*pb.FdinfoEntry{}}
 	if len(parents) > 0 {
 		parent := &Dir{FS: parents[0]}
 		o.dir.Parent = parent
@@ -168,7 +151,7 @@ func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
 type opener struct {
 	dir      *Dir
 	names    map[string]bool // files nobody has looked at yet
-	fdsByID  map[uint32][]*fdinfo.FdinfoEntry
+	fdsByID  map[uint32][]*pb.FdinfoEntry
 	noFds    []string // images of descriptors that are not there
 	problems problems
 }
@@ -260,7 +243,7 @@ func (o *opener) inventory() bool {
 	if !ok {
 		return false
 	}
-	inv := entries[0].Message.(*inventory.InventoryEntry)
+	inv := entries[0].Message.(*pb.InventoryEntry)
 	if v := inv.GetImgVersion(); v < 1 || v > maxImgVersion {
 		o.problems.add("inventory.img", 0, fieldErr("img_version", "%d is not known here, want 1 or %d", v, maxImgVersion))
 		return false

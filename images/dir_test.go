@@ -9,18 +9,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
-	ipc_desc "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-desc"
-	ipc_msg "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-msg"
-	ipc_sem "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-sem"
-	ipc_var "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-var"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 func TestOpenStatic(t *testing.T) {
@@ -42,12 +31,12 @@ func TestOpenStatic(t *testing.T) {
 }
 
 // change decodes the only entry of an image, lets the caller change it, and writes it back.
-func change[M proto.Message](t *testing.T, dir fstest.MapFS, file string, edit func(M)) {
+func change[M pb.Message](t *testing.T, dir fstest.MapFS, file string, edit func(M)) {
 	t.Helper()
 	changeEntry(t, dir, file, 0, edit)
 }
 
-func changeEntry[M proto.Message](t *testing.T, dir fstest.MapFS, file string, entry int, edit func(M)) {
+func changeEntry[M pb.Message](t *testing.T, dir fstest.MapFS, file string, entry int, edit func(M)) {
 	t.Helper()
 	img, err := Read(dir, file)
 	if err != nil {
@@ -82,18 +71,18 @@ func named(t *testing.T, dir fstest.MapFS, prefix string) string {
 func TestOpenReportsEverythingTogether(t *testing.T) {
 	dir := sample(t, "static")
 	core, mmName, fds := named(t, dir, "core-"), named(t, dir, "mm-"), named(t, dir, "fdinfo-")
-	change(t, dir, core, func(m *criu_core.CoreEntry) {
-		m.Tc.Comm = proto.String("a name of twenty byte")
+	change(t, dir, core, func(m *pb.CoreEntry) {
+		m.Tc.Comm = pb.String("a name of twenty byte")
 		m.ThreadInfo.Fpregs.StSpace = m.ThreadInfo.Fpregs.StSpace[:31]
 	})
-	change(t, dir, mmName, func(m *mm.MmEntry) {
+	change(t, dir, mmName, func(m *pb.MmEntry) {
 		m.Vmas[1].End = m.Vmas[1].Start
-		m.Vmas[3].Pgoff = proto.Uint64(12)
+		m.Vmas[3].Pgoff = pb.Uint64(12)
 		m.MmSavedAuxv = m.MmSavedAuxv[1:]
 	})
-	changeEntry(t, dir, fds, 2, func(m *fdinfo.FdinfoEntry) { m.Fd = proto.Uint32(1); m.Id = proto.Uint32(77) })
+	changeEntry(t, dir, fds, 2, func(m *pb.FdinfoEntry) { m.Fd = pb.Uint32(1); m.Id = pb.Uint32(77) })
 	d, _ := Read(sample(t, "static"), mmName)
-	start := d.Entries[0].Message.(*mm.MmEntry).Vmas[1].GetStart()
+	start := d.Entries[0].Message.(*pb.MmEntry).Vmas[1].GetStart()
 	page := "0x" + hexOf(start)
 	wantError(t, dir,
 		"images "+core+": entry 0: field tc.comm: 21 bytes, more than 15",
@@ -135,19 +124,19 @@ func TestOtherNamesWhatNobodyRead(t *testing.T) {
 }
 
 func TestTreeRules(t *testing.T) {
-	entry := func(pid, ppid uint32, threads ...uint32) *pstree.PstreeEntry {
-		return &pstree.PstreeEntry{Pid: &pid, Ppid: &ppid, Pgid: &pid, Sid: &pid, Threads: threads}
+	entry := func(pid, ppid uint32, threads ...uint32) *pb.PstreeEntry {
+		return &pb.PstreeEntry{Pid: &pid, Ppid: &ppid, Pgid: &pid, Sid: &pid, Threads: threads}
 	}
 	pid := open(t, sample(t, "static")).Tasks[0].Pid // of which there is a core image
 	p := decimal(int(pid))
 	for _, tc := range []struct {
-		entries []*pstree.PstreeEntry
+		entries []*pb.PstreeEntry
 		want    string
 	}{
-		{[]*pstree.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
-		{[]*pstree.PstreeEntry{entry(pid, 0)}, "entry 0: field threads: " + p + " is not the first thread of its task"},
-		{[]*pstree.PstreeEntry{entry(pid, 0, pid, pid)}, "entry 0: field threads[1]: " + p + " occurs twice"},
-		{[]*pstree.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is no task listed before its child " + p},
+		{[]*pb.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
+		{[]*pb.PstreeEntry{entry(pid, 0)}, "entry 0: field threads: " + p + " is not the first thread of its task"},
+		{[]*pb.PstreeEntry{entry(pid, 0, pid, pid)}, "entry 0: field threads[1]: " + p + " occurs twice"},
+		{[]*pb.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is no task listed before its child " + p},
 	} {
 		dir := sample(t, "static")
 		var out bytes.Buffer
@@ -160,19 +149,19 @@ func TestTreeRules(t *testing.T) {
 }
 
 func TestPagemapRules(t *testing.T) {
-	entry := func(vaddr uint64, pages uint32, flags uint32) *pagemap.PagemapEntry {
-		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
+	entry := func(vaddr uint64, pages uint32, flags uint32) *pb.PagemapEntry {
+		return &pb.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
 	}
 	for _, tc := range []struct {
-		entries []*pagemap.PagemapEntry
+		entries []*pb.PagemapEntry
 		want    string
 	}{
-		{[]*pagemap.PagemapEntry{entry(0x1001, 1, 4)}, "entry 1: field vaddr: 0x1001 is not a multiple of the page size"},
-		{[]*pagemap.PagemapEntry{entry(0x1000, 0, 4)}, "entry 1: field nr_pages: 0"},
-		{[]*pagemap.PagemapEntry{entry(0x1000, 1, 64)}, "entry 1: field flags: unknown bits 0x40"},
-		{[]*pagemap.PagemapEntry{entry(0x2000, 2, 4), entry(0x3000, 1, 4)},
+		{[]*pb.PagemapEntry{entry(0x1001, 1, 4)}, "entry 1: field vaddr: 0x1001 is not a multiple of the page size"},
+		{[]*pb.PagemapEntry{entry(0x1000, 0, 4)}, "entry 1: field nr_pages: 0"},
+		{[]*pb.PagemapEntry{entry(0x1000, 1, 64)}, "entry 1: field flags: unknown bits 0x40"},
+		{[]*pb.PagemapEntry{entry(0x2000, 2, 4), entry(0x3000, 1, 4)},
 			"entry 2: field vaddr: 0x3000 lies before the end of the previous entry, 0x4000"},
-		{[]*pagemap.PagemapEntry{entry(1<<56-PageSize, 2, 4)},
+		{[]*pb.PagemapEntry{entry(1<<56-PageSize, 2, 4)},
 			"entry 1: field nr_pages: 2 pages from 0xfffffffffff000 end beyond any user address"},
 	} {
 		_, err := ReadPagemap(pagemapFS(t, 0, tc.entries...), "pagemap-7.img")
@@ -183,14 +172,14 @@ func TestPagemapRules(t *testing.T) {
 }
 
 // pagemapFS is a directory with one pagemap and a pages file of so many pages.
-func pagemapFS(t *testing.T, pages int, entries ...*pagemap.PagemapEntry) fstest.MapFS {
+func pagemapFS(t *testing.T, pages int, entries ...*pb.PagemapEntry) fstest.MapFS {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := NewWriter(&out, "pagemap-7.img", "PAGEMAP")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(&pagemap.PagemapHead{PagesId: proto.Uint32(1)}, nil); err != nil {
+	if err := w.Write(&pb.PagemapHead{PagesId: pb.Uint32(1)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
@@ -206,8 +195,8 @@ func pagemapFS(t *testing.T, pages int, entries ...*pagemap.PagemapEntry) fstest
 
 // Pages left in the parent are found there, whichever entries the parent has them in; neighbours come out merged.
 func TestPiecesOfAnIncrementalDump(t *testing.T) {
-	entry := func(vaddr uint64, pages uint64, flags uint32) *pagemap.PagemapEntry {
-		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: proto.Uint32(0), NrPages: &pages, Flags: &flags}
+	entry := func(vaddr uint64, pages uint64, flags uint32) *pb.PagemapEntry {
+		return &pb.PagemapEntry{Vaddr: &vaddr, CompatNrPages: pb.Uint32(0), NrPages: &pages, Flags: &flags}
 	}
 	child := pagemapFS(t, 3, entry(0x1000, 1, PagePresent), entry(0x2000, 4, PageInParent), entry(0x6000, 1, PagePresent),
 		entry(0x7000, 1, PagePresent))
@@ -245,12 +234,12 @@ func TestPiecesOfAnIncrementalDump(t *testing.T) {
 }
 
 func TestPiecesThatAreNowhere(t *testing.T) {
-	entry := func(vaddr uint64, pages uint32, flags uint32) *pagemap.PagemapEntry {
-		return &pagemap.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
+	entry := func(vaddr uint64, pages uint32, flags uint32) *pb.PagemapEntry {
+		return &pb.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
 	}
 	present, lazy, above := entry(0x2000, 4, PagePresent), entry(0x2000, 4, PageLazy), entry(0x2000, 4, PageInParent)
 	for name, tc := range map[string]struct {
-		entry  *pagemap.PagemapEntry
+		entry  *pb.PagemapEntry
 		parent fs.FS
 		want   string
 	}{
@@ -373,8 +362,8 @@ func TestOpenGhosts(t *testing.T) {
 	dir := sample(t, "static")
 	for i, name := range []string{"ghost-file-10.img", "ghost-file-1e.img"} {
 		var b bytes.Buffer
-		if err := WriteImage(&b, name, "GHOST_FILE", &ghost_file.GhostFileEntry{
-			Uid: proto.Uint32(uint32(i)), Gid: proto.Uint32(0), Mode: proto.Uint32(0o100600)}); err != nil {
+		if err := WriteImage(&b, name, "GHOST_FILE", &pb.GhostFileEntry{
+			Uid: pb.Uint32(uint32(i)), Gid: pb.Uint32(0), Mode: pb.Uint32(0o100600)}); err != nil {
 			t.Fatal(err)
 		}
 		dir[name] = &fstest.MapFile{Data: b.Bytes()}
@@ -387,7 +376,7 @@ func TestOpenGhosts(t *testing.T) {
 
 func TestOpenIPC(t *testing.T) {
 	dir := sample(t, "static")
-	write := func(name, kind string, m proto.Message, payload []byte) {
+	write := func(name, kind string, m pb.Message, payload []byte) {
 		t.Helper()
 		var b bytes.Buffer
 		w, err := NewWriter(&b, name, kind)
@@ -399,18 +388,18 @@ func TestOpenIPC(t *testing.T) {
 		}
 		dir[name] = &fstest.MapFile{Data: b.Bytes()}
 	}
-	desc := &ipc_desc.IpcDescEntry{Key: proto.Uint32(1), Uid: proto.Uint32(2), Gid: proto.Uint32(3), Cuid: proto.Uint32(4),
-		Cgid: proto.Uint32(5), Mode: proto.Uint32(0o600), Id: proto.Uint32(7)}
-	one := proto.Uint32(1)
-	write("ipcns-var-9.img", "IPC_VAR", &ipc_var.IpcVarEntry{MsgCtlmax: one, MsgCtlmnb: one, MsgCtlmni: one, AutoMsgmni: one,
-		ShmCtlmax: proto.Uint64(1), ShmCtlall: proto.Uint64(1), ShmCtlmni: one, ShmRmidForced: one, MqQueuesMax: one, MqMsgMax: one,
+	desc := &pb.IpcDescEntry{Key: pb.Uint32(1), Uid: pb.Uint32(2), Gid: pb.Uint32(3), Cuid: pb.Uint32(4),
+		Cgid: pb.Uint32(5), Mode: pb.Uint32(0o600), Id: pb.Uint32(7)}
+	one := pb.Uint32(1)
+	write("ipcns-var-9.img", "IPC_VAR", &pb.IpcVarEntry{MsgCtlmax: one, MsgCtlmnb: one, MsgCtlmni: one, AutoMsgmni: one,
+		ShmCtlmax: pb.Uint64(1), ShmCtlall: pb.Uint64(1), ShmCtlmni: one, ShmRmidForced: one, MqQueuesMax: one, MqMsgMax: one,
 		MqMsgsizeMax: one}, nil)
-	write("ipcns-sem-9.img", "IPCNS_SEM", &ipc_sem.IpcSemEntry{Desc: desc, Nsems: proto.Uint32(3)}, []byte{1, 0, 2, 0, 3, 0, 0, 0})
+	write("ipcns-sem-9.img", "IPCNS_SEM", &pb.IpcSemEntry{Desc: desc, Nsems: pb.Uint32(3)}, []byte{1, 0, 2, 0, 3, 0, 0, 0})
 	var message bytes.Buffer
-	if err := (&Writer{&message, "message"}).Write(&ipc_msg.IpcMsg{Mtype: proto.Uint64(5), Msize: proto.Uint32(3)}, []byte("abc+++++")); err != nil {
+	if err := (&Writer{&message, "message"}).Write(&pb.IpcMsg{Mtype: pb.Uint64(5), Msize: pb.Uint32(3)}, []byte("abc+++++")); err != nil {
 		t.Fatal(err)
 	}
-	queue := &ipc_msg.IpcMsgEntry{Desc: desc, Qbytes: one, Qnum: proto.Uint32(2)}
+	queue := &pb.IpcMsgEntry{Desc: desc, Qbytes: one, Qnum: pb.Uint32(2)}
 	write("ipcns-msg-9.img", "IPCNS_MSG", queue, slices.Concat(message.Bytes(), message.Bytes()))
 
 	d := open(t, dir)
@@ -431,9 +420,9 @@ func TestOpenIPC(t *testing.T) {
 // A TCP connection's image is named after the inode of its socket, in hexadecimal, and ends with its two queues.
 func TestOpenTCPStream(t *testing.T) {
 	dir := sample(t, "static")
-	entry := &tcp_stream.TcpStreamEntry{
-		InqLen: proto.Uint32(3), InqSeq: proto.Uint32(1), OutqLen: proto.Uint32(2), OutqSeq: proto.Uint32(1),
-		OptMask: proto.Uint32(0), SndWscale: proto.Uint32(0), MssClamp: proto.Uint32(1),
+	entry := &pb.TcpStreamEntry{
+		InqLen: pb.Uint32(3), InqSeq: pb.Uint32(1), OutqLen: pb.Uint32(2), OutqSeq: pb.Uint32(1),
+		OptMask: pb.Uint32(0), SndWscale: pb.Uint32(0), MssClamp: pb.Uint32(1),
 	}
 	var out bytes.Buffer
 	w, err := NewWriter(&out, "tcp-stream-1a.img", "TCP_STREAM")

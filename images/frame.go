@@ -7,7 +7,7 @@ import (
 	"io"
 	"io/fs"
 
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // An image file is, all words little-endian (https://criu.org/Images):
@@ -32,7 +32,7 @@ type Range struct {
 
 // Entry is one message of an image and what follows it.
 type Entry struct {
-	Message proto.Message
+	Message pb.Message
 	Payload Range // Size 0 when there is none
 }
 

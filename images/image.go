@@ -7,17 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
-	bpfmap_data "github.com/checkpoint-restore/go-criu/v8/crit/images/bpfmap-data"
-	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
-	ipc_msg "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-msg"
-	ipc_sem "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-sem"
-	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
-	pipe_data "github.com/checkpoint-restore/go-criu/v8/crit/images/pipe-data"
-	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
 )
 
@@ -137,44 +127,44 @@ func (img *Image) addEntry(r *frameReader, data []byte) error {
 }
 
 // newMessage makes the message for the next entry: in two kinds of image the first entry is a head.
-func (img *Image) newMessage() proto.Message {
+func (img *Image) newMessage() pb.Message {
 	if len(img.Entries) > 0 {
 		switch img.Kind.Name {
 		case "PAGEMAP":
-			return &pagemap.PagemapEntry{}
+			return &pb.PagemapEntry{}
 		case "GHOST_FILE":
-			return &ghost_file.GhostChunkEntry{}
+			return &pb.GhostChunkEntry{}
 		}
 	}
 	return img.Kind.new()
 }
 
 // readPayload steps over what follows a message and says where it is.
-func readPayload(r *frameReader, m proto.Message) (Range, error) {
+func readPayload(r *frameReader, m pb.Message) (Range, error) {
 	switch m := m.(type) {
-	case *pipe_data.PipeDataEntry:
+	case *pb.PipeDataEntry:
 		return r.payload(uint64(m.GetBytes()))
-	case *sk_packet.SkPacketEntry:
+	case *pb.SkPacketEntry:
 		return r.payload(uint64(m.GetLength()))
-	case *tcp_stream.TcpStreamEntry: // the incoming queue, then the outgoing one
+	case *pb.TcpStreamEntry: // the incoming queue, then the outgoing one
 		return r.payload(uint64(m.GetInqLen()) + uint64(m.GetOutqLen()))
-	case *bpfmap_data.BpfmapDataEntry:
+	case *pb.BpfmapDataEntry:
 		return r.payload(uint64(m.GetKeysBytes()) + uint64(m.GetValuesBytes()))
-	case *ghost_file.GhostFileEntry:
+	case *pb.GhostFileEntry:
 		if m.GetChunks() { // a sparse file: chunk entries follow
 			return Range{}, nil
 		}
 		return r.payload(uint64(r.size - r.offset))
-	case *ghost_file.GhostChunkEntry:
+	case *pb.GhostChunkEntry:
 		return r.payload(m.GetLen())
-	case *ipc_sem.IpcSemEntry: // u16 values, padded to 8 bytes
+	case *pb.IpcSemEntry: // u16 values, padded to 8 bytes
 		return r.payload((2*uint64(m.GetNsems()) + 7) &^ 7)
-	case *ipc_shm.IpcShmEntry: // padded to 4 bytes
+	case *pb.IpcShmEntry: // padded to 4 bytes
 		if m.GetInPagemaps() {
 			return Range{}, nil
 		}
 		return r.payload(roundUp(m.GetSize(), 4))
-	case *ipc_msg.IpcMsgEntry:
+	case *pb.IpcMsgEntry:
 		return readMessageQueue(r, m.GetQnum())
 	}
 	return Range{}, nil
@@ -188,7 +178,7 @@ func readMessageQueue(r *frameReader, messages uint32) (Range, error) {
 		if err != nil {
 			return Range{}, fmt.Errorf("queued messages: %w", err)
 		}
-		m := &ipc_msg.IpcMsg{}
+		m := &pb.IpcMsg{}
 		if _, err := Unmarshal(data, m); err != nil {
 			return Range{}, err
 		}

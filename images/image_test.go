@@ -5,22 +5,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"testing/fstest"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v8/magic"
-	"google.golang.org/protobuf/proto"
+
+	"github.com/crpie/crpie/images/internal/gocriu"
+	"github.com/crpie/crpie/images/pb"
 )
 
 func pagesFile(img *Image) string {
-	return fmt.Sprintf("pages-%d.img", img.Entries[0].Message.(*pagemap.PagemapHead).GetPagesId())
+	return fmt.Sprintf("pages-%d.img", img.Entries[0].Message.(*pb.PagemapHead).GetPagesId())
 }
 
 func pagesSize(img *Image) (n int) {
 	for _, e := range img.Entries[1:] {
-		if m := e.Message.(*pagemap.PagemapEntry); m.GetFlags()&PagePresent != 0 {
+		if m := e.Message.(*pb.PagemapEntry); m.GetFlags()&PagePresent != 0 {
 			n += int(max(m.GetNrPages(), uint64(m.GetCompatNrPages()))) * PageSize
 		}
 	}
@@ -65,7 +67,7 @@ func compareWithCrit(t *testing.T, img *Image, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	truth, err := crit.New(f, nil, "", false, true).Decode(img.Kind.new())
+	truth, err := crit.New(f, nil, "", false, true).Decode(gocriu.New(reflect.TypeOf(img.Kind.new()).Elem().Name()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +75,9 @@ func compareWithCrit(t *testing.T, img *Image, path string) {
 		t.Fatalf("%s with %d entries, crit: %s with %d", img.Kind.Name, len(img.Entries), truth.Magic, len(truth.Entries))
 	}
 	for i, e := range img.Entries {
-		if !proto.Equal(e.Message, truth.Entries[i].Message) {
-			t.Errorf("entry %d: %v\ncrit: %v", i, e.Message, truth.Entries[i].Message)
+		want, err := pb.MarshalOptions{Deterministic: true}.Marshal(truth.Entries[i].Message)
+		if got := marshal(t, e.Message); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("entry %d: %x\ncrit: %x, %v", i, got, want, err)
 		}
 	}
 }

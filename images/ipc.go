@@ -7,29 +7,26 @@ import (
 	"io/fs"
 	"strconv"
 
-	ipc_msg "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-msg"
-	ipc_sem "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-sem"
-	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
-	ipc_var "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-var"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // IPC is an IPC namespace that was dumped: CRIU does so when the root task is not in CRIU's own.
 type IPC struct {
-	Vars   *ipc_var.IpcVarEntry
-	Shm    []*ipc_shm.IpcShmEntry // contents: Dir.Shmem, by desc.id
+	Vars   *pb.IpcVarEntry
+	Shm    []*pb.IpcShmEntry // contents: Dir.Shmem, by desc.id
 	Sems   []Semaphores
 	Queues []MessageQueue
 }
 
 // Semaphores is a set of System V semaphores: its values are 16 bits each.
 type Semaphores struct {
-	Entry  *ipc_sem.IpcSemEntry
+	Entry  *pb.IpcSemEntry
 	Values Range
 }
 
 // MessageQueue is a System V message queue.
 type MessageQueue struct {
-	Entry    *ipc_msg.IpcMsgEntry
+	Entry    *pb.IpcMsgEntry
 	Messages []Message
 }
 
@@ -47,13 +44,13 @@ func (o *opener) ipc() {
 		if !ok {
 			continue
 		}
-		ns, number := &IPC{Vars: entries[0].Message.(*ipc_var.IpcVarEntry)}, strconv.FormatUint(f.id, 10)
-		ns.Shm = messages[*ipc_shm.IpcShmEntry](o.read("ipcns-shm-"+number+".img", "IPCNS_SHM"))
+		ns, number := &IPC{Vars: entries[0].Message.(*pb.IpcVarEntry)}, strconv.FormatUint(f.id, 10)
+		ns.Shm = messages[*pb.IpcShmEntry](o.read("ipcns-shm-"+number+".img", "IPCNS_SHM"))
 		for _, e := range o.read("ipcns-sem-"+number+".img", "IPCNS_SEM") {
-			ns.Sems = append(ns.Sems, Semaphores{e.Message.(*ipc_sem.IpcSemEntry), e.Payload})
+			ns.Sems = append(ns.Sems, Semaphores{e.Message.(*pb.IpcSemEntry), e.Payload})
 		}
 		for i, e := range o.read("ipcns-msg-"+number+".img", "IPCNS_MSG") {
-			q := MessageQueue{Entry: e.Message.(*ipc_msg.IpcMsgEntry)}
+			q := MessageQueue{Entry: e.Message.(*pb.IpcMsgEntry)}
 			var err error
 			if q.Messages, err = readMessages(o.dir.FS, e.Payload, q.Entry.GetQnum()); err != nil {
 				o.problems.add("ipcns-msg-"+number+".img", i, err)
@@ -80,7 +77,7 @@ func readMessages(fsys fs.FS, at Range, count uint32) ([]Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := &ipc_msg.IpcMsg{}
+		m := &pb.IpcMsg{}
 		if _, err := Unmarshal(data, m); err != nil {
 			return nil, err
 		}

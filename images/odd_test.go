@@ -7,11 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tun"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // What looks broken and is not: images that CRIU writes so.
@@ -20,9 +16,9 @@ import (
 func withGuard(t *testing.T, dir fstest.MapFS, start, end uint64) {
 	t.Helper()
 	name := named(t, dir, "mm-")
-	m := proto.Clone(open(t, dir).Tasks[0].Mm).(*mm.MmEntry)
-	m.Vmas = append(m.Vmas, &vma.VmaEntry{Start: &start, End: &end, Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0), Prot: proto.Uint32(0),
-		Flags: proto.Uint32(0), Status: proto.Uint32(VmaRegular | VmaGuard), Fd: proto.Int64(-1)})
+	m := pb.Clone(open(t, dir).Tasks[0].Mm)
+	m.Vmas = append(m.Vmas, &pb.VmaEntry{Start: &start, End: &end, Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0), Prot: pb.Uint32(0),
+		Flags: pb.Uint32(0), Status: pb.Uint32(VmaRegular | VmaGuard), Fd: pb.Int64(-1)})
 	var b bytes.Buffer
 	if err := WriteImage(&b, name, "MM", m); err != nil {
 		t.Fatal(err)
@@ -55,9 +51,9 @@ func TestTaskWithoutDescriptors(t *testing.T) {
 	wantError(t, dir, fmt.Sprintf("images %s: the image is missing: nothing that is there refers to file %d of files.img", name, lost))
 
 	used := open(t, sample(t, "static")).usedByOthers()
-	rewriteFiles(t, dir, func(f *fdinfo.FileEntry) []*fdinfo.FileEntry {
+	rewriteFiles(t, dir, func(f *pb.FileEntry) []*pb.FileEntry {
 		if used[f.GetId()] {
-			return []*fdinfo.FileEntry{f}
+			return []*pb.FileEntry{f}
 		}
 		return nil
 	})
@@ -74,15 +70,15 @@ func (d *Dir) usedByOthers() map[uint32]bool {
 	return d.usedFiles()
 }
 
-func rewriteFiles(t *testing.T, dir fstest.MapFS, change func(*fdinfo.FileEntry) []*fdinfo.FileEntry) {
+func rewriteFiles(t *testing.T, dir fstest.MapFS, change func(*pb.FileEntry) []*pb.FileEntry) {
 	t.Helper()
 	img, err := Read(dir, "files.img")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []*fdinfo.FileEntry
+	var list []*pb.FileEntry
 	for _, e := range img.Entries {
-		list = append(list, change(e.Message.(*fdinfo.FileEntry))...)
+		list = append(list, change(e.Message.(*pb.FileEntry))...)
 	}
 	var b bytes.Buffer
 	if err := WriteImage(&b, "files.img", "FILES", list...); err != nil {
@@ -93,29 +89,29 @@ func rewriteFiles(t *testing.T, dir fstest.MapFS, change func(*fdinfo.FileEntry)
 
 // An open /dev/net/tun is in files.img twice under one id, as a file and as the device; nothing else is.
 func TestTunSharesItsId(t *testing.T) {
-	tun := func(id uint32) *fdinfo.FileEntry {
-		return &fdinfo.FileEntry{Type: fdinfo.FdTypes_TUNF.Enum(), Id: &id, Tunf: &tun.TunfileEntry{Id: &id}}
+	tun := func(id uint32) *pb.FileEntry {
+		return &pb.FileEntry{Type: pb.FdTypes_TUNF.Enum(), Id: &id, Tunf: &pb.TunfileEntry{Id: &id}}
 	}
 	dir := sample(t, "static")
 	id := open(t, dir).Tasks[0].Fs.GetCwdId()
 	first := uint32(0)
-	rewriteFiles(t, dir, func(f *fdinfo.FileEntry) []*fdinfo.FileEntry {
+	rewriteFiles(t, dir, func(f *pb.FileEntry) []*pb.FileEntry {
 		if first == 0 {
 			first = f.GetId() + 1000
-			reg := proto.Clone(f).(*fdinfo.FileEntry)
+			reg := pb.Clone(f)
 			reg.Id, reg.Reg.Id = &first, &first
-			return []*fdinfo.FileEntry{f, reg, tun(first)}
+			return []*pb.FileEntry{f, reg, tun(first)}
 		}
-		return []*fdinfo.FileEntry{f}
+		return []*pb.FileEntry{f}
 	})
 	if f := open(t, dir).Files[first]; f.GetTunf() == nil {
 		t.Errorf("file %d is %v, want the device", first, f)
 	}
-	rewriteFiles(t, dir, func(f *fdinfo.FileEntry) []*fdinfo.FileEntry {
-		if f.GetId() == id || f.GetType() == fdinfo.FdTypes_TUNF {
-			return []*fdinfo.FileEntry{f, f}
+	rewriteFiles(t, dir, func(f *pb.FileEntry) []*pb.FileEntry {
+		if f.GetId() == id || f.GetType() == pb.FdTypes_TUNF {
+			return []*pb.FileEntry{f, f}
 		}
-		return []*fdinfo.FileEntry{f}
+		return []*pb.FileEntry{f}
 	})
 	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("field id: %d occurs twice", id)) ||
 		!strings.Contains(err.Error(), fmt.Sprintf("field id: %d occurs twice", first)) {

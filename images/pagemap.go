@@ -5,8 +5,8 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/crpie/crpie/images/internal/wire"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // PageSize is the granularity of CRIU's x86-64 images.
@@ -102,7 +102,7 @@ func (pm *Pagemap) readHead(r *frameReader) error {
 	if err != nil {
 		return fmt.Errorf("the head is missing: %w", err)
 	}
-	head := &pagemap.PagemapHead{}
+	head := &pb.PagemapHead{}
 	if _, err := Unmarshal(data, head); err != nil {
 		return err
 	}
@@ -143,20 +143,20 @@ func decodeRun(data []byte) (Run, error) {
 	var run Run
 	var seen, compat, parent, flags, hasPages uint64
 	for len(data) > 0 {
-		number, wire, n := protowire.ConsumeTag(data)
-		if n < 0 {
+		number, typ, n, err := wire.ConsumeTag(data)
+		if err != nil {
 			return run, fieldErr("", "bad field tag 0x%02x", data[0])
 		}
 		data = data[n:]
 		if number < 1 || number > 5 {
 			return run, fieldErr(fmt.Sprint(number), "unknown: this image is from a newer CRIU")
 		}
-		if wire != protowire.VarintType {
-			return run, fieldErr(pagemapFields[number], "wire type %d, want %d", wire, protowire.VarintType)
+		if typ != wire.Varint {
+			return run, fieldErr(pagemapFields[number], "wire type %d, want %d", typ, wire.Varint)
 		}
-		value, n := protowire.ConsumeVarint(data)
-		if n < 0 {
-			return run, fieldErr(pagemapFields[number], "%v", protowire.ParseError(n))
+		value, n, err := wire.ConsumeVarint(data)
+		if err != nil {
+			return run, fieldErr(pagemapFields[number], "%v", err)
 		}
 		data = data[n:]
 		seen |= 1 << number

@@ -3,62 +3,49 @@ package images
 import (
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
-	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	pipe_data "github.com/checkpoint-restore/go-criu/v8/crit/images/pipe-data"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
-	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // shared reads the images that belong to no single task, in the order of their names.
 func (o *opener) shared() {
 	d := o.dir
 	for _, e := range o.read("cgroup.img", "CGROUP") {
-		d.Cgroup = e.Message.(*cgroup.CgroupEntry)
+		d.Cgroup = e.Message.(*pb.CgroupEntry)
 	}
 	d.FifoData = o.pipeData("fifo-data.img", "FIFO_DATA")
-	d.Locks = messages[*file_lock.FileLockEntry](o.read("filelocks.img", "FILE_LOCKS"))
+	d.Locks = messages[*pb.FileLockEntry](o.read("filelocks.img", "FILE_LOCKS"))
 	o.files()
 	o.ghosts()
 	o.ipc()
 	d.Memfds = index(o, "memfd.img", "MEMFD_INODE", "inode_id",
-		func(m *memfd.MemfdInodeEntry) uint32 { return uint32(m.GetInodeId()) })
+		func(m *pb.MemfdInodeEntry) uint32 { return uint32(m.GetInodeId()) })
 	d.Shmem = map[uint64]*Pagemap{}
 	for _, f := range o.numbered("pagemap-shmem-", 10) {
 		d.Shmem[f.id] = o.pagemap(f.name)
 	}
 	d.PipeData = o.pipeData("pipes-data.img", "PIPES_DATA")
-	d.Remaps = messages[*remap_file_path.RemapFilePathEntry](o.read("remap-fpath.img", "REMAP_FPATH"))
+	d.Remaps = messages[*pb.RemapFilePathEntry](o.read("remap-fpath.img", "REMAP_FPATH"))
 	for _, e := range o.read("seccomp.img", "SECCOMP") {
-		d.Seccomp = append(d.Seccomp, e.Message.(*seccomp.SeccompEntry).GetSeccompFilters()...)
+		d.Seccomp = append(d.Seccomp, e.Message.(*pb.SeccompEntry).GetSeccompFilters()...)
 	}
 	for _, e := range o.read("sk-queues.img", "SK_QUEUES") {
-		d.SkQueues = append(d.SkQueues, &SkQueue{e.Message.(*sk_packet.SkPacketEntry), e.Payload})
+		d.SkQueues = append(d.SkQueues, &SkQueue{e.Message.(*pb.SkPacketEntry), e.Payload})
 	}
 	for _, e := range o.read("stats-dump", "STATS") {
-		d.Stats = e.Message.(*stats.StatsEntry).GetDump()
+		d.Stats = e.Message.(*pb.StatsEntry).GetDump()
 	}
 	d.TCP = map[uint32]*TCPStream{}
 	for _, f := range o.numbered("tcp-stream-", 16) {
 		if entries, ok := o.must(f.name, "TCP_STREAM"); ok {
-			d.TCP[uint32(f.id)] = &TCPStream{entries[0].Message.(*tcp_stream.TcpStreamEntry), entries[0].Payload}
+			d.TCP[uint32(f.id)] = &TCPStream{entries[0].Message.(*pb.TcpStreamEntry), entries[0].Payload}
 		}
 	}
 	o.timens()
-	d.TtyData = messages[*tty.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))
-	d.Ttys = index(o, "tty-info.img", "TTY_INFO", "id", (*tty.TtyInfoEntry).GetId)
+	d.TtyData = messages[*pb.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))
+	d.Ttys = index(o, "tty-info.img", "TTY_INFO", "id", (*pb.TtyInfoEntry).GetId)
 }
 
-func messages[M proto.Message](entries []Entry) []M {
+func messages[M pb.Message](entries []Entry) []M {
 	list := make([]M, len(entries))
 	for i, e := range entries {
 		list[i] = e.Message.(M)
@@ -67,12 +54,12 @@ func messages[M proto.Message](entries []Entry) []M {
 }
 
 // index reads an image whose entries have distinct ids.
-func index[M proto.Message](o *opener, name, kind, field string, id func(M) uint32) map[uint32]M {
+func index[M pb.Message](o *opener, name, kind, field string, id func(M) uint32) map[uint32]M {
 	return indexEntries(o, name, field, o.read(name, kind), id, func(M) bool { return false })
 }
 
 // indexEntries leaves out the entries that another one stands for.
-func indexEntries[M proto.Message](o *opener, name, field string, entries []Entry, id func(M) uint32, leaveOut func(M) bool) map[uint32]M {
+func indexEntries[M pb.Message](o *opener, name, field string, entries []Entry, id func(M) uint32, leaveOut func(M) bool) map[uint32]M {
 	byID := map[uint32]M{}
 	for i, e := range entries {
 		m := e.Message.(M)
@@ -90,7 +77,7 @@ func indexEntries[M proto.Message](o *opener, name, field string, entries []Entr
 func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
 	byID := map[uint32]*PipeData{}
 	for i, e := range o.read(name, kind) {
-		m := e.Message.(*pipe_data.PipeDataEntry)
+		m := e.Message.(*pb.PipeDataEntry)
 		if byID[m.GetPipeId()] != nil {
 			o.problems.add(name, i, fieldErr("pipe_id", "%d occurs twice", m.GetPipeId()))
 		}
@@ -105,12 +92,12 @@ func (o *opener) files() {
 	entries := o.read("files.img", "FILES")
 	tuns := map[uint32]bool{}
 	for _, e := range entries {
-		if f := e.Message.(*fdinfo.FileEntry); f.GetType() == fdinfo.FdTypes_TUNF {
+		if f := e.Message.(*pb.FileEntry); f.GetType() == pb.FdTypes_TUNF {
 			tuns[f.GetId()] = true
 		}
 	}
-	o.dir.Files = indexEntries(o, "files.img", "id", entries, (*fdinfo.FileEntry).GetId, func(f *fdinfo.FileEntry) bool {
-		return f.GetType() == fdinfo.FdTypes_REG && tuns[f.GetId()]
+	o.dir.Files = indexEntries(o, "files.img", "id", entries, (*pb.FileEntry).GetId, func(f *pb.FileEntry) bool {
+		return f.GetType() == pb.FdTypes_REG && tuns[f.GetId()]
 	})
 }
 
@@ -121,12 +108,12 @@ func (o *opener) ghosts() {
 		if !ok {
 			continue
 		}
-		g := &Ghost{Entry: entries[0].Message.(*ghost_file.GhostFileEntry)}
+		g := &Ghost{Entry: entries[0].Message.(*pb.GhostFileEntry)}
 		if payload := entries[0].Payload; payload.Size > 0 {
 			g.Chunks = []GhostChunk{{0, payload}}
 		}
 		for _, e := range entries[1:] {
-			chunk := e.Message.(*ghost_file.GhostChunkEntry)
+			chunk := e.Message.(*pb.GhostChunkEntry)
 			g.Chunks = append(g.Chunks, GhostChunk{chunk.GetOff(), e.Payload})
 		}
 		o.dir.Ghosts[uint32(f.id)] = g
@@ -134,10 +121,10 @@ func (o *opener) ghosts() {
 }
 
 func (o *opener) timens() {
-	o.dir.Timens = map[uint32]*timens.TimensEntry{}
+	o.dir.Timens = map[uint32]*pb.TimensEntry{}
 	for _, f := range o.numbered("timens-", 10) {
 		if entries, ok := o.must(f.name, "TIMENS"); ok {
-			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*timens.TimensEntry)
+			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*pb.TimensEntry)
 		}
 	}
 }

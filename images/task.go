@@ -4,13 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	fs_images "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // maxPid is the kernel's PID_MAX_LIMIT on 64-bit machines (include/linux/threads.h).
@@ -24,7 +18,7 @@ func (o *opener) tasks() {
 	}
 	tree := treeBuilder{o: o, tids: map[uint32]bool{}, byPid: map[uint32]*Task{}}
 	for i, e := range entries {
-		tree.add(i, e.Message.(*pstree.PstreeEntry))
+		tree.add(i, e.Message.(*pb.PstreeEntry))
 	}
 	for _, t := range o.dir.Tasks {
 		o.task(t)
@@ -38,14 +32,14 @@ type treeBuilder struct {
 	byPid map[uint32]*Task
 }
 
-func (b *treeBuilder) add(entry int, e *pstree.PstreeEntry) {
+func (b *treeBuilder) add(entry int, e *pb.PstreeEntry) {
 	t := &Task{Pid: e.GetPid(), Ppid: e.GetPpid(), Pgid: e.GetPgid(), Sid: e.GetSid()}
 	err := b.addTid("pid", t.Pid)
 	if err == nil {
 		err = b.link(entry, t)
 	}
 	if err == nil {
-		t.Core = one[*criu_core.CoreEntry](b.o, fmt.Sprintf("core-%d.img", t.Pid), "CORE")
+		t.Core = one[*pb.CoreEntry](b.o, fmt.Sprintf("core-%d.img", t.Pid), "CORE")
 		t.Threads = []Thread{{t.Pid, t.Core}}
 		err = b.addThreads(t, e.GetThreads())
 	}
@@ -95,7 +89,7 @@ func (b *treeBuilder) addThreads(t *Task, tids []uint32) error {
 		if err := b.addTid(fmt.Sprintf("threads[%d]", i+1), tid); err != nil {
 			return err
 		}
-		core := one[*criu_core.CoreEntry](b.o, fmt.Sprintf("core-%d.img", tid), "CORE")
+		core := one[*pb.CoreEntry](b.o, fmt.Sprintf("core-%d.img", tid), "CORE")
 		t.Threads = append(t.Threads, Thread{tid, core})
 	}
 	return nil
@@ -106,10 +100,10 @@ func (o *opener) task(t *Task) {
 	if t.Core == nil || t.Dead() {
 		return
 	}
-	t.Ids = one[*criu_core.TaskKobjIdsEntry](o, fmt.Sprintf("ids-%d.img", t.Pid), "IDS")
+	t.Ids = one[*pb.TaskKobjIdsEntry](o, fmt.Sprintf("ids-%d.img", t.Pid), "IDS")
 	o.fds(t)
-	t.Fs = one[*fs_images.FsEntry](o, fmt.Sprintf("fs-%d.img", t.Pid), "FS")
-	t.Mm = one[*mm.MmEntry](o, fmt.Sprintf("mm-%d.img", t.Pid), "MM")
+	t.Fs = one[*pb.FsEntry](o, fmt.Sprintf("fs-%d.img", t.Pid), "FS")
+	t.Mm = one[*pb.MmEntry](o, fmt.Sprintf("mm-%d.img", t.Pid), "MM")
 	t.takeGuards()
 	t.Pagemap = o.pagemap(fmt.Sprintf("pagemap-%d.img", t.Pid))
 }
@@ -119,7 +113,7 @@ func (t *Task) takeGuards() {
 	if t.Mm == nil {
 		return
 	}
-	t.Mm.Vmas = slices.DeleteFunc(t.Mm.Vmas, func(v *vma.VmaEntry) bool {
+	t.Mm.Vmas = slices.DeleteFunc(t.Mm.Vmas, func(v *pb.VmaEntry) bool {
 		guard := v.GetStatus()&VmaGuard != 0
 		if guard {
 			t.Guards = append(t.Guards, v)
@@ -129,7 +123,7 @@ func (t *Task) takeGuards() {
 }
 
 // one reads an image with exactly one entry.
-func one[M proto.Message](o *opener, name, kind string) (m M) {
+func one[M pb.Message](o *opener, name, kind string) (m M) {
 	entries, ok := o.must(name, kind)
 	if !ok {
 		return m
@@ -158,6 +152,6 @@ func (o *opener) fds(t *Task) {
 	if !o.names[name] {
 		o.noFds = append(o.noFds, name)
 	}
-	t.Fds = messages[*fdinfo.FdinfoEntry](o.read(name, "FDINFO"))
+	t.Fds = messages[*pb.FdinfoEntry](o.read(name, "FDINFO"))
 	o.fdsByID[id] = t.Fds
 }

@@ -1,6 +1,6 @@
 package images
 
-import "github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+import "github.com/crpie/crpie/images/pb"
 
 // Bits of vma_entry.status (CRIU's criu/include/image.h).
 const (
@@ -25,7 +25,7 @@ const (
 const mapGrowsdown = 0x100 // mmap(2)
 
 // VMAName is what /proc/PID/maps shows for a mapping: the path of its file, "[vdso]" and the like, or "".
-func (d *Dir) VMAName(v *vma.VmaEntry) string {
+func (d *Dir) VMAName(v *pb.VmaEntry) string {
 	status := v.GetStatus()
 	switch {
 	case status&VmaVdso != 0:

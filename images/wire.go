@@ -7,14 +7,13 @@ import (
 	"strings"
 	"sync"
 
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/internal/wire"
+	"github.com/crpie/crpie/images/pb"
 )
 
-// Decoding follows the struct tags of the generated messages instead of calling proto.Unmarshal first: building that
-// package's tables costs more than one millisecond per process, a fifth of a whole restore, and its errors name no
-// field. A message with fields that this build does not know goes through proto.Unmarshal as well, so that they
-// survive re-encoding. TestWireAgreesWithProto and FuzzWire hold the two decoders together.
+// Decoding follows the struct tags of package pb, which are protoc-gen-go's, and so does encoding (encode.go). Errors name the
+// field, and what a message has no place for is kept in its member Unknown. TestLikeProtobuf and FuzzWire hold them and
+// protobuf's own library together.
 
 // Nesting and message count of one entry are bounded: a few bytes of input could otherwise become gigabytes.
 const (
@@ -46,10 +45,12 @@ func (e *fieldError) inside(name string) *fieldError {
 type messagePlan struct {
 	fields   []fieldPlan
 	byNumber []*fieldPlan // nil where there is no field; as long as the highest number needs
+	encoded  []*fieldPlan // in the order of their numbers
+	unknown  int          // index of the member Unknown
 }
 
-func (p *messagePlan) field(number protowire.Number) *fieldPlan {
-	if int(number) < len(p.byNumber) {
+func (p *messagePlan) field(number int) *fieldPlan {
+	if number < len(p.byNumber) {
 		return p.byNumber[number]
 	}
 	return nil
@@ -58,10 +59,10 @@ func (p *messagePlan) field(number protowire.Number) *fieldPlan {
 type fieldPlan struct {
 	index    int // in the struct
 	order    int // in messagePlan.fields
-	number   protowire.Number
+	number   int
 	name     string
 	zigzag   bool
-	wire     protowire.Type
+	wire     wire.Type
 	required bool
 	repeated bool
 	kind     reflect.Kind // of the value itself, behind pointer or slice
@@ -78,6 +79,8 @@ func planOf(t reflect.Type) *messagePlan {
 	for i := range t.NumField() {
 		if tag, ok := t.Field(i).Tag.Lookup("protobuf"); ok {
 			p.fields = append(p.fields, planField(i, t.Field(i).Type, tag))
+		} else {
+			p.unknown = i
 		}
 	}
 	if len(p.fields) > 64 {
@@ -86,11 +89,12 @@ func planOf(t reflect.Type) *messagePlan {
 	for i := range p.fields {
 		f := &p.fields[i]
 		f.order = i
-		if short := int(f.number) + 1 - len(p.byNumber); short > 0 {
+		if short := f.number + 1 - len(p.byNumber); short > 0 {
 			p.byNumber = append(p.byNumber, make([]*fieldPlan, short)...)
 		}
 		p.byNumber[f.number] = f
 	}
+	p.encoded = byNumber(p.fields)
 	plans.Store(t, p)
 	return p
 }
@@ -102,7 +106,7 @@ func planField(index int, t reflect.Type, tag string) fieldPlan {
 	if err != nil {
 		panic("images: struct tag " + tag)
 	}
-	f := fieldPlan{index: index, number: protowire.Number(number), required: words[2] == "req", repeated: words[2] == "rep"}
+	f := fieldPlan{index: index, number: number, required: words[2] == "req", repeated: words[2] == "rep"}
 	f.elem = t
 	if t.Kind() == reflect.Pointer || f.repeated {
 		f.elem = t.Elem()
@@ -116,16 +120,16 @@ func planField(index int, t reflect.Type, tag string) fieldPlan {
 	return f
 }
 
-func wireType(word string) protowire.Type {
+func wireType(word string) wire.Type {
 	switch word {
 	case "varint", "zigzag32", "zigzag64":
-		return protowire.VarintType
+		return wire.Varint
 	case "bytes":
-		return protowire.BytesType
+		return wire.Bytes
 	case "fixed32":
-		return protowire.Fixed32Type
+		return wire.Fixed32
 	case "fixed64":
-		return protowire.Fixed64Type
+		return wire.Fixed64
 	}
 	panic("images: wire type " + word + " in a generated message")
 }
@@ -138,16 +142,10 @@ type wireDecoder struct {
 
 // Unmarshal decodes one message. The error names the field; unknown lists fields that m has no place for (they are kept
 // in m all the same).
-func Unmarshal(data []byte, m proto.Message) (unknown []string, err error) {
+func Unmarshal(data []byte, m pb.Message) (unknown []string, err error) {
 	d := wireDecoder{}
 	if err := d.message(data, reflect.ValueOf(m).Elem(), 0); err != nil {
 		return nil, err
-	}
-	if len(d.unknown) > 0 {
-		proto.Reset(m)
-		if err := proto.Unmarshal(data, m); err != nil {
-			return nil, fmt.Errorf("a field of a newer CRIU: %w", err)
-		}
 	}
 	return d.unknown, nil
 }
@@ -163,29 +161,34 @@ func (d *wireDecoder) message(data []byte, v reflect.Value, depth int) error {
 	plan := planOf(v.Type())
 	var seen uint64
 	for len(data) > 0 {
-		number, wire, n := protowire.ConsumeTag(data)
-		if n < 0 {
+		number, typ, tag, err := wire.ConsumeTag(data)
+		if err != nil {
 			return fieldErr("", "bad field tag 0x%02x", data[0])
 		}
-		data = data[n:]
-		f := plan.field(number)
+		f, n := plan.field(number), 0
 		if f == nil {
-			n = protowire.ConsumeFieldValue(number, wire, data)
-			if n < 0 {
-				return fieldErr(strconv.Itoa(int(number)), "%v", protowire.ParseError(n))
-			}
-			d.unknown = append(d.unknown, strconv.Itoa(int(number)))
-			data = data[n:]
-			continue
+			n, err = d.foreign(number, typ, data, tag, v.Field(plan.unknown))
+		} else {
+			n, err = d.field(f, typ, data[tag:], v.Field(f.index), depth)
+			seen |= 1 << f.order
 		}
-		n, err := d.field(f, wire, data, v.Field(f.index), depth)
 		if err != nil {
 			return err
 		}
-		seen |= 1 << f.order
-		data = data[n:]
+		data = data[tag+n:]
 	}
 	return missing(plan, seen)
+}
+
+// foreign keeps a field that the message has no place for, with its tag.
+func (d *wireDecoder) foreign(number int, typ wire.Type, data []byte, tag int, unknown reflect.Value) (n int, err error) {
+	n, err = wire.ConsumeValue(number, typ, data[tag:])
+	if err != nil {
+		return 0, fieldErr(strconv.Itoa(number), "%v", err)
+	}
+	d.unknown = append(d.unknown, strconv.Itoa(number))
+	unknown.SetBytes(append(unknown.Bytes(), data[:tag+n]...))
+	return n, nil
 }
 
 func missing(plan *messagePlan, seen uint64) error {
@@ -198,22 +201,22 @@ func missing(plan *messagePlan, seen uint64) error {
 }
 
 // field decodes one occurrence of f at the start of data into v and returns its length.
-func (d *wireDecoder) field(f *fieldPlan, wire protowire.Type, data []byte, v reflect.Value, depth int) (int, error) {
-	packed := f.repeated && wire == protowire.BytesType && f.wire != protowire.BytesType
-	if wire != f.wire && !packed {
-		return 0, fieldErr(f.name, "wire type %d, want %d", wire, f.wire)
+func (d *wireDecoder) field(f *fieldPlan, typ wire.Type, data []byte, v reflect.Value, depth int) (int, error) {
+	packed := f.repeated && typ == wire.Bytes && f.wire != wire.Bytes
+	if typ != f.wire && !packed {
+		return 0, fieldErr(f.name, "wire type %d, want %d", typ, f.wire)
 	}
-	if wire != protowire.BytesType {
-		value, n := scalar(f, data)
-		if n < 0 {
-			return 0, fieldErr(f.name, "%v", protowire.ParseError(n))
+	if typ != wire.Bytes {
+		value, n, err := scalar(f, data)
+		if err != nil {
+			return 0, fieldErr(f.name, "%v", err)
 		}
 		f.store(v, value)
 		return n, nil
 	}
-	body, n := protowire.ConsumeBytes(data)
-	if n < 0 {
-		return 0, fieldErr(f.name, "%v", protowire.ParseError(n))
+	body, n, err := wire.ConsumeBytes(data)
+	if err != nil {
+		return 0, fieldErr(f.name, "%v", err)
 	}
 	if packed {
 		return n, f.storePacked(v, body)
@@ -223,9 +226,9 @@ func (d *wireDecoder) field(f *fieldPlan, wire protowire.Type, data []byte, v re
 
 func (f *fieldPlan) storePacked(v reflect.Value, body []byte) error {
 	for len(body) > 0 {
-		value, n := scalar(f, body)
-		if n < 0 {
-			return fieldErr(f.name, "%v", protowire.ParseError(n))
+		value, n, err := scalar(f, body)
+		if err != nil {
+			return fieldErr(f.name, "%v", err)
 		}
 		f.store(v, value)
 		body = body[n:]
@@ -233,23 +236,22 @@ func (f *fieldPlan) storePacked(v reflect.Value, body []byte) error {
 	return nil
 }
 
-// scalar reads one number of the field's wire type; a negative length is protowire's error.
-func scalar(f *fieldPlan, data []byte) (value uint64, n int) {
+// scalar reads one number of the field's wire type.
+func scalar(f *fieldPlan, data []byte) (value uint64, n int, err error) {
 	switch f.wire {
-	case protowire.Fixed32Type:
-		v32, n := protowire.ConsumeFixed32(data)
-		return uint64(v32), n
-	case protowire.Fixed64Type:
-		return protowire.ConsumeFixed64(data)
+	case wire.Fixed32:
+		return wire.ConsumeFixed(data, 4)
+	case wire.Fixed64:
+		return wire.ConsumeFixed(data, 8)
 	}
-	value, n = protowire.ConsumeVarint(data)
+	value, n, err = wire.ConsumeVarint(data)
 	if f.zigzag {
 		if f.kind == reflect.Int32 {
 			value &= 0xffffffff
 		}
-		value = uint64(protowire.DecodeZigZag(value))
+		value = uint64(wire.DecodeZigZag(value))
 	}
-	return value, n
+	return value, n, err
 }
 
 // store puts a number where the field is: behind a fresh pointer, or at the end of a list. Numbers wider than the
@@ -330,5 +332,7 @@ func (f *fieldPlan) nameAt(v reflect.Value) string {
 	if !f.repeated {
 		return f.name
 	}
-	return fmt.Sprintf("%s[%d]", f.name, v.Len()-1)
+	return indexed(f.name, v.Len()-1)
 }
+
+func indexed(name string, i int) string { return fmt.Sprintf("%s[%d]", name, i) }

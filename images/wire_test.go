@@ -1,27 +1,26 @@
 package images
 
 import (
+	"reflect"
 	"testing"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 func TestUnmarshalNamesTheField(t *testing.T) {
 	for _, tc := range []struct {
 		in   string
-		m    proto.Message
+		m    pb.Message
 		want string
 	}{
-		{"\x08\x01", &pstree.PstreeEntry{}, "field ppid: missing"},
-		{"\x08", &pstree.PstreeEntry{}, "field pid: unexpected EOF"},
-		{"\x0a\x01x", &pstree.PstreeEntry{}, "field pid: wire type 2, want 0"},
-		{"\x2a\x05\x01", &pstree.PstreeEntry{}, "field threads: unexpected EOF"},
-		{"\x2a\x01\x80", &pstree.PstreeEntry{}, "field threads: unexpected EOF"},
-		{"\x08\x01\x1a\x02\x08\x01", &criu_core.CoreEntry{}, "field tc.exit_code: missing"},
-		{"\x00", &pstree.PstreeEntry{}, "field : bad field tag 0x00"},
-		{"\x08\x01\x1a\x06\x7a\x04\x08\xff\xff\xff", &criu_core.CoreEntry{},
+		{"\x08\x01", &pb.PstreeEntry{}, "field ppid: missing"},
+		{"\x08", &pb.PstreeEntry{}, "field pid: unexpected EOF"},
+		{"\x0a\x01x", &pb.PstreeEntry{}, "field pid: wire type 2, want 0"},
+		{"\x2a\x05\x01", &pb.PstreeEntry{}, "field threads: unexpected EOF"},
+		{"\x2a\x01\x80", &pb.PstreeEntry{}, "field threads: unexpected EOF"},
+		{"\x08\x01\x1a\x02\x08\x01", &pb.CoreEntry{}, "field tc.exit_code: missing"},
+		{"\x00", &pb.PstreeEntry{}, "field : bad field tag 0x00"},
+		{"\x08\x01\x1a\x06\x7a\x04\x08\xff\xff\xff", &pb.CoreEntry{},
 			"field tc.sigactions[0].sigaction: unexpected EOF"},
 	} {
 		if _, err := Unmarshal([]byte(tc.in), tc.m); err == nil || err.Error() != tc.want {
@@ -30,12 +29,19 @@ func TestUnmarshalNamesTheField(t *testing.T) {
 	}
 }
 
+func TestMarshalNamesTheField(t *testing.T) {
+	core := &pb.CoreEntry{Mtype: pb.CoreEntry_X86_64.Enum(), Tc: &pb.TaskCoreEntry{}}
+	if _, err := Marshal(core); err == nil || err.Error() != "field tc.task_state: missing" {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A field of a newer CRIU is reported, and not lost when the message is written again.
 func TestUnknownFieldsSurvive(t *testing.T) {
-	in := append(marshal(t, &pstree.PstreeEntry{
-		Pid: proto.Uint32(7), Ppid: proto.Uint32(0), Pgid: proto.Uint32(7), Sid: proto.Uint32(7),
+	in := append(marshal(t, &pb.PstreeEntry{
+		Pid: pb.Uint32(7), Ppid: pb.Uint32(0), Pgid: pb.Uint32(7), Sid: pb.Uint32(7),
 	}), 0x98, 0x06, 0x2a) // field 99, varint 42
-	m := &pstree.PstreeEntry{}
+	m := &pb.PstreeEntry{}
 	unknown, err := Unmarshal(in, m)
 	if err != nil || len(unknown) != 1 || unknown[0] != "99" {
 		t.Fatalf("unknown %v, %v; want field 99", unknown, err)
@@ -45,9 +51,9 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 	}
 }
 
-func marshal(t testing.TB, m proto.Message) []byte {
+func marshal(t testing.TB, m pb.Message) []byte {
 	t.Helper()
-	b, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(m)
+	b, err := (&wireEncoder{partial: true}).message(nil, reflect.ValueOf(m).Elem())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Writer writes one image: its magic words, then entries.
@@ -37,8 +37,8 @@ func NewWriter(w io.Writer, name, kind string) (*Writer, error) {
 }
 
 // Write appends one message and the payload that belongs to it (nil for most kinds), padded by the caller.
-func (w *Writer) Write(m proto.Message, payload []byte) error {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+func (w *Writer) Write(m pb.Message, payload []byte) error {
+	body, err := Marshal(m)
 	if err != nil {
 		return fmt.Errorf("images %s: %w", w.name, err)
 	}
@@ -54,7 +54,7 @@ func (w *Writer) Write(m proto.Message, payload []byte) error {
 }
 
 // WriteImage writes a whole image whose entries have no payload.
-func WriteImage[M proto.Message](w io.Writer, name, kind string, entries ...M) error {
+func WriteImage[M pb.Message](w io.Writer, name, kind string, entries ...M) error {
 	out, err := NewWriter(w, name, kind)
 	if err != nil {
 		return err

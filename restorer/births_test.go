@@ -3,9 +3,8 @@ package restorer
 import (
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // sampleFamily is a root with three children, the last of them dead.
@@ -24,7 +23,7 @@ func (f sampleFamily) under(parent, t *images.Task) {
 }
 
 func leads(t *images.Task)                { t.Sid, t.Pgid = t.Pid, t.Pid }
-func reaper(t *images.Task)               { t.Core.GetTc().ChildSubreaper = proto.Bool(true) }
+func reaper(t *images.Task)               { t.Core.GetTc().ChildSubreaper = pb.Bool(true) }
 func isIn(t *images.Task, session uint32) { t.Sid, t.Pgid = session, session }
 
 // What CRIU does not dump, what no tree of processes can have come to, and what cannot be brought back, is said by name.

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -183,7 +182,7 @@ func dropBuildIDs(d *images.Dir) {
 func addChecksums(d *images.Dir) {
 	for _, f := range d.Files {
 		if f.Reg != nil {
-			f.Reg.Checksum = proto.Uint32(7)
+			f.Reg.Checksum = pb.Uint32(7)
 		}
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -103,7 +102,7 @@ func (r *runner) setProperty(d *CgroupDir, prop CgroupProperty) error {
 }
 
 // own gives a file of a cgroup its owner and mode, so that whom it was delegated to can still use it.
-func own(name string, to *cgroup.CgroupPerms) error {
+func own(name string, to *pb.CgroupPerms) error {
 	if to == nil {
 		return nil
 	}

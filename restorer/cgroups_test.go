@@ -7,28 +7,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // inCgroup puts the root of a sample into cgroups of its own: of version 2, with properties, and of two controllers of version 1.
 func inCgroup(dir *images.Dir, host *Host) {
-	dir.Tasks[0].Core.GetThreadCore().CgSet = proto.Uint32(9)
-	member := func(name, path string) *cgroup.CgMemberEntry {
-		return &cgroup.CgMemberEntry{Name: proto.String(name), Path: proto.String(path)}
+	dir.Tasks[0].Core.GetThreadCore().CgSet = pb.Uint32(9)
+	member := func(name, path string) *pb.CgMemberEntry {
+		return &pb.CgMemberEntry{Name: pb.String(name), Path: pb.String(path)}
 	}
-	prop := func(name, value string) *cgroup.CgroupPropEntry {
-		return &cgroup.CgroupPropEntry{Name: proto.String(name), Value: proto.String(value)}
+	prop := func(name, value string) *pb.CgroupPropEntry {
+		return &pb.CgroupPropEntry{Name: pb.String(name), Value: pb.String(value)}
 	}
-	dir.Cgroup = &cgroup.CgroupEntry{
-		Sets: []*cgroup.CgSetEntry{{Id: proto.Uint32(9), Ctls: []*cgroup.CgMemberEntry{member("", "/a/b"), member("cpu,cpuacct", "/c"), member("pids", "/own")}}},
-		Controllers: []*cgroup.CgControllerEntry{{Cnames: []string{""}, Dirs: []*cgroup.CgroupDirEntry{{
-			DirName: proto.String("a/b"),
-			Properties: []*cgroup.CgroupPropEntry{prop("cgroup.type", "domain"), prop("cgroup.subtree_control", "memory pids"), prop("memory.max", "max"),
+	dir.Cgroup = &pb.CgroupEntry{
+		Sets: []*pb.CgSetEntry{{Id: pb.Uint32(9), Ctls: []*pb.CgMemberEntry{member("", "/a/b"), member("cpu,cpuacct", "/c"), member("pids", "/own")}}},
+		Controllers: []*pb.CgControllerEntry{{Cnames: []string{""}, Dirs: []*pb.CgroupDirEntry{{
+			DirName: pb.String("a/b"),
+			Properties: []*pb.CgroupPropEntry{prop("cgroup.type", "domain"), prop("cgroup.subtree_control", "memory pids"), prop("memory.max", "max"),
 				prop("cgroup.procs", ""), prop("devices.list", "c 1:3 r\nc 1:5 r")},
-			Children: []*cgroup.CgroupDirEntry{{DirName: proto.String("below")}},
+			Children: []*pb.CgroupDirEntry{{DirName: pb.String("below")}},
 		}}}},
 	}
 	host.Cgroups = map[string]Hierarchy{
@@ -100,7 +98,7 @@ make cgroup cpu,cpuacct:/c
 }
 
 func TestCgroupRefusals(t *testing.T) {
-	entry := func(d *images.Dir) *cgroup.CgroupDirEntry { return d.Cgroup.Controllers[0].Dirs[0] }
+	entry := func(d *images.Dir) *pb.CgroupDirEntry { return d.Cgroup.Controllers[0].Dirs[0] }
 	for name, tc := range map[string]struct {
 		mode   CgroupMode
 		change func(d *images.Dir, h *Host)
@@ -110,20 +108,20 @@ func TestCgroupRefusals(t *testing.T) {
 			"cgroup :/a/b does not exist\n  hint: make it, or use --manage-cgroups=soft"},
 		"there": {CgroupsStrict, func(_ *images.Dir, h *Host) { existing(h, "/v2/a/b") },
 			"cgroup :/a/b exists already\n  hint: remove it, or use another mode of --manage-cgroups"},
-		"not mounted": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = proto.String("memory") },
+		"not mounted": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = pb.String("memory") },
 			"it was in cgroup memory:/a/b, but that hierarchy is not mounted here\n  hint: mount it, or use --manage-cgroups=ignore"},
-		"unknown": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = proto.String("x") },
+		"unknown": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Name = pb.String("x") },
 			"it was in cgroup x:/a/b, but that hierarchy is not mounted here"},
-		"path": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Path = proto.String("/../etc") },
+		"path": {"", func(d *images.Dir, _ *Host) { d.Cgroup.Sets[0].Ctls[0].Path = pb.String("/../etc") },
 			`"/../etc" is no path of a cgroup`},
-		"name": {"", func(d *images.Dir, _ *Host) { entry(d).Children[0].DirName = proto.String("..") },
+		"name": {"", func(d *images.Dir, _ *Host) { entry(d).Children[0].DirName = pb.String("..") },
 			`".." is no name of a cgroup`},
-		"property": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Name = proto.String("../x") },
+		"property": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Name = pb.String("../x") },
 			`"../x" is no property of a cgroup`},
-		"threaded": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Value = proto.String("threaded") },
+		"threaded": {"", func(d *images.Dir, _ *Host) { entry(d).Properties[0].Value = pb.String("threaded") },
 			"cgroup :/a/b is threaded: not supported\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
 		"frozen": {"", func(d *images.Dir, _ *Host) {
-			entry(d).Properties[0].Name, entry(d).Properties[0].Value = proto.String("cgroup.freeze"), proto.String("1")
+			entry(d).Properties[0].Name, entry(d).Properties[0].Value = pb.String("cgroup.freeze"), pb.String("1")
 		}, "cgroup :/a/b was frozen: not supported"},
 		"no set": {"", func(d *images.Dir, _ *Host) { d.Cgroup = nil },
 			"it was in a cgroup of its own, but cgroup.img has no set 9\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
@@ -145,7 +143,7 @@ func TestThreadCgroupRefusal(t *testing.T) {
 	host := fakeHost(dir)
 	inCgroup(dir, host)
 	thread := dir.Tasks[0].Threads[1]
-	thread.Core.GetThreadCore().CgSet = proto.Uint32(8)
+	thread.Core.GetThreadCore().CgSet = pb.Uint32(8)
 	_, err := buildSample(t, dir, host, &PlanOptions{})
 	wantRefusal(t, err, fmt.Sprintf("task %d thread %d: it was in other cgroups than its process: not supported", dir.Tasks[0].Pid, thread.Tid))
 }

@@ -3,10 +3,8 @@ package restorer
 import (
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Whether there are enough huge pages is known before a process exists.
@@ -36,15 +34,15 @@ func TestHugePageRefusals(t *testing.T) {
 			}
 			inode := dir.Memfds[dir.Files[id].GetMemfd().GetInodeId()]
 			if tc.status&images.VmaMemfd != 0 {
-				*inode = memfd.MemfdInodeEntry{InodeId: inode.InodeId, Name: proto.String("x"), Size: proto.Uint64(5 * 2 << 20),
-					HugetlbFlag: proto.Uint32(mfdHugetlb), Shmid: proto.Uint32(77)}
+				*inode = pb.MemfdInodeEntry{InodeId: inode.InodeId, Name: pb.String("x"), Size: pb.Uint64(5 * 2 << 20),
+					HugetlbFlag: pb.Uint32(mfdHugetlb), Shmid: pb.Uint32(77)}
 			}
 			v := dir.Tasks[0].Mm.Vmas[0]
-			v.Status, v.Flags, v.Shmid = &tc.status, &tc.flags, proto.Uint64(uint64(id))
+			v.Status, v.Flags, v.Shmid = &tc.status, &tc.flags, pb.Uint64(uint64(id))
 			huge := hugeSize(tc.flags)
-			v.End = proto.Uint64(v.GetStart() + 3*huge)
+			v.End = pb.Uint64(v.GetStart() + 3*huge)
 			if tc.flags&gigantic == gigantic {
-				v.End = proto.Uint64(v.GetStart() + 4*huge)
+				v.End = pb.Uint64(v.GetStart() + 4*huge)
 			}
 			host := fakeHost(dir)
 			host.HugePages = func(uint64) uint64 { return 1 }

@@ -3,7 +3,7 @@ package restorer
 import (
 	"testing"
 
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A task has the label that it had, or that of --lsm-profile, if that is crpie's own, with or without AppArmor's mode.
@@ -21,7 +21,7 @@ func TestSecurityLabels(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			host := fakeHost(dir)
 			host.LSM = tc.own
-			dir.Tasks[0].Threads[0].Core.GetThreadCore().GetCreds().LsmProfile = proto.String(tc.dumped)
+			dir.Tasks[0].Threads[0].Core.GetThreadCore().GetCreds().LsmProfile = pb.String(tc.dumped)
 			_, err := buildSample(t, dir, host, &PlanOptions{LSMProfile: tc.given})
 			if tc.refused == "" && err != nil {
 				t.Fatal(err)

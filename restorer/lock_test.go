@@ -4,10 +4,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -24,11 +22,11 @@ func TestLockWithoutReading(t *testing.T) {
 	} {
 		dir := openSample(t, sampleFS(t, "static"))
 		task := dir.Tasks[0]
-		v := task.Mm.Vmas[slices.IndexFunc(task.Mm.Vmas, func(v *vma.VmaEntry) bool { return v.GetStatus()&images.VmaAnonPrivate != 0 })]
-		v.Prot, v.Flags = proto.Uint32(tc.prot), proto.Uint32(v.GetFlags()|mapLocked)
+		v := task.Mm.Vmas[slices.IndexFunc(task.Mm.Vmas, func(v *pb.VmaEntry) bool { return v.GetStatus()&images.VmaAnonPrivate != 0 })]
+		v.Prot, v.Flags = pb.Uint32(tc.prot), pb.Uint32(v.GetFlags()|mapLocked)
 		if tc.guarded {
-			g := proto.CloneOf(v)
-			g.Status, g.End = proto.Uint32(images.VmaGuard), proto.Uint64(v.GetStart()+pageSize)
+			g := pb.Clone(v)
+			g.Status, g.End = pb.Uint32(images.VmaGuard), pb.Uint64(v.GetStart()+pageSize)
 			task.Guards = append(task.Guards, g)
 		}
 		plan, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})

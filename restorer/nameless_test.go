@@ -6,13 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	ghost_file "github.com/checkpoint-restore/go-criu/v8/crit/images/ghost-file"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // deletedSample is a dump in which the working directory was deleted.
@@ -20,10 +15,10 @@ func deletedSample(t *testing.T, mode uint32) *images.Dir {
 	t.Helper()
 	dir := openSample(t, sampleFS(t, "static"))
 	cwd := dir.Tasks[0].Fs.GetCwdId()
-	dir.Files[cwd].Reg.Name = proto.String("/a/b")
-	dir.Remaps = []*remap_file_path.RemapFilePathEntry{{OrigId: &cwd, RemapId: proto.Uint32(1),
-		RemapType: remap_file_path.RemapType_GHOST.Enum()}}
-	dir.Ghosts = map[uint32]*images.Ghost{1: {Entry: &ghost_file.GhostFileEntry{Mode: &mode}}}
+	dir.Files[cwd].Reg.Name = pb.String("/a/b")
+	dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: &cwd, RemapId: pb.Uint32(1),
+		RemapType: pb.RemapType_GHOST.Enum()}}
+	dir.Ghosts = map[uint32]*images.Ghost{1: {Entry: &pb.GhostFileEntry{Mode: &mode}}}
 	return dir
 }
 
@@ -61,25 +56,25 @@ func TestDeletedRefusals(t *testing.T) {
 
 func TestMemfdRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		inode *memfd.MemfdInodeEntry
+		inode *pb.MemfdInodeEntry
 		want  string
 	}{
-		"huge flags": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(1)}, "0 bytes with flags 0x1 are no huge pages"},
-		"huge size": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(mfdHugetlb), Size: proto.Uint64(1 << 20)},
+		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)}, "0 bytes with flags 0x1 are no huge pages"},
+		"huge size": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mfdHugetlb), Size: pb.Uint64(1 << 20)},
 			"1048576 bytes with flags 0x4 are no huge pages"},
-		"huge size of nonsense": {&memfd.MemfdInodeEntry{HugetlbFlag: proto.Uint32(mfdHugetlb), Size: proto.Uint64(1 << 63)},
+		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mfdHugetlb), Size: pb.Uint64(1 << 63)},
 			"9223372036854775808 bytes with flags 0x4 are no huge pages"},
-		"two writers": {&memfd.MemfdInodeEntry{Seals: proto.Uint32(sealFutureWrite)},
+		"two writers": {&pb.MemfdInodeEntry{Seals: pb.Uint32(sealFutureWrite)},
 			"have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			tc.inode.Name = proto.String("x")
-			dir.Memfds = map[uint32]*memfd.MemfdInodeEntry{7: tc.inode}
-			dir.Files[99] = &fdinfo.FileEntry{Memfd: &memfd.MemfdFileEntry{InodeId: proto.Uint32(7)}}
+			tc.inode.Name = pb.String("x")
+			dir.Memfds = map[uint32]*pb.MemfdInodeEntry{7: tc.inode}
+			dir.Files[99] = &pb.FileEntry{Memfd: &pb.MemfdFileEntry{InodeId: pb.Uint32(7)}}
 			v := dir.Tasks[0].Mm.GetVmas()[0]
-			v.Status, v.Flags, v.Prot = proto.Uint32(images.VmaMemfd|images.VmaFileShared), proto.Uint32(mapShared), proto.Uint32(protWrite)
-			v.Shmid = proto.Uint64(99)
+			v.Status, v.Flags, v.Prot = pb.Uint32(images.VmaMemfd|images.VmaFileShared), pb.Uint32(mapShared), pb.Uint32(protWrite)
+			v.Shmid = pb.Uint64(99)
 			dir.Tasks = append(dir.Tasks, dir.Tasks[0])
 			_, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
 			wantRefusal(t, err, `memfd "x": `, tc.want)

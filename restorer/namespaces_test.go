@@ -3,29 +3,27 @@ package restorer
 import (
 	"testing"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Every namespace but time is refused by name; the tasks' one time namespace has to be in the images, and possible here.
 func TestNamespaceRefusals(t *testing.T) {
-	own := proto.Uint32(99)
+	own := pb.Uint32(99)
 	for name, tc := range map[string]struct {
-		change func(dir *images.Dir, h *Host, ids *criu_core.TaskKobjIdsEntry)
+		change func(dir *images.Dir, h *Host, ids *pb.TaskKobjIdsEntry)
 		want   string
 	}{
-		"pid":     {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.PidNsId = own }, "a pid namespace of its own: not supported"},
-		"network": {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.NetNsId = own }, "a network namespace of its own: not supported"},
-		"UTS":     {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.UtsNsId = own }, "a UTS namespace of its own: not supported"},
-		"mount":   {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.MntNsId = own }, "a mount namespace of its own: not supported"},
-		"user":    {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.UserNsId = own }, "a user namespace of its own: not supported"},
-		"cgroup":  {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.CgroupNsId = own }, "a cgroup namespace of its own: not supported"},
-		"time":    {func(_ *images.Dir, _ *Host, ids *criu_core.TaskKobjIdsEntry) { ids.TimeNsId = own }, "a time namespace of its own: not supported"},
-		"clocks": {func(dir *images.Dir, _ *Host, _ *criu_core.TaskKobjIdsEntry) { allIn(dir, own) },
+		"pid":     {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.PidNsId = own }, "a pid namespace of its own: not supported"},
+		"network": {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.NetNsId = own }, "a network namespace of its own: not supported"},
+		"UTS":     {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.UtsNsId = own }, "a UTS namespace of its own: not supported"},
+		"mount":   {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.MntNsId = own }, "a mount namespace of its own: not supported"},
+		"user":    {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.UserNsId = own }, "a user namespace of its own: not supported"},
+		"cgroup":  {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.CgroupNsId = own }, "a cgroup namespace of its own: not supported"},
+		"time":    {func(_ *images.Dir, _ *Host, ids *pb.TaskKobjIdsEntry) { ids.TimeNsId = own }, "a time namespace of its own: not supported"},
+		"clocks": {func(dir *images.Dir, _ *Host, _ *pb.TaskKobjIdsEntry) { allIn(dir, own) },
 			"task 10287: timens-99.img, the clocks of its time namespace, is missing"},
-		"old kernel": {func(dir *images.Dir, h *Host, _ *criu_core.TaskKobjIdsEntry) {
+		"old kernel": {func(dir *images.Dir, h *Host, _ *pb.TaskKobjIdsEntry) {
 			allIn(dir, own)
 			h.TimeNamespaces, dir.Timens[99] = false, dir.Timens[0]
 		}, "this host: it has no time namespaces, and the tasks were in one of their own\n  hint: restore on Linux 5.6"},

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	file_lock "github.com/checkpoint-restore/go-criu/v8/crit/images/file-lock"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // An owner that is not restored has no meaning: its number may be anybody's.
@@ -16,7 +14,7 @@ func TestOwnerRefusals(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			task := dir.Tasks[0]
 			fd := task.Fds[0]
-			dir.Files[fd.GetId()].Reg.Fown = &fown.FownEntry{Pid: proto.Uint32(4321), PidType: proto.Uint32(uint32(kind))}
+			dir.Files[fd.GetId()].Reg.Fown = &pb.FownEntry{Pid: pb.Uint32(4321), PidType: pb.Uint32(uint32(kind))}
 			_, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
 			wantRefusal(t, err, fmt.Sprintf("task %d fd %d: signals its owner 4321 (F_SETOWN), which was not dumped: not supported",
 				task.Pid, fd.GetFd()))
@@ -42,7 +40,7 @@ func TestLockRefusals(t *testing.T) {
 			if tc.pid == 0 {
 				tc.pid = int32(dir.Tasks[0].Pid)
 			}
-			dir.Locks = []*file_lock.FileLockEntry{{Flag: &tc.flag, Type: &tc.kind, Pid: &tc.pid, Fd: proto.Int32(0)}}
+			dir.Locks = []*pb.FileLockEntry{{Flag: &tc.flag, Type: &tc.kind, Pid: &tc.pid, Fd: pb.Int32(0)}}
 			_, err := buildSample(t, dir, fakeHost(dir), &PlanOptions{})
 			wantRefusal(t, err, tc.want)
 		})

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -24,7 +22,7 @@ const (
 )
 
 // aioRing finds the context whose ring a mapping is.
-func (m *memoryPlanner) aioRing(v *vma.VmaEntry) *mm.AioRingEntry {
+func (m *memoryPlanner) aioRing(v *pb.VmaEntry) *pb.AioRingEntry {
 	for _, a := range m.img.Mm.GetAios() {
 		if a.GetId() == v.GetStart() {
 			return a
@@ -53,7 +51,7 @@ func (m *memoryPlanner) checkAio() {
 }
 
 // checkRing: the core will complete as many events as the ring's head and tail say.
-func (m *memoryPlanner) checkRing(v *vma.VmaEntry) {
+func (m *memoryPlanner) checkRing(v *pb.VmaEntry) {
 	ring, le := m.contents(v), binary.LittleEndian
 	if ring == nil {
 		m.refuse(m.vmaWhere(v), "", "AIO ring without contents")

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/cgroup"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.
@@ -40,14 +39,14 @@ type CgroupDir struct {
 	Name       string // as in /proc/PID/cgroup: "pids:/a/b"
 	Path       string
 	Make       bool
-	Owner      *cgroup.CgroupPerms // of one that is made; may be nil
+	Owner      *pb.CgroupPerms // of one that is made; may be nil
 	Properties []CgroupProperty
 }
 
 // CgroupProperty is a file of a cgroup and what is to be in it.
 type CgroupProperty struct {
 	Name, Value string
-	Owner       *cgroup.CgroupPerms // may be nil
+	Owner       *pb.CgroupPerms // may be nil
 }
 
 // membership gives the path of a task's cgroup in each hierarchy.
@@ -184,7 +183,7 @@ func (p *planner) addCgroup(d CgroupDir) {
 }
 
 // cgroupTree sees to a cgroup and those below it.
-func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *cgroup.CgroupDirEntry) {
+func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.CgroupDirEntry) {
 	mode := p.cgroupMode()
 	d := CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: !p.exists(mount + at), Owner: entry.GetDirPerms()}
 	if d.Make || mode == CgroupsProps || mode == CgroupsFull {
@@ -205,7 +204,7 @@ func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *cgroup.C
 }
 
 // properties are those that can be written, cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
-func (p *planner) properties(where, name string, entry *cgroup.CgroupDirEntry) (list []CgroupProperty) {
+func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list []CgroupProperty) {
 	for _, prop := range entry.GetProperties() {
 		file, value := prop.GetName(), strings.TrimRight(prop.GetValue(), "\n")
 		switch {
@@ -231,7 +230,7 @@ func (p *planner) properties(where, name string, entry *cgroup.CgroupDirEntry) (
 }
 
 // cgroupEntry finds what the images say of a cgroup.
-func (p *planner) cgroupEntry(hierarchy, at string) *cgroup.CgroupDirEntry {
+func (p *planner) cgroupEntry(hierarchy, at string) *pb.CgroupDirEntry {
 	for _, c := range p.dir.Cgroup.GetControllers() {
 		if strings.Join(c.GetCnames(), ",") != hierarchy {
 			continue
@@ -245,7 +244,7 @@ func (p *planner) cgroupEntry(hierarchy, at string) *cgroup.CgroupDirEntry {
 	return nil
 }
 
-func below(dir *cgroup.CgroupDirEntry, here, at string) *cgroup.CgroupDirEntry {
+func below(dir *pb.CgroupDirEntry, here, at string) *pb.CgroupDirEntry {
 	if here == at {
 		return dir
 	}

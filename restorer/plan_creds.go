@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/creds"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Securebits, capabilities(7).
@@ -18,7 +18,7 @@ const capVersion3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
 // creds plans the change from the restorer's identity to the application's. The order is forced: groups and ids while
 // CAP_SETGID and CAP_SETUID are there, with capabilities kept across the change of uid; securebits and the bounding set
 // while CAP_SETPCAP is; then the capabilities themselves.
-func (t *threadPlanner) creds(c *creds.CredsEntry) {
+func (t *threadPlanner) creds(c *pb.CredsEntry) {
 	p := t.prog
 	groups := c.GetGroups()
 	p.sys("supplementary groups", sysSetgroups, uint64(len(groups)), p.arena.bytes(words32(groups)))
@@ -40,7 +40,7 @@ func (t *threadPlanner) creds(c *creds.CredsEntry) {
 	}
 }
 
-func (t *threadPlanner) capset(c *creds.CredsEntry) {
+func (t *threadPlanner) capset(c *pb.CredsEntry) {
 	p := t.prog
 	header := p.arena.bytes(words32([]uint32{capVersion3, 0}))
 	eff, prm, inh := pair(c.GetCapEff()), pair(c.GetCapPrm()), pair(c.GetCapInh())
@@ -55,7 +55,7 @@ func (t *threadPlanner) capset(c *creds.CredsEntry) {
 }
 
 // checkCreds refuses what the kernel would: a process cannot hand out capabilities that it does not have.
-func (t *threadPlanner) checkCreds(c *creds.CredsEntry) {
+func (t *threadPlanner) checkCreds(c *pb.CredsEntry) {
 	wanted := capBits(c.GetCapPrm()) | capBits(c.GetCapEff()) | capBits(c.GetCapBnd())
 	for n := 0; n <= capLast; n++ {
 		bit := uint64(1) << n
@@ -76,7 +76,7 @@ func (t *threadPlanner) checkCreds(c *creds.CredsEntry) {
 }
 
 // label gives the security label that the thread is to have.
-func (t *threadPlanner) label(c *creds.CredsEntry) string {
+func (t *threadPlanner) label(c *pb.CredsEntry) string {
 	if t.opts.LSMProfile != "" {
 		return t.opts.LSMProfile
 	}

@@ -3,8 +3,7 @@ package restorer
 import (
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would not.
@@ -12,18 +11,18 @@ import (
 
 // controllingTerminals finds out which session each description of /dev/tty belongs to: that of the first task that has it.
 func (p *ttyRoom) controllingTerminals() {
-	p.ctties = map[uint32][]*fdinfo.FdinfoEntry{}
+	p.ctties = map[uint32][]*pb.FdinfoEntry{}
 	for _, task := range p.dir.Tasks {
 		for _, fd := range task.Fds {
 			file := p.dir.Files[fd.GetId()].GetTty()
-			if p.dir.Ttys[file.GetTtyInfoId()].GetType() != tty.TtyType_CTTY || p.controls(task.Sid) == nil {
+			if p.dir.Ttys[file.GetTtyInfoId()].GetType() != pb.TtyType_CTTY || p.controls(task.Sid) == nil {
 				continue
 			}
 			if _, made := p.sharedFDs[fd.GetId()]; made {
 				continue
 			}
 			number := uint32(p.fds.scratch())
-			p.ctties[task.Sid] = append(p.ctties[task.Sid], &fdinfo.FdinfoEntry{Id: fd.Id, Type: fd.Type, Fd: &number})
+			p.ctties[task.Sid] = append(p.ctties[task.Sid], &pb.FdinfoEntry{Id: fd.Id, Type: fd.Type, Fd: &number})
 			p.sharedFDs[fd.GetId()] = int(number)
 			p.checkHolders(fd.GetId(), task.Sid)
 		}

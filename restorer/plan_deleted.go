@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"path"
 
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -22,11 +21,11 @@ func (p *fileRoom) makeDeleted() {
 			continue
 		}
 		switch r.GetRemapType() {
-		case remap_file_path.RemapType_GHOST:
+		case pb.RemapType_GHOST:
 			p.makeGhost(r, name, p.dir.Ghosts[r.GetRemapId()])
-		case remap_file_path.RemapType_LINKED:
+		case pb.RemapType_LINKED:
 			p.openLinked(r, name)
-		case remap_file_path.RemapType_PROCFS: // openEnded
+		case pb.RemapType_PROCFS: // openEnded
 		default:
 			p.refuse(name, "", "it is remapped in an unknown way (%v): not supported", r.GetRemapType())
 		}
@@ -34,7 +33,7 @@ func (p *fileRoom) makeDeleted() {
 }
 
 // openLinked opens what has lost only one of its names.
-func (p *fileRoom) openLinked(r *remap_file_path.RemapFilePathEntry, name string) {
+func (p *fileRoom) openLinked(r *pb.RemapFilePathEntry, name string) {
 	link, ok := p.regular(r.GetRemapId(), name+" (deleted)")
 	at, free := p.momentary(r, name)
 	if !ok || !free {
@@ -46,7 +45,7 @@ func (p *fileRoom) openLinked(r *remap_file_path.RemapFilePathEntry, name string
 		oPath|oNofollow, 0, uint64(p.keep(r)))
 }
 
-func (p *fileRoom) makeGhost(r *remap_file_path.RemapFilePathEntry, name string, g *images.Ghost) {
+func (p *fileRoom) makeGhost(r *pb.RemapFilePathEntry, name string, g *images.Ghost) {
 	at, free := p.momentary(r, name)
 	if !free {
 		return
@@ -92,14 +91,14 @@ func (p *fileRoom) ghostContents(what string, fd int, g *images.Ghost) {
 }
 
 // keep gives the number under which tasks find the file.
-func (p *fileRoom) keep(r *remap_file_path.RemapFilePathEntry) int {
+func (p *fileRoom) keep(r *pb.RemapFilePathEntry) int {
 	fd := p.fds.scratch()
 	p.nameless[remapKey(r)] = fd
 	return fd
 }
 
 // momentary chooses the name that a deleted file has while it is opened.
-func (p *fileRoom) momentary(r *remap_file_path.RemapFilePathEntry, name string) (at string, ok bool) {
+func (p *fileRoom) momentary(r *pb.RemapFilePathEntry, name string) (at string, ok bool) {
 	where := name + " (deleted)"
 	if name == "" || name[0] != '/' {
 		p.refuse(where, "", "the path is not absolute")

@@ -6,10 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -21,7 +18,7 @@ func (p *fileRoom) openEnded() {
 	done := map[uint32]bool{}
 	for _, r := range p.dir.Remaps {
 		pid := r.GetRemapId()
-		if r.GetRemapType() != remap_file_path.RemapType_PROCFS || done[pid] {
+		if r.GetRemapType() != pb.RemapType_PROCFS || done[pid] {
 			continue
 		}
 		done[pid] = true
@@ -45,7 +42,7 @@ func (p *fileRoom) openFolder(pid uint32, folder string) {
 			continue
 		}
 		number := p.fds.scratch()
-		fd := &fdinfo.FdinfoEntry{Id: &id, Fd: proto.Uint32(uint32(number)), Flags: proto.Uint32(fdCloexec)}
+		fd := &pb.FdinfoEntry{Id: &id, Fd: pb.Uint32(uint32(number)), Flags: pb.Uint32(fdCloexec)}
 		flags := uint64(reg.GetFlags())&^(oCreat|oExcl|oTrunc) | oNoctty
 		list = append(list, p.shared.arena.string(reg.GetName()), flags, uint64(number))
 		later = append(later, func() {

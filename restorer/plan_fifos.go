@@ -3,9 +3,7 @@ package restorer
 import (
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fifo"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -24,9 +22,9 @@ func (p *fileRoom) openFifos() {
 	}
 }
 
-func fifoKey(e *fifo.FifoEntry) string { return fmt.Sprintf("fifo %d", e.GetPipeId()) }
+func fifoKey(e *pb.FifoEntry) string { return fmt.Sprintf("fifo %d", e.GetPipeId()) }
 
-func (p *fileRoom) openFifo(where string, e *fifo.FifoEntry) {
+func (p *fileRoom) openFifo(where string, e *pb.FifoEntry) {
 	path, ok := p.pathOf(e.GetRegfId(), where)
 	if !ok || !p.isFifo(where, e.GetRegfId(), path) {
 		return
@@ -73,7 +71,7 @@ func (p *fileRoom) isFifo(where string, id uint32, path string) bool {
 }
 
 // fifo opens a description of a fifo.
-func (f *filePlanner) fifo(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) fifo(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetFifo()
 	reg := f.dir.Files[e.GetRegfId()].GetReg()
 	if keeper, ok := f.nameless[fifoKey(e)]; ok { // or it has been refused

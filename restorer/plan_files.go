@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // fileRoom plans files: those that the zygote makes, and the descriptors of tasks.
@@ -20,7 +18,7 @@ type fileRoom struct {
 
 	filled     map[uint32]bool // epoll sets that some task fills
 	nameless   map[string]int  // descriptors of files without a name, by namelessOf
-	remaps     map[uint32]*remap_file_path.RemapFilePathEntry
+	remaps     map[uint32]*pb.RemapFilePathEntry
 	validated  map[uint32]bool         // files that regular has looked at: whether they are what they were
 	held       map[uint32]bool         // memfds that some task has a descriptor of
 	lateMakers map[uint32]*images.Task // the task that makes what only a task can make, by file id
@@ -30,7 +28,7 @@ type fileRoom struct {
 
 func newFileRoom(j *job) *fileRoom {
 	r := &fileRoom{
-		job: j, filled: map[uint32]bool{}, nameless: map[string]int{}, remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
+		job: j, filled: map[uint32]bool{}, nameless: map[string]int{}, remaps: map[uint32]*pb.RemapFilePathEntry{},
 		validated: map[uint32]bool{},
 	}
 	for _, remap := range j.dir.Remaps {
@@ -42,44 +40,44 @@ func newFileRoom(j *job) *fileRoom {
 
 // kind is a row of the table of what descriptors may be of: how one task, or the zygote, plans those of a type.
 type kind struct {
-	of  fdinfo.FdTypes
+	of  pb.FdTypes
 	new func(f *filePlanner) describer
 }
 
 // describer plans the descriptors of one type and one task.
 type describer interface {
-	collect()                                                // makes what descriptions are cut from, at scratch numbers
-	describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) // makes one description
-	finish()                                                 // gives back the scratch numbers
+	collect()                                        // makes what descriptions are cut from, at scratch numbers
+	describe(fd *pb.FdinfoEntry, file *pb.FileEntry) // makes one description
+	finish()                                         // gives back the scratch numbers
 }
 
 // describe is a describer that needs nothing besides the description.
-type describe func(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry)
+type describe func(fd *pb.FdinfoEntry, file *pb.FileEntry)
 
-func (describe) collect()                                                  {}
-func (d describe) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) { d(fd, file) }
-func (describe) finish()                                                   {}
+func (describe) collect()                                          {}
+func (d describe) describe(fd *pb.FdinfoEntry, file *pb.FileEntry) { d(fd, file) }
+func (describe) finish()                                           {}
 
 // plain is a row for a describer without a state.
-func plain(of fdinfo.FdTypes, method func(*filePlanner) describe) kind {
+func plain(of pb.FdTypes, method func(*filePlanner) describe) kind {
 	return kind{of, func(f *filePlanner) describer { return method(f) }}
 }
 
 // own lists the kinds of this room.
 func (r *fileRoom) own() []kind {
 	return []kind{
-		{fdinfo.FdTypes_PIPE, func(f *filePlanner) describer { return &pipePlanner{f, map[uint32]*pipeEnds{}} }},
-		plain(fdinfo.FdTypes_REG, func(f *filePlanner) describe { return f.regularFile }),
-		plain(fdinfo.FdTypes_NS, func(f *filePlanner) describe { return f.namespaceFile }),
-		plain(fdinfo.FdTypes_EVENTFD, func(f *filePlanner) describe { return f.eventfd }),
-		plain(fdinfo.FdTypes_EVENTPOLL, func(f *filePlanner) describe { return f.epoll }),
-		plain(fdinfo.FdTypes_TIMERFD, func(f *filePlanner) describe { return f.timerfd }),
-		plain(fdinfo.FdTypes_SIGNALFD, func(f *filePlanner) describe { return f.signalfd }),
-		plain(fdinfo.FdTypes_PIDFD, func(f *filePlanner) describe { return f.pidfd }),
-		plain(fdinfo.FdTypes_INOTIFY, func(f *filePlanner) describe { return f.inotify }),
-		plain(fdinfo.FdTypes_FANOTIFY, func(f *filePlanner) describe { return f.fanotify }),
-		plain(fdinfo.FdTypes_FIFO, func(f *filePlanner) describe { return f.fifo }),
-		plain(fdinfo.FdTypes_MEMFD, func(f *filePlanner) describe { return f.memfd }),
+		{pb.FdTypes_PIPE, func(f *filePlanner) describer { return &pipePlanner{f, map[uint32]*pipeEnds{}} }},
+		plain(pb.FdTypes_REG, func(f *filePlanner) describe { return f.regularFile }),
+		plain(pb.FdTypes_NS, func(f *filePlanner) describe { return f.namespaceFile }),
+		plain(pb.FdTypes_EVENTFD, func(f *filePlanner) describe { return f.eventfd }),
+		plain(pb.FdTypes_EVENTPOLL, func(f *filePlanner) describe { return f.epoll }),
+		plain(pb.FdTypes_TIMERFD, func(f *filePlanner) describe { return f.timerfd }),
+		plain(pb.FdTypes_SIGNALFD, func(f *filePlanner) describe { return f.signalfd }),
+		plain(pb.FdTypes_PIDFD, func(f *filePlanner) describe { return f.pidfd }),
+		plain(pb.FdTypes_INOTIFY, func(f *filePlanner) describe { return f.inotify }),
+		plain(pb.FdTypes_FANOTIFY, func(f *filePlanner) describe { return f.fanotify }),
+		plain(pb.FdTypes_FIFO, func(f *filePlanner) describe { return f.fifo }),
+		plain(pb.FdTypes_MEMFD, func(f *filePlanner) describe { return f.memfd }),
 	}
 }
 
@@ -87,14 +85,14 @@ func (r *fileRoom) own() []kind {
 type filePlanner struct {
 	*fileRoom
 	*jobTask
-	order      []*fdinfo.FdinfoEntry            // the first descriptor of each open file description
-	byFile     map[uint32][]*fdinfo.FdinfoEntry // all of them, by file id
-	describers map[fdinfo.FdTypes]describer
+	order      []*pb.FdinfoEntry            // the first descriptor of each open file description
+	byFile     map[uint32][]*pb.FdinfoEntry // all of them, by file id
+	describers map[pb.FdTypes]describer
 }
 
 // task begins the plan of a task's descriptors.
 func (r *fileRoom) task(t *jobTask) *filePlanner {
-	f := &filePlanner{fileRoom: r, jobTask: t, byFile: map[uint32][]*fdinfo.FdinfoEntry{}, describers: map[fdinfo.FdTypes]describer{}}
+	f := &filePlanner{fileRoom: r, jobTask: t, byFile: map[uint32][]*pb.FdinfoEntry{}, describers: map[pb.FdTypes]describer{}}
 	for _, k := range r.kinds {
 		f.describers[k.of] = k.new(f)
 	}
@@ -125,17 +123,17 @@ func (f *filePlanner) descriptions() {
 }
 
 // fdWhere names a descriptor for messages. The zygote has numbers of its own.
-func (f *filePlanner) fdWhere(fd *fdinfo.FdinfoEntry) string {
+func (f *filePlanner) fdWhere(fd *pb.FdinfoEntry) string {
 	if f.prog == f.shared {
 		return cmp.Or(f.opened()[fd.GetId()], fmt.Sprintf("file %#x in flight", fd.GetId()))
 	}
 	return fmt.Sprintf("%s fd %d", f.where(), fd.GetFd())
 }
 
-func cloexec(fd *fdinfo.FdinfoEntry) bool { return fd.GetFlags()&fdCloexec != 0 }
+func cloexec(fd *pb.FdinfoEntry) bool { return fd.GetFlags()&fdCloexec != 0 }
 
 // description restores one open file description and all its descriptors.
-func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
+func (f *filePlanner) description(fd *pb.FdinfoEntry) {
 	file := f.dir.Files[fd.GetId()]
 	if file == nil {
 		f.refuse(f.fdWhere(fd), "", "files.img has no file %#x", fd.GetId())
@@ -160,18 +158,18 @@ func (f *filePlanner) description(fd *fdinfo.FdinfoEntry) {
 }
 
 // fromZygote takes a description that the zygote has made.
-func (f *filePlanner) fromZygote(fd *fdinfo.FdinfoEntry, number int) {
+func (f *filePlanner) fromZygote(fd *pb.FdinfoEntry, number int) {
 	f.create(fd, "shared with other tasks", sysFcntl, uint64(number), 0 /* F_DUPFD */, uint64(number))
 	f.duplicates(fd)
 	f.adopt(fd.GetId(), uint64(fd.GetFd()))
 }
 
-var kindNames = map[fdinfo.FdTypes]string{
-	fdinfo.FdTypes_UNIXSK: "unix socket", fdinfo.FdTypes_TUNF: "tun/tap device",
-	fdinfo.FdTypes_EXT: "external file", fdinfo.FdTypes_BPFMAP: "BPF map",
+var kindNames = map[pb.FdTypes]string{
+	pb.FdTypes_UNIXSK: "unix socket", pb.FdTypes_TUNF: "tun/tap device",
+	pb.FdTypes_EXT: "external file", pb.FdTypes_BPFMAP: "BPF map",
 }
 
-func kindName(t fdinfo.FdTypes) string {
+func kindName(t pb.FdTypes) string {
 	if name := kindNames[t]; name != "" {
 		return name
 	}
@@ -179,12 +177,12 @@ func kindName(t fdinfo.FdTypes) string {
 }
 
 // create adds a system call whose result becomes the descriptor.
-func (f *filePlanner) create(fd *fdinfo.FdinfoEntry, what string, nr uint64, args ...uint64) {
+func (f *filePlanner) create(fd *pb.FdinfoEntry, what string, nr uint64, args ...uint64) {
 	f.prog.open(int(fd.GetFd()), cloexec(fd), what, nr, args...)
 }
 
 // duplicates: the other descriptors of the same description, dup(2).
-func (f *filePlanner) duplicates(first *fdinfo.FdinfoEntry) {
+func (f *filePlanner) duplicates(first *pb.FdinfoEntry) {
 	for _, fd := range f.byFile[first.GetId()] {
 		if fd == first {
 			continue
@@ -198,13 +196,13 @@ func (f *filePlanner) duplicates(first *fdinfo.FdinfoEntry) {
 }
 
 // setFlags sets status flags that could not be given at creation, fcntl(2) F_SETFL.
-func (f *filePlanner) setFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
+func (f *filePlanner) setFlags(fd *pb.FdinfoEntry, flags uint32) {
 	if flags &^= oAccmode | oCloexec | oLargefile; flags != 0 {
 		f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags))
 	}
 }
 
-func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) regularFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	if target := f.lateTarget(file); target != nil {
 		name := file.GetReg().GetName()
 		f.inProc(fd, target, name, strings.TrimPrefix(name, fmt.Sprintf("/proc/%d/", target.Pid)))
@@ -224,7 +222,7 @@ func (f *filePlanner) regularFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry
 }
 
 // open opens a path with the flags and the position that the description had.
-func (f *filePlanner) open(fd *fdinfo.FdinfoEntry, what, path string, statusFlags uint32, pos uint64) {
+func (f *filePlanner) open(fd *pb.FdinfoEntry, what, path string, statusFlags uint32, pos uint64) {
 	flags := uint64(statusFlags) &^ (oCreat | oExcl | oTrunc)
 	if flags&oTmpfile == oTmpfile { // with which it was made
 		flags &^= oTmpfile
@@ -235,7 +233,7 @@ func (f *filePlanner) open(fd *fdinfo.FdinfoEntry, what, path string, statusFlag
 	}
 }
 
-func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) eventfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	const efdSemaphore = 1
 	e := file.GetEfd()
 	f.create(fd, "eventfd", sysEventfd2, 0, uint64(e.GetFlags()&(oNonblock|efdSemaphore)))
@@ -245,14 +243,14 @@ func (f *filePlanner) eventfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) epoll(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) epoll(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetEpfd()
 	f.create(fd, "epoll", sysEpollCreate1, 0)
 	f.setFlags(fd, e.GetFlags())
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) signalfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) signalfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	s := file.GetSgfd()
 	f.create(fd, "signalfd", sysSignalfd4, ^uint64(0), f.prog.arena.words(s.GetSigmask()), 8, uint64(s.GetFlags()&oNonblock))
 	f.owner(fd, s.GetFown())
@@ -298,7 +296,7 @@ func (t *filePlanner) filesystem() {
 }
 
 // afterHooks defers an operation on a description until the last hook has run; of a shared one, to the first task that has it.
-func (f *filePlanner) afterHooks(fd *fdinfo.FdinfoEntry, plan func(prog *program, number uint64)) {
+func (f *filePlanner) afterHooks(fd *pb.FdinfoEntry, plan func(prog *program, number uint64)) {
 	if f.prog == f.shared {
 		f.handOver(fd.GetId(), phaseTimers, plan)
 		return

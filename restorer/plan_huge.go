@@ -5,10 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Huge pages, Documentation/admin-guide/mm/hugetlbpage.rst. Files of them cannot be written to, only mapped: the zygote maps
@@ -48,7 +46,7 @@ func (p *memRoom) hugeWindow() (size uint64) {
 }
 
 // makeHugeMemfd makes a file of huge pages.
-func (p *memRoom) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
+func (p *memRoom) makeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	what, flags := fmt.Sprintf("memfd %q", inode.GetName()), inode.GetHugetlbFlag()
 	huge := hugeSize(flags)
 	if flags&^hugeSizeMask != mfdHugetlb || inode.GetSize()%huge != 0 || inode.GetSize() >= maxHuge {
@@ -89,13 +87,13 @@ func (p *memRoom) makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 }
 
 // anonymousHuge: what hugetlbfs calls the memory of mmap(2) with MAP_SHARED, MAP_ANONYMOUS and MAP_HUGETLB.
-func anonymousHuge(inode *memfd.MemfdInodeEntry) bool { return inode.GetName() == "/anon_hugepage" }
+func anonymousHuge(inode *pb.MemfdInodeEntry) bool { return inode.GetName() == "/anon_hugepage" }
 
 // needHuge counts the pages that the plan needs.
 func (p *memRoom) needHuge(size, pages uint64) { p.hugeNeed[size] += pages }
 
 // hugePagesOf is how many pages a memfd will take: those with contents, or all if some mapping reserves them.
-func (p *memRoom) hugePagesOf(id uint32, inode *memfd.MemfdInodeEntry, pieces []images.Piece) uint64 {
+func (p *memRoom) hugePagesOf(id uint32, inode *pb.MemfdInodeEntry, pieces []images.Piece) uint64 {
 	huge := hugeSize(inode.GetHugetlbFlag())
 	for _, t := range p.dir.Tasks {
 		for _, v := range t.Mm.GetVmas() {
@@ -122,7 +120,7 @@ func contentPages(pieces []images.Piece, huge uint64) (pages uint64) {
 }
 
 // needHugeFor counts what a part of a private mapping takes: it is reserved as a whole, unless it was not to be.
-func (m *memoryPlanner) needHugeFor(v *vma.VmaEntry, part span) {
+func (m *memoryPlanner) needHugeFor(v *pb.VmaEntry, part span) {
 	huge := hugeSize(v.GetFlags())
 	if v.GetFlags()&mapNoreserve == 0 {
 		m.needHuge(huge, (part.end-part.start)/huge)

@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // inherit plans what a child does with the copy of its parent's memory in which it begins: what both have in the same way
@@ -38,7 +37,7 @@ func (m *memoryPlanner) inherit() {
 const vmaPrivate = images.VmaFilePrivate | images.VmaAnonPrivate
 
 // alike reports whether a mapping of the parent's, where they overlap, is as the task's own has to be.
-func (m *memoryPlanner) alike(v, pv *vma.VmaEntry) bool {
+func (m *memoryPlanner) alike(v, pv *pb.VmaEntry) bool {
 	const madvDontfork, madvWipeonfork = 1 << 10, 1 << 18
 	switch {
 	case v.GetStatus()&vmaPrivate == 0 || v.GetStatus()&vmaPrivate != pv.GetStatus()&vmaPrivate,
@@ -66,19 +65,19 @@ func (m *memoryPlanner) sameExe() bool {
 }
 
 func (m *memoryPlanner) sameVDSO(parent *images.Task) bool {
-	var theirs []*vma.VmaEntry
+	var theirs []*pb.VmaEntry
 	for _, pv := range parent.Mm.GetVmas() {
 		if pv.GetStatus()&(images.VmaVdso|images.VmaVvar) != 0 {
 			theirs = append(theirs, pv)
 		}
 	}
-	return slices.EqualFunc(theirs, m.vdsoVMA, func(a, b *vma.VmaEntry) bool {
+	return slices.EqualFunc(theirs, m.vdsoVMA, func(a, b *pb.VmaEntry) bool {
 		return a.GetStart() == b.GetStart() && a.GetEnd() == b.GetEnd() && a.GetStatus() == b.GetStatus()
 	})
 }
 
 // unmapRest removes the parts of a mapping of the parent's that the task does not keep.
-func (m *memoryPlanner) unmapRest(pv *vma.VmaEntry) {
+func (m *memoryPlanner) unmapRest(pv *pb.VmaEntry) {
 	switch {
 	case pv.GetStatus()&images.VmaVsyscall != 0:
 		return
@@ -125,7 +124,7 @@ func (m *memoryPlanner) openGuards(parent *images.Task) {
 }
 
 // missing gives the parts of a mapping that the task does not have from its parent.
-func (m *memoryPlanner) missing(v *vma.VmaEntry) []span {
+func (m *memoryPlanner) missing(v *pb.VmaEntry) []span {
 	var parts []span
 	for _, part := range split(span{v.GetStart(), v.GetEnd()}, m.kept) {
 		if !part.inside {

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Inherited is a descriptor of this process that takes the place of a file of the images, --inherit-fd of criu(8).
@@ -59,7 +58,7 @@ func (p *fileRoom) inheritFD(in *Inherited) {
 		if p.canInherit(in, file, unixType(info.Mode())) {
 			p.inherited[id] = number
 		}
-		if t := file.GetType(); t == fdinfo.FdTypes_REG || t == fdinfo.FdTypes_UNIXSK {
+		if t := file.GetType(); t == pb.FdTypes_REG || t == pb.FdTypes_UNIXSK {
 			p.sharedFDs[id] = number
 		}
 	}
@@ -71,44 +70,44 @@ func (p *fileRoom) inheritFD(in *Inherited) {
 }
 
 // resourceOf names a file as criu(8) does for --inherit-fd.
-func resourceOf(dir *images.Dir, file *fdinfo.FileEntry) string {
+func resourceOf(dir *images.Dir, file *pb.FileEntry) string {
 	switch file.GetType() {
-	case fdinfo.FdTypes_REG:
+	case pb.FdTypes_REG:
 		return strings.TrimPrefix(file.GetReg().GetName(), "/")
-	case fdinfo.FdTypes_PIPE:
+	case pb.FdTypes_PIPE:
 		return fmt.Sprintf("pipe:[%d]", file.GetPipe().GetPipeId())
-	case fdinfo.FdTypes_TTY:
+	case pb.FdTypes_TTY:
 		info := dir.Ttys[file.GetTty().GetTtyInfoId()]
 		return fmt.Sprintf("tty[%x:%x]", info.GetRdev(), info.GetDev())
-	case fdinfo.FdTypes_UNIXSK:
+	case pb.FdTypes_UNIXSK:
 		return fmt.Sprintf("socket:[%d]", file.GetUsk().GetIno())
-	case fdinfo.FdTypes_INETSK:
+	case pb.FdTypes_INETSK:
 		return fmt.Sprintf("socket:[%d]", file.GetIsk().GetIno())
 	}
 	return ""
 }
 
 // canInherit refuses a descriptor that is of another kind.
-func (p *fileRoom) canInherit(in *Inherited, file *fdinfo.FileEntry, kind uint32) bool {
+func (p *fileRoom) canInherit(in *Inherited, file *pb.FileEntry, kind uint32) bool {
 	switch file.GetType() {
-	case fdinfo.FdTypes_REG:
+	case pb.FdTypes_REG:
 		if reg := file.GetReg(); !reg.GetExt() { // as CRIU does
 			return p.sameFile(in.String(), procFd(in.FD), reg.Size, reg.Mode)
 		}
 		return true
-	case fdinfo.FdTypes_PIPE:
+	case pb.FdTypes_PIPE:
 		if kind != sIfifo {
 			p.refuse(in.String(), "", "descriptor %d is no pipe", in.FD)
 			return false
 		}
 		return true
-	case fdinfo.FdTypes_TTY:
+	case pb.FdTypes_TTY:
 		if kind != sIfchr {
 			p.refuse(in.String(), "", "descriptor %d is no terminal", in.FD)
 			return false
 		}
 		return true
-	case fdinfo.FdTypes_UNIXSK:
+	case pb.FdTypes_UNIXSK:
 		if family, kind := p.host.SocketKind(in.FD); family != afUnix || kind != file.GetUsk().GetType() {
 			p.refuse(in.String(), "", "descriptor %d is no unix socket of type %d", in.FD, file.GetUsk().GetType())
 			return false
@@ -120,7 +119,7 @@ func (p *fileRoom) canInherit(in *Inherited, file *fdinfo.FileEntry, kind uint32
 }
 
 // inheritPipe opens one end of a pipe that was passed.
-func (f *filePlanner) inheritPipe(fd *fdinfo.FdinfoEntry, number int, flags uint32) {
+func (f *filePlanner) inheritPipe(fd *pb.FdinfoEntry, number int, flags uint32) {
 	path := f.prog.arena.string(procFd(number))
 	f.create(fd, "pipe that was passed", sysOpenat, atFdcwd, path, uint64(flags&oAccmode|oNonblock))
 	f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags&^(oAccmode|oCloexec|oLargefile)))

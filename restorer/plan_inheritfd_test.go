@@ -5,11 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Wrong names, descriptors of another kind, and what has none are refused by name.
@@ -17,7 +14,7 @@ func TestInheritRefusals(t *testing.T) {
 	ext := func(d *images.Dir) {
 		for _, f := range d.Files {
 			if f.GetReg().GetName() == "/dev/null" {
-				f.Reg.Name, f.Reg.Ext = proto.String("/file[1b:99]"), proto.Bool(true)
+				f.Reg.Name, f.Reg.Ext = pb.String("/file[1b:99]"), pb.Bool(true)
 			}
 		}
 	}
@@ -40,7 +37,7 @@ func TestInheritRefusals(t *testing.T) {
 		"pipe": {func(d *images.Dir) {
 			for _, f := range d.Files {
 				if f.GetPipe() != nil {
-					f.Pipe.PipeId = proto.Uint32(7)
+					f.Pipe.PipeId = pb.Uint32(7)
 				}
 			}
 		}, one("pipe:[7]"), "--inherit-fd fd[9]:pipe:[7]: descriptor 9 is no pipe"},
@@ -49,12 +46,12 @@ func TestInheritRefusals(t *testing.T) {
 			"--external file[1b:99]: no descriptor takes its place\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},
 		"external terminal": {func(d *images.Dir) {
 			for _, info := range d.Ttys {
-				info.Type, info.Pty = tty.TtyType_EXT_TTY.Enum(), nil
+				info.Type, info.Pty = pb.TtyType_EXT_TTY.Enum(), nil
 			}
 		}, PlanOptions{}, "terminal that was dumped as external\n  hint: give it an open terminal: --inherit-fd fd[N]:tty[502:6]"},
 		"socket": {func(d *images.Dir) {
 			for _, f := range d.Files {
-				f.Type = fdinfo.FdTypes_INETSK.Enum()
+				f.Type = pb.FdTypes_INETSK.Enum()
 			}
 		}, one("socket:[0]"), "--inherit-fd fd[9]:socket:[0]: internet sockets cannot be inherited: not supported"},
 	} {

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	ipc_desc "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-desc"
-	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // System V objects are in the images if the tasks had an IPC namespace of their own, ipc_namespaces(7); CRIU refuses to dump
@@ -68,7 +66,7 @@ func (p *memRoom) checkIPC() {
 	}
 }
 
-func (p *memRoom) checkSysv(s *ipc_shm.IpcShmEntry) {
+func (p *memRoom) checkSysv(s *pb.IpcShmEntry) {
 	where := fmt.Sprintf("SysV shared memory %d", s.GetDesc().GetId())
 	switch {
 	case s.GetSize() == 0 || s.GetSize() > taskSizeMax:
@@ -130,15 +128,15 @@ func (p *memRoom) setting(name, value string) {
 }
 
 // nextID sees to it that the next object of a kind gets an id, Documentation/admin-guide/sysctl/kernel.rst.
-func (p *memRoom) nextID(kind string, d *ipc_desc.IpcDescEntry) {
+func (p *memRoom) nextID(kind string, d *pb.IpcDescEntry) {
 	p.setting("kernel/"+kind+"_next_id", fmt.Sprint(d.GetId()))
 }
 
 // creation gives the flags with which an object is made. Its creator will be root, as after criu restore.
-func creation(d *ipc_desc.IpcDescEntry) uint64 { return uint64(d.GetMode()&0o777) | ipcCreat | ipcExcl }
+func creation(d *pb.IpcDescEntry) uint64 { return uint64(d.GetMode()&0o777) | ipcCreat | ipcExcl }
 
 // owner lays out the beginning of shmid64_ds, semid64_ds and msqid64_ds, include/uapi/asm-generic/ipcbuf.h.
-func owner(d *ipc_desc.IpcDescEntry) []byte {
+func owner(d *pb.IpcDescEntry) []byte {
 	const size = 120 // of the largest, msqid64_ds
 	b := make([]byte, size)
 	binary.LittleEndian.PutUint32(b[4:], d.GetUid())
@@ -148,7 +146,7 @@ func owner(d *ipc_desc.IpcDescEntry) []byte {
 }
 
 // makeSysv makes a segment of shared memory and attaches it at an address of the zygote's.
-func (p *memRoom) makeSysv(e *ipc_shm.IpcShmEntry, addr uint64) {
+func (p *memRoom) makeSysv(e *pb.IpcShmEntry, addr uint64) {
 	d, s := e.GetDesc(), p.shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV shared memory %d", d.GetId())
 	p.nextID("shm", d)

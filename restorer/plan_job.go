@@ -5,9 +5,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -153,7 +152,7 @@ func (j *job) statusOf(of *images.Task) int {
 }
 
 // zygoteTask plans descriptors of the zygote's like a task's.
-func (j *job) zygoteTask(made []*fdinfo.FdinfoEntry) *jobTask {
+func (j *job) zygoteTask(made []*pb.FdinfoEntry) *jobTask {
 	return &jobTask{of: j, img: &images.Task{Fds: made}, task: &Task{Pid: int(j.dir.Tasks[0].Pid)}, prog: j.shared}
 }
 

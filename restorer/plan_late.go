@@ -6,10 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -24,7 +22,7 @@ const ofNobody = -1
 // planLate plans the zygote's part, and finds out who makes what and who waits for whom.
 func (p *fileRoom) planLate() {
 	p.lateMakers, p.awaited = map[uint32]*images.Task{}, map[uint32]bool{}
-	gone := map[uint32][]*fdinfo.FdinfoEntry{}
+	gone := map[uint32][]*pb.FdinfoEntry{}
 	var order []uint32
 	for _, t := range p.dir.Tasks {
 		for _, fd := range t.Fds {
@@ -50,16 +48,16 @@ func (p *fileRoom) planLate() {
 }
 
 // isLate reports whether only a task can make a description.
-func (p *fileRoom) isLate(file *fdinfo.FileEntry) bool {
-	return file.GetType() == fdinfo.FdTypes_PIDFD || file.GetType() == fdinfo.FdTypes_NS || p.lateTarget(file) != nil
+func (p *fileRoom) isLate(file *pb.FileEntry) bool {
+	return file.GetType() == pb.FdTypes_PIDFD || file.GetType() == pb.FdTypes_NS || p.lateTarget(file) != nil
 }
 
 // lateTarget is the task that a pidfd or a file in /proc is of, or nil.
-func (p *fileRoom) lateTarget(file *fdinfo.FileEntry) *images.Task {
+func (p *fileRoom) lateTarget(file *pb.FileEntry) *images.Task {
 	switch file.GetType() {
-	case fdinfo.FdTypes_PIDFD:
+	case pb.FdTypes_PIDFD:
 		return p.findTask(file.GetPidfd().GetNspid())
-	case fdinfo.FdTypes_REG:
+	case pb.FdTypes_REG:
 		rest, inProc := strings.CutPrefix(file.GetReg().GetName(), "/proc/")
 		number, _, _ := strings.Cut(rest, "/")
 		if pid, err := strconv.ParseInt(number, 10, 32); inProc && err == nil {
@@ -70,7 +68,7 @@ func (p *fileRoom) lateTarget(file *fdinfo.FileEntry) *images.Task {
 }
 
 // makeGone makes all descriptions of one process that is gone.
-func (p *fileRoom) makeGone(fds []*fdinfo.FdinfoEntry) {
+func (p *fileRoom) makeGone(fds []*pb.FdinfoEntry) {
 	var list []byte
 	for _, fd := range fds {
 		number := p.fds.scratch()
@@ -82,7 +80,7 @@ func (p *fileRoom) makeGone(fds []*fdinfo.FdinfoEntry) {
 }
 
 // pidfd makes a description.
-func (f *filePlanner) pidfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) pidfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e, target := file.GetPidfd(), f.lateTarget(file)
 	if target == nil {
 		f.refuse(f.fdWhere(fd), "", "pidfd of process %d, which was not dumped: not supported", e.GetNspid())
@@ -100,7 +98,7 @@ func (f *filePlanner) awaitTarget(target *images.Task) {
 }
 
 // inProc opens a file in a task's folder of /proc. What is there of threads and descriptors comes later than the folder.
-func (f *filePlanner) inProc(fd *fdinfo.FdinfoEntry, target *images.Task, name, rest string) {
+func (f *filePlanner) inProc(fd *pb.FdinfoEntry, target *images.Task, name, rest string) {
 	reg := f.dir.Files[fd.GetId()].GetReg()
 	if thread, ok := strings.CutPrefix(rest, "task/"); ok {
 		number, inThread, _ := strings.Cut(thread, "/")
@@ -127,7 +125,7 @@ func (f *filePlanner) inProc(fd *fdinfo.FdinfoEntry, target *images.Task, name, 
 }
 
 // namespaces are the files in /proc/PID/ns, namespaces(7), with the numbers that the images have for the task's own.
-func namespaces(ids *criu_core.TaskKobjIdsEntry) map[uint32]namespace {
+func namespaces(ids *pb.TaskKobjIdsEntry) map[uint32]namespace {
 	return map[uint32]namespace{
 		0x80: {"time", ids.GetTimeNsId()}, 0x20000: {"mnt", ids.GetMntNsId()}, 0x2000000: {"cgroup", ids.GetCgroupNsId()},
 		0x4000000: {"uts", ids.GetUtsNsId()}, 0x8000000: {"ipc", ids.GetIpcNsId()}, 0x10000000: {"user", ids.GetUserNsId()},
@@ -141,7 +139,7 @@ type namespace struct {
 }
 
 // namespaceFile opens a namespace of the task's.
-func (f *filePlanner) namespaceFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) namespaceFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetNsf()
 	ns, known := namespaces(f.img.Ids)[e.GetNsCflag()]
 	if !known || ns.id != e.GetNsId() {
@@ -152,7 +150,7 @@ func (f *filePlanner) namespaceFile(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEnt
 }
 
 // takeLate takes a description from the task that has made it.
-func (f *filePlanner) takeLate(fd *fdinfo.FdinfoEntry, maker *images.Task) {
+func (f *filePlanner) takeLate(fd *pb.FdinfoEntry, maker *images.Task) {
 	var number uint32
 	for _, theirs := range maker.Fds {
 		if theirs.GetId() == fd.GetId() {

@@ -5,10 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // memfd_create(2) and fcntl(2) F_ADD_SEALS.
@@ -21,7 +19,7 @@ const (
 // memfdContents is the part of the memory room that memfds need.
 type memfdContents interface {
 	sharedContents(shmid uint64, what string, size uint64) []images.Piece // in pages whose addresses are offsets
-	makeHugeMemfd(id uint32, inode *memfd.MemfdInodeEntry)
+	makeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry)
 }
 
 // makeMemfds makes every memfd with its contents.
@@ -35,7 +33,7 @@ func (p *fileRoom) makeMemfds() {
 	}
 }
 
-func (p *fileRoom) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) makeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	if inode.GetHugetlbFlag() != 0 {
 		p.contents.makeHugeMemfd(id, inode)
 		return
@@ -50,14 +48,14 @@ func (p *fileRoom) makeMemfd(id uint32, inode *memfd.MemfdInodeEntry) {
 	p.sealMemfd(what, fd, id, inode.GetSeals())
 }
 
-func (p *fileRoom) ownMemfd(what string, fd int, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) ownMemfd(what string, fd int, inode *pb.MemfdInodeEntry) {
 	p.shared.sys(what, sysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
 	if inode.Mode != nil {
 		p.shared.sys(what, sysFchmod, uint64(fd), uint64(inode.GetMode()&0o7777))
 	}
 }
 
-func (p *fileRoom) memfdContents(what string, fd int, inode *memfd.MemfdInodeEntry) {
+func (p *fileRoom) memfdContents(what string, fd int, inode *pb.MemfdInodeEntry) {
 	for _, piece := range p.contents.sharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
 		from := piece.Range()
 		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr)) // the last page may be only partly the file's
@@ -114,7 +112,7 @@ func (p *fileRoom) writesTo(t *images.Task, inode uint32) bool {
 }
 
 // memfd opens a description of a memfd.
-func (f *filePlanner) memfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetMemfd()
 	if path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd)); ok {
 		f.open(fd, f.shownAs(fd.GetId()), path, e.GetFlags(), e.GetPos())
@@ -123,6 +121,6 @@ func (f *filePlanner) memfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 }
 
 // anonymousMemfd: since Linux 6.16 shared anonymous memory looks to CRIU like a memfd that is called /dev/zero.
-func anonymousMemfd(inode *memfd.MemfdInodeEntry) bool {
+func anonymousMemfd(inode *pb.MemfdInodeEntry) bool {
 	return inode.GetName() == "/dev/zero" || inode.GetName() == "/dev/zero (deleted)"
 }

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/memfd"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/renew"
 )
@@ -56,11 +54,11 @@ func newMemRoom(j *job, files *fileRoom) *memRoom {
 type memoryPlanner struct {
 	*memRoom
 	*jobTask
-	vmas    []*vma.VmaEntry // to be mapped
+	vmas    []*pb.VmaEntry  // to be mapped
 	pieces  []images.Piece  // all contents
 	runs    []images.Piece  // contents to be read: cut at mappings, outside the vDSO
 	written map[uint64]bool // read-only mappings (by start) that get contents
-	vdsoVMA []*vma.VmaEntry
+	vdsoVMA []*pb.VmaEntry
 	reads   []byte // struct crpie_run[]
 	nreads  int
 	bytes   uint64
@@ -107,11 +105,11 @@ func (m *memoryPlanner) collect() {
 	m.checkAio()
 }
 
-func (m *memoryPlanner) vmaWhere(v *vma.VmaEntry) string {
+func (m *memoryPlanner) vmaWhere(v *pb.VmaEntry) string {
 	return fmt.Sprintf("%s memory %x-%x", m.where(), v.GetStart(), v.GetEnd())
 }
 
-func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
+func (m *memoryPlanner) refused(v *pb.VmaEntry) bool {
 	for _, r := range refusedVMAs {
 		if v.GetStatus()&r.bit != 0 {
 			m.refuse(m.vmaWhere(v), "", "%s: not supported", r.what)
@@ -134,12 +132,12 @@ func (m *memoryPlanner) refused(v *vma.VmaEntry) bool {
 }
 
 // memfdOf gives the inode behind a mapping with status VMA_AREA_MEMFD.
-func (m *memoryPlanner) memfdOf(v *vma.VmaEntry) *memfd.MemfdInodeEntry {
+func (m *memoryPlanner) memfdOf(v *pb.VmaEntry) *pb.MemfdInodeEntry {
 	return m.dir.Memfds[m.dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
 }
 
 // segmentOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a memfd.
-func (m *memoryPlanner) segmentOf(v *vma.VmaEntry) (shmid uint64, ok bool) {
+func (m *memoryPlanner) segmentOf(v *pb.VmaEntry) (shmid uint64, ok bool) {
 	switch {
 	case v.GetStatus()&(images.VmaAnonShared|images.VmaSysvIPC) != 0:
 		return v.GetShmid(), true
@@ -182,7 +180,7 @@ func (p *memRoom) missingPages(where string, err error) {
 	p.refuse(where, fix, "%v", err)
 }
 
-func (m *memoryPlanner) addRun(v *vma.VmaEntry, p images.Piece) {
+func (m *memoryPlanner) addRun(v *pb.VmaEntry, p images.Piece) {
 	if v.GetProt()&(protWrite|protExec) == protExec && v.GetStatus()&images.VmaFilePrivate != 0 &&
 		m.files.namelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, p) {
 		return
@@ -195,7 +193,7 @@ func (m *memoryPlanner) addRun(v *vma.VmaEntry, p images.Piece) {
 
 // asInFile reports whether dumped pages of code are what the file has anyway. CRIU lends a page of code for the system
 // calls that it makes in the task: the kernel copies the page then, and so it is dumped. Not writing it keeps it shared.
-func (m *memoryPlanner) asInFile(v *vma.VmaEntry, p images.Piece) bool {
+func (m *memoryPlanner) asInFile(v *pb.VmaEntry, p images.Piece) bool {
 	const atMost = 64 // pages worth the comparison
 	if p.Pages > atMost {
 		return false
@@ -211,9 +209,9 @@ func (m *memoryPlanner) asInFile(v *vma.VmaEntry, p images.Piece) bool {
 	return bytes.Equal(dumped, file)
 }
 
-func (m *memoryPlanner) vmaAt(addr uint64) *vma.VmaEntry {
+func (m *memoryPlanner) vmaAt(addr uint64) *pb.VmaEntry {
 	vmas := m.img.Mm.GetVmas() // in address order, images.Open has seen to it
-	i, found := slices.BinarySearchFunc(vmas, addr, func(v *vma.VmaEntry, a uint64) int {
+	i, found := slices.BinarySearchFunc(vmas, addr, func(v *pb.VmaEntry, a uint64) int {
 		switch {
 		case v.GetEnd() <= a:
 			return -1
@@ -229,7 +227,7 @@ func (m *memoryPlanner) vmaAt(addr uint64) *vma.VmaEntry {
 }
 
 // contents reads the dumped pages of a small mapping, nil when they are not all there.
-func (m *memoryPlanner) contents(v *vma.VmaEntry) []byte {
+func (m *memoryPlanner) contents(v *pb.VmaEntry) []byte {
 	var all []byte
 	at := v.GetStart()
 	for _, p := range m.pieces {
@@ -284,7 +282,7 @@ type fileKey struct {
 	flags uint32
 }
 
-func (m *memoryPlanner) fileKey(v *vma.VmaEntry) (fileKey, bool) {
+func (m *memoryPlanner) fileKey(v *pb.VmaEntry) (fileKey, bool) {
 	if _, shared := m.segmentOf(v); shared || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
 		return fileKey{}, false
 	}
@@ -300,10 +298,10 @@ func (m *memoryPlanner) fileKey(v *vma.VmaEntry) (fileKey, bool) {
 }
 
 // mapOrder keeps the mappings of one file together; otherwise by address.
-func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
+func (m *memoryPlanner) mapOrder() []*pb.VmaEntry {
 	order := slices.Clone(m.vmas)
 	first := map[fileKey]uint64{}
-	group := func(v *vma.VmaEntry) uint64 {
+	group := func(v *pb.VmaEntry) uint64 {
 		key, isFile := m.fileKey(v)
 		if !isFile {
 			return v.GetStart()
@@ -313,11 +311,11 @@ func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
 		}
 		return first[key]
 	}
-	at := make(map[*vma.VmaEntry]uint64, len(order))
+	at := make(map[*pb.VmaEntry]uint64, len(order))
 	for _, v := range order {
 		at[v] = group(v)
 	}
-	slices.SortStableFunc(order, func(a, b *vma.VmaEntry) int {
+	slices.SortStableFunc(order, func(a, b *pb.VmaEntry) int {
 		switch {
 		case at[a] < at[b]:
 			return -1
@@ -329,14 +327,14 @@ func (m *memoryPlanner) mapOrder() []*vma.VmaEntry {
 	return order
 }
 
-func (m *memoryPlanner) openMapped(v *vma.VmaEntry, key fileKey, fd int) {
+func (m *memoryPlanner) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 	if path, ok := m.files.pathOf(key.id, m.vmaWhere(v)); ok {
 		m.prog.open(fd, true, "mapped file "+m.dir.VMAName(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
 	}
 }
 
 // mapOne maps a part of a mapping.
-func (m *memoryPlanner) mapOne(v *vma.VmaEntry, part span, fd int) {
+func (m *memoryPlanner) mapOne(v *pb.VmaEntry, part span, fd int) {
 	if _, shared := m.segmentOf(v); shared {
 		return // mapSegments
 	}
@@ -480,9 +478,9 @@ func (m *memoryPlanner) advise() {
 // lock locks a mapping. mlock(2) says ENOMEM of one that is locked, but of which not every page could be faulted in: behind
 // PROT_NONE, beyond the end of a file, in a guard region, and what may only be executed on CPUs with protection keys, where
 // the kernel gives it a key that forbids reading (pkeys(7)).
-func (m *memoryPlanner) lock(v *vma.VmaEntry) {
+func (m *memoryPlanner) lock(v *pb.VmaEntry) {
 	length := v.GetEnd() - v.GetStart()
-	guarded := slices.ContainsFunc(m.img.Guards, func(g *vma.VmaEntry) bool { return g.GetStart() < v.GetEnd() && g.GetEnd() > v.GetStart() })
+	guarded := slices.ContainsFunc(m.img.Guards, func(g *pb.VmaEntry) bool { return g.GetStart() < v.GetEnd() && g.GetEnd() > v.GetStart() })
 	if guarded || v.GetProt()&(protRead|protWrite) == 0 || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		m.prog.try("", sysMlock, v.GetStart(), length)
 		return

@@ -3,8 +3,7 @@ package restorer
 import (
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A file may have no name: a memfd, a file that was deleted while it was open. The zygote makes each of them once and keeps
@@ -31,7 +30,7 @@ func (p *fileRoom) namelessOf(id uint32) string {
 
 func memfdKey(inode uint32) string { return fmt.Sprintf("memfd %d", inode) }
 
-func remapKey(r *remap_file_path.RemapFilePathEntry) string {
+func remapKey(r *pb.RemapFilePathEntry) string {
 	return fmt.Sprintf("remap %d %d", r.GetRemapType(), r.GetRemapId())
 }
 
@@ -75,7 +74,7 @@ func (p *fileRoom) heldMemfds() map[uint32]bool {
 	held := map[uint32]bool{}
 	for _, t := range p.dir.Tasks {
 		for _, fd := range t.Fds {
-			if fd.GetType() == fdinfo.FdTypes_MEMFD {
+			if fd.GetType() == pb.FdTypes_MEMFD {
 				held[p.dir.Files[fd.GetId()].GetMemfd().GetInodeId()] = true
 			}
 		}

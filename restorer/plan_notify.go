@@ -5,11 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fh"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fsnotify"
-	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -28,11 +24,11 @@ const (
 )
 
 // inotify makes a description and its watches. The kernel numbers them and is told each time which is next.
-func (f *filePlanner) inotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) inotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetIfy()
 	f.create(fd, "inotify", sysInotifyInit1, uint64(e.GetFlags()&oNonblock))
 	watches := slices.Clone(e.GetWd())
-	slices.SortStableFunc(watches, func(a, b *fsnotify.InotifyWdEntry) int { return cmp.Compare(a.GetWd(), b.GetWd()) })
+	slices.SortStableFunc(watches, func(a, b *pb.InotifyWdEntry) int { return cmp.Compare(a.GetWd(), b.GetWd()) })
 	for _, w := range watches {
 		what := fmt.Sprintf("watch %d", w.GetWd())
 		path, done, ok := f.watched(fd, what, w.GetSDev(), w.GetIIno(), w.GetFHandle())
@@ -49,7 +45,7 @@ func (f *filePlanner) inotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 }
 
 // fanotify makes a description and its marks.
-func (f *filePlanner) fanotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetFfy()
 	f.create(fd, "fanotify", sysFanotifyInit, uint64(e.GetFaflags()), uint64(e.GetEvflags()))
 	for i, m := range e.GetMark() {
@@ -59,9 +55,9 @@ func (f *filePlanner) fanotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 			continue
 		}
 		switch {
-		case m.GetType() == fsnotify.MarkType_MOUNT && m.GetMe().GetPath() != "":
+		case m.GetType() == pb.MarkType_MOUNT && m.GetMe().GetPath() != "":
 			f.addMark(fd, what, m, m.GetMe().GetPath(), fanMarkMount)
-		case m.GetType() == fsnotify.MarkType_INODE && m.GetIe() != nil:
+		case m.GetType() == pb.MarkType_INODE && m.GetIe() != nil:
 			path, done, ok := f.watched(fd, what, m.GetSDev(), m.GetIe().GetIIno(), m.GetIe().GetFHandle())
 			if ok {
 				f.addMark(fd, what, m, path, 0)
@@ -75,7 +71,7 @@ func (f *filePlanner) fanotify(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 	f.owner(fd, e.GetFown())
 }
 
-func (f *filePlanner) addMark(fd *fdinfo.FdinfoEntry, what string, m *fsnotify.FanotifyMarkEntry, path string, kind uint64) {
+func (f *filePlanner) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMarkEntry, path string, kind uint64) {
 	if _, err := f.host.Stat(path); kind == fanMarkMount && err != nil {
 		f.refuse(f.fdWhere(fd), "mount what was there at dump time", "fanotify %s: %v", what, err)
 		return
@@ -99,7 +95,7 @@ func (f *filePlanner) addMark(fd *fdinfo.FdinfoEntry, what string, m *fsnotify.F
 
 // finishNotify: what the restore itself does to files that are watched is nobody's business. Other tasks may still do it, so
 // such events are thrown away after the last hook.
-func (f *filePlanner) finishNotify(fd *fdinfo.FdinfoEntry, flags uint32, fanotify uint64) {
+func (f *filePlanner) finishNotify(fd *pb.FdinfoEntry, flags uint32, fanotify uint64) {
 	if flags&oAsync != 0 {
 		f.setFlags(fd, flags)
 	}
@@ -108,7 +104,7 @@ func (f *filePlanner) finishNotify(fd *fdinfo.FdinfoEntry, flags uint32, fanotif
 
 // watched gives a path of what is watched: the name that CRIU found, or that of a file without one in /proc. When neither
 // exists there is the handle by which the kernel knows the file, open_by_handle_at(2). Call done when the path was used.
-func (f *filePlanner) watched(fd *fdinfo.FdinfoEntry, what string, dev uint32, inode uint64, h *fh.FhEntry) (path string, done func(), ok bool) {
+func (f *filePlanner) watched(fd *pb.FdinfoEntry, what string, dev uint32, inode uint64, h *pb.FhEntry) (path string, done func(), ok bool) {
 	if path = h.GetPath(); path != "" {
 		_, err := f.host.Stat(path)
 		if err != nil {
@@ -145,7 +141,7 @@ func (f *filePlanner) openHandle(what, mount string, handle []byte) (path string
 func (p *fileRoom) ghostNumber(dev uint32, inode uint64) (number int, made bool) {
 	for _, r := range p.dir.Remaps {
 		g := p.dir.Ghosts[r.GetRemapId()]
-		if r.GetRemapType() == remap_file_path.RemapType_GHOST && g.Entry.GetDev() == dev && uint64(g.Entry.GetIno()) == inode {
+		if r.GetRemapType() == pb.RemapType_GHOST && g.Entry.GetDev() == dev && uint64(g.Entry.GetIno()) == inode {
 			number, made = p.nameless[remapKey(r)]
 			return number, made
 		}
@@ -157,7 +153,7 @@ func (p *fileRoom) ghostNumber(dev uint32, inode uint64) (number int, made bool)
 const maxHandle = 128
 
 // fileHandle lays out struct file_handle, open_by_handle_at(2); nil if there is none.
-func fileHandle(h *fh.FhEntry) []byte {
+func fileHandle(h *pb.FhEntry) []byte {
 	b := words64(h.GetHandle())
 	if h.GetBytes() == 0 || h.GetBytes() > maxHandle || int(h.GetBytes()) > len(b) {
 		return nil

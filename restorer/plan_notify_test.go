@@ -3,38 +3,34 @@ package restorer
 import (
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fh"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fsnotify"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 func TestNotifyRefusals(t *testing.T) {
-	handle := &fh.FhEntry{Bytes: proto.Uint32(8), Type: proto.Uint32(1), Handle: []uint64{7}}
-	watch := func(h *fh.FhEntry) *fdinfo.FileEntry {
-		return &fdinfo.FileEntry{Type: fdinfo.FdTypes_INOTIFY.Enum(), Ify: &fsnotify.InotifyFileEntry{Fown: &fown.FownEntry{},
-			Wd: []*fsnotify.InotifyWdEntry{{Wd: proto.Uint32(3), IIno: proto.Uint64(9), SDev: proto.Uint32(254<<20 | 1), FHandle: h}}}}
+	handle := &pb.FhEntry{Bytes: pb.Uint32(8), Type: pb.Uint32(1), Handle: []uint64{7}}
+	watch := func(h *pb.FhEntry) *pb.FileEntry {
+		return &pb.FileEntry{Type: pb.FdTypes_INOTIFY.Enum(), Ify: &pb.InotifyFileEntry{Fown: &pb.FownEntry{},
+			Wd: []*pb.InotifyWdEntry{{Wd: pb.Uint32(3), IIno: pb.Uint64(9), SDev: pb.Uint32(254<<20 | 1), FHandle: h}}}}
 	}
-	mark := func(m *fsnotify.FanotifyMarkEntry) *fdinfo.FileEntry {
-		return &fdinfo.FileEntry{Type: fdinfo.FdTypes_FANOTIFY.Enum(), Ffy: &fsnotify.FanotifyFileEntry{Fown: &fown.FownEntry{},
-			Mark: []*fsnotify.FanotifyMarkEntry{m}}}
+	mark := func(m *pb.FanotifyMarkEntry) *pb.FileEntry {
+		return &pb.FileEntry{Type: pb.FdTypes_FANOTIFY.Enum(), Ffy: &pb.FanotifyFileEntry{Fown: &pb.FownEntry{},
+			Mark: []*pb.FanotifyMarkEntry{m}}}
 	}
 	for name, tc := range map[string]struct {
-		file *fdinfo.FileEntry
+		file *pb.FileEntry
 		want string
 	}{
-		"name": {watch(&fh.FhEntry{Path: proto.String("/gone")}),
+		"name": {watch(&pb.FhEntry{Path: pb.String("/gone")}),
 			"fd 0: watch 3: stat /gone: file does not exist\n  hint: put back the file that was there at dump time"},
 		"handle":      {watch(handle), "fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
-		"no handle":   {watch(&fh.FhEntry{}), "fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
-		"long handle": {watch(&fh.FhEntry{Bytes: proto.Uint32(1 << 31), Handle: []uint64{7}}), "is not there any more"},
-		"permission": {mark(&fsnotify.FanotifyMarkEntry{Mask: proto.Uint32(0x10000)}),
+		"no handle":   {watch(&pb.FhEntry{}), "fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
+		"long handle": {watch(&pb.FhEntry{Bytes: pb.Uint32(1 << 31), Handle: []uint64{7}}), "is not there any more"},
+		"permission": {mark(&pb.FanotifyMarkEntry{Mask: pb.Uint32(0x10000)}),
 			"fd 0: fanotify mark 0 asks for permission events: whatever restores the files would wait for them"},
-		"mount": {mark(&fsnotify.FanotifyMarkEntry{Type: fsnotify.MarkType_MOUNT.Enum(),
-			Me: &fsnotify.FanotifyMountMarkEntry{Path: proto.String("/gone")}}),
+		"mount": {mark(&pb.FanotifyMarkEntry{Type: pb.MarkType_MOUNT.Enum(),
+			Me: &pb.FanotifyMountMarkEntry{Path: pb.String("/gone")}}),
 			"fd 0: fanotify mark 0: stat /gone: file does not exist\n  hint: mount what was there at dump time"},
-		"nothing": {mark(&fsnotify.FanotifyMarkEntry{Type: fsnotify.MarkType_MOUNT.Enum()}),
+		"nothing": {mark(&pb.FanotifyMarkEntry{Type: pb.MarkType_MOUNT.Enum()}),
 			"fd 0: fanotify mark 0 of type 2: nothing says what it marks"},
 	} {
 		t.Run(name, func(t *testing.T) {

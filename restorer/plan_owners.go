@@ -4,8 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Types of owners, fcntl(2) F_SETOWN_EX.
@@ -17,7 +16,7 @@ const (
 
 // owner restores whom a description signals and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist yet,
 // so it is set when all do.
-func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
+func (f *filePlanner) owner(fd *pb.FdinfoEntry, o *pb.FownEntry) {
 	if o.GetSignum() != 0 {
 		f.prog.sys("signal of its owner", sysFcntl, uint64(fd.GetFd()), fSetsig, uint64(o.GetSignum()))
 	}
@@ -34,13 +33,13 @@ func (f *filePlanner) owner(fd *fdinfo.FdinfoEntry, o *fown.FownEntry) {
 }
 
 // forTasks reports whether a descriptor is one that tasks inherit and make their own of.
-func (f *filePlanner) forTasks(fd *fdinfo.FdinfoEntry) bool {
+func (f *filePlanner) forTasks(fd *pb.FdinfoEntry) bool {
 	number, ok := f.sharedFDs[fd.GetId()]
 	return f.prog == f.shared || ok && number == int(fd.GetFd())
 }
 
 // ownerExists reports whether the owner is restored, too.
-func (p *fileRoom) ownerExists(o *fown.FownEntry) bool {
+func (p *fileRoom) ownerExists(o *pb.FownEntry) bool {
 	for _, t := range p.dir.Tasks {
 		switch o.GetPidType() {
 		case ownerTid:
@@ -68,7 +67,7 @@ func (f *filePlanner) owners() {
 
 // setOwner sets the owner of a descriptor. The kernel remembers the uids of the process that sets an owner and later checks
 // with them whether it may be signalled, fcntl(2).
-func setOwner(o *fown.FownEntry) func(prog *program, fd uint64) {
+func setOwner(o *pb.FownEntry) func(prog *program, fd uint64) {
 	return func(prog *program, fd uint64) {
 		const same = ^uint64(0)
 		prog.sys("uids that the owner was set with", sysSetresuid, uint64(o.GetUid()), uint64(o.GetEuid()), same)

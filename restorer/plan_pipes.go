@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -29,7 +28,7 @@ func (f *pipePlanner) collect() {
 		e := f.dir.Files[fd.GetId()].GetPipe()
 		_, shared := f.sharedFDs[fd.GetId()]
 		_, passed := f.inherited[fd.GetId()]
-		if passed || fd.GetType() != fdinfo.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil || shared {
+		if passed || fd.GetType() != pb.FdTypes_PIPE || f.pipes[e.GetPipeId()] != nil || shared {
 			continue
 		}
 		id := e.GetPipeId()
@@ -64,7 +63,7 @@ func (f *pipePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packe
 
 // describe gives a description one end: the first one takes the scratch descriptor's, each further one opens the pipe
 // again, which makes a description with flags of its own, proc_pid_fd(5).
-func (f *pipePlanner) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *pipePlanner) describe(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetPipe()
 	if number, passed := f.inherited[fd.GetId()]; passed {
 		f.inheritPipe(fd, number, e.GetFlags())
@@ -116,7 +115,7 @@ func (f *filePlanner) epolls() {
 		own[fd.GetFd()] = true
 	}
 	for _, fd := range f.order {
-		if fd.GetType() != fdinfo.FdTypes_EVENTPOLL || f.filled[fd.GetId()] {
+		if fd.GetType() != pb.FdTypes_EVENTPOLL || f.filled[fd.GetId()] {
 			continue
 		}
 		f.filled[fd.GetId()] = true

@@ -3,14 +3,13 @@ package restorer
 import (
 	"encoding/binary"
 
-	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/sys"
 )
 
 // regs takes the general registers as dumped. CRIU has rewound an interrupted system call already, and orig_rax -1
 // keeps the kernel from doing so again.
-func regs(r *core_x86.UserX86RegsEntry) sys.Regs {
+func regs(r *pb.UserX86RegsEntry) sys.Regs {
 	return sys.Regs{
 		R15: r.GetR15(), R14: r.GetR14(), R13: r.GetR13(), R12: r.GetR12(), Bp: r.GetBp(), Bx: r.GetBx(),
 		R11: r.GetR11(), R10: r.GetR10(), R9: r.GetR9(), R8: r.GetR8(), Ax: r.GetAx(), Cx: r.GetCx(), Dx: r.GetDx(),
@@ -34,7 +33,7 @@ var xfeatNames = map[int]string{
 }
 
 // xstate takes the floating-point and vector registers as dumped.
-func xstate(f *core_x86.UserX86FpregsEntry) Xstate {
+func xstate(f *pb.UserX86FpregsEntry) Xstate {
 	x := Xstate{Legacy: legacyArea(f), Features: 1<<xfeatX87 | 1<<xfeatSSE, Components: map[int][]byte{}}
 	xs := f.GetXsave()
 	if xs == nil {
@@ -56,7 +55,7 @@ func xstate(f *core_x86.UserX86FpregsEntry) Xstate {
 }
 
 // legacyArea lays out the FXSAVE image, Intel SDM vol. 1, table 10-2.
-func legacyArea(f *core_x86.UserX86FpregsEntry) (area [512]byte) {
+func legacyArea(f *pb.UserX86FpregsEntry) (area [512]byte) {
 	le := binary.LittleEndian
 	le.PutUint16(area[0:], uint16(f.GetCwd()))
 	le.PutUint16(area[2:], uint16(f.GetSwd()))

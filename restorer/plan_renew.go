@@ -3,14 +3,13 @@ package restorer
 import (
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/renew"
 )
 
 // renewedOf gives the mappings of a task that come back as fresh memory, so that no two restored processes draw the same keys.
-func (r *memRoom) renewedOf(t *images.Task) map[*vma.VmaEntry]renew.Kind {
+func (r *memRoom) renewedOf(t *images.Task) map[*pb.VmaEntry]renew.Kind {
 	if _, known := r.renewed[t.Pid]; !known {
 		r.renewed[t.Pid] = renew.Find(r.dir, t, renew.Keep{VGetrandom: r.opts.KeepVgetrandom, WipeOnFork: r.opts.KeepWipeOnFork})
 	}
@@ -29,7 +28,7 @@ func (m *memoryPlanner) noteRenewed() {
 	}
 }
 
-func (m *memoryPlanner) note(v *vma.VmaEntry, what string) {
+func (m *memoryPlanner) note(v *pb.VmaEntry, what string) {
 	m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%s: %s", m.vmaWhere(v), what))
 }
 
@@ -42,7 +41,7 @@ func (m *memoryPlanner) droppable() uint64 {
 }
 
 // adviceOf gives the lasting advice of a mapping. The kernel gives droppable memory its own.
-func (m *memoryPlanner) adviceOf(v *vma.VmaEntry) uint64 {
+func (m *memoryPlanner) adviceOf(v *pb.VmaEntry) uint64 {
 	if m.renewed[v] == renew.VGetrandom {
 		return renew.Dontdump | renew.Wipe
 	}

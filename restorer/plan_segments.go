@@ -3,9 +3,8 @@ package restorer
 import (
 	"fmt"
 
-	ipc_shm "github.com/checkpoint-restore/go-criu/v8/crit/images/ipc-shm"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // segment is shared anonymous memory. The zygote maps each one whole behind the region and fills it; a task cuts its own
@@ -15,7 +14,7 @@ import (
 type segment struct {
 	addr, size uint64
 	order      int
-	sysv       *ipc_shm.IpcShmEntry // or nil
+	sysv       *pb.IpcShmEntry // or nil
 }
 
 // eachShared calls f for every mapping of shared anonymous memory.

@@ -3,8 +3,7 @@ package restorer
 import (
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // With --shell-job a task goes on with the terminal of crpie.
@@ -12,7 +11,7 @@ import (
 // collect keeps the terminal that --shell-job tasks go on with.
 func (f *ttyPlanner) collect() {
 	f.terminal = -1
-	uses := slices.ContainsFunc(f.img.Fds, func(fd *fdinfo.FdinfoEntry) bool { return fd.GetType() == fdinfo.FdTypes_TTY })
+	uses := slices.ContainsFunc(f.img.Fds, func(fd *pb.FdinfoEntry) bool { return fd.GetType() == pb.FdTypes_TTY })
 	if !uses || !f.opts.ShellJob || f.host.TTY < 0 {
 		return
 	}
@@ -20,9 +19,9 @@ func (f *ttyPlanner) collect() {
 	f.prog.open(f.terminal, true, "this terminal", sysFcntl, uint64(f.host.TTY), 0 /* F_DUPFD */, uint64(f.terminal))
 }
 
-func (f *ttyPlanner) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *ttyPlanner) describe(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	switch {
-	case f.dir.Ttys[file.GetTty().GetTtyInfoId()].GetType() == tty.TtyType_EXT_TTY:
+	case f.dir.Ttys[file.GetTty().GetTtyInfoId()].GetType() == pb.TtyType_EXT_TTY:
 		f.refuse(f.fdWhere(fd), "give it an open terminal: --inherit-fd fd[N]:"+resourceOf(f.dir, file), "terminal that was dumped as external")
 	case !f.opts.ShellJob:
 		f.refuse(f.fdWhere(fd), "use --shell-job to give it crpie's own terminal", "terminal: not supported")

@@ -3,8 +3,7 @@ package restorer
 import (
 	"encoding/binary"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Numbers of socket(2), socket(7), unix(7), ip(7), ipv6(7), tcp(7) and udp(7).
@@ -56,7 +55,7 @@ func (p *program) setOption(number int, what string, level, option, value uint64
 
 // socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that
 // sends a name, and SO_SNDBUF may be smaller than what has been sent.
-func (f *sockPlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketOptions(number int, what string, o *pb.SkOptsEntry) {
 	if !f.host.has(capNetAdmin) { // SO_SNDBUFFORCE and SO_RCVBUFFORCE, socket(7)
 		f.refuse(f.where(), "run crpie as root", "%s: crpie lacks %s, without which its buffers are cut", what, capNames[capNetAdmin])
 	}
@@ -68,7 +67,7 @@ func (f *sockPlanner) socketOptions(number int, what string, o *sk_opts.SkOptsEn
 	}
 }
 
-func (f *sockPlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketFlagOptions(number int, what string, o *pb.SkOptsEntry) {
 	for _, flag := range []struct {
 		option uint64
 		on     bool
@@ -84,7 +83,7 @@ func (f *sockPlanner) socketFlagOptions(number int, what string, o *sk_opts.SkOp
 }
 
 // bindDevice binds a socket to an interface.
-func (f *sockPlanner) bindDevice(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) bindDevice(number int, what string, o *pb.SkOptsEntry) {
 	if dev := o.GetSoBoundDev(); dev != "" {
 		f.prog.sys(what+" bound to "+dev, sysSetsockopt, uint64(number), solSocket, soBindtodevice,
 			f.prog.arena.string(dev), uint64(len(dev)))
@@ -110,7 +109,7 @@ func socketFilter(instructions []uint64) []byte {
 }
 
 // socketNumbers sets the options that are not flags.
-func (f *sockPlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEntry) {
+func (f *sockPlanner) socketNumbers(number int, what string, o *pb.SkOptsEntry) {
 	set := func(option, value uint64) { f.prog.setOption(number, what, solSocket, option, value) }
 	set(soSndbufforce, uint64(o.GetSoSndbuf()/2)) // getsockopt says twice what setsockopt was given, socket(7)
 	set(soRcvbufforce, uint64(o.GetSoRcvbuf()/2))
@@ -140,13 +139,13 @@ func (f *sockPlanner) socketNumbers(number int, what string, o *sk_opts.SkOptsEn
 }
 
 // shutdownSocket: enum sk_shutdown is one more than the argument of shutdown(2).
-func (f *sockPlanner) shutdownSocket(number int, what string, how sk_opts.SkShutdown) {
-	if how != sk_opts.SkShutdown_NONE {
+func (f *sockPlanner) shutdownSocket(number int, what string, how pb.SkShutdown) {
+	if how != pb.SkShutdown_NONE {
 		f.prog.sys(what, sysShutdown, uint64(number), uint64(how)-1)
 	}
 }
 
 // socketFlags: sockets are made with SOCK_NONBLOCK, so that nothing of the restore can block.
-func (f *sockPlanner) socketFlags(fd *fdinfo.FdinfoEntry, flags uint32) {
+func (f *sockPlanner) socketFlags(fd *pb.FdinfoEntry, flags uint32) {
 	f.prog.sys("status flags", sysFcntl, uint64(fd.GetFd()), fSetfl, uint64(flags&^(oAccmode|oCloexec|oLargefile)))
 }

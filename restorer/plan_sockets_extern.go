@@ -3,7 +3,7 @@ package restorer
 import (
 	"path"
 
-	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // What CRIU notes about a unix socket besides what it is (criu/sk-unix.c).
@@ -24,9 +24,9 @@ func (u *unixPlanner) checkMarked(s *unixSocket) {
 }
 
 // stranger finds a peer that was not dumped: criu dump --ext-unix-sk and --external unix[INODE] note its name.
-func (p *sockRoom) stranger(ino uint32) *sk_unix.UnixSkEntry {
+func (p *sockRoom) stranger(ino uint32) *pb.UnixSkEntry {
 	if p.strangers == nil {
-		p.strangers = map[uint32]*sk_unix.UnixSkEntry{}
+		p.strangers = map[uint32]*pb.UnixSkEntry{}
 		for _, file := range p.dir.Files {
 			if e := file.GetUsk(); e.GetUflags() == uskExtern {
 				p.strangers[e.GetIno()] = e

@@ -5,13 +5,13 @@ import (
 	"net/netip"
 	"slices"
 
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Whether this host lets internet sockets have their addresses is asked before anything exists.
 
 // checkHere refuses addresses that this host does not have and ports that somebody else has.
-func (f *sockPlanner) checkHere(where string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkHere(where string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	what := inetName(e, source)
 	if !f.checkAddress(where, what, e, source) {
 		return false
@@ -23,7 +23,7 @@ func (f *sockPlanner) checkHere(where string, e *sk_inet.InetSkEntry, source net
 	return true
 }
 
-func (f *sockPlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkAddress(where, what string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
 	case device != "" && f.host.Interface(device) == 0:
@@ -37,7 +37,7 @@ func (f *sockPlanner) checkAddress(where, what string, e *sk_inet.InetSkEntry, s
 }
 
 // scope is the interface whose link an IPv6 address belongs to, ipv6(7).
-func (f *sockPlanner) scope(e *sk_inet.InetSkEntry) uint32 {
+func (f *sockPlanner) scope(e *pb.InetSkEntry) uint32 {
 	if e.GetIfname() == "" {
 		return 0
 	}
@@ -46,7 +46,7 @@ func (f *sockPlanner) scope(e *sk_inet.InetSkEntry) uint32 {
 
 // portTaken reports whether some socket of this host will certainly make bind(2) fail. Who allows others the same port
 // does not say so in that table; then bind has the last word.
-func (p *sockRoom) portTaken(e *sk_inet.InetSkEntry, at netip.AddrPort) bool {
+func (p *sockRoom) portTaken(e *pb.InetSkEntry, at netip.AddrPort) bool {
 	opts, tcp, ping := e.GetOpts(), e.GetProto() == ipprotoTCP, isPing(e)
 	if opts.GetSoReuseport() && !ping || !tcp && opts.GetReuseaddr() {
 		return false

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Numbers of ip(7), ipv6(7) and tcp(7).
@@ -23,7 +21,7 @@ const (
 )
 
 // inetSocket restores UDP, TCP, ICMP and raw sockets.
-func (f *sockPlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) inetSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry) {
 	source, dest, ok := f.checkInet(fd, e)
 	if !ok {
 		return
@@ -61,7 +59,7 @@ func (f *sockPlanner) inetSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry)
 }
 
 // inetName is for people.
-func inetName(e *sk_inet.InetSkEntry, at netip.AddrPort) string {
+func inetName(e *pb.InetSkEntry, at netip.AddrPort) string {
 	protocol := map[uint32]string{ipprotoTCP: "TCP", ipprotoUDP: "UDP", ipprotoUDPLite: "UDP-Lite", ipprotoICMP: "ICMP",
 		ipprotoICMPv6: "ICMPv6"}[e.GetProto()]
 	if e.GetSrcPort() == 0 {
@@ -71,7 +69,7 @@ func inetName(e *sk_inet.InetSkEntry, at netip.AddrPort) string {
 }
 
 // checkInet refuses what is not supported by its name.
-func (f *sockPlanner) checkInet(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
+func (f *sockPlanner) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
 	source, okSource := inetAddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
 	dest, okDest := inetAddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
 	stream := e.GetType() == sockStream && e.GetProto() == ipprotoTCP
@@ -129,7 +127,7 @@ func (f *sockPlanner) inetAddress(at netip.AddrPort, scope uint32) (addr, size u
 }
 
 // bindInet: connections of the past (TIME_WAIT) must not keep a TCP socket from its port, ip(7) SO_REUSEADDR.
-func (f *sockPlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, at netip.AddrPort) {
+func (f *sockPlanner) bindInet(number int, what string, e *pb.InetSkEntry, at netip.AddrPort) {
 	addr, size := f.inetAddress(at, f.scope(e))
 	past := e.GetProto() == ipprotoTCP && !e.GetOpts().GetReuseaddr() && !f.crowded[e.GetId()]
 	if past {
@@ -143,10 +141,10 @@ func (f *sockPlanner) bindInet(number int, what string, e *sk_inet.InetSkEntry, 
 
 // shutdownInet shuts a socket down, also one that is not connected: shutdown(2) does it and says ENOTCONN, net/ipv4/af_inet.c
 // inet_shutdown.
-func (f *sockPlanner) shutdownInet(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) shutdownInet(number int, what string, e *pb.InetSkEntry) {
 	const enotconn = -107
 	switch how := e.GetShutdown(); {
-	case how == sk_opts.SkShutdown_NONE:
+	case how == pb.SkShutdown_NONE:
 	case e.GetState() == tcpEstablished:
 		f.shutdownSocket(number, what, how)
 	default:
@@ -156,7 +154,7 @@ func (f *sockPlanner) shutdownInet(number int, what string, e *sk_inet.InetSkEnt
 
 // forbidReuse switches SO_REUSEADDR off where new sockets have it, INET_PROTOSW_REUSE in net/ipv4/af_inet.c. A dump without
 // the option leaves it.
-func (f *sockPlanner) forbidReuse(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) forbidReuse(number int, what string, e *pb.InetSkEntry) {
 	reuse := e.GetOpts().Reuseaddr
 	if reuse != nil && !*reuse && (isPing(e) || e.GetType() == sockRaw) && !f.crowded[e.GetId()] {
 		f.prog.setOption(number, what, solSocket, soReuseaddr, 0)
@@ -164,13 +162,13 @@ func (f *sockPlanner) forbidReuse(number int, what string, e *sk_inet.InetSkEntr
 }
 
 // isPing: sockets that send and receive ICMP echo messages alone, icmp(7).
-func isPing(e *sk_inet.InetSkEntry) bool {
+func isPing(e *pb.InetSkEntry) bool {
 	return e.GetType() == sockDgram && (e.GetProto() == ipprotoICMP && e.GetFamily() == afInet ||
 		e.GetProto() == ipprotoICMPv6 && e.GetFamily() == afInet6)
 }
 
 // pingGroup makes an ICMP socket, which only some groups may, whoever is in them: icmp(7), ping_group_range.
-func (f *sockPlanner) pingGroup(e *sk_inet.InetSkEntry, create func()) {
+func (f *sockPlanner) pingGroup(e *pb.InetSkEntry, create func()) {
 	allowed, own := f.host.PingGroups, f.host.Egid
 	if !isPing(e) || own >= allowed[0] && own <= allowed[1] {
 		create()
@@ -186,7 +184,7 @@ func (f *sockPlanner) pingGroup(e *sk_inet.InetSkEntry, create func()) {
 type inetOption struct{ level, option, value uint64 }
 
 // ipOptions sets the options of the protocols.
-func (f *sockPlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) ipOptions(number int, what string, e *pb.InetSkEntry) {
 	if e.V6Only != nil && e.GetFamily() == afInet6 && e.GetType() != sockRaw {
 		f.prog.setOption(number, what, solIPv6, ipv6V6only, oneIf(e.GetV6Only()))
 	}
@@ -203,7 +201,7 @@ func (f *sockPlanner) ipOptions(number int, what string, e *sk_inet.InetSkEntry)
 
 // networkOptions: CRIU reads those of IP at level SOL_IP for both families, all but one, and so they are set. Raw IPv6 sockets
 // alone have no such level.
-func networkOptions(e *sk_inet.InetSkEntry) []inetOption {
+func networkOptions(e *pb.InetSkEntry) []inetOption {
 	ip := e.GetIpOpts()
 	pktinfo := inetOption{solIP, ipPktinfo, oneIf(ip.GetPktinfo())}
 	if e.GetFamily() == afInet6 {
@@ -219,7 +217,7 @@ func networkOptions(e *sk_inet.InetSkEntry) []inetOption {
 }
 
 // tcpOptions: CRIU before 3.17 kept some elsewhere.
-func tcpOptions(e *sk_inet.InetSkEntry) []inetOption {
+func tcpOptions(e *pb.InetSkEntry) []inetOption {
 	tcp, old := e.GetTcpOpts(), e.GetOpts()
 	return []inetOption{
 		{solTCP, tcpNodelay, oneIf(tcp.GetNodelay())}, {solTCP, tcpCork, oneIf(tcp.GetCork())},

@@ -6,25 +6,20 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 var localhost = []uint32{0x0100007f} // words in network order, as CRIU stores them
 
 // withInet is a sample whose descriptors 0 and 1 are a TCP listener on 127.0.0.1:80 and a UDP socket on 127.0.0.1:53.
-func withInet(t *testing.T) (dir *images.Dir, s []*sk_inet.InetSkEntry) {
+func withInet(t *testing.T) (dir *images.Dir, s []*pb.InetSkEntry) {
 	t.Helper()
 	dir = openSample(t, sampleFS(t, "static"))
 	dir.Tasks[0].Fds = nil
-	s = []*sk_inet.InetSkEntry{
-		{Type: proto.Uint32(sockStream), Proto: proto.Uint32(ipprotoTCP), SrcPort: proto.Uint32(80), State: proto.Uint32(tcpListen)},
-		{Type: proto.Uint32(sockDgram), Proto: proto.Uint32(ipprotoUDP), SrcPort: proto.Uint32(53), State: proto.Uint32(tcpClose)},
+	s = []*pb.InetSkEntry{
+		{Type: pb.Uint32(sockStream), Proto: pb.Uint32(ipprotoTCP), SrcPort: pb.Uint32(80), State: pb.Uint32(tcpListen)},
+		{Type: pb.Uint32(sockDgram), Proto: pb.Uint32(ipprotoUDP), SrcPort: pb.Uint32(53), State: pb.Uint32(tcpClose)},
 	}
 	for i, e := range s {
 		addInet(dir, i, e)
@@ -32,73 +27,73 @@ func withInet(t *testing.T) (dir *images.Dir, s []*sk_inet.InetSkEntry) {
 	return dir, s
 }
 
-func addInet(dir *images.Dir, fd int, e *sk_inet.InetSkEntry) {
+func addInet(dir *images.Dir, fd int, e *pb.InetSkEntry) {
 	id := uint32(1000 + fd)
-	e.Id, e.Ino, e.Family, e.SrcAddr = &id, proto.Uint32(id), proto.Uint32(afInet), localhost
-	e.Opts, e.Fown = &sk_opts.SkOptsEntry{}, &fown.FownEntry{}
-	dir.Files[id] = &fdinfo.FileEntry{Id: &id, Type: fdinfo.FdTypes_INETSK.Enum(), Isk: e}
-	dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &fdinfo.FdinfoEntry{
-		Id: &id, Fd: proto.Uint32(uint32(fd)), Type: fdinfo.FdTypes_INETSK.Enum(), Flags: proto.Uint32(0),
+	e.Id, e.Ino, e.Family, e.SrcAddr = &id, pb.Uint32(id), pb.Uint32(afInet), localhost
+	e.Opts, e.Fown = &pb.SkOptsEntry{}, &pb.FownEntry{}
+	dir.Files[id] = &pb.FileEntry{Id: &id, Type: pb.FdTypes_INETSK.Enum(), Isk: e}
+	dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &pb.FdinfoEntry{
+		Id: &id, Fd: pb.Uint32(uint32(fd)), Type: pb.FdTypes_INETSK.Enum(), Flags: pb.Uint32(0),
 	})
 }
 
 func TestInetSocketRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(s []*sk_inet.InetSkEntry, host *Host)
+		change func(s []*pb.InetSkEntry, host *Host)
 		want   string
 	}{
-		"raw": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+		"raw": {func(s []*pb.InetSkEntry, _ *Host) {
 			rawFilter(s[1], ipprotoICMP, 1, 2)
 		}, "fd 1: raw socket, protocol 1 has a filter of 2 words, want 1"},
-		"raw, ICMPv6": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+		"raw, ICMPv6": {func(s []*pb.InetSkEntry, _ *Host) {
 			rawFilter(s[1], ipprotoICMPv6, 1)
 		}, "fd 1: raw socket, protocol 58 has a filter of 1 words, want 8"},
-		"raw, without": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+		"raw, without": {func(s []*pb.InetSkEntry, _ *Host) {
 			rawFilter(s[1], 89, 1)
 		}, "fd 1: raw socket, protocol 89 has a filter of 1 words, want 0"},
-		"raw, checksum": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+		"raw, checksum": {func(s []*pb.InetSkEntry, _ *Host) {
 			rawFilter(s[1], 89)
-			s[1].IpOpts.Raw.Checksum = proto.Bool(true)
+			s[1].IpOpts.Raw.Checksum = pb.Bool(true)
 		}, "fd 1: raw socket, protocol 89 computes checksums (IPV6_CHECKSUM), but where they are was not dumped: not supported"},
-		"raw, address": {func(s []*sk_inet.InetSkEntry, host *Host) {
+		"raw, address": {func(s []*pb.InetSkEntry, host *Host) {
 			rawFilter(s[1], 89)
 			host.CanBind = func(netip.Addr, string) bool { return false }
 		}, "fd 1: raw socket, protocol 89: this host does not have the address\n  hint: give the address to one of its interfaces"},
-		"raw, capability": {func(s []*sk_inet.InetSkEntry, host *Host) {
+		"raw, capability": {func(s []*pb.InetSkEntry, host *Host) {
 			rawFilter(s[1], 89)
 			host.Caps &^= 1 << capNetRaw
 		}, "fd 1: raw socket, protocol 89: crpie lacks CAP_NET_RAW\n  hint: run crpie as root"},
-		"protocol": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[1].Proto = proto.Uint32(132)
+		"protocol": {func(s []*pb.InetSkEntry, _ *Host) {
+			s[1].Proto = pb.Uint32(132)
 		}, "fd 1: internet socket of type 2, protocol 132: not supported"},
-		"family": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[0].Family = proto.Uint32(afUnix)
+		"family": {func(s []*pb.InetSkEntry, _ *Host) {
+			s[0].Family = pb.Uint32(afUnix)
 		}, "fd 0: internet socket of address family 1: its addresses make no sense"},
-		"address": {func(s []*sk_inet.InetSkEntry, _ *Host) {
+		"address": {func(s []*pb.InetSkEntry, _ *Host) {
 			s[0].SrcAddr = []uint32{1, 2}
 		}, "fd 0: internet socket of address family 2: its addresses make no sense"},
-		"state": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[0].State = proto.Uint32(tcpEstablished)
+		"state": {func(s []*pb.InetSkEntry, _ *Host) {
+			s[0].State = pb.Uint32(tcpEstablished)
 		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: impossible"},
-		"ICMP": {func(s []*sk_inet.InetSkEntry, host *Host) {
-			s[1].Proto, host.PingGroups = proto.Uint32(ipprotoICMP), [2]uint32{1, 0}
+		"ICMP": {func(s []*pb.InetSkEntry, host *Host) {
+			s[1].Proto, host.PingGroups = pb.Uint32(ipprotoICMP), [2]uint32{1, 0}
 		}, "fd 1: ICMP socket 127.0.0.1:53: this host allows nobody any\n  hint: allow them: sysctl net.ipv4.ping_group_range"},
-		"ICMP identifier": {func(s []*sk_inet.InetSkEntry, host *Host) { // one space for all addresses, and both families
-			s[1].Proto, host.InetSockets = proto.Uint32(ipprotoICMP), inUse(ipprotoICMP, "[::1]:53", tcpClose)
+		"ICMP identifier": {func(s []*pb.InetSkEntry, host *Host) { // one space for all addresses, and both families
+			s[1].Proto, host.InetSockets = pb.Uint32(ipprotoICMP), inUse(ipprotoICMP, "[::1]:53", tcpClose)
 		}, "fd 1: ICMP socket 127.0.0.1:53: the port is in use\n  hint: end the process that has it"},
-		"interface": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[0].Opts.SoBoundDev = proto.String("eth7")
+		"interface": {func(s []*pb.InetSkEntry, _ *Host) {
+			s[0].Opts.SoBoundDev = pb.String("eth7")
 		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
-		"link": {func(s []*sk_inet.InetSkEntry, _ *Host) {
-			s[0].Ifname = proto.String("eth7")
+		"link": {func(s []*pb.InetSkEntry, _ *Host) {
+			s[0].Ifname = pb.String("eth7")
 		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
-		"no address": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+		"no address": {func(_ []*pb.InetSkEntry, host *Host) {
 			host.CanBind = func(netip.Addr, string) bool { return false }
 		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces"},
-		"TCP port": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+		"TCP port": {func(_ []*pb.InetSkEntry, host *Host) {
 			host.InetSockets = inUse(ipprotoTCP, "0.0.0.0:80", tcpListen)
 		}, "fd 0: TCP socket 127.0.0.1:80: the port is in use\n  hint: end the process that has it"},
-		"UDP port": {func(_ []*sk_inet.InetSkEntry, host *Host) {
+		"UDP port": {func(_ []*pb.InetSkEntry, host *Host) {
 			host.InetSockets = inUse(ipprotoUDP, "127.0.0.1:53", tcpClose)
 		}, "fd 1: UDP socket 127.0.0.1:53: the port is in use\n  hint: end the process that has it"},
 	} {
@@ -115,9 +110,9 @@ func TestInetSocketRefusals(t *testing.T) {
 	}
 }
 
-func rawFilter(e *sk_inet.InetSkEntry, protocol uint32, filter ...uint32) {
-	e.Type, e.Proto = proto.Uint32(sockRaw), &protocol
-	e.IpOpts = &sk_inet.IpOptsEntry{Raw: &sk_inet.IpOptsRawEntry{IcmpvFilter: filter}}
+func rawFilter(e *pb.InetSkEntry, protocol uint32, filter ...uint32) {
+	e.Type, e.Proto = pb.Uint32(sockRaw), &protocol
+	e.IpOpts = &pb.IpOptsEntry{Raw: &pb.IpOptsRawEntry{IcmpvFilter: filter}}
 }
 
 func inUse(protocol uint32, local string, state uint32) func() []InetSocket {
@@ -168,7 +163,7 @@ func TestOverlap(t *testing.T) {
 // An address of a link needs the number that its interface has now.
 func TestLinkAddress(t *testing.T) {
 	dir, s := withInet(t)
-	s[0].Family, s[0].SrcAddr, s[0].Ifname = proto.Uint32(afInet6), []uint32{0x80fe, 0, 0, 0x01000000}, proto.String("eth7")
+	s[0].Family, s[0].SrcAddr, s[0].Ifname = pb.Uint32(afInet6), []uint32{0x80fe, 0, 0, 0x01000000}, pb.String("eth7")
 	host := fakeHost(dir)
 	host.Interface = func(string) uint32 { return 0x5a5a }
 	plan, err := buildSample(t, dir, host, &PlanOptions{})
@@ -201,7 +196,7 @@ func TestPingGroup(t *testing.T) {
 		want    int
 	}{{[2]uint32{0, 9}, 0, 0}, {[2]uint32{77, 99}, 0, 2}, {[2]uint32{0, 9}, 10, 2}} {
 		dir, s := withInet(t)
-		s[1].Proto = proto.Uint32(ipprotoICMP)
+		s[1].Proto = pb.Uint32(ipprotoICMP)
 		host := fakeHost(dir)
 		host.PingGroups, host.Egid = tc.allowed, tc.egid
 		plan, err := buildSample(t, dir, host, &PlanOptions{})
@@ -256,7 +251,7 @@ func TestCrowdedPorts(t *testing.T) {
 		dir.Tasks[0].Fds = nil
 		for i, s := range []socket{tc.a, tc.b} {
 			delete(dir.Files, uint32(1000+i))
-			e := &sk_inet.InetSkEntry{Type: &s.typ, Proto: &s.proto, SrcPort: &s.port, State: &s.state, DstPort: &s.connectedToPort}
+			e := &pb.InetSkEntry{Type: &s.typ, Proto: &s.proto, SrcPort: &s.port, State: &s.state, DstPort: &s.connectedToPort}
 			addInet(dir, i, e)
 			if s.addr != 0 {
 				e.SrcAddr = []uint32{s.addr}

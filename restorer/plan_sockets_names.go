@@ -8,7 +8,7 @@ import (
 	"path"
 	"strings"
 
-	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A unix socket that is bound to a path has the path, as it was given to bind(2), for a name, and a file, by which it is
@@ -18,7 +18,7 @@ import (
 const sunPath = 108 // sizeof(sun_path), unix(7)
 
 // unixName is what bind(2) was given. The kernel counts the NUL behind a path as part of the name.
-func unixName(e *sk_unix.UnixSkEntry) string {
+func unixName(e *pb.UnixSkEntry) string {
 	name := string(e.GetName())
 	if strings.HasPrefix(name, "\x00") {
 		return name
@@ -27,7 +27,7 @@ func unixName(e *sk_unix.UnixSkEntry) string {
 }
 
 // socketName is for people.
-func socketName(e *sk_unix.UnixSkEntry) string {
+func socketName(e *pb.UnixSkEntry) string {
 	name := unixName(e)
 	switch {
 	case name == "":
@@ -39,7 +39,7 @@ func socketName(e *sk_unix.UnixSkEntry) string {
 }
 
 // unixPath is where a socket had its file; "" for one without.
-func unixPath(e *sk_unix.UnixSkEntry) string {
+func unixPath(e *pb.UnixSkEntry) string {
 	switch name := unixName(e); {
 	case name == "" || name[0] == 0:
 		return ""

@@ -4,8 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_netlink "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-netlink"
+	"github.com/crpie/crpie/images/pb"
 )
 
 const (
@@ -15,7 +14,7 @@ const (
 )
 
 // netlinkSocket restores a socket to the kernel, with its port, groups and destination. CRIU dumps none that has messages.
-func (f *sockPlanner) netlinkSocket(fd *fdinfo.FdinfoEntry, e *sk_netlink.NetlinkSkEntry) {
+func (f *sockPlanner) netlinkSocket(fd *pb.FdinfoEntry, e *pb.NetlinkSkEntry) {
 	what := fmt.Sprintf("netlink socket, protocol %d", e.GetProtocol())
 	if e.GetPortid() != 0 {
 		what += fmt.Sprintf(", port %d", e.GetPortid())
@@ -52,7 +51,7 @@ func (f *sockPlanner) netlinkAddress(nr uint64, number int, what string, port, g
 	f.prog.sys(what, nr, uint64(number), f.prog.arena.bytes(b), uint64(len(b)))
 }
 
-func (f *sockPlanner) checkNetlink(where, what string, e *sk_netlink.NetlinkSkEntry) bool {
+func (f *sockPlanner) checkNetlink(where, what string, e *pb.NetlinkSkEntry) bool {
 	for i, groups := range e.GetGroups() {
 		if i > 0 && groups != 0 || e.GetPortid() == 0 && groups != 0 {
 			f.refuse(where, "", "%s has groups above %d or no port: not supported", what, netlinkGroups)

@@ -5,35 +5,29 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	packet_sock "github.com/checkpoint-restore/go-criu/v8/crit/images/packet-sock"
-	sk_netlink "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-netlink"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // withLinks is a sample whose descriptors 0 and 1 are a netlink socket that is connected to the kernel and a packet socket.
-func withLinks(t *testing.T) (dir *images.Dir, n *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry) {
+func withLinks(t *testing.T) (dir *images.Dir, n *pb.NetlinkSkEntry, p *pb.PacketSockEntry) {
 	t.Helper()
 	dir = openSample(t, sampleFS(t, "static"))
-	n = &sk_netlink.NetlinkSkEntry{
-		Id: proto.Uint32(1000), Portid: proto.Uint32(7), State: proto.Uint32(netlinkConnected), Groups: []uint32{5},
-		Opts: &sk_opts.SkOptsEntry{}, Fown: &fown.FownEntry{},
+	n = &pb.NetlinkSkEntry{
+		Id: pb.Uint32(1000), Portid: pb.Uint32(7), State: pb.Uint32(netlinkConnected), Groups: []uint32{5},
+		Opts: &pb.SkOptsEntry{}, Fown: &pb.FownEntry{},
 	}
-	p = &packet_sock.PacketSockEntry{
-		Id: proto.Uint32(1001), Type: proto.Uint32(sockRaw), Protocol: proto.Uint32(0xb588), Ifindex: proto.Uint32(3),
-		Mclist: []*packet_sock.PacketMclist{{Index: proto.Uint32(3), Type: proto.Uint32(0), Addr: []byte{1, 2, 3, 4, 5, 6}}},
-		Opts:   &sk_opts.SkOptsEntry{}, Fown: &fown.FownEntry{},
+	p = &pb.PacketSockEntry{
+		Id: pb.Uint32(1001), Type: pb.Uint32(sockRaw), Protocol: pb.Uint32(0xb588), Ifindex: pb.Uint32(3),
+		Mclist: []*pb.PacketMclist{{Index: pb.Uint32(3), Type: pb.Uint32(0), Addr: []byte{1, 2, 3, 4, 5, 6}}},
+		Opts:   &pb.SkOptsEntry{}, Fown: &pb.FownEntry{},
 	}
-	dir.Files[1000] = &fdinfo.FileEntry{Id: n.Id, Type: fdinfo.FdTypes_NETLINKSK.Enum(), Nlsk: n}
-	dir.Files[1001] = &fdinfo.FileEntry{Id: p.Id, Type: fdinfo.FdTypes_PACKETSK.Enum(), Psk: p}
+	dir.Files[1000] = &pb.FileEntry{Id: n.Id, Type: pb.FdTypes_NETLINKSK.Enum(), Nlsk: n}
+	dir.Files[1001] = &pb.FileEntry{Id: p.Id, Type: pb.FdTypes_PACKETSK.Enum(), Psk: p}
 	dir.Tasks[0].Fds = nil
 	for i, id := range []*uint32{n.Id, p.Id} {
-		dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &fdinfo.FdinfoEntry{
-			Id: id, Fd: proto.Uint32(uint32(i)), Type: dir.Files[*id].Type, Flags: proto.Uint32(0),
+		dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &pb.FdinfoEntry{
+			Id: id, Fd: pb.Uint32(uint32(i)), Type: dir.Files[*id].Type, Flags: pb.Uint32(0),
 		})
 	}
 	return dir, n, p
@@ -41,36 +35,36 @@ func withLinks(t *testing.T) (dir *images.Dir, n *sk_netlink.NetlinkSkEntry, p *
 
 func TestLinkSocketRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(n *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry, host *Host)
+		change func(n *pb.NetlinkSkEntry, p *pb.PacketSockEntry, host *Host)
 		want   string
 	}{
-		"groups": {func(n *sk_netlink.NetlinkSkEntry, _ *packet_sock.PacketSockEntry, _ *Host) {
+		"groups": {func(n *pb.NetlinkSkEntry, _ *pb.PacketSockEntry, _ *Host) {
 			n.Groups = []uint32{0, 1}
 		}, "fd 0: netlink socket, protocol 0, port 7 has groups above 32 or no port: not supported"},
-		"groups without a port": {func(n *sk_netlink.NetlinkSkEntry, _ *packet_sock.PacketSockEntry, _ *Host) {
+		"groups without a port": {func(n *pb.NetlinkSkEntry, _ *pb.PacketSockEntry, _ *Host) {
 			n.Portid = nil
 		}, "fd 0: netlink socket, protocol 0 has groups above 32 or no port: not supported"},
-		"peer": {func(n *sk_netlink.NetlinkSkEntry, _ *packet_sock.PacketSockEntry, _ *Host) {
-			n.DstGroup = proto.Uint32(33)
+		"peer": {func(n *pb.NetlinkSkEntry, _ *pb.PacketSockEntry, _ *Host) {
+			n.DstGroup = pb.Uint32(33)
 		}, "fd 0: netlink socket, protocol 0, port 7 is connected to group 33, above 32: not supported"},
-		"port": {func(_ *sk_netlink.NetlinkSkEntry, _ *packet_sock.PacketSockEntry, host *Host) {
+		"port": {func(_ *pb.NetlinkSkEntry, _ *pb.PacketSockEntry, host *Host) {
 			host.NetlinkPort = func(protocol, port uint32) bool { return protocol == 0 && port == 7 }
 		}, "fd 0: netlink socket, protocol 0, port 7: the port is in use\n  hint: end the process that has it"},
-		"type": {func(_ *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry, _ *Host) {
-			p.Type = proto.Uint32(sockStream)
+		"type": {func(_ *pb.NetlinkSkEntry, p *pb.PacketSockEntry, _ *Host) {
+			p.Type = pb.Uint32(sockStream)
 		}, "fd 1: packet socket of type 1: not supported"},
-		"interface": {func(_ *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry, host *Host) {
+		"interface": {func(_ *pb.NetlinkSkEntry, p *pb.PacketSockEntry, host *Host) {
 			host.InterfaceName = func(uint32) string { return "" }
 			p.Mclist = nil
 		}, "fd 1: packet socket, protocol 0x88b5 is bound to interface 3: this host has none of that number\n  hint: make the interface again"},
-		"membership": {func(_ *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry, host *Host) {
+		"membership": {func(_ *pb.NetlinkSkEntry, p *pb.PacketSockEntry, host *Host) {
 			host.InterfaceName = func(uint32) string { return "" }
 			p.Ifindex = nil
 		}, "fd 1: packet socket, protocol 0x88b5 has a membership of interface 3: this host has none of that number"},
-		"long membership": {func(_ *sk_netlink.NetlinkSkEntry, p *packet_sock.PacketSockEntry, _ *Host) {
+		"long membership": {func(_ *pb.NetlinkSkEntry, p *pb.PacketSockEntry, _ *Host) {
 			p.Mclist[0].Addr = make([]byte, 33)
 		}, "fd 1: packet socket, protocol 0x88b5 has a membership of 33 bytes, more than 32"},
-		"capability": {func(_ *sk_netlink.NetlinkSkEntry, _ *packet_sock.PacketSockEntry, host *Host) {
+		"capability": {func(_ *pb.NetlinkSkEntry, _ *pb.PacketSockEntry, host *Host) {
 			host.Caps &^= 1 << capNetRaw
 		}, "fd 1: packet socket, protocol 0x88b5: crpie lacks CAP_NET_RAW\n  hint: run crpie as root"},
 	} {

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	packet_sock "github.com/checkpoint-restore/go-criu/v8/crit/images/packet-sock"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Numbers of packet(7), include/uapi/linux/if_packet.h.
@@ -35,7 +33,7 @@ const (
 
 // packetSocket restores a socket that sees the packets of interfaces. It is given its protocol together with its interface:
 // without one it sees nothing.
-func (f *sockPlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.PacketSockEntry) {
+func (f *sockPlanner) packetSocket(fd *pb.FdinfoEntry, e *pb.PacketSockEntry) {
 	what := fmt.Sprintf("packet socket, protocol %#04x", swap16(e.GetProtocol()))
 	device := f.checkPacket(f.fdWhere(fd), what, e)
 	number := int(fd.GetFd())
@@ -80,7 +78,7 @@ func (f *sockPlanner) packetSocket(fd *fdinfo.FdinfoEntry, e *packet_sock.Packet
 func swap16(v uint32) uint16 { return uint16(v)<<8 | uint16(v)>>8 }
 
 // checkPacket gives the name of the interface that the socket is bound to, if to one.
-func (f *sockPlanner) checkPacket(where, what string, e *packet_sock.PacketSockEntry) (device string) {
+func (f *sockPlanner) checkPacket(where, what string, e *pb.PacketSockEntry) (device string) {
 	if !f.host.has(capNetRaw) {
 		f.refuse(where, "run crpie as root", "%s: crpie lacks %s", what, capNames[capNetRaw])
 	}
@@ -107,7 +105,7 @@ func (f *sockPlanner) checkPacket(where, what string, e *packet_sock.PacketSockE
 }
 
 // packetAddress lays out a struct sockaddr_ll, or for a socket of the old kind a struct sockaddr with the interface's name.
-func packetAddress(e *packet_sock.PacketSockEntry, device string) []byte {
+func packetAddress(e *pb.PacketSockEntry, device string) []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint16(nil, afPacket)
 	if e.GetType() == sockPacket {
@@ -122,7 +120,7 @@ func packetAddress(e *packet_sock.PacketSockEntry, device string) []byte {
 }
 
 // memberships adds struct packet_mreq, with an address as long as it may be.
-func (f *sockPlanner) memberships(number int, what string, e *packet_sock.PacketSockEntry) {
+func (f *sockPlanner) memberships(number int, what string, e *pb.PacketSockEntry) {
 	for _, m := range e.GetMclist() {
 		le := binary.LittleEndian
 		b := le.AppendUint32(nil, m.GetIndex())
@@ -134,7 +132,7 @@ func (f *sockPlanner) memberships(number int, what string, e *packet_sock.Packet
 }
 
 // packetRing makes a ring, struct tpacket_req3, of which the first two versions read the beginning.
-func (f *sockPlanner) packetRing(number int, what string, option uint64, r *packet_sock.PacketRing) {
+func (f *sockPlanner) packetRing(number int, what string, option uint64, r *pb.PacketRing) {
 	if r == nil {
 		return
 	}
@@ -153,7 +151,7 @@ func (f *sockPlanner) mapRings() {
 			continue
 		}
 		fds := f.byFile[uint32(v.GetShmid())]
-		if len(fds) == 0 || fds[0].GetType() != fdinfo.FdTypes_PACKETSK || v.GetShmid()>>32 != 0 {
+		if len(fds) == 0 || fds[0].GetType() != pb.FdTypes_PACKETSK || v.GetShmid()>>32 != 0 {
 			f.refuse(fmt.Sprintf("%s memory %x-%x", f.where(), v.GetStart(), v.GetEnd()), "",
 				"mapping of packet socket %#x, of which the task has no descriptor: not supported", v.GetShmid())
 			continue

@@ -1,7 +1,7 @@
 package restorer
 
 import (
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Several sockets have one port because SO_REUSEPORT or SO_REUSEADDR let them when they were bound, socket(7); some may have
@@ -11,7 +11,7 @@ import (
 // crowdedPorts finds the files of sockets whose options would not let them be bound to the port that they have in common.
 func (p *sockRoom) crowdedPorts() map[uint32]bool {
 	p.crowded = map[uint32]bool{}
-	onPort := map[uint32][]*sk_inet.InetSkEntry{}
+	onPort := map[uint32][]*pb.InetSkEntry{}
 	for id, file := range p.dir.Files {
 		if e := file.GetIsk(); e != nil && e.GetType() != sockRaw && e.GetSrcPort() != 0 && !hasConnection(e) {
 			for _, other := range onPort[e.GetSrcPort()] {
@@ -26,12 +26,12 @@ func (p *sockRoom) crowdedPorts() map[uint32]bool {
 }
 
 // hasConnection: TCP_REPAIR binds a connection to any port, net/ipv4/tcp.c.
-func hasConnection(e *sk_inet.InetSkEntry) bool {
+func hasConnection(e *pb.InetSkEntry) bool {
 	return e.GetProto() == ipprotoTCP && e.GetDstPort() != 0
 }
 
 // inTheWay reports whether two sockets of one port could not be bound with the options that they have.
-func inTheWay(a, b *sk_inet.InetSkEntry) bool {
+func inTheWay(a, b *pb.InetSkEntry) bool {
 	atA, _ := inetAddrPort(a.GetFamily(), a.GetSrcAddr(), a.GetSrcPort())
 	atB, _ := inetAddrPort(b.GetFamily(), b.GetSrcAddr(), b.GetSrcPort())
 	devA, devB := a.GetOpts().GetSoBoundDev(), b.GetOpts().GetSoBoundDev()
@@ -53,7 +53,7 @@ func inTheWay(a, b *sk_inet.InetSkEntry) bool {
 }
 
 // portSpace numbers the spaces of ports: each protocol has one for both families, and both ICMPs have one together.
-func portSpace(e *sk_inet.InetSkEntry) uint32 {
+func portSpace(e *pb.InetSkEntry) uint32 {
 	if isPing(e) {
 		return ipprotoICMP
 	}
@@ -61,7 +61,7 @@ func portSpace(e *sk_inet.InetSkEntry) uint32 {
 }
 
 // letIn makes the other sockets of a crowded port possible until all of them are there.
-func (f *sockPlanner) letIn(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) letIn(number int, what string, e *pb.InetSkEntry) {
 	if !f.crowded[e.GetId()] {
 		return
 	}

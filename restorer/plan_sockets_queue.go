@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // delivery is what is sent again, to fill the queue of a socket, when every descriptor exists.
@@ -67,7 +65,7 @@ func (u *unixPlanner) message(data, control []byte) uint64 {
 }
 
 // rights lays out the control message that carries descriptors: the zygote has all of them.
-func (u *unixPlanner) rights(to *unixSocket, scm []*sk_packet.ScmEntry) []byte {
+func (u *unixPlanner) rights(to *unixSocket, scm []*pb.ScmEntry) []byte {
 	if len(scm) == 0 {
 		return nil
 	}
@@ -81,9 +79,9 @@ func (u *unixPlanner) rights(to *unixSocket, scm []*sk_packet.ScmEntry) []byte {
 	b = le.AppendUint32(le.AppendUint32(b, solSocket), scmRights)
 	for _, id := range ids {
 		switch fds := u.byFile[id]; {
-		case u.dir.Files[id].GetType() == fdinfo.FdTypes_TTY:
+		case u.dir.Files[id].GetType() == pb.FdTypes_TTY:
 			u.refuse(to.where, "", "%s has a terminal in its queue (SCM_RIGHTS): not supported", to.what)
-		case u.dir.Files[id].GetType() == fdinfo.FdTypes_PIDFD:
+		case u.dir.Files[id].GetType() == pb.FdTypes_PIDFD:
 			u.refuse(to.where, "", "%s has a pidfd in its queue (SCM_RIGHTS): not supported", to.what)
 		case len(fds) > 0 && u.canFly(to, id):
 			b = le.AppendUint32(b, fds[0].GetFd())

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Numbers of raw(7), icmp(7) and ipv6(7).
@@ -22,7 +21,7 @@ const (
 )
 
 // rawSocket restores a socket that makes its own packets. What looks like its port is its protocol.
-func (f *sockPlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
+func (f *sockPlanner) rawSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, dest netip.AddrPort) {
 	what := fmt.Sprintf("raw socket, protocol %d", e.GetProto())
 	if !f.checkRaw(f.fdWhere(fd), what, e, source) {
 		return
@@ -46,7 +45,7 @@ func (f *sockPlanner) rawSocket(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, 
 	f.owner(fd, e.GetFown())
 }
 
-func (f *sockPlanner) checkRaw(where, what string, e *sk_inet.InetSkEntry, source netip.AddrPort) bool {
+func (f *sockPlanner) checkRaw(where, what string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	raw := e.GetIpOpts().GetRaw()
 	words := map[uint32]int{ipprotoICMP: 1, ipprotoICMPv6: icmpv6FilterWords}[e.GetProto()]
 	switch filter := raw.GetIcmpvFilter(); {
@@ -62,7 +61,7 @@ func (f *sockPlanner) checkRaw(where, what string, e *sk_inet.InetSkEntry, sourc
 	return false
 }
 
-func (f *sockPlanner) rawOptions(number int, what string, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) rawOptions(number int, what string, e *pb.InetSkEntry) {
 	raw := e.GetIpOpts().GetRaw()
 	header, level := uint64(ipHdrincl), uint64(solIP)
 	if e.GetFamily() == afInet6 {

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which lets a socket be connected
@@ -53,7 +51,7 @@ const (
 // tcpStream is a connection as it is given back. Sequence numbers are those of the data: a FIN has one of its own, which
 // the dump has counted.
 type tcpStream struct {
-	*tcp_stream.TcpStreamEntry
+	*pb.TcpStreamEntry
 	state          uint32
 	source, dest   netip.AddrPort
 	received, sent []byte
@@ -75,7 +73,7 @@ func (s *tcpStream) finGot() bool {
 func (s *tcpStream) over() bool { return s.state == tcpClose && s.GetInqLen() == 0 }
 
 // connection restores a TCP socket that has another end.
-func (f *sockPlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) {
+func (f *sockPlanner) connection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, dest netip.AddrPort) {
 	what := fmt.Sprintf("TCP connection %v to %v", source, dest)
 	where := f.fdWhere(fd)
 	if source.Port() != 0 {
@@ -123,7 +121,7 @@ func (f *sockPlanner) connection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry,
 }
 
 // closedConnection: what remains of a connection that is given up is a socket whose both directions are shut down.
-func (f *sockPlanner) closedConnection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSkEntry, what string) {
+func (f *sockPlanner) closedConnection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, what string) {
 	what += ", closed"
 	number := int(fd.GetFd())
 	f.create(fd, what, sysSocket, uint64(e.GetFamily()), uint64(e.GetType())|oNonblock, uint64(e.GetProto()))
@@ -136,7 +134,7 @@ func (f *sockPlanner) closedConnection(fd *fdinfo.FdinfoEntry, e *sk_inet.InetSk
 }
 
 // stream reads the image of a connection and what was in its queues.
-func (f *sockPlanner) stream(where, what string, e *sk_inet.InetSkEntry, source, dest netip.AddrPort) (s *tcpStream, ok bool) {
+func (f *sockPlanner) stream(where, what string, e *pb.InetSkEntry, source, dest netip.AddrPort) (s *tcpStream, ok bool) {
 	img := f.dir.TCP[e.GetIno()]
 	if img == nil {
 		f.refuse(where, "", "%s: tcp-stream-%x.img is missing", what, e.GetIno())
@@ -189,7 +187,7 @@ func (f *sockPlanner) checkStream(where, what string, s *tcpStream) bool {
 }
 
 // checkConnection refuses what this host will certainly not allow.
-func (f *sockPlanner) checkConnection(where, what string, e *sk_inet.InetSkEntry, s *tcpStream) bool {
+func (f *sockPlanner) checkConnection(where, what string, e *pb.InetSkEntry, s *tcpStream) bool {
 	for _, needed := range []int{capNetAdmin, capNetRaw} {
 		if !f.host.has(needed) {
 			f.refuse(where, "run crpie as root", "%s: crpie lacks %s", what, capNames[needed])
@@ -240,7 +238,7 @@ func deafness() []uint64 {
 const criuMark = 0xc114 // SOCCR_MARK, CRIU's soccr/soccr.h
 
 // sleepingConnection makes the socket one end of the connection and fills its receive queue.
-func (f *sockPlanner) sleepingConnection(number int, what string, s *tcpStream, e *sk_inet.InetSkEntry) {
+func (f *sockPlanner) sleepingConnection(number int, what string, s *tcpStream, e *pb.InetSkEntry) {
 	p := f.prog
 	set := func(option, value uint64) { p.setOption(number, what, solTCP, option, value) }
 	p.setOption(number, "room for data", solSocket, soSndbufforce, roomForQueues)
@@ -310,7 +308,7 @@ func (p *sockRoom) holderOf(id uint32) (pid, fd int) {
 
 // planWaking plans what the controller does to the socket. Before anything is sent it gets its send queue, its window and
 // the FIN that it had received; then it hears again; then it is awake, sends the rest, and closes what had been closed.
-func (f *sockPlanner) planWaking(fd *fdinfo.FdinfoEntry, what string, e *sk_inet.InetSkEntry, s *tcpStream) {
+func (f *sockPlanner) planWaking(fd *pb.FdinfoEntry, what string, e *pb.InetSkEntry, s *tcpStream) {
 	c := &Connection{What: what, At: s.source}
 	c.Pid, c.Fd = f.holderOf(fd.GetId())
 	if s.state != tcpSynSent {
@@ -345,7 +343,7 @@ func (c *Connection) settle(s *tcpStream) {
 }
 
 // rest is what the socket does once it is awake.
-func (c *Connection) rest(s *tcpStream, e *sk_inet.InetSkEntry) {
+func (c *Connection) rest(s *tcpStream, e *pb.InetSkEntry) {
 	if len(s.unsent) > 0 {
 		c.Rest = append(c.Rest, roomStep, Step{Do: StepSend, Data: s.unsent})
 	}

@@ -8,34 +8,31 @@ import (
 	"testing"
 	"testing/fstest"
 
-	sk_inet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-inet"
-	tcp_stream "github.com/checkpoint-restore/go-criu/v8/crit/images/tcp-stream"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // withTCP is a sample whose descriptor 0 is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4711 with three bytes received,
 // two sent and one that was not sent yet.
-func withTCP(t *testing.T) (dir *images.Dir, e *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry) {
+func withTCP(t *testing.T) (dir *images.Dir, e *pb.InetSkEntry, s *pb.TcpStreamEntry) {
 	t.Helper()
 	fsys := sampleFS(t, "static")
 	fsys["queues"] = &fstest.MapFile{Data: []byte("in!out")}
 	dir = openSample(t, fsys)
 	dir.Other = nil
-	dir.Inventory.NetworkLockMethod = proto.Uint32(lockNftables)
-	dir.Inventory.DumpCriuRunId = proto.String("0123456789abcdef-0123456789abcdef")
+	dir.Inventory.NetworkLockMethod = pb.Uint32(lockNftables)
+	dir.Inventory.DumpCriuRunId = pb.String("0123456789abcdef-0123456789abcdef")
 	dir.Tasks[0].Fds = nil
-	e = &sk_inet.InetSkEntry{
-		Type: proto.Uint32(sockStream), Proto: proto.Uint32(ipprotoTCP), SrcPort: proto.Uint32(80), State: proto.Uint32(tcpEstablished),
-		DstPort: proto.Uint32(4711), DstAddr: localhost,
+	e = &pb.InetSkEntry{
+		Type: pb.Uint32(sockStream), Proto: pb.Uint32(ipprotoTCP), SrcPort: pb.Uint32(80), State: pb.Uint32(tcpEstablished),
+		DstPort: pb.Uint32(4711), DstAddr: localhost,
 	}
 	addInet(dir, 0, e)
-	s = &tcp_stream.TcpStreamEntry{
-		InqLen: proto.Uint32(3), InqSeq: proto.Uint32(1003), OutqLen: proto.Uint32(3), OutqSeq: proto.Uint32(2003), UnsqLen: proto.Uint32(1),
-		OptMask:   proto.Uint32(tcpiOptTimestamps | tcpiOptSack | tcpiOptWscale),
-		SndWscale: proto.Uint32(7), RcvWscale: proto.Uint32(5), MssClamp: proto.Uint32(1460), Timestamp: proto.Uint32(77),
-		SndWl1: proto.Uint32(1000), SndWnd: proto.Uint32(1280), MaxWindow: proto.Uint32(1280), RcvWnd: proto.Uint32(900), RcvWup: proto.Uint32(1003),
+	s = &pb.TcpStreamEntry{
+		InqLen: pb.Uint32(3), InqSeq: pb.Uint32(1003), OutqLen: pb.Uint32(3), OutqSeq: pb.Uint32(2003), UnsqLen: pb.Uint32(1),
+		OptMask:   pb.Uint32(tcpiOptTimestamps | tcpiOptSack | tcpiOptWscale),
+		SndWscale: pb.Uint32(7), RcvWscale: pb.Uint32(5), MssClamp: pb.Uint32(1460), Timestamp: pb.Uint32(77),
+		SndWl1: pb.Uint32(1000), SndWnd: pb.Uint32(1280), MaxWindow: pb.Uint32(1280), RcvWnd: pb.Uint32(900), RcvWup: pb.Uint32(1003),
 	}
 	dir.TCP = map[uint32]*images.TCPStream{e.GetIno(): {Entry: s, Data: images.Range{File: "queues", Size: 6}}}
 	return dir, e, s
@@ -46,46 +43,46 @@ var established = PlanOptions{TCPEstablished: true}
 func TestTCPRefusals(t *testing.T) {
 	const it = "fd 0: TCP connection 127.0.0.1:80 to 127.0.0.1:4711"
 	for name, tc := range map[string]struct {
-		change func(dir *images.Dir, e *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry, host *Host)
+		change func(dir *images.Dir, e *pb.InetSkEntry, s *pb.TcpStreamEntry, host *Host)
 		want   string
 	}{
-		"dumped closed": {func(dir *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, _ *Host) {
-			dir.Inventory.TcpClose = proto.Bool(true)
+		"dumped closed": {func(dir *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *Host) {
+			dir.Inventory.TcpClose = pb.Bool(true)
 		}, it + " was dumped with --tcp-close: its state is lost\n  hint: use --tcp-close to restore it closed"},
-		"no image": {func(dir *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, _ *Host) {
+		"no image": {func(dir *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *Host) {
 			dir.TCP = nil
 		}, it + ": tcp-stream-3e8.img is missing"},
-		"state": {func(_ *images.Dir, e *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, _ *Host) {
-			e.State = proto.Uint32(tcpTimeWait)
+		"state": {func(_ *images.Dir, e *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *Host) {
+			e.State = pb.Uint32(tcpTimeWait)
 		}, it + " in state 6: not supported"},
-		"connecting": {func(_ *images.Dir, e *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, _ *Host) {
-			e.State = proto.Uint32(tcpSynSent)
+		"connecting": {func(_ *images.Dir, e *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *Host) {
+			e.State = pb.Uint32(tcpSynSent)
 		}, it + " is only being made, but has data: impossible"},
-		"unsent": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry, _ *Host) {
-			s.UnsqLen = proto.Uint32(4)
+		"unsent": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *Host) {
+			s.UnsqLen = pb.Uint32(4)
 		}, it + ": of 3 bytes in its send queue 4 are unsent: impossible"},
-		"queues": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry, _ *Host) {
-			s.InqLen = proto.Uint32(1 << 29)
+		"queues": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *Host) {
+			s.InqLen = pb.Uint32(1 << 29)
 		}, it + " has 536870912 and 3 bytes in its queues: more than 536870912"},
-		"scale": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry, _ *Host) {
-			s.RcvWscale = proto.Uint32(15)
+		"scale": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *Host) {
+			s.RcvWscale = pb.Uint32(15)
 		}, it + ": window scales 7 and 15, more than 14"},
-		"segments": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, s *tcp_stream.TcpStreamEntry, _ *Host) {
-			s.MssClamp = proto.Uint32(0)
+		"segments": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *Host) {
+			s.MssClamp = pb.Uint32(0)
 		}, it + ": segments of 0 bytes: impossible"},
-		"port": {func(_ *images.Dir, e *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, _ *Host) {
-			e.SrcPort = proto.Uint32(0)
+		"port": {func(_ *images.Dir, e *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *Host) {
+			e.SrcPort = pb.Uint32(0)
 		}, "fd 0: TCP connection 127.0.0.1:0 to 127.0.0.1:4711 has no port of its own: impossible"},
-		"capability": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, host *Host) {
+		"capability": {func(_ *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, host *Host) {
 			host.Caps &^= 1 << capNetRaw
 		}, it + ": crpie lacks CAP_NET_RAW\n  hint: run crpie as root"},
-		"there": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, host *Host) {
+		"there": {func(_ *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, host *Host) {
 			host.InetSockets = sameConnection(tcpEstablished)
 		}, it + ": this host has such a connection\n  hint: end the process that has it"},
-		"remembered": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, host *Host) {
+		"remembered": {func(_ *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, host *Host) {
 			host.InetSockets = sameConnection(tcpTimeWait)
 		}, it + ": this host has such a connection\n  hint: wait a minute: the kernel remembers that it was closed (TIME_WAIT)"},
-		"address": {func(_ *images.Dir, _ *sk_inet.InetSkEntry, _ *tcp_stream.TcpStreamEntry, host *Host) {
+		"address": {func(_ *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, host *Host) {
 			host.CanBind = func(netip.Addr, string) bool { return false }
 		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces"},
 	} {
@@ -144,7 +141,7 @@ func TestTCPStates(t *testing.T) {
 	} {
 		dir, e, s := withTCP(t)
 		if e.State = &state; state == tcpSynSent {
-			s.InqLen, s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = proto.Uint32(0), proto.Uint32(0), proto.Uint32(0), 0
+			s.InqLen, s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), pb.Uint32(0), pb.Uint32(0), 0
 		}
 		plan, err := buildSample(t, dir, fakeHost(dir), &established)
 		if err != nil {
@@ -215,10 +212,10 @@ func TestUnlock(t *testing.T) {
 				"delete nftables table inet CRIU-0123456789abcdef-0123456789abcdef if it is there\n"},
 		"before there were run ids": {func(dir *images.Dir) { dir.Inventory.DumpCriuRunId = nil },
 			"delete nftables table inet CRIU-18827 if it is there\n"}, // the pid of the sample's root
-		"iptables":      {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = proto.Uint32(lockIptables) }, rules},
+		"iptables":      {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = pb.Uint32(lockIptables) }, rules},
 		"before 3.17":   {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = nil }, rules},
-		"skip":          {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = proto.Uint32(2) }, ""},
-		"dumped closed": {func(dir *images.Dir) { dir.Inventory.TcpClose = proto.Bool(true) }, ""},
+		"skip":          {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = pb.Uint32(2) }, ""},
+		"dumped closed": {func(dir *images.Dir) { dir.Inventory.TcpClose = pb.Bool(true) }, ""},
 	} {
 		dir, _, _ := withTCP(t)
 		tc.change(dir)
@@ -236,10 +233,10 @@ func TestUnlock(t *testing.T) {
 func TestConnectionIsOver(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		dir, e, s := withTCP(t)
-		e.State = proto.Uint32(tcpClose)
-		s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = proto.Uint32(0), proto.Uint32(0), 3
+		e.State = pb.Uint32(tcpClose)
+		s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), pb.Uint32(0), 3
 		if !unread {
-			s.InqLen, dir.TCP[e.GetIno()].Data.Size = proto.Uint32(0), 0
+			s.InqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), 0
 		}
 		host := fakeHost(dir)
 		host.InetSockets = sameConnection(tcpTimeWait)
@@ -260,7 +257,7 @@ func TestConnectionIsOver(t *testing.T) {
 // Older images have two options with the connection instead of with the socket.
 func TestOldTCPOptions(t *testing.T) {
 	dir, _, s := withTCP(t)
-	s.Nodelay, s.Cork = proto.Bool(true), proto.Bool(true)
+	s.Nodelay, s.Cork = pb.Bool(true), pb.Bool(true)
 	plan, err := buildSample(t, dir, fakeHost(dir), &established)
 	if err != nil {
 		t.Fatal(err)

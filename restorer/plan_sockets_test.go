@@ -5,20 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/eventfd"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/eventpoll"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
-	sk_packet "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-packet"
-	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // withSockets is a sample whose descriptors 0, 1 and 2 are unix sockets: a pair and a listener.
-func withSockets(t *testing.T) (dir *images.Dir, s []*sk_unix.UnixSkEntry) {
+func withSockets(t *testing.T) (dir *images.Dir, s []*pb.UnixSkEntry) {
 	t.Helper()
 	dir = openSample(t, sampleFS(t, "static"))
 	dir.Tasks[0].Fds = nil
@@ -27,92 +19,92 @@ func withSockets(t *testing.T) (dir *images.Dir, s []*sk_unix.UnixSkEntry) {
 		if peer == 0 {
 			state = tcpListen
 		}
-		s = append(s, &sk_unix.UnixSkEntry{
-			Id: &id, Ino: proto.Uint32(uint32(100 + i)), Peer: proto.Uint32(peer), Type: proto.Uint32(sockStream),
-			State: &state, Opts: &sk_opts.SkOptsEntry{}, Fown: &fown.FownEntry{},
+		s = append(s, &pb.UnixSkEntry{
+			Id: &id, Ino: pb.Uint32(uint32(100 + i)), Peer: pb.Uint32(peer), Type: pb.Uint32(sockStream),
+			State: &state, Opts: &pb.SkOptsEntry{}, Fown: &pb.FownEntry{},
 		})
-		dir.Files[id] = &fdinfo.FileEntry{Id: &id, Type: fdinfo.FdTypes_UNIXSK.Enum(), Usk: s[i]}
-		dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &fdinfo.FdinfoEntry{
-			Id: &id, Fd: proto.Uint32(uint32(i)), Type: fdinfo.FdTypes_UNIXSK.Enum(), Flags: proto.Uint32(0),
+		dir.Files[id] = &pb.FileEntry{Id: &id, Type: pb.FdTypes_UNIXSK.Enum(), Usk: s[i]}
+		dir.Tasks[0].Fds = append(dir.Tasks[0].Fds, &pb.FdinfoEntry{
+			Id: &id, Fd: pb.Uint32(uint32(i)), Type: pb.FdTypes_UNIXSK.Enum(), Flags: pb.Uint32(0),
 		})
 	}
 	s[2].Name = []byte("listener\x00")
-	s[2].NameDir = proto.String("/tmp")
+	s[2].NameDir = pb.String("/tmp")
 	return dir, s
 }
 
 func TestUnixSocketRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(dir *images.Dir, s []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool)
+		change func(dir *images.Dir, s []*pb.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool)
 		want   string
 	}{
-		"type": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Type = proto.Uint32(3)
+		"type": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Type = pb.Uint32(3)
 		}, "fd 0: unix socket of type 3: not supported"},
-		"service": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[1].Uflags = proto.Uint32(uskService)
+		"service": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Uflags = pb.Uint32(uskService)
 		}, "fd 1: unix socket 101 was the connection to CRIU's service: not supported"},
-		"plugin": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[1].Uflags = proto.Uint32(4)
+		"plugin": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Uflags = pb.Uint32(4)
 		}, "fd 1: unix socket 101 was dumped by a plugin of CRIU's, or inherited (flags 0x4): not supported"},
-		"peer": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[1].Peer = proto.Uint32(7)
+		"peer": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[1].Peer = pb.Uint32(7)
 		}, "fd 1: unix socket 101 is connected to socket 7, which was not dumped: not supported"},
-		"impossible": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Peer, s[0].State, s[0].Type = proto.Uint32(0), proto.Uint32(tcpClose), proto.Uint32(sockDgram)
+		"impossible": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Peer, s[0].State, s[0].Type = pb.Uint32(0), pb.Uint32(tcpClose), pb.Uint32(sockDgram)
 		}, "fd 1: unix socket 101 is connected to unix socket 100, which does not listen: impossible"},
-		"sends": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Type, s[1].Type, s[1].Peer = proto.Uint32(sockDgram), proto.Uint32(sockDgram), proto.Uint32(0)
+		"sends": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Type, s[1].Type, s[1].Peer = pb.Uint32(sockDgram), pb.Uint32(sockDgram), pb.Uint32(0)
 		}, "fd 0: unix socket 100 sends to unix socket 101, which cannot be reached by name: not supported"},
-		"no such file": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"no such file": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, scmRights, 0x777)
 		}, "file 0x777 in flight: files.img has no file 0x777"},
-		"terminal": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_TTY.Enum()}
+		"terminal": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_TTY.Enum()}
 			inQueue(dir, scmRights, 7)
 		}, "fd 1: unix socket 101 has a terminal in its queue (SCM_RIGHTS): not supported"},
-		"epoll": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			set := &eventpoll.EventpollFileEntry{Tfd: []*eventpoll.EventpollTfdEntry{{}}}
-			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_EVENTPOLL.Enum(), Epfd: set}
+		"epoll": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			set := &pb.EventpollFileEntry{Tfd: []*pb.EventpollTfdEntry{{}}}
+			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTPOLL.Enum(), Epfd: set}
 			inQueue(dir, scmRights, 7)
 		}, "fd 1: unix socket 101 has an epoll set in its queue that no task has open: not supported"},
-		"owner in flight": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			owned := &eventfd.EventfdFileEntry{Fown: &fown.FownEntry{Pid: &dir.Tasks[0].Pid, PidType: proto.Uint32(ownerPid)}}
-			dir.Files[7] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_EVENTFD.Enum(), Efd: owned}
+		"owner in flight": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			owned := &pb.EventfdFileEntry{Fown: &pb.FownEntry{Pid: &dir.Tasks[0].Pid, PidType: pb.Uint32(ownerPid)}}
+			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTFD.Enum(), Efd: owned}
 			inQueue(dir, scmRights, 7)
 		}, "fd 1: unix socket 101 has a file with an owner (F_SETOWN) in its queue that no task has open: not supported"},
-		"too many": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"too many": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, scmRights, make([]uint32, maxRights+1)...)
 		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
-		"another message": {func(dir *images.Dir, _ []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"another message": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, 2, 1)
 		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
-		"owner": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Fown = &fown.FownEntry{Pid: proto.Uint32(5)}
+		"owner": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[0].Fown = &pb.FownEntry{Pid: pb.Uint32(5)}
 		}, "fd 0: signals its owner 5 (F_SETOWN), which was not dumped: not supported"},
-		"name": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"name": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[2].Name = make([]byte, 109)
 		}, "fd 2: the name of the socket has 109 bytes, more than 108"},
-		"twice": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[2].Ino = proto.Uint32(101)
+		"twice": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			s[2].Ino = pb.Uint32(101)
 		}, `fd 2: unix socket "listener": another file has its inode 101`},
-		"in use": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, names map[string]bool) {
+		"in use": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, names map[string]bool) {
 			s[2].Name, names["\x00abstract"] = []byte("\x00abstract"), true
 		}, `fd 2: the name of unix socket "@abstract" is in use` + "\n  hint: end the process that has it"},
-		"in the way": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+		"in the way": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
 			files["/tmp/listener"] = 0o644
 		}, "fd 2: /tmp/listener is in the way of a socket: it is none itself\n  hint: move it away"},
-		"path in use": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool) {
+		"path in use": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool) {
 			files["/tmp/listener"], names["/tmp/listener"] = fs.ModeSocket, true
 		}, `fd 2: the name of unix socket "listener" is in use` + "\n  hint: end the process that has it"},
-		"renamed": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"renamed": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Peer, s[1].Peer = nil, nil
-			s[0].State, s[0].Name = proto.Uint32(tcpListen), []byte("/tmp/listener\x00")
+			s[0].State, s[0].Name = pb.Uint32(tcpListen), []byte("/tmp/listener\x00")
 		}, `fd 2: unix socket "listener" has the name of another socket, so one of the two had been renamed, which CRIU does not dump`},
-		"directory": {func(_ *images.Dir, _ []*sk_unix.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+		"directory": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
 			delete(files, "/tmp")
 		}, `fd 2: /tmp is no directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
-		"relative": {func(_ *images.Dir, s []*sk_unix.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"relative": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[2].NameDir = nil
 		}, `fd 2: unix socket "listener": the directory of its name was not dumped`},
 	} {
@@ -143,7 +135,7 @@ func TestSocketBuffersNeedNetAdmin(t *testing.T) {
 func TestInheritedUnixSocket(t *testing.T) {
 	dir, s := withSockets(t)
 	dir.Tasks[0].Fds = dir.Tasks[0].Fds[:1]
-	s[0].Peer = proto.Uint32(7) // was not dumped
+	s[0].Peer = pb.Uint32(7) // was not dumped
 	host := socketHost(dir, map[string]fs.FileMode{procFd(9): fs.ModeSocket}, nil)
 	opts := &PlanOptions{Inherit: []Inherited{{FD: 9, Resource: "socket:[100]"}}}
 	plan, err := buildSample(t, dir, host, opts)
@@ -186,12 +178,12 @@ func TestExternalUnixSockets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, s := withSockets(t)
 			dir.Tasks[0].Fds = dir.Tasks[0].Fds[:1]
-			s[0].Type, s[0].Peer = &tc.sockType, proto.Uint32(7)
-			extern := &sk_unix.UnixSkEntry{Ino: proto.Uint32(7), Uflags: proto.Uint32(uskExtern), Type: proto.Uint32(sockDgram),
-				State: proto.Uint32(tcpListen), Name: []byte(tc.name)}
-			dir.Files[7000] = &fdinfo.FileEntry{Type: fdinfo.FdTypes_UNIXSK.Enum(), Usk: extern}
+			s[0].Type, s[0].Peer = &tc.sockType, pb.Uint32(7)
+			extern := &pb.UnixSkEntry{Ino: pb.Uint32(7), Uflags: pb.Uint32(uskExtern), Type: pb.Uint32(sockDgram),
+				State: pb.Uint32(tcpListen), Name: []byte(tc.name)}
+			dir.Files[7000] = &pb.FileEntry{Type: pb.FdTypes_UNIXSK.Enum(), Usk: extern}
 			if tc.data {
-				dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: s[0].Id}}}
+				dir.SkQueues = []*images.SkQueue{{Entry: &pb.SkPacketEntry{IdFor: s[0].Id}}}
 			}
 			host := socketHost(dir, map[string]fs.FileMode{}, map[string]bool{"/log": true, "\x00log": true})
 			_, err := buildSample(t, dir, host, &PlanOptions{ExtUnix: !tc.off})
@@ -207,7 +199,7 @@ func TestExternalUnixSockets(t *testing.T) {
 // A deleted socket is bound in a file system of its own: what has its path now does not matter.
 func TestDeletedUnixSocket(t *testing.T) {
 	dir, s := withSockets(t)
-	s[2].Deleted = proto.Bool(true)
+	s[2].Deleted = pb.Bool(true)
 	host := socketHost(dir, map[string]fs.FileMode{}, map[string]bool{"/tmp/listener": true})
 	if _, err := buildSample(t, dir, host, &PlanOptions{}); err != nil {
 		t.Fatal(err)
@@ -219,8 +211,8 @@ func TestDeletedUnixSocket(t *testing.T) {
 
 // inQueue puts a control message into the queue of the socket that descriptor 1 is.
 func inQueue(dir *images.Dir, kind uint32, rights ...uint32) {
-	scm := []*sk_packet.ScmEntry{{Type: &kind, Rights: rights}}
-	dir.SkQueues = []*images.SkQueue{{Entry: &sk_packet.SkPacketEntry{IdFor: proto.Uint32(1001), Scm: scm}}}
+	scm := []*pb.ScmEntry{{Type: &kind, Rights: rights}}
+	dir.SkQueues = []*images.SkQueue{{Entry: &pb.SkPacketEntry{IdFor: pb.Uint32(1001), Scm: scm}}}
 }
 
 // socketHost has more files, and names of living sockets.

@@ -5,17 +5,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	sk_opts "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-opts"
-	sk_unix "github.com/checkpoint-restore/go-criu/v8/crit/images/sk-unix"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
 // unixSocket is one unix socket on its way: it is made at a scratch number, and its descriptors are copies of that.
 type unixSocket struct {
-	*sk_unix.UnixSkEntry
+	*pb.UnixSkEntry
 	number int
 	where  string // for messages about the images
 	what   string // for messages about operations
@@ -47,7 +43,7 @@ func (u *unixPlanner) collect() {
 	for _, fd := range u.order {
 		e := u.dir.Files[fd.GetId()].GetUsk()
 		_, shared := u.sharedFDs[fd.GetId()]
-		if fd.GetType() != fdinfo.FdTypes_UNIXSK || e == nil || shared {
+		if fd.GetType() != pb.FdTypes_UNIXSK || e == nil || shared {
 			continue
 		}
 		s := &unixSocket{UnixSkEntry: e, number: u.fds.scratch(), where: u.fdWhere(fd), what: socketName(e), path: unixPath(e)}
@@ -135,7 +131,7 @@ func (u *unixPlanner) open(s *unixSocket) {
 
 // otherEnd is an end that is there for what it sends, and closed then.
 func (u *unixPlanner) otherEnd(s *unixSocket, what string) *unixSocket {
-	end := &unixSocket{UnixSkEntry: &sk_unix.UnixSkEntry{Type: s.Type}, number: u.fds.scratch(), what: what + s.what}
+	end := &unixSocket{UnixSkEntry: &pb.UnixSkEntry{Type: s.Type}, number: u.fds.scratch(), what: what + s.what}
 	u.extra = append(u.extra, end.number)
 	u.send(end, s)
 	return end
@@ -202,8 +198,8 @@ func (u *unixPlanner) listener(s *unixSocket) *unixSocket {
 	if l := u.listeners[listenerKey(s)]; l != nil {
 		return l
 	}
-	e := &sk_unix.UnixSkEntry{
-		Ino: s.Ino, Type: s.Type, State: proto.Uint32(tcpListen), Name: s.Name, NameDir: s.NameDir, Deleted: s.Deleted, FilePerms: s.FilePerms,
+	e := &pb.UnixSkEntry{
+		Ino: s.Ino, Type: s.Type, State: pb.Uint32(tcpListen), Name: s.Name, NameDir: s.NameDir, Deleted: s.Deleted, FilePerms: s.FilePerms,
 	}
 	l := &unixSocket{UnixSkEntry: e, number: u.fds.scratch(), where: s.where, what: "listener for " + s.what, path: s.path}
 	u.open(l)
@@ -272,7 +268,7 @@ func (u *unixPlanner) finish() {
 	}
 	u.datagrams()
 	for _, s := range u.list {
-		if how := s.GetShutdown(); how <= sk_opts.SkShutdown_BOTH {
+		if how := s.GetShutdown(); how <= pb.SkShutdown_BOTH {
 			u.shutdownSocket(s.number, s.what, how)
 		}
 		u.socketOptions(s.number, s.what, s.GetOpts())
@@ -285,7 +281,7 @@ func (u *unixPlanner) finish() {
 }
 
 // describe gives a description the socket that was made for it.
-func (u *unixPlanner) describe(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (u *unixPlanner) describe(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	s := u.byID[fd.GetId()]
 	if s == nil {
 		u.refuse(u.fdWhere(fd), "", "file %#x of files.img is no unix socket", fd.GetId())

@@ -16,10 +16,8 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -204,11 +202,11 @@ func TestRefusalsTogether(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "static"))
 	task := dir.Tasks[0]
 	where := "task " + itoa(task.Pid)
-	task.Core.GetTc().Personality = proto.Uint32(0)
-	task.Core.GetThreadInfo().GetFpregs().GetXsave().XstateBv = proto.Uint64(0xe7)
+	task.Core.GetTc().Personality = pb.Uint32(0)
+	task.Core.GetThreadInfo().GetFpregs().GetXsave().XstateBv = pb.Uint64(0xe7)
 	task.Sid = 1
 	for _, fd := range task.Fds {
-		fd.Type = fdinfo.FdTypes_TUNF.Enum()
+		fd.Type = pb.FdTypes_TUNF.Enum()
 	}
 	dir.Other = []string{"autofs.img"}
 	host := fakeHost(dir)
@@ -277,7 +275,7 @@ func TestHostRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			if name == "descriptors" || name == "nr_open" {
-				dir.Tasks[0].Fds[0].Fd = proto.Uint32(40000)
+				dir.Tasks[0].Fds[0].Fd = pb.Uint32(40000)
 			}
 			host := fakeHost(dir)
 			tc.change(host)

@@ -3,8 +3,7 @@ package restorer
 import (
 	"fmt"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -13,7 +12,7 @@ type threadPlanner struct {
 	*taskPlanner
 	thread *Thread
 	prog   *program
-	core   *criu_core.CoreEntry
+	core   *pb.CoreEntry
 }
 
 func (t *threadPlanner) where() string {
@@ -138,11 +137,11 @@ func (t *threadPlanner) siginfo(info []byte) (sig uint64, ok bool) {
 func (t *threadPlanner) identity() {
 	tc := t.core.GetThreadCore()
 	switch mode := tc.GetSeccompMode(); mode {
-	case criu_core.SeccompMode_disabled:
-	case criu_core.SeccompMode_filter:
+	case pb.SeccompMode_disabled:
+	case pb.SeccompMode_filter:
 		t.task.Seccomp = true
 		t.seccomp(tc.GetSeccompFilter())
-	case criu_core.SeccompMode_strict:
+	case pb.SeccompMode_strict:
 		t.task.Seccomp = true
 		t.prog.sys("strict seccomp", sysSeccomp, seccompModeStrict, 0, 0)
 	default:

@@ -1,8 +1,7 @@
 package restorer
 
 import (
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/timerfd"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Flags of timerfd_settime(2).
@@ -12,7 +11,7 @@ const (
 )
 
 // timerfd makes a timer, which starts after the last hook.
-func (f *filePlanner) timerfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (f *filePlanner) timerfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetTfd()
 	f.create(fd, "timerfd", sysTimerfdCreate, uint64(e.GetClockid()), uint64(e.GetFlags()&oNonblock))
 	f.owner(fd, e.GetFown())
@@ -21,7 +20,7 @@ func (f *filePlanner) timerfd(fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
 
 // startTimerfd sets a timer to the time that was left. One that has expired stands still until that is read, and the images do
 // not say since when, so that it goes on one interval later.
-func (f *fileRoom) startTimerfd(prog *program, number uint64, e *timerfd.TimerfdEntry) {
+func (f *fileRoom) startTimerfd(prog *program, number uint64, e *pb.TimerfdEntry) {
 	left := [2]uint64{e.GetVsec(), e.GetVnsec()}
 	if left == [2]uint64{} && e.GetTicks() != 0 {
 		left = [2]uint64{e.GetIsec(), e.GetInsec()}

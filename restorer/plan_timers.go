@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/siginfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/timer"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -42,7 +40,7 @@ func (t *taskPlanner) timersCreate() {
 
 // timerClock gives the clock of a posix timer. CPU time of "the thread" is of the one that has made the timer, and the images do not
 // say which that was: the one that it notifies, or the leader, who makes it here.
-func timerClock(tm *timer.PosixTimerEntry) uint64 {
+func timerClock(tm *pb.PosixTimerEntry) uint64 {
 	const threadCPU, ofThread = -2, 6 // CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
 	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&sigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
 		return uint64(tm.GetClockId())
@@ -53,7 +51,7 @@ func timerClock(tm *timer.PosixTimerEntry) uint64 {
 // timersStart arms everything that ticks, after the last hook.
 func (t *taskPlanner) timersStart() {
 	timers := t.img.Core.GetTc().GetTimers()
-	for which, it := range []*timer.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
+	for which, it := range []*pb.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
 		t.startItimer(which, it)
 	}
 	for _, tm := range timers.GetPosix() {
@@ -65,7 +63,7 @@ func (t *taskPlanner) timersStart() {
 // startItimer: ITIMER_REAL stands still from its expiration to the moment when somebody takes the signal, and says 0
 // meanwhile. It expires at once; a signal that is pending is so only once. If the signal is ignored, it comes here because
 // everything is blocked, and is taken when the task goes on: the timer runs for one more interval.
-func (t *taskPlanner) startItimer(which int, it *timer.ItimerEntry) {
+func (t *taskPlanner) startItimer(which int, it *pb.ItimerEntry) {
 	value := [2]uint64{it.GetVsec(), it.GetVusec()}
 	interval := [2]uint64{it.GetIsec(), it.GetIusec()}
 	if value == [2]uint64{} && interval != [2]uint64{} {
@@ -77,7 +75,7 @@ func (t *taskPlanner) startItimer(which int, it *timer.ItimerEntry) {
 	}
 }
 
-func (t *taskPlanner) startPosixTimer(tm *timer.PosixTimerEntry) {
+func (t *taskPlanner) startPosixTimer(tm *pb.PosixTimerEntry) {
 	p, id := t.prog, uint64(tm.GetItId())
 	spec := []uint64{tm.GetIsec(), tm.GetInsec(), tm.GetVsec(), tm.GetVnsec()}
 	running := tm.GetVsec() != 0 || tm.GetVnsec() != 0
@@ -91,8 +89,8 @@ func (t *taskPlanner) startPosixTimer(tm *timer.PosixTimerEntry) {
 }
 
 // signalWaits reports whether a timer's signal is pending.
-func (t *taskPlanner) signalWaits(tm *timer.PosixTimerEntry) bool {
-	queues := []*siginfo.SignalQueueEntry{t.img.Core.GetTc().GetSignalsS()}
+func (t *taskPlanner) signalWaits(tm *pb.PosixTimerEntry) bool {
+	queues := []*pb.SignalQueueEntry{t.img.Core.GetTc().GetSignalsS()}
 	for _, th := range t.img.Threads {
 		queues = append(queues, th.Core.GetThreadCore().GetSignalsP())
 	}

@@ -4,12 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pipe"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -20,11 +16,11 @@ import (
 // sharedTables are what tasks may share that CRIU does not dump, clone(2).
 var sharedTables = []struct {
 	name string
-	id   func(*criu_core.TaskKobjIdsEntry) uint32
+	id   func(*pb.TaskKobjIdsEntry) uint32
 }{
-	{"file system attributes (CLONE_FS)", (*criu_core.TaskKobjIdsEntry).GetFsId},
-	{"memory (CLONE_VM)", (*criu_core.TaskKobjIdsEntry).GetVmId},
-	{"signal handlers (CLONE_SIGHAND)", (*criu_core.TaskKobjIdsEntry).GetSighandId},
+	{"file system attributes (CLONE_FS)", (*pb.TaskKobjIdsEntry).GetFsId},
+	{"memory (CLONE_VM)", (*pb.TaskKobjIdsEntry).GetVmId},
+	{"signal handlers (CLONE_SIGHAND)", (*pb.TaskKobjIdsEntry).GetSighandId},
 }
 
 // checkSharedTables refuses tasks that share more than a descriptor table with the parent, each with the first task that
@@ -83,15 +79,15 @@ func (p *planner) shareFiles() {
 }
 
 // filesOfZygote gives each description that the zygote has to make a descriptor of its own.
-func (p *planner) filesOfZygote() (made []*fdinfo.FdinfoEntry) {
+func (p *planner) filesOfZygote() (made []*pb.FdinfoEntry) {
 	users, linked, crowded := p.fileUsers(), p.socks.linked(), p.socks.crowdedPorts()
 	for _, fd := range users.order {
 		id := fd.GetId()
 		_, passed := p.sharedFDs[id]
-		late := fd.GetType() == fdinfo.FdTypes_TTY || p.files.lateMakers[id] != nil || passed
+		late := fd.GetType() == pb.FdTypes_TTY || p.files.lateMakers[id] != nil || passed
 		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || crowded[id] || users.connects(p.dir.Files[id].GetPipe())) {
-			made = append(made, &fdinfo.FdinfoEntry{
-				Id: fd.Id, Type: fd.Type, Fd: proto.Uint32(uint32(p.fds.scratch())), Flags: proto.Uint32(fdCloexec),
+			made = append(made, &pb.FdinfoEntry{
+				Id: fd.Id, Type: fd.Type, Fd: pb.Uint32(uint32(p.fds.scratch())), Flags: pb.Uint32(fdCloexec),
 			})
 		}
 	}
@@ -100,7 +96,7 @@ func (p *planner) filesOfZygote() (made []*fdinfo.FdinfoEntry) {
 
 // fileUsers tells who has which open file description.
 type fileUsers struct {
-	order  []*fdinfo.FdinfoEntry      // the first descriptor of each description
+	order  []*pb.FdinfoEntry          // the first descriptor of each description
 	tasks  map[uint32]int             // how many have it, by its id; being in flight counts for one
 	flying map[uint32]bool            // it is in flight
 	pipes  map[uint32]map[uint32]bool // the tasks at either end, by the pipe's id
@@ -121,12 +117,12 @@ func (p *planner) fileUsers() *fileUsers {
 	}
 	for _, id := range p.socks.inFlight() {
 		u.flying[id] = true
-		u.add(nobody, &fdinfo.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()}, p.dir.Files[id])
+		u.add(nobody, &pb.FdinfoEntry{Id: &id, Type: p.dir.Files[id].GetType().Enum()}, p.dir.Files[id])
 	}
 	return u
 }
 
-func (u *fileUsers) add(pid uint32, fd *fdinfo.FdinfoEntry, file *fdinfo.FileEntry) {
+func (u *fileUsers) add(pid uint32, fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	if u.tasks[fd.GetId()]++; u.tasks[fd.GetId()] == 1 {
 		u.order = append(u.order, fd)
 	}
@@ -139,7 +135,7 @@ func (u *fileUsers) add(pid uint32, fd *fdinfo.FdinfoEntry, file *fdinfo.FileEnt
 }
 
 // connects reports whether a pipe, if it is one, ends in several tasks or in flight.
-func (u *fileUsers) connects(e *pipe.PipeEntry) bool {
+func (u *fileUsers) connects(e *pb.PipeEntry) bool {
 	return e != nil && (len(u.pipes[e.GetPipeId()]) > 1 || u.pipes[e.GetPipeId()][nobody])
 }
 

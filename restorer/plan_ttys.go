@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"path"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -21,13 +18,13 @@ type ttyRoom struct {
 	*job
 	files     *fileRoom
 	terminals []*terminal
-	ctties    map[uint32][]*fdinfo.FdinfoEntry // what a session's leader opens as /dev/tty, by session
+	ctties    map[uint32][]*pb.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
 func newTTYRoom(j *job, files *fileRoom) *ttyRoom { return &ttyRoom{job: j, files: files} }
 
 func (r *ttyRoom) kinds() []kind {
-	return []kind{{fdinfo.FdTypes_TTY, func(f *filePlanner) describer { return &ttyPlanner{filePlanner: f, ttyRoom: r} }}}
+	return []kind{{pb.FdTypes_TTY, func(f *filePlanner) describer { return &ttyPlanner{filePlanner: f, ttyRoom: r} }}}
 }
 
 // ttyPlanner plans the terminals of one task.
@@ -45,20 +42,20 @@ type terminal struct {
 	pty    bool
 	passed int // by the controller as this number; 0: it is opened or made
 
-	master *fdinfo.FdinfoEntry   // of a pair, or nil; its number is the zygote's
-	slaves []*fdinfo.FdinfoEntry // of a pair; or the descriptions of a device
+	master *pb.FdinfoEntry   // of a pair, or nil; its number is the zygote's
+	slaves []*pb.FdinfoEntry // of a pair; or the descriptions of a device
 
-	info      *tty.TtyInfoEntry // of any end: the settings are the pair's
-	slaveInfo *tty.TtyInfoEntry // or nil
-	sid, pgrp uint32            // the session that it controls and its foreground process group, or 0
-	fd        int               // what tasks have it as until they have their own descriptors
+	info      *pb.TtyInfoEntry // of any end: the settings are the pair's
+	slaveInfo *pb.TtyInfoEntry // or nil
+	sid, pgrp uint32           // the session that it controls and its foreground process group, or 0
+	fd        int              // what tasks have it as until they have their own descriptors
 }
 
 // maxPty is the highest number for which CRIU dumps a pseudo-terminal.
 const maxPty = 1000
 
 // hungUp: whoever has it finds the end of the file and cannot write any more. CRIU dumps no settings of it.
-func hungUp(info *tty.TtyInfoEntry) bool { return info != nil && info.GetTermios() == nil }
+func hungUp(info *pb.TtyInfoEntry) bool { return info != nil && info.GetTermios() == nil }
 
 // task begins the plan of a task's terminals.
 func (r *ttyRoom) task(t *jobTask) *ttyPlanner {
@@ -93,14 +90,14 @@ func (p *ttyRoom) collectTerminals() {
 			seen[fd.GetId()] = true
 			info := p.dir.Ttys[file.GetTtyInfoId()]
 			where := fmt.Sprintf("task %d fd %d", task.Pid, fd.GetFd())
-			made := &fdinfo.FdinfoEntry{Id: fd.Id, Type: fd.Type, Flags: proto.Uint32(fdCloexec)}
+			made := &pb.FdinfoEntry{Id: fd.Id, Type: fd.Type, Flags: pb.Uint32(fdCloexec)}
 			number, passed := p.files.inherited[fd.GetId()]
 			switch kind := info.GetType(); {
 			case passed:
 				p.collectPassed(where, made, info, number)
-			case kind == tty.TtyType_PTY:
+			case kind == pb.TtyType_PTY:
 				p.collectEnd(pairs, where, made, info)
-			case kind == tty.TtyType_CONSOLE || kind == tty.TtyType_VT || kind == tty.TtyType_SERIAL:
+			case kind == pb.TtyType_CONSOLE || kind == pb.TtyType_VT || kind == pb.TtyType_SERIAL:
 				p.collectDevice(where, made, info)
 			}
 		}
@@ -112,7 +109,7 @@ func (p *ttyRoom) collectTerminals() {
 	}
 }
 
-func (p *ttyRoom) collectEnd(pairs map[uint32]*terminal, where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
+func (p *ttyRoom) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry) {
 	number := info.GetPty().GetIndex()
 	t := pairs[number]
 	if t == nil {
@@ -138,14 +135,14 @@ func (p *ttyRoom) collectEnd(pairs map[uint32]*terminal, where string, fd *fdinf
 
 // isMaster tells the ends apart as the kernel does, Documentation/admin-guide/devices.txt: /dev/ptmx is 5:2, masters have the
 // majors 128 to 135.
-func isMaster(info *tty.TtyInfoEntry) bool {
+func isMaster(info *pb.TtyInfoEntry) bool {
 	const ptmx, firstMaster, lastMaster = 5<<8 | 2, 128, 135
 	major := info.GetRdev() >> 8 & 0xfff
 	return info.GetRdev() == ptmx || major >= firstMaster && major <= lastMaster
 }
 
-func (p *ttyRoom) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry) {
-	if p.opts.ShellJob && info.GetType() != tty.TtyType_CONSOLE {
+func (p *ttyRoom) collectDevice(where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry) {
+	if p.opts.ShellJob && info.GetType() != pb.TtyType_CONSOLE {
 		return // as CRIU does
 	}
 	name := p.ttyPath(fd.GetId())
@@ -156,12 +153,12 @@ func (p *ttyRoom) collectDevice(where string, fd *fdinfo.FdinfoEntry, info *tty.
 		}
 	}
 	p.terminals = append(p.terminals, &terminal{
-		where: where, name: name, slaves: []*fdinfo.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
+		where: where, name: name, slaves: []*pb.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
 	})
 }
 
 // collectPassed has a terminal that is given by a descriptor, --inherit-fd.
-func (p *ttyRoom) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.TtyInfoEntry, number int) {
+func (p *ttyRoom) collectPassed(where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry, number int) {
 	for _, t := range p.terminals {
 		if t.passed == number {
 			t.slaves = append(t.slaves, fd)
@@ -170,7 +167,7 @@ func (p *ttyRoom) collectPassed(where string, fd *fdinfo.FdinfoEntry, info *tty.
 	}
 	p.terminals = append(p.terminals, &terminal{
 		where: where, name: resourceOf(p.dir, p.dir.Files[fd.GetId()]), passed: number,
-		slaves: []*fdinfo.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
+		slaves: []*pb.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
 	})
 }
 
@@ -274,12 +271,12 @@ func (m *terminalMaker) make() {
 }
 
 // ttyFlags are flags with which a description of a terminal can be opened again; none becomes a controlling terminal by that.
-func (f *ttyPlanner) ttyFlags(fd *fdinfo.FdinfoEntry) uint64 {
+func (f *ttyPlanner) ttyFlags(fd *pb.FdinfoEntry) uint64 {
 	return uint64(f.dir.Files[fd.GetId()].GetTty().GetFlags())&^(oCreat|oExcl|oTrunc) | oNoctty
 }
 
 // finishTTY sets what open(2) does not.
-func (f *ttyPlanner) finishTTY(fd *fdinfo.FdinfoEntry) {
+func (f *ttyPlanner) finishTTY(fd *pb.FdinfoEntry) {
 	file := f.dir.Files[fd.GetId()].GetTty()
 	if file.GetFlags()&oAsync != 0 {
 		f.setFlags(fd, file.GetFlags())
@@ -291,11 +288,11 @@ func (f *ttyPlanner) finishTTY(fd *fdinfo.FdinfoEntry) {
 func (m *terminalMaker) hold() {
 	all := m.slaves
 	if m.master != nil {
-		all = append([]*fdinfo.FdinfoEntry{m.master}, all...)
+		all = append([]*pb.FdinfoEntry{m.master}, all...)
 	}
 	for _, fd := range all {
 		m.fd = m.fds.scratch()
-		fd.Fd = proto.Uint32(uint32(m.fd))
+		fd.Fd = pb.Uint32(uint32(m.fd))
 		m.sharedFDs[fd.GetId()] = m.fd
 	}
 }
@@ -351,7 +348,7 @@ func (m *terminalMaker) permissions(slave int) {
 	}
 }
 
-func (m *terminalMaker) termios(fd int, info *tty.TtyInfoEntry) {
+func (m *terminalMaker) termios(fd int, info *pb.TtyInfoEntry) {
 	a := m.prog.arena
 	if info.GetTermios() != nil {
 		m.prog.sys("modes of "+m.name, sysIoctl, uint64(fd), tcsets, a.bytes(termios(info.GetTermios())))
@@ -370,7 +367,7 @@ func (m *terminalMaker) termios(fd int, info *tty.TtyInfoEntry) {
 
 // termios lays out struct termios of the kernel, asm-generic/termbits.h. CRIU copies the control characters as bytes into
 // its list of words.
-func termios(e *tty.TermiosEntry) []byte {
+func termios(e *pb.TermiosEntry) []byte {
 	const controlChars = 19 // NCCS
 	b := words32([]uint32{e.GetCIflag(), e.GetCOflag(), e.GetCCflag(), e.GetCLflag()})
 	b = append(b, byte(e.GetCLine()))
@@ -406,9 +403,9 @@ func (m *terminalMaker) contents(slave int) {
 		return
 	}
 	const canonical, extproc = 0o2, 0o200000 // a change of either would make all that waits one line, n_tty.c
-	quiet := proto.CloneOf(m.info.GetTermios())
-	quiet.CIflag, quiet.COflag, quiet.CCc = proto.Uint32(0), proto.Uint32(0), nil
-	quiet.CLflag = proto.Uint32(quiet.GetCLflag() & (canonical | extproc))
+	quiet := pb.Clone(m.info.GetTermios())
+	quiet.CIflag, quiet.COflag, quiet.CCc = pb.Uint32(0), pb.Uint32(0), nil
+	quiet.CLflag = pb.Uint32(quiet.GetCLflag() & (canonical | extproc))
 	a := m.prog.arena
 	m.prog.sys(m.name+" does nothing to its contents", sysIoctl, uint64(slave), tcsets, a.bytes(termios(quiet)))
 	if len(input) > 0 {

@@ -5,10 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/tty"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Terminals of the sample, by tty_info_entry.id: CRIU numbers the ends of /dev/pts/N 2N and 2N+1, which is the master.
@@ -30,7 +28,7 @@ func TestTerminalRefusals(t *testing.T) {
 			}
 		}
 	}
-	info := func(id uint32, change func(*tty.TtyInfoEntry)) func(*images.Dir, *Host) {
+	info := func(id uint32, change func(*pb.TtyInfoEntry)) func(*images.Dir, *Host) {
 		return func(d *images.Dir, _ *Host) { change(d.Ttys[id]) }
 	}
 	for name, tc := range map[string]struct {
@@ -48,21 +46,21 @@ func TestTerminalRefusals(t *testing.T) {
 				return stat(path)
 			}
 		}, "terminal /dev/pts/1: there is no /dev/ptmx\n  hint: mount devpts there"},
-		"number": {info(childMaster, func(e *tty.TtyInfoEntry) { e.Pty.Index = proto.Uint32(1001) }),
+		"number": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Pty.Index = pb.Uint32(1001) }),
 			"terminal /dev/pts/1001: numbers above 1000 are not supported"},
-		"two masters": {info(ownMaster, func(e *tty.TtyInfoEntry) { e.Pty.Index = proto.Uint32(4) }),
+		"two masters": {info(ownMaster, func(e *pb.TtyInfoEntry) { e.Pty.Index = pb.Uint32(4) }),
 			"a second master of /dev/pts/4: impossible"},
-		"line discipline": {info(childMaster, func(e *tty.TtyInfoEntry) { e.Termios.CLine = proto.Uint32(3) }),
+		"line discipline": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Termios.CLine = pb.Uint32(3) }),
 			"terminal /dev/pts/4 with line discipline 3: not supported"},
-		"session": {info(ownMaster, func(e *tty.TtyInfoEntry) { e.Sid = proto.Uint32(99) }),
+		"session": {info(ownMaster, func(e *pb.TtyInfoEntry) { e.Sid = pb.Uint32(99) }),
 			"terminal /dev/pts/2 controls session 99, whose leader was not dumped: not supported"},
-		"group": {info(childMaster, func(e *tty.TtyInfoEntry) { e.Pgrp = proto.Uint32(99) }),
+		"group": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Pgrp = pb.Uint32(99) }),
 			"terminal /dev/pts/4 has the foreground process group 99, which was not dumped: not supported"},
 		"no group": {func(d *images.Dir, _ *Host) { d.Tasks[2].Pgid = d.Tasks[1].Pid },
 			"terminal /dev/pts/4 has the foreground process group 6, which was not dumped: not supported"},
 		"contents": {func(d *images.Dir, _ *Host) { d.TtyData[0].Data = make([]byte, 16385) },
 			"with 16385 bytes in it: CRIU dumps 16384 at most"},
-		"console": {info(childMaster, func(e *tty.TtyInfoEntry) { e.Type, e.Pty = tty.TtyType_CONSOLE.Enum(), nil }),
+		"console": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Type, e.Pty = pb.TtyType_CONSOLE.Enum(), nil }),
 			`terminal "/dev/gone" is not on this host`},
 		"slave": {func(d *images.Dir, _ *Host) { // the masters are somebody else's
 			for _, task := range d.Tasks {
@@ -83,8 +81,8 @@ func TestTerminalRefusals(t *testing.T) {
 					root.Fds = append(root.Fds, fd)
 				}
 			}
-			d.Ttys[ownMaster].Sid, d.Ttys[ownMaster].Pgrp = proto.Uint32(0), proto.Uint32(0)
-			d.Ttys[ownMaster-1].Sid = proto.Uint32(0)
+			d.Ttys[ownMaster].Sid, d.Ttys[ownMaster].Pgrp = pb.Uint32(0), pb.Uint32(0)
+			d.Ttys[ownMaster-1].Sid = pb.Uint32(0)
 		}, "it has the /dev/tty of session 5, but does not descend from its leader: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +90,7 @@ func TestTerminalRefusals(t *testing.T) {
 			host := fakeHost(dir)
 			for _, f := range dir.Files {
 				if name == "console" && f.GetReg().GetName() == "/dev/ptmx" {
-					f.Reg.Name = proto.String("/dev/gone")
+					f.Reg.Name = pb.String("/dev/gone")
 				}
 			}
 			tc.change(dir, host)

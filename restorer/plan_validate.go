@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A file that the images name by its path must still be what it was: of the same kind, size, mode and build id.
@@ -50,7 +50,7 @@ func (p *fileRoom) regular(id uint32, where string) (name string, ok bool) {
 	return name, ok
 }
 
-func (p *fileRoom) validate(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) validate(where, name string, reg *pb.RegFileEntry) bool {
 	switch {
 	case reg.GetExt():
 		p.refuse(where, "give it an open file: --inherit-fd fd[N]:"+name[1:], "%s was dumped as external", name)
@@ -88,7 +88,7 @@ func (p *fileRoom) sameFile(where, name string, size *uint64, mode *uint32) bool
 }
 
 // sameMode compares what else st_mode has, inode(7): with --skip-file-rwx-check only the bits above the permissions.
-func (p *fileRoom) sameMode(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) sameMode(where, name string, reg *pb.RegFileEntry) bool {
 	const rwx = 0o777
 	info, err := p.host.Stat(name)
 	if err != nil || reg.Mode == nil {
@@ -111,7 +111,7 @@ func (p *fileRoom) sameMode(where, name string, reg *regfile.RegFileEntry) bool 
 }
 
 // sameBuild compares build ids. The dump has the id of every ELF file that had one, criu(8) --file-validation.
-func (p *fileRoom) sameBuild(where, name string, reg *regfile.RegFileEntry) bool {
+func (p *fileRoom) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 	if p.opts.FileValidation == ByFileSize {
 		return true
 	}
@@ -137,7 +137,7 @@ func (p *fileRoom) sameBuild(where, name string, reg *regfile.RegFileEntry) bool
 }
 
 // imageBuildID gives the id as the images have it: in words of 32 bits, the last one filled up with zeros.
-func imageBuildID(reg *regfile.RegFileEntry) []byte {
+func imageBuildID(reg *pb.RegFileEntry) []byte {
 	var id []byte
 	for _, word := range reg.GetBuildId() {
 		id = binary.LittleEndian.AppendUint32(id, word)

@@ -3,9 +3,8 @@ package restorer
 import (
 	"bytes"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 )
 
@@ -61,7 +60,7 @@ func (m *memoryPlanner) mapVDSO(what, check string, at uint64) {
 }
 
 // redirect brings a vDSO of another kernel back.
-func (m *memoryPlanner) redirect(v *vma.VmaEntry, dumped []byte) {
+func (m *memoryPlanner) redirect(v *pb.VmaEntry, dumped []byte) {
 	patched, err := redirectVDSO(dumped, m.host.VDSO.Code, m.vdsoAt+m.host.VDSO.DataSize)
 	if err != nil {
 		m.refuse(m.vmaWhere(v), "restore on the kernel that it was dumped on", "its vDSO differs from this kernel's, and cannot be redirected: %v", err)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // What a restore loses is refused where the loss would break the application, warned of where only the application knows,
@@ -30,7 +30,7 @@ func (t *taskPlanner) warnOfParentsDeath() {
 }
 
 // defaultEnds reports whether a signal ends a task because nothing else was said, signal(7).
-func defaultEnds(tc *criu_core.TaskCoreEntry, sig int) bool {
+func defaultEnds(tc *pb.TaskCoreEntry, sig int) bool {
 	const sigChld, sigCont, sigTtin, sigTtou, sigUrg, sigWinch = 17, 18, 21, 22, 23, 28
 	switch sig {
 	case 0, sigChld, sigCont, sigUrg, sigWinch, sigStop, sigTstp, sigTtin, sigTtou:

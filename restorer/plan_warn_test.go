@@ -6,8 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	criu_sa "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-sa"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // CRIU reads the hexadecimal digits of /proc/PID/personality as a decimal number.
@@ -60,11 +59,11 @@ func TestWarnings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			core := dir.Tasks[0].Core
-			core.GetThreadCore().PdeathSig = proto.Uint32(tc.signal)
-			core.GetTc().Personality = proto.Uint32(tc.personality)
+			core.GetThreadCore().PdeathSig = pb.Uint32(tc.signal)
+			core.GetTc().Personality = pb.Uint32(tc.personality)
 			for _, sig := range []int{12, 15} {
-				core.GetTc().Sigactions[placeOf(sig)] = &criu_sa.SaEntry{Sigaction: proto.Uint64(tc.handler), Flags: proto.Uint64(0),
-					Restorer: proto.Uint64(0), Mask: proto.Uint64(0)}
+				core.GetTc().Sigactions[placeOf(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(tc.handler), Flags: pb.Uint64(0),
+					Restorer: pb.Uint64(0), Mask: pb.Uint64(0)}
 			}
 			plan, err := buildSample(t, dir, fakeHost(dir), &tc.opts)
 			if err != nil {

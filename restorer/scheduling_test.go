@@ -4,20 +4,19 @@ import (
 	"fmt"
 	"testing"
 
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Without CAP_SYS_NICE a task cannot be given a better place than crpie has.
 func TestSchedulingRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(c *criu_core.ThreadCoreEntry)
+		change func(c *pb.ThreadCoreEntry)
 		want   string
 	}{
-		"fifo":                   {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(1) }, "scheduling policy 1"},
-		"round robin":            {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(2) }, "scheduling policy 2"},
-		"fifo, not for children": {func(c *criu_core.ThreadCoreEntry) { c.SchedPolicy = proto.Uint32(0x40000001) }, "scheduling policy 1"},
-		"nice":                   {func(c *criu_core.ThreadCoreEntry) { c.SchedNice = proto.Int32(-3) }, "nice value -3, below crpie's own 0"},
+		"fifo":                   {func(c *pb.ThreadCoreEntry) { c.SchedPolicy = pb.Uint32(1) }, "scheduling policy 1"},
+		"round robin":            {func(c *pb.ThreadCoreEntry) { c.SchedPolicy = pb.Uint32(2) }, "scheduling policy 2"},
+		"fifo, not for children": {func(c *pb.ThreadCoreEntry) { c.SchedPolicy = pb.Uint32(0x40000001) }, "scheduling policy 1"},
+		"nice":                   {func(c *pb.ThreadCoreEntry) { c.SchedNice = pb.Int32(-3) }, "nice value -3, below crpie's own 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))

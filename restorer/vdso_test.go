@@ -6,10 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // A vdsoSymbol is a function of a made-up vDSO.
@@ -107,14 +105,14 @@ func TestVDSORefusals(t *testing.T) {
 // Tasks that were in the vDSO, and tasks with different ones.
 func TestForeignVDSO(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(d *images.Dir, v *vma.VmaEntry)
+		change func(d *images.Dir, v *pb.VmaEntry)
 		want   string
 	}{
-		"nothing wrong": {func(*images.Dir, *vma.VmaEntry) {}, ""},
-		"inside": {func(d *images.Dir, v *vma.VmaEntry) {
-			d.Tasks[0].Core.GetThreadInfo().GetGpregs().Ip = proto.Uint64(v.GetStart() + 0x801)
+		"nothing wrong": {func(*images.Dir, *pb.VmaEntry) {}, ""},
+		"inside": {func(d *images.Dir, v *pb.VmaEntry) {
+			d.Tasks[0].Core.GetThreadInfo().GetGpregs().Ip = pb.Uint64(v.GetStart() + 0x801)
 		}, "which differs from this kernel's\n  hint: dump it again, or restore on the kernel that it was dumped on"},
-		"large": {func(_ *images.Dir, v *vma.VmaEntry) { v.End = proto.Uint64(v.GetStart() + 2<<20) },
+		"large": {func(_ *images.Dir, v *pb.VmaEntry) { v.End = pb.Uint64(v.GetStart() + 2<<20) },
 			"a vDSO of 2097152 bytes cannot become this kernel's, of 4096: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,11 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -71,7 +70,7 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 		t.Fatal(err)
 	}
 	type level struct {
-		entries []*pagemap.PagemapEntry
+		entries []*pb.PagemapEntry
 		pages   bytes.Buffer
 	}
 	all := make([]level, len(dirs))
@@ -85,17 +84,17 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 			owner := n * 7 / 16 % len(dirs)
 			n++
 			for k := range all {
-				e := &pagemap.PagemapEntry{Vaddr: proto.Uint64(run.Vaddr + i*images.PageSize), CompatNrPages: proto.Uint32(1)}
+				e := &pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr + i*images.PageSize), CompatNrPages: pb.Uint32(1)}
 				switch {
 				case k < owner && k%2 == 0:
-					e.Flags = proto.Uint32(images.PageInParent)
+					e.Flags = pb.Uint32(images.PageInParent)
 				case k < owner: // as before CRIU 3.6
-					e.InParent = proto.Bool(true)
+					e.InParent = pb.Bool(true)
 				case k == owner:
-					e.Flags = proto.Uint32(images.PagePresent)
+					e.Flags = pb.Uint32(images.PagePresent)
 					all[k].pages.Write(data[i*images.PageSize:][:images.PageSize])
 				case n%3 == 0:
-					e.Flags = proto.Uint32(images.PagePresent)
+					e.Flags = pb.Uint32(images.PagePresent)
 					all[k].pages.Write(bytes.Repeat([]byte("stale"), images.PageSize)[:images.PageSize])
 				default: // the task did not have it yet
 					continue
@@ -108,7 +107,7 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 		var b bytes.Buffer
 		w, err := images.NewWriter(&b, name, "PAGEMAP")
 		if err == nil {
-			err = w.Write(&pagemap.PagemapHead{PagesId: proto.Uint32(pm.PagesID)}, nil)
+			err = w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil)
 		}
 		for _, e := range all[k].entries {
 			if err == nil {

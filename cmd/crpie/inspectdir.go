@@ -11,13 +11,12 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 )
@@ -189,7 +188,7 @@ func newThreadView(th images.Thread) threadView {
 	return v
 }
 
-func newMemoryView(d *images.Dir, t *images.Task, m *vma.VmaEntry) memoryView {
+func newMemoryView(d *images.Dir, t *images.Task, m *pb.VmaEntry) memoryView {
 	v := memoryView{
 		Start: blob.Addr(m.GetStart()), End: blob.Addr(m.GetEnd()), Prot: blob.Prot(m.GetProt()).String(), Name: vmaName(d, m),
 	}
@@ -204,7 +203,7 @@ func newMemoryView(d *images.Dir, t *images.Task, m *vma.VmaEntry) memoryView {
 	return v
 }
 
-func vmaName(d *images.Dir, m *vma.VmaEntry) string {
+func vmaName(d *images.Dir, m *pb.VmaEntry) string {
 	status := m.GetStatus()
 	switch {
 	case status&images.VmaVdso != 0:
@@ -223,7 +222,7 @@ func vmaName(d *images.Dir, m *vma.VmaEntry) string {
 	return ""
 }
 
-func newFdView(d *images.Dir, fd *fdinfo.FdinfoEntry) fdView {
+func newFdView(d *images.Dir, fd *pb.FdinfoEntry) fdView {
 	f := d.Files[fd.GetId()]
 	return fdView{fd.GetFd(), strings.ToLower(fd.GetType().String()), f.GetReg().GetName()}
 }

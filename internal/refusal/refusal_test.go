@@ -4,17 +4,15 @@ import (
 	"fmt"
 	"testing"
 
-	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
-	"google.golang.org/protobuf/proto"
+	"github.com/crpie/crpie/images/pb"
 )
 
-func thread() *criu_core.CoreEntry {
-	return &criu_core.CoreEntry{
-		Mtype: criu_core.CoreEntry_X86_64.Enum(),
-		ThreadInfo: &core_x86.ThreadInfoX86{
-			Gpregs: &core_x86.UserX86RegsEntry{Mode: core_x86.UserX86RegsMode_NATIVE.Enum()},
-			Fpregs: &core_x86.UserX86FpregsEntry{Xsave: &core_x86.UserX86XsaveEntry{}},
+func thread() *pb.CoreEntry {
+	return &pb.CoreEntry{
+		Mtype: pb.CoreEntry_X86_64.Enum(),
+		ThreadInfo: &pb.ThreadInfoX86{
+			Gpregs: &pb.UserX86RegsEntry{Mode: pb.UserX86RegsMode_NATIVE.Enum()},
+			Fpregs: &pb.UserX86FpregsEntry{Xsave: &pb.UserX86XsaveEntry{}},
 		},
 	}
 }
@@ -22,20 +20,20 @@ func thread() *criu_core.CoreEntry {
 // Restores and grafts refuse the same threads; only the verb differs.
 func TestThreads(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change    func(c *criu_core.CoreEntry)
+		change    func(c *pb.CoreEntry)
 		verb      Verb
 		registers bool
 		want      string
 	}{
-		"native": {func(*criu_core.CoreEntry) {}, Restore, true, "<nil>"},
-		"machine": {func(c *criu_core.CoreEntry) { c.Mtype = criu_core.CoreEntry_AARCH64.Enum() }, Restore, false,
+		"native": {func(*pb.CoreEntry) {}, Restore, true, "<nil>"},
+		"machine": {func(c *pb.CoreEntry) { c.Mtype = pb.CoreEntry_AARCH64.Enum() }, Restore, false,
 			"cannot restore: task 7: machine AARCH64: only x86-64 tasks can be restored"},
-		"no registers": {func(c *criu_core.CoreEntry) { c.ThreadInfo = nil }, Graft, false,
+		"no registers": {func(c *pb.CoreEntry) { c.ThreadInfo = nil }, Graft, false,
 			"cannot graft: task 7: machine X86_64: only x86-64 tasks can be grafted"},
-		"compat": {func(c *criu_core.CoreEntry) { c.ThreadInfo.Gpregs.Mode = core_x86.UserX86RegsMode_COMPAT.Enum() }, Graft, true,
+		"compat": {func(c *pb.CoreEntry) { c.ThreadInfo.Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum() }, Graft, true,
 			"cannot graft: task 7: 32-bit (compat) task: not supported"},
-		"shadow stack": {func(c *criu_core.CoreEntry) {
-			c.ThreadInfo.Fpregs.Xsave.Cet = &core_x86.UserX86CetEntry{Cet: proto.Uint64(1), Ssp: proto.Uint64(8)}
+		"shadow stack": {func(c *pb.CoreEntry) {
+			c.ThreadInfo.Fpregs.Xsave.Cet = &pb.UserX86CetEntry{Cet: pb.Uint64(1), Ssp: pb.Uint64(8)}
 		}, Restore, true, "cannot restore: task 7: user shadow stack: not supported\n" +
 			"  hint: run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off before dumping"},
 	} {

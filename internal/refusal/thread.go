@@ -1,18 +1,17 @@
 package refusal
 
 import (
-	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
-	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Thread refuses threads of other machines and modes. It reports whether there are registers of x86-64 to look at.
-func (c *Collector) Thread(where string, core *criu_core.CoreEntry) bool {
+func (c *Collector) Thread(where string, core *pb.CoreEntry) bool {
 	info := core.GetThreadInfo()
-	if core.GetMtype() != criu_core.CoreEntry_X86_64 || info == nil {
+	if core.GetMtype() != pb.CoreEntry_X86_64 || info == nil {
 		c.Refuse(where, "", "machine %v: only x86-64 tasks can be %s", core.GetMtype(), c.Verb.participle())
 		return false
 	}
-	if info.GetGpregs().GetMode() == core_x86.UserX86RegsMode_COMPAT {
+	if info.GetGpregs().GetMode() == pb.UserX86RegsMode_COMPAT {
 		c.Refuse(where, "", "32-bit (compat) task: not supported")
 	}
 	if info.GetFpregs().GetXsave().GetCet().GetSsp() != 0 {

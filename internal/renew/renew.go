@@ -5,9 +5,8 @@ package renew
 import (
 	"encoding/binary"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // Kind says why a mapping is to be made anew.
@@ -34,8 +33,8 @@ const (
 
 // Find gives the mappings of a task that are to be made anew. CRIU 4.2 dumps the flags that say so; older ones forget them, and
 // there states of getrandom are known by their contents: see states. Pages that cannot be read are left to whoever restores them.
-func Find(dir *images.Dir, task *images.Task, keep Keep) map[*vma.VmaEntry]Kind {
-	found := map[*vma.VmaEntry]Kind{}
+func Find(dir *images.Dir, task *images.Task, keep Keep) map[*pb.VmaEntry]Kind {
+	found := map[*pb.VmaEntry]Kind{}
 	var pieces []images.Piece
 	for _, v := range task.Mm.GetVmas() {
 		switch {
@@ -63,7 +62,7 @@ const maxStates = 1 << 20
 
 // mayBeStates reports whether a mapping looks as CRIU before 4.2 dumps droppable memory: it knows of the flags that the kernel adds,
 // and takes the kind for private. Hardly anything else has just these.
-func mayBeStates(v *vma.VmaEntry) bool {
+func mayBeStates(v *pb.VmaEntry) bool {
 	return v.GetStatus() == images.VmaRegular|images.VmaAnonPrivate && v.GetProt() == protReadWrite && v.GetMadv() == Dontdump &&
 		v.GetFlags() == mapPrivate|mapAnonymous|mapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
 }
@@ -71,7 +70,7 @@ func mayBeStates(v *vma.VmaEntry) bool {
 const pageSize = 4096
 
 // contents gives the dumped pages of a mapping.
-func contents(dir *images.Dir, pieces []images.Piece, v *vma.VmaEntry) (pages [][]byte) {
+func contents(dir *images.Dir, pieces []images.Piece, v *pb.VmaEntry) (pages [][]byte) {
 	for _, p := range pieces {
 		start, end := max(p.Vaddr, v.GetStart()), min(p.End(), v.GetEnd())
 		if start >= end {

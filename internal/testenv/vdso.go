@@ -11,10 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 )
 
 // WithVDSO is a dump as another kernel's would be: with another vDSO in every task. Everything else is in the parent directory.
@@ -53,9 +51,9 @@ func replaceVDSO(tb testing.TB, dir *images.Dir, task *images.Task, out string, 
 		}
 		start, end = v.GetStart(), v.GetEnd()
 		image = other(vdsoOf(tb, dir, task, start, end))
-		v.End = proto.Uint64(start + uint64(len(image)))
+		v.End = pb.Uint64(start + uint64(len(image)))
 		if before := task.Mm.Vmas[i-1]; before.GetStatus()&images.VmaVvar != 0 && v.GetEnd() != end {
-			before.Start = proto.Uint64(before.GetStart() + 2*images.PageSize) // as before Linux 6.13
+			before.Start = pb.Uint64(before.GetStart() + 2*images.PageSize) // as before Linux 6.13
 		}
 	}
 	if start+uint64(len(image)) > end {
@@ -91,10 +89,10 @@ func rewritePagemap(tb testing.TB, pm *images.Pagemap, out string, start, end ui
 	var b bytes.Buffer
 	w, err := images.NewWriter(&b, pm.Name, "PAGEMAP")
 	must(tb, err)
-	must(tb, w.Write(&pagemap.PagemapHead{PagesId: proto.Uint32(pm.PagesID)}, nil))
+	must(tb, w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil))
 	entry := func(from, to uint64, flags uint32) {
 		if from < to {
-			must(tb, w.Write(&pagemap.PagemapEntry{Vaddr: &from, CompatNrPages: proto.Uint32(uint32((to - from) / images.PageSize)), Flags: &flags}, nil))
+			must(tb, w.Write(&pb.PagemapEntry{Vaddr: &from, CompatNrPages: pb.Uint32(uint32((to - from) / images.PageSize)), Flags: &flags}, nil))
 		}
 	}
 	for _, r := range pm.Runs {
