@@ -42,6 +42,8 @@ type Host struct {
 	AioRoom func() uint64
 	// Stat looks at a file as the restored task will see it.
 	Stat func(path string) (fs.FileInfo, error)
+	// Lstat looks at a symbolic link itself.
+	Lstat func(path string) (fs.FileInfo, error)
 	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
 	LeftUnfinished func(path string) bool
 	// ReadFileAt reads from a file, as io.ReaderAt does.
@@ -96,6 +98,7 @@ const (
 	capSysNice      = 23
 	capSysResource  = 24
 	capSysTime      = 25
+	capMknod        = 27
 	capAuditControl = 30
 	capLast         = 40
 	rlimInfinity    = ^uint64(0)

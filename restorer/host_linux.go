@@ -20,7 +20,8 @@ import (
 func ThisHost() (*Host, error) {
 	h := &Host{
 		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
-		Stat: func(path string) (fs.FileInfo, error) { return os.Stat(path) }, ReadFileAt: readFileAt,
+		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
+		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
 		LeftUnfinished: sys.LeftUnfinished, HugePages: hugePages, AioRoom: aioRoom,
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,

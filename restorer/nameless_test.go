@@ -29,11 +29,12 @@ func TestDeletedRefusals(t *testing.T) {
 		there map[string]fakeInfo
 		want  string
 	}{
-		"directory gone": {sIfdir, nil, "/a/b (deleted): its directory is gone\n  hint: make /a again"},
 		"names taken": {sIfdir, map[string]fakeInfo{"/a": folder, "/a/b": {}, "/a/b.crpie-N": {}},
-			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b.crpie-"},
-		"device": {0o020600, map[string]fakeInfo{"/a": folder},
-			"/a/b: it is a deleted file of mode 020600, neither regular, directory nor fifo: not supported"},
+			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
+		"names of its directory taken": {sIfdir, map[string]fakeInfo{"/a": {}, "/a.crpie-N": folder},
+			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
+		"device": {0o020600, map[string]fakeInfo{"/a": folder}, "/a/b, deleted: crpie lacks CAP_MKNOD, which devices need\n  hint: run crpie as root"},
+		"mode":   {0o600, map[string]fakeInfo{"/a": folder}, "/a/b: it is a deleted file of mode 0600: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := deletedSample(t, tc.mode)
@@ -48,6 +49,7 @@ func TestDeletedRefusals(t *testing.T) {
 				}
 				return info, nil
 			}
+			host.Lstat, host.Caps = host.Stat, host.Caps&^(1<<capMknod)
 			_, err := buildSample(t, dir, host, &PlanOptions{})
 			wantRefusal(t, err, tc.want)
 		})

@@ -213,6 +213,11 @@ func (f *filePlanner) regularFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 		return
 	}
 	reg := file.GetReg()
+	if reg.GetMode()&sIfmt == sIflnk && f.remaps[fd.GetId()] != nil { // opening it anew would follow it
+		number := uint64(f.nameless[f.namelessOf(fd.GetId())])
+		f.create(fd, f.shownAs(fd.GetId()), sysFcntl, number, 0 /* F_DUPFD */, number)
+		return
+	}
 	flags := reg.GetFlags()
 	if f.namelessOf(fd.GetId()) != "" {
 		flags &^= oNofollow // what /proc/self/fd/N is would be the last link not to follow, open(2)

@@ -109,20 +109,20 @@ func fakeHost(dir *images.Dir) *Host {
 			builds[r.GetName()] = elf64(gnuNote(imageBuildID(r)))
 		}
 	}
+	stat := func(path string) (fs.FileInfo, error) {
+		if info, ok := files[path]; ok {
+			return info, nil
+		}
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+	}
 	return &Host{
 		VDSO: VDSO{DataSize: 6 * pageSize, Code: make([]byte, 2*pageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
 		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(capLast+1) - 1, Rlimits: limits, LoginUID: noLoginUID, TTY: -1, TimeNamespaces: true,
 		MountOfHandle: func(uint32, uint32, []byte) string { return "" },
-		Stat: func(path string) (fs.FileInfo, error) {
-			if info, ok := files[path]; ok {
-				return info, nil
-			}
-			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
-		},
+		Stat:          stat, Lstat: stat,
 		LeftUnfinished: func(string) bool { return false },
-
-		AioRoom:   func() uint64 { return 1 << 16 },
-		HugePages: func(uint64) uint64 { return 1 << 20 },
+		AioRoom:        func() uint64 { return 1 << 16 },
+		HugePages:      func(uint64) uint64 { return 1 << 20 },
 		ReadFileAt: func(path string, b []byte, off int64) (int, error) {
 			return bytes.NewReader(builds[path]).ReadAt(b, off)
 		},

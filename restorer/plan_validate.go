@@ -19,6 +19,8 @@ const (
 	sIfdir = 0o040000
 	sIfifo = 0o010000
 	sIfchr = 0o020000
+
+	sIflnk, sIfblk, sIfsock = 0o120000, 0o060000, 0o140000
 )
 
 // FileValidation says how files are compared with what they were at the dump, --file-validation of criu(8).
@@ -64,7 +66,7 @@ func (p *fileRoom) validate(where, name string, reg *pb.RegFileEntry) bool {
 
 // sameFile compares kind and size.
 func (p *fileRoom) sameFile(where, name string, size *uint64, mode *uint32) bool {
-	info, err := p.host.Stat(name)
+	info, err := p.lookAt(name, mode)
 	if err != nil {
 		fix := ""
 		if errors.Is(err, fs.ErrNotExist) {
@@ -87,10 +89,18 @@ func (p *fileRoom) sameFile(where, name string, size *uint64, mode *uint32) bool
 	return true
 }
 
+// lookAt looks at a file, or at the symbolic link itself that a descriptor is of: O_PATH with O_NOFOLLOW, open(2).
+func (p *fileRoom) lookAt(name string, mode *uint32) (fs.FileInfo, error) {
+	if mode != nil && *mode&sIfmt == sIflnk {
+		return p.host.Lstat(name)
+	}
+	return p.host.Stat(name)
+}
+
 // sameMode compares what else st_mode has, inode(7): with --skip-file-rwx-check only the bits above the permissions.
 func (p *fileRoom) sameMode(where, name string, reg *pb.RegFileEntry) bool {
 	const rwx = 0o777
-	info, err := p.host.Stat(name)
+	info, err := p.lookAt(name, reg.Mode)
 	if err != nil || reg.Mode == nil {
 		return true // sameFile has said so
 	}
@@ -179,13 +189,13 @@ func unixType(m fs.FileMode) uint32 {
 	case t&fs.ModeCharDevice != 0:
 		return sIfchr
 	case t&fs.ModeDevice != 0:
-		return 0o060000
+		return sIfblk
 	case t&fs.ModeNamedPipe != 0:
 		return sIfifo
 	case t&fs.ModeSocket != 0:
-		return 0o140000
+		return sIfsock
 	case t&fs.ModeSymlink != 0:
-		return 0o120000
+		return sIflnk
 	}
 	return 0
 }

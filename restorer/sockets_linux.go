@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,21 +35,32 @@ func livingUnixName(name string) bool {
 // removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They were free
 // when this was planned; what is there by now and does not look like that is somebody else's.
 func (p *Plan) removeMoments() {
+	planned := time.Unix(0, p.RestoreTimeNs)
 	for _, m := range p.moments {
-		if info, err := os.Lstat(m.path); err == nil && m.is(info, time.Unix(0, p.RestoreTimeNs)) {
+		if info, err := os.Lstat(m.path); err == nil && m.is(info, planned) {
 			os.Remove(m.path)
+		}
+		for _, dir := range slices.Backward(m.dirs) {
+			d := moment{path: dir, mode: sIfdir | 0o700}
+			if info, err := os.Lstat(dir); err == nil && d.is(info, planned) {
+				os.Remove(dir)
+			}
 		}
 	}
 }
 
 func (m *moment) is(info fs.FileInfo, planned time.Time) bool {
+	if m.mode&sIfmt == sIflnk {
+		target, err := os.Readlink(m.path)
+		return err == nil && target == m.link
+	}
 	if m.link != "" {
 		other, err := os.Lstat(m.link)
 		return err == nil && os.SameFile(info, other)
 	}
 	const tick = 10 * time.Millisecond // of the clock that file systems use, at most
 	empty := info.IsDir() || info.Size() == 0
-	return unixType(info.Mode()) == m.mode && info.Mode().Perm() == 0o600 && empty && info.ModTime().After(planned.Add(-tick))
+	return unixMode(info.Mode()) == m.mode && empty && info.ModTime().After(planned.Add(-tick))
 }
 
 // removeSockets removes the paths that a restore which failed has given to sockets. They were free when it was planned;

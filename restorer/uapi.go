@@ -92,6 +92,8 @@ const (
 	sysRtTgsigqueueinfo = 297
 	sysPrlimit64        = 302
 	sysTee              = 276
+	sysFchownat         = 260
+	sysFchmodat         = 268
 	sysUtimensat        = 280
 	sysSeccomp          = 317
 	sysMemfdCreate      = 319
@@ -133,7 +135,7 @@ var syscalls = map[uint64]struct {
 	sysInotifyInit1: {"inotify_init1", 1}, sysInotifyAddWatch: {"inotify_add_watch", 3}, sysFanotifyInit: {"fanotify_init", 2},
 	sysFanotifyMark: {"fanotify_mark", 5}, sysOpenByHandleAt: {"open_by_handle_at", 3},
 	sysIoctl: {"ioctl", 3}, sysSendfile: {"sendfile", 4}, sysFtruncate: {"ftruncate", 2}, sysFchmod: {"fchmod", 2}, sysFchown: {"fchown", 3},
-	sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
+	sysFchownat: {"fchownat", 5}, sysFchmodat: {"fchmodat", 3}, sysUtimensat: {"utimensat", 4}, sysTee: {"tee", 4}, sysFlock: {"flock", 2}, sysMemfdCreate: {"memfd_create", 2},
 	sysSocket: {"socket", 3}, sysConnect: {"connect", 3}, sysSendto: {"sendto", 4}, sysShutdown: {"shutdown", 2},
 	sysBind: {"bind", 3}, sysListen: {"listen", 2}, sysSetsockopt: {"setsockopt", 5}, sysChdir: {"chdir", 1},
 	sysSendmsg: {"sendmsg", 3}, sysMkdir: {"mkdir", 2}, sysFsopen: {"fsopen", 2}, sysFsconfig: {"fsconfig", 5},

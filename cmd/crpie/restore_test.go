@@ -284,7 +284,7 @@ func TestDumpAgain(t *testing.T) {
 // and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)

@@ -77,6 +77,7 @@ var recipes = []recipe{
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
 	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},
+	{"gone", []string{"gone.c", "victim.h"}, nil, compileC},
 	{"ports", []string{"ports.c", "victim.h"}, nil, compileC},
 	{"ping", []string{"ping.c", "victim.h"}, nil, compileC},
 	{"census", []string{"census/*.c", "census/*.h", "victim.h"}, []string{"-pthread"}, compileC},
@@ -117,7 +118,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "glibcrandom", "guards", "limits", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
+	case "events", "glibcrandom", "gone", "guards", "limits", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
 		return []string{"plain"}
 	}
 	return nil

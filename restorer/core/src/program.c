@@ -52,25 +52,53 @@ static int64_t make_pair(const struct crpie_op *op)
 	return ret < 0 ? ret : core_move_fd(end[1], op->arg[2], 0);
 }
 
-/* One operation: nothing can fail between the name's coming and going, and leave it behind. */
-static int64_t open_nameless(const struct crpie_op *op)
+/* Makes the file, or gives it another name. The mode's upper half is the number of a device. */
+static int64_t name_file(const struct crpie_op *op)
 {
-	long path = op->arg[0], mode = op->arg[3];
-	int64_t fd, ret;
+	long path = op->arg[0], other = op->arg[1], mode = (uint32_t)op->arg[3];
 
-	if (op->arg[1])
-		ret = sys6(__NR_linkat, AT_FDCWD, op->arg[1], AT_FDCWD, path, 0, 0);
-	else if (S_ISDIR(mode))
-		ret = sys3(__NR_mkdirat, AT_FDCWD, path, mode & 07777);
-	else
-		ret = sys4(__NR_mknodat, AT_FDCWD, path, mode, 0);
+	if (S_ISLNK(mode))
+		return sys3(__NR_symlinkat, other, AT_FDCWD, path);
+	if (other)
+		return sys6(__NR_linkat, AT_FDCWD, other, AT_FDCWD, path, 0, 0);
+	if (S_ISDIR(mode))
+		return sys3(__NR_mkdirat, AT_FDCWD, path, mode & 07777);
+	return sys4(__NR_mknodat, AT_FDCWD, path, mode, op->arg[3] >> 32);
+}
+
+static int64_t open_named(const struct crpie_op *op)
+{
+	int64_t ret = name_file(op), fd;
+
 	if (ret < 0)
 		return ret;
-	fd = sys4(__NR_openat, AT_FDCWD, path, op->arg[2], 0);
-	ret = sys3(__NR_unlinkat, AT_FDCWD, path, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	fd = sys4(__NR_openat, AT_FDCWD, op->arg[0], op->arg[2], 0);
+	ret = sys3(__NR_unlinkat, AT_FDCWD, op->arg[0], S_ISDIR((uint32_t)op->arg[3]) ? AT_REMOVEDIR : 0);
 	if (fd < 0 || ret < 0)
 		return fd < 0 ? fd : ret;
 	return core_move_fd(fd, op->arg[4], 1);
+}
+
+/*
+ * One operation: nothing can fail between the name's coming and going, and leave it behind. The directories that are missing
+ * for the name come and go with it; a list of them, the outermost first, ends with 0.
+ */
+static int64_t open_nameless(const struct crpie_op *op)
+{
+	const uint64_t *dirs = (const uint64_t *)op->arg[5];
+	int64_t ret = 0, gone;
+	int made = 0;
+
+	while (dirs[made] && (ret = sys3(__NR_mkdirat, AT_FDCWD, dirs[made], 0700)) == 0)
+		made++;
+	if (ret == 0)
+		ret = open_named(op);
+	while (made-- > 0) {
+		gone = sys3(__NR_unlinkat, AT_FDCWD, dirs[made], AT_REMOVEDIR);
+		if (ret >= 0 && gone < 0)
+			ret = gone;
+	}
+	return ret;
 }
 
 static int64_t carry_out(struct core *core, const struct crpie_op *op)
