@@ -11,6 +11,7 @@ import (
 
 	"github.com/checkpoint-restore/go-criu/v8/crit"
 	"github.com/checkpoint-restore/go-criu/v8/magic"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/crpie/crpie/images/internal/gocriu"
 	"github.com/crpie/crpie/images/pb"
@@ -75,7 +76,7 @@ func compareWithCrit(t *testing.T, img *Image, path string) {
 		t.Fatalf("%s with %d entries, crit: %s with %d", img.Kind.Name, len(img.Entries), truth.Magic, len(truth.Entries))
 	}
 	for i, e := range img.Entries {
-		want, err := pb.MarshalOptions{Deterministic: true}.Marshal(truth.Entries[i].Message)
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(truth.Entries[i].Message)
 		if got := marshal(t, e.Message); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("entry %d: %x\ncrit: %x, %v", i, got, want, err)
 		}

@@ -37,18 +37,18 @@ func (r *memRoom) space(t *jobTask) {
 type memRoom struct {
 	*job
 	files     *fileRoom
-	segments  map[uint64]segment                      // shared anonymous memory, by shmid
-	window    uint64                                  // address where the zygote maps huge pages
-	vdsoAt    uint64                                  // address of this kernel's vDSO, should it not be the dumped one
-	sameVDSOs *bool                                   // whether it is, for every task; nil before the first
-	aioNeed   uint64                                  // requests that AIO contexts are for
-	hugeNeed  map[uint64]uint64                       // pages, by their size
-	renewed   map[uint32]map[*vma.VmaEntry]renew.Kind // by pid; see renewedOf
+	segments  map[uint64]segment                     // shared anonymous memory, by shmid
+	window    uint64                                 // address where the zygote maps huge pages
+	vdsoAt    uint64                                 // address of this kernel's vDSO, should it not be the dumped one
+	sameVDSOs *bool                                  // whether it is, for every task; nil before the first
+	aioNeed   uint64                                 // requests that AIO contexts are for
+	hugeNeed  map[uint64]uint64                      // pages, by their size
+	renewed   map[uint32]map[*pb.VmaEntry]renew.Kind // by pid; see renewedOf
 }
 
 func newMemRoom(j *job, files *fileRoom) *memRoom {
 	return &memRoom{job: j, files: files, segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{},
-		renewed: map[uint32]map[*vma.VmaEntry]renew.Kind{}}
+		renewed: map[uint32]map[*pb.VmaEntry]renew.Kind{}}
 }
 
 type memoryPlanner struct {
@@ -63,7 +63,7 @@ type memoryPlanner struct {
 	nreads  int
 	bytes   uint64
 
-	renewed  map[*vma.VmaEntry]renew.Kind
+	renewed  map[*pb.VmaEntry]renew.Kind
 	kept     []span // memory that the task has from its parent
 	keptVDSO bool
 }
