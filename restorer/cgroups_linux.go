@@ -78,9 +78,25 @@ func (r *runner) makeCgroup(d *CgroupDir) error {
 	return nil
 }
 
-// setProperty writes what is not so already: some properties say more than they take.
+// setProperty gives a property its value, and one of a cgroup that was made its owner.
 func (r *runner) setProperty(d *CgroupDir, prop CgroupProperty) error {
 	name := path.Join(d.Path, prop.Name)
+	if prop.Value != "" {
+		if err := r.writeProperty(d, name, prop); err != nil {
+			return err
+		}
+	}
+	if !d.Make {
+		return nil
+	}
+	if err := own(name, prop.Owner); prop.Value != "" || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil // this kernel's cgroups have no such file, and nothing was in it
+}
+
+// writeProperty writes what is not so already: some properties say more than they take.
+func (r *runner) writeProperty(d *CgroupDir, name string, prop CgroupProperty) error {
 	if was, err := os.ReadFile(name); err == nil {
 		text := strings.TrimRight(string(was), "\n")
 		if text == prop.Value {
@@ -92,13 +108,7 @@ func (r *runner) setProperty(d *CgroupDir, prop CgroupProperty) error {
 	} else if errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.WriteFile(name, []byte(prop.Value), 0); err != nil {
-		return err
-	}
-	if d.Make {
-		return own(name, prop.Owner)
-	}
-	return nil
+	return os.WriteFile(name, []byte(prop.Value), 0)
 }
 
 // own gives a file of a cgroup its owner and mode, so that whom it was delegated to can still use it.

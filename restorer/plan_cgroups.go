@@ -45,7 +45,7 @@ type CgroupDir struct {
 
 // CgroupProperty is a file of a cgroup and what is to be in it.
 type CgroupProperty struct {
-	Name, Value string
+	Name, Value string          // without a value: whose it is is all there is to say
 	Owner       *pb.CgroupPerms // may be nil
 }
 
@@ -214,8 +214,14 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 			p.refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s is %s: not supported", name, value)
 		case file == "freezer.state" && value != "THAWED", file == "cgroup.freeze" && value == "1":
 			p.refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s was frozen: not supported", name)
+		case file == "cgroup.subtree_control" && value == "":
+			list = append(list, append(delegated(prop.GetPerms()), CgroupProperty{file, "", prop.GetPerms()})...)
 		case value == "" || file == "cgroup.type" || file == "cgroup.procs" || file == "tasks":
+			if prop.GetPerms() != nil { // delegation, cgroups(7)
+				list = append(list, CgroupProperty{file, "", prop.GetPerms()})
+			}
 		case file == "cgroup.subtree_control":
+			list = append(list, delegated(prop.GetPerms())...)
 			list = append(list, CgroupProperty{file, "+" + strings.Join(strings.Fields(value), " +"), prop.GetPerms()})
 		case file == "devices.list":
 			list = append(list, CgroupProperty{"devices.deny", "a", nil})
@@ -227,6 +233,15 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 		}
 	}
 	return list
+}
+
+// delegated gives the files of version 2 that CRIU does not dump to whom cgroup.subtree_control is: delegation is of all three,
+// cgroups(7).
+func delegated(to *pb.CgroupPerms) []CgroupProperty {
+	if to == nil {
+		return nil
+	}
+	return []CgroupProperty{{"cgroup.procs", "", to}, {"cgroup.threads", "", to}}
 }
 
 // cgroupEntry finds what the images say of a cgroup.

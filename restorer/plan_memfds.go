@@ -111,13 +111,32 @@ func (p *fileRoom) writesTo(t *images.Task, inode uint32) bool {
 	return false
 }
 
-// memfd opens a description of a memfd.
+// memfd makes a description of a memfd. One for reading and writing is that of memfd_create(2) itself: the file would count as
+// open for writing, which keeps it from being executed, if it were opened again (ETXTBSY, execve(2)).
 func (f *filePlanner) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetMemfd()
-	if path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd)); ok {
+	if number, made := f.nameless[memfdKey(e.GetInodeId())]; made && f.ofMemfdCreate(e.GetInodeId()) == fd.GetId() {
+		what := f.shownAs(fd.GetId())
+		f.create(fd, what, sysFcntl, uint64(number), 0 /* F_DUPFD */, 0)
+		f.prog.want(int64(e.GetPos()), what, sysLseek, uint64(fd.GetFd()), e.GetPos(), 0 /* SEEK_SET */)
+		f.setFlags(fd, e.GetFlags())
+	} else if path, ok := f.pathOf(fd.GetId(), f.fdWhere(fd)); ok {
 		f.open(fd, f.shownAs(fd.GetId()), path, e.GetFlags(), e.GetPos())
 	}
 	f.owner(fd, e.GetFown())
+}
+
+// ofMemfdCreate gives the first description of a memfd for reading and writing. The images do not say which one its maker had.
+func (p *fileRoom) ofMemfdCreate(inode uint32) (id uint32) {
+	for _, t := range p.dir.Tasks {
+		for _, fd := range t.Fds {
+			e := p.dir.Files[fd.GetId()].GetMemfd()
+			if e != nil && e.GetInodeId() == inode && e.GetFlags()&(oAccmode|oPath) == oRdwr {
+				return fd.GetId()
+			}
+		}
+	}
+	return 0
 }
 
 // anonymousMemfd: since Linux 6.16 shared anonymous memory looks to CRIU like a memfd that is called /dev/zero.

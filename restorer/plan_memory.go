@@ -328,6 +328,11 @@ func (m *memoryPlanner) mapOrder() []*pb.VmaEntry {
 }
 
 func (m *memoryPlanner) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
+	number, made := m.files.nameless[m.files.namelessOf(key.id)]
+	if e := m.dir.Files[key.id].GetMemfd(); e != nil && made && key.flags == oRdwr { // see filePlanner.memfd
+		m.prog.open(fd, true, "mapped memfd "+m.dir.VMAName(v), sysFcntl, uint64(number), 0 /* F_DUPFD */, 0)
+		return
+	}
 	if path, ok := m.files.pathOf(key.id, m.vmaWhere(v)); ok {
 		m.prog.open(fd, true, "mapped file "+m.dir.VMAName(v), sysOpenat, atFdcwd, m.prog.arena.string(path), uint64(key.flags))
 	}

@@ -201,14 +201,14 @@ func compileGo(tb testing.TB, r recipe) []string {
 }
 
 // interpreter prefers a fixed path: what is first in $PATH may be a script that starts the real one.
-// underNewGlibc starts a program with the C library that has come with the newest CRIU, glibc 2.43 or later. It has a copy of
+// underNewGlibc starts a program with the C library that has come with CRIU, glibc 2.41. It has a copy of
 // the loader: CRIU cannot restore a process whose executable is its own, prctl(2) PR_SET_MM_EXE_FILE.
 func underNewGlibc(tb testing.TB, r recipe) []string {
-	loader, ok := NeedRelease(tb, Newest).loader()
+	loader, ok := NeedCRIU(tb).loader()
 	Need(tb, ok, "a new glibc: it comes with the CRIU that scripts/get-criu fetches")
 	program := compileC(tb, r)
 	own := program[0] + ".ld"
-	if err := exec.Command("cp", "-u", loader[0], own).Run(); err != nil {
+	if err := exec.Command("cp", "--remove-destination", loader[0], own).Run(); err != nil {
 		tb.Fatal(err)
 	}
 	return append(append([]string{own}, loader[1:]...), program...)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Counts the mappings that had MADV_DONTDUMP. */
+/* Counts the anonymous writable mappings that had MADV_DONTDUMP. */
 #include <crpie/log.h>
 #include <crpie/plugin.h>
 
@@ -12,7 +12,8 @@ static int count(struct crpie_ctx *ctx)
 	if (!CRPIE_CTX_HAS(ctx, vma_madv))
 		return -EINVAL;
 	for (i = 0; i < ctx->nr_vmas; i++)
-		n += ctx->vma_madv[i] >> MADV_DONTDUMP & 1;
+		if (ctx->vmas[i].prot == 3 && ctx->vmas[i].name[0] == 0)
+			n += ctx->vma_madv[i] >> MADV_DONTDUMP & 1;
 	pr_warn(ctx, "%d mappings with MADV_DONTDUMP", (int)n);
 	return 0;
 }

@@ -20,6 +20,11 @@
 
 int victim_failures;
 
+extern char **environ;
+
+static int program;
+static char *program_view;
+
 static int plain, again, sealed, readonly, sparse, future, child_pipe[2];
 static char *shared, *nameless, *private, *read_view, *future_view;
 static pid_t child;
@@ -56,9 +61,39 @@ static void answer(void)
 	_exit(private[0] != 'x' || private[8] != (char)pattern(2, 1));
 }
 
+/* A program in a memfd that is open and mapped for writing can be executed, as nothing has opened it for writing by a path. */
+static void setup_program(void)
+{
+	char buf[4096];
+	ssize_t n;
+	int from;
+
+	MUST((program = memfd_create("program", 0)) >= 0 && (from = open("/bin/true", O_RDONLY)) >= 0);
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		MUST(write(program, buf, n) == n);
+	close(from);
+	MUST((program_view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, program, 0)) != MAP_FAILED);
+}
+
+static void check_program(void)
+{
+	char *args[] = {"true", NULL};
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fexecve(program, args, environ);
+		_exit(errno);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "a program in a memfd: %s", strerror(WEXITSTATUS(status)));
+	CHECK(lseek(program, 0, SEEK_CUR) == lseek(program, 0, SEEK_END), "position in the program");
+}
+
 static void setup(void)
 {
 	int gone;
+
+	setup_program();
 
 	plain = filled("plain", MFD_ALLOW_SEALING, SIZE, 1);
 	again = reopened(plain, O_RDONLY | O_CLOEXEC);
@@ -143,6 +178,7 @@ int main(void)
 
 	victim_begin();
 	setup();
+	check_program();
 	MUST(pipe(child_pipe) == 0 && (child = fork()) >= 0);
 	if (child == 0) {
 		close(child_pipe[1]);
@@ -156,5 +192,6 @@ int main(void)
 	check_descriptors();
 	check_seals();
 	check_contents();
+	check_program();
 	return victim_end();
 }
