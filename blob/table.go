@@ -73,17 +73,17 @@ func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamPairS
 // encode writes the table as it is when the image is at base.
 func (t *table) encode(b []byte, base Addr) {
 	e := encoder{table: t, b: b, at: base + Addr(t.start), base: base, strings: t.stringsAt(), params: t.paramsAt()}
-	e.u32(0, abi.TableSize)
-	e.u32(4, abi.Version)
-	e.addr(8, t.pluginsAt())
-	e.u64(16, uint64(len(t.plugins)))
-	e.addr(24, t.hooksAt())
-	e.u64(32, uint64(len(t.hooks)))
+	e.u32(abi.TableSizeOff, abi.TableSize)
+	e.u32(abi.TableABIOff, abi.Version)
+	e.addr(abi.TablePluginsOff, t.pluginsAt())
+	e.u64(abi.TableNrPluginsOff, uint64(len(t.plugins)))
+	e.addr(abi.TableHooksOff, t.hooksAt())
+	e.u64(abi.TableNrHooksOff, uint64(len(t.hooks)))
 	for i := range t.plugins {
 		e.plugin(t.pluginsAt()+i*abi.TablePluginSize, &t.plugins[i])
 		if t.idle != nil && t.idle[i] {
-			e.u64(t.pluginsAt()+i*abi.TablePluginSize+24, 0)
-			e.u64(t.pluginsAt()+i*abi.TablePluginSize+32, 0)
+			e.u64(t.pluginsAt()+i*abi.TablePluginSize+abi.TablePluginInitOff, 0)
+			e.u64(t.pluginsAt()+i*abi.TablePluginSize+abi.TablePluginExitOff, 0)
 		}
 	}
 	for i, h := range t.hooks {
@@ -112,23 +112,23 @@ func (e *encoder) str(off int, s string) {
 }
 
 func (e *encoder) plugin(off int, p *object) {
-	e.str(off, p.label)
-	e.addr(off+8, e.params)
-	e.u64(off+16, uint64(len(p.params)))
+	e.str(off+abi.TablePluginNameOff, p.label)
+	e.addr(off+abi.TablePluginParamsOff, e.params)
+	e.u64(off+abi.TablePluginNrParamsOff, uint64(len(p.params)))
 	for _, kv := range p.params {
 		e.str(e.params, kv.Key)
 		e.str(e.params+8, kv.Value)
 		e.params += abi.ParamPairSize
 	}
-	e.u64(off+24, uint64(p.function(p.Init, e.base)))
-	e.u64(off+32, uint64(p.function(p.Exit, e.base)))
+	e.u64(off+abi.TablePluginInitOff, uint64(p.function(p.Init, e.base)))
+	e.u64(off+abi.TablePluginExitOff, uint64(p.function(p.Exit, e.base)))
 }
 
 func (e *encoder) hook(off int, h tableHook) {
 	p := &e.table.plugins[h.plugin]
 	hook := &p.Hooks[h.hook]
-	e.u32(off, uint32(hook.ID))
-	e.u32(off+4, uint32(hook.Priority))
-	e.u32(off+8, uint32(h.plugin))
-	e.u64(off+16, uint64(p.function(hook.Fn, e.base)))
+	e.u32(off+abi.TableHookHookOff, uint32(hook.ID))
+	e.u32(off+abi.TableHookPriorityOff, uint32(hook.Priority))
+	e.u32(off+abi.TableHookPluginOff, uint32(h.plugin))
+	e.u64(off+abi.TableHookFnOff, uint64(p.function(hook.Fn, e.base)))
 }

@@ -14,29 +14,28 @@ import (
 
 // stopThreads stops every parked thread.
 func (r *runner) stopThreads() error {
-	for _, tid := range r.traced {
-		if err := sys.Interrupt(tid); err != nil {
+	for _, th := range r.traced {
+		if err := sys.Interrupt(th.tid); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	for _, tid := range r.traced {
-		if err := waitStop(tid, func(ws unix.WaitStatus) bool { return sys.Event(ws) == unix.PTRACE_EVENT_STOP }); err != nil {
-			return err
+	return r.limited(func() error {
+		for _, th := range r.traced {
+			stopped := func(ws unix.WaitStatus) bool { return isEventStop(ws) && !isGroupStop(ws) }
+			if err := r.waitStop(th, stopped, interruptAgain); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// waitStop waits for a stop of the kind that good accepts; anything else at this point is a failure.
-func waitStop(tid int, good func(unix.WaitStatus) bool) error {
-	ws, err := sys.Wait(tid)
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+// interruptAgain resumes a thread and asks it to stop: a group-stop has answered the first request.
+func interruptAgain(tid int) error {
+	if err := sys.Continue(tid); err != nil {
+		return err
 	}
-	if !ws.Stopped() || !good(ws) {
-		return fmt.Errorf("restore thread %d: unexpected wait status %#x at the end", tid, uint32(ws))
-	}
-	return nil
+	return sys.Interrupt(tid)
 }
 
 // finish removes the region from every task and gives every thread the registers it had.
@@ -46,10 +45,10 @@ func (r *runner) finish() error {
 	if err != nil {
 		return err
 	}
+	if err := r.limited(r.leaveRegion); err != nil {
+		return err
+	}
 	for _, t := range r.plan.Living() {
-		if err := r.unmapRegion(t); err != nil {
-			return err
-		}
 		for _, th := range t.Threads {
 			if err := setRegisters(th, &layout, length); err != nil {
 				return err
@@ -76,37 +75,92 @@ func (r *runner) xstateLength() (int, error) {
 	return n, nil
 }
 
-// unmapRegion makes the leader carry out munmap(2) of the region. The call's return would find its own code gone, but
-// the leader stops before it: it never executes another instruction there.
-func (r *runner) unmapRegion(t *Task) error {
-	insn, ok := r.plan.Image.CoreSymbol("core_syscall_insn")
-	if !ok {
-		return errors.New("restore: the core has no core_syscall_insn")
-	}
+// leaveRegion makes every task unmap the region and become as dumpable as it was: only now may others look into it,
+// ptrace(2). The region's first page is left until then, for the one instruction that is needed.
+func (r *runner) leaveRegion() error {
 	reg := &r.plan.Region
-	regs, err := sys.GetRegs(t.Pid)
-	if err != nil {
-		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	insn, ok := r.plan.Image.CoreSymbol("core_syscall_insn")
+	if !ok || uint64(insn)-reg.Start >= pageSize {
+		return errors.New("restore: the core has no core_syscall_insn in its first page")
 	}
-	regs.Ip = uint64(insn)
-	regs.Ax, regs.OrigAx = sysMunmap, ^uint64(0)
-	regs.Di, regs.Si = reg.Start, reg.End-reg.Start
-	if err := sys.SetRegs(t.Pid, &regs); err != nil {
-		return fmt.Errorf("restore task %d: %w", t.Pid, err)
-	}
-	for range 2 { // entry, exit
-		if err := sys.ContinueToSyscall(t.Pid); err != nil {
-			return fmt.Errorf("restore task %d: %w", t.Pid, err)
-		}
-		if err := waitStop(t.Pid, isSyscallStop); err != nil {
+	rest := reg.Start + pageSize
+	for _, c := range []call{
+		{"munmap of the region", sysMunmap, func(*Task) []uint64 { return []uint64{rest, reg.End - rest} }},
+		{"prctl PR_SET_DUMPABLE", sysPrctl, func(t *Task) []uint64 {
+			if t.Dumpable < 0 {
+				return nil
+			}
+			return []uint64{prSetDumpable, uint64(t.Dumpable)}
+		}},
+		{"munmap of the region's first page", sysMunmap, func(*Task) []uint64 { return []uint64{reg.Start, pageSize} }},
+	} {
+		if err := r.everywhere(&c, uint64(insn)); err != nil {
 			return err
 		}
 	}
-	if regs, err = sys.GetRegs(t.Pid); err != nil {
-		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	return nil
+}
+
+// call is a system call for every task that has arguments for it.
+type call struct {
+	what string
+	nr   uint64
+	args func(t *Task) []uint64
+}
+
+// everywhere makes the leaders carry out a system call, all at the same time. That of munmap(2) would find its own code
+// gone when it returns, but the leader stops before that: it never executes another instruction there.
+func (r *runner) everywhere(c *call, insn uint64) error {
+	var tasks []tracee
+	for _, t := range r.plan.Living() {
+		args := c.args(t)
+		if args == nil {
+			continue
+		}
+		tasks = append(tasks, tracee{t, t.Pid})
+		if err := t.prepare(c, insn, args); err != nil {
+			return fmt.Errorf("restore task %d: %w", t.Pid, err)
+		}
 	}
-	if regs.Ax != 0 {
-		return fmt.Errorf("restore task %d: munmap of the region: %w", t.Pid, unix.Errno(-int64(regs.Ax)))
+	for range 2 { // entry, exit
+		if err := r.allToSyscall(tasks); err != nil {
+			return err
+		}
+	}
+	for _, t := range tasks {
+		regs, err := sys.GetRegs(t.tid)
+		if err != nil {
+			return fmt.Errorf("restore task %d: %w", t.tid, err)
+		}
+		if regs.Ax != 0 {
+			return fmt.Errorf("restore task %d: %s: %w", t.tid, c.what, unix.Errno(-int64(regs.Ax)))
+		}
+	}
+	return nil
+}
+
+// prepare sets the leader's registers for a system call.
+func (t *Task) prepare(c *call, insn uint64, args []uint64) error {
+	regs, err := sys.GetRegs(t.Pid)
+	if err != nil {
+		return err
+	}
+	regs.Ip = insn
+	regs.Ax, regs.OrigAx = c.nr, ^uint64(0)
+	regs.Di, regs.Si = args[0], args[1]
+	return sys.SetRegs(t.Pid, &regs)
+}
+
+func (r *runner) allToSyscall(tasks []tracee) error {
+	for _, t := range tasks {
+		if err := sys.ContinueToSyscall(t.tid); err != nil {
+			return fmt.Errorf("restore task %d: %w", t.tid, err)
+		}
+	}
+	for _, t := range tasks {
+		if err := r.waitStop(t, isSyscallStop, sys.ContinueToSyscall); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -144,8 +198,8 @@ func (r *runner) release() error {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	for _, tid := range r.traced {
-		if err := sys.Detach(tid); err != nil {
+	for _, th := range r.traced {
+		if err := sys.Detach(th.tid); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -236,10 +290,6 @@ func collect(pid, tid int) (found bool, err error) {
 
 const collectPause = 200 * time.Microsecond
 
-// memfd offsets: the region without its stacks.
-func (r *Region) planOff() uint64   { return r.Stacks - r.Start }
-func (r *Region) memfdSize() uint64 { return r.planOff() + (r.End - r.Plan) }
-
 // isGuard reports whether addr lies in the guard page below a stack.
 func (r *Region) isGuard(addr uint64) bool {
 	return addr >= r.Stacks && addr < r.Plan && (addr-r.Stacks)%stackSize < pageSize
@@ -247,24 +297,23 @@ func (r *Region) isGuard(addr uint64) bool {
 
 // stubCalls is the table of the zygote's stub: map every part of the region.
 func (r *Region) stubCalls(p *Plan) []stubCall {
-	call := func(what string, addr, length uint64, prot, flags uint64, off uint64) stubCall {
-		fd := uint64(zygoteMemfd)
-		if flags&mapAnonymous != 0 {
-			fd = ^uint64(0)
-		}
+	call := func(what string, addr, length, prot, flags, fd, off uint64) stubCall {
 		return stubCall{nr: sysMmap, want: int64(addr), what: what,
 			args: [6]uint64{addr, length, prot, flags | mapFixedNoreplace, fd, off}}
 	}
 	var calls []stubCall
 	for _, s := range p.Image.Segments {
 		calls = append(calls, call("map the blob", uint64(s.Addr), pageAlign(uint64(s.MemSize)), uint64(s.Prot),
-			mapPrivate, uint64(s.Addr)-r.Start))
+			mapPrivate, sealedFD, uint64(s.Addr)-r.Start))
 	}
+	const rw, nowhere = protRead | protWrite, ^uint64(0)
 	calls = append(calls,
-		call("map the shared pages", r.Shared, r.Stacks-r.Shared, protRead|protWrite, mapShared, r.Shared-r.Start),
-		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, mapPrivate|mapAnonymous|mapNoreserve, 0),
-		call("map the plan", r.Plan, r.End-r.Plan, protRead, mapShared, r.planOff()))
+		call("map the shared memory", r.Shared, r.Control-r.Shared, rw, mapShared, sharedFD, 0),
+		call("map the control page", r.Control, r.Bell-r.Control, protRead, mapShared, sealedFD, r.controlOff()),
+		call("map the bell", r.Bell, pageSize, rw, mapShared, bellFD, 0),
+		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, mapPrivate|mapAnonymous|mapNoreserve, nowhere, 0),
+		call("map the plan", r.Plan, r.End-r.Plan, protRead, mapPrivate, sealedFD, r.planOff()))
 	stack, size := r.stack(0)
 	return append(calls, stubCall{nr: sysMprotect, want: 0, what: "prepare its stack",
-		args: [6]uint64{stack, size, protRead | protWrite}})
+		args: [6]uint64{stack, size, rw}})
 }

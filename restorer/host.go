@@ -12,6 +12,7 @@ type Host struct {
 	VDSO    VDSO
 	Xsave   sys.Xsave
 	CPUs    int
+	Random  uint64      // any number: where the region goes depends on it
 	Caps    uint64      // effective capabilities of this process, bit n: capability n
 	Bounds  uint64      // its bounding set
 	Rlimits [][2]uint64 // soft and hard limits by RLIMIT_*, getrlimit(2)
@@ -30,6 +31,9 @@ type Host struct {
 	LSM         string // this process's security label, /proc/self/attr/current; "" without one
 
 	Cgroups map[string]Hierarchy // by the names of their controllers, as in /proc/PID/cgroup
+
+	// SuidDumpable is what a change of ids makes of the dumpable flag: fs.suid_dumpable, proc_sys_fs(5).
+	SuidDumpable int
 
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 	Droppable      bool // MAP_DROPPABLE, Linux 6.11

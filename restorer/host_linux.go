@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
@@ -19,7 +20,8 @@ import (
 // ThisHost gathers the facts about this machine and process.
 func ThisHost() (*Host, error) {
 	h := &Host{
-		Xsave: sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
+		Random: rand.Uint64(),
+		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
 		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
 		LeftUnfinished: sys.LeftUnfinished, HugePages: hugePages, AioRoom: aioRoom,
@@ -38,6 +40,7 @@ func ThisHost() (*Host, error) {
 	if uid, err := strconv.ParseUint(strings.TrimSpace(readProc("/proc/self/loginuid")), 10, 32); err == nil {
 		h.LoginUID = uint32(uid)
 	}
+	h.SuidDumpable, _ = strconv.Atoi(strings.TrimSpace(readProc("/proc/sys/fs/suid_dumpable")))
 	h.LSM = strings.TrimRight(strings.TrimSpace(readProc("/proc/self/attr/current")), "\x00")
 	var err error
 	if h.Rlimits, err = sys.Rlimits(len(rlimitNames)); err != nil {
@@ -201,8 +204,18 @@ func pidHolder(id int) string {
 	return "process " + who
 }
 
-// isZombie: the state stands behind the name in parentheses, proc_pid_stat(5).
-func isZombie(id int) bool {
+// processState gives a process's state and its parent: they stand behind the name in parentheses, proc_pid_stat(5).
+func processState(id int) (state string, parent int) {
 	stat := readProc(fmt.Sprintf("/proc/%d/stat", id))
-	return strings.HasPrefix(stat[strings.LastIndex(stat, ")")+1:], " Z")
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	if len(fields) < 2 {
+		return "", 0
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return fields[0], parent
+}
+
+func isZombie(id int) bool {
+	state, _ := processState(id)
+	return state == "Z"
 }

@@ -57,3 +57,15 @@ func hooked(plugins []blob.Input) []Hooked {
 	}
 	return all
 }
+
+// lateCalls counts the calls into plugins that come after the change of privileges: of one thread, and of the task's last.
+func lateCalls(hooked []Hooked) (n int) {
+	for _, h := range hooked {
+		for _, stage := range h.Stages {
+			if stage >= abi.PreSigreturnThread {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -19,64 +19,144 @@ type Line struct {
 	Text     string
 }
 
-// logReader consumes the log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a
-// record that cannot be is skipped together with everything after it.
+// logReader consumes a log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a record
+// that cannot be is skipped together with everything after it.
 type logReader struct {
+	ring ring
+	tail uint64 // bytes ever consumed
+}
+
+// ring is the memory of a log.
+type ring interface {
+	read(b []byte, at uint64) error
+	// release clears n bytes, because a length of 0 marks what is not written yet, and tells the writers.
+	release(at uint64, n int, tail uint64) error
+}
+
+// drain passes on the records that are there, at most a ring full. Their bytes are read again when their lengths have
+// been seen: the length is written last.
+func (l *logReader) drain(head uint64, record func(rec []byte)) error {
+	n := min(head-l.tail, logRingSize)
+	if n == 0 {
+		return nil
+	}
+	at, b := l.tail%logRingSize, make([]byte, n)
+	if err := l.ring.read(b, at); err != nil {
+		return err
+	}
+	done, ok := records(b, func([]byte) {})
+	if err := l.ring.read(b[:done], at); err != nil {
+		return err
+	}
+	_, again := records(b[:done], record)
+	if l.tail += uint64(done); !ok || !again {
+		l.tail, done = head, len(b)
+	}
+	if done == 0 {
+		return nil
+	}
+	return l.ring.release(at, done, l.tail)
+}
+
+// records finds the records at the beginning of b that have been written. ok is false for what cannot be one.
+func records(b []byte, record func(rec []byte)) (done int, ok bool) {
+	for done < len(b) {
+		rest := b[done:]
+		if len(rest) < abi.LogRecordSize {
+			return done, false
+		}
+		length := uint64(binary.LittleEndian.Uint32(rest[abi.LogRecordLenOff:]))
+		if length == 0 {
+			break
+		}
+		if length < abi.LogRecordSize || length > abi.LogRecordSize+abi.LogLineMax || length%8 != 0 || length > uint64(len(rest)) {
+			return done, false
+		}
+		record(rest[:length])
+		done += int(length)
+	}
+	return done, true
+}
+
+// pieces cuts n bytes of a ring that begin at offset at.
+func pieces(b []byte, at uint64) (first, second []byte) {
+	n := min(uint64(len(b)), logRingSize-at)
+	return b[:n], b[n:]
+}
+
+// sharedRing is the ring of the tasks that have not left the shared memory.
+type sharedRing struct {
 	shared []byte
-	off    uint64 // of the ring in shared
+	off    uint64 // of the ring
 }
 
-// next takes one record out of the ring.
-func (l *logReader) next() (rec []byte, ok bool) {
-	tail := sys.Word64(l.shared, abi.SharedLogTail)
-	head := atomic.LoadUint64(sys.Word64(l.shared, abi.SharedLogHead))
-	at := *tail % logRingSize
-	if head == *tail || at%8 != 0 {
-		return nil, false
-	}
-	length := uint64(atomic.LoadUint32(sys.Word(l.shared, int(l.off+at))))
-	if length == 0 {
-		return nil, false // reserved but not written yet
-	}
-	if length < abi.LogRecordSize || length > abi.LogRecordSize+abi.LogLineMax || length%8 != 0 || length > head-*tail {
-		atomic.StoreUint64(tail, head)
-		return nil, false
-	}
-	rec = make([]byte, length)
-	ring := l.shared[l.off : l.off+logRingSize]
-	n := copy(rec, ring[at:])
-	copy(rec[n:], ring)
-	clear(ring[at : at+uint64(n)]) // a length of 0 marks what is not written yet
-	clear(ring[:length-uint64(n)])
-	atomic.StoreUint64(tail, *tail+length)
-	return rec, true
+func (r *sharedRing) head() uint64 {
+	return atomic.LoadUint64(sys.Word64(r.shared, abi.SharedLogHeadOff))
 }
 
-// drainLog passes on every line that is there.
-func (r *runner) drainLog() {
-	if r.shared == nil {
+func (r *sharedRing) read(b []byte, at uint64) error {
+	first, second := pieces(b, at)
+	copy(first, r.shared[r.off+at:])
+	copy(second, r.shared[r.off:])
+	return nil
+}
+
+func (r *sharedRing) release(at uint64, n int, tail uint64) error {
+	all := r.shared[r.off : r.off+logRingSize]
+	first, second := pieces(make([]byte, n), at)
+	clear(all[at : at+uint64(len(first))])
+	clear(all[:len(second)])
+	atomic.StoreUint64(sys.Word64(r.shared, abi.SharedLogTailOff), tail)
+	return nil
+}
+
+// ownRing is the ring of a task that has left.
+type ownRing struct {
+	pid    int
+	region *Region
+}
+
+func (r *ownRing) spans(b []byte, at uint64) []sys.Span {
+	ring := r.region.Shared + r.region.logOff()
+	first, second := pieces(b, at)
+	return []sys.Span{{Addr: ring + at, Data: first}, {Addr: ring, Data: second}}
+}
+
+func (r *ownRing) read(b []byte, at uint64) error { return sys.ReadProcess(r.pid, r.spans(b, at)...) }
+
+func (r *ownRing) release(at uint64, n int, tail uint64) error {
+	word := binary.LittleEndian.AppendUint64(nil, tail)
+	return sys.WriteProcess(r.pid, append(r.spans(make([]byte, n), at), sys.Span{Addr: r.region.Shared + abi.SharedLogTailOff, Data: word})...)
+}
+
+// drainShared passes on what tasks have logged before they left the shared memory.
+func (r *runner) drainShared() {
+	_ = r.log.drain(r.sharedRing().head(), func(rec []byte) { r.passOn(rec, nil) }) // this process's memory: no call can fail
+}
+
+func (r *runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r.plan.Region.logOff()} }
+
+// passOn gives one record to whoever wants it. t is the task in whose own memory it stood.
+func (r *runner) passOn(rec []byte, t *Task) {
+	le := binary.LittleEndian
+	word := func(off int) uint32 { return le.Uint32(rec[off:]) }
+	if t == nil {
+		t = r.plan.taskOf(int(int32(word(abi.LogRecordPidOff))))
+	}
+	if t == nil || r.opts.Log == nil {
 		return
 	}
-	for {
-		rec, ok := r.log.next()
-		if !ok {
-			return
-		}
-		if r.opts.Log != nil {
-			r.opts.Log(r.line(rec))
-		}
+	tid := int(int32(word(abi.LogRecordTidOff)))
+	if t.thread(tid) == nil {
+		tid = t.Pid
 	}
-}
-
-func (r *runner) line(rec []byte) Line {
-	le := binary.LittleEndian
 	text := rec[abi.LogRecordSize:]
-	return Line{
-		Level:  le.Uint32(rec[4:]),
-		Pid:    int(int32(le.Uint32(rec[8:]))),
-		Tid:    int(int32(le.Uint32(rec[12:]))),
-		Hook:   abi.Hook(le.Uint32(rec[16:])),
-		Plugin: r.plan.Image.PluginName(int(le.Uint32(rec[20:]))),
-		Text:   string(text[:min(uint32(len(text)), le.Uint32(rec[24:]))]),
-	}
+	r.opts.Log(Line{
+		Level:  word(abi.LogRecordLevelOff),
+		Pid:    t.Pid,
+		Tid:    tid,
+		Hook:   abi.Hook(word(abi.LogRecordHookOff)),
+		Plugin: r.plan.Image.PluginName(int(word(abi.LogRecordPluginOff))),
+		Text:   string(text[:min(uint32(len(text)), word(abi.LogRecordTextLenOff))]),
+	})
 }

@@ -35,9 +35,10 @@ type Plan struct {
 	Sibling                   bool        // the root task becomes a child of the restorer's parent
 	Namespaces                bool        // the tasks had namespaces of their own
 
-	arena    *arena
-	zygoteAt uint64 // where encode has put Zygote
-	tasksAt  uint64 // where encode has put struct crpie_task[]
+	lateCalls int // into plugins, of one task when it has lost its privileges, at most
+	arena     *arena
+	zygoteAt  uint64 // where encode has put Zygote
+	tasksAt   uint64 // where encode has put struct crpie_task[]
 
 	moments []moment // names that were free and that files have for a moment
 
@@ -55,6 +56,10 @@ type Task struct {
 	Seccomp bool   // has a filter: the tracer suspends it until the end
 	Plugins []bool // those that run in it
 	Dead    bool   // ends at once, as it had: nobody traces it
+
+	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change of
+	// ids has made of it.
+	Dumpable int
 
 	statusIndex int // of its leader, among the statuses of struct crpie_shared: encode counts
 }
@@ -100,6 +105,30 @@ func (p *Plan) Living() []*Task {
 	return slices.DeleteFunc(slices.Clone(p.Tasks), func(t *Task) bool { return t.Dead })
 }
 
+// taskOf gives the task that has a pid, or nil.
+func (p *Plan) taskOf(pid int) *Task {
+	if i := slices.IndexFunc(p.Tasks, func(t *Task) bool { return t.Pid == pid }); i >= 0 {
+		return p.Tasks[i]
+	}
+	return nil
+}
+
+// thread gives the thread that has a tid, or nil.
+func (t *Task) thread(tid int) *Thread {
+	if i := slices.IndexFunc(t.Threads, func(th *Thread) bool { return th.Tid == tid }); i >= 0 {
+		return t.Threads[i]
+	}
+	return nil
+}
+
+// threads counts those of all tasks.
+func (p *Plan) threads() (n int) {
+	for _, t := range p.Tasks {
+		n += len(t.Threads)
+	}
+	return n
+}
+
 // parking counts the threads that wait for their registers in the end.
 func (p *Plan) parking() int {
 	n := 0
@@ -129,23 +158,34 @@ func (p *Plan) encode() {
 	}
 	zygote := encodeThread(tid, p.zygoteAt, len(p.Zygote), status, stack, size)
 
+	p.Region.End = p.Region.Plan + pageAlign(uint64(len(a.buf)))
 	le := binary.LittleEndian
 	h := make([]byte, abi.PlanSize)
-	le.PutUint32(h[0:], abi.PlanSize)
-	le.PutUint32(h[4:], abi.Version)
-	le.PutUint64(h[8:], uint64(p.Image.Table))
-	le.PutUint64(h[16:], p.Region.Shared)
-	p.Region.End = p.Region.Plan + pageAlign(uint64(len(a.buf)))
-	le.PutUint64(h[24:], p.Region.Start)
-	le.PutUint64(h[32:], p.Region.End)
-	le.PutUint64(h[40:], p.tasksAt)
-	le.PutUint64(h[48:], uint64(len(p.Tasks)))
-	copy(h[56:], zygote)
-	le.PutUint64(h[96:], uint64(p.DumpTimeNs))
-	le.PutUint64(h[104:], uint64(p.RestoreTimeNs))
-	le.PutUint32(h[112:], p.LogLevel)
-	le.PutUint32(h[116:], uint32(p.parking()))
+	le.PutUint32(h[abi.PlanSizeOff:], abi.PlanSize)
+	le.PutUint32(h[abi.PlanABIOff:], abi.Version)
+	le.PutUint64(h[abi.PlanTableOff:], uint64(p.Image.Table))
+	p.Region.encode(h)
+	le.PutUint64(h[abi.PlanTasksOff:], p.tasksAt)
+	le.PutUint64(h[abi.PlanNrTasksOff:], uint64(len(p.Tasks)))
+	copy(h[abi.PlanZygoteOff:], zygote)
+	le.PutUint64(h[abi.PlanDumpTimeNsOff:], uint64(p.DumpTimeNs))
+	le.PutUint64(h[abi.PlanRestoreTimeNsOff:], uint64(p.RestoreTimeNs))
+	le.PutUint32(h[abi.PlanLogLevelOff:], p.LogLevel)
+	le.PutUint32(h[abi.PlanNrParkingOff:], uint32(p.parking()))
 	copy(a.buf, h)
+}
+
+// encode says in struct crpie_plan where the parts of the region are.
+func (r *Region) encode(h []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(h[abi.PlanSharedOff:], r.Shared)
+	le.PutUint64(h[abi.PlanSharedSizeOff:], r.Control-r.Shared)
+	le.PutUint64(h[abi.PlanControlOff:], r.Control)
+	le.PutUint64(h[abi.PlanBellOff:], r.Bell)
+	le.PutUint64(h[abi.PlanLogOffOff:], r.logOff())
+	le.PutUint64(h[abi.PlanLogSizeOff:], logRingSize)
+	le.PutUint64(h[abi.PlanRegionStartOff:], r.Start)
+	le.PutUint64(h[abi.PlanRegionEndOff:], r.End)
 }
 
 func (p *Plan) encodeTask(t *Task) []byte {
@@ -159,34 +199,34 @@ func (p *Plan) encodeTask(t *Task) []byte {
 	readers, readerSize := p.Region.stack(p.Region.slots - maxReaders)
 	le := binary.LittleEndian
 	b := make([]byte, abi.TaskSize)
-	le.PutUint32(b[0:], uint32(t.Pid))
-	le.PutUint32(b[4:], uint32(len(t.Threads)))
-	le.PutUint64(b[8:], a.bytes(threads))
-	le.PutUint64(b[16:], a.string(t.Comm))
-	le.PutUint64(b[24:], a.vmas(t.VMAs))
-	le.PutUint64(b[32:], uint64(len(t.VMAs)))
-	le.PutUint64(b[40:], a.mm(&t.MM))
-	le.PutUint64(b[48:], readers)
-	le.PutUint64(b[56:], readerSize)
+	le.PutUint32(b[abi.TaskPidOff:], uint32(t.Pid))
+	le.PutUint32(b[abi.TaskNrThreadsOff:], uint32(len(t.Threads)))
+	le.PutUint64(b[abi.TaskThreadsOff:], a.bytes(threads))
+	le.PutUint64(b[abi.TaskCommOff:], a.string(t.Comm))
+	le.PutUint64(b[abi.TaskVMAsOff:], a.vmas(t.VMAs))
+	le.PutUint64(b[abi.TaskNrVMAsOff:], uint64(len(t.VMAs)))
+	le.PutUint64(b[abi.TaskMMOff:], a.mm(&t.MM))
+	le.PutUint64(b[abi.TaskReaderStackOff:], readers)
+	le.PutUint64(b[abi.TaskReaderStackSizeOff:], readerSize)
 	runs := make([]byte, len(t.Plugins))
 	for i, here := range t.Plugins {
 		if here {
 			runs[i] = 1
 		}
 	}
-	le.PutUint64(b[64:], a.bytes(runs))
+	le.PutUint64(b[abi.TaskRunsOff:], a.bytes(runs))
 	return b
 }
 
 func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, abi.ThreadSize)
-	le.PutUint32(b[0:], uint32(tid))
-	le.PutUint32(b[4:], uint32(status))
-	le.PutUint64(b[8:], ops)
-	le.PutUint64(b[16:], uint64(count))
-	le.PutUint64(b[24:], stack)
-	le.PutUint64(b[32:], size)
+	le.PutUint32(b[abi.ThreadTidOff:], uint32(tid))
+	le.PutUint32(b[abi.ThreadStatusOff:], uint32(status))
+	le.PutUint64(b[abi.ThreadOpsOff:], ops)
+	le.PutUint64(b[abi.ThreadNrOpsOff:], uint64(count))
+	le.PutUint64(b[abi.ThreadStackOff:], stack)
+	le.PutUint64(b[abi.ThreadStackSizeOff:], size)
 	return b
 }
 
@@ -201,12 +241,12 @@ func (a *arena) vmas(vmas []VMA) uint64 {
 	for i, v := range vmas {
 		le.PutUint64(a.at(addr)[len(vmas)*abi.VMASize+i*abi.MadvSize:], v.Madv)
 		b := a.at(addr)[i*abi.VMASize:]
-		le.PutUint64(b[0:], v.Start)
-		le.PutUint64(b[8:], v.End)
-		le.PutUint32(b[16:], v.Prot)
-		le.PutUint32(b[20:], v.Flags)
-		le.PutUint64(b[24:], v.Pgoff)
-		le.PutUint64(b[32:], names[i])
+		le.PutUint64(b[abi.VMAStartOff:], v.Start)
+		le.PutUint64(b[abi.VMAEndOff:], v.End)
+		le.PutUint32(b[abi.VMAProtOff:], v.Prot)
+		le.PutUint32(b[abi.VMAFlagsOff:], v.Flags)
+		le.PutUint64(b[abi.VMAPgoffOff:], v.Pgoff)
+		le.PutUint64(b[abi.VMANameOff:], names[i])
 	}
 	return addr
 }

@@ -176,8 +176,8 @@ func (p *planner) place() error {
 	slots += maxReaders
 	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	segments, window := p.mem.sizeSegments(), p.mem.hugeWindow()
-	size := p.layout.Size() + logRingSize + uint64(slots)*stackSize + uint64(threads)*abi.StatusSize + roomForPlan + segments + window
-	start, err := findGap(used, size)
+	size := regionSize(p.layout.Size(), threads, slots) + roomForPlan + segments + window
+	start, err := findGap(used, size, p.host.Random)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
@@ -193,7 +193,7 @@ func (p *planner) place() error {
 	arena.reserve(abi.PlanSize)
 	p.plan = &Plan{
 		Region: region, Image: image, arena: arena, LogLevel: p.opts.LogLevel, Sibling: p.opts.Sibling, Cgroups: p.cgroups,
-		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs,
+		DumpTimeNs: p.opts.DumpTimeNs, RestoreTimeNs: p.opts.RestoreTimeNs, lateCalls: lateCalls(p.hooked),
 		Namespaces: p.timeNamespaceID() != 0 || p.mem.ipc() != nil,
 	}
 	return nil
@@ -205,13 +205,9 @@ func (p *planner) planTasks() {
 	}
 }
 
-// zygoteMemfd is the number of the memfd in the zygote, which its stub maps. It and the standard streams are below
-// firstScratch, and so below every descriptor that is passed.
-const zygoteMemfd = 3
-
 // fdsPassed is one more than the highest number of a descriptor that the zygote is executed with.
 func (p *Plan) fdsPassed() int {
-	n := zygoteMemfd + 1
+	n := firstRegionFile + regionFiles
 	for _, f := range p.Files {
 		n = max(n, f.Number+1)
 	}
@@ -232,7 +228,7 @@ func (p *planner) planZygote() {
 	all := z.arena.words(^uint64(0))
 	z.sys("block every signal", sysRtSigprocmask, sigSetmask, all, 0, 8)
 	p.roomForFDs(z)
-	z.sys("the plan is mapped", sysClose, zygoteMemfd)
+	z.sys("the region is mapped", sysCloseRange, firstRegionFile, firstRegionFile+regionFiles-1, 0)
 	z.sys("what the restorer was started with", sysCloseRange, uint64(p.plan.fdsPassed()), 0xffffffff, 0)
 	p.timeNamespace(z)
 	z.ops = append(z.ops, p.shared.ops...)

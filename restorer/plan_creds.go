@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
 )
 
 // Securebits, capabilities(7).
@@ -20,6 +21,9 @@ const capVersion3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
 // while CAP_SETPCAP is; then the capabilities themselves.
 func (t *threadPlanner) creds(c *pb.CredsEntry) {
 	p := t.prog
+	if c.GetNoNewPrivs() != 0 {
+		p.sys("no_new_privs", sysPrctl, prSetNoNewPrivs, 1)
+	}
 	groups := c.GetGroups()
 	p.sys("supplementary groups", sysSetgroups, uint64(len(groups)), p.arena.bytes(words32(groups)))
 	p.sys("keep capabilities while ids change", sysPrctl, prSetSecurebits, secbitNoSetuidFixup|secbitKeepCaps)
@@ -27,6 +31,7 @@ func (t *threadPlanner) creds(c *pb.CredsEntry) {
 	p.sys("fsgid", sysSetfsgid, uint64(c.GetFsgid()))
 	p.sys("uids", sysSetresuid, uint64(c.GetUid()), uint64(c.GetEuid()), uint64(c.GetSuid()))
 	p.sys("fsuid", sysSetfsuid, uint64(c.GetFsuid()))
+	t.stayClosed()
 	p.sys("securebits", sysPrctl, prSetSecurebits, uint64(c.GetSecbits()))
 	bounds := capBits(c.GetCapBnd())
 	for n := 0; n <= capLast; n++ {
@@ -35,9 +40,19 @@ func (t *threadPlanner) creds(c *pb.CredsEntry) {
 		}
 	}
 	t.capset(c)
-	if c.GetNoNewPrivs() != 0 {
-		p.sys("no_new_privs", sysPrctl, prSetNoNewPrivs, 1)
+}
+
+// stayClosed keeps others of the task's uid out where the change of ids opens a process to them (fs.suid_dumpable is 1,
+// proc_sys_fs(5)). Capabilities keep them out until then, ptrace(2), so no thread drops its own before the flag is right for
+// all of them.
+func (t *threadPlanner) stayClosed() {
+	const debug = 1
+	if t.host.SuidDumpable != debug {
+		return
 	}
+	t.prog.sys("not dumpable while it is restored", sysPrctl, prSetDumpable, 0)
+	t.prog.core(abi.OpArrive, "ids have changed", barrierIDs)
+	t.prog.core(abi.OpAwait, "ids of all threads have changed", barrierIDs, uint64(len(t.img.Threads)))
 }
 
 func (t *threadPlanner) capset(c *pb.CredsEntry) {

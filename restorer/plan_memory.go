@@ -399,10 +399,10 @@ func (m *memoryPlanner) addRead(addr uint64, p images.Piece) {
 	for done := uint64(0); done < p.Pages*pageSize; done += piece {
 		length := min(piece, p.Pages*pageSize-done)
 		var b [abi.RunSize]byte
-		binary.LittleEndian.PutUint64(b[0:], addr+done)
-		binary.LittleEndian.PutUint64(b[8:], length)
-		binary.LittleEndian.PutUint64(b[16:], uint64(p.Offset)+done)
-		binary.LittleEndian.PutUint64(b[24:], fd)
+		binary.LittleEndian.PutUint64(b[abi.RunAddrOff:], addr+done)
+		binary.LittleEndian.PutUint64(b[abi.RunLenOff:], length)
+		binary.LittleEndian.PutUint64(b[abi.RunOffOff:], uint64(p.Offset)+done)
+		binary.LittleEndian.PutUint64(b[abi.RunFDOff:], fd)
 		m.reads = append(m.reads, b[:]...)
 		m.nreads++
 		m.bytes += length

@@ -18,10 +18,11 @@ type taskPlanner struct {
 // gateCreds is opened when every thread is traced: seccomp filters may be installed, and every process group exists.
 const gateCreds = 1
 
-// Barriers of a task, at which its other threads arrive and the leader waits.
+// Barriers of a task, at which its other threads arrive and the leader waits; at barrierIDs all wait for all.
 const (
 	barrierOwn   = iota // threads that have set themselves up
 	barrierHooks        // threads that have run their last hooks
+	barrierIDs          // threads that have changed their ids
 )
 
 func (p *planner) planTask(img *images.Task) {
@@ -60,6 +61,7 @@ func (p *planner) planTask(img *images.Task) {
 	threads := t.threads()
 	t.hook(t.prog, abi.PostThreads)
 	t.signals()
+	t.leave()
 	t.limits()
 	t.hook(t.prog, abi.PreCreds)
 	t.credentials(threads)
@@ -180,6 +182,7 @@ func (t *taskPlanner) threads() []*threadPlanner {
 
 // credentials lets all threads change to the application's privileges once they are traced.
 func (t *taskPlanner) credentials(threads []*threadPlanner) {
+	t.closed()
 	t.prog.core(abi.OpReport, "threads exist", 1)
 	for i, th := range threads {
 		th.prog.core(abi.OpGate, "every task and thread exists", gateCreds)
@@ -198,16 +201,24 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	}
 }
 
-// lastHook runs when every thread is done. Changing uids has cleared the dumpable flag, prctl(2).
+// leave ends what tasks can do to each other: marks and statuses of this one are its own from here on. It comes before the
+// limits for memory, which may leave no room for that.
+func (t *taskPlanner) leave() { t.prog.core(abi.OpLeave, "") }
+
+// closed keeps those who have the task's uid from looking into it, ptrace(2), until the controller has unmapped the region
+// and sets the flag again.
+func (t *taskPlanner) closed() {
+	t.prog.sys("not dumpable while it is restored", sysPrctl, prSetDumpable, 0)
+	t.task.Dumpable = -1
+	if mm := t.img.Mm; mm != nil && mm.Dumpable != nil && mm.GetDumpable() <= 1 { // 2 cannot be set: suid_dumpable, prctl(2)
+		t.task.Dumpable = int(mm.GetDumpable())
+	}
+}
+
+// lastHook runs when every thread is done.
 func (t *taskPlanner) lastHook(threads int) {
 	if threads > 1 {
 		t.prog.core(abi.OpAwait, "hooks of all threads", barrierHooks, uint64(threads-1))
-	}
-	switch dumpable := t.img.Mm.GetDumpable(); {
-	case t.img.Mm.Dumpable == nil:
-	case dumpable == 0 || dumpable == 1:
-		t.prog.sys("dumpable", sysPrctl, prSetDumpable, uint64(dumpable))
-	default: // 2 (suid_dumpable) is what the change of uids has left
 	}
 	t.hook(t.prog, abi.PreSigreturn)
 }

@@ -286,16 +286,28 @@ func TestHostRefusals(t *testing.T) {
 }
 
 func TestFindGap(t *testing.T) {
+	const size = 1 << 20
 	used := []span{{0x400000, 0x500000}, {0x10000000, 0x7d0000000000}}
-	if at, err := findGap(used, 1<<20); err != nil || at < 0x7d0000000000 || at+1<<20 > highestAddr {
-		t.Errorf("findGap: %#x, %v", at, err)
+	places := map[uint64]bool{}
+	for _, random := range []uint64{0, 1 << 20, 1 << 35, 1<<40 + 12345, math.MaxUint64} {
+		at, err := findGap(used, size, random)
+		if err != nil || at < 0x7d0000000000 || at+size > highestAddr || at%pageSize != 0 {
+			t.Errorf("findGap with %#x: %#x, %v", random, at, err)
+		}
+		places[at] = true
+	}
+	if len(places) != 5 {
+		t.Errorf("five random numbers give the places %v", places)
+	}
+	if at, _ := findGap(used, size, 0); at != 0x7d8000000000-size/2 {
+		t.Errorf("findGap with 0: %#x is not the middle", at)
 	}
 	full := []span{{0, taskSizeMax}}
-	if _, err := findGap(full, 1<<20); err == nil {
+	if _, err := findGap(full, size, 0); err == nil {
 		t.Error("findGap found a hole in a full address space")
 	}
 	overlapping := []span{{lowestAddr, highestAddr - 4<<20}, {lowestAddr, lowestAddr + 1}}
-	if at, err := findGap(overlapping, 1<<20); err != nil || at < highestAddr-4<<20 || at+1<<20 > highestAddr {
+	if at, err := findGap(overlapping, size, math.MaxUint64); err != nil || at < highestAddr-4<<20 || at+size > highestAddr {
 		t.Errorf("findGap beside overlapping spans: %#x, %v", at, err)
 	}
 }

@@ -47,6 +47,7 @@ var opNames = map[abi.OpCode]string{
 	abi.OpEnded:      "process that has ended",
 	abi.OpGone:       "pidfds of a process that is gone",
 	abi.OpCopy:       "copy",
+	abi.OpLeave:      "leave the shared memory",
 	abi.OpAio:        "make AIO context",
 	abi.OpExpire:     "expire timer",
 }
@@ -61,7 +62,7 @@ func (op *Op) call() string {
 	switch op.Code {
 	case abi.OpHook:
 		return name + " " + abi.Hook(op.Args[0]).String()
-	case abi.OpPark, abi.OpReport, abi.OpTraced:
+	case abi.OpPark, abi.OpReport, abi.OpTraced, abi.OpLeave:
 		return name
 	case abi.OpFollow:
 		return formatCall(name, op.Args[:2])
@@ -205,11 +206,11 @@ func (a *arena) ops(ops []Op) uint64 {
 
 func encodeOp(b []byte, op *Op) {
 	le := binary.LittleEndian
-	le.PutUint32(b[0:], uint32(op.Code))
-	le.PutUint32(b[4:], uint32(op.Flags))
-	le.PutUint64(b[8:], op.Nr)
+	le.PutUint32(b[abi.OpCodeOff:], uint32(op.Code))
+	le.PutUint32(b[abi.OpFlagsOff:], uint32(op.Flags))
+	le.PutUint64(b[abi.OpNrOff:], op.Nr)
 	for i, a := range op.Args {
-		le.PutUint64(b[16+8*i:], a)
+		le.PutUint64(b[abi.OpArgOff+8*i:], a)
 	}
-	le.PutUint64(b[64:], uint64(op.Want))
+	le.PutUint64(b[abi.OpWantOff:], uint64(op.Want))
 }

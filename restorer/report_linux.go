@@ -186,7 +186,7 @@ func (r *runner) hookTimeout(t *Task, th *Thread, st status) error {
 	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.opts.HookTimeout.Round(time.Millisecond))
 	at := st.fn
 	if sys.Interrupt(th.Tid) == nil {
-		if _, err := sys.Wait(th.Tid); err == nil {
+		if _, stopped, err := sys.WaitUntil(th.Tid, time.Now().Add(time.Second)); err == nil && stopped {
 			if regs, err := sys.GetRegs(th.Tid); err == nil {
 				at = regs.Ip
 			}

@@ -24,25 +24,25 @@ type runner struct {
 	plan   *Plan
 	opts   *RunOptions
 	stub   []byte // code of the zygote's ELF file
-	memfd  *os.File
-	shared []byte
+	share  share
 	passed []*os.File
 	calls  []stubCall
 
-	zygote      int               // pid, 0: none or reaped, or the root task itself
-	root        *sys.Sibling      // with --restore-sibling
-	traced      []int             // threads that are seized
+	zygote      int          // pid, 0: none or reaped, or the root task itself
+	root        *sys.Sibling // with --restore-sibling
+	traced      []tracee
 	waking      bool              // some connections may be awake
 	tasks       map[int]sys.Pidfd // that have connections, by pid
 	asleep      []*Connection     // that no hook has done away with
-	log         logReader
+	log         logReader         // of the shared memory
 	undoCgroups []func() error
-	hooks       hookWatch
+	watch       watch
 }
 
 // RunOptions say how a plan is carried out.
 type RunOptions struct {
 	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
+	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout
 	LeaveStopped bool                 // leave every task stopped (SIGSTOP)
 	Log          func(Line)           // receives what plugins log; may be nil
 	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
@@ -76,7 +76,7 @@ func (r *runner) run() error {
 	}
 	defer restore()
 	if err := r.restore(); err != nil {
-		r.drainLog()
+		_ = r.lastLook() // what failed is known
 		return errors.Join(err, r.undo())
 	}
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
@@ -125,29 +125,16 @@ func (r *runner) cancelled() error {
 	return nil
 }
 
-// prepare writes blob and plan into the memfd that all tasks will map, and opens what they inherit.
+// prepare writes blob and plan where all tasks will map them, and opens what they inherit.
 func (r *runner) prepare() error {
-	reg := &r.plan.Region
-	f, err := sys.Memfd("crpie", int64(reg.memfdSize()), false)
-	if err != nil {
+	r.watch = watch{
+		statuses: make([]status, r.plan.threads()+1), own: map[*Task]*ownReport{}, hooks: map[int]hookSeen{}, moved: time.Now(),
+		round: time.Now(),
+	}
+	if err := r.share.make(r.plan); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	r.memfd = f
-	for _, s := range r.plan.Image.Segments {
-		if _, err := f.WriteAt(s.Data, int64(uint64(s.Addr)-reg.Start)); err != nil {
-			return fmt.Errorf("restore: write blob: %w", err)
-		}
-	}
-	if _, err := f.WriteAt(r.plan.arena.buf, int64(reg.planOff())); err != nil {
-		return fmt.Errorf("restore: write plan: %w", err)
-	}
-	r.shared, err = sys.MapShared(f, int64(reg.Shared-reg.Start), int(reg.Stacks-reg.Shared))
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	*sys.Word64(r.shared, abi.SharedLogOff) = reg.logOff()
-	*sys.Word64(r.shared, abi.SharedLogSize) = logRingSize
-	r.log = logReader{shared: r.shared, off: reg.logOff()}
+	r.log.ring = r.sharedRing()
 	for _, p := range r.plan.Files {
 		f, err := p.Open()
 		if err != nil {
@@ -204,7 +191,8 @@ func (r *runner) startZygote() error {
 // the tasks look for it, and each number in between is closed.
 func (r *runner) zygoteFiles() []*os.File {
 	files := make([]*os.File, r.plan.fdsPassed())
-	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr, zygoteMemfd: r.memfd})
+	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr})
+	copy(files[firstRegionFile:], r.share.files)
 	for i, p := range r.plan.Files {
 		files[p.Number] = r.passed[i]
 	}
@@ -233,12 +221,7 @@ func (r *runner) close() {
 	if r.root != nil {
 		r.root.Close()
 	}
-	if r.shared != nil {
-		_ = sys.Unmap(r.shared)
-	}
-	if r.memfd != nil {
-		r.memfd.Close()
-	}
+	r.share.close()
 }
 
 // seizeOptions: the kernel kills the tasks should the controller die, shows a thread that ends itself or executes a program
@@ -255,7 +238,7 @@ func (r *runner) seize(t *Task, tid int) error {
 	if err := sys.Seize(tid, seizeOptions(t)); err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
-	r.traced = append(r.traced, tid)
+	r.traced = append(r.traced, tracee{t, tid})
 	return nil
 }
 
@@ -269,9 +252,7 @@ func (r *runner) awaitTasks() error {
 				return false
 			}
 			failed = r.seize(t, t.Pid)
-			word := sys.Word(r.shared, abi.SharedSize+t.statusIndex*abi.StatusSize+abi.StatusTraced)
-			storeWord(word, 1)
-			sys.FutexWake(word)
+			r.share.tell(abi.ControlSize+4*t.statusIndex, 1)
 			return true
 		})
 		return failed != nil || len(missing) == 0
@@ -281,7 +262,8 @@ func (r *runner) awaitTasks() error {
 
 // awaitThreads waits until every task has its memory, files and threads, and traces the threads.
 func (r *runner) awaitThreads() error {
-	if err := r.await(func() bool { return r.ready() >= len(r.plan.Living()) }); err != nil {
+	living := len(r.plan.Living())
+	if err := r.await(func() bool { return int(r.share.hint(abi.BellReadyOff)) >= living }); err != nil {
 		return err
 	}
 	for _, t := range r.plan.Living() {
@@ -291,40 +273,37 @@ func (r *runner) awaitThreads() error {
 			}
 		}
 	}
-	r.open(gateCreds)
+	r.letChange()
 	return nil
+}
+
+// letChange lets the tasks change to the application's privileges. Whoever has those may now have them report anything.
+func (r *runner) letChange() {
+	calls := time.Duration(r.plan.lateCalls)
+	if calls == 0 || r.opts.HookTimeout > 0 {
+		r.watch.deadline = r.end().Add(calls * r.opts.HookTimeout)
+	}
+	r.share.tell(abi.ControlGateOff, gateCreds)
 }
 
 // awaitParked waits until every thread has done everything it does itself.
 func (r *runner) awaitParked() error {
-	if err := r.await(func() bool { return r.parked() >= r.plan.parking() }); err != nil {
+	if err := r.await(r.allParked); err != nil {
 		return err
 	}
-	r.drainLog()
+	if err := r.lastLook(); err != nil {
+		return err
+	}
 	return r.reapZygote()
 }
 
-// reapZygote collects the zygote, which ends by itself once it has created the tasks.
-func (r *runner) reapZygote() error {
-	if r.zygote == 0 {
-		return nil // casualties has seen it
+func (r *runner) allParked() bool {
+	for _, t := range r.plan.Living() {
+		for i := range t.Threads {
+			if r.status(t.statusIndex+i).state != abi.StateParked {
+				return false
+			}
+		}
 	}
-	ws, err := sys.Wait(r.zygote)
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	r.zygote = 0
-	if ws.ExitStatus() != 0 {
-		return fmt.Errorf("restore: the zygote ended with wait status %#x", uint32(ws))
-	}
-	return nil
+	return true
 }
-
-func (r *runner) open(gate uint32) {
-	word := sys.Word(r.shared, abi.SharedGate)
-	storeWord(word, gate)
-	sys.FutexWake(word)
-}
-
-func (r *runner) ready() int  { return int(loadWord(sys.Word(r.shared, abi.SharedReady))) }
-func (r *runner) parked() int { return int(loadWord(sys.Word(r.shared, abi.SharedParked))) }

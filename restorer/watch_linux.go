@@ -4,7 +4,10 @@ package restorer
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,63 +17,156 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-// idle is how long the controller sleeps without a bell before it looks for crashed and overdue threads.
-const idle = 4 * time.Millisecond
+// idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads; harried
+// while somebody keeps stopping them.
+const (
+	idle    = 4 * time.Millisecond
+	harried = 100 * time.Microsecond
+)
 
-func loadWord(w *uint32) uint32     { return atomic.LoadUint32(w) }
-func storeWord(w *uint32, v uint32) { atomic.StoreUint32(w, v) }
+// watch is what the controller knows of the threads, and since when.
+type watch struct {
+	statuses []status             // by index
+	own      map[*Task]*ownReport // the tasks that have left the shared memory
+	news     uint32               // the bell's count when these were read last
+	round    time.Time            // when they were looked after last
+	moved    time.Time            // when a status changed last that is believed
+	deadline time.Time            // if set, for everything that is left: the tasks may be anybody's now, and say what they like
+	stopped  time.Time            // when somebody stopped a thread last
+	hooks    map[int]hookSeen
+}
 
-// await sleeps until done, passing on what plugins log. A failed operation, a crash, an unexpected end or an overdue
-// hook is its error.
+// await sleeps until done, passing on what plugins log. A failed operation, a crash, an unexpected end, an overdue hook,
+// and that nothing moves any more are its errors. It looks after all of them every few milliseconds, whatever tasks ring.
 func (r *runner) await(done func() bool) error {
-	bell := sys.Word(r.shared, abi.SharedBell)
+	rung := sys.Word(r.share.bell, abi.BellRungOff)
 	for {
-		seen := loadWord(bell)
-		r.drainLog()
+		seen, news := loadWord(rung), r.share.hint(abi.BellNewsOff)
+		round := time.Since(r.watch.round) >= r.pause()
+		r.drainShared()
+		if err := r.look(round || news != r.watch.news); err != nil {
+			return cmp.Or(r.casualties(), err) // a task that has executed a program reports nothing
+		}
+		r.watch.news = news
 		if err := cmp.Or(r.cancelled(), r.failure()); err != nil {
 			return err
 		}
 		if done() {
 			return nil
 		}
-		if err := r.overdue(); err != nil {
-			return err
+		if round {
+			if err := r.lookAfter(); err != nil {
+				return err
+			}
+			r.watch.round = time.Now()
 		}
-		sys.FutexWait(bell, seen, idle)
-		if loadWord(bell) != seen {
-			continue
-		}
-		if err := r.casualties(); err != nil {
-			return err
-		}
+		sys.FutexWait(rung, seen, r.pause())
 	}
 }
 
-// status is what a thread's struct crpie_status says now.
-type status struct {
-	state, op    uint32
-	result       int64
-	hook, plugin uint32
-	fn           uint64
-	seq          uint32
-	detail       uint64
+func (r *runner) pause() time.Duration {
+	if time.Since(r.watch.stopped) < 25*idle {
+		return harried
+	}
+	return idle
 }
 
-func (r *runner) status(index int) status {
-	off := abi.SharedSize + index*abi.StatusSize
-	word := func(at int) uint32 { return loadWord(sys.Word(r.shared, off+at)) }
-	word64 := func(at int) uint64 { return atomic.LoadUint64(sys.Word64(r.shared, off+at)) }
-	return status{
-		state:  word(abi.StatusState),
-		op:     word(abi.StatusOp),
-		result: int64(word64(abi.StatusResult)),
-		hook:   word(abi.StatusHook),
-		plugin: word(abi.StatusPlugin),
-		fn:     word64(abi.StatusFn),
-		seq:    word(abi.StatusHookSeq),
-		detail: word64(abi.StatusDetail),
+// lookAfter finds what nobody rings for.
+func (r *runner) lookAfter() error {
+	for _, find := range []func() error{r.overdue, r.casualties, r.stuck} {
+		if err := find(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadWord(w *uint32) uint32 { return atomic.LoadUint32(w) }
+
+// look reads what the threads report. What a task has in memory of its own takes a system call to read: only if asked to.
+func (r *runner) look(all bool) error {
+	for _, t := range r.plan.Tasks {
+		if err := r.lookAt(t, all); err != nil {
+			return err
+		}
+	}
+	zygote := len(r.watch.statuses) - 1
+	r.know(zygote, r.share.status(zygote))
+	return nil
+}
+
+func (r *runner) lookAt(t *Task, all bool) error {
+	o := r.watch.own[t]
+	if o == nil && r.share.status(t.statusIndex).state == abi.StateLeft {
+		o = newOwnReport(t, &r.plan.Region, r.sharedRing().head())
+		r.watch.own[t] = o
+	}
+	if o != nil && !all {
+		return nil
+	} else if o != nil {
+		return r.lookAtOwn(t, o)
+	}
+	for i := range t.Threads {
+		st := r.share.status(t.statusIndex + i)
+		if i == 0 && st.state == abi.StateLeft { // just now: its own comes next time
+			return nil
+		}
+		if err := r.see(t, i, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAtOwn reads what a task that has left reports. That it has ended is for casualties to say.
+func (r *runner) lookAtOwn(t *Task, o *ownReport) error {
+	all, head, err := o.read(t.statusIndex, len(t.Threads))
+	if err == nil && r.log.tail >= o.after {
+		err = o.log.drain(head, func(rec []byte) { r.passOn(rec, t) })
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore task %d: what it reports cannot be read: %w", t.Pid, err)
+	}
+	for i, st := range all {
+		if err := r.see(t, i, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastLook passes on what has been logged until now.
+func (r *runner) lastLook() error {
+	if r.log.ring == nil {
+		return nil
+	}
+	r.drainShared()
+	for _, o := range r.watch.own {
+		o.after = 0
+	}
+	return r.look(true)
+}
+
+// see takes what a thread reports, if it can be.
+func (r *runner) see(t *Task, thread int, st status) error {
+	if st.state > abi.StateParked {
+		tid := t.Threads[thread].Tid
+		return t.failed(tid, "thread %d reports state %#x, which is none: something has overwritten its report", tid, st.state)
+	}
+	r.know(t.statusIndex+thread, st)
+	return nil
+}
+
+func (r *runner) know(index int, st status) {
+	if known := &r.watch.statuses[index]; *known != st {
+		*known, r.watch.moved = st, time.Now()
 	}
 }
+
+func (r *runner) status(index int) status { return r.watch.statuses[index] }
 
 // eachThread calls f with every thread's index into the statuses; the zygote comes last with nil.
 func (r *runner) eachThread(f func(index int, t *Task, th *Thread) error) error {
@@ -100,11 +196,7 @@ func (r *runner) failure() error {
 	})
 }
 
-// hookWatch remembers since when each thread has been in the same call into a plugin.
-type hookWatch struct {
-	seen map[int]hookSeen
-}
-
+// hookSeen is since when a thread has been in the same call into a plugin.
 type hookSeen struct {
 	seq   uint32
 	since time.Time
@@ -120,12 +212,9 @@ func (r *runner) overdue() error {
 		if t == nil || st.hook == 0 {
 			return nil
 		}
-		if r.hooks.seen == nil {
-			r.hooks.seen = map[int]hookSeen{}
-		}
-		seen, ok := r.hooks.seen[index]
+		seen, ok := r.watch.hooks[index]
 		if !ok || seen.seq != st.seq {
-			r.hooks.seen[index] = hookSeen{st.seq, time.Now()}
+			r.watch.hooks[index] = hookSeen{st.seq, time.Now()}
 			return nil
 		}
 		if time.Since(seen.since) < r.opts.HookTimeout {
@@ -133,6 +222,54 @@ func (r *runner) overdue() error {
 		}
 		return r.hookTimeout(t, th, st)
 	})
+}
+
+// stuck reports that nothing moves any more. A running hook has a limit of its own. Once privileges have changed, a task
+// may report whatever it likes: from then on the time for everything together is limited.
+func (r *runner) stuck() error {
+	limit := r.opts.timeout()
+	if !r.watch.deadline.IsZero() {
+		if time.Now().After(r.watch.deadline) {
+			return fmt.Errorf("restore: the tasks are not done %v after they could have been (--progress-timeout): %s", limit, r.laggards())
+		}
+		return nil
+	}
+	inHook := slices.ContainsFunc(r.watch.statuses, func(st status) bool { return st.hook != 0 })
+	if quiet := time.Since(r.watch.moved); inHook || quiet < unstopAfter {
+		return nil
+	} else if quiet >= limit {
+		return fmt.Errorf("restore: nothing has moved for %v (--progress-timeout): %s", limit, r.laggards())
+	}
+	r.unstop()
+	return nil
+}
+
+// laggards says what threads are at that have not parked and do not wait for others, the first few of them.
+func (r *runner) laggards() string {
+	const most = 3
+	var who []string
+	_ = r.eachThread(func(index int, t *Task, th *Thread) error {
+		if st := r.status(index); t != nil && !t.Dead && st.state != abi.StateParked && !th.waits(st) {
+			who = append(who, fmt.Sprintf("task %d thread %d%s", t.Pid, th.Tid, r.during(t, th, st)))
+		}
+		return nil
+	})
+	if more := len(who) - most; more > 0 {
+		who = append(who[:most], fmt.Sprintf("and %d more threads", more))
+	}
+	return strings.Join(who, "; ")
+}
+
+// waits reports whether the thread says that it waits for the controller or for other threads.
+func (th *Thread) waits(st status) bool {
+	if int(st.op) >= len(th.Ops) {
+		return false
+	}
+	switch th.Ops[st.op].Code {
+	case abi.OpGate, abi.OpAwait, abi.OpFollow, abi.OpTraced:
+		return true
+	}
+	return false
 }
 
 // casualties finds a traced thread that got a signal, and processes that ended before their time.
@@ -158,6 +295,7 @@ func (r *runner) casualties() error {
 		if err != nil || !changed {
 			return nil // not there yet, or nothing happened
 		}
+		_ = r.lookAt(t, true) // what it did last; after execve(2) that is gone
 		return r.casualty(t, th, r.status(index), ws)
 	})
 }
@@ -187,8 +325,8 @@ func (r *runner) casualty(t *Task, th *Thread, st status, ws unix.WaitStatus) er
 		return t.failed(th.Tid, "thread %d ended with status %d%s", th.Tid, ws.ExitStatus(), r.during(t, th, st))
 	case ws.Signaled():
 		return t.failed(th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())), r.during(t, th, st))
-	case ws.Stopped() && ws.StopSignal() == unix.SIGSTOP:
-		return sys.Continue(th.Tid) // somebody else's; the task is not theirs to stop yet
+	case somebodyStopped(ws):
+		return r.goOn(t, th.Tid, ws, sys.Continue)
 	case ws.Stopped():
 		return r.crash(t, th, st, ws.StopSignal())
 	}

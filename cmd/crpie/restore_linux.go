@@ -151,7 +151,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},
 		Run: restorer.RunOptions{
-			HookTimeout: r.timeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
+			HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
 			Trace: func(step string) { log.printf(4, 0, "%s", step) },
 		},
 	})

@@ -31,6 +31,7 @@ type restoreFlags struct {
 	noDefaultConfig, logPid                   bool
 	plugins                                   []string
 	timeout                                   time.Duration
+	progressTimeout                           time.Duration
 	detached, stopped, shellJob, locks        bool
 	sibling, execCmd                          bool
 	tcpEstablished, tcpClose                  bool
@@ -91,6 +92,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout, "Give up when nothing has moved for `TIME`, hooks aside.")
 }
 
 func (r *restoreFlags) processFlags(f *pflag.FlagSet) {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,18 +79,11 @@ func coreNumbers() []same {
 		size("crpie_table_hook", abi.TableHookSize),
 		size("crpie_op", abi.OpSize), size("crpie_run", abi.RunSize), size("crpie_thread", abi.ThreadSize),
 		size("crpie_task", abi.TaskSize), size("crpie_plan", abi.PlanSize), size("crpie_log_record", abi.LogRecordSize),
-		size("crpie_status", abi.StatusSize), off("crpie_shared", "status", abi.SharedSize),
-		off("crpie_shared", "bell", abi.SharedBell), off("crpie_shared", "gate", abi.SharedGate),
-		off("crpie_shared", "ready", abi.SharedReady), off("crpie_shared", "parked", abi.SharedParked),
-		off("crpie_shared", "log_head", abi.SharedLogHead), off("crpie_shared", "log_tail", abi.SharedLogTail),
-		off("crpie_shared", "log_off", abi.SharedLogOff), off("crpie_shared", "log_size", abi.SharedLogSize),
-		off("crpie_status", "state", abi.StatusState), off("crpie_status", "op", abi.StatusOp),
-		off("crpie_status", "result", abi.StatusResult), off("crpie_status", "hook", abi.StatusHook),
-		off("crpie_status", "plugin", abi.StatusPlugin), off("crpie_status", "fn", abi.StatusFn),
-		off("crpie_status", "hook_seq", abi.StatusHookSeq), off("crpie_status", "traced", abi.StatusTraced),
-		off("crpie_status", "detail", abi.StatusDetail),
+		size("crpie_status", abi.StatusSize), size("crpie_bell", abi.BellSize),
+		off("crpie_shared", "status", abi.SharedSize), off("crpie_control", "traced", abi.ControlSize),
 		{"CRPIE_STATE_NEW", int64(abi.StateNew)}, {"CRPIE_STATE_RUNNING", int64(abi.StateRunning)},
 		{"CRPIE_STATE_FAILED", int64(abi.StateFailed)}, {"CRPIE_STATE_PARKED", int64(abi.StateParked)},
+		{"CRPIE_STATE_LEFT", int64(abi.StateLeft)}, {"CRPIE_OP_LEAVE", int64(abi.OpLeave)},
 		{"CRPIE_OP_SYSCALL", int64(abi.OpSyscall)}, {"CRPIE_OP_PIPE", int64(abi.OpPipe)},
 		{"CRPIE_OP_READ", int64(abi.OpRead)}, {"CRPIE_OP_CLONE", int64(abi.OpClone)},
 		{"CRPIE_OP_THREAD", int64(abi.OpThread)}, {"CRPIE_OP_HOOK", int64(abi.OpHook)},
@@ -111,11 +106,128 @@ func coreNumbers() []same {
 	}
 }
 
+type member struct {
+	name string // in C
+	off  int64
+}
+
+// layouts are the structs whose members Go writes or reads.
+var layouts = map[string][]member{
+	"crpie_table": {
+		{"size", abi.TableSizeOff}, {"abi", abi.TableABIOff}, {"plugins", abi.TablePluginsOff},
+		{"nr_plugins", abi.TableNrPluginsOff}, {"hooks", abi.TableHooksOff}, {"nr_hooks", abi.TableNrHooksOff},
+		{"reserved", abi.TableReservedOff},
+	},
+	"crpie_table_plugin": {
+		{"name", abi.TablePluginNameOff}, {"params", abi.TablePluginParamsOff},
+		{"nr_params", abi.TablePluginNrParamsOff}, {"init", abi.TablePluginInitOff},
+		{"exit", abi.TablePluginExitOff},
+	},
+	"crpie_table_hook": {
+		{"hook", abi.TableHookHookOff}, {"priority", abi.TableHookPriorityOff}, {"plugin", abi.TableHookPluginOff},
+		{"reserved", abi.TableHookReservedOff}, {"fn", abi.TableHookFnOff},
+	},
+	"crpie_op": {
+		{"code", abi.OpCodeOff}, {"flags", abi.OpFlagsOff}, {"nr", abi.OpNrOff}, {"arg", abi.OpArgOff},
+		{"want", abi.OpWantOff},
+	},
+	"crpie_run": {
+		{"addr", abi.RunAddrOff}, {"len", abi.RunLenOff}, {"off", abi.RunOffOff}, {"fd", abi.RunFDOff},
+	},
+	"crpie_thread": {
+		{"tid", abi.ThreadTidOff}, {"status", abi.ThreadStatusOff}, {"ops", abi.ThreadOpsOff},
+		{"nr_ops", abi.ThreadNrOpsOff}, {"stack", abi.ThreadStackOff}, {"stack_size", abi.ThreadStackSizeOff},
+	},
+	"crpie_task": {
+		{"pid", abi.TaskPidOff}, {"nr_threads", abi.TaskNrThreadsOff}, {"threads", abi.TaskThreadsOff},
+		{"comm", abi.TaskCommOff}, {"vmas", abi.TaskVMAsOff}, {"nr_vmas", abi.TaskNrVMAsOff}, {"mm", abi.TaskMMOff},
+		{"reader_stack", abi.TaskReaderStackOff}, {"reader_stack_size", abi.TaskReaderStackSizeOff},
+		{"runs", abi.TaskRunsOff},
+	},
+	"crpie_plan": {
+		{"size", abi.PlanSizeOff}, {"abi", abi.PlanABIOff}, {"table", abi.PlanTableOff},
+		{"shared", abi.PlanSharedOff}, {"shared_size", abi.PlanSharedSizeOff}, {"control", abi.PlanControlOff},
+		{"bell", abi.PlanBellOff}, {"log_off", abi.PlanLogOffOff}, {"log_size", abi.PlanLogSizeOff},
+		{"region_start", abi.PlanRegionStartOff}, {"region_end", abi.PlanRegionEndOff}, {"tasks", abi.PlanTasksOff},
+		{"nr_tasks", abi.PlanNrTasksOff}, {"zygote", abi.PlanZygoteOff}, {"dump_time_ns", abi.PlanDumpTimeNsOff},
+		{"restore_time_ns", abi.PlanRestoreTimeNsOff}, {"log_level", abi.PlanLogLevelOff},
+		{"nr_parking", abi.PlanNrParkingOff},
+	},
+	"crpie_status": {
+		{"state", abi.StatusStateOff}, {"op", abi.StatusOpOff}, {"result", abi.StatusResultOff},
+		{"hook", abi.StatusHookOff}, {"plugin", abi.StatusPluginOff}, {"fn", abi.StatusFnOff},
+		{"hook_seq", abi.StatusHookSeqOff}, {"mark", abi.StatusMarkOff}, {"detail", abi.StatusDetailOff},
+	},
+	"crpie_shared": {
+		{"log_head", abi.SharedLogHeadOff}, {"log_tail", abi.SharedLogTailOff}, {"status", abi.SharedStatusOff},
+	},
+	"crpie_control": {
+		{"gate", abi.ControlGateOff}, {"traced", abi.ControlTracedOff},
+	},
+	"crpie_bell": {
+		{"rung", abi.BellRungOff}, {"news", abi.BellNewsOff}, {"ready", abi.BellReadyOff},
+		{"parked", abi.BellParkedOff},
+	},
+	"crpie_log_record": {
+		{"len", abi.LogRecordLenOff}, {"level", abi.LogRecordLevelOff}, {"pid", abi.LogRecordPidOff},
+		{"tid", abi.LogRecordTidOff}, {"hook", abi.LogRecordHookOff}, {"plugin", abi.LogRecordPluginOff},
+		{"text_len", abi.LogRecordTextLenOff}, {"pad", abi.LogRecordPadOff},
+	},
+	"crpie_vma": {
+		{"start", abi.VMAStartOff}, {"end", abi.VMAEndOff}, {"prot", abi.VMAProtOff}, {"flags", abi.VMAFlagsOff},
+		{"pgoff", abi.VMAPgoffOff}, {"name", abi.VMANameOff},
+	},
+}
+
+// membersOf lists the members of a struct in a header's text, in their order.
+func membersOf(header, name string) (members []string) {
+	header = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(header, "")
+	_, body, _ := strings.Cut(header, "\nstruct "+name+" {")
+	body, _, _ = strings.Cut(body, "\n};")
+	declaration := regexp.MustCompile(`(?s)^\s*(?:const )?(?:struct )?\w+\s+(.*)$`)
+	for _, d := range strings.Split(body, ";") {
+		if m := declaration.FindStringSubmatch(d); m != nil {
+			for _, declarator := range strings.Split(m[1], ",") {
+				members = append(members, regexp.MustCompile(`\w+`).FindString(declarator))
+			}
+		}
+	}
+	return members
+}
+
+// Go knows every member of these structs, so that none can move unnoticed.
+func TestEveryMemberHasAnOffset(t *testing.T) {
+	include := loadertest.Include(t)
+	var headers string
+	for _, path := range []string{filepath.Join(include, "crpie", "abi.h"), filepath.Join(include, "..", "..", "restorer", "core", "src", "core.h")} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers += string(text)
+	}
+	for name, known := range layouts {
+		var names []string
+		for _, m := range known {
+			names = append(names, m.name)
+		}
+		if members := membersOf(headers, name); !slices.Equal(members, names) {
+			t.Errorf("struct %s: C has %v, Go %v", name, members, names)
+		}
+	}
+}
+
 // The C compiler judges: one static assertion for each row, on both machines.
 func TestHeadersHaveGosNumbers(t *testing.T) {
 	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include \"core.h\"\n"
 	for _, r := range append(pluginNumbers(), coreNumbers()...) {
 		source += fmt.Sprintf("_Static_assert(%s == %d, \"Go has %d\");\n", r.c, r.value, r.value)
+	}
+	for name, members := range layouts {
+		for _, m := range members {
+			r := off(name, m.name, m.off)
+			source += fmt.Sprintf("_Static_assert(%s == %d, \"Go has %d\");\n", r.c, r.value, r.value)
+		}
 	}
 	for _, cc := range []string{"gcc", "clang-14", "aarch64-linux-gnu-gcc"} {
 		if out := syntaxErrors(t, cc, source); out != "" {

@@ -1,45 +1,20 @@
 package abi
 
-// Layout of the restorer core's structs (restorer/core/src/core.h), in bytes, and its numbers.
+// Layout of the structs of abi.h that a plan holds, in bytes.
 const (
-	OpSize     = 72
-	RunSize    = 32
-	ThreadSize = 40
-	TaskSize   = 72
-	PlanSize   = 120
-	VMASize    = 40
-	MadvSize   = 8 // of crpie_ctx.vma_madv, which lies behind the mappings
-	MMSize     = 104
-
-	StatusSize = 56
-	SharedSize = 48 // before the statuses
-
-	LogRecordSize = 32
+	VMASize  = 40
+	MadvSize = 8 // of crpie_ctx.vma_madv, which lies behind the mappings
+	MMSize   = 104
 )
 
-// Offsets within struct crpie_shared.
+// Offsets within struct crpie_vma.
 const (
-	SharedBell    = 0
-	SharedGate    = 4
-	SharedReady   = 8
-	SharedParked  = 12
-	SharedLogHead = 16
-	SharedLogTail = 24
-	SharedLogOff  = 32
-	SharedLogSize = 40
-)
-
-// Offsets within struct crpie_status.
-const (
-	StatusState   = 0
-	StatusOp      = 4
-	StatusResult  = 8
-	StatusHook    = 16
-	StatusPlugin  = 20
-	StatusFn      = 24
-	StatusHookSeq = 32
-	StatusTraced  = 36
-	StatusDetail  = 40
+	VMAStartOff = 0
+	VMAEndOff   = 8
+	VMAProtOff  = 16
+	VMAFlagsOff = 20
+	VMAPgoffOff = 24
+	VMANameOff  = 32
 )
 
 // States of a thread: CRPIE_STATE_*.
@@ -48,6 +23,7 @@ const (
 	StateRunning
 	StateFailed
 	StateParked
+	StateLeft
 )
 
 // OpCode is CRPIE_OP_*.
@@ -74,6 +50,7 @@ const (
 	OpSocketpair
 	OpPty
 	OpType
+	OpLeave
 )
 
 // Operations by which tasks wait for each other, the zygote becomes the root task, and a task dies with its parent.

@@ -27,18 +27,40 @@ func Memfd(name string, size int64, exec bool) (*os.File, error) {
 
 // memfdCreate states whether execution is wanted; kernels before 6.3 do not know those flags and say EINVAL.
 func memfdCreate(name string, exec bool) (int, error) {
+	const always = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	flag := unix.MFD_NOEXEC_SEAL
 	if exec {
 		flag = unix.MFD_EXEC
 	}
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|flag)
+	fd, err := unix.MemfdCreate(name, always|flag)
 	if err == unix.EINVAL {
-		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+		fd, err = unix.MemfdCreate(name, always)
 	}
 	if err == unix.EACCES && exec {
 		err = fmt.Errorf("%w: vm.memfd_noexec forbids executable memfds (sysctl -w vm.memfd_noexec=0)", err)
 	}
 	return fd, err
+}
+
+// SealSize keeps a memfd's size as it is, for good, fcntl(2).
+func SealSize(f *os.File) error {
+	return seal(f, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+}
+
+// SealContents keeps a memfd as it is, for good: only mappings that exist can write it.
+func SealContents(f *os.File) error {
+	return seal(f, unix.F_SEAL_FUTURE_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+}
+
+func seal(f *os.File, seals int) error {
+	err := fault("seal " + f.Name())
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		return fmt.Errorf("memfd %s: F_ADD_SEALS %#x: %w", f.Name(), seals, err)
+	}
+	return nil
 }
 
 // MapShared maps length bytes of f from offset, readable and writable, MAP_SHARED.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,23 @@ func Wait(tid int) (unix.WaitStatus, error) {
 	ws, _, err := wait(tid, 0)
 	return ws, err
 }
+
+// WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and again: Wait
+// is quicker.
+func WaitUntil(tid int, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
+	if err := fault("wait4"); err != nil {
+		return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)
+	}
+	for {
+		ws, changed, err := wait(tid, unix.WNOHANG)
+		if changed || err != nil || time.Now().After(end) {
+			return ws, changed, err
+		}
+		time.Sleep(waitPause)
+	}
+}
+
+const waitPause = 50 * time.Microsecond
 
 func wait(tid, flags int) (ws unix.WaitStatus, changed bool, err error) {
 	for {

@@ -76,6 +76,7 @@ var recipes = []recipe{
 	{"signals", []string{"signals.c", "victim.h"}, nil, compileC},
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
+	{"workers", []string{"workers.c", "victim.h"}, nil, compileC},
 	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},
 	{"gone", []string{"gone.c", "victim.h"}, nil, compileC},
 	{"ports", []string{"ports.c", "victim.h"}, nil, compileC},

@@ -6,17 +6,29 @@
  * One region of the address space, the same in every task, free in all of them, and gone before the application runs:
  *
  *	region_start  +----------------------+
- *	              | blob image           |  RX, R, RW segments; private mapping of the memfd
- *	plan          +----------------------+
- *	              | struct crpie_plan …  |  R; written by Go before the first task exists, never changed
+ *	              | blob image           |  RX, R, RW segments; private, of the sealed memfd
  *	shared        +----------------------+
- *	              | struct crpie_shared  |  RW, MAP_SHARED with the controller: progress, failures, log ring
+ *	              | struct crpie_shared  |  RW: progress, failures, marks, log ring; shared with the controller and
+ *	              |                      |  the other tasks, until CRPIE_OP_LEAVE makes it the task's own
+ *	control       +----------------------+
+ *	              | struct crpie_control |  R: what the controller tells; shared, of the sealed memfd
+ *	bell          +----------------------+
+ *	              | struct crpie_bell    |  RW: wakes the controller; shared, a memfd of one page
  *	stacks        +----------------------+
  *	              | guard | stack 0 | …  |  one per thread of the largest task, one per page reader; private, anonymous
+ *	plan          +----------------------+
+ *	              | struct crpie_plan …  |  R; private, of the sealed memfd
  *	region_end    +----------------------+
  *
- * Nothing in the shared pages is trusted by the controller: they are written by code that shares an address space with
- * plugins. The layouts stand again in internal/abi/core.go; a test compiles this header and compares.
+ * The first page has core_syscall_insn, with which the controller unmaps everything else and at last that page.
+ *
+ * Who may write, who believes it: the sealed memfd can be written by nobody but the controller, and by it only the
+ * control part (F_SEAL_FUTURE_WRITE, fcntl(2)); what a task does to its private mappings, ptrace(2) and mprotect(2)
+ * included, stays its own. The shared part steers other tasks (marks) and is therefore left before privileges change;
+ * afterwards the controller reads each task's own by process_vm_readv(2). The bell stays shared and steers nobody.
+ * The controller believes none of it: indices and lengths are checked, and time is limited.
+ *
+ * The layouts stand again in internal/abi/core.go; a test compiles this header and compares.
  */
 #ifndef CRPIE_CORE_H
 #define CRPIE_CORE_H
@@ -71,6 +83,7 @@ enum {
 	CRPIE_OP_SOCKETPAIR = 16, /* socketpair(AF_UNIX, arg[0]); ends become descriptors arg[1] and arg[2] */
 	CRPIE_OP_PTY = 17,    /* open arg[0], a ptmx, with flags arg[1]; the terminal's number must be arg[2], the descriptor arg[3] */
 	CRPIE_OP_TYPE = 18,   /* put arg[2] bytes at arg[1] into what is read from terminal arg[0] */
+	CRPIE_OP_LEAVE = 19,  /* leave the shared memory: what this task reports is memory of its own from here on */
 	CRPIE_OP_MARK = 20,   /* this thread has reached mark arg[0]; marks only grow */
 	CRPIE_OP_FOLLOW = 21, /* wait until the thread with status arg[0] has reached mark arg[1] */
 	/* io_setup(arg[2]); its ring replaces the dumped one at arg[0], arg[1] bytes; arg[3] is open on /dev/null */
@@ -128,7 +141,8 @@ struct crpie_task {
 struct crpie_plan {
 	uint32_t size, abi;
 	uint64_t table;
-	uint64_t shared;
+	uint64_t shared, shared_size, control, bell;
+	uint64_t log_off, log_size; /* of the ring: from shared, bytes; the size is a power of two */
 	uint64_t region_start, region_end;
 	uint64_t tasks, nr_tasks;
 	struct crpie_thread zygote; /* its tid is 0, or with --restore-sibling the root task's, which it becomes */
@@ -142,9 +156,10 @@ enum {
 	CRPIE_STATE_RUNNING = 1,
 	CRPIE_STATE_FAILED = 2, /* op, result, and while a hook ran: hook, plugin, fn */
 	CRPIE_STATE_PARKED = 3,
+	CRPIE_STATE_LEFT = 4, /* in shared memory, of a task's leader: the task has statuses of its own */
 };
 
-/* Written by one thread, read by the controller. */
+/* Written by one thread, read by the controller; mark also by other tasks. */
 struct crpie_status {
 	uint32_t state;
 	uint32_t op;     /* index of the operation at work */
@@ -153,25 +168,30 @@ struct crpie_status {
 	uint32_t plugin; /* index into the table's plugins */
 	uint64_t fn;
 	uint32_t hook_seq; /* grows with every call into a plugin */
-	uint32_t traced; /* futex: set by the controller */
-	uint64_t detail; /* of the failure: for CRPIE_OP_READ the address */
-	uint32_t mark; /* futex: CRPIE_OP_MARK */
-	uint32_t pad2;
+	uint32_t mark;   /* futex: CRPIE_OP_MARK */
+	uint64_t detail; /* for CRPIE_OP_READ and CRPIE_OP_UPDATE the address at work */
 };
 
 #define CRPIE_NR_BARRIERS 64
 #define CRPIE_STACK_SLOT (128 << 10) /* distance of two stacks, the guard page included, bytes */
 
 struct crpie_shared {
-	uint32_t bell;   /* futex: every report adds 1 */
-	uint32_t gate;   /* futex: the highest gate that is open */
-	uint32_t ready;  /* tasks that reported */
-	uint32_t parked; /* threads that parked */
 	uint64_t log_head;  /* bytes ever reserved by writers */
-	uint64_t log_tail;  /* bytes ever consumed by the controller */
-	uint64_t log_off;   /* of the ring, from the start of this struct */
-	uint64_t log_size;  /* of the ring, a power of two */
+	uint64_t log_tail;  /* bytes ever consumed by the controller, which has a count of its own */
 	struct crpie_status status[];
+};
+
+struct crpie_control {
+	uint32_t gate;     /* futex: the highest gate that is open */
+	uint32_t traced[]; /* futexes: 1 when the thread with that status is traced */
+};
+
+/* Every task may write it at any time, so it only hints: what is wrong here costs the controller time, nothing else. */
+struct crpie_bell {
+	uint32_t rung;   /* futex: every report adds 1 */
+	uint32_t news;   /* reports that statuses tell more about */
+	uint32_t ready;  /* tasks that reported; counts while no task has given up the restorer's privileges */
+	uint32_t parked; /* threads that parked */
 };
 
 /* One log line in the ring, followed by text; records are padded to 8 bytes. */
@@ -190,11 +210,12 @@ struct core {
 	const struct crpie_task *task; /* 0 in the zygote */
 	const struct crpie_thread *thread;
 	struct crpie_shared *shared;
+	struct crpie_bell *bell;
 	struct crpie_status *status;
 	uint32_t *barriers; /* this task's, shared by its threads */
 };
 
-/* syscall.S */
+/* entry_amd64.S */
 long core_syscall(long nr, const uint64_t *arg);
 long core_clone_onto(const void *args, uint64_t size, void (*fn)(void *), void *arg);
 extern const char core_syscall_insn[];
@@ -232,7 +253,6 @@ int64_t core_run_hooks(struct core *core, uint32_t hook);
 
 /* log.c */
 void core_log(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint64_t len);
-void core_ring(struct crpie_shared *shared);
 
 /* tasks.c */
 int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags);
@@ -241,12 +261,15 @@ int64_t core_start_thread(struct core *core, uint64_t index);
 int core_wait_for_id(int64_t result, int *tries);
 
 /* sync.c */
+void core_ring(struct core *core);
+void core_news(struct core *core);
 void core_gate(struct core *core, uint32_t gate);
 void core_traced(struct core *core);
 void core_arrive(struct core *core, uint64_t barrier);
 void core_await(struct core *core, uint64_t barrier, uint32_t count);
 void core_mark(struct core *core, uint32_t mark);
 void core_follow(struct core *core, uint64_t status, uint32_t mark);
+int64_t core_leave(struct core *core);
 _Noreturn void core_park(struct core *core);
 
 #endif

@@ -19,6 +19,7 @@ struct fill {
 	uint64_t next;   /* first run nobody took */
 	int64_t error;   /* of the first reader that failed */
 	uint64_t where;  /* its address */
+	uint64_t *at;    /* the address at work */
 	int lock;
 };
 
@@ -93,6 +94,7 @@ static void work(struct fill *fill)
 	int64_t ret;
 
 	while (!__atomic_load_n(&fill->error, __ATOMIC_RELAXED) && (nr = take(fill, &first))) {
+		__atomic_store_n(fill->at, first->addr, __ATOMIC_RELAXED);
 		ret = read_runs(first, nr, &where);
 		if (ret < 0) {
 			fill->where = where;
@@ -136,7 +138,7 @@ static void join(uint32_t *tid)
 /* Readers that cannot be started are no failure: fewer readers fill the same memory. */
 int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers)
 {
-	struct fill fill = { .runs = runs, .nr = nr };
+	struct fill fill = { .runs = runs, .nr = nr, .at = &core->status->detail };
 	uint32_t tid[MAX_READERS] = { 0 };
 	uint64_t i, started;
 
@@ -187,6 +189,7 @@ int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr
 
 			len = runs[i].len - done < BOUNCE ? runs[i].len - done : BOUNCE;
 			piece.len = len;
+			core->status->detail = runs[i].addr + done;
 			ret = read_runs(&piece, 1, &core->status->detail);
 			if (ret < 0)
 				return ret;

@@ -15,7 +15,7 @@ _Noreturn void core_fail(struct core *core, int64_t result)
 {
 	core->status->result = result;
 	__atomic_store_n(&core->status->state, CRPIE_STATE_FAILED, __ATOMIC_RELEASE);
-	core_ring(core->shared);
+	core_news(core);
 	for (;;)
 		sys0(__NR_pause);
 }
@@ -138,9 +138,11 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return 0;
 	case CRPIE_OP_REPORT:
 		if (op->arg[0])
-			__atomic_fetch_add(&core->shared->ready, 1, __ATOMIC_RELEASE);
-		core_ring(core->shared);
+			__atomic_fetch_add(&core->bell->ready, 1, __ATOMIC_RELEASE);
+		core_ring(core);
 		return 0;
+	case CRPIE_OP_LEAVE:
+		return core_leave(core);
 	case CRPIE_OP_TIMER:
 		return core_make_timer(op);
 	case CRPIE_OP_EXPIRE:

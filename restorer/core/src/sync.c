@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Waiting for the controller and for sibling threads: futexes in the shared page and in the task's own memory. */
+/* Waiting for the controller and for other threads and tasks: futexes in the region and in the task's own memory. */
 #include "core.h"
 #include "syscall.h"
 
 #include <linux/futex.h>
+#include <linux/mman.h>
 
 /* The controller sleeps on the bell; it wakes for progress and for failures alike. */
-void core_ring(struct crpie_shared *shared)
+void core_ring(struct core *core)
 {
-	__atomic_fetch_add(&shared->bell, 1, __ATOMIC_RELEASE);
-	sys3(__NR_futex, (long)&shared->bell, FUTEX_WAKE, 1);
+	__atomic_fetch_add(&core->bell->rung, 1, __ATOMIC_RELEASE);
+	sys3(__NR_futex, (long)&core->bell->rung, FUTEX_WAKE, 1);
 }
 
-static void wait_at_least(uint32_t *word, uint32_t value, int op)
+/* Rings for what the controller has to read in the task's own memory. */
+void core_news(struct core *core)
+{
+	__atomic_fetch_add(&core->bell->news, 1, __ATOMIC_RELEASE);
+	core_ring(core);
+}
+
+static const struct crpie_control *control(const struct core *core)
+{
+	return (const struct crpie_control *)core->plan->control;
+}
+
+static void wait_at_least(const uint32_t *word, uint32_t value, int op)
 {
 	uint32_t seen;
 
@@ -22,12 +35,12 @@ static void wait_at_least(uint32_t *word, uint32_t value, int op)
 
 void core_gate(struct core *core, uint32_t gate)
 {
-	wait_at_least(&core->shared->gate, gate, FUTEX_WAIT);
+	wait_at_least(&control(core)->gate, gate, FUTEX_WAIT);
 }
 
 void core_traced(struct core *core)
 {
-	wait_at_least(&core->status->traced, 1, FUTEX_WAIT);
+	wait_at_least(&control(core)->traced[core->thread->status], 1, FUTEX_WAIT);
 }
 
 void core_arrive(struct core *core, uint64_t barrier)
@@ -55,6 +68,31 @@ void core_follow(struct core *core, uint64_t status, uint32_t mark)
 }
 
 /*
+ * Statuses and marks go on in private memory at the same addresses. mremap(2) exchanges it at once: other threads of the
+ * task may be writing theirs.
+ */
+int64_t core_leave(struct core *core)
+{
+	const struct crpie_thread *leader = (const struct crpie_thread *)core->task->threads;
+	const uint64_t size = core->plan->shared_size;
+	struct crpie_status *mine = &core->shared->status[leader->status];
+	struct crpie_shared *own;
+	int64_t ret;
+
+	ret = sys6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ret < 0)
+		return ret;
+	own = (struct crpie_shared *)ret;
+	__builtin_memcpy(&own->status[leader->status], mine, core->task->nr_threads * sizeof(*mine));
+	__atomic_store_n(&mine->state, CRPIE_STATE_LEFT, __ATOMIC_RELEASE);
+	ret = sys6(__NR_mremap, (long)own, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (long)core->shared, 0);
+	if (ret >= 0)
+		return 0;
+	__atomic_store_n(&mine->state, CRPIE_STATE_RUNNING, __ATOMIC_RELEASE);
+	return ret;
+}
+
+/*
  * The last thread to park rings. A parked thread sleeps in pause(2) with every signal blocked until ptrace gives it the
  * application's registers: only SIGKILL ends it sooner.
  */
@@ -63,9 +101,9 @@ _Noreturn void core_park(struct core *core)
 	uint32_t parked;
 
 	__atomic_store_n(&core->status->state, CRPIE_STATE_PARKED, __ATOMIC_RELEASE);
-	parked = __atomic_add_fetch(&core->shared->parked, 1, __ATOMIC_RELEASE);
+	parked = __atomic_add_fetch(&core->bell->parked, 1, __ATOMIC_RELEASE);
 	if (parked >= core->plan->nr_parking)
-		core_ring(core->shared);
+		core_news(core);
 	for (;;)
 		sys0(__NR_pause);
 }

@@ -30,6 +30,7 @@ static void become(struct core *core, const struct core *parent, const struct cr
 	core->task = task;
 	core->thread = thread;
 	core->shared = parent->shared;
+	core->bell = parent->bell;
 	core->status = &parent->shared->status[thread->status];
 	core->barriers = task_barriers;
 }
@@ -127,6 +128,7 @@ _Noreturn void core_zygote(const struct crpie_plan *plan)
 		.plan = plan,
 		.thread = &plan->zygote,
 		.shared = (struct crpie_shared *)plan->shared,
+		.bell = (struct crpie_bell *)plan->bell,
 	};
 
 	if (plan->zygote.tid == 0 && in_the_way(plan))
