@@ -27,7 +27,7 @@ const (
 	xfeatPKRU                          = 9
 )
 
-var xfeatNames = map[int]string{
+var xfeatNames = [...]string{
 	xfeatYMM: "AVX", xfeatBndregs: "MPX", xfeatBndcsr: "MPX", xfeatOpmask: "AVX-512", xfeatZmmHi: "AVX-512",
 	xfeatHi16: "AVX-512", xfeatPKRU: "PKU",
 }

@@ -47,7 +47,7 @@ func (t *threadPlanner) checkRegisters() {
 	}
 	missing := xstate(info.GetFpregs()).Features &^ (t.host.Xsave.Features | 1<<xfeatX87 | 1<<xfeatSSE)
 	for bit, name := range xfeatNames {
-		if missing&(1<<bit) != 0 {
+		if name != "" && missing&(1<<bit) != 0 {
 			t.refuse(t.where(), "restore on a CPU with "+name,
 				"%s registers are in use (XSAVE component %d), which this CPU lacks", name, bit)
 		}

@@ -33,7 +33,7 @@ func (op *Op) String() string {
 	return escape.Name(s)
 }
 
-var opNames = map[abi.OpCode]string{
+var opNames = [...]string{
 	abi.OpMark: "mark", abi.OpFollow: "follow", abi.OpBecome: "become task", abi.OpParent: "die with parent",
 	abi.OpPipe: "pipe", abi.OpRead: "read memory", abi.OpClone: "clone task", abi.OpThread: "clone thread",
 	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",

@@ -5,16 +5,16 @@ package restorer
 import (
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/internal/sys"
 )
 
 // beforeName is what stands in /proc/net/unix before a name, proc_pid_net(5).
-var beforeName = regexp.MustCompile(`(^|\n)[0-9a-f]+: (\S+ ){5} *\d+ $`)
+var beforeName = pattern.Pattern(`(^|\n)[0-9a-f]+: (\S+ ){5} *\d+ $`)
 
 // livingUnixName reports whether a living unix socket has a name: abstract ones begin with NUL. Every NUL is an @ in that
 // table; a newline is itself.

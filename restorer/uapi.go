@@ -106,7 +106,7 @@ const (
 )
 
 // syscalls names the system calls that programs use, and how many arguments are worth printing.
-var syscalls = map[uint64]struct {
+var syscalls = [...]struct {
 	name string
 	args int
 }{

@@ -2,9 +2,10 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/crpie/crpie/internal/pattern"
 )
 
 // criuCommands are those of criu(8) that are criu's alone, and why crpie has none.
@@ -28,7 +29,7 @@ func leaveToCRIU(why string, args []string, std streams) int {
 	return exitUsage
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+var plainWord = pattern.Pattern(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
 // shellWords writes a command so that a shell reads it back, and a terminal is not moved by it.
 func shellWords(words []string) string {

@@ -4,12 +4,12 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/pattern"
 )
 
 // fate says what becomes of an option of criu restore that crpie has no use for.
@@ -39,20 +39,20 @@ type criuOption struct {
 	takes     arguments
 	fate      fate
 	why       string
-	hint      string         // what to do instead, of those that are refused
-	values    *regexp.Regexp // what criu accepts; nil: anything
-	refuses   *regexp.Regexp // the values of an idle option that are refused all the same
-	negatable bool           // there is a --no-NAME as well
+	hint      string          // what to do instead, of those that are refused
+	values    pattern.Pattern // what criu accepts; empty: anything
+	refuses   pattern.Pattern // the values of an idle option that are refused all the same
+	negatable bool            // there is a --no-NAME as well
 }
 
 // name is the long name.
 func (o *criuOption) name() string { long, _, _ := strings.Cut(o.names, ","); return long }
 
 var (
-	aNumber = regexp.MustCompile(`^[1-9][0-9]*$`)
-	anFD    = regexp.MustCompile(`^[0-9]+$`)
-	cpuCaps = regexp.MustCompile(`^\^*(fpu|all|none|cpu|ins)(,\^*(fpu|all|none|cpu|ins))*$`)
-	locks   = regexp.MustCompile(`^(iptables|nftables|skip)$`)
+	aNumber = pattern.Pattern(`^[1-9][0-9]*$`)
+	anFD    = pattern.Pattern(`^[0-9]+$`)
+	cpuCaps = pattern.Pattern(`^\^*(fpu|all|none|cpu|ins)(,\^*(fpu|all|none|cpu|ins))*$`)
+	locks   = pattern.Pattern(`^(iptables|nftables|skip)$`)
 )
 
 // Why an option has no effect.
@@ -83,7 +83,7 @@ func criuOptions() []criuOption {
 		{names: "auto-dedup", negatable: true, why: "crpie leaves the images as they are"},
 		{names: "libdir,L", takes: oneArgument, why: "crpie runs no plugins of criu's; images that need one are refused"},
 		{names: "cpu-cap", takes: maybeArgument, values: cpuCaps, why: "crpie checks what the threads' registers need",
-			refuses: regexp.MustCompile(`^$|(^|,)(cpu|ins|all)\b`), hint: "run criu cpuinfo check -D DIR first, and leave it away"},
+			refuses: `^$|(^|,)(cpu|ins|all)\b`, hint: "run criu cpuinfo check -D DIR first, and leave it away"},
 		{names: "force-irmap", negatable: true, why: forDump},
 		{names: "ext-mount-map,M", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "feature", takes: oneArgument, why: forCheck},
@@ -95,7 +95,7 @@ func criuOptions() []criuOption {
 		{names: "ghost-limit", takes: oneArgument, why: forDump},
 		{names: "irmap-scan-path", takes: oneArgument, why: forDump},
 		{names: "timeout", takes: oneArgument, values: aNumber, why: "it limits how long criu dump waits for tasks"},
-		{names: "empty-ns", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft, values: regexp.MustCompile(`^net$`)},
+		{names: "empty-ns", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft, values: `^net$`},
 		{names: "lazy-pages", fate: refused, why: "crpie writes all memory before the process runs",
 			hint: "leave it away; pages that criu dump --lazy-pages kept to itself have to be fetched into the images first"},
 		{names: "extra", negatable: true, why: forCheck},
@@ -119,7 +119,7 @@ func criuOptions() []criuOption {
 		{names: "tls", negatable: true, why: forServer},
 		{names: "tls-no-cn-verify", why: forServer},
 		{names: "cgroup-yard", takes: oneArgument, why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
-		{names: "pre-dump-mode", takes: oneArgument, values: regexp.MustCompile(`^(splice|read)$`), why: forDump},
+		{names: "pre-dump-mode", takes: oneArgument, values: `^(splice|read)$`, why: forDump},
 		{names: "lsm-mount-context", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "network-lock", takes: oneArgument, values: locks, why: "the images say how criu dump locked the network"},
 		{names: "mntns-compat-mode", negatable: true, why: "it is for mount namespaces, which crpie does not restore yet"},
@@ -183,7 +183,7 @@ func (v *foreignValue) Set(s string) error {
 	if s == nothing {
 		s = ""
 	} else if v.option.takes != noArgument {
-		if v.option.values != nil && !v.option.values.MatchString(s) {
+		if v.option.values != "" && !v.option.values.MatchString(s) {
 			return fmt.Errorf("criu does not take it either")
 		}
 		text += "=" + escape.Name(s)
@@ -196,7 +196,7 @@ func (v *foreignValue) Set(s string) error {
 
 // use notes that an option was given. One whose values are refused one by one is judged here.
 func (c *criuOnly) use(o *criuOption, text, value string) {
-	if o.refuses != nil && o.refuses.MatchString(value) {
+	if o.refuses != "" && o.refuses.MatchString(value) {
 		strict := *o
 		strict.fate = refused
 		o = &strict

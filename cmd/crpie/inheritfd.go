@@ -5,17 +5,17 @@ package main
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"strconv"
 	"syscall"
 
+	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
 )
 
 var (
-	inheritSpec  = regexp.MustCompile(`^fd\[(\d{1,9})\]:(.+)$`)
-	externalSpec = regexp.MustCompile(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
+	inheritSpec  = pattern.Pattern(`^fd\[(\d{1,9})\]:(.+)$`)
+	externalSpec = pattern.Pattern(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
 )
 
 // inheritFDs understands --inherit-fd as criu(8) spells it; wrong says what is not so spelled.

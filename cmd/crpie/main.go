@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/crpie/crpie/cmd/crpie/link"
 	"github.com/crpie/crpie/internal/escape"
 )
 
@@ -44,9 +43,6 @@ func commands() []command {
 		{"version", "", "print version and plugin ABI", runVersion},
 	}
 }
-
-// runLink is here for help and tests; the package has run the command itself before main.
-func runLink(args []string, std streams) int { return link.Run(args, std.out, std.err) }
 
 // streams are the standard streams of the process, or a test's.
 type streams struct {

@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 
 	"github.com/spf13/pflag"
+
+	"github.com/crpie/crpie/internal/pattern"
 )
 
 // verbosity is a level, as criu(8) counts: each -v is one more than the default.
@@ -43,7 +44,7 @@ func addVerbosity(f *pflag.FlagSet, v *verbosity) {
 }
 
 // attached matches -v4 and -x12, also behind letters that take no argument: what follows one that does is its argument.
-var attached = regexp.MustCompile(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
+var attached = pattern.Pattern(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
 
 // spellLevels writes the options that may have an argument out, -v4 as --verbosity=4: pflag would read it as -v -4.
 func spellLevels(args []string) (spelled []string) {

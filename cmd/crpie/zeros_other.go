@@ -1,5 +1,5 @@
 //go:build !linux
 
-package link
+package main
 
 func zeros(size uint64) []byte { return make([]byte, size) }
