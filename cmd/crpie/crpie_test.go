@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -230,6 +231,37 @@ func TestStartIsLight(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Errorf("only %d packages in\n%s", seen, trace)
+	}
+}
+
+// TestLinkReplacesItsOutput: the new file is complete when it has its name; a link stays one, and what is no file is written to.
+func TestLinkReplacesItsOutput(t *testing.T) {
+	objects(t)
+	if err := os.WriteFile("old", []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Link("old", "second name"), os.Symlink("target", "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"new", "old", "link", "/dev/null"} {
+		if status, _, stderr := crpie(t, "link", "-o", name, "good.o"); status != 0 {
+			t.Errorf("%s: status %d, %s", name, status, stderr)
+		}
+	}
+	want, err := os.ReadFile("new")
+	if err != nil || len(want) == 0 {
+		t.Fatalf("%d bytes, %v", len(want), err)
+	}
+	for name, text := range map[string]string{"old": string(want), "target": string(want), "second name": "old"} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != text {
+			t.Errorf("%s has %d bytes, %v", name, len(got), err)
+		}
+	}
+	if status, _, stderr := crpie(t, "link", "-o", "none/x", "good.o"); status != 1 || stderr != "crpie: open none/x: no such file or directory\n" {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if left, _ := filepath.Glob(".*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

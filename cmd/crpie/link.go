@@ -130,6 +130,9 @@ func writeImage(name string, img *blob.Image) error {
 
 // output writes a file. One that is not complete, whether by an error or by a signal, is removed.
 func output(name string, write func(f *os.File) error) error {
+	if done, err := nameless(name, write); done {
+		return err
+	}
 	return ended.Until(func(ctx context.Context) error {
 		f, err := os.Create(name)
 		if err != nil {
