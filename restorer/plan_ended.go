@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
@@ -11,37 +12,46 @@ import (
 )
 
 // A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote makes it,
-// opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before.
+// opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before, and so is who changes
+// to such a directory: a task that has its working directory there does the same for itself.
 
 // openEnded plans the zygote's part.
 func (p *fileRoom) openEnded() {
-	done := map[uint32]bool{}
-	for _, r := range p.dir.Remaps {
-		pid := r.GetRemapId()
-		if r.GetRemapType() != pb.RemapType_PROCFS || done[pid] {
-			continue
-		}
-		done[pid] = true
+	for _, pid := range slices.Sorted(maps.Keys(p.ended)) {
 		folder := fmt.Sprintf("/proc/%d", pid)
-		if who := p.host.Holder(int(pid)); who != "" || p.findTask(int32(pid)) != nil {
+		who := p.host.Holder(int(pid))
+		if p.findTask(int32(pid)) != nil {
+			who = "a task that is restored"
+		}
+		if who != "" {
 			p.refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s", who)
 			continue
 		}
-		p.openFolder(pid, folder)
+		p.openFolder(pid)
 	}
 }
 
+// endedProcess gives the process that has ended in whose folder of /proc a file is, or 0.
+func (p *fileRoom) endedProcess(id uint32) uint32 {
+	rest, inProc := strings.CutPrefix(p.dir.Files[id].GetReg().GetName(), "/proc/")
+	number, _, _ := strings.Cut(rest, "/")
+	pid, err := strconv.ParseUint(number, 10, 32)
+	if !inProc || err != nil || !p.ended[uint32(pid)] {
+		return 0
+	}
+	return uint32(pid)
+}
+
 // openFolder opens what the images have of a folder.
-func (p *fileRoom) openFolder(pid uint32, folder string) {
+func (p *fileRoom) openFolder(pid uint32) {
 	var list []uint64
 	var later []func()
 	f := p.task(p.zygoteTask(nil))
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Files)) {
-		reg := p.dir.Files[id].GetReg()
-		if reg.GetName() != folder && !strings.HasPrefix(reg.GetName(), folder+"/") {
+		if p.endedProcess(id) != pid {
 			continue
 		}
-		number := p.fds.scratch()
+		reg, number := p.dir.Files[id].GetReg(), p.fds.scratch()
 		fd := &pb.FdinfoEntry{Id: &id, Fd: pb.Uint32(uint32(number)), Flags: pb.Uint32(fdCloexec)}
 		flags := uint64(reg.GetFlags())&^(oCreat|oExcl|oTrunc) | oNoctty
 		list = append(list, p.shared.arena.string(reg.GetName()), flags, uint64(number))
@@ -50,13 +60,23 @@ func (p *fileRoom) openFolder(pid uint32, folder string) {
 			f.owner(fd, reg.GetFown())
 		})
 		p.sharedFDs[id] = number
-		if r := p.remaps[id]; r != nil {
-			p.nameless[remapKey(r)] = number
-		}
 	}
 	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
 	p.shared.core(abi.OpEnded, what, uint64(pid), uint64(len(later)), p.shared.arena.words(list...))
 	for _, do := range later {
 		do()
 	}
+}
+
+// enterEnded changes the task's directory. Threads that exist already may have the number, unlike when the zygote works.
+func (t *filePlanner) enterEnded(pid uint32, path, where string) {
+	for _, other := range t.dir.Tasks {
+		for _, th := range other.Threads {
+			if th.Tid == pid && th.Tid != other.Pid { // of tasks: openEnded
+				t.refuse(where, "", "%s is of a process that has ended, and whose id a thread of task %d has by now: not supported", path, other.Pid)
+			}
+		}
+	}
+	t.prog.core(abi.OpEnded, fmt.Sprintf("working directory %s of process %d, which has ended", path, pid), uint64(pid), 0, 0,
+		t.prog.arena.string(path))
 }

@@ -19,6 +19,7 @@ type fileRoom struct {
 	filled     map[uint32]bool // epoll sets that some task fills
 	nameless   map[string]int  // descriptors of files without a name, by namelessOf
 	remaps     map[uint32]*pb.RemapFilePathEntry
+	ended      map[uint32]bool         // processes that have ended, of which there are files in /proc
 	validated  map[uint32]bool         // files that regular has looked at: whether they are what they were
 	held       map[uint32]bool         // memfds that some task has a descriptor of
 	lateMakers map[uint32]*images.Task // the task that makes what only a task can make, by file id
@@ -29,10 +30,14 @@ type fileRoom struct {
 func newFileRoom(j *job) *fileRoom {
 	r := &fileRoom{
 		job: j, filled: map[uint32]bool{}, nameless: map[string]int{}, remaps: map[uint32]*pb.RemapFilePathEntry{},
-		validated: map[uint32]bool{},
+		ended: map[uint32]bool{}, validated: map[uint32]bool{},
 	}
 	for _, remap := range j.dir.Remaps {
-		r.remaps[remap.GetOrigId()] = remap
+		if remap.GetRemapType() == pb.RemapType_PROCFS { // one for all files of a process
+			r.ended[remap.GetRemapId()] = true
+		} else {
+			r.remaps[remap.GetOrigId()] = remap
+		}
 	}
 	r.held = r.heldMemfds()
 	return r
@@ -278,25 +283,28 @@ func (f *filePlanner) closeOthers() {
 	f.prog.sys("not the application's", sysCloseRange, uint64(next), 0xffffffff, 0)
 }
 
-// filesystem restores root, working directory and umask.
+// filesystem restores working directory, root and umask. A new root leaves the working directory, chroot(2).
 func (t *filePlanner) filesystem() {
 	p := t.prog
-	cwd, ok := t.pathOf(t.img.Fs.GetCwdId(), t.where()+" working directory")
-	if !ok {
-		return
-	}
-	fd := t.fds.scratch()
-	p.open(fd, true, "working directory "+t.shownAs(t.img.Fs.GetCwdId()), sysOpenat, atFdcwd, p.arena.string(cwd), oPath|oDirectory)
+	t.workingDirectory(t.img.Fs.GetCwdId(), t.where()+" working directory")
 	root, ok := t.regular(t.img.Fs.GetRootId(), t.where()+" root directory")
-	if !ok {
-		return
-	}
-	if root != "/" {
+	if ok && root != "/" {
 		p.sys("root directory "+root, sysChroot, p.arena.string(root))
 	}
-	p.sys("working directory", sysFchdir, uint64(fd))
 	if t.img.Fs.Umask != nil {
 		p.sys("umask", sysUmask, uint64(t.img.Fs.GetUmask()))
+	}
+}
+
+func (t *filePlanner) workingDirectory(id uint32, where string) {
+	if pid := t.endedProcess(id); pid != 0 {
+		t.enterEnded(pid, t.dir.Files[id].GetReg().GetName(), where)
+		return
+	}
+	if path, ok := t.pathOf(id, where); ok {
+		fd := t.fds.scratch()
+		t.prog.open(fd, true, "working directory "+t.shownAs(id), sysOpenat, atFdcwd, t.prog.arena.string(path), oPath|oDirectory)
+		t.prog.sys("working directory", sysFchdir, uint64(fd))
 	}
 }
 

@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/crpie/crpie/images"
@@ -43,11 +44,26 @@ func TestLateRefusals(t *testing.T) {
 
 // The number of a process that has ended may be somebody else's by now.
 func TestEndedTaken(t *testing.T) {
-	dir := openSample(t, sampleFS(t, "static"))
-	host := fakeHost(dir)
-	host.Holder = func(id int) string { return map[int]string{4321: "somebody"}[id] }
-	dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: pb.Uint32(1), RemapId: pb.Uint32(4321),
-		RemapType: pb.RemapType_PROCFS.Enum()}}
-	_, err := buildSample(t, dir, host, &PlanOptions{})
-	wantRefusal(t, err, "/proc/4321 (ended): its id is taken by somebody\n  hint: end that process, or restore elsewhere")
+	for _, tc := range []struct {
+		sample string
+		pid    func(task *images.Task) uint32
+		want   string
+	}{
+		{"static", func(*images.Task) uint32 { return 4321 },
+			"/proc/4321 (ended): its id is taken by somebody\n  hint: end that process, or restore elsewhere"},
+		{"static", func(task *images.Task) uint32 { return task.Pid },
+			"/proc/PID (ended): its id is taken by a task that is restored\n  hint: end that process, or restore elsewhere"},
+		{"threads", func(task *images.Task) uint32 { return task.Threads[1].Tid },
+			"working directory: /proc/PID/task is of a process that has ended, and whose id a thread of task TASK has by now: not supported"},
+	} {
+		dir := openSample(t, sampleFS(t, tc.sample))
+		task := dir.Tasks[0]
+		pid := tc.pid(task)
+		host := fakeHost(dir)
+		host.Holder = func(id int) string { return map[int]string{4321: "somebody"}[id] }
+		dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: pb.Uint32(1), RemapId: &pid, RemapType: pb.RemapType_PROCFS.Enum()}}
+		dir.Files[task.Fs.GetCwdId()].Reg.Name = pb.String(fmt.Sprintf("/proc/%d/task", pid))
+		_, err := buildSample(t, dir, host, &PlanOptions{})
+		wantRefusal(t, err, strings.NewReplacer("PID", fmt.Sprint(pid), "TASK", fmt.Sprint(task.Pid)).Replace(tc.want))
+	}
 }

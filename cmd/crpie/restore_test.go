@@ -268,7 +268,7 @@ func TestDumpAgain(t *testing.T) {
 		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks",
 		"pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge",
 		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets",
-		"bare", "ports",
+		"bare", "ports", "ended",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := restore(t, testenv.Start(t, name).Dump(t), "--pie-plugin", plugin)

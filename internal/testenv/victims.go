@@ -70,6 +70,7 @@ var recipes = []recipe{
 	{"notify", []string{"notify.c", "victim.h"}, nil, compileC},
 	{"events", []string{"events.c", "victim.h"}, nil, compileC},
 	{"specials", []string{"specials.c", "victim.h"}, nil, compileC},
+	{"ended", []string{"ended.c", "victim.h"}, nil, compileC},
 	{"inherit", []string{"inherit.c", "victim.h"}, nil, compileC},
 	{"pidfds", []string{"pidfds.c", "victim.h"}, nil, compileC},
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},

@@ -93,7 +93,11 @@ enum {
 	CRPIE_OP_PARENT = 31, /* PR_SET_PDEATHSIG, prctl(2); end if the parent, process arg[0], has ended before */
 	CRPIE_OP_FORGET = 40, /* read what there is to be read from arg[0], inotify or, if arg[1], fanotify */
 	CRPIE_OP_GONE = 41,   /* pidfds of a process that is gone: arg[0] pairs of u32 at arg[1], descriptor and flags */
-	CRPIE_OP_ENDED = 42,  /* while there is a process arg[0], open arg[1] files, triples at arg[2]: path, flags, descriptor */
+	/*
+	 * while there is a process arg[0], open arg[1] files, triples at arg[2]: path, flags, descriptor; then, unless
+	 * arg[3] is 0, change to that directory
+	 */
+	CRPIE_OP_ENDED = 42,
 	CRPIE_OP_EXPIRE = 50, /* let posix timer arg[0] of clock arg[2] expire and go on as the struct itimerspec at arg[1] says */
 	CRPIE_OP_MAX,
 };

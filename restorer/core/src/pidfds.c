@@ -75,6 +75,8 @@ int64_t core_ended(const struct crpie_op *op)
 	if (pid < 0)
 		return pid;
 	ret = open_files((const struct file *)op->arg[2], op->arg[1]);
+	if (ret == 0 && op->arg[3])
+		ret = sys1(__NR_chdir, op->arg[3]);
 	waited = sys4(__NR_wait4, pid, 0, __WALL, 0);
 	return ret < 0 ? ret : waited < 0 ? waited : 0;
 }
