@@ -191,6 +191,7 @@ func TestImagesAreRegularFiles(t *testing.T) {
 	for typ, want := range map[byte]string{
 		tar.TypeLink: "a hard link to another entry; pack it with --hard-dereference", tar.TypeSymlink: "a symbolic link, not a regular file",
 		tar.TypeFifo: "a FIFO, not a regular file", tar.TypeChar: "a device, not a regular file",
+		tar.TypeCont: "an entry of type '7', not a regular file",
 	} {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)

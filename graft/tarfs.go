@@ -83,6 +83,8 @@ func (e *tarEntry) unfit() string {
 		return "it is a sparse file; pack it without --sparse"
 	case e.Typeflag == tar.TypeLink:
 		return "it is a hard link to another entry; pack it with --hard-dereference"
+	case e.Typeflag != tar.TypeReg && e.FileInfo().Mode().IsRegular():
+		return fmt.Sprintf("it is an entry of type %q, not a regular file", e.Typeflag)
 	case e.Typeflag != tar.TypeReg:
 		return "it is a " + files.Kind(e.FileInfo().Mode()) + ", not a regular file"
 	}
