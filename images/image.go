@@ -38,7 +38,7 @@ type Image struct {
 	Unknown []string // fields that only a newer CRIU knows, as "entry 0: field tc.23"
 }
 
-// Read decodes any image whose type go-criu knows. Of payloads it records where they lie.
+// Read decodes any image whose type package pb has. Of payloads it records where they lie.
 func Read(fsys fs.FS, name string) (*Image, error) {
 	r, err := openFrames(fsys, name)
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 	magicService = 0x55105940
 )
 
-// kinds lists the images whose messages go-criu has types for, with CRIU's numbers (criu/include/magic.h: most are
+// kinds lists the images whose messages package pb has types for, with CRIU's numbers (criu/include/magic.h: most are
 // the geographical coordinates of a town).
 var kinds = []Kind{
 	{"APPARMOR", 0x59423047, func() pb.Message { return &pb.ApparmorEntry{} }},
