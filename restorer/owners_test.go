@@ -32,7 +32,8 @@ func TestLockRefusals(t *testing.T) {
 	}{
 		"other task": {1, flPosix, fWrlck, "task 1 fd 0: filelocks.img has a lock of it, but it was not dumped"},
 		"kind":       {0, 16, fWrlck, "fd 0: file lock of kind 0x10: not supported"},
-		"lease":      {0, flLease, 2, "fd 0: a lease that somebody else is about to break: not supported"},
+		"lease":      {0, flLease, fUnlck, "fd 0: file lock of type 2, neither read nor write: not supported"},
+		"broken":     {0, flLease, leaseBreaking | fWrlck, "fd 0: file lock of type 5, neither read nor write: not supported"},
 		"type":       {0, flFlock, 32, "fd 0: file lock of type 32, neither read nor write: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,6 +25,7 @@ func (t *taskPlanner) descriptors() {
 	t.socks.task(f).mapRings()
 	f.epolls()
 	t.enter(phaseSeals)
+	f.leases()
 	f.filesystem()
 	f.closeOthers()
 	if len(sharers) > 0 {
@@ -42,13 +43,17 @@ func (t *taskPlanner) sharedDescriptors() {
 	t.enter(phaseSeals)
 	f.filesystem()
 	t.mark("it needs the restorer's descriptors no more", markOwnFiles)
-	owner := t.img
-	for sharesFiles(owner, owner.Parent) {
-		owner = owner.Parent
-	}
-	t.follow("the descriptors are the application's", owner, markFiles)
+	t.follow("the descriptors are the application's", tableOwner(t.img), markFiles)
 	t.socks.task(f).mapRings()
 	f.locks()
+}
+
+// tableOwner is the ancestor that restores the descriptors, or the task itself.
+func tableOwner(t *images.Task) *images.Task {
+	for sharesFiles(t, t.Parent) {
+		t = t.Parent
+	}
+	return t
 }
 
 // sharers lists the descendants that have the descriptor table of this task.

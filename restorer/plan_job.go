@@ -128,6 +128,7 @@ const (
 	markGroup               // it leads or is in its process group
 	markHelpers             // its helpers have ended
 	markLate                // it has what others take from it
+	markLeases              // it has its leases
 	markOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
 	markFiles               // the descriptors are the application's
 )

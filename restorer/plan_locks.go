@@ -20,6 +20,7 @@ const (
 	fSetlease = 1024
 	fRdlck    = 0
 	fWrlck    = 1
+	fUnlck    = 2
 	lockSh    = 1
 	lockEx    = 2
 	lockNb    = 4
@@ -44,8 +45,7 @@ func (p *fileRoom) checkLocks() {
 			p.refuse(where, "", "filelocks.img has a lock of it, but it was not dumped")
 		case !slices.Contains([]uint32{flPosix, flFlock, flOfd, flLease}, l.GetFlag()):
 			p.refuse(where, "", "file lock of kind %#x: not supported", l.GetFlag())
-		case l.GetType() != fRdlck && l.GetType() != fWrlck && l.GetFlag() == flLease:
-			p.refuse(where, "", "a lease that somebody else is about to break: not supported")
+		case l.GetFlag() == flLease && (l.GetType() == leaseBreaking|fRdlck || l.GetType() == leaseBreaking|fUnlck):
 		case l.GetType() != fRdlck && l.GetType() != fWrlck:
 			p.refuse(where, "", "file lock of type %d, neither read nor write: not supported", l.GetType())
 		}
@@ -66,8 +66,7 @@ func (t *filePlanner) locks() {
 			t.prog.sys("lock of a range", sysFcntl, fd, fSetlk, flock)
 		case l.GetFlag() == flOfd:
 			t.prog.sys("lock of a range by the description", sysFcntl, fd, fOfdSetlk, flock)
-		case l.GetFlag() == flLease:
-			t.prog.sys("lease", sysFcntl, fd, fSetlease, uint64(l.GetType()))
+		case l.GetFlag() == flLease: // leases
 		case exclusive:
 			t.prog.sys("exclusive lock", sysFlock, fd, lockEx|lockNb)
 		default:

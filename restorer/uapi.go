@@ -182,6 +182,7 @@ const (
 	oPath      = 0o10000000
 	oTmpfile   = 0o20200000
 	fSetfl     = 4
+	fSetown    = 8
 	fSetsig    = 10
 	fSetownEx  = 15
 	fSetpipeSz = 1031

@@ -265,7 +265,7 @@ func TestDumpAgain(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
 	for _, name := range []string{
-		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners", "locks",
+		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners",
 		"pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge",
 		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink", "packet", "sockets",
 		"bare", "ports", "ended",
@@ -284,7 +284,7 @@ func TestDumpAgain(t *testing.T) {
 // and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone", "locks"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)

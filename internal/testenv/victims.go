@@ -120,7 +120,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "glibcrandom", "gone", "guards", "limits", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
+	case "events", "glibcrandom", "gone", "guards", "limits", "locks", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
 		return []string{"plain"}
 	}
 	return nil
