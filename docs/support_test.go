@@ -148,8 +148,11 @@ func testNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
 	files, _ := filepath.Glob("../*/*_test.go")
-	more, _ := filepath.Glob("../*/*/*_test.go")
-	for _, file := range append(files, more...) {
+	for _, deeper := range []string{"../*/*/*_test.go", "../*/*/*/*_test.go", "../*/*/*/*/*_test.go"} {
+		more, _ := filepath.Glob(deeper)
+		files = append(files, more...)
+	}
+	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -1,23 +1,23 @@
 // Package restorer restores a process tree from CRIU images and runs plugins inside it on the way.
 //
-// It has two halves. The planner (plan*.go) is pure: images, plugins and facts about this host go in, a Plan comes out
-// that says every system call, or a list of everything that cannot be restored. The runner (run*_linux.go) carries a
-// plan out: it starts the zygote, watches the tasks, hands them their registers, and undoes everything when something
-// fails. Decoding images, validating and relocating objects never happen here.
-//
-//	images ─┐
+//	images ──┐
 //	plugins ─┼─ plan ── zygote ── tasks run their programs ── registers ── off they go
-//	host ───┘                        └── any failure ── undo, report
+//	host ────┘                        └── any failure ── undo, report
 //
-// The planner's files, in the order in which a plan is made:
+// Prepare reads the images and decides everything: it returns a plan, or a Refusal that lists whatever cannot be restored.
+// Run carries the plan out, and leaves nothing behind when something fails. This package is the front door; its rooms are
 //
-//	plan_build                              everything, from the images to the encoded plan
-//	plan_births, plan_ctty, plan_cgroups    who clones whom and when, sessions, terminals, cgroups
-//	plan_tree, plan_segments, plan_nameless what the zygote makes for several tasks: memory, memfds, files
-//	plan_task, plan_threads                 one task and its threads, from the first operation to the last
-//	plan_memory, plan_inherit, plan_vdso, … memory, and what of it a child has from its parent
-//	plan_files, plan_pipes, plan_ttys, …    descriptors, a file for each kind
-//	plan_sockets_…                          sockets, a file for each family
-//	plan_late                               what only a task itself can open, when others are there
-//	plan_signals, plan_timers, plan_creds … what a thread leaves with
+//	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data
+//	internal/uapi          numbers of the kernel's interface, with names for printing
+//	internal/host          facts about this host
+//	internal/planner       order and people: who is cloned by whom and when, sessions, threads, signals, credentials, cgroups
+//	internal/planner/job   what the rooms of the planner share: images, host, options, refusals, phases
+//	internal/planner/mem   memory: mappings, contents, inheritance, segments, huge pages, AIO, vDSO, IPC
+//	internal/planner/file  descriptors of files, pipes, memfds, timers, watches; files without a name; locks
+//	internal/planner/tty   terminals
+//	internal/planner/sock  sockets, a file for each family
+//	internal/run           everything that touches processes: zygote, tracing, hooks' failures, undoing
+//	core                   the C and assembly that run inside the tasks
+//
+// The planner is pure and builds on every system; plans are carried out on Linux on x86-64.
 package restorer

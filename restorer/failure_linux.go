@@ -4,37 +4,13 @@ package restorer
 
 import (
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/internal/run"
 )
-
-// TaskError says what a task, or one of its threads, was about when it ended a restore.
-type TaskError struct {
-	Pid, Tid  int
-	Operation string     // the step that failed; "" when it is about something else
-	Errno     unix.Errno // its result; 0: none
-	Message   string
-}
-
-func (e *TaskError) Error() string { return fmt.Sprintf("restore task %d: %s", e.Pid, e.Message) }
-
-// failed makes the error of a thread.
-func (t *Task) failed(tid int, format string, args ...any) *TaskError {
-	return &TaskError{Pid: t.Pid, Tid: tid, Message: fmt.Sprintf(format, args...)}
-}
-
-// errnoOf takes the error out of the result of a system call or a hook; 0: there is none.
-func errnoOf(result int64) unix.Errno {
-	if result < 0 && result > -4096 {
-		return unix.Errno(-result)
-	}
-	return 0
-}
 
 // Kinds of failures.
 const (
@@ -58,7 +34,7 @@ type Failure struct {
 	File      string           `json:"file,omitempty"` // source file of the hook, or the image
 	Line      int              `json:"line,omitempty"`
 	Operation string           `json:"operation,omitempty"` // what the task was doing
-	Action    Action           `json:"action,omitempty"`    // of a script
+	Action    run.Action       `json:"action,omitempty"`    // of a script
 	Errno     string           `json:"errno,omitempty"`     // ENOENT, ...
 	Message   string           `json:"message"`             // what crpie says to people
 	Problems  []FailureProblem `json:"problems,omitempty"`  // of what was refused, and of objects
@@ -82,9 +58,9 @@ func Describe(err error) Failure {
 		own    *OwnIDError
 		no     *Refusal
 		image  *images.Error
-		script *ActionError
-		hook   *HookError
-		task   *TaskError
+		script *run.ActionError
+		hook   *run.HookError
+		task   *run.TaskError
 	)
 	switch {
 	case errors.As(err, &hook):
@@ -115,7 +91,7 @@ func (f *Failure) errno(errno unix.Errno) {
 	}
 }
 
-func (f *Failure) hook(e *HookError) {
+func (f *Failure) hook(e *run.HookError) {
 	f.Kind, f.Task, f.Thread, f.Plugin, f.Hook = KindHook, e.Pid, e.Tid, e.Plugin, e.Hook.String()
 	f.Function, f.File, f.Line = e.Place.Function, e.Place.File, e.Place.Line
 	f.errno(e.Errno)
@@ -139,10 +115,4 @@ func (f *Failure) objects(err error) {
 	for _, v := range object.Violations {
 		f.Problems = append(f.Problems, FailureProblem{Where: object.File, Code: string(v.Code), What: v.Message, Fix: v.Fix})
 	}
-}
-
-// place locates an address of the blob; outside it there is nothing to say.
-func (r *runner) place(addr uint64) blob.Location {
-	loc, _ := r.plan.Image.Locate(blob.Addr(addr))
-	return loc
 }

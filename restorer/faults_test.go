@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,12 +22,43 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
+
+// Each operation that moves a task into its cgroup fails in turn; the cgroup that the restore made is gone.
+func TestCgroupOperationsFail(t *testing.T) {
+	testenv.NeedRoot(t)
+	mount := host.CgroupHierarchies("0::/\n", host.ReadProc("/proc/self/mountinfo"))[""].Mount
+	testenv.Need(t, mount != "", "cgroup version 2")
+	dir := filepath.Join(mount, fmt.Sprintf("crpie-faults-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(dir)
+	victim := testenv.Start(t, "static")
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(victim.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	im := victim.Dump(t)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	plugin := tracePlugin(t)
+	failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid), func(p *plan.Plan) ([]plan.Op, uint64) {
+		if _, err := os.Stat(dir); err == nil {
+			t.Fatal("the cgroup was left behind")
+		}
+		th := p.Tasks[0].Threads[0]
+		return th.Ops[:10], th.OpsAt
+	})
+}
 
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Restored {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: job.Options{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +139,7 @@ func TestEveryRedirectionFails(t *testing.T) {
 func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 	t.Helper()
 	plugin := tracePlugin(t)
-	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *Plan) ([]Op, uint64) { return p.Zygote, p.zygoteAt })
+	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *plan.Plan) ([]plan.Op, uint64) { return p.Zygote, p.ZygoteAt })
 	tasks := prepared(t, im, plugin).Plan.Tasks
 	for k, task := range tasks {
 		if k > 1 && k < len(tasks)-2 && !allTasks {
@@ -117,9 +149,9 @@ func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 			if n > 1 && n < len(task.Threads)-1 {
 				continue
 			}
-			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *Plan) ([]Op, uint64) {
+			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *plan.Plan) ([]plan.Op, uint64) {
 				th := p.Tasks[k].Threads[n]
-				return th.Ops, th.opsAt
+				return th.Ops, th.OpsAt
 			})
 		}
 	}
@@ -130,8 +162,8 @@ func TestFailedOperationIsDescribed(t *testing.T) {
 	im := testenv.Start(t, "threads").Dump(t)
 	r := prepared(t, im, tracePlugin(t))
 	thread := r.Plan.Tasks[0].Threads[1]
-	i := slices.IndexFunc(thread.Ops, func(op Op) bool { return op.Flags&abi.OpMayFail == 0 })
-	inject(r.Plan, thread.opsAt, i)
+	i := slices.IndexFunc(thread.Ops, func(op plan.Op) bool { return op.Flags&abi.OpMayFail == 0 })
+	inject(r.Plan, thread.OpsAt, i)
 	_, err := r.Run(t.Context())
 	if err == nil {
 		t.Fatal("the restore succeeded")
@@ -172,7 +204,7 @@ func TestExternalOperationsFail(t *testing.T) {
 
 // failEach makes each operation of one program fail. A failed restore may have removed what the next one need not remove
 // any more, so every plan has its own program.
-func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want string, program func(*Plan) ([]Op, uint64)) {
+func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want string, program func(*plan.Plan) ([]plan.Op, uint64)) {
 	t.Helper()
 	for i := 0; ; i++ {
 		r := prepared(t, im, plugin)
@@ -190,8 +222,8 @@ func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want stri
 }
 
 // inject makes operation i of an encoded program fail with EIO.
-func inject(p *Plan, opsAt uint64, i int) {
-	p.arena.at(opsAt)[i*abi.OpSize+4] |= byte(abi.OpInject)
+func inject(p *plan.Plan, opsAt uint64, i int) {
+	p.Arena.At(opsAt)[i*abi.OpSize+4] |= byte(abi.OpInject)
 }
 
 // Every system call of the controller fails in turn.
@@ -237,8 +269,8 @@ func failEachCall(t *testing.T, im *testenv.Images) {
 func TestTaskDiesUnseen(t *testing.T) {
 	im := testenv.Start(t, "tree").Dump(t)
 	r := prepared(t, im, tracePlugin(t))
-	threads := binary.LittleEndian.Uint64(r.Plan.arena.at(r.Plan.tasksAt)[abi.TaskSize+8:]) // of the second task
+	threads := binary.LittleEndian.Uint64(r.Plan.Arena.At(r.Plan.TasksAt)[abi.TaskSize+8:]) // of the second task
 	const statusAt, farAway = 4, 1 << 30
-	binary.LittleEndian.PutUint32(r.Plan.arena.at(threads)[statusAt:], farAway) // it crashes when it says that it runs
+	binary.LittleEndian.PutUint32(r.Plan.Arena.At(threads)[statusAt:], farAway) // it crashes when it says that it runs
 	mustFail(t, im, r, "status", fmt.Sprintf("restore task %d: it has ended", r.Plan.Tasks[1].Pid))
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/testenv"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/run"
 )
 
 // capturedPlugin does in a worker what somebody could who has captured it.
@@ -41,8 +43,8 @@ func captured(t *testing.T, im *testenv.Images, plugin *loader.Plugin, params ..
 		in.Params = append(in.Params, blob.Param{Key: key, Value: value})
 	}
 	r, err := Prepare(&Options{
-		Images: im.Dir, Plugins: []blob.Input{in}, Plan: PlanOptions{Readers: -1, LogLevel: 3},
-		Run: RunOptions{HookTimeout: time.Second, Timeout: time.Second, Log: func(Line) {}},
+		Images: im.Dir, Plugins: []blob.Input{in}, Plan: job.Options{Readers: -1, LogLevel: 3},
+		Run: run.Options{HookTimeout: time.Second, Timeout: time.Second, Log: func(run.Line) {}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +71,9 @@ func survives(t *testing.T, im *testenv.Images, r *Restored, what string) (err e
 	return err
 }
 
-var lateStages = []abi.Hook{abi.PostMemory, abi.PreCreds, abi.PreSigreturn} // shared memory, and the task's own
+var lateStages = []abi.Hook{abi.PostMemory, abi.PreCreds, abi.PreSigreturn}
+
+// shared memory, and the task's own
 
 func stageName(h abi.Hook) string { return strings.TrimPrefix(h.String(), "PIE_RST_") }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
 // The kernel hands out ids in ascending order and begins again at the highest one, pid_namespaces(7); ids that are asked for,
@@ -19,7 +21,7 @@ import (
 // process exists.
 
 // idsToSpare is how many ids may be handed out during a restore.
-func idsToSpare(tasks int) int { return 1024 + (maxReaders+1)*tasks }
+func idsToSpare(tasks int) int { return 1024 + (plan.MaxReaders+1)*tasks }
 
 // keepClear moves the order on if the next ids are needed. That it could not is no failure: an id that is taken is one.
 func keepClear(dir *images.Dir) {
@@ -68,7 +70,7 @@ func behind(ids []int, last, most, spare int) int {
 
 // lastID is what was handed out last in this pid namespace, proc_loadavg(5).
 func lastID() int {
-	fields := strings.Fields(readProc("/proc/loadavg"))
+	fields := strings.Fields(host.ReadProc("/proc/loadavg"))
 	if len(fields) == 0 {
 		return 0
 	}
@@ -78,7 +80,7 @@ func lastID() int {
 
 // highestID: proc_sys_kernel(5) has it as pid_max, which is one more.
 func highestID() int {
-	most, _ := strconv.Atoi(strings.TrimSpace(readProc("/proc/sys/kernel/pid_max")))
+	most, _ := strconv.Atoi(strings.TrimSpace(host.ReadProc("/proc/sys/kernel/pid_max")))
 	return most - 1
 }
 

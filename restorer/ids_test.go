@@ -2,7 +2,9 @@
 
 package restorer
 
-import "testing"
+import (
+	"testing"
+)
 
 // The next ids that the kernel hands out are none that a plan needs.
 func TestBehind(t *testing.T) {

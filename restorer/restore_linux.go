@@ -11,19 +11,24 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/run"
 )
 
 // Options describe one restore.
 type Options struct {
 	Images  string       // the image directory that `criu dump` wrote
 	Plugins []blob.Input // in the order in which they run
-	Plan    PlanOptions
-	Run     RunOptions
+	Plan    job.Options
+	Run     run.Options
 }
 
 // Restored is a restore ready to go: the images are read and everything is decided, but no process exists.
 type Restored struct {
-	Plan  *Plan
+	Plan  *plan.Plan
 	opts  *Options
 	chain chain
 	stub  []byte
@@ -49,16 +54,16 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if err := ownID(dir); err != nil {
 		return nil, err
 	}
-	layout, stub, err := layBlob(opts.Plugins)
+	layout, stub, err := planner.LayBlob(opts.Plugins)
 	if err != nil {
 		return nil, err
 	}
-	host, err := ThisHost()
+	here, err := host.This()
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range host.describe() {
-		opts.Run.trace(line)
+	for _, line := range here.Describe() {
+		opts.Run.Tell(line)
 	}
 	plan := opts.Plan
 	plan.OpenImage = chain.openImage
@@ -66,8 +71,8 @@ func Prepare(opts *Options) (r *Restored, err error) {
 	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
 		return nil, err
 	}
-	opts.Run.trace(describeImages(dir, plan.DumpTimeNs))
-	p, err := BuildPlan(dir, layout, hooked(opts.Plugins), host, &plan)
+	opts.Run.Tell(host.DescribeImages(dir, plan.DumpTimeNs))
+	p, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, &plan)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +85,8 @@ func (r *Restored) Close() error { return r.chain.close() }
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks are let
 // go, nothing of it is left.
 func (r *Restored) Run(ctx context.Context) (pid int, err error) {
-	run := runner{ctx: ctx, plan: r.Plan, opts: &r.opts.Run, stub: r.stub}
-	if err := run.run(); err != nil {
+	run := run.Runner{Ctx: ctx, Plan: r.Plan, Opts: &r.opts.Run, Stub: r.stub}
+	if err := run.Run(); err != nil {
 		return 0, err
 	}
 	return r.Plan.Tasks[0].Pid, nil

@@ -12,9 +12,12 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-const siblingChild = "CRPIE_TEST_SIBLING" // "DIR THREAD OPERATION"
+const siblingChild = "CRPIE_TEST_SIBLING"
+
+// "DIR THREAD OPERATION"
 
 // TestSiblingChild is the process whose parent gets the restored task. It restores with a fault.
 func TestSiblingChild(t *testing.T) {
@@ -27,14 +30,14 @@ func TestSiblingChild(t *testing.T) {
 	if _, err := fmt.Sscanf(what, "%s %d %d", &dir, &thread, &op); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Prepare(&Options{Images: dir, Plan: PlanOptions{Readers: -1, Sibling: true}})
+	r, err := Prepare(&Options{Images: dir, Plan: job.Options{Readers: -1, Sibling: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	at := r.Plan.zygoteAt
+	at := r.Plan.ZygoteAt
 	if thread > 0 {
-		at = r.Plan.Tasks[0].Threads[thread-1].opsAt
+		at = r.Plan.Tasks[0].Threads[thread-1].OpsAt
 	}
 	inject(r.Plan, at, op)
 	_, err = r.Run(t.Context())
@@ -45,7 +48,7 @@ func TestSiblingChild(t *testing.T) {
 // controller's child nothing is left but a zombie.
 func TestSiblingFaults(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
-	r, err := Prepare(&Options{Images: im.Dir, Plan: PlanOptions{Readers: -1, Sibling: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plan: job.Options{Readers: -1, Sibling: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,57 @@
+package restorer_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestRoomsImportDownwards holds the doors between the rooms: what a room may touch is what it imports.
+func TestRoomsImportDownwards(t *testing.T) {
+	const module, planner = "github.com/crpie/crpie/", "restorer/internal/planner"
+	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/refusal", "internal/sizes"}
+	base := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi", "restorer/internal/host")
+	job := append(slices.Clone(base), planner+"/job")
+	file := append(slices.Clone(job), planner+"/file")
+	rooms := map[string][]string{
+		"restorer/internal/uapi": leaves,
+		"restorer/internal/plan": append(slices.Clone(leaves), "blob", "internal/sys", "restorer/internal/uapi"),
+		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys", "restorer/internal/uapi"),
+		planner + "/job":         append(slices.Clone(base), "internal/renew"),
+		planner + "/file":        job,
+		planner + "/mem":         append(slices.Clone(file), "internal/renew"),
+		planner + "/tty":         file,
+		planner + "/sock":        file,
+		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
+			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
+		"restorer/internal/run": append(slices.Clone(base), "blob", "internal/sys"),
+	}
+	for name, allowed := range rooms {
+		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, module+name).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", name, err)
+		}
+		for _, path := range strings.Fields(string(out)) {
+			if own, isOurs := strings.CutPrefix(path, module); isOurs && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s", name, own)
+			}
+		}
+	}
+}
+
+// TestPlannerIsPure: the planner makes no system call, so that a plan comes out the same on every system.
+func TestPlannerIsPure(t *testing.T) {
+	const rooms = "github.com/crpie/crpie/restorer/internal/planner/..."
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, rooms).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		for _, path := range strings.Fields(line) {
+			if slices.Contains([]string{"os/exec", "syscall", "net", "unsafe", "golang.org/x/sys/unix"}, path) {
+				t.Errorf("%s imports %s", strings.SplitN(line, ":", 2)[0], path)
+			}
+		}
+	}
+}

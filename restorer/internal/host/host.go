@@ -1,0 +1,103 @@
+package host
+
+import (
+	"io/fs"
+	"math"
+	"net/netip"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Host is what a plan needs to know about the machine it will run on. Tests make one up.
+type Host struct {
+	VDSO    VDSO
+	Xsave   sys.Xsave
+	CPUs    int
+	Random  uint64      // any number: where the region goes depends on it
+	Caps    uint64      // effective capabilities of this process, bit n: capability n
+	Bounds  uint64      // its bounding set
+	Rlimits [][2]uint64 // soft and hard limits by RLIMIT_*, getrlimit(2)
+
+	MaxFiles uint64 // the highest RLIMIT_NOFILE that can be set, fs.nr_open of proc_sys_fs(5); 0: not known
+
+	Egid        uint32 // effective group id
+	OomScoreAdj int
+	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
+	Nice        int
+	SchedPolicy int    // of this process, sched(7)
+	Personality uint32 // personality(2)
+	THPDisabled bool   // PR_SET_THP_DISABLE of prctl(2)
+	NoNewPrivs  bool   // PR_SET_NO_NEW_PRIVS
+	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
+	LSM         string // this process's security label, /proc/self/attr/current; "" without one
+
+	Cgroups map[string]Hierarchy // by the names of their controllers, as in /proc/PID/cgroup
+
+	// SuidDumpable is what a change of ids makes of the dumpable flag: fs.suid_dumpable, proc_sys_fs(5).
+	SuidDumpable int
+
+	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
+	Droppable      bool // MAP_DROPPABLE, Linux 6.11
+
+	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
+
+	// HugePages counts the free huge pages of a size in bytes that nobody has reserved.
+	HugePages func(size uint64) uint64
+	// AioRoom is how many more requests AIO contexts may be made for.
+	AioRoom func() uint64
+	// Stat looks at a file as the restored task will see it.
+	Stat func(path string) (fs.FileInfo, error)
+	// Lstat looks at a symbolic link itself.
+	Lstat func(path string) (fs.FileInfo, error)
+	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
+	LeftUnfinished func(path string) bool
+	// ReadFileAt reads from a file, as io.ReaderAt does.
+	ReadFileAt func(path string, b []byte, off int64) (int, error)
+	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as
+	// struct file_handle; "" when there is none.
+	MountOfHandle func(major, minor uint32, handle []byte) string
+	// UnixName reports whether some unix socket has a name: the path of its file, or NUL and an abstract one.
+	UnixName func(name string) bool
+	// SocketKind gives the family and the type of a descriptor of crpie's own that is a socket, socket(2).
+	SocketKind func(fd int) (family, kind uint32)
+	// InetSockets lists this host's internet sockets that have a port.
+	InetSockets func() []InetSocket
+	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if the first is
+	// greater.
+	PingGroups [2]uint32
+	// CanBind reports whether a socket can be given an address.
+	CanBind func(at netip.Addr, dev string) bool
+	// NetlinkPort reports whether some netlink socket of a protocol has a port.
+	NetlinkPort func(protocol, port uint32) bool
+	// InterfaceName names the network interface that has a number, "" when there is none.
+	InterfaceName func(number uint32) string
+	// Interface gives the number of a network interface, 0 when there is none of that name.
+	Interface func(name string) uint32
+	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
+	Holder func(id int) string
+}
+
+// InetSocket is one line of /proc/net/tcp, udp, tcp6, and so on, proc_pid_net(5).
+type InetSocket struct {
+	Protocol      uint32 // IPPROTO_*
+	Local, Remote netip.AddrPort
+	State         uint32 // include/net/tcp_states.h
+}
+
+// VDSO is this kernel's vDSO: a code mapping directly above its data mappings, vdso(7).
+type VDSO struct {
+	DataSize uint64 // of [vvar] and [vvar_vclock] together, bytes
+	Code     []byte
+}
+
+// Has reports whether this process has a capability.
+func (h *Host) Has(capability int) bool { return h.Caps&(1<<capability) != 0 }
+
+// Hierarchy is one of this host's cgroup hierarchies, cgroups(7).
+type Hierarchy struct {
+	Mount string // where it is mounted; empty: nowhere
+	Own   string // the path of this process's cgroup
+}
+
+// NoLoginUID is the login uid of who has not logged in, audit(7).
+const NoLoginUID = math.MaxUint32

@@ -1,0 +1,222 @@
+//go:build amd64
+
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// ThisHost gathers the facts about this machine and process.
+func This() (*Host, error) {
+	h := &Host{
+		Random: rand.Uint64(),
+		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
+		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
+		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
+		LeftUnfinished: sys.LeftUnfinished, HugePages: hugePages, AioRoom: aioRoom,
+		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle, InetSockets: inetSockets, CanBind: canBind, Interface: interfaceNumber,
+		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
+	}
+	if err := h.readVDSO(); err != nil {
+		return nil, err
+	}
+	if err := h.readStatus(); err != nil {
+		return nil, err
+	}
+	h.Egid, h.PingGroups = uint32(os.Getegid()), pingGroups(ReadProc("/proc/sys/net/ipv4/ping_group_range"))
+	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(ReadProc("/proc/self/oom_score_adj")))
+	h.LoginUID = NoLoginUID
+	if uid, err := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/self/loginuid")), 10, 32); err == nil {
+		h.LoginUID = uint32(uid)
+	}
+	h.SuidDumpable, _ = strconv.Atoi(strings.TrimSpace(ReadProc("/proc/sys/fs/suid_dumpable")))
+	h.LSM = strings.TrimRight(strings.TrimSpace(ReadProc("/proc/self/attr/current")), "\x00")
+	var err error
+	if h.Rlimits, err = sys.Rlimits(len(uapi.RlimitNames)); err != nil {
+		return nil, err
+	}
+	h.MaxFiles, _ = strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/sys/fs/nr_open")), 10, 64)
+	offsets := ReadProc("/proc/self/timens_offsets")
+	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets, "boottime")
+	h.Nice, h.SchedPolicy, h.Personality, h.THPDisabled = sys.Nice(), sys.SchedPolicy(), sys.Personality(), sys.THPDisabled()
+	h.Cgroups = CgroupHierarchies(ReadProc("/proc/self/cgroup"), ReadProc("/proc/self/mountinfo"))
+	_, err = os.Stat("/proc/self/timens_offsets")
+	h.TimeNamespaces = err == nil
+	h.Droppable = sys.Droppable()
+	for fd := 2; fd >= 0; fd-- {
+		if sys.IsTerminal(fd) {
+			h.TTY = fd
+		}
+	}
+	return h, nil
+}
+
+// hugePages reads the pool of a size; pages beyond it may be had, up to a limit,
+// Documentation/admin-guide/mm/hugetlbpage.rst.
+func hugePages(size uint64) uint64 {
+	pool := func(name string) uint64 {
+		n, _ := strconv.ParseUint(strings.TrimSpace(ReadProc(
+			fmt.Sprintf("/sys/kernel/mm/hugepages/hugepages-%dkB/%s", size>>10, name))), 10, 64)
+		return n
+	}
+	free := pool("free_hugepages") - min(pool("free_hugepages"), pool("resv_hugepages"))
+	beyond := pool("nr_overcommit_hugepages")
+	return free + beyond - min(beyond, pool("surplus_hugepages"))
+}
+
+// aioRoom: proc_sys_fs(5).
+func aioRoom() uint64 {
+	most, _ := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/sys/fs/aio-max-nr")), 10, 64)
+	used, _ := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/sys/fs/aio-nr")), 10, 64)
+	return most - min(most, used)
+}
+
+// clockOffset reads from timens_offsets how far this process's clock is ahead of the initial time namespace's, ns;
+// time_namespaces(7). Offsets that are written there count from the latter.
+func clockOffset(offsets, clock string) int64 {
+	for line := range strings.Lines(offsets) {
+		var name string
+		var sec, nsec int64
+		if n, _ := fmt.Sscan(line, &name, &sec, &nsec); n == 3 && name == clock {
+			return sec*1e9 + nsec
+		}
+	}
+	return 0
+}
+
+func readFileAt(path string, b []byte, off int64) (int, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // whatever has that name now must not block
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(b, off)
+}
+
+func ReadProc(path string) string {
+	b, _ := os.ReadFile(path) // what is not there is empty: not every kernel has every file
+	return string(b)
+}
+
+// readVDSO finds the vDSO in this process's own memory, proc_pid_maps(5).
+func (h *Host) readVDSO() error {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	var start, end uint64
+	for line := range bytes.Lines(maps) {
+		text := string(bytes.TrimSpace(line))
+		var from, to uint64
+		switch {
+		case strings.HasSuffix(text, "[vdso]"):
+			fmt.Sscanf(text, "%x-%x", &start, &end)
+		case strings.HasSuffix(text, "[vvar]"), strings.HasSuffix(text, "[vvar_vclock]"):
+			fmt.Sscanf(text, "%x-%x", &from, &to)
+			h.VDSO.DataSize += to - from
+		}
+	}
+	if end <= start {
+		return nil // booted with vdso=0: tasks that have one are refused
+	}
+	mem, err := os.Open("/proc/self/mem")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	defer mem.Close()
+	h.VDSO.Code = make([]byte, end-start)
+	if _, err := mem.ReadAt(h.VDSO.Code, int64(start)); err != nil {
+		return fmt.Errorf("host: read vDSO: %w", err)
+	}
+	return nil
+}
+
+func (h *Host) readStatus() error {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	for line := range bytes.Lines(status) {
+		key, value, _ := strings.Cut(string(line), ":")
+		bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		switch {
+		case err != nil:
+		case key == "CapEff":
+			h.Caps = bits
+		case key == "CapBnd":
+			h.Bounds = bits
+		case key == "NoNewPrivs":
+			h.NoNewPrivs = bits != 0
+		}
+	}
+	return nil
+}
+
+// holder looks a number up among processes and threads. Session and process group numbers show only when their leader
+// still exists; clone3(2) reports the rest.
+func holder(id int) string {
+	if _, err := os.Lstat(fmt.Sprintf("/proc/%d", id)); err != nil {
+		return ""
+	}
+	return PidHolder(id)
+}
+
+// PidHolder describes whoever has a number.
+func PidHolder(id int) string {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", id))
+	if err != nil {
+		return "a process group or session of that number"
+	}
+	defer f.Close()
+	var name, state, tgid string
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		key, value, _ := strings.Cut(sc.Text(), ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "Name":
+			name = value
+		case "State":
+			state = value
+		case "Tgid":
+			tgid = value
+		}
+	}
+	who := fmt.Sprintf("%q (state %s)", name, state)
+	switch {
+	case tgid == strconv.Itoa(os.Getpid()):
+		return "crpie itself: run it again"
+	case tgid != strconv.Itoa(id):
+		return fmt.Sprintf("a thread of process %s, %s", tgid, who)
+	case strings.HasPrefix(state, "Z"):
+		return who + ", which waits for its parent to reap it"
+	}
+	return "process " + who
+}
+
+// ProcessState gives a process's state and its parent: they stand behind the name in parentheses, proc_pid_stat(5).
+func ProcessState(id int) (state string, parent int) {
+	stat := ReadProc(fmt.Sprintf("/proc/%d/stat", id))
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	if len(fields) < 2 {
+		return "", 0
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return fields[0], parent
+}
+
+func IsZombie(id int) bool {
+	state, _ := ProcessState(id)
+	return state == "Z"
+}

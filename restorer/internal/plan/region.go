@@ -1,0 +1,123 @@
+//go:build amd64
+
+package plan
+
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/internal/abi"
+)
+
+// IsGuard reports whether addr lies in the guard page below a stack.
+func (r *Region) IsGuard(addr uint64) bool {
+	return addr >= r.Stacks && addr < r.Plan && (addr-r.Stacks)%stackSize < PageSize
+}
+
+const (
+	PageSize = 4096
+
+	// taskSizeMax ends the address space of x86-64 tasks with four-level page tables,
+	// Documentation/arch/x86/x86_64/mm.rst.
+	TaskSizeMax = 0x7ffffffff000
+	// lowestAddr is above any vm.mmap_min_addr in use.
+	LowestAddr = 0x100000
+	// highestAddr keeps clear of the zygote's own initial stack and vDSO, which the kernel puts at the top.
+	HighestAddr = 0x7e0000000000
+
+	stackSize   = 128 << 10 // of a thread in the core, its guard page included, bytes
+	LogRingSize = 256 << 10 // bytes, a power of two
+	MaxReaders  = 7
+	stubSize    = 64 << 10 // address space kept for the zygote's ELF file, behind the region
+)
+
+// Region says where things lie in the part of the address space that every task lends to the restorer:
+//
+//	Start   blob image (RX, R, RW), private
+//	Shared  struct crpie_shared, statuses, log ring: shared by all until a task leaves it, then the task's own
+//	Control struct crpie_control: written by the controller, read by tasks
+//	Bell    struct crpie_bell: wakes the controller
+//	Stacks  one slot per thread of the largest task, then one per page reader; the first page of a slot is a guard
+//	Plan    struct crpie_plan and everything it points to (read-only), private
+//	End     end of what the last munmap removes; the zygote's stub follows
+//
+// All are addresses, multiples of the page size. restorer/core/src/core.h says who may write what.
+type Region struct {
+	Start, Shared, Control, Bell, Stacks, Plan, End uint64
+
+	Slots int // stacks
+}
+
+// Descriptors by which the zygote's stub maps the region. They and the standard streams are below firstScratch: no passed
+// descriptor can meet them.
+const (
+	SealedFD = 3 + iota
+	SharedFD
+	BellFD
+
+	FirstRegionFile = SealedFD
+	RegionFiles     = BellFD - SealedFD + 1
+)
+
+func PageAlign(n uint64) uint64 { return (n + PageSize - 1) &^ (PageSize - 1) }
+
+// LayRegion lays a region out from start for a blob of blobSize bytes; End is set when the plan is complete. One status is
+// the zygote's.
+func LayRegion(start, blobSize uint64, threads, slots int) Region {
+	r := Region{Start: start, Slots: slots}
+	r.Shared = start + PageAlign(blobSize)
+	r.Control = r.Shared + PageAlign(uint64(abi.SharedSize+(threads+1)*abi.StatusSize)) + LogRingSize
+	r.Bell = r.Control + PageAlign(uint64(abi.ControlSize+4*(threads+1)))
+	r.Stacks = r.Bell + PageSize
+	r.Plan = r.Stacks + uint64(slots)*stackSize
+	return r
+}
+
+// RegionSize bounds what layRegion takes, the plan left out, bytes.
+func RegionSize(blobSize uint64, threads, slots int) uint64 {
+	r := LayRegion(0, blobSize, threads, slots)
+	return r.Plan
+}
+
+// LogOff is where the log ring begins, from Shared.
+func (r *Region) LogOff() uint64 { return r.Control - r.Shared - LogRingSize }
+
+// ControlOff and planOff are offsets in the sealed file, which begins with the blob.
+func (r *Region) ControlOff() uint64 { return r.Shared - r.Start }
+
+func (r *Region) PlanOff() uint64 { return r.ControlOff() + r.Bell - r.Control }
+
+func (r *Region) SealedSize() uint64 { return r.PlanOff() + r.End - r.Plan }
+
+// Stack gives the usable part of a slot.
+func (r *Region) Stack(slot int) (lowest, size uint64) {
+	return r.Stacks + uint64(slot)*stackSize + PageSize, stackSize - PageSize
+}
+
+// Span is a half-open interval of addresses.
+type Span struct{ Start, End uint64 }
+
+// FindGap picks a place in the largest hole between the used spans, which are sorted and may overlap: the middle, moved
+// by random within half of the hole, so that nobody can know it. That keeps the region away from stacks, which grow down,
+// and heaps, which grow up, while they are being restored.
+func FindGap(used []Span, size, random uint64) (uint64, error) {
+	var best Span
+	at := uint64(LowestAddr)
+	consider := func(end uint64) {
+		end = min(end, HighestAddr)
+		if end > at && end-at > best.End-best.Start {
+			best = Span{at, end}
+		}
+	}
+	for _, u := range used {
+		consider(u.Start)
+		at = max(at, u.End)
+	}
+	consider(HighestAddr)
+	if best.End-best.Start < size+2*PageSize {
+		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)",
+			size, best.End-best.Start)
+	}
+	room := best.End - best.Start - size
+	middle := best.Start + room/2
+	return (middle - room/4 + (room/4+random)%(room/2)) &^ (PageSize - 1), nil
+}

@@ -1,0 +1,260 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/pick"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/file"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/planner/mem"
+	"github.com/crpie/crpie/restorer/internal/planner/sock"
+	"github.com/crpie/crpie/restorer/internal/planner/tty"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// planner turns one image directory into one plan.
+type planner struct {
+	*job.Job
+	mem   *mem.Room
+	files *file.Room
+	socks *sock.Room
+	ttys  *tty.Room
+
+	layout *blob.Layout
+	hooked []Hooked          // the plugins
+	runsIn []map[uint32]bool // by plugin: the pids of its tasks
+
+	helpers     []*job.Helper
+	adopters    map[uint32]bool       // tasks that adopt orphans
+	memberships map[uint32]membership // in cgroups, by pid; a task without one stays in crpie's
+	cgroups     []plan.CgroupDir
+	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
+}
+
+// newPlanner opens the rooms of the planner.
+func newPlanner(j *job.Job, layout *blob.Layout, hooked []Hooked) *planner {
+	p := &planner{Job: j, layout: layout, hooked: hooked}
+	p.files = file.NewRoom(j)
+	p.mem = mem.NewRoom(j, p.files)
+	p.socks = sock.NewRoom(j)
+	p.ttys = tty.NewRoom(j, p.files)
+	p.files.Contents = p.mem
+	p.files.Kinds = slices.Concat(p.ttys.Kinds(), p.files.Own(), p.socks.Kinds())
+	return p
+}
+
+// BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
+// be restored.
+func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Host, opts *job.Options) (*plan.Plan, error) {
+	p := newPlanner(job.New(dir, host, opts), layout, hooked)
+	p.checkDirectory()
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	p.planBirths()
+	p.planCgroups()
+	if err := p.place(); err != nil {
+		return nil, err
+	}
+	p.planShared()
+	p.planTasks()
+	p.mem.CheckHugePages()
+	p.planHelpers()
+	p.mem.CheckAioRoom()
+	p.planZygote()
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	p.Plan.Encode()
+	if size := len(p.Plan.Arena.Buf); size > roomForPlan-roomForVDSO {
+		p.Refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan-roomForVDSO)
+	}
+	return p.Plan, p.Err()
+}
+
+// checkDirectory refuses what no later step looks at.
+func (p *planner) checkDirectory() {
+	for _, needed := range []int{uapi.CapSysAdmin, uapi.CapSysPtrace, uapi.CapSetpcap, uapi.CapSetuid, uapi.CapSetgid} {
+		if !p.Host.Has(needed) {
+			p.Refuse("this host", "run it as root", "crpie lacks %s", uapi.CapNames[needed])
+		}
+	}
+	root := p.Dir.Tasks[0]
+	if root.Dead() {
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
+	}
+	for _, name := range p.Dir.Other {
+		p.Refuse(name, "", "this kind of image is not supported")
+	}
+	for _, u := range p.Dir.Unknown {
+		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
+	}
+	for _, plugin := range p.Dir.Inventory.GetPluginsEntry().GetPlugins() {
+		p.Refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported", plugin)
+	}
+	for _, h := range p.hooked {
+		p.runsIn = append(p.runsIn, pick.Tasks(&p.Collector, "plugin "+h.Name+" select=", p.Dir.Tasks, h.Tasks))
+	}
+	for _, t := range p.Dir.Tasks {
+		p.checkNamespaces(t)
+		p.checkSharedTables(t)
+	}
+	p.mem.CheckIPC()
+}
+
+func (p *planner) checkNamespaces(task *images.Task) {
+	ids, of := task.Ids, p.Dir.Inventory.GetRootIds()
+	if ids == nil || of == nil {
+		return
+	}
+	for _, ns := range []struct {
+		name      string
+		its, host uint32
+	}{
+		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"an IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
+		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.Dir.Tasks[0].Ids.GetTimeNsId()},
+	} {
+		if ns.its != ns.host {
+			p.Refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",
+				"it had %s namespace of its own: not supported", ns.name)
+		}
+	}
+}
+
+// Address space behind the region, bytes.
+const (
+	roomForPlan = 1 << 30
+	roomForVDSO = 1 << 20 // the last part of it
+)
+
+// place chooses where the region goes, in a hole that every task has, and relocates the blob there.
+func (p *planner) place() error {
+	threads, slots := 0, 0
+	var used []plan.Span
+	for _, t := range p.Dir.Tasks {
+		threads += len(t.Threads)
+		slots = max(slots, len(t.Threads))
+		for _, v := range t.Mm.GetVmas() {
+			used = append(used, plan.Span{Start: v.GetStart(), End: v.GetEnd()})
+		}
+	}
+	threads += len(p.helpers)
+	slots += plan.MaxReaders
+	slices.SortFunc(used, func(a, b plan.Span) int { return cmp.Compare(a.Start, b.Start) })
+	segments, window := p.mem.SizeSegments(), p.mem.HugeWindow()
+	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + segments + window
+	start, err := plan.FindGap(used, size, p.Host.Random)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	region := plan.LayRegion(start, p.layout.Size(), threads, slots)
+	p.mem.PlaceSegments(region.Plan + roomForPlan)
+	p.mem.Window = region.Plan + roomForPlan + segments
+	p.mem.VdsoAt = region.Plan + roomForPlan - roomForVDSO
+	image, err := p.layout.Place(blob.Addr(start))
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	arena := plan.NewArena(region.Plan)
+	arena.Reserve(abi.PlanSize)
+	p.Plan = &plan.Plan{
+		Region: region, Image: image, Arena: arena, LogLevel: p.Opts.LogLevel, Sibling: p.Opts.Sibling, Cgroups: p.cgroups,
+		DumpTimeNs: p.Opts.DumpTimeNs, RestoreTimeNs: p.Opts.RestoreTimeNs, LateCalls: lateCalls(p.hooked),
+		Namespaces: p.TimeNamespaceID() != 0 || p.mem.Ipc() != nil,
+	}
+	return nil
+}
+
+func (p *planner) planTasks() {
+	for _, t := range p.Dir.Tasks {
+		p.planTask(t)
+	}
+}
+
+// planZygote: close what is not for the tasks, make what several tasks share, and create the root task as a child of the
+// controller.
+func (p *planner) planZygote() {
+	z := &plan.Program{Arena: p.Plan.Arena}
+	all := z.Arena.Words(^uint64(0))
+	z.Sys("block every signal", uapi.SysRtSigprocmask, uapi.SigSetmask, all, 0, 8)
+	p.roomForFDs(z)
+	z.Sys("the region is mapped", uapi.SysCloseRange, plan.FirstRegionFile, plan.FirstRegionFile+plan.RegionFiles-1, 0)
+	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
+	p.timeNamespace(z)
+	z.Ops = append(z.Ops, p.Shared.Ops...)
+	if p.Opts.Sibling {
+		z.Core(abi.OpBecome, "the root task", 0)
+	} else {
+		z.Core(abi.OpClone, "the root task", 0, uapi.CloneParent)
+		z.Core(abi.OpExit, "", 0)
+	}
+	p.Plan.Zygote = z.Ops
+}
+
+// roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes. Tasks
+// get their own limits back late.
+func (p *planner) roomForFDs(z *plan.Program) {
+	const rlimitNofile = 7
+	p.Plan.HighestFD = p.Fds.Highest()
+	need := uint64(p.Plan.Descriptors())
+	if most := p.Host.MaxFiles; most != 0 && need > most {
+		p.Refuse("this host", fmt.Sprintf("sysctl -w fs.nr_open=%d", need), "%d descriptors are needed, but fs.nr_open is %d", need, most)
+	}
+	hard := p.Host.Rlimits[rlimitNofile][1]
+	if need > hard && !p.Host.Has(uapi.CapSysResource) {
+		p.Refuse("this host", "raise crpie's own hard limit first",
+			"%d descriptors are needed, but RLIMIT_NOFILE is %d, and crpie lacks CAP_SYS_RESOURCE", need, hard)
+	}
+	hard = max(hard, need)
+	z.Sys("room for descriptors", uapi.SysPrlimit64, 0, rlimitNofile, z.Arena.Words(hard, hard), 0)
+}
+
+// timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
+// set until the first process enters the namespace.
+func (p *planner) timeNamespace(z *plan.Program) {
+	id := p.TimeNamespaceID()
+	te := p.Dir.Timens[id]
+	if id != 0 && te == nil {
+		p.Refuse(fmt.Sprintf("task %d", p.Dir.Tasks[0].Pid), "", "timens-%d.img, the clocks of its time namespace, is missing", id)
+	}
+	if id != 0 && !p.Host.TimeNamespaces {
+		p.Refuse("this host", "restore on Linux 5.6 or newer with CONFIG_TIME_NS", "it has no time namespaces, and the tasks were in one of their own")
+	}
+	if te == nil || !p.Host.TimeNamespaces {
+		return
+	}
+	if !p.Host.Has(uapi.CapSysTime) {
+		p.Refuse("this host", "run it as root", "crpie lacks %s, without which clocks cannot go on from where they were", uapi.CapNames[uapi.CapSysTime])
+	}
+	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.Host.MonotonicNs
+	boot := int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec()) - p.Host.BoottimeNs
+	text := "monotonic " + offset(mono) + "\nboottime " + offset(boot) + "\n"
+	fd := p.Fds.Scratch()
+	z.Sys("time namespace", uapi.SysUnshare, uapi.CloneNewtime)
+	z.Open(fd, true, "clock offsets", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/timens_offsets"), uapi.OWronly)
+	z.Want(int64(len(text)), "clock offsets", uapi.SysWrite, uint64(fd), z.Arena.String(text), uint64(len(text)))
+	z.Sys("", uapi.SysClose, uint64(fd))
+	if p.Opts.Sibling { // which is for children, and the zygote is to be in it itself
+		z.Open(fd, true, "time namespace", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/ns/time_for_children"), uapi.ORdonly)
+		z.Sys("time namespace", uapi.SysSetns, uint64(fd), uapi.CloneNewtime)
+		z.Sys("", uapi.SysClose, uint64(fd))
+	}
+}
+
+// offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.
+func offset(ns int64) string {
+	sec, rest := ns/1e9, ns%1e9
+	if rest < 0 {
+		sec, rest = sec-1, rest+1e9
+	}
+	return fmt.Sprintf("%d %d", sec, rest)
+}

@@ -1,0 +1,270 @@
+package planner
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// CgroupModes lists the modes.
+func CgroupModes() []job.CgroupMode {
+	return []job.CgroupMode{job.CgroupsIgnore, job.CgroupsNone, job.CgroupsProps, job.CgroupsSoft, job.CgroupsFull, job.CgroupsStrict}
+}
+
+// membership gives the path of a task's cgroup in each hierarchy.
+type membership map[string]string
+
+func (p *planner) cgroupMode() job.CgroupMode {
+	if p.Opts.Cgroups == "" {
+		return job.CgroupsSoft
+	}
+	return p.Opts.Cgroups
+}
+
+// planCgroups finds where the tasks have to be, and what has to be made for that.
+func (p *planner) planCgroups() {
+	p.memberships = map[uint32]membership{}
+	if p.cgroupMode() == job.CgroupsIgnore {
+		return
+	}
+	sets := map[uint32]membership{}
+	for _, s := range p.Dir.Cgroup.GetSets() {
+		m := membership{}
+		for _, c := range s.GetCtls() {
+			m[c.GetName()] = p.moved(c.GetName(), c.GetPath())
+		}
+		sets[s.GetId()] = m
+	}
+	for _, t := range p.Dir.Tasks {
+		id := cgroupSet(t, 0)
+		if t.Dead() || id == 0 || id == p.Dir.Inventory.GetRootCgSet() {
+			continue
+		}
+		m, ok := sets[id]
+		if !ok {
+			p.Refuse(fmt.Sprintf("task %d", t.Pid), "use --manage-cgroups=ignore to leave it in crpie's own",
+				"it was in a cgroup of its own, but cgroup.img has no set %d", id)
+			continue
+		}
+		p.memberships[t.Pid] = m
+		p.checkThreadCgroups(t)
+	}
+	p.needCgroups()
+}
+
+func cgroupSet(t *images.Task, thread int) uint32 {
+	if set := t.Threads[thread].Core.GetThreadCore().GetCgSet(); set != 0 {
+		return set
+	}
+	return t.Core.GetTc().GetCgSet()
+}
+
+// checkThreadCgroups: threads apart from their process are in threaded cgroups, or in version 1.
+func (p *planner) checkThreadCgroups(t *images.Task) {
+	for i := range t.Threads {
+		if cgroupSet(t, i) != cgroupSet(t, 0) {
+			p.Refuse(fmt.Sprintf("task %d thread %d", t.Pid, t.Threads[i].Tid), "use --manage-cgroups=ignore to leave it in crpie's own",
+				"it was in other cgroups than its process: not supported")
+		}
+	}
+}
+
+// needCgroups sees to every cgroup in which a task was and crpie is not.
+func (p *planner) needCgroups() {
+	seen := map[string]bool{}
+	for _, t := range p.Dir.Tasks {
+		m := p.memberships[t.Pid]
+		for _, hierarchy := range sortedKeys(m) {
+			at := m[hierarchy]
+			name := hierarchy + ":" + at
+			own, ok := p.Host.Cgroups[hierarchy]
+			switch where := fmt.Sprintf("task %d", t.Pid); {
+			case seen[name] || ok && own.Own == at:
+			case !ok || own.Mount == "":
+				p.Refuse(where, "mount it, or use --manage-cgroups=ignore", "it was in cgroup %s, but that hierarchy is not mounted here", name)
+			case !cleanPath(at):
+				p.Refuse(where, "", "%q is no path of a cgroup", at)
+			default:
+				p.needCgroup(where, hierarchy, at, own.Mount)
+			}
+			seen[name] = true
+		}
+	}
+}
+
+func sortedKeys(m membership) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func cleanPath(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.ContainsRune(p, 0)
+}
+
+func (p *planner) needCgroup(where, hierarchy, at, mount string) {
+	mode, exists := p.cgroupMode(), p.exists(mount+at)
+	switch {
+	case exists && mode == job.CgroupsStrict:
+		p.Refuse(where, "remove it, or use another mode of --manage-cgroups", "cgroup %s:%s exists already", hierarchy, at)
+	case !exists && (mode == job.CgroupsNone || mode == job.CgroupsProps):
+		p.Refuse(where, "make it, or use --manage-cgroups=soft", "cgroup %s:%s does not exist", hierarchy, at)
+	}
+	for i := 1; i < len(at) && !exists; i++ { // what lies above it
+		if at[i] == '/' && !p.exists(mount+at[:i]) {
+			p.addCgroup(plan.CgroupDir{Name: hierarchy + ":" + at[:i], Path: mount + at[:i], Make: true})
+		}
+	}
+	entry := p.cgroupEntry(hierarchy, at)
+	if entry == nil || at == "/" { // the root's properties are the machine's
+		if !exists {
+			p.addCgroup(plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: true})
+		}
+		return
+	}
+	p.cgroupTree(where, hierarchy, at, mount, entry)
+}
+
+// exists reports whether there is a cgroup. One that a restore which was killed has left empty is made again.
+func (p *planner) exists(name string) bool {
+	_, err := p.Host.Stat(name)
+	return err == nil && !p.Host.LeftUnfinished(name)
+}
+
+func (p *planner) addCgroup(d plan.CgroupDir) {
+	i := slices.IndexFunc(p.cgroups, func(other plan.CgroupDir) bool { return other.Path == d.Path })
+	switch {
+	case i < 0:
+		p.cgroups = append(p.cgroups, d)
+	case len(p.cgroups[i].Properties) == 0: // it was only above another
+		p.cgroups[i] = d
+	}
+}
+
+// cgroupTree sees to a cgroup and those below it.
+func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.CgroupDirEntry) {
+	mode := p.cgroupMode()
+	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: !p.exists(mount + at), Owner: entry.GetDirPerms()}
+	if d.Make || mode == job.CgroupsProps || mode == job.CgroupsFull {
+		d.Properties = p.properties(where, d.Name, entry)
+	}
+	if d.Make || len(d.Properties) > 0 {
+		p.addCgroup(d)
+	}
+	for _, child := range entry.GetChildren() {
+		if name := child.GetDirName(); !d.Make && mode != job.CgroupsFull {
+			return
+		} else if strings.ContainsAny(name, "/\x00") || !cleanPath("/"+name) || name == "" {
+			p.Refuse(where, "", "%q is no name of a cgroup", name)
+		} else {
+			p.cgroupTree(where, hierarchy, path.Join(at, name), mount, child)
+		}
+	}
+}
+
+// properties are those that can be written, cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
+func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list []plan.CgroupProperty) {
+	for _, prop := range entry.GetProperties() {
+		file, value := prop.GetName(), strings.TrimRight(prop.GetValue(), "\n")
+		switch {
+		case strings.ContainsAny(file, "/\x00") || file == "." || file == ".." || file == "":
+			p.Refuse(where, "", "%q is no property of a cgroup", file)
+		case file == "cgroup.type" && strings.Contains(value, "threaded"):
+			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s is %s: not supported", name, value)
+		case file == "freezer.state" && value != "THAWED", file == "cgroup.freeze" && value == "1":
+			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s was frozen: not supported", name)
+		case file == "cgroup.subtree_control" && value == "":
+			list = append(list, append(delegated(prop.GetPerms()), plan.CgroupProperty{Name: file, Value: "", Owner: prop.GetPerms()})...)
+		case value == "" || file == "cgroup.type" || file == "cgroup.procs" || file == "tasks":
+			if prop.GetPerms() != nil { // delegation, cgroups(7)
+				list = append(list, plan.CgroupProperty{Name: file, Value: "", Owner: prop.GetPerms()})
+			}
+		case file == "cgroup.subtree_control":
+			list = append(list, delegated(prop.GetPerms())...)
+			list = append(list, plan.CgroupProperty{Name: file, Value: "+" + strings.Join(strings.Fields(value), " +"), Owner: prop.GetPerms()})
+		case file == "devices.list":
+			list = append(list, plan.CgroupProperty{Name: "devices.deny", Value: "a", Owner: nil})
+			for _, line := range strings.Split(value, "\n") {
+				list = append(list, plan.CgroupProperty{Name: "devices.allow", Value: line, Owner: nil})
+			}
+		default:
+			list = append(list, plan.CgroupProperty{Name: file, Value: value, Owner: prop.GetPerms()})
+		}
+	}
+	return list
+}
+
+// delegated gives the files of version 2 that CRIU does not dump to whom cgroup.subtree_control is: delegation is of all three,
+// cgroups(7).
+func delegated(to *pb.CgroupPerms) []plan.CgroupProperty {
+	if to == nil {
+		return nil
+	}
+	return []plan.CgroupProperty{{Name: "cgroup.procs", Value: "", Owner: to}, {Name: "cgroup.threads", Value: "", Owner: to}}
+}
+
+// cgroupEntry finds what the images say of a cgroup.
+func (p *planner) cgroupEntry(hierarchy, at string) *pb.CgroupDirEntry {
+	for _, c := range p.Dir.Cgroup.GetControllers() {
+		if strings.Join(c.GetCnames(), ",") != hierarchy {
+			continue
+		}
+		for _, dir := range c.GetDirs() {
+			if found := below(dir, p.moved(hierarchy, "/"+dir.GetDirName()), at); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+func below(dir *pb.CgroupDirEntry, here, at string) *pb.CgroupDirEntry {
+	if here == at {
+		return dir
+	}
+	for _, child := range dir.GetChildren() {
+		if found := below(child, path.Join(here, child.GetDirName()), at); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// joinCgroups moves the task from the cgroups in which it was created to those it was in.
+func (t *taskPlanner) joinCgroups() {
+	if t.cgroupMode() == job.CgroupsIgnore {
+		return
+	}
+	var before membership
+	if creator := t.Job.Origin(t.Img); creator != nil {
+		before = t.memberships[creator.Pid]
+	}
+	for _, hierarchy := range host.SortedNames(t.Host.Cgroups) {
+		own := t.Host.Cgroups[hierarchy]
+		from, to := own.Own, own.Own
+		if at, ok := before[hierarchy]; ok {
+			from = at
+		}
+		if at, ok := t.memberships[t.Img.Pid][hierarchy]; ok {
+			to = at
+		}
+		if from == to || own.Mount == "" {
+			continue
+		}
+		fd, what := t.Fds.Scratch(), "cgroup "+hierarchy+":"+to
+		t.Prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, t.Prog.Arena.String(own.Mount+path.Join(to, "cgroup.procs")), uapi.OWronly)
+		t.Prog.Want(1, what, uapi.SysWrite, uint64(fd), t.Prog.Arena.String("0"), 1) // the writer
+		t.Prog.Sys("", uapi.SysClose, uint64(fd))
+	}
+}

@@ -1,0 +1,83 @@
+package file
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote makes it,
+// opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before, and so is who changes
+// to such a directory: a task that has its working directory there does the same for itself.
+
+// OpenEnded plans the zygote's part.
+func (p *Room) OpenEnded() {
+	for _, pid := range slices.Sorted(maps.Keys(p.ended)) {
+		folder := fmt.Sprintf("/proc/%d", pid)
+		who := p.Host.Holder(int(pid))
+		if p.FindTask(int32(pid)) != nil {
+			who = "a task that is restored"
+		}
+		if who != "" {
+			p.Refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s", who)
+			continue
+		}
+		p.openFolder(pid)
+	}
+}
+
+// endedProcess gives the process that has ended in whose folder of /proc a file is, or 0.
+func (p *Room) endedProcess(id uint32) uint32 {
+	rest, inProc := strings.CutPrefix(p.Dir.Files[id].GetReg().GetName(), "/proc/")
+	number, _, _ := strings.Cut(rest, "/")
+	pid, err := strconv.ParseUint(number, 10, 32)
+	if !inProc || err != nil || !p.ended[uint32(pid)] {
+		return 0
+	}
+	return uint32(pid)
+}
+
+// openFolder opens what the images have of a folder.
+func (p *Room) openFolder(pid uint32) {
+	var list []uint64
+	var later []func()
+	f := p.Task(p.ZygoteTask(nil))
+	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
+		if p.endedProcess(id) != pid {
+			continue
+		}
+		reg, number := p.Dir.Files[id].GetReg(), p.Fds.Scratch()
+		fd := &pb.FdinfoEntry{Id: &id, Fd: pb.Uint32(uint32(number)), Flags: pb.Uint32(uapi.FdCloexec)}
+		flags := uint64(reg.GetFlags())&^(uapi.OCreat|uapi.OExcl|uapi.OTrunc) | uapi.ONoctty
+		list = append(list, p.Shared.Arena.String(reg.GetName()), flags, uint64(number))
+		later = append(later, func() {
+			p.Shared.Try("position", uapi.SysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
+			f.Owner(fd, reg.GetFown())
+		})
+		p.SharedFDs[id] = number
+	}
+	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
+	p.Shared.Core(abi.OpEnded, what, uint64(pid), uint64(len(later)), p.Shared.Arena.Words(list...))
+	for _, do := range later {
+		do()
+	}
+}
+
+// enterEnded changes the task's directory. Threads that exist already may have the number, unlike when the zygote works.
+func (t *Descriptors) enterEnded(pid uint32, path, where string) {
+	for _, other := range t.Dir.Tasks {
+		for _, th := range other.Threads {
+			if th.Tid == pid && th.Tid != other.Pid { // of tasks: openEnded
+				t.Refuse(where, "", "%s is of a process that has ended, and whose id a thread of task %d has by now: not supported", path, other.Pid)
+			}
+		}
+	}
+	t.Prog.Core(abi.OpEnded, fmt.Sprintf("working directory %s of process %d, which has ended", path, pid), uint64(pid), 0, 0,
+		t.Prog.Arena.String(path))
+}

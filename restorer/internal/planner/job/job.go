@@ -1,0 +1,252 @@
+package job
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
+
+// Job is one restore that is being planned: what every room of the planner reads and adds to.
+type Job struct {
+	refusal.Collector
+	Dir  *images.Dir
+	Host *host.Host
+	Opts *Options
+	Plan *plan.Plan
+	Fds  *numbers
+
+	Shared    *plan.Program  // operations of the zygote, which makes what several tasks share
+	SharedFDs map[uint32]int // descriptors that the zygote has made, by file id
+	Births    map[uint32]Birth
+
+	pages     map[string]int        // descriptor numbers of the pages files
+	openFiles map[uint32]string     // the first descriptor of each file, for messages; see opened
+	deferred  map[uint32][]deferred // operations that wait for a phase, by pid
+	handovers map[uint32][]handover // deferred operations of shared descriptions, by file id
+}
+
+func New(dir *images.Dir, host *host.Host, opts *Options) *Job {
+	return &Job{
+		Dir: dir, Host: host, Opts: opts, SharedFDs: map[uint32]int{}, pages: map[string]int{},
+		deferred: map[uint32][]deferred{}, handovers: map[uint32][]handover{},
+	}
+}
+
+// jobTask is one process of a job, or the zygote.
+type Process struct {
+	Of   *Job
+	Img  *images.Task
+	Task *plan.Task
+	Prog *plan.Program // the leader's
+}
+
+// NewTask begins the plan of a process.
+func (j *Job) NewTask(img *images.Task, task *plan.Task) *Process {
+	return &Process{Of: j, Img: img, Task: task, Prog: &plan.Program{Arena: j.Plan.Arena}}
+}
+
+func (t *Process) Where() string { return fmt.Sprintf("task %d", t.Task.Pid) }
+
+// phase is a moment in the restore of a task for which operations are planned ahead.
+type phase int
+
+const (
+	PhaseDescriptors phase = iota // every other description of the task exists
+	PhaseSeals                    // the task has its mappings
+	PhaseOwners                   // every task exists, and this one still has the restorer's privileges
+	PhaseTimers                   // the last hook has run
+)
+
+// deferred is an operation that a task carries out in a later phase.
+type deferred struct {
+	phase phase
+	plan  func(prog *plan.Program)
+}
+
+// Later defers operations of a task, or of the zygote, whose pid is 0 here.
+func (j *Job) Later(pid uint32, ph phase, plan func(prog *plan.Program)) {
+	j.deferred[pid] = append(j.deferred[pid], deferred{ph, plan})
+}
+
+func (t *Process) Later(ph phase, plan func(prog *plan.Program)) { t.Of.Later(t.Img.Pid, ph, plan) }
+
+// Waits reports whether something of the task is deferred to a phase.
+func (t *Process) Waits(ph phase) bool {
+	for _, d := range t.Of.deferred[t.Img.Pid] {
+		if d.phase == ph {
+			return true
+		}
+	}
+	return false
+}
+
+// Enter plans what was deferred to a phase, in the order in which it was deferred.
+func (t *Process) Enter(ph phase) {
+	for _, d := range t.Of.deferred[t.Img.Pid] {
+		if d.phase == ph {
+			d.plan(t.Prog)
+		}
+	}
+}
+
+// handover is a deferred operation on a description that the zygote has made: the first task that has it carries it out.
+type handover struct {
+	phase phase
+	plan  func(prog *plan.Program, fd uint64)
+}
+
+// HandOver defers an operation to the first task that has a description.
+func (j *Job) HandOver(id uint32, ph phase, plan func(prog *plan.Program, fd uint64)) {
+	j.handovers[id] = append(j.handovers[id], handover{ph, plan})
+}
+
+// HandedOver reports whether something of a phase waits for a task that has the description.
+func (j *Job) HandedOver(id uint32, ph phase) bool {
+	for _, h := range j.handovers[id] {
+		if h.phase == ph {
+			return true
+		}
+	}
+	return false
+}
+
+// Adopt defers what was handed over with a description, which has a number in this task.
+func (t *Process) Adopt(id uint32, fd uint64) {
+	for _, h := range t.Of.handovers[id] {
+		t.Later(h.phase, func(prog *plan.Program) { h.plan(prog, fd) })
+	}
+	delete(t.Of.handovers, id)
+}
+
+// Marks that the leader of a task reaches one after the other; others wait for them.
+const (
+	MarkBorn     = 1 + iota // it exists
+	MarkGroup               // it leads or is in its process group
+	MarkHelpers             // its helpers have ended
+	MarkLate                // it has what others take from it
+	MarkLeases              // it has its leases
+	MarkOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
+	MarkFiles               // the descriptors are the application's
+)
+
+func (t *Process) Mark(what string, mark uint64) { t.Prog.Core(abi.OpMark, what, mark) }
+
+// Follow waits until another task has reached a mark.
+func (t *Process) Follow(what string, other *images.Task, mark uint64) {
+	t.Prog.Core(abi.OpFollow, what, uint64(t.Of.statusOf(other)), mark)
+}
+
+// statusOf is the index of the leader's status, as Plan.status gives it for a task that is planned.
+func (j *Job) statusOf(of *images.Task) int {
+	index := 0
+	for _, t := range j.Dir.Tasks {
+		if t == of {
+			break
+		}
+		index += len(t.Threads)
+	}
+	return index
+}
+
+// ZygoteTask plans descriptors of the zygote's like a task's.
+func (j *Job) ZygoteTask(made []*pb.FdinfoEntry) *Process {
+	return &Process{Of: j, Img: &images.Task{Fds: made}, Task: &plan.Task{Pid: int(j.Dir.Tasks[0].Pid)}, Prog: j.Shared}
+}
+
+// FindTask finds a task by a pid that may be of nobody.
+func (j *Job) FindTask(pid int32) *images.Task {
+	if pid <= 0 {
+		return nil
+	}
+	return j.Dir.TaskByPid(uint32(pid))
+}
+
+// Opened names the first descriptor that each file has in some task.
+func (j *Job) Opened() map[uint32]string {
+	if j.openFiles == nil {
+		j.openFiles = map[uint32]string{}
+		for _, t := range j.Dir.Tasks {
+			for _, fd := range t.Fds {
+				if j.openFiles[fd.GetId()] == "" {
+					j.openFiles[fd.GetId()] = fmt.Sprintf("task %d fd %d", t.Pid, fd.GetFd())
+				}
+			}
+		}
+	}
+	return j.openFiles
+}
+
+// Payload reads data that lies in an image; images.Open has checked its size.
+func (j *Job) Payload(where string, r images.Range) []byte {
+	if r.Size == 0 {
+		return nil
+	}
+	b, err := images.ReadRange(j.Dir.FS, r)
+	if err != nil {
+		j.Refuse(where, "", "%v", err)
+	}
+	return b
+}
+
+// PagesFD gives the number under which tasks inherit an image file of the directory or one of its parents.
+func (j *Job) PagesFD(level int, file string) int {
+	name := strings.Repeat("parent/", level) + file
+	if fd, ok := j.pages[name]; ok {
+		return fd
+	}
+	fd := j.Fds.Scratch()
+	j.pages[name] = fd
+	j.Plan.Files = append(j.Plan.Files, plan.Passed{Number: fd, Name: name, Open: func() (*os.File, error) { return j.Opts.OpenImage(level, file) }})
+	return fd
+}
+
+// TimeNamespaceID is under which number the images have the clocks: 0 if the tasks were in CRIU's time namespace. What crpie
+// or CRIU has restored is in one of its own, time_namespaces(7).
+func (j *Job) TimeNamespaceID() uint32 {
+	its := j.Dir.Tasks[0].Ids.GetTimeNsId()
+	if its == j.Dir.Inventory.GetRootIds().GetTimeNsId() {
+		return 0
+	}
+	return its
+}
+
+// Clocks of timerfd_create(2).
+const (
+	clockMonotonic = 1
+	clockBoottime  = 7
+	clockBootAlarm = 9
+)
+
+// Clock tells, in nanoseconds, what a clock says when the tasks go on.
+func (j *Job) Clock(id uint32) int64 {
+	te := j.Dir.Timens[j.TimeNamespaceID()]
+	if !j.Host.TimeNamespaces {
+		te = nil
+	}
+	switch {
+	case id == clockMonotonic && te != nil:
+		return int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec())
+	case id == clockMonotonic:
+		return j.Host.MonotonicNs
+	case (id == clockBoottime || id == clockBootAlarm) && te != nil:
+		return int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec())
+	case id == clockBoottime || id == clockBootAlarm:
+		return j.Host.BoottimeNs
+	}
+	return j.Opts.RestoreTimeNs
+}
+
+// What a restore loses is refused where the loss would break the application, warned of where only the application knows,
+// and documented where the images do not show it, docs/support.md.
+
+// Warn adds to what whoever restores should know.
+func (j *Job) Warn(where, format string, args ...any) {
+	j.Plan.Warnings = append(j.Plan.Warnings, where+": "+fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,74 @@
+package job
+
+import (
+	"fmt"
+	"os"
+)
+
+// PlanOptions are the choices of whoever restores.
+type Options struct {
+	ShellJob bool       // --shell-job: stay in this session and on this terminal
+	Detached bool       // --restore-detached: this process ends when the tasks go on
+	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
+	Cgroups  CgroupMode // --manage-cgroups
+	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.
+	CgroupRoots map[string]string
+	Readers     int    // extra page readers for large tasks; -1: as many as there are other CPUs
+	LogLevel    uint32 // least important level that plugins' lines are kept for
+	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
+	TCPEstablished, TCPClose bool
+	NoLocks                  bool // leave file locks away (--no-file-locks)
+	// LSMProfile is the security label of all tasks, instead of those of the dump (--lsm-profile).
+	LSMProfile string
+	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
+	ExtUnix bool
+	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
+	Inherit  []Inherited
+	External []string
+	// FileValidation says how files are compared with what they were (--file-validation; "" is the default, ByBuildID);
+	// SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
+	FileValidation FileValidation
+	SkipFileRWX    bool
+	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom, --keep-wipeonfork).
+	KeepVgetrandom, KeepWipeOnFork bool
+	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
+	OpenImage func(level int, name string) (*os.File, error)
+	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
+	DumpTimeNs, RestoreTimeNs int64
+}
+
+// CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.
+type CgroupMode string
+
+// The modes; empty is soft.
+const (
+	CgroupsIgnore CgroupMode = "ignore" // the tasks stay in those of the restorer
+	CgroupsNone   CgroupMode = "none"   // they exist
+	CgroupsProps  CgroupMode = "props"  // they exist, and get their properties
+	CgroupsSoft   CgroupMode = "soft"   // those that do not exist are made, and get their properties
+	CgroupsFull   CgroupMode = "full"   // as soft, and all get their properties
+	CgroupsStrict CgroupMode = "strict" // none exists
+)
+
+// Inherited is a descriptor of this process that takes the place of a file of the images, --inherit-fd of criu(8).
+type Inherited struct {
+	FD       int
+	Resource string // "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "socket:[INODE]", "tty[RDEV:DEV]"
+	Open     func() (*os.File, error)
+}
+
+func (in *Inherited) String() string {
+	return fmt.Sprintf("--inherit-fd fd[%d]:%s", in.FD, in.Resource)
+}
+
+// FileValidation says how files are compared with what they were at the dump, --file-validation of criu(8).
+type FileValidation string
+
+// The methods, the default first.
+const (
+	ByBuildID  FileValidation = "buildid"
+	ByFileSize FileValidation = "filesize"
+)
+
+// FileValidations lists them.
+func FileValidations() []FileValidation { return []FileValidation{ByBuildID, ByFileSize} }

@@ -1,0 +1,71 @@
+package planner
+
+import (
+	"errors"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/core"
+)
+
+// LayBlob loads the restorer core and lays it out with the plugins. stub is the code of the zygote's ELF file.
+func LayBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error) {
+	c, err := loader.Parse(core.Object, "core_amd64.o", loader.Options{Core: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := loader.Parse(core.Stub, "stub_amd64.o", loader.Options{Core: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, section := range s.Sections {
+		if section.Segment() == loader.Text && section.Size > 0 {
+			stub = section.Data
+		}
+	}
+	if stub == nil {
+		return nil, nil, errors.New("stub_amd64.o has no code")
+	}
+	layout, err = blob.NewLayout(c, plugins)
+	return layout, stub, err
+}
+
+// Hooked says at which stages and in which tasks something of one plugin runs.
+type Hooked struct {
+	Name   string
+	Stages []abi.Hook
+	Tasks  []blob.Selector // empty: every task
+}
+
+// hooked lists the plugins in their order.
+func HooksOf(plugins []blob.Input) []Hooked {
+	var all []Hooked
+	for i, label := range blob.Labels(plugins) {
+		in := plugins[i]
+		h := Hooked{Name: label, Tasks: in.Tasks}
+		for _, hook := range in.Plugin.Hooks {
+			h.Stages = append(h.Stages, hook.ID)
+		}
+		if in.Plugin.Init.Exists() {
+			h.Stages = append(h.Stages, abi.TaskCreated)
+		}
+		if in.Plugin.Exit.Exists() {
+			h.Stages = append(h.Stages, abi.PreSigreturn)
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// lateCalls counts the calls into plugins that come after the change of privileges: of one thread, and of the task's last.
+func lateCalls(hooked []Hooked) (n int) {
+	for _, h := range hooked {
+		for _, stage := range h.Stages {
+			if stage >= abi.PreSigreturnThread {
+				n++
+			}
+		}
+	}
+	return n
+}

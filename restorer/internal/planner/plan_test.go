@@ -1,0 +1,373 @@
+package planner
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io/fs"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/file"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden plans")
+
+// sampleFS is a committed image directory, with pages of zeros in place of the pages files that are not committed.
+func sampleFS(tb testing.TB, name string) fstest.MapFS {
+	tb.Helper()
+	dir := filepath.Join("..", "..", "..", "testdata", "images", name)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fsys := fstest.MapFS{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsys[e.Name()] = &fstest.MapFile{Data: data}
+	}
+	for name := range fsys {
+		if !strings.HasPrefix(name, "pagemap-") {
+			continue
+		}
+		pm, err := images.ReadPagemap(withPages(fsys), name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fsys[pm.PagesFile] = &fstest.MapFile{Data: make([]byte, pm.Bytes())}
+	}
+	return fsys
+}
+
+// withPages has every pages file, large enough for any of the samples.
+func withPages(fsys fstest.MapFS) fs.FS {
+	all := fstest.MapFS{}
+	for name, f := range fsys {
+		all[name] = f
+	}
+	zeros := &fstest.MapFile{Data: make([]byte, 64<<20)}
+	for _, name := range []string{"pages-1.img", "pages-2.img", "pages-3.img", "pages-4.img"} {
+		all[name] = zeros
+	}
+	return all
+}
+
+type fakeInfo struct {
+	size int64
+	mode fs.FileMode
+}
+
+func (f fakeInfo) Name() string { return "" }
+
+func (f fakeInfo) Size() int64 { return f.size }
+
+func (f fakeInfo) Mode() fs.FileMode { return f.mode }
+
+func (f fakeInfo) ModTime() time.Time { return time.Time{} }
+
+func (f fakeInfo) IsDir() bool { return f.mode.IsDir() }
+
+func (f fakeInfo) Sys() any { return nil }
+
+// goMode is the opposite of unixMode, for the kinds of files that the samples have.
+func goMode(mode uint32) fs.FileMode {
+	m := fs.FileMode(mode & 0o777)
+	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if mode&bit != 0 {
+			m |= is
+		}
+	}
+	switch mode & uapi.SIfmt {
+	case uapi.SIfdir:
+		m |= fs.ModeDir
+	case uapi.SIfchr:
+		m |= fs.ModeDevice | fs.ModeCharDevice
+	}
+	return m
+}
+
+// fakeHost suits a dump: it has every file as it was, the same vDSO, every CPU feature.
+func fakeHost(dir *images.Dir) *host.Host {
+	limits := make([][2]uint64, len(uapi.RlimitNames))
+	for i := range limits {
+		limits[i] = [2]uint64{uapi.RlimInfinity, uapi.RlimInfinity}
+	}
+	files := map[string]fakeInfo{"/dev/pts/ptmx": {mode: fs.ModeDevice | fs.ModeCharDevice}}
+	builds := map[string][]byte{}
+	for _, f := range dir.Files {
+		if r := f.GetReg(); r != nil && !strings.HasPrefix(r.GetName(), "/dev/pts/") { // restored terminals must be free
+			files[r.GetName()] = fakeInfo{size: int64(r.GetSize()), mode: goMode(r.GetMode())}
+			builds[r.GetName()] = elf64(gnuNote(file.ImageBuildID(r)))
+		}
+	}
+	stat := func(path string) (fs.FileInfo, error) {
+		if info, ok := files[path]; ok {
+			return info, nil
+		}
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+	}
+	return &host.Host{
+		VDSO: host.VDSO{DataSize: 6 * plan.PageSize, Code: make([]byte, 2*plan.PageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
+		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: limits, LoginUID: host.NoLoginUID, TTY: -1, TimeNamespaces: true,
+		MountOfHandle: func(uint32, uint32, []byte) string { return "" },
+		Stat:          stat, Lstat: stat,
+		LeftUnfinished: func(string) bool { return false },
+		AioRoom:        func() uint64 { return 1 << 16 },
+		HugePages:      func(uint64) uint64 { return 1 << 20 },
+		ReadFileAt: func(path string, b []byte, off int64) (int, error) {
+			return bytes.NewReader(builds[path]).ReadAt(b, off)
+		},
+		Holder:        func(int) string { return "" },
+		UnixName:      func(string) bool { return false },
+		SocketKind:    func(int) (uint32, uint32) { return uapi.AfUnix, uapi.SockStream },
+		InetSockets:   func() []host.InetSocket { return nil },
+		CanBind:       func(netip.Addr, string) bool { return true },
+		Interface:     func(string) uint32 { return 0 },
+		InterfaceName: func(uint32) string { return "eth7" },
+		NetlinkPort:   func(uint32, uint32) bool { return false },
+	}
+}
+
+// everyStage is a plugin that has a hook at every stage.
+var everyStage = []Hooked{{Name: "every", Stages: abi.Hooks()}}
+
+func openSample(tb testing.TB, fsys fs.FS) *images.Dir {
+	tb.Helper()
+	dir, err := images.Open(fsys)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+func buildSample(tb testing.TB, dir *images.Dir, host *host.Host, opts *job.Options) (*plan.Plan, error) {
+	tb.Helper()
+	layout, _, err := LayBlob(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Build(dir, layout, everyStage, host, opts)
+}
+
+// The plan of a dump is the same wherever and whenever it is made. -update writes what is made now.
+func TestGoldenPlans(t *testing.T) {
+	for _, name := range []string{"static", "files", "threads", "seccomp", "ptys"} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, name))
+			plan, err := buildSample(t, dir, fakeHost(dir), &job.Options{Readers: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			plan.Print(&got)
+			golden := filepath.Join("testdata", name+".plan")
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("the plan differs from %s (go test ./restorer -update, then look at git diff)\n%s", golden,
+					firstDifference(got.String(), string(want)))
+			}
+		})
+	}
+}
+
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return "got  " + g[i] + "\nwant " + w[i]
+		}
+	}
+	return "one is longer"
+}
+
+// Everything that stands in the way is said at once, in order, by name.
+func TestRefusalsTogether(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "static"))
+	task := dir.Tasks[0]
+	where := "task " + itoa(task.Pid)
+	task.Core.GetTc().Personality = pb.Uint32(0)
+	task.Core.GetThreadInfo().GetFpregs().GetXsave().XstateBv = pb.Uint64(0xe7)
+	task.Sid = 1
+	for _, fd := range task.Fds {
+		fd.Type = pb.FdTypes_TUNF.Enum()
+	}
+	dir.Other = []string{"autofs.img"}
+	host := fakeHost(dir)
+	_, err := buildSample(t, dir, host, &job.Options{})
+	wantRefusal(t, err, `cannot restore: autofs.img: this kind of image is not supported`)
+
+	dir.Other = nil
+	host.Xsave.Features = 7
+	host.Holder = func(id int) string { return "somebody" }
+	_, err = buildSample(t, dir, host, &job.Options{})
+	wantRefusal(t, err, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
+		where+`: it is in session 1, whose leader was not dumped`,
+		`hint: use --shell-job to restore it into the session of crpie`,
+		where+` fd 0: tun/tap device: not supported`,
+		where+` thread `+itoa(task.Pid)+`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
+}
+
+func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// wantRefusal checks that the lines occur in this order.
+func wantRefusal(t *testing.T, err error, lines ...string) {
+	t.Helper()
+	var r *refusal.Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("error %v, want a refusal", err)
+	}
+	rest := err.Error()
+	for _, line := range lines {
+		_, after, found := strings.Cut(rest, line)
+		if !found {
+			t.Errorf("refusal lacks %q, or has it too early:\n%v", line, err)
+			return
+		}
+		rest = after
+	}
+}
+
+func TestHostRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(h *host.Host)
+		want   string
+	}{
+		"not root": {func(h *host.Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
+		"uids":     {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSetuid }, "this host: crpie lacks CAP_SETUID\n  hint: run it as root"},
+		"gids":     {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSetgid }, "this host: crpie lacks CAP_SETGID\n  hint: run it as root"},
+		"clocks": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysTime },
+			"this host: crpie lacks CAP_SYS_TIME, without which clocks cannot go on from where they were\n  hint: run it as root"},
+		"vdso size":  {func(h *host.Host) { h.VDSO.DataSize = plan.PageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
+		"vdso code":  {func(h *host.Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
+		"capability": {func(h *host.Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
+		"limit": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysResource; h.Rlimits[7][1] = 10 },
+			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},
+		"descriptors": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysResource; h.Rlimits[7][1] = 30000 },
+			"this host: 40067 descriptors are needed, but RLIMIT_NOFILE is 30000, and crpie lacks CAP_SYS_RESOURCE\n" +
+				"  hint: raise crpie's own hard limit first"},
+		"nr_open": {func(h *host.Host) { h.MaxFiles = 30000 },
+			"this host: 40067 descriptors are needed, but fs.nr_open is 30000\n  hint: sysctl -w fs.nr_open=40067"},
+		"no_new_privs": {func(h *host.Host) { h.NoNewPrivs = true },
+			"crpie has no_new_privs, which the task would keep\n  hint: start crpie without it"},
+		"file gone": {func(h *host.Host) {
+			h.Stat = func(p string) (fs.FileInfo, error) {
+				return nil, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}
+			}
+		}, "hint: put back the file that was there at dump time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			if name == "descriptors" || name == "nr_open" {
+				dir.Tasks[0].Fds[0].Fd = pb.Uint32(40000)
+			}
+			host := fakeHost(dir)
+			tc.change(host)
+			_, err := buildSample(t, dir, host, &job.Options{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+func TestFindGap(t *testing.T) {
+	const size = 1 << 20
+	used := []plan.Span{{Start: 0x400000, End: 0x500000}, {Start: 0x10000000, End: 0x7d0000000000}}
+	places := map[uint64]bool{}
+	for _, random := range []uint64{0, 1 << 20, 1 << 35, 1<<40 + 12345, math.MaxUint64} {
+		at, err := plan.FindGap(used, size, random)
+		if err != nil || at < 0x7d0000000000 || at+size > plan.HighestAddr || at%plan.PageSize != 0 {
+			t.Errorf("findGap with %#x: %#x, %v", random, at, err)
+		}
+		places[at] = true
+	}
+	if len(places) != 5 {
+		t.Errorf("five random numbers give the places %v", places)
+	}
+	if at, _ := plan.FindGap(used, size, 0); at != 0x7d8000000000-size/2 {
+		t.Errorf("findGap with 0: %#x is not the middle", at)
+	}
+	full := []plan.Span{{Start: 0, End: plan.TaskSizeMax}}
+	if _, err := plan.FindGap(full, size, 0); err == nil {
+		t.Error("findGap found a hole in a full address space")
+	}
+	overlapping := []plan.Span{{Start: plan.LowestAddr, End: plan.HighestAddr - 4<<20}, {Start: plan.LowestAddr, End: plan.LowestAddr + 1}}
+	if at, err := plan.FindGap(overlapping, size, math.MaxUint64); err != nil || at < plan.HighestAddr-4<<20 || at+size > plan.HighestAddr {
+		t.Errorf("findGap beside overlapping spans: %#x, %v", at, err)
+	}
+}
+
+func TestClockOffset(t *testing.T) {
+	for ns, want := range map[int64]string{1: "0 1", -1: "-1 999999999", 2e9: "2 0", -3e9: "-3 0"} {
+		if got := offset(ns); got != want {
+			t.Errorf("offset(%d) = %q, want %q", ns, got, want)
+		}
+	}
+}
+
+// Whatever a directory contains, planning ends with a plan or an error.
+func FuzzPlan(f *testing.F) {
+	samples := map[string]fstest.MapFS{}
+	names := []string{"static", "files", "threads", "seccomp", "tree", "ptys", "names", "inflight"}
+	for i, name := range names {
+		samples[name] = sampleFS(f, name)
+		for file := range 16 {
+			f.Add(uint8(i), uint8(file), uint16(30), uint8(0x55), uint16(math.MaxUint16))
+		}
+	}
+	layout, _, err := LayBlob(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, sample, file uint8, offset uint16, flip uint8, cut uint16) {
+		fsys := fstest.MapFS{}
+		var list []string
+		for name, data := range samples[names[int(sample)%len(names)]] {
+			fsys[name] = data
+			if !strings.HasPrefix(name, "pages-") {
+				list = append(list, name)
+			}
+		}
+		slices.Sort(list)
+		victim := list[int(file)%len(list)]
+		data := bytes.Clone(fsys[victim].Data)
+		if len(data) > 0 {
+			data[int(offset)%len(data)] ^= flip
+		}
+		fsys[victim] = &fstest.MapFile{Data: data[:min(len(data), int(cut))]}
+		dir, err := images.Open(fsys)
+		if err != nil {
+			return
+		}
+		plan, err := Build(dir, layout, everyStage, fakeHost(dir), &job.Options{Readers: -1})
+		if err == nil && len(plan.Arena.Buf) > 64<<20 {
+			t.Fatalf("a plan of %d bytes", len(plan.Arena.Buf))
+		}
+	})
+}

@@ -1,0 +1,250 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// taskPlanner plans one process.
+type taskPlanner struct {
+	*planner
+	*job.Process
+	gated bool // the program has waited for the tracer: hooks may run
+}
+
+func (p *planner) planTask(img *images.Task) {
+	if img.Dead() {
+		p.planZombie(img)
+		return
+	}
+	t := &taskPlanner{planner: p, Process: p.NewTask(img, &plan.Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm()})}
+	p.Plan.Tasks = append(p.Plan.Tasks, t.Task)
+	for _, runsIn := range p.runsIn {
+		t.Task.Plugins = append(t.Task.Plugins, runsIn[img.Pid])
+	}
+	t.checkIDs()
+	t.warnOfParentsDeath()
+	t.Task.Stop = t.stopSignal()
+
+	t.begin()
+	if p.Plan.Namespaces && img.Parent == nil { // somebody may act in them first
+		t.awaitTracer()
+	}
+	early := slices.ContainsFunc(img.Children, func(child *images.Task) bool { return p.Births[child.Pid].Early })
+	if !early {
+		t.session()
+	}
+	t.hook(t.Prog, abi.TaskCreated)
+	t.mem.Space(t.Process)
+	if early { // children who must not be in the session that it leads
+		t.cloneChildren(true)
+		t.session()
+	}
+	t.adoption()
+	t.children()
+	t.hook(t.Prog, abi.PostMemory)
+	t.descriptors()
+	t.hook(t.Prog, abi.PostFiles)
+	threads := t.threads()
+	t.hook(t.Prog, abi.PostThreads)
+	t.signals()
+	t.leave()
+	t.limits()
+	t.hook(t.Prog, abi.PreCreds)
+	t.credentials(threads)
+	t.lastHook(len(threads))
+	t.timersStart()
+	t.Prog.Core(abi.OpPark, "")
+	threads[0].thread.Ops = t.Prog.Ops
+}
+
+// checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
+func (t *taskPlanner) checkIDs() {
+	for _, th := range t.Img.Threads {
+		if who := t.Host.Holder(int(th.Tid)); who != "" {
+			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid), "end that process, or restore elsewhere",
+				"its id is taken by %s", who)
+		}
+	}
+}
+
+// hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
+func (t *taskPlanner) hook(p *plan.Program, stage abi.Hook) {
+	if !t.anyRuns(stage) {
+		return
+	}
+	if !t.gated {
+		t.awaitTracer()
+	}
+	p.Core(abi.OpHook, "", uint64(stage))
+}
+
+// awaitTracer makes the leader wait until the controller traces it.
+func (t *taskPlanner) awaitTracer() {
+	t.Prog.Core(abi.OpTraced, "")
+	t.gated = true
+}
+
+// anyRuns reports whether a plugin has something to run in this task at a stage.
+func (t *taskPlanner) anyRuns(stage abi.Hook) bool {
+	for i, h := range t.hooked {
+		if t.runsIn[i][t.Img.Pid] && slices.Contains(h.Stages, stage) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.
+func (t *taskPlanner) begin() {
+	switch {
+	case t.Births[t.Img.Pid].Helper != nil: // whose end must not be theirs: adoption
+	case t.Img.Parent == nil:
+		t.Prog.Sys("die with the parent", uapi.SysPrctl, uapi.PrSetPdeathsig, uapi.SigKill)
+	default:
+		t.Prog.Core(abi.OpParent, "", uint64(t.Img.Parent.Pid))
+	}
+	if t.adopters[t.Img.Pid] {
+		t.Prog.Sys("child subreaper", uapi.SysPrctl, uapi.PrSetChildSubreaper, 1)
+	}
+	t.Prog.Core(abi.OpReport, "created", 0)
+	if t.files.Awaited[t.Img.Pid] {
+		t.Mark("it exists", job.MarkBorn)
+	}
+	if !t.Img.Dead() {
+		t.joinCgroups()
+	}
+}
+
+// session puts the task into the session and process group it had. A child is in its parent's session, unless it leads
+// one; with --shell-job the root and who shares its session stay in ours, setsid(2).
+func (t *taskPlanner) session() {
+	pid, sid := t.Img.Pid, t.Img.Sid
+	switch {
+	case sid == pid:
+		t.Prog.Want(int64(pid), "session leader", uapi.SysSetsid)
+		t.ttys.ControllingTerminal(t.Process)
+		if t.Img.Pgid != pid {
+			t.Refuse(t.Where(), "", "session leader in process group %d: impossible", t.Img.Pgid)
+		}
+	case t.Img.Parent != nil: // it is in the session of who clones it: planBirths
+	case !t.Opts.ShellJob:
+		t.Refuse(t.Where(), "use --shell-job to restore it into the session of crpie",
+			"it is in session %d, whose leader was not dumped", sid)
+	}
+	t.group()
+}
+
+// threads creates the threads and plans what each of them does for itself.
+func (t *taskPlanner) threads() []*threadPlanner {
+	var all []*threadPlanner
+	for i, img := range t.Img.Threads {
+		th := &threadPlanner{
+			taskPlanner: t, core: img.Core, thread: &plan.Thread{Tid: int(img.Tid)},
+			prog: &plan.Program{Arena: t.Prog.Arena},
+		}
+		if i == 0 {
+			th.prog = t.Prog
+		}
+		t.Task.Threads = append(t.Task.Threads, th.thread)
+		all = append(all, th)
+		th.state()
+	}
+	for i, th := range all[1:] {
+		stack, size := t.Plan.Region.Stack(i + 1)
+		t.Prog.Sys("stack of a thread", uapi.SysMprotect, stack, size, uapi.ProtRead|uapi.ProtWrite)
+		t.Prog.Core(abi.OpThread, fmt.Sprintf("thread %d", th.thread.Tid), uint64(i+1))
+	}
+	for i, th := range all {
+		th.own()
+		if i > 0 {
+			th.prog.Core(abi.OpArrive, "set up", plan.BarrierOwn)
+		}
+	}
+	if len(all) > 1 {
+		t.Prog.Core(abi.OpAwait, "all threads are set up", plan.BarrierOwn, uint64(len(all)-1))
+	}
+	return all
+}
+
+// credentials lets all threads change to the application's privileges once they are traced.
+func (t *taskPlanner) credentials(threads []*threadPlanner) {
+	t.closed()
+	t.Prog.Core(abi.OpReport, "threads exist", 1)
+	for i, th := range threads {
+		th.prog.Core(abi.OpGate, "every task and thread exists", plan.GateCreds)
+		if i == 0 && t.joinsLate(t.Img) {
+			th.prog.Sys("process group", uapi.SysSetpgid, 0, uint64(t.Img.Pgid))
+		}
+		if i == 0 {
+			t.files.Task(t.Process).Owners()
+		}
+		th.identity()
+		if i > 0 {
+			th.prog.Core(abi.OpArrive, "hooks of the thread have run", plan.BarrierHooks)
+			th.prog.Core(abi.OpPark, "")
+			th.thread.Ops = th.prog.Ops
+		}
+	}
+}
+
+// leave ends what tasks can do to each other: marks and statuses of this one are its own from here on. It comes before the
+// limits for memory, which may leave no room for that.
+func (t *taskPlanner) leave() { t.Prog.Core(abi.OpLeave, "") }
+
+// closed keeps those who have the task's uid from looking into it, ptrace(2), until the controller has unmapped the region
+// and sets the flag again.
+func (t *taskPlanner) closed() {
+	t.Prog.Sys("not dumpable while it is restored", uapi.SysPrctl, uapi.PrSetDumpable, 0)
+	t.Task.Dumpable = -1
+	if mm := t.Img.Mm; mm != nil && mm.Dumpable != nil && mm.GetDumpable() <= 1 { // 2 cannot be set: suid_dumpable, prctl(2)
+		t.Task.Dumpable = int(mm.GetDumpable())
+	}
+}
+
+// lastHook runs when every thread is done.
+func (t *taskPlanner) lastHook(threads int) {
+	if threads > 1 {
+		t.Prog.Core(abi.OpAwait, "hooks of all threads", plan.BarrierHooks, uint64(threads-1))
+	}
+	t.hook(t.Prog, abi.PreSigreturn)
+}
+
+// limits and other attributes of the process that need the restorer's privileges.
+func (t *taskPlanner) limits() {
+	p, tc := t.Prog, t.Img.Core.GetTc()
+	if tc.GetChildSubreaper() {
+		p.Sys("child subreaper", uapi.SysPrctl, uapi.PrSetChildSubreaper, 1)
+	}
+	if disabled := t.Img.Mm.GetThpDisabled(); disabled {
+		p.Sys("no transparent huge pages", uapi.SysPrctl, uapi.PrSetThpDisable, 1)
+	} else if t.Host.THPDisabled {
+		p.Sys("transparent huge pages", uapi.SysPrctl, uapi.PrSetThpDisable, 0)
+	}
+	for bit := uint32(0); bit < 32; bit++ {
+		if tc.GetMembarrierRegistrationMask()&(1<<bit) != 0 {
+			p.Sys("membarrier registration", uapi.SysMembarrier, 1<<bit)
+		}
+	}
+	for resource, l := range tc.GetRlimits().GetRlimits() {
+		t.limit(resource, l.GetCur(), l.GetMax())
+	}
+}
+
+func (t *taskPlanner) limit(resource int, soft, hard uint64) {
+	if resource >= len(uapi.RlimitNames) || resource >= len(t.Host.Rlimits) {
+		t.Refuse(t.Where(), "", "resource limit %d is unknown", resource)
+		return
+	}
+	if ours := t.Host.Rlimits[resource][1]; hard > ours && !t.Host.Has(uapi.CapSysResource) {
+		t.Refuse(t.Where(), "raise crpie's own hard limit first, or run it with CAP_SYS_RESOURCE",
+			"RLIMIT_%s: hard limit %d is above crpie's own %d, and crpie lacks CAP_SYS_RESOURCE", uapi.RlimitNames[resource], hard, ours)
+	}
+	t.Prog.Sys("RLIMIT_"+uapi.RlimitNames[resource], uapi.SysPrlimit64, 0, uint64(resource), t.Prog.Arena.Words(soft, hard), 0)
+}

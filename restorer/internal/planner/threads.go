@@ -1,0 +1,160 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// threadPlanner plans what one thread does for itself.
+type threadPlanner struct {
+	*taskPlanner
+	thread *plan.Thread
+	prog   *plan.Program
+	core   *pb.CoreEntry
+}
+
+func (t *threadPlanner) where() string {
+	return fmt.Sprintf("task %d thread %d", t.Task.Pid, t.thread.Tid)
+}
+
+// state takes what ptrace will set: registers and the signal mask.
+func (t *threadPlanner) state() {
+	info := t.core.GetThreadInfo()
+	if !t.Thread(t.where(), t.core) {
+		return
+	}
+	t.checkRegisters()
+	t.thread.Regs = regs(info.GetGpregs())
+	t.thread.Xstate = xstate(info.GetFpregs())
+	t.thread.Sigmask = t.core.GetThreadCore().GetBlkSigset()
+	if t.core.GetThreadCore().BlkSigset == nil {
+		t.thread.Sigmask = t.core.GetTc().GetBlkSigset()
+	}
+	if rseq := t.core.GetThreadCore().GetRseqEntry(); rseq.GetRseqCsPointer() != 0 {
+		const rseqCSOffset = 8 // struct rseq.rseq_cs, linux/rseq.h
+		t.thread.RseqCSAddr, t.thread.RseqCS = rseq.GetRseqAbiPointer()+rseqCSOffset, rseq.GetRseqCsPointer()
+	}
+}
+
+func (t *threadPlanner) checkRegisters() {
+	info := t.core.GetThreadInfo()
+	for _, d := range info.GetTls() {
+		if d.GetUsable() || !d.GetSegNotPresent() {
+			t.Refuse(t.where(), "", "GDT entry %d set with set_thread_area(2): not supported", d.GetEntryNumber())
+		}
+	}
+	missing := xstate(info.GetFpregs()).Features &^ (t.Host.Xsave.Features | 1<<xfeatX87 | 1<<xfeatSSE)
+	for bit, name := range xfeatNames {
+		if name != "" && missing&(1<<bit) != 0 {
+			t.Refuse(t.where(), "restore on a CPU with "+name,
+				"%s registers are in use (XSAVE component %d), which this CPU lacks", name, bit)
+		}
+	}
+}
+
+// own plans what a thread sets up for itself while it still has the restorer's privileges.
+func (t *threadPlanner) own() {
+	p, tc, info := t.prog, t.core.GetThreadCore(), t.core.GetThreadInfo()
+	p.Sys("FS base", uapi.SysArchPrctl, uapi.ArchSetFS, info.GetGpregs().GetFsBase())
+	p.Sys("GS base", uapi.SysArchPrctl, uapi.ArchSetGS, info.GetGpregs().GetGsBase())
+	p.Sys("clear_child_tid", uapi.SysSetTidAddress, info.GetClearTidAddr())
+	if tc.GetFutexRlaLen() != 0 {
+		p.Sys("robust futex list", uapi.SysSetRobustList, tc.GetFutexRla(), uint64(tc.GetFutexRlaLen()))
+	}
+	if r := tc.GetRseqEntry(); r.GetRseqAbiPointer() != 0 {
+		p.Sys("rseq area", uapi.SysRseq, r.GetRseqAbiPointer(), uint64(r.GetRseqAbiSize()), 0, uint64(r.GetSignature()))
+	}
+	const ssDisable = 2
+	if sas := tc.GetSas(); sas != nil && sas.GetSsFlags()&ssDisable == 0 {
+		p.Sys("alternate signal stack", uapi.SysSigaltstack,
+			p.Arena.Words(sas.GetSsSp(), uint64(sas.GetSsFlags()), sas.GetSsSize()))
+	}
+	p.Sys("name", uapi.SysPrctl, uapi.PrSetName, p.Arena.String(t.comm()))
+	t.personality()
+	t.scheduling()
+	for _, s := range tc.GetSignalsP().GetSignals() {
+		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
+			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid), uint64(t.thread.Tid), sig,
+				p.Arena.Bytes(s.GetSiginfo()))
+		}
+	}
+}
+
+func (t *threadPlanner) comm() string {
+	if tc := t.core.GetThreadCore(); tc.Comm != nil {
+		return tc.GetComm()
+	}
+	return t.Task.Comm
+}
+
+func (t *threadPlanner) scheduling() {
+	const schedOther, schedFifo, schedRR, schedDeadline, schedExt = 0, 1, 2, 6, 7
+	const schedResetOnFork = 0x40000000 // sched_getscheduler(2) gives it with the policy
+	p, tc := t.prog, t.core.GetThreadCore()
+	given := uint64(tc.GetSchedPolicy())
+	switch policy := given &^ schedResetOnFork; policy {
+	case schedOther:
+		if given != uint64(t.Host.SchedPolicy) {
+			p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, given, p.Arena.Words(0))
+		}
+	case schedDeadline, schedExt:
+		t.Refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
+	default:
+		if policy == schedFifo || policy == schedRR {
+			t.needNice("scheduling policy %d", policy)
+		}
+		prio := p.Arena.Bytes(plan.Words32([]uint32{tc.GetSchedPrio()}))
+		p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, given, prio)
+	}
+	if nice := int(tc.GetSchedNice()); nice != t.Host.Nice {
+		if nice < t.Host.Nice {
+			t.needNice("nice value %d, below crpie's own %d", nice, t.Host.Nice)
+		}
+		p.Sys("nice value", uapi.SysSetpriority, uapi.PrioProcess, 0, uint64(nice))
+	}
+}
+
+// needNice refuses what an ordinary process may not do to its own scheduling, sched(7).
+func (t *threadPlanner) needNice(format string, args ...any) {
+	if !t.Host.Has(uapi.CapSysNice) {
+		t.Refuse(t.where(), "run crpie with CAP_SYS_NICE", "%s: crpie lacks CAP_SYS_NICE", fmt.Sprintf(format, args...))
+	}
+}
+
+// siginfo gives the number of a queued signal.
+func (t *threadPlanner) siginfo(info []byte) (sig uint64, ok bool) {
+	const siginfoSize = 128 // sizeof(siginfo_t)
+	if len(info) != siginfoSize || info[0] == 0 || info[0] > uapi.NrSignals || info[1]|info[2]|info[3] != 0 {
+		t.Refuse(t.where(), "", "pending signal: %d bytes are no siginfo of a signal from 1 to %d", len(info), uapi.NrSignals)
+		return 0, false
+	}
+	return uint64(info[0]), true
+}
+
+// identity plans the change to the application's privileges and the thread's last hooks.
+func (t *threadPlanner) identity() {
+	tc := t.core.GetThreadCore()
+	switch mode := tc.GetSeccompMode(); mode {
+	case pb.SeccompMode_disabled:
+	case pb.SeccompMode_filter:
+		t.Task.Seccomp = true
+		t.seccomp(tc.GetSeccompFilter())
+	case pb.SeccompMode_strict:
+		t.Task.Seccomp = true
+		t.prog.Sys("strict seccomp", uapi.SysSeccomp, uapi.SeccompModeStrict, 0, 0)
+	default:
+		t.Refuse(t.where(), "", "seccomp mode %d is unknown", mode)
+	}
+	if c := tc.GetCreds(); c != nil {
+		t.checkCreds(c)
+		t.creds(c)
+	} else {
+		t.Refuse(t.where(), "", "core image without credentials")
+	}
+	t.prog.Sys("parent-death signal", uapi.SysPrctl, uapi.PrSetPdeathsig, uint64(tc.GetPdeathSig()))
+	t.hook(t.prog, abi.PreSigreturnThread)
+}

@@ -1,0 +1,3 @@
+// Package tty plans terminals: pseudo-terminals with both ends, devices, controlling terminals, and crpie's own terminal for
+// --shell-job.
+package tty

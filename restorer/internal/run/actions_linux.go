@@ -1,0 +1,129 @@
+//go:build amd64
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Action is a moment of a restore at which somebody outside may act, as the action scripts of criu(8).
+type Action string
+
+// The actions of a restore, in order.
+const (
+	PreRestore          Action = "pre-restore"           // no process exists
+	SetupNamespaces     Action = "setup-namespaces"      // if the tasks have namespaces of their own: the root task exists in them
+	PostSetupNamespaces Action = "post-setup-namespaces" // and they are set up; the task has not done anything yet
+	PostRestore         Action = "post-restore"          // the tasks are as they were, and stopped
+	PreResume           Action = "pre-resume"            // their connections are awake, too
+	PostResume          Action = "post-resume"           // the tasks run
+)
+
+// act is a step of a restore: whoever is to act does.
+func (r *Runner) act(a Action) func() error {
+	return func() error {
+		if r.Opts.Act == nil {
+			return nil
+		}
+		root := r.Plan.Tasks[0].Pid
+		if a == PreRestore {
+			root = 0
+		}
+		return r.Opts.Act(a, root)
+	}
+}
+
+// setUpNamespaces acts while the root task waits to be traced.
+func (r *Runner) setUpNamespaces() error {
+	if !r.Plan.Namespaces || r.Opts.Act == nil {
+		return nil
+	}
+	root := r.Plan.Tasks[0].StatusIndex
+	if err := r.await(func() bool { return r.status(root).state != abi.StateNew }); err != nil {
+		return err
+	}
+	if err := r.act(SetupNamespaces)(); err != nil {
+		return err
+	}
+	return r.act(PostSetupNamespaces)()
+}
+
+// ActionError is a script that has failed.
+type ActionError struct {
+	Action Action
+	Script string
+	Err    error
+}
+
+func (e *ActionError) Error() string {
+	return fmt.Sprintf("script %s, %s: %v", e.Script, e.Action, e.Err)
+}
+
+func (e *ActionError) Unwrap() error { return e.Err }
+
+// Scripts are programs to run at each action, as criu(8) --action-script. Run fits RunOptions.Act.
+type Scripts struct {
+	files   []string
+	workDir string
+	environ []string
+	output  io.Writer
+}
+
+// NewScripts finds the programs, in PATH if their names have no slash. They will run in workDir; images is the image
+// directory, environ the environment to which the variables of an action are added.
+func NewScripts(names []string, workDir, images string, environ []string, output io.Writer) (*Scripts, error) {
+	s := &Scripts{workDir: workDir, output: output}
+	var errs []error
+	for _, name := range names {
+		file, err := exec.LookPath(name)
+		if err == nil {
+			file, err = filepath.Abs(file) // it runs elsewhere
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("action script: %w", err))
+		}
+		s.files = append(s.files, file)
+	}
+	images, err := filepath.Abs(images)
+	s.environ = append(slices.Clone(environ), "CRTOOLS_IMAGE_DIR="+images)
+	return s, errors.Join(append(errs, err)...)
+}
+
+// scriptPause is how long the output of a script is waited for that somebody still has whom it has left behind.
+const scriptPause = time.Second
+
+// Run runs all scripts, that which was named last first, as criu does. root is the pid of the root task, 0 when there is
+// none yet. One that fails does not keep the others from running.
+func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
+	environ := append(slices.Clone(s.environ), "CRTOOLS_SCRIPT_ACTION="+string(a))
+	if root != 0 {
+		environ = append(environ, "CRTOOLS_INIT_PID="+strconv.Itoa(root))
+	}
+	var errs []error
+	for _, file := range slices.Backward(s.files) {
+		cmd := exec.CommandContext(ctx, file)
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.workDir, environ, s.output, s.output, scriptPause
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with ctx end the programs that it runs, too
+		cmd.Cancel = func() error { return sys.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		err := cmd.Run()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+			errs = append(errs, &ActionError{a, file, err})
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,316 @@
+//go:build amd64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// stopThreads stops every parked thread.
+func (r *Runner) stopThreads() error {
+	for _, th := range r.traced {
+		if err := sys.Interrupt(th.tid); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	return r.limited(func() error {
+		for _, th := range r.traced {
+			stopped := func(ws unix.WaitStatus) bool { return isEventStop(ws) && !isGroupStop(ws) }
+			if err := r.waitStop(th, stopped, interruptAgain); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// interruptAgain resumes a thread and asks it to stop: a group-stop has answered the first request.
+func interruptAgain(tid int) error {
+	if err := sys.Continue(tid); err != nil {
+		return err
+	}
+	return sys.Interrupt(tid)
+}
+
+// finish removes the region from every task and gives every thread the registers it had.
+func (r *Runner) finish() error {
+	layout := sys.XsaveLayout()
+	length, err := r.xstateLength()
+	if err != nil {
+		return err
+	}
+	if err := r.limited(r.leaveRegion); err != nil {
+		return err
+	}
+	for _, t := range r.Plan.Living() {
+		for _, th := range t.Threads {
+			if err := setRegisters(th, &layout, length); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Runner) announce() error {
+	if r.Opts.BeforeResume == nil {
+		return nil
+	}
+	return r.Opts.BeforeResume(r.Plan.Tasks[0].Pid)
+}
+
+// xstateLength asks the kernel how long its XSAVE area is, bytes.
+func (r *Runner) xstateLength() (int, error) {
+	buf := make([]byte, 16<<10) // AMX's area is just over 8 KiB
+	n, err := sys.GetXstate(r.Plan.Tasks[0].Pid, buf)
+	if err != nil {
+		return 0, fmt.Errorf("restore: %w", err)
+	}
+	return n, nil
+}
+
+// leaveRegion makes every task unmap the region and become as dumpable as it was: only now may others look into it,
+// ptrace(2). The region's first page is left until then, for the one instruction that is needed.
+func (r *Runner) leaveRegion() error {
+	reg := &r.Plan.Region
+	insn, ok := r.Plan.Image.CoreSymbol("core_syscall_insn")
+	if !ok || uint64(insn)-reg.Start >= plan.PageSize {
+		return errors.New("restore: the core has no core_syscall_insn in its first page")
+	}
+	rest := reg.Start + plan.PageSize
+	for _, c := range []call{
+		{"munmap of the region", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{rest, reg.End - rest} }},
+		{"prctl PR_SET_DUMPABLE", uapi.SysPrctl, func(t *plan.Task) []uint64 {
+			if t.Dumpable < 0 {
+				return nil
+			}
+			return []uint64{uapi.PrSetDumpable, uint64(t.Dumpable)}
+		}},
+		{"munmap of the region's first page", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{reg.Start, plan.PageSize} }},
+	} {
+		if err := r.everywhere(&c, uint64(insn)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// call is a system call for every task that has arguments for it.
+type call struct {
+	what string
+	nr   uint64
+	args func(t *plan.Task) []uint64
+}
+
+// everywhere makes the leaders carry out a system call, all at the same time. That of munmap(2) would find its own code
+// gone when it returns, but the leader stops before that: it never executes another instruction there.
+func (r *Runner) everywhere(c *call, insn uint64) error {
+	var tasks []tracee
+	for _, t := range r.Plan.Living() {
+		args := c.args(t)
+		if args == nil {
+			continue
+		}
+		tasks = append(tasks, tracee{t, t.Pid})
+		if err := prepareCall(t, c, insn, args); err != nil {
+			return fmt.Errorf("restore task %d: %w", t.Pid, err)
+		}
+	}
+	for range 2 { // entry, exit
+		if err := r.allToSyscall(tasks); err != nil {
+			return err
+		}
+	}
+	for _, t := range tasks {
+		regs, err := sys.GetRegs(t.tid)
+		if err != nil {
+			return fmt.Errorf("restore task %d: %w", t.tid, err)
+		}
+		if regs.Ax != 0 {
+			return fmt.Errorf("restore task %d: %s: %w", t.tid, c.what, unix.Errno(-int64(regs.Ax)))
+		}
+	}
+	return nil
+}
+
+// prepareCall sets the leader's registers for a system call.
+func prepareCall(t *plan.Task, c *call, insn uint64, args []uint64) error {
+	regs, err := sys.GetRegs(t.Pid)
+	if err != nil {
+		return err
+	}
+	regs.Ip = insn
+	regs.Ax, regs.OrigAx = c.nr, ^uint64(0)
+	regs.Di, regs.Si = args[0], args[1]
+	return sys.SetRegs(t.Pid, &regs)
+}
+
+func (r *Runner) allToSyscall(tasks []tracee) error {
+	for _, t := range tasks {
+		if err := sys.ContinueToSyscall(t.tid); err != nil {
+			return fmt.Errorf("restore task %d: %w", t.tid, err)
+		}
+	}
+	for _, t := range tasks {
+		if err := r.waitStop(t, isSyscallStop, sys.ContinueToSyscall); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isSyscallStop(ws unix.WaitStatus) bool { return ws.StopSignal() == unix.SIGTRAP|0x80 }
+
+func setRegisters(th *plan.Thread, layout *sys.Xsave, length int) error {
+	err := sys.SetXstate(th.Tid, th.Xstate.Area(layout, length))
+	if err == nil {
+		err = sys.SetRegs(th.Tid, &th.Regs)
+	}
+	if err == nil {
+		err = sys.SetSigmask(th.Tid, th.Sigmask)
+	}
+	if err == nil && th.RseqCSAddr != 0 {
+		err = sys.Poke(th.Tid, th.RseqCSAddr, th.RseqCS)
+	}
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
+}
+
+// release detaches from every thread: from here on the application runs.
+func (r *Runner) release() error {
+	for _, t := range r.Plan.Living() {
+		stop := unix.Signal(t.Stop)
+		if stop == 0 && r.Opts.LeaveStopped {
+			stop = unix.SIGSTOP
+		}
+		if stop == 0 {
+			continue
+		}
+		if err := sys.Kill(t.Pid, stop); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	for _, th := range r.traced {
+		if err := sys.Detach(th.tid); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	r.traced = nil
+	return nil
+}
+
+// undo kills and collects whatever exists of the plan. Only processes that are this one's children or tracees are
+// touched: a pid that somebody else has is never killed.
+func (r *Runner) undo() error {
+	if r.zygote != 0 {
+		r.reap(r.zygote)
+		r.zygote = 0
+	}
+	if r.waking {
+		r.hush()
+	}
+	var errs []error
+	mine := r.existing()
+	strays := r.strays(mine)
+	if r.root != nil {
+		errs = append(errs, r.root.Kill())
+	}
+	for _, pid := range mine {
+		errs = append(errs, sys.Kill(pid, unix.SIGKILL))
+	}
+	for r.collectAll(&errs) { // the end of one may have made orphans of others, and those ours
+	}
+	errs = append(errs, endStrays(strays))
+	if r.root != nil {
+		errs = append(errs, r.root.Wait())
+	}
+	errs = append(errs, r.removeCgroups())
+	removeSockets(r.Plan)
+	removeMoments(r.Plan)
+	return errors.Join(errs...)
+}
+
+// collectAll waits until every thread that is ours is gone; it reports whether there was one.
+func (r *Runner) collectAll(errs *[]error) (any bool) {
+	for _, t := range r.Plan.Tasks {
+		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
+			found, err := Collect(t.Pid, t.Threads[i].Tid)
+			any = any || found && err == nil
+			*errs = append(*errs, err)
+		}
+	}
+	return any
+}
+
+// existing lists the tasks that this process may wait for.
+func (r *Runner) existing() (pids []int) {
+	for _, t := range r.Plan.Tasks {
+		if ours(t.Pid) {
+			pids = append(pids, t.Pid)
+		}
+	}
+	return pids
+}
+
+func ours(pid int) bool {
+	_, _, err := sys.Poll(pid)
+	return err == nil
+}
+
+// Collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just created
+// when its parent was killed is killed here. A thread that was never ours is gone in that sense, and not found.
+func Collect(pid, tid int) (found bool, err error) {
+	for {
+		ws, changed, err := sys.Poll(tid)
+		switch {
+		case errors.Is(err, unix.ECHILD):
+			return found, nil
+		case err != nil:
+			return found, fmt.Errorf("undo: %w", err)
+		}
+		found = true
+		if changed && (ws.Exited() || ws.Signaled()) {
+			continue
+		}
+		if err := sys.Kill(pid, unix.SIGKILL); err != nil {
+			return found, fmt.Errorf("undo: %w", err)
+		}
+		_ = sys.Continue(tid) // from PTRACE_EVENT_EXIT, which SIGKILL does not end; an error if it is not there
+		time.Sleep(collectPause)
+	}
+}
+
+const collectPause = 200 * time.Microsecond
+
+// stubCalls is the table of the zygote's stub: map every part of the region.
+func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
+	call := func(what string, addr, length, prot, flags, fd, off uint64) stubCall {
+		return stubCall{nr: uapi.SysMmap, want: int64(addr), what: what,
+			args: [6]uint64{addr, length, prot, flags | uapi.MapFixedNoreplace, fd, off}}
+	}
+	var calls []stubCall
+	for _, s := range p.Image.Segments {
+		calls = append(calls, call("map the blob", uint64(s.Addr), plan.PageAlign(uint64(s.MemSize)), uint64(s.Prot),
+			uapi.MapPrivate, plan.SealedFD, uint64(s.Addr)-r.Start))
+	}
+	const rw, nowhere = uapi.ProtRead | uapi.ProtWrite, ^uint64(0)
+	calls = append(calls,
+		call("map the shared memory", r.Shared, r.Control-r.Shared, rw, uapi.MapShared, plan.SharedFD, 0),
+		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD, r.ControlOff()),
+		call("map the bell", r.Bell, plan.PageSize, rw, uapi.MapShared, plan.BellFD, 0),
+		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve, nowhere, 0),
+		call("map the plan", r.Plan, r.End-r.Plan, uapi.ProtRead, uapi.MapPrivate, plan.SealedFD, r.PlanOff()))
+	stack, size := r.Stack(0)
+	return append(calls, stubCall{nr: uapi.SysMprotect, want: 0, what: "prepare its stack",
+		args: [6]uint64{stack, size, rw}})
+}

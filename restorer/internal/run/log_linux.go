@@ -1,0 +1,163 @@
+//go:build amd64
+
+package run
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
+
+// Line is one line that a plugin logged.
+type Line struct {
+	Level    uint32 // 1 error, 2 warning, 3 information, 4 debug
+	Pid, Tid int
+	Hook     abi.Hook
+	Plugin   string
+	Text     string
+}
+
+// logReader consumes a log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a record
+// that cannot be is skipped together with everything after it.
+type logReader struct {
+	ring ring
+	tail uint64 // bytes ever consumed
+}
+
+// ring is the memory of a log.
+type ring interface {
+	read(b []byte, at uint64) error
+	// release clears n bytes, because a length of 0 marks what is not written yet, and tells the writers.
+	release(at uint64, n int, tail uint64) error
+}
+
+// drain passes on the records that are there, at most a ring full. Their bytes are read again when their lengths have
+// been seen: the length is written last.
+func (l *logReader) drain(head uint64, record func(rec []byte)) error {
+	n := min(head-l.tail, plan.LogRingSize)
+	if n == 0 {
+		return nil
+	}
+	at, b := l.tail%plan.LogRingSize, make([]byte, n)
+	if err := l.ring.read(b, at); err != nil {
+		return err
+	}
+	done, ok := records(b, func([]byte) {})
+	if err := l.ring.read(b[:done], at); err != nil {
+		return err
+	}
+	_, again := records(b[:done], record)
+	if l.tail += uint64(done); !ok || !again {
+		l.tail, done = head, len(b)
+	}
+	if done == 0 {
+		return nil
+	}
+	return l.ring.release(at, done, l.tail)
+}
+
+// records finds the records at the beginning of b that have been written. ok is false for what cannot be one.
+func records(b []byte, record func(rec []byte)) (done int, ok bool) {
+	for done < len(b) {
+		rest := b[done:]
+		if len(rest) < abi.LogRecordSize {
+			return done, false
+		}
+		length := uint64(binary.LittleEndian.Uint32(rest[abi.LogRecordLenOff:]))
+		if length == 0 {
+			break
+		}
+		if length < abi.LogRecordSize || length > abi.LogRecordSize+abi.LogLineMax || length%8 != 0 || length > uint64(len(rest)) {
+			return done, false
+		}
+		record(rest[:length])
+		done += int(length)
+	}
+	return done, true
+}
+
+// pieces cuts n bytes of a ring that begin at offset at.
+func pieces(b []byte, at uint64) (first, second []byte) {
+	n := min(uint64(len(b)), plan.LogRingSize-at)
+	return b[:n], b[n:]
+}
+
+// sharedRing is the ring of the tasks that have not left the shared memory.
+type sharedRing struct {
+	shared []byte
+	off    uint64 // of the ring
+}
+
+func (r *sharedRing) head() uint64 {
+	return atomic.LoadUint64(sys.Word64(r.shared, abi.SharedLogHeadOff))
+}
+
+func (r *sharedRing) read(b []byte, at uint64) error {
+	first, second := pieces(b, at)
+	copy(first, r.shared[r.off+at:])
+	copy(second, r.shared[r.off:])
+	return nil
+}
+
+func (r *sharedRing) release(at uint64, n int, tail uint64) error {
+	all := r.shared[r.off : r.off+plan.LogRingSize]
+	first, second := pieces(make([]byte, n), at)
+	clear(all[at : at+uint64(len(first))])
+	clear(all[:len(second)])
+	atomic.StoreUint64(sys.Word64(r.shared, abi.SharedLogTailOff), tail)
+	return nil
+}
+
+// ownRing is the ring of a task that has left.
+type ownRing struct {
+	pid    int
+	region *plan.Region
+}
+
+func (r *ownRing) spans(b []byte, at uint64) []sys.Span {
+	ring := r.region.Shared + r.region.LogOff()
+	first, second := pieces(b, at)
+	return []sys.Span{{Addr: ring + at, Data: first}, {Addr: ring, Data: second}}
+}
+
+func (r *ownRing) read(b []byte, at uint64) error { return sys.ReadProcess(r.pid, r.spans(b, at)...) }
+
+func (r *ownRing) release(at uint64, n int, tail uint64) error {
+	word := binary.LittleEndian.AppendUint64(nil, tail)
+	return sys.WriteProcess(r.pid, append(r.spans(make([]byte, n), at), sys.Span{Addr: r.region.Shared + abi.SharedLogTailOff, Data: word})...)
+}
+
+// drainShared passes on what tasks have logged before they left the shared memory.
+func (r *Runner) drainShared() {
+	_ = r.log.drain(r.sharedRing().head(), func(rec []byte) { r.passOn(rec, nil) }) // this process's memory: no call can fail
+}
+
+func (r *Runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r.Plan.Region.LogOff()} }
+
+// passOn gives one record to whoever wants it. t is the task in whose own memory it stood.
+func (r *Runner) passOn(rec []byte, t *plan.Task) {
+	le := binary.LittleEndian
+	word := func(off int) uint32 { return le.Uint32(rec[off:]) }
+	if t == nil {
+		t = r.Plan.TaskOf(int(int32(word(abi.LogRecordPidOff))))
+	}
+	if t == nil || r.Opts.Log == nil {
+		return
+	}
+	tid := int(int32(word(abi.LogRecordTidOff)))
+	if t.Thread(tid) == nil {
+		tid = t.Pid
+	}
+	text := rec[abi.LogRecordSize:]
+	r.Opts.Log(Line{
+		Level:  word(abi.LogRecordLevelOff),
+		Pid:    t.Pid,
+		Tid:    tid,
+		Hook:   abi.Hook(word(abi.LogRecordHookOff)),
+		Plugin: r.Plan.Image.PluginName(int(word(abi.LogRecordPluginOff))),
+		Text:   string(text[:min(uint32(len(text)), word(abi.LogRecordTextLenOff))]),
+	})
+}

@@ -1,0 +1,205 @@
+//go:build amd64
+
+package run
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
+
+// HookError says which call into which plugin ended a restore.
+type HookError struct {
+	Plugin string
+	Hook   abi.Hook // or abi.Init, abi.Exit
+	Pid    int
+	Tid    int
+	Where  string // function+offset, with the source line where the object has debug info
+	Cause  string
+	Place  blob.Location // the same for programs
+	Errno  unix.Errno    // that the hook returned; 0: none
+}
+
+func (e *HookError) Error() string {
+	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook.Call(), e.Tid,
+		e.Where, e.Cause)
+}
+
+// where names an address of the blob, or says what else it is.
+func (r *Runner) where(addr uint64) string {
+	loc, ok := r.Plan.Image.Locate(blob.Addr(addr))
+	if !ok {
+		return fmt.Sprintf("outside the blob at %#x", addr)
+	}
+	if loc.Plugin >= 0 { // its name stands before this
+		loc.Name = ""
+		return strings.TrimPrefix(loc.String(), ": ")
+	}
+	return loc.String()
+}
+
+func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, cause string) *HookError {
+	return &HookError{
+		Plugin: r.Plan.Image.PluginName(int(st.plugin)),
+		Hook:   abi.Hook(st.hook),
+		Pid:    t.Pid,
+		Tid:    th.Tid,
+		Where:  r.where(at),
+		Cause:  cause,
+		Place:  r.place(at),
+	}
+}
+
+// opFailure explains an operation that gave a bad result.
+func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st status) error {
+	if st.hook != 0 {
+		err := r.hookError(t, th, st, st.fn, "returned "+hookResult(st.result))
+		err.Errno = errnoOf(st.result)
+		return err
+	}
+	if int(st.op) >= len(ops) {
+		return failed(t, th.Tid, "thread %d: its program ran off its end", th.Tid)
+	}
+	op := &ops[st.op]
+	err := failed(t, th.Tid, "thread %d: operation %d: %s: %s", th.Tid, st.op, op, opResult(op, st))
+	err.Operation, err.Errno = op.String(), errnoOf(st.result)
+	return err
+}
+
+func hookResult(result int64) string {
+	if name := unix.ErrnoName(unix.Errno(-result)); result < 0 && name != "" {
+		return fmt.Sprintf("%d (%s)", result, name)
+	}
+	return fmt.Sprintf("%d, which is neither 0 nor a negative errno (-ENOTSUP is %d)", result, -int(unix.ENOTSUP))
+}
+
+func opResult(op *plan.Op, st status) string {
+	if errno := errnoOf(st.result); errno != 0 {
+		text := fmt.Sprintf("%s (%s)", errno.Error(), unix.ErrnoName(errno))
+		if op.Code == abi.OpRead {
+			text += fmt.Sprintf(" at address %#x", st.detail)
+		}
+		return text
+	}
+	return fmt.Sprintf("gave %#x", uint64(st.result))
+}
+
+func (r *Runner) zygoteFailure(st status) error {
+	op := &r.Plan.Zygote[min(int(st.op), len(r.Plan.Zygote)-1)]
+	if op.Code == abi.OpClone && st.result == -int64(unix.EEXIST) {
+		t := r.Plan.Tasks[op.Args[0]]
+		return failed(t, 0, "its pid is taken by %s", host.PidHolder(t.Pid))
+	}
+	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.op, op, opResult(op, st))
+}
+
+// during says what a task was at when it ended: a hook, or else the operation of the thread.
+func (r *Runner) during(t *plan.Task, th *plan.Thread, st status) string {
+	hook := ""
+	_ = r.eachThread(func(index int, of *plan.Task, _ *plan.Thread) error {
+		if s := r.status(index); of == t && s.hook != 0 && hook == "" {
+			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.plugin)), abi.Hook(s.hook).Call())
+		}
+		return nil
+	})
+	if hook != "" {
+		return hook
+	}
+	if int(st.op) < len(th.Ops) {
+		return fmt.Sprintf(" at operation %d: %s", st.op, &th.Ops[st.op])
+	}
+	return ""
+}
+
+// endingCalls are the system calls by which a thread ends, or ends its task.
+var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: "exit_group"}
+
+// ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
+// those of the call. Otherwise somebody else ends the task, and is still to be seen.
+func (r *Runner) ending(t *plan.Task, th *plan.Thread, st status) error {
+	regs, err := sys.GetRegs(th.Tid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	if err := sys.Continue(th.Tid); err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	name := endingCalls[regs.OrigAx]
+	if name == "" {
+		return nil
+	}
+	cause := fmt.Sprintf("called %s(%d)", name, int32(regs.Di))
+	if st.hook != 0 {
+		return r.hookError(t, th, st, regs.Ip, cause)
+	}
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+}
+
+// executed explains a task that has become another program, PTRACE_EVENT_EXEC: its only thread has the leader's id now.
+func (r *Runner) executed(t *plan.Task) error {
+	former, err := sys.EventMessage(t.Pid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", t.Pid)) // only for the message
+	cause := fmt.Sprintf("called execve: it is %q now", program)
+	for i, th := range t.Threads {
+		if st := r.status(t.StatusIndex + i); uint64(th.Tid) == former && st.hook != 0 {
+			return r.hookError(t, th, st, st.fn, cause)
+		}
+	}
+	return failed(t, int(former), "thread %d %s", former, cause)
+}
+
+// crash explains a thread that stopped for a signal.
+func (r *Runner) crash(t *plan.Task, th *plan.Thread, st status, sig unix.Signal) error {
+	regs, err := sys.GetRegs(th.Tid)
+	if err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	cause := "crashed with " + signalName(int(sig))
+	if info, err := sys.GetSigInfo(th.Tid); err == nil && hasAddr(sig) {
+		cause += fmt.Sprintf(" at address %#x", info.Addr)
+		if r.Plan.Region.IsGuard(info.Addr) {
+			cause += ", the guard page of its stack (a hook has 124 KiB)"
+		}
+	}
+	if st.hook != 0 {
+		return r.hookError(t, th, st, regs.Ip, cause)
+	}
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+}
+
+func hasAddr(sig unix.Signal) bool {
+	return sig == unix.SIGSEGV || sig == unix.SIGBUS || sig == unix.SIGILL || sig == unix.SIGFPE
+}
+
+// hookTimeout stops the thread to see where it is.
+func (r *Runner) hookTimeout(t *plan.Task, th *plan.Thread, st status) error {
+	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.Opts.HookTimeout.Round(time.Millisecond))
+	at := st.fn
+	if sys.Interrupt(th.Tid) == nil {
+		if _, stopped, err := sys.WaitUntil(th.Tid, time.Now().Add(time.Second)); err == nil && stopped {
+			if regs, err := sys.GetRegs(th.Tid); err == nil {
+				at = regs.Ip
+			}
+		}
+	}
+	return r.hookError(t, th, st, at, cause)
+}
+
+func signalName(sig int) string {
+	if name := unix.SignalName(unix.Signal(sig)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", sig)
+}

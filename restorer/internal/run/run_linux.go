@@ -1,0 +1,303 @@
+//go:build amd64
+
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
+
+// Runner carries out one plan. Its OS thread is locked: it is the tracer and the zygote's parent.
+type Runner struct {
+	Ctx    context.Context
+	Plan   *plan.Plan
+	Opts   *Options
+	Stub   []byte // code of the zygote's ELF file
+	share  share
+	passed []*os.File
+	calls  []stubCall
+
+	zygote      int          // pid, 0: none or reaped, or the root task itself
+	root        *sys.Sibling // with --restore-sibling
+	traced      []tracee
+	waking      bool               // some connections may be awake
+	tasks       map[int]sys.Pidfd  // that have connections, by pid
+	asleep      []*plan.Connection // that no hook has done away with
+	log         logReader          // of the shared memory
+	undoCgroups []func() error
+	watch       watch
+}
+
+// RunOptions say how a plan is carried out.
+type Options struct {
+	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
+	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout
+	LeaveStopped bool                 // leave every task stopped (SIGSTOP)
+	Log          func(Line)           // receives what plugins log; may be nil
+	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
+
+	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
+	// restore, except at PostResume.
+	Act func(a Action, root int) error
+
+	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
+}
+
+func (o *Options) Tell(step string) {
+	if o.Trace != nil {
+		o.Trace(step)
+	}
+}
+
+// Run restores the plan's tasks and lets them go. On an error nothing of them is left.
+func (r *Runner) Run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer r.close()
+	lower, err := sys.RoomForFiles(r.Plan.Descriptors())
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer lower()
+	restore, err := sys.Subreaper() // who loses its parent on the way becomes ours to collect
+	if err != nil {
+		return err
+	}
+	defer restore()
+	if err := r.restore(); err != nil {
+		_ = r.lastLook() // what failed is known
+		return errors.Join(err, r.undo())
+	}
+	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
+	return nil
+}
+
+func (r *Runner) restore() error {
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"act before the restore", r.act(PreRestore)},
+		{"map the region", r.prepare},
+		{"make the cgroups", r.makeCgroups},
+		{"start the zygote", r.startZygote},
+		{"set up the namespaces", r.setUpNamespaces},
+		{"create the tasks", r.awaitTasks},
+		{"restore", r.awaitThreads},
+		{"run the last hooks", r.awaitParked},
+		{"stop the threads", r.stopThreads},
+		{"hand out the registers", r.finish},
+		{"act after the restore", r.act(PostRestore)},
+		{"announce the root task", r.announce},
+		{"wake the connections", r.wake},
+		{"act before they go", r.act(PreResume)},
+		{"leave them the cgroups", r.keepCgroups},
+		{"let them go", r.release},
+	}
+	for _, s := range steps {
+		r.Opts.Tell(s.name)
+		if err := r.cancelled(); err != nil {
+			return err
+		}
+		if err := s.do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelled is an error as soon as whoever restores has changed their mind.
+func (r *Runner) cancelled() error {
+	if r.Ctx.Err() != nil {
+		return fmt.Errorf("restore: %w", context.Cause(r.Ctx))
+	}
+	return nil
+}
+
+// prepare writes blob and plan where all tasks will map them, and opens what they inherit.
+func (r *Runner) prepare() error {
+	r.watch = watch{
+		statuses: make([]status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{}, moved: time.Now(),
+		round: time.Now(),
+	}
+	if err := r.share.make(r.Plan); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	r.log.ring = r.sharedRing()
+	for _, p := range r.Plan.Files {
+		f, err := p.Open()
+		if err != nil {
+			return fmt.Errorf("restore: open %s: %w", p.Name, err)
+		}
+		r.passed = append(r.passed, f)
+	}
+	return nil
+}
+
+// startZygote executes the stub. A zygote whose pid is one that a task needs ends by itself (core/src/tasks.c); its number
+// is kept until another has been given a different one.
+func (r *Runner) startZygote() error {
+	reg := &r.Plan.Region
+	entry, ok := r.Plan.Image.CoreSymbol("core_entry")
+	if !ok {
+		return errors.New("restore: the core has no core_entry")
+	}
+	stack, size := reg.Stack(0)
+	r.calls = stubCalls(reg, r.Plan)
+	elf := stubELF(r.Stub, reg.End, r.calls, uint64(entry), reg.Plan, stack+size)
+	f, err := sys.Memfd("crpie-zygote", int64(len(elf)), true)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(elf, 0); err != nil {
+		return fmt.Errorf("restore: write zygote: %w", err)
+	}
+	// the path goes through this process because ForkExec closes the child's copy of f before execve
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+	files := r.zygoteFiles()
+	if r.Plan.Sibling {
+		r.root, err = sys.StartSibling(path, []string{"crpie-zygote"}, files, r.Plan.Tasks[0].Pid)
+		if err != nil {
+			return fmt.Errorf("restore: start the zygote: %w", err)
+		}
+		return nil
+	}
+	for {
+		pid, err := sys.Start(path, []string{"crpie-zygote"}, files)
+		if err != nil {
+			return fmt.Errorf("restore: start the zygote: %w", err)
+		}
+		if !r.Plan.Uses(pid) {
+			r.zygote = pid
+			return nil
+		}
+		defer r.reap(pid)
+	}
+}
+
+// zygoteFiles lists what the zygote is executed with, by number: every passed descriptor has the number already under which
+// the tasks look for it, and each number in between is closed.
+func (r *Runner) zygoteFiles() []*os.File {
+	files := make([]*os.File, r.Plan.FdsPassed())
+	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr})
+	copy(files[plan.FirstRegionFile:], r.share.files)
+	for i, p := range r.Plan.Files {
+		files[p.Number] = r.passed[i]
+	}
+	return files
+}
+
+func (r *Runner) reap(pid int) {
+	_ = sys.Kill(pid, unix.SIGKILL)
+	_, _ = sys.Wait(pid)
+}
+
+func (r *Runner) close() {
+	for _, f := range r.passed {
+		f.Close()
+	}
+	for _, task := range r.tasks {
+		task.Close()
+	}
+	if r.root != nil {
+		r.root.Close()
+	}
+	r.share.close()
+}
+
+// seizeOptions: the kernel kills the tasks should the controller die, shows a thread that ends itself or executes a program
+// while its registers tell so, and keeps filters quiet until the tasks are let go.
+func seizeOptions(t *plan.Task) uintptr {
+	options := uintptr(sys.OptExitKill | sys.OptSysGood | sys.OptTraceExit | sys.OptTraceExec)
+	if t.Seccomp {
+		options |= sys.OptSuspendSeccomp
+	}
+	return options
+}
+
+func (r *Runner) seize(t *plan.Task, tid int) error {
+	if err := sys.Seize(tid, seizeOptions(t)); err != nil {
+		return fmt.Errorf("restore task %d: %w", t.Pid, err)
+	}
+	r.traced = append(r.traced, tracee{t, tid})
+	return nil
+}
+
+// awaitTasks traces every task as soon as it exists: its hooks wait for that.
+func (r *Runner) awaitTasks() error {
+	missing := r.Plan.Living()
+	var failed error
+	err := r.await(func() bool {
+		missing = slices.DeleteFunc(missing, func(t *plan.Task) bool {
+			if failed != nil || r.status(t.StatusIndex).state == abi.StateNew {
+				return false
+			}
+			failed = r.seize(t, t.Pid)
+			r.share.tell(abi.ControlSize+4*t.StatusIndex, 1)
+			return true
+		})
+		return failed != nil || len(missing) == 0
+	})
+	return cmp.Or(failed, err)
+}
+
+// awaitThreads waits until every task has its memory, files and threads, and traces the threads.
+func (r *Runner) awaitThreads() error {
+	living := len(r.Plan.Living())
+	if err := r.await(func() bool { return int(r.share.hint(abi.BellReadyOff)) >= living }); err != nil {
+		return err
+	}
+	for _, t := range r.Plan.Living() {
+		for _, th := range t.Threads[1:] {
+			if err := r.seize(t, th.Tid); err != nil {
+				return err
+			}
+		}
+	}
+	r.letChange()
+	return nil
+}
+
+// letChange lets the tasks change to the application's privileges. Whoever has those may now have them report anything.
+func (r *Runner) letChange() {
+	calls := time.Duration(r.Plan.LateCalls)
+	if calls == 0 || r.Opts.HookTimeout > 0 {
+		r.watch.deadline = r.end().Add(calls * r.Opts.HookTimeout)
+	}
+	r.share.tell(abi.ControlGateOff, plan.GateCreds)
+}
+
+// awaitParked waits until every thread has done everything it does itself.
+func (r *Runner) awaitParked() error {
+	if err := r.await(r.allParked); err != nil {
+		return err
+	}
+	if err := r.lastLook(); err != nil {
+		return err
+	}
+	return r.reapZygote()
+}
+
+func (r *Runner) allParked() bool {
+	for _, t := range r.Plan.Living() {
+		for i := range t.Threads {
+			if r.status(t.StatusIndex+i).state != abi.StateParked {
+				return false
+			}
+		}
+	}
+	return true
+}

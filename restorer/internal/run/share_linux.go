@@ -1,0 +1,157 @@
+//go:build amd64
+
+package run
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
+
+// share is what the controller has of the tasks' region: the files that the zygote maps, and its own mappings of them.
+// restorer/core/src/core.h says who may write what.
+type share struct {
+	files  []*os.File // in the order of their descriptors
+	shared []byte     // struct crpie_shared
+	ctl    []byte     // struct crpie_control
+	bell   []byte     // struct crpie_bell
+}
+
+// make creates the files with blob and plan in them. From then on tasks cannot change those, whatever they do.
+func (s *share) make(p *plan.Plan) error {
+	reg := &p.Region
+	for _, part := range []struct {
+		name         string
+		size         uint64
+		mapping      *[]byte
+		from, length uint64
+	}{
+		{"crpie", reg.SealedSize(), &s.ctl, reg.ControlOff(), reg.Bell - reg.Control},
+		{"crpie-shared", reg.Control - reg.Shared, &s.shared, 0, reg.Control - reg.Shared},
+		{"crpie-bell", plan.PageSize, &s.bell, 0, plan.PageSize},
+	} {
+		f, err := sys.Memfd(part.name, int64(part.size), false)
+		if err != nil {
+			return err
+		}
+		s.files = append(s.files, f)
+		if *part.mapping, err = sys.MapShared(f, int64(part.from), int(part.length)); err != nil {
+			return err
+		}
+	}
+	sealed, rest := s.files[0], s.files[1:]
+	if err := writeSealed(sealed, p); err != nil {
+		return err
+	}
+	for _, f := range rest {
+		if err := sys.SealSize(f); err != nil {
+			return err
+		}
+	}
+	return sys.SealContents(sealed)
+}
+
+func writeSealed(f *os.File, p *plan.Plan) error {
+	for _, s := range p.Image.Segments {
+		if _, err := f.WriteAt(s.Data, int64(uint64(s.Addr)-p.Region.Start)); err != nil {
+			return fmt.Errorf("write blob: %w", err)
+		}
+	}
+	if _, err := f.WriteAt(p.Arena.Buf, int64(p.Region.PlanOff())); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	return nil
+}
+
+func (s *share) close() {
+	for _, b := range [][]byte{s.shared, s.ctl, s.bell} {
+		if b != nil {
+			_ = sys.Unmap(b)
+		}
+	}
+	for _, f := range s.files {
+		f.Close()
+	}
+}
+
+// tell writes a word of the control part and wakes who waits for it.
+func (s *share) tell(off int, value uint32) {
+	word := sys.Word(s.ctl, off)
+	atomic.StoreUint32(word, value)
+	sys.FutexWake(word)
+}
+
+// hint reads a word of the bell, which may be anything.
+func (s *share) hint(off int) uint32 { return atomic.LoadUint32(sys.Word(s.bell, off)) }
+
+// status is a thread's struct crpie_status: whatever the thread, or who is in control of it, has written there.
+type status struct {
+	state, op    uint32
+	result       int64
+	hook, plugin uint32
+	fn           uint64
+	seq, mark    uint32
+	detail       uint64
+}
+
+func decodeStatus(b []byte) status {
+	le := binary.LittleEndian
+	return status{
+		state:  le.Uint32(b[abi.StatusStateOff:]),
+		op:     le.Uint32(b[abi.StatusOpOff:]),
+		result: int64(le.Uint64(b[abi.StatusResultOff:])),
+		hook:   le.Uint32(b[abi.StatusHookOff:]),
+		plugin: le.Uint32(b[abi.StatusPluginOff:]),
+		fn:     le.Uint64(b[abi.StatusFnOff:]),
+		seq:    le.Uint32(b[abi.StatusHookSeqOff:]),
+		mark:   le.Uint32(b[abi.StatusMarkOff:]),
+		detail: le.Uint64(b[abi.StatusDetailOff:]),
+	}
+}
+
+func statusOff(index int) int { return abi.SharedSize + index*abi.StatusSize }
+
+// status reads from the shared memory. The state comes first: what it announces was written before it.
+func (s *share) status(index int) status {
+	off := statusOff(index)
+	state := atomic.LoadUint32(sys.Word(s.shared, off+abi.StatusStateOff))
+	st := decodeStatus(s.shared[off : off+abi.StatusSize])
+	st.state = state
+	return st
+}
+
+// ownReport is what a task that has left the shared memory reports in memory of its own.
+type ownReport struct {
+	pid    int
+	region *plan.Region
+	log    logReader
+	after  uint64 // of the shared log: what must have been passed on before this one, which continues it
+}
+
+func newOwnReport(t *plan.Task, region *plan.Region, sharedLog uint64) *ownReport {
+	return &ownReport{t.Pid, region, logReader{ring: &ownRing{t.Pid, region}}, sharedLog}
+}
+
+// read gives the statuses from index on, and how far the log has been written.
+func (o *ownReport) read(index, count int) (all []status, logHead uint64, err error) {
+	var head [8]byte
+	b := make([]byte, count*abi.StatusSize)
+	err = sys.ReadProcess(o.pid, sys.Span{Addr: o.region.Shared + abi.SharedLogHeadOff, Data: head[:]},
+		sys.Span{Addr: o.region.Shared + uint64(statusOff(index)), Data: b})
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range count {
+		st := decodeStatus(b[i*abi.StatusSize:])
+		if st.state == abi.StateLeft { // the shared memory, in the moment before the exchange
+			st.state = abi.StateRunning
+		}
+		all = append(all, st)
+	}
+	return all, binary.LittleEndian.Uint64(head[:]), nil
+}

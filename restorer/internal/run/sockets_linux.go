@@ -1,0 +1,55 @@
+//go:build amd64
+
+package run
+
+import (
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They were free
+// when this was planned; what is there by now and does not look like that is somebody else's.
+func removeMoments(p *plan.Plan) {
+	planned := time.Unix(0, p.RestoreTimeNs)
+	for _, m := range p.Moments {
+		if info, err := os.Lstat(m.Path); err == nil && isMoment(&m, info, planned) {
+			os.Remove(m.Path)
+		}
+		for _, dir := range slices.Backward(m.Dirs) {
+			d := plan.Moment{Path: dir, Mode: uapi.SIfdir | 0o700}
+			if info, err := os.Lstat(dir); err == nil && isMoment(&d, info, planned) {
+				os.Remove(dir)
+			}
+		}
+	}
+}
+
+func isMoment(m *plan.Moment, info fs.FileInfo, planned time.Time) bool {
+	if m.Mode&uapi.SIfmt == uapi.SIflnk {
+		target, err := os.Readlink(m.Path)
+		return err == nil && target == m.Link
+	}
+	if m.Link != "" {
+		other, err := os.Lstat(m.Link)
+		return err == nil && os.SameFile(info, other)
+	}
+	const tick = 10 * time.Millisecond // of the clock that file systems use, at most
+	empty := info.IsDir() || info.Size() == 0
+	return uapi.UnixMode(info.Mode()) == m.Mode && empty && info.ModTime().After(planned.Add(-tick))
+}
+
+// removeSockets removes the paths that a restore which failed has given to sockets. They were free when it was planned;
+// one that a living socket has is somebody else's.
+func removeSockets(p *plan.Plan) {
+	for _, path := range p.Sockets {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 && !sys.UnixAlive(path) {
+			os.Remove(path)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+//go:build amd64
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// stray is a process that the plan does not have: a page reader, or what a hook has forked.
+type stray struct {
+	pid int
+	fd  sys.Pidfd
+}
+
+// strays stops the tasks and their descendants, and lists those that are not in the plan. Who has stopped forks no more, so
+// that none is missed.
+func (r *Runner) strays(tasks []int) []stray {
+	var found []stray
+	for queue := tasks; len(queue) > 0; queue = queue[1:] {
+		freeze(queue[0])
+		for _, pid := range childrenOf(queue[0]) {
+			if r.Plan.Uses(pid) {
+				continue
+			}
+			if fd, err := sys.OpenPidfd(pid); err == nil {
+				found, queue = append(found, stray{pid, fd}), append(queue, pid)
+			}
+		}
+	}
+	return found
+}
+
+// freezeTime bounds the wait for a thread that sleeps in the kernel and cannot stop.
+const freezeTime = time.Second
+
+// freeze stops a process that is not collected before its parent is, so that the pid is still its own.
+func freeze(pid int) {
+	_ = sys.Kill(pid, unix.SIGSTOP)
+	for end := time.Now().Add(freezeTime); !frozen(pid) && time.Now().Before(end); {
+		time.Sleep(collectPause)
+	}
+}
+
+// frozen reports whether no thread runs: each has stopped or ended, proc(5).
+func frozen(pid int) bool {
+	for _, thread := range threads(pid) {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, thread))
+		if i := strings.LastIndex(string(stat), ") "); i >= 0 && !strings.ContainsRune("TtZX", rune(stat[i+2])) {
+			return false
+		}
+	}
+	return true
+}
+
+func threads(pid int) (names []string) {
+	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range list {
+		names = append(names, thread.Name())
+	}
+	return names
+}
+
+// childrenOf reads /proc/PID/task/TID/children of all threads, proc(5). Who has ended has none.
+func childrenOf(pid int) (pids []int) {
+	for _, thread := range threads(pid) {
+		list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread))
+		for _, word := range strings.Fields(string(list)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids
+}
+
+// endStrays kills and collects them; their parents have been killed, so that they are this process's children.
+func endStrays(strays []stray) error {
+	var errs []error
+	for _, s := range strays {
+		errs = append(errs, s.fd.Kill())
+	}
+	for _, s := range strays {
+		errs = append(errs, s.fd.AwaitEnd())
+		if _, _, err := sys.Poll(s.pid); err != nil && !errors.Is(err, unix.ECHILD) {
+			errs = append(errs, err)
+		}
+		s.fd.Close()
+	}
+	return errors.Join(errs...)
+}

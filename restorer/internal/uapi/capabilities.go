@@ -1,0 +1,36 @@
+package uapi
+
+// Capability numbers, capability.h.
+const (
+	CapSetgid       = 6
+	CapSetuid       = 7
+	CapSetpcap      = 8
+	CapNetAdmin     = 12
+	CapNetRaw       = 13
+	CapSysChroot    = 18
+	CapSysPtrace    = 19
+	CapSysAdmin     = 21
+	CapSysNice      = 23
+	CapSysResource  = 24
+	CapSysTime      = 25
+	CapMknod        = 27
+	CapAuditControl = 30
+	CapLast         = 40
+	RlimInfinity    = ^uint64(0)
+)
+
+var CapNames = [...]string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+	"CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}
+
+// Securebits, capabilities(7).
+const (
+	SecbitNoSetuidFixup = 1 << 2
+	SecbitKeepCaps      = 1 << 4
+)
