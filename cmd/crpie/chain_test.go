@@ -241,7 +241,7 @@ func TestChainRefusals(t *testing.T) {
 		"a file": {func(t *testing.T, dir string) {
 			must(t, os.RemoveAll(filepath.Join(dir, "..", "1")))
 			must(t, os.WriteFile(filepath.Join(dir, "..", "1"), nil, 0o600))
-		}, "1: not a directory"},
+		}, "1: it is a regular file, not a directory"},
 		"loop": {func(t *testing.T, dir string) { must(t, os.Symlink("../0", filepath.Join(dir, "..", "2", "parent"))) },
 			`0: the link "parent" leads back here: a directory cannot be its own ancestor`},
 		"itself": {func(t *testing.T, dir string) {
@@ -265,7 +265,7 @@ func TestChainRefusals(t *testing.T) {
 		"fifo": {func(t *testing.T, dir string) {
 			names := remove(t, filepath.Join(dir, "..", "1"), "pagemap-")
 			must(t, unix.Mkfifo(names[0], 0o600))
-		}, "is a p---------, want a regular file"},
+		}, "it is a FIFO, not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			chain := asChain(t, im, 3)

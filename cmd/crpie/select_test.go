@@ -88,8 +88,8 @@ func TestPluginSpecs(t *testing.T) {
 		`hook\,1.o`:                              "hook,1.o [] []",
 		"hook.o,select=pid:x":                    `--pie-plugin hook.o,select=pid:x: selector "pid:x": "x" is no pid`,
 		"hook.o,select":                          `--pie-plugin hook.o,select: selector "" names no task; write root, pid:N, comm:NAME or all`,
-		"hook.o,=1":                              `--pie-plugin hook.o,=1: parameter "=1" has no name; write key=value`,
-		",a=1":                                   `--pie-plugin ",a=1": give the object file first`,
+		"hook.o,=1":                              `--pie-plugin hook.o,=...: a parameter has no name; write key=value`,
+		",a=1":                                   `--pie-plugin ",a=...": give the object file first`,
 	} {
 		path, in, err := parsePlugin(spec)
 		got := fmt.Sprint(path, " ", in.Params, " ", in.Tasks)
