@@ -12,11 +12,11 @@ import (
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refusal"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/stage"
 )
 
 // Options are the choices of whoever grafts.
@@ -175,7 +175,7 @@ func (g *grafter) noteRandom(grafted []*images.Task) {
 }
 
 // late tells whether a graft reaches a stage: threads exist and privileges are the application's by then.
-func late(h abi.Hook) bool { return h == abi.PreSigreturnThread || h == abi.PreSigreturn }
+func late(h stage.Stage) bool { return h == stage.PreSigreturnThread || h == stage.PreSigreturn }
 
 func (g *grafter) checkStages() {
 	runs := 0
@@ -191,7 +191,7 @@ func (g *grafter) checkStages() {
 		}
 	}
 	if runs == 0 && g.Len() == 0 {
-		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", abi.PreSigreturnThread, abi.PreSigreturn)
+		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", stage.PreSigreturnThread, stage.PreSigreturn)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/stage"
 )
 
 // Plugin is a validated object: everything that can be said about it before it has an address.
@@ -116,8 +116,8 @@ func (f Func) Exists() bool { return f.set }
 
 // Hook is one registration: run Fn at stage ID.
 type Hook struct {
-	ID       abi.Hook // one that internal/abi knows
-	Priority int32    // lower ones run first
+	ID       stage.Stage // one that is Known
+	Priority int32       // lower ones run first
 	Fn       Func
 }
 

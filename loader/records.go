@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/stage"
 )
 
 // readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks and Params.
@@ -104,10 +105,10 @@ func (p *parser) readPluginName(section int, at Offset, field []byte) {
 
 func (p *parser) readHooks(section int, pointers map[Offset]Relocation) {
 	p.records(section, abi.HookRecordSize, func(at Offset, rec []byte) {
-		h := Hook{ID: abi.Hook(le32(rec[abi.HookRecordHookOff:])), Priority: int32(le32(rec[abi.HookRecordPriorityOff:]))}
+		h := Hook{ID: stage.Stage(le32(rec[abi.HookRecordHookOff:])), Priority: int32(le32(rec[abi.HookRecordPriorityOff:]))}
 		place := []Place{{Section: p.sectionName(section), Offset: at}}
 		if !h.ID.Known() {
-			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x", h.ID, uint32(abi.TaskCreated), uint32(abi.PreSigreturn))
+			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x", h.ID, uint32(stage.TaskCreated), uint32(stage.PreSigreturn))
 			return
 		}
 		before := len(p.violations)

@@ -16,6 +16,7 @@ import (
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/run"
+	"github.com/crpie/crpie/stage"
 )
 
 // capturedPlugin does in a worker what somebody could who has captured it.
@@ -71,21 +72,21 @@ func survives(t *testing.T, im *testenv.Images, r *Restored, what string) (err e
 	return err
 }
 
-var lateStages = []abi.Hook{abi.PostMemory, abi.PreCreds, abi.PreSigreturn}
+var lateStages = []stage.Stage{stage.PostMemory, stage.PreCreds, stage.PreSigreturn}
 
 // shared memory, and the task's own
 
-func stageName(h abi.Hook) string { return strings.TrimPrefix(h.String(), "PIE_RST_") }
+func stageName(h stage.Stage) string { return strings.TrimPrefix(h.String(), "PIE_RST_") }
 
 // A hook overwrites every word of what its task reports.
 func TestGarbageInReports(t *testing.T) {
 	im, plugin := testenv.Start(t, "workers", "1").Dump(t), capturedPlugin(t)
-	for _, stage := range lateStages {
+	for _, at := range lateStages {
 		failed := 0
 		for word := range (abi.SharedSize + abi.StatusSize) / 8 {
 			for _, value := range []uint64{0, 1, 1 << 31, 1<<64 - 1, 0x5a5a5a5a5a5a5a5a} {
-				what := fmt.Sprintf("%v: word %d = %#x", stage, word, value)
-				r := captured(t, im, plugin, "stage="+stageName(stage), "how=word", fmt.Sprint("word=", word), fmt.Sprint("value=", value))
+				what := fmt.Sprintf("%v: word %d = %#x", at, word, value)
+				r := captured(t, im, plugin, "stage="+stageName(at), "how=word", fmt.Sprint("word=", word), fmt.Sprint("value=", value))
 				if survives(t, im, r, what) != nil {
 					failed++
 				}
@@ -93,7 +94,7 @@ func TestGarbageInReports(t *testing.T) {
 			}
 		}
 		if failed == 0 {
-			t.Errorf("%v: no garbage was noticed", stage)
+			t.Errorf("%v: no garbage was noticed", at)
 		}
 	}
 }
@@ -101,11 +102,11 @@ func TestGarbageInReports(t *testing.T) {
 // A hook fills the log with garbage.
 func TestGarbageInLog(t *testing.T) {
 	im, plugin := testenv.Start(t, "workers", "1").Dump(t), capturedPlugin(t)
-	for _, stage := range lateStages {
+	for _, at := range lateStages {
 		for _, value := range []uint64{0, 1, 32, 40<<32 | 40, 1<<64 - 1} {
-			r := captured(t, im, plugin, "stage="+stageName(stage), "how=log", fmt.Sprint("value=", value))
-			if err := survives(t, im, r, fmt.Sprintf("%v: log of %#x", stage, value)); err != nil {
-				t.Errorf("%v: log of %#x: %v", stage, value, err)
+			r := captured(t, im, plugin, "stage="+stageName(at), "how=log", fmt.Sprint("value=", value))
+			if err := survives(t, im, r, fmt.Sprintf("%v: log of %#x", at, value)); err != nil {
+				t.Errorf("%v: log of %#x: %v", at, value, err)
 			}
 			r.Close()
 		}
@@ -116,13 +117,13 @@ func TestGarbageInLog(t *testing.T) {
 func TestTaskNeverReports(t *testing.T) {
 	im, plugin := testenv.Start(t, "workers", "1").Dump(t), capturedPlugin(t)
 	for _, tc := range []struct {
-		stage abi.Hook
+		stage stage.Stage
 		how   string
 		want  string
 	}{
-		{abi.PostMemory, "silent", "restore: nothing has moved for 1s (--progress-timeout): task %d"},
-		{abi.PreSigreturn, "silent", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
-		{abi.PreSigreturn, "busy", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
+		{stage.PostMemory, "silent", "restore: nothing has moved for 1s (--progress-timeout): task %d"},
+		{stage.PreSigreturn, "silent", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
+		{stage.PreSigreturn, "busy", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
 	} {
 		r := captured(t, im, plugin, "stage="+stageName(tc.stage), "how="+tc.how)
 		err := survives(t, im, r, tc.how)

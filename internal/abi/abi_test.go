@@ -12,6 +12,7 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/stage"
 )
 
 // same is one number of Go's and the C expression that has to have the same value.
@@ -28,7 +29,7 @@ func off(typ, member string, v int64) same {
 func pluginNumbers() []same {
 	rows := []same{
 		{"CRPIE_ABI_VERSION", abi.Version},
-		{"CRPIE_HOOK_INIT", int64(abi.Init)}, {"CRPIE_HOOK_EXIT", int64(abi.Exit)},
+		{"CRPIE_HOOK_INIT", int64(stage.Init)}, {"CRPIE_HOOK_EXIT", int64(stage.Exit)},
 		{"CRPIE_NAME_MAX", abi.NameMax},
 		{"CRPIE_LOG_LINE_MAX", abi.LogLineMax},
 		size("crpie_plugin_record", abi.PluginRecordSize),
@@ -67,10 +68,10 @@ func pluginNumbers() []same {
 		{"sizeof(CRPIE_PLUGIN_SECTION) - 1", int64(len(abi.PluginSection))},
 		{"sizeof(CRPIE_HOOKS_SECTION) - 1", int64(len(abi.HooksSection))},
 	}
-	for _, h := range abi.Hooks() {
+	for _, h := range stage.All() {
 		rows = append(rows, same{"CR_PLUGIN_HOOK__" + h.String(), int64(h)})
 	}
-	return append(rows, same{"CR_PLUGIN_HOOK__PIE_RST_MAX - CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED", int64(len(abi.Hooks()))})
+	return append(rows, same{"CR_PLUGIN_HOOK__PIE_RST_MAX - CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED", int64(len(stage.All()))})
 }
 
 func coreNumbers() []same {
@@ -239,11 +240,11 @@ func TestHeadersHaveGosNumbers(t *testing.T) {
 // asm.h repeats numbers of abi.h as macros. Included second, its macros win over the enumerators of the same name.
 func TestAssemblyHeaderHasTheSameNumbers(t *testing.T) {
 	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include <crpie/asm.h>\n"
-	for _, h := range abi.Hooks() {
+	for _, h := range stage.All() {
 		source += assertEqual("CR_PLUGIN_HOOK__"+h.String(), int64(h))
 	}
-	source += assertEqual("CRPIE_ABI_VERSION", abi.Version) + assertEqual("CRPIE_HOOK_INIT", int64(abi.Init)) +
-		assertEqual("CRPIE_HOOK_EXIT", int64(abi.Exit))
+	source += assertEqual("CRPIE_ABI_VERSION", abi.Version) + assertEqual("CRPIE_HOOK_INIT", int64(stage.Init)) +
+		assertEqual("CRPIE_HOOK_EXIT", int64(stage.Exit))
 	for k := range abi.ParamOneOf + 1 {
 		name := strings.ToUpper(strings.ReplaceAll(k.String(), " ", "_"))
 		source += assertEqual("CRPIE_PARAM_KIND_"+name, int64(k))

@@ -11,6 +11,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/stage"
 )
 
 const warnings = "-Wall -Wextra -Werror -pedantic"
@@ -92,7 +93,7 @@ func TestEveryCompilerMakesPluginsOfCxxAndAssembly(t *testing.T) {
 	}
 	for _, cc := range compilers {
 		p := mustBePlugin(t, build(t, cc, glob(t, "plugin-sdk/examples/hello.S")[0]))
-		if p.Name != "hello" || len(p.Hooks) != 1 || p.Hooks[0].ID != abi.PostMemory {
+		if p.Name != "hello" || len(p.Hooks) != 1 || p.Hooks[0].ID != stage.PostMemory {
 			t.Errorf("%s: hello.S is plugin %q with hooks %v", cc, p.Name, p.Hooks)
 		}
 	}
@@ -106,7 +107,7 @@ func TestRustMakesAPlugin(t *testing.T) {
 	if out, err := exec.Command(loadertest.Tool(t, "rustc"), args...).CombinedOutput(); err != nil {
 		t.Fatalf("rustc: %v\n%s", err, out)
 	}
-	if p := mustBePlugin(t, obj); p.Name != "greet-rust" || len(p.Hooks) != 1 || p.Hooks[0].ID != abi.PreSigreturn {
+	if p := mustBePlugin(t, obj); p.Name != "greet-rust" || len(p.Hooks) != 1 || p.Hooks[0].ID != stage.PreSigreturn {
 		t.Errorf("greet-rust.rs is plugin %q with hooks %v", p.Name, p.Hooks)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/stage"
 )
 
 func Words32(w []uint32) []byte {
@@ -94,7 +95,7 @@ func (op *Op) call() string {
 	name := opNames[op.Code]
 	switch op.Code {
 	case abi.OpHook:
-		return name + " " + abi.Hook(op.Args[0]).String()
+		return name + " " + stage.Stage(op.Args[0]).String()
 	case abi.OpPark, abi.OpReport, abi.OpTraced, abi.OpLeave:
 		return name
 	case abi.OpFollow:

@@ -4,9 +4,9 @@ import (
 	"errors"
 
 	"github.com/crpie/crpie/blob"
-	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/restorer/core"
+	"github.com/crpie/crpie/stage"
 )
 
 // LayBlob loads the restorer core and lays it out with the plugins. stub is the code of the zygote's ELF file.
@@ -34,7 +34,7 @@ func LayBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error)
 // Hooked says at which stages and in which tasks something of one plugin runs.
 type Hooked struct {
 	Name   string
-	Stages []abi.Hook
+	Stages []stage.Stage
 	Tasks  []blob.Selector // empty: every task
 }
 
@@ -48,10 +48,10 @@ func HooksOf(plugins []blob.Input) []Hooked {
 			h.Stages = append(h.Stages, hook.ID)
 		}
 		if in.Plugin.Init.Exists() {
-			h.Stages = append(h.Stages, abi.TaskCreated)
+			h.Stages = append(h.Stages, stage.TaskCreated)
 		}
 		if in.Plugin.Exit.Exists() {
-			h.Stages = append(h.Stages, abi.PreSigreturn)
+			h.Stages = append(h.Stages, stage.PreSigreturn)
 		}
 		all = append(all, h)
 	}
@@ -61,8 +61,8 @@ func HooksOf(plugins []blob.Input) []Hooked {
 // lateCalls counts the calls into plugins that come after the change of privileges: of one thread, and of the task's last.
 func lateCalls(hooked []Hooked) (n int) {
 	for _, h := range hooked {
-		for _, stage := range h.Stages {
-			if stage >= abi.PreSigreturnThread {
+		for _, at := range h.Stages {
+			if at >= stage.PreSigreturnThread {
 				n++
 			}
 		}

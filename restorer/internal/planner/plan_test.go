@@ -18,7 +18,6 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/refusal"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
@@ -26,6 +25,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/stage"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden plans")
@@ -149,7 +149,7 @@ func fakeHost(dir *images.Dir) *host.Host {
 }
 
 // everyStage is a plugin that has a hook at every stage.
-var everyStage = []Hooked{{Name: "every", Stages: abi.Hooks()}}
+var everyStage = []Hooked{{Name: "every", Stages: stage.All()}}
 
 func openSample(tb testing.TB, fsys fs.FS) *images.Dir {
 	tb.Helper()

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/stage"
 )
 
 // taskPlanner plans one process.
@@ -40,7 +41,7 @@ func (p *planner) planTask(img *images.Task) {
 	if !early {
 		t.session()
 	}
-	t.hook(t.Prog, abi.TaskCreated)
+	t.hook(t.Prog, stage.TaskCreated)
 	t.mem.Space(t.Process)
 	if early { // children who must not be in the session that it leads
 		t.cloneChildren(true)
@@ -48,15 +49,15 @@ func (p *planner) planTask(img *images.Task) {
 	}
 	t.adoption()
 	t.children()
-	t.hook(t.Prog, abi.PostMemory)
+	t.hook(t.Prog, stage.PostMemory)
 	t.descriptors()
-	t.hook(t.Prog, abi.PostFiles)
+	t.hook(t.Prog, stage.PostFiles)
 	threads := t.threads()
-	t.hook(t.Prog, abi.PostThreads)
+	t.hook(t.Prog, stage.PostThreads)
 	t.signals()
 	t.leave()
 	t.limits()
-	t.hook(t.Prog, abi.PreCreds)
+	t.hook(t.Prog, stage.PreCreds)
 	t.credentials(threads)
 	t.lastHook(len(threads))
 	t.timersStart()
@@ -75,14 +76,14 @@ func (t *taskPlanner) checkIDs() {
 }
 
 // hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
-func (t *taskPlanner) hook(p *plan.Program, stage abi.Hook) {
-	if !t.anyRuns(stage) {
+func (t *taskPlanner) hook(p *plan.Program, at stage.Stage) {
+	if !t.anyRuns(at) {
 		return
 	}
 	if !t.gated {
 		t.awaitTracer()
 	}
-	p.Core(abi.OpHook, "", uint64(stage))
+	p.Core(abi.OpHook, "", uint64(at))
 }
 
 // awaitTracer makes the leader wait until the controller traces it.
@@ -92,9 +93,9 @@ func (t *taskPlanner) awaitTracer() {
 }
 
 // anyRuns reports whether a plugin has something to run in this task at a stage.
-func (t *taskPlanner) anyRuns(stage abi.Hook) bool {
+func (t *taskPlanner) anyRuns(at stage.Stage) bool {
 	for i, h := range t.hooked {
-		if t.runsIn[i][t.Img.Pid] && slices.Contains(h.Stages, stage) {
+		if t.runsIn[i][t.Img.Pid] && slices.Contains(h.Stages, at) {
 			return true
 		}
 	}
@@ -213,7 +214,7 @@ func (t *taskPlanner) lastHook(threads int) {
 	if threads > 1 {
 		t.Prog.Core(abi.OpAwait, "hooks of all threads", plan.BarrierHooks, uint64(threads-1))
 	}
-	t.hook(t.Prog, abi.PreSigreturn)
+	t.hook(t.Prog, stage.PreSigreturn)
 }
 
 // limits and other attributes of the process that need the restorer's privileges.

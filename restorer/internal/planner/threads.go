@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/stage"
 )
 
 // threadPlanner plans what one thread does for itself.
@@ -156,5 +156,5 @@ func (t *threadPlanner) identity() {
 		t.Refuse(t.where(), "", "core image without credentials")
 	}
 	t.prog.Sys("parent-death signal", uapi.SysPrctl, uapi.PrSetPdeathsig, uint64(tc.GetPdeathSig()))
-	t.hook(t.prog, abi.PreSigreturnThread)
+	t.hook(t.prog, stage.PreSigreturnThread)
 }

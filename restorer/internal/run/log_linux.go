@@ -9,13 +9,14 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/stage"
 )
 
 // Line is one line that a plugin logged.
 type Line struct {
 	Level    uint32 // 1 error, 2 warning, 3 information, 4 debug
 	Pid, Tid int
-	Hook     abi.Hook
+	Hook     stage.Stage
 	Plugin   string
 	Text     string
 }
@@ -156,7 +157,7 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 		Level:  word(abi.LogRecordLevelOff),
 		Pid:    t.Pid,
 		Tid:    tid,
-		Hook:   abi.Hook(word(abi.LogRecordHookOff)),
+		Hook:   stage.Stage(word(abi.LogRecordHookOff)),
 		Plugin: r.Plan.Image.PluginName(int(word(abi.LogRecordPluginOff))),
 		Text:   string(text[:min(uint32(len(text)), word(abi.LogRecordTextLenOff))]),
 	})

@@ -15,12 +15,13 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/stage"
 )
 
 // HookError says which call into which plugin ended a restore.
 type HookError struct {
 	Plugin string
-	Hook   abi.Hook // or abi.Init, abi.Exit
+	Hook   stage.Stage // or stage.Init, stage.Exit
 	Pid    int
 	Tid    int
 	Where  string // function+offset, with the source line where the object has debug info
@@ -50,7 +51,7 @@ func (r *Runner) where(addr uint64) string {
 func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, cause string) *HookError {
 	return &HookError{
 		Plugin: r.Plan.Image.PluginName(int(st.plugin)),
-		Hook:   abi.Hook(st.hook),
+		Hook:   stage.Stage(st.hook),
 		Pid:    t.Pid,
 		Tid:    th.Tid,
 		Where:  r.where(at),
@@ -107,7 +108,7 @@ func (r *Runner) during(t *plan.Task, th *plan.Thread, st status) string {
 	hook := ""
 	_ = r.eachThread(func(index int, of *plan.Task, _ *plan.Thread) error {
 		if s := r.status(index); of == t && s.hook != 0 && hook == "" {
-			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.plugin)), abi.Hook(s.hook).Call())
+			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.plugin)), stage.Stage(s.hook).Call())
 		}
 		return nil
 	})
