@@ -21,6 +21,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s l -l file-locks -d
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l tcp-established -d 'Restore TCP connections'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l tcp-close -d 'Leave sockets of TCP connections closed'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s x -l ext-unix-sk -d 'Connect unix sockets to peers that were not dumped'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l freebind -d 'Restore IPv4 sockets whose address this host lacks'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l inherit-fd -x -d 'fd[N]:RESOURCE, descriptor in place of a file'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l external -x -d 'Resource that was dumped as external'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l file-validation -x -a 'buildid filesize'

@@ -144,7 +144,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix, Freebind: r.freebind,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,

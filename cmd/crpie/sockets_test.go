@@ -257,3 +257,18 @@ func socketpair(t *testing.T) []*os.File {
 	t.Cleanup(func() { ends[0].Close(); ends[1].Close() })
 	return ends
 }
+
+// A socket may have an address that this host lacks, because IP_FREEBIND was switched off after bind: the images do not tell.
+func TestForeignAddresses(t *testing.T) {
+	im := testenv.Start(t, "ports", "foreign").Dump(t)
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
+	want := "TCP socket 192.0.2.7:7777: this host does not have the address\n  hint: give the address to one of its interfaces, or use --freebind"
+	if status != exitFailed || !strings.Contains(output, want) {
+		t.Errorf("status %d:\n%s\nwant %s", status, output, want)
+	}
+	p, output := restore(t, im, "--freebind", "--pie-plugin", trace(t))
+	if said := strings.Count(output, ": this host does not have the address, and nobody reaches the socket until it does"); said != 6 {
+		t.Errorf("%d warnings of 6 sockets:\n%s", said, output)
+	}
+	p.MustPass(t)
+}

@@ -43,6 +43,30 @@ func addInet(dir *images.Dir, fd int, e *pb.InetSkEntry) {
 	})
 }
 
+// Only whoever restores knows whether a socket had its address by IP_FREEBIND, but for IPv6, where CRIU takes that for granted.
+func TestForeignAddressWarnings(t *testing.T) {
+	dir, s := withInet(t)
+	s[0].Family, s[0].SrcAddr = pb.Uint32(uapi.AfInet6), []uint32{0xb80d0120, 0, 0, 0x07000000}
+	fake := fakeHost(dir)
+	fake.CanBind = func(at netip.Addr, _ string) bool { return at.Is4() }
+	here := ": this host does not have the address, and nobody reaches the socket until it does"
+	six := "task 18827 fd 0: TCP socket [2001:db8::7]:80" + here
+	wantWarnings(t, dir, fake, &job.Options{}, six)
+	fake.CanBind = func(netip.Addr, string) bool { return false }
+	wantWarnings(t, dir, fake, &job.Options{Freebind: true}, six, "task 18827 fd 1: UDP socket 127.0.0.1:53"+here)
+}
+
+func wantWarnings(t *testing.T, dir *images.Dir, fake *host.Host, opts *job.Options, want ...string) {
+	t.Helper()
+	plan, err := buildSample(t, dir, fake, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(plan.Warnings, want) {
+		t.Errorf("warnings %q, want %q", plan.Warnings, want)
+	}
+}
+
 func TestInetSocketRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(s []*pb.InetSkEntry, host *host.Host)
@@ -64,7 +88,7 @@ func TestInetSocketRefusals(t *testing.T) {
 		"raw, address": {func(s []*pb.InetSkEntry, host *host.Host) {
 			rawFilter(s[1], 89)
 			host.CanBind = func(netip.Addr, string) bool { return false }
-		}, "fd 1: raw socket, protocol 89: this host does not have the address\n  hint: give the address to one of its interfaces"},
+		}, "fd 1: raw socket, protocol 89: this host does not have the address\n  hint: give the address to one of its interfaces, or use --freebind"},
 		"raw, capability": {func(s []*pb.InetSkEntry, host *host.Host) {
 			rawFilter(s[1], 89)
 			host.Caps &^= 1 << uapi.CapNetRaw
@@ -95,7 +119,11 @@ func TestInetSocketRefusals(t *testing.T) {
 		}, "fd 0: TCP socket 127.0.0.1:80 is bound to eth7: this host has no such interface\n  hint: make the interface again"},
 		"no address": {func(_ []*pb.InetSkEntry, host *host.Host) {
 			host.CanBind = func(netip.Addr, string) bool { return false }
-		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces"},
+		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces, or use --freebind"},
+		"no address to send from": {func(s []*pb.InetSkEntry, host *host.Host) {
+			s[0].SrcPort, s[1].DstAddr, s[1].DstPort, s[1].IpOpts = pb.Uint32(0), localhost, pb.Uint32(7), &pb.IpOptsEntry{Freebind: pb.Bool(true)}
+			host.CanBind = func(netip.Addr, string) bool { return false }
+		}, "fd 1: UDP socket 127.0.0.1:53: this host does not have the address\n  hint: give the address to one of its interfaces"},
 		"TCP port": {func(_ []*pb.InetSkEntry, host *host.Host) {
 			host.InetSockets = inUse(uapi.IpprotoTCP, "0.0.0.0:80", uapi.TcpListen)
 		}, "fd 0: TCP socket 127.0.0.1:80: the port is in use\n  hint: end the process that has it"},

@@ -22,6 +22,8 @@ type Options struct {
 	LSMProfile string
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
 	ExtUnix bool
+	// Freebind restores IPv4 sockets whose address this host lacks, too (--freebind).
+	Freebind bool
 	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
 	Inherit  []Inherited
 	External []string

@@ -30,12 +30,44 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 	switch {
 	case device != "" && f.Host.Interface(device) == 0:
 		f.Refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what, device)
-	case e.GetSrcPort() != 0 && !e.GetIpOpts().GetFreebind() && !f.Host.CanBind(source.Addr(), device):
+	case !f.lacksAddress(e, source):
+		return true
+	case isConnected(e) && e.GetFamily() == uapi.AfInet, hasConnection(e) && !e.GetIpOpts().GetFreebind():
 		f.Refuse(where, "give the address to one of its interfaces", "%s: this host does not have the address", what)
+	case e.GetIpOpts().GetFreebind():
+		return true
+	case e.GetFamily() == uapi.AfInet && !f.Opts.Freebind:
+		f.Refuse(where, "give the address to one of its interfaces, or use --freebind", "%s: this host does not have the address", what)
 	default:
+		f.Warn(where, "%s: this host does not have the address, and nobody reaches the socket until it does", what)
 		return true
 	}
 	return false
+}
+
+// lacksAddress reports whether a socket can have its address by IP_FREEBIND alone, ip(7). The host had it once, or the option
+// was switched off after bind: the images do not tell. CRIU restores IPv6 sockets all the same, whose addresses may only be about
+// to be valid (RFC 4862, tentative addresses). No IPv4 socket can be connected from there.
+func (f *descriptors) lacksAddress(e *pb.InetSkEntry, source netip.AddrPort) bool {
+	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
+	return e.GetSrcPort() != 0 && !f.Host.CanBind(source.Addr(), device)
+}
+
+func isConnected(e *pb.InetSkEntry) bool {
+	return slices.ContainsFunc(e.GetDstAddr(), func(word uint32) bool { return word != 0 })
+}
+
+// bindHere binds a socket, also to an address that this host lacks.
+func (f *descriptors) bindHere(number int, what string, e *pb.InetSkEntry, at netip.AddrPort) {
+	addr, size := f.inetAddress(at, f.scope(e))
+	lacks, o := f.lacksAddress(e, at) && !e.GetIpOpts().GetFreebind(), freebind(e)
+	if lacks {
+		f.Prog.SetOption(number, what, o.level, o.option, 1)
+	}
+	f.Prog.Sys(what, uapi.SysBind, uint64(number), addr, size)
+	if lacks {
+		f.Prog.SetOption(number, what, o.level, o.option, 0)
+	}
 }
 
 // scope is the interface whose link an IPv6 address belongs to, ipv6(7).

@@ -118,12 +118,11 @@ func (f *descriptors) inetAddress(at netip.AddrPort, scope uint32) (addr, size u
 
 // bindInet: connections of the past (TIME_WAIT) must not keep a TCP socket from its port, ip(7) SO_REUSEADDR.
 func (f *descriptors) bindInet(number int, what string, e *pb.InetSkEntry, at netip.AddrPort) {
-	addr, size := f.inetAddress(at, f.scope(e))
 	past := e.GetProto() == uapi.IpprotoTCP && !e.GetOpts().GetReuseaddr() && !f.crowded[e.GetId()]
 	if past {
 		f.Prog.SetOption(number, what, uapi.SolSocket, uapi.SoReuseaddr, 1)
 	}
-	f.Prog.Sys(what, uapi.SysBind, uint64(number), addr, size)
+	f.bindHere(number, what, e, at)
 	if past {
 		f.Prog.SetOption(number, what, uapi.SolSocket, uapi.SoReuseaddr, 0)
 	}
@@ -189,19 +188,27 @@ func (f *descriptors) ipOptions(number int, what string, e *pb.InetSkEntry) {
 	}
 }
 
-// networkOptions: CRIU reads those of IP at level SOL_IP for both families, all but one, and so they are set. Raw IPv6 sockets
-// alone have no such level.
+// freebind: raw IPv6 sockets alone have no level SOL_IP.
+func freebind(e *pb.InetSkEntry) inetOption {
+	value := oneIf(e.GetIpOpts().GetFreebind())
+	if e.GetType() == uapi.SockRaw && e.GetFamily() == uapi.AfInet6 {
+		return inetOption{uapi.SolIPv6, uapi.Ipv6Freebind, value}
+	}
+	return inetOption{uapi.SolIP, uapi.IpFreebind, value}
+}
+
+// networkOptions: CRIU reads those of IP at level SOL_IP for both families, all but one, and so they are set.
 func networkOptions(e *pb.InetSkEntry) []inetOption {
 	ip := e.GetIpOpts()
 	pktinfo := inetOption{uapi.SolIP, uapi.IpPktinfo, oneIf(ip.GetPktinfo())}
 	if e.GetFamily() == uapi.AfInet6 {
 		pktinfo.level, pktinfo.option = uapi.SolIPv6, uapi.Ipv6Recvpktinfo
 	}
-	if e.GetType() == uapi.SockRaw && e.GetFamily() == uapi.AfInet6 {
-		return []inetOption{{uapi.SolIPv6, uapi.Ipv6Freebind, oneIf(ip.GetFreebind())}, pktinfo}
+	if freebind(e).level != uapi.SolIP {
+		return []inetOption{freebind(e), pktinfo}
 	}
 	return []inetOption{
-		{uapi.SolIP, uapi.IpFreebind, oneIf(ip.GetFreebind())}, pktinfo,
+		freebind(e), pktinfo,
 		{uapi.SolIP, uapi.IpTos, uint64(ip.GetTos())}, {uapi.SolIP, uapi.IpTTL, uint64(ip.GetTtl())},
 	}
 }

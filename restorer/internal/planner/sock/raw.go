@@ -22,8 +22,7 @@ func (f *descriptors) rawSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, d
 	f.socketOptions(number, what, e.GetOpts())
 	f.forbidReuse(number, what, e)
 	if !source.Addr().IsUnspecified() {
-		addr, size := f.inetAddress(netip.AddrPortFrom(source.Addr(), 0), f.scope(e))
-		f.Prog.Sys(what, uapi.SysBind, uint64(number), addr, size)
+		f.bindHere(number, what, e, netip.AddrPortFrom(source.Addr(), 0))
 	}
 	if !dest.Addr().IsUnspecified() {
 		addr, size := f.inetAddress(dest, f.scope(e))
