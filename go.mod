@@ -13,4 +13,9 @@ require golang.org/x/sys v0.46.0
 
 require golang.org/x/arch v0.32.0
 
-require github.com/klauspost/compress v1.20.3
+require (
+	github.com/hashicorp/go-multierror v1.1.1
+	github.com/klauspost/compress v1.20.3
+)
+
+require github.com/hashicorp/errwrap v1.0.0 // indirect

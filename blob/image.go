@@ -1,14 +1,15 @@
 package blob
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"sort"
 
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/relocator"
+	"github.com/hashicorp/go-multierror"
 )
 
 // Image is a layout at an address, relocated: bytes that only have to be mapped.
@@ -101,7 +102,7 @@ func (l *Layout) relocate(base Addr, bytes []byte) error {
 	if all != nil {
 		clear(bytes)
 	}
-	return errors.Join(all...)
+	return several.Join(all...)
 }
 
 // nearest looks for the base nearest to one that does not do. Each attempt tells by which distances the values that do
@@ -119,7 +120,7 @@ func (l *Layout) nearest(base Addr, bytes []byte) (Addr, bool) {
 			clear(bytes)
 			return at, true
 		}
-		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		for _, e := range err.(*multierror.Error).Errors {
 			m, ok := e.(*relocator.Misfit)
 			if !ok || m.High <= m.Low {
 				return 0, false

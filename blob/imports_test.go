@@ -14,12 +14,14 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 	ours := map[string][]string{
 		"loader":       {"internal/abi", "internal/dwarfline", "internal/escape", "internal/sizes", "stage"},
 		"relocator":    {"loader"},
-		"blob":         {"internal/abi", "internal/escape", "internal/sizes", "loader", "relocator"},
-		"images":       {"images/internal/wire", "images/pb", "internal/escape"},
+		"blob":         {"internal/abi", "internal/escape", "internal/several", "internal/sizes", "loader", "relocator"},
+		"images":       {"images/internal/wire", "images/pb", "internal/escape", "internal/several"},
 		"internal/abi": {},
 		"stage":        {},
 
-		"internal/refusal":     {"images/pb", "internal/escape"},
+		"refusal":              {"internal/several"},
+		"internal/refuse":      {"images/pb", "internal/escape", "refusal"},
+		"internal/several":     {},
 		"images/pb":            {},
 		"images/internal/wire": {},
 		"internal/dwarfline":   {},

@@ -3,12 +3,12 @@ package blob
 import (
 	"cmp"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sizes"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/relocator"
@@ -60,7 +60,7 @@ func (in *Input) CheckParams() error {
 		problems = append(problems, in.Plugin.CheckParam(kv.Key, kv.Value))
 	}
 	problems = append(problems, in.Plugin.CheckGiven(func(name string) bool { return given[name] })...)
-	return errors.Join(problems...)
+	return several.Join(problems...)
 }
 
 // offset is a distance from the base of the image.
@@ -120,7 +120,7 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	for i, label := range Labels(plugins) {
 		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label, params: plugins[i].Params})
 	}
-	if err := errors.Join(l.check(), checkParams(plugins)); err != nil {
+	if err := several.Join(l.check(), checkParams(plugins)); err != nil {
 		return nil, err
 	}
 	l.table = newTable(l.objects[1:])
@@ -140,7 +140,7 @@ func checkParams(plugins []Input) error {
 	for i := range plugins {
 		problems = append(problems, plugins[i].CheckParams())
 	}
-	return errors.Join(problems...)
+	return several.Join(problems...)
 }
 
 // check finds what cannot be put into one image.
@@ -161,7 +161,7 @@ func (l *Layout) check() error {
 			}
 		}
 	}
-	return errors.Join(problems...)
+	return several.Join(problems...)
 }
 
 // maxSize bounds an image: the lower half of the address space with four levels of page tables.

@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/several"
 )
 
 // Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with the
@@ -109,7 +110,7 @@ func rewrite(ctx context.Context, archive, out string, limits Limits, plan func(
 	if err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
-	err = errors.Join(t.compress(endingWriter{ctx, w}, comp, e), w.Close())
+	err = several.Join(t.compress(endingWriter{ctx, w}, comp, e), w.Close())
 	if err == nil {
 		err = makeAlike(w.Name(), like)
 	}
@@ -117,7 +118,7 @@ func rewrite(ctx context.Context, archive, out string, limits Limits, plan func(
 		err = os.Rename(w.Name(), out)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", out, err), os.Remove(w.Name()))
+		return several.Join(fmt.Errorf("write %s: %w", out, err), os.Remove(w.Name()))
 	}
 	return nil
 }
@@ -192,7 +193,7 @@ func openArchive(ctx context.Context, archive, dir string, limits Limits) (t *ta
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, comp, errors.Join(err, tmp.Close())
+		return nil, comp, several.Join(err, tmp.Close())
 	}
 	return t, comp, nil
 }
@@ -204,7 +205,7 @@ func unnamed(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, several.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -235,7 +236,7 @@ func (t *tarball) compress(out io.Writer, comp compression, e edit) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.write(w, e), w.Close())
+	return several.Join(t.write(w, e), w.Close())
 }
 
 // write copies what stays bit by bit; new files come after the last entry.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/refusal"
 )
 
 // Images of a program that reserves much address space stand alone: CRIU could not restore incremental ones.
@@ -73,8 +74,8 @@ func TestLimitOfProcesses(t *testing.T) {
 		opts := options(t)
 		opts.HookTimeout = c.timeout
 		_, err := New(dir, opts)
-		var refusal *Refusal
-		if errors.As(err, &refusal) != c.refused || c.refused && !strings.Contains(err.Error(), "RLIMIT_NPROC is") {
+		var refused *refusal.Refusal
+		if errors.As(err, &refused) != c.refused || c.refused && !strings.Contains(err.Error(), "RLIMIT_NPROC is") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

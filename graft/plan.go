@@ -13,9 +13,10 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/pick"
-	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -79,11 +80,11 @@ type grafter struct {
 	plan   *Plan
 }
 
-// New plans the graft of plugins onto a directory: pure, and the same for the same input. A *Refusal lists everything
+// New plans the graft of plugins onto a directory: pure, and the same for the same input. A *refusal.Refusal lists everything
 // that cannot be grafted.
 func New(dir *images.Dir, opts *Options) (*Plan, error) {
 	g := &grafter{
-		problems: problems{refusal.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts,
+		problems: problems{refuse.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts,
 		labels: blob.Labels(inputs(opts.Plugins)), plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},
 	}
 	g.standAloneIfNeeded()

@@ -5,17 +5,11 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/refuse"
 )
 
-// Refusal lists everything because of which images cannot be grafted. Nothing has been written.
-type Refusal = refusal.Refusal
-
-// Problem is one reason.
-type Problem = refusal.Problem
-
 // problems collects; nothing stops at the first one.
-type problems struct{ refusal.Collector }
+type problems struct{ refuse.Collector }
 
 func (p *problems) refuse(where, fix, format string, args ...any) {
 	p.Refuse(where, fix, format, args...)

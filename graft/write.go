@@ -12,6 +12,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/several"
 )
 
 // WriteDir makes the directory out from the one that was planned for: files of the plan are written, all others taken
@@ -59,7 +60,7 @@ func complete(out string, source *os.Root, fill func(tmp string) error) error {
 		err = os.Rename(tmp, out)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", out, err), os.RemoveAll(tmp))
+		return several.Join(fmt.Errorf("write %s: %w", out, err), os.RemoveAll(tmp))
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (f *File) write(ctx context.Context, source *os.Root, name string) error {
 			err = part.write(ctx, w, source)
 		}
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
+	if err = several.Join(err, w.Close()); err != nil {
 		return err
 	}
 	return makeAlike(name, like)
@@ -193,7 +194,7 @@ func takeFolder(source *os.Root, name, to string) error {
 func linkOrCopy(ctx context.Context, source *os.Root, name, to string) error {
 	if os.Link(filepath.Join(source.Name(), name), to) == nil {
 		if info, err := os.Lstat(to); err != nil || !info.Mode().IsRegular() {
-			return errors.Join(fmt.Errorf("%s is no regular file any more", name), err)
+			return several.Join(fmt.Errorf("%s is no regular file any more", name), err)
 		}
 		return nil
 	}
@@ -211,11 +212,11 @@ func linkOrCopy(ctx context.Context, source *os.Root, name, to string) error {
 		return err
 	}
 	err = copyN(ctx, w, r, info.Size())
-	if err = errors.Join(err, w.Close()); err != nil {
+	if err = several.Join(err, w.Close()); err != nil {
 		return err
 	}
 	// plugins are told when inventory.img was written
-	return errors.Join(makeAlike(to, info), os.Chtimes(to, info.ModTime(), info.ModTime()))
+	return several.Join(makeAlike(to, info), os.Chtimes(to, info.ModTime(), info.ModTime()))
 }
 
 // copySymlink keeps a relative link pointing to what it pointed to.

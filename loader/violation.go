@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/hashicorp/go-multierror"
 	"github.com/ianlancetaylor/demangle"
 
 	"github.com/crpie/crpie/internal/escape"
@@ -74,29 +75,35 @@ type Error struct {
 
 // Error lists the violations with their fixes, one below the other.
 func (e *Error) Error() string {
-	var b strings.Builder
-	for i, v := range e.Violations {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		fmt.Fprintf(&b, "load %s: %s", escape.Name(e.File), v.Error())
-		if v.Fix != "" {
-			fmt.Fprintf(&b, "\n\tfix: %s", v.Fix)
-		}
-	}
-	if e.Omitted > 0 {
-		fmt.Fprintf(&b, "\nload %s: %d more violations not shown", escape.Name(e.File), e.Omitted)
-	}
-	return b.String()
+	return e.members().Error()
 }
 
-// Unwrap lets errors.As reach each Violation.
-func (e *Error) Unwrap() []error {
+// Unwrap gives a *multierror.Error, so that errors.As reaches each Violation.
+func (e *Error) Unwrap() error { return e.members() }
+
+// WrappedErrors lists the violations, for errwrap and its kin.
+func (e *Error) WrappedErrors() []error { return e.members().WrappedErrors() }
+
+func (e *Error) members() *multierror.Error {
 	all := make([]error, len(e.Violations))
 	for i, v := range e.Violations {
 		all[i] = v
 	}
-	return all
+	return &multierror.Error{Errors: all, ErrorFormat: e.format}
+}
+
+func (e *Error) format(members []error) string {
+	file, lines := escape.Name(e.File), make([]string, 0, len(members)+1)
+	for _, m := range members {
+		lines = append(lines, fmt.Sprintf("load %s: %v", file, m))
+		if v, ok := m.(Violation); ok && v.Fix != "" {
+			lines = append(lines, "\tfix: "+v.Fix)
+		}
+	}
+	if e.Omitted > 0 {
+		lines = append(lines, fmt.Sprintf("load %s: %d more violations not shown", file, e.Omitted))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // maxDemangled bounds what is handed to the demangler, whose output can grow exponentially with its input.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/several"
 )
 
 // chain is an image directory and those that it is incremental to, the nearest parent first.
@@ -78,7 +79,7 @@ func (c chain) fs() []fs.FS {
 func (c chain) close() error {
 	var all error
 	for _, root := range c {
-		all = errors.Join(all, root.Close())
+		all = several.Join(all, root.Close())
 	}
 	return all
 }

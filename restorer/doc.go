@@ -4,7 +4,7 @@
 //	plugins ─┼─ plan ── zygote ── tasks run their programs ── registers ── off they go
 //	host ────┘                        └── any failure ── undo, report
 //
-// Prepare reads the images and decides everything: it returns a plan, or a Refusal that lists whatever cannot be restored.
+// Prepare reads the images and decides everything: it returns a plan, or a *refusal.Refusal that lists whatever cannot be restored.
 // Run carries the plan out, and leaves nothing behind when something fails. This package is the front door; its rooms are
 //
 //	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data

@@ -9,7 +9,9 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/run"
+	"github.com/hashicorp/go-multierror"
 )
 
 // Kinds of failures.
@@ -56,7 +58,7 @@ func Describe(err error) Failure {
 	}
 	var (
 		own    *OwnIDError
-		no     *Refusal
+		no     *refusal.Refusal
 		image  *images.Error
 		script *run.ActionError
 		hook   *run.HookError
@@ -99,13 +101,11 @@ func (f *Failure) hook(e *run.HookError) {
 
 // objects lists the violations of all objects.
 func (f *Failure) objects(err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		if _, object := err.(*loader.Error); !object {
-			for _, one := range joined.Unwrap() {
-				f.objects(one)
-			}
-			return
+	if all, ok := err.(*multierror.Error); ok {
+		for _, one := range all.Errors {
+			f.objects(one)
 		}
+		return
 	}
 	var object *loader.Error
 	if !errors.As(err, &object) {

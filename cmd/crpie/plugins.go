@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"debug/elf"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -88,5 +88,5 @@ func loadPlugins(specs []string) ([]blob.Input, error) {
 		}
 		errs = append(errs, err)
 	}
-	return inputs, errors.Join(errs...)
+	return inputs, several.Join(errs...)
 }

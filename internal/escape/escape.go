@@ -94,16 +94,21 @@ func paths(err error) []string {
 	case *os.LinkError:
 		return append(paths(e.Err), e.Old, e.New)
 	case interface{ Unwrap() []error }:
-		var all []string
-		for _, one := range e.Unwrap() {
-			all = append(all, paths(one)...)
-		}
-		return all
+		return pathsOf(e.Unwrap())
+	case interface{ WrappedErrors() []error }:
+		return pathsOf(e.WrappedErrors())
 	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return paths(inner)
 	}
 	return nil
+}
+
+func pathsOf(errs []error) (all []string) {
+	for _, one := range errs {
+		all = append(all, paths(one)...)
+	}
+	return all
 }
 
 // JSON escapes the characters in the strings of a JSON document that encoding/json leaves: what is not printable, and

@@ -2,12 +2,13 @@ package escape
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/crpie/crpie/internal/several"
 )
 
 func TestName(t *testing.T) {
@@ -52,7 +53,7 @@ func TestError(t *testing.T) {
 	evil := "a\n::error::b"
 	path := fmt.Errorf("images %w", &fs.PathError{Op: "open", Path: evil, Err: fs.ErrNotExist})
 	link := &os.LinkError{Op: "link", Old: evil, New: "c\x1b", Err: fs.ErrExist}
-	got := Error(errors.Join(path, link))
+	got := Error(several.Join(path, fmt.Errorf("%w", link)))
 	want := "images open a\\n::error::b: file does not exist\nlink a\\n::error::b c\\x1b: file already exists"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)

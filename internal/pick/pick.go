@@ -7,12 +7,12 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/refuse"
 )
 
 // Tasks gives the pids of the living tasks that some selector picks; without any selector, of all living tasks. A
 // selector that picks none is a problem, where names it.
-func Tasks(c *refusal.Collector, where string, tasks []*images.Task, selectors []blob.Selector) map[uint32]bool {
+func Tasks(c *refuse.Collector, where string, tasks []*images.Task, selectors []blob.Selector) map[uint32]bool {
 	picked := map[uint32]bool{}
 	if len(selectors) == 0 {
 		for _, t := range tasks {

@@ -18,8 +18,8 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/refusal"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/file"

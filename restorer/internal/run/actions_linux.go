@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -98,7 +99,7 @@ func NewScripts(names []string, workDir, images string, environ []string, output
 	}
 	images, err := filepath.Abs(images)
 	s.environ = append(slices.Clone(environ), "CRTOOLS_IMAGE_DIR="+images)
-	return s, errors.Join(append(errs, err)...)
+	return s, several.Join(append(errs, err)...)
 }
 
 // scriptPause is how long the output of a script is waited for that somebody still has whom it has left behind.
@@ -125,5 +126,5 @@ func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
 			errs = append(errs, &ActionError{a, file, err})
 		}
 	}
-	return errors.Join(errs...)
+	return several.Join(errs...)
 }

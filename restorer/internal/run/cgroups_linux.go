@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
@@ -107,5 +108,5 @@ func (r *Runner) removeCgroups() error {
 		}
 	}
 	r.undoCgroups = nil
-	return errors.Join(errs...)
+	return several.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -237,7 +238,7 @@ func (r *Runner) undo() error {
 	errs = append(errs, r.removeCgroups())
 	removeSockets(r.Plan)
 	removeMoments(r.Plan)
-	return errors.Join(errs...)
+	return several.Join(errs...)
 }
 
 // collectAll waits until every thread that is ours is gone; it reports whether there was one.

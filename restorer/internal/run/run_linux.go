@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
@@ -78,7 +79,7 @@ func (r *Runner) Run() error {
 	defer restore()
 	if err := r.restore(); err != nil {
 		_ = r.lastLook() // what failed is known
-		return errors.Join(err, r.undo())
+		return several.Join(err, r.undo())
 	}
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil

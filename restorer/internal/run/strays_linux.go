@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -95,5 +96,5 @@ func endStrays(strays []stray) error {
 		}
 		s.fd.Close()
 	}
-	return errors.Join(errs...)
+	return several.Join(errs...)
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/internal/refusal"
+	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
 // Job is one restore that is being planned: what every room of the planner reads and adds to.
 type Job struct {
-	refusal.Collector
+	refuse.Collector
 	Dir  *images.Dir
 	Host *host.Host
 	Opts *Options

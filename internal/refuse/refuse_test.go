@@ -1,10 +1,11 @@
-package refusal
+package refuse
 
 import (
 	"fmt"
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/refusal"
 )
 
 func thread() *pb.CoreEntry {
@@ -21,20 +22,20 @@ func thread() *pb.CoreEntry {
 func TestThreads(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change    func(c *pb.CoreEntry)
-		verb      Verb
+		verb      refusal.Verb
 		registers bool
 		want      string
 	}{
-		"native": {func(*pb.CoreEntry) {}, Restore, true, "<nil>"},
-		"machine": {func(c *pb.CoreEntry) { c.Mtype = pb.CoreEntry_AARCH64.Enum() }, Restore, false,
+		"native": {func(*pb.CoreEntry) {}, refusal.Restore, true, "<nil>"},
+		"machine": {func(c *pb.CoreEntry) { c.Mtype = pb.CoreEntry_AARCH64.Enum() }, refusal.Restore, false,
 			"cannot restore: task 7: machine AARCH64: only x86-64 tasks can be restored"},
-		"no registers": {func(c *pb.CoreEntry) { c.ThreadInfo = nil }, Graft, false,
+		"no registers": {func(c *pb.CoreEntry) { c.ThreadInfo = nil }, refusal.Graft, false,
 			"cannot graft: task 7: machine X86_64: only x86-64 tasks can be grafted"},
-		"compat": {func(c *pb.CoreEntry) { c.ThreadInfo.Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum() }, Graft, true,
+		"compat": {func(c *pb.CoreEntry) { c.ThreadInfo.Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum() }, refusal.Graft, true,
 			"cannot graft: task 7: 32-bit (compat) task: not supported"},
 		"shadow stack": {func(c *pb.CoreEntry) {
 			c.ThreadInfo.Fpregs.Xsave.Cet = &pb.UserX86CetEntry{Cet: pb.Uint64(1), Ssp: pb.Uint64(8)}
-		}, Restore, true, "cannot restore: task 7: user shadow stack: not supported\n" +
+		}, refusal.Restore, true, "cannot restore: task 7: user shadow stack: not supported\n" +
 			"  hint: run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off before dumping"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestThreads(t *testing.T) {
 
 // All problems come together, in the order in which they were found.
 func TestSeveral(t *testing.T) {
-	c := Collector{Verb: Graft}
+	c := Collector{Verb: refusal.Graft}
 	c.Refuse("task 1", "try %", "one of %d", 2)
 	c.Refuse("task 2", "", "another")
 	want := "cannot graft, for 2 reasons:\ntask 1: one of 2\n  hint: try %\ntask 2: another"

@@ -1,4 +1,4 @@
-package refusal
+package refuse
 
 import (
 	"github.com/crpie/crpie/images/pb"
@@ -8,7 +8,7 @@ import (
 func (c *Collector) Thread(where string, core *pb.CoreEntry) bool {
 	info := core.GetThreadInfo()
 	if core.GetMtype() != pb.CoreEntry_X86_64 || info == nil {
-		c.Refuse(where, "", "machine %v: only x86-64 tasks can be %s", core.GetMtype(), c.Verb.participle())
+		c.Refuse(where, "", "machine %v: only x86-64 tasks can be %s", core.GetMtype(), c.Verb.Participle())
 		return false
 	}
 	if info.GetGpregs().GetMode() == pb.UserX86RegsMode_COMPAT {

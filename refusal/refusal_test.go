@@ -1,0 +1,48 @@
+package refusal_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/crpie/crpie/refusal"
+)
+
+// Every reason is a member, however the refusal is wrapped.
+func TestMembers(t *testing.T) {
+	two := &refusal.Refusal{Verb: refusal.Graft, Problems: []refusal.Problem{
+		{Where: "task 1", What: "one", Fix: "try"}, {Where: "task 2", What: "another"},
+	}}
+	err := fmt.Errorf("wrapped: %w", two)
+	var (
+		refused *refusal.Refusal
+		problem refusal.Problem
+		members *multierror.Error
+	)
+	if !errors.As(err, &refused) || refused != two || !errors.As(err, &problem) || problem != two.Problems[0] {
+		t.Errorf("found %v, %v", refused, problem)
+	}
+	if !errors.As(err, &members) || len(members.WrappedErrors()) != 2 || len(two.WrappedErrors()) != 2 {
+		t.Fatalf("members %v", members)
+	}
+	if !errors.Is(err, two.Problems[1]) || errors.Is(err, refusal.Problem{Where: "task 3"}) {
+		t.Error("errors.Is looks elsewhere")
+	}
+	if members.Error() != two.Error() {
+		t.Errorf("go-multierror prints %q, want %q", members, two)
+	}
+}
+
+func TestText(t *testing.T) {
+	one := refusal.Problem{Where: "task 1", What: "one", Fix: "try"}
+	for want, problems := range map[string][]refusal.Problem{
+		"cannot restore: task 1: one\n  hint: try":                                       {one},
+		"cannot restore, for 2 reasons:\ntask 1: one\n  hint: try\ntask 2: not that one": {one, {Where: "task 2", What: "not that one"}},
+	} {
+		if got := (&refusal.Refusal{Problems: problems}).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
