@@ -41,7 +41,7 @@ func TestManPageAndCompletionsKnowEveryFlag(t *testing.T) {
 		pages[name] = strings.ReplaceAll(string(read(t, name)), `\-`, "-")
 	}
 	for _, command := range names(t, crpie, `(?m)^  ([a-z]+) `, "help") {
-		words := append([]string{command}, names(t, crpie, `(?m)^ +(?:-[A-Za-z], )?--([a-z-]+)`, command, "--help")...)
+		words := append([]string{command}, names(t, crpie, `(?m)^ {2,6}(?:-[A-Za-z], )?--([a-z-]+)`, command, "--help")...)
 		for page, text := range pages {
 			for i, word := range words {
 				if i > 0 && strings.HasSuffix(page, ".fish") {

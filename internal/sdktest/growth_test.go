@@ -56,10 +56,11 @@ func grownHeaders(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	grown := strings.Replace(string(data), "\tuint64_t reserved[4];\n};", "\tuint64_t reserved[4];\n\tuint64_t novelty;\n};", 1)
-	if grown == string(data) {
-		t.Fatal("struct crpie_ctx does not end with reserved")
+	before, ctx, found := strings.Cut(string(data), "\nstruct crpie_ctx {\n")
+	if !found {
+		t.Fatal("abi.h has no struct crpie_ctx")
 	}
+	grown := before + "\nstruct crpie_ctx {\n" + strings.Replace(ctx, "\n};", "\n\tuint64_t novelty;\n};", 1)
 	if err := os.WriteFile(file, []byte(grown), 0o644); err != nil {
 		t.Fatal(err)
 	}
