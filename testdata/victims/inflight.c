@@ -4,13 +4,15 @@
  * an eventfd, a timer and both ends of a pipe that nobody else has, a pipe with one end here, a listener with a connection
  * that waits; a socket that has a descriptor in its own queue, one that is in its own queue, one that goes to the child.
  *
- * inflight alone: the timer and the socket with a queue are nowhere else, which criu restore cannot do.
+ * inflight alone: the timer and the socket with a queue are nowhere else, which criu restore cannot do. An epoll set is in flight in
+ * any case.
  */
 #include "victim.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -21,7 +23,7 @@
 
 int victim_failures;
 
-static int stream[2], dgram[2], nested[2], loop[2], child_pair[2];
+static int stream[2], dgram[2], nested[2], loop[2], child_pair[2], epolls[2], in_set;
 static int receiver, client, file, pipe_out, alone;
 
 static void send_fds(int over, const char *text, int n, ...)
@@ -212,6 +214,27 @@ static void check_sockets(void)
 	receive("round", fd, "round", 0, NULL);
 }
 
+static void send_epoll(void)
+{
+	struct epoll_event event = { EPOLLIN, { .u64 = 77 } };
+	int set = epoll_create1(0);
+
+	in_set = counter(0);
+	MUST(set >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, in_set, &event) == 0);
+	send_fds(epolls[0], "set", 1, set);
+	close(set);
+}
+
+static void check_epoll(void)
+{
+	struct epoll_event event = { 0 };
+	int set;
+
+	receive("epoll", epolls[1], "set", 1, &set);
+	CHECK(epoll_wait(set, &event, 1, 0) == 0, "epoll: ready at once");
+	CHECK(write(in_set, &(uint64_t){ 1 }, 8) == 8 && epoll_wait(set, &event, 1, 0) == 1 && event.data.u64 == 77, "epoll: data %lu", event.data.u64);
+}
+
 /* The child receives an eventfd when it is asked to, and says what it counts. */
 static pid_t make_child(void)
 {
@@ -251,14 +274,16 @@ int main(int argc, char **argv)
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, child_pair) == 0);
 	child = make_child();
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, stream) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) == 0 &&
-	     socketpair(AF_UNIX, SOCK_STREAM, 0, nested) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, loop) == 0);
+	     socketpair(AF_UNIX, SOCK_STREAM, 0, epolls) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, nested) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, loop) == 0);
 	send_stream();
 	send_dgrams();
 	send_sockets();
+	send_epoll();
 	victim_wait();
 	check_stream();
 	check_dgrams();
 	check_sockets();
+	check_epoll();
 	check_child(child);
 	return victim_end();
 }

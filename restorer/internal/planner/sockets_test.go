@@ -69,10 +69,18 @@ func TestUnixSocketRefusals(t *testing.T) {
 			inQueue(dir, uapi.ScmRights, 7)
 		}, "fd 1: unix socket 101 has a terminal in its queue (SCM_RIGHTS): not supported"},
 		"epoll": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			set := &pb.EventpollFileEntry{Tfd: []*pb.EventpollTfdEntry{{}}}
+			set := &pb.EventpollFileEntry{Tfd: []*pb.EventpollTfdEntry{{Tfd: pb.Uint32(77)}}}
 			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTPOLL.Enum(), Epfd: set}
 			inQueue(dir, uapi.ScmRights, 7)
-		}, "fd 1: unix socket 101 has an epoll set in its queue that no task has open: not supported"},
+		}, ": epoll set in flight with descriptor 77, which is closed: not supported"},
+		"epoll, nested": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+			set := &pb.EventpollFileEntry{Tfd: []*pb.EventpollTfdEntry{{}}}
+			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTPOLL.Enum(), Epfd: set}
+			dir.Tasks[0].Fds = dir.Tasks[0].Fds[2:]
+			inQueue(dir, uapi.ScmRights, 7, 1000)
+			dir.SkQueues = append(dir.SkQueues, &images.SkQueue{Entry: &pb.SkPacketEntry{IdFor: pb.Uint32(1000),
+				Scm: []*pb.ScmEntry{{Type: pb.Uint32(uapi.ScmRights), Rights: []uint32{1001}}}}})
+		}, "in flight: unix socket 101 has an epoll set in its queue that no task has open: not supported"},
 		"owner in flight": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			owned := &pb.EventfdFileEntry{Fown: &pb.FownEntry{Pid: &dir.Tasks[0].Pid, PidType: pb.Uint32(file.OwnerPid)}}
 			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTFD.Enum(), Efd: owned}

@@ -19,8 +19,9 @@ type Room struct {
 	Kinds    []Kind
 	Contents memfdContents
 
-	filled     map[uint32]bool // epoll sets that some task fills
-	Nameless   map[string]int  // descriptors of files without a name, by namelessOf
+	filled     map[uint32]bool     // epoll sets that some task fills
+	flying     map[uint32][]uint32 // epoll sets that a task fills though they are in flight, by its pid
+	Nameless   map[string]int      // descriptors of files without a name, by namelessOf
 	remaps     map[uint32]*pb.RemapFilePathEntry
 	ended      map[uint32]bool         // processes that have ended, of which there are files in /proc
 	validated  map[uint32]bool         // files that regular has looked at: whether they are what they were
@@ -32,7 +33,7 @@ type Room struct {
 
 func NewRoom(j *job.Job) *Room {
 	r := &Room{
-		Job: j, filled: map[uint32]bool{}, Nameless: map[string]int{}, remaps: map[uint32]*pb.RemapFilePathEntry{},
+		Job: j, filled: map[uint32]bool{}, flying: map[uint32][]uint32{}, Nameless: map[string]int{}, remaps: map[uint32]*pb.RemapFilePathEntry{},
 		ended: map[uint32]bool{}, validated: map[uint32]bool{},
 	}
 	for _, remap := range j.Dir.Remaps {

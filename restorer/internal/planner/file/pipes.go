@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -112,25 +114,37 @@ func (f *pipePlanner) Finish() {
 
 // Epolls fills epoll sets, which are keyed by descriptor numbers, when all descriptors are in place.
 func (f *Descriptors) Epolls() {
-	own := map[uint32]bool{}
-	for _, fd := range f.Img.Fds {
-		own[fd.GetFd()] = true
-	}
 	for _, fd := range f.Order {
-		if fd.GetType() != pb.FdTypes_EVENTPOLL || f.filled[fd.GetId()] {
+		if fd.GetType() == pb.FdTypes_EVENTPOLL {
+			f.fill(uint64(fd.GetFd()), fd.GetId(), f.FdWhere(fd), "epoll set")
+		}
+	}
+	for _, id := range f.flying[f.Img.Pid] {
+		f.fill(uint64(f.SharedFDs[id]), id, f.Where(), "epoll set in flight")
+	}
+}
+
+// FillInFlight has a task fill an epoll set that only a queue has. CRIU takes the numbers in it for those of the task that has the
+// socket, and does not look whether they are of the same files.
+func (p *Room) FillInFlight(by *images.Task, id uint32) {
+	owner := job.TableOwner(by)
+	p.flying[owner.Pid] = append(p.flying[owner.Pid], id)
+}
+
+// fill adds what was in an epoll set, once.
+func (f *Descriptors) fill(set uint64, id uint32, where, what string) {
+	if f.filled[id] {
+		return
+	}
+	f.filled[id] = true
+	for _, e := range f.Dir.Files[id].GetEpfd().GetTfd() {
+		if !slices.ContainsFunc(f.Img.Fds, func(fd *pb.FdinfoEntry) bool { return fd.GetFd() == e.GetTfd() }) {
+			f.Refuse(where, "", "%s with descriptor %d, which is closed: not supported", what, e.GetTfd())
 			continue
 		}
-		f.filled[fd.GetId()] = true
-		for _, e := range f.Dir.Files[fd.GetId()].GetEpfd().GetTfd() {
-			if !own[e.GetTfd()] {
-				f.Refuse(f.FdWhere(fd), "", "epoll set with descriptor %d, which is closed: not supported", e.GetTfd())
-				continue
-			}
-			const epollCtlAdd = 1
-			event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}), plan.Words64([]uint64{e.GetData()})...))
-			f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, uint64(fd.GetFd()), epollCtlAdd,
-				uint64(e.GetTfd()), event)
-		}
+		const epollCtlAdd = 1
+		event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}), plan.Words64([]uint64{e.GetData()})...))
+		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd, uint64(e.GetTfd()), event)
 	}
 }
 

@@ -90,13 +90,28 @@ func (u *unixPlanner) canFly(to *unixSocket, id uint32) bool {
 	what := ""
 	switch {
 	case u.Opened()[id] != "":
-	case len(u.Dir.Files[id].GetEpfd().GetTfd()) > 0:
-		what = "an epoll set"
 	case u.HandedOver(id, job.PhaseOwners):
 		what = "a file with an owner (F_SETOWN)"
+	case len(u.Dir.Files[id].GetEpfd().GetTfd()) > 0 && !u.fillEpoll(to, id):
+		what = "an epoll set"
 	}
 	if what != "" {
 		u.Refuse(to.where, "", "%s has %s in its queue that no task has open: not supported", to.what, what)
 	}
 	return what == ""
+}
+
+// fillEpoll has the task that is to receive an epoll set fill it, and warns: CRIU has not looked whether that task's numbers are
+// meant. There is none if the socket is in flight itself.
+func (u *unixPlanner) fillEpoll(to *unixSocket, id uint32) bool {
+	for _, t := range u.Dir.Tasks {
+		for _, fd := range t.Fds {
+			if fd.GetId() == to.GetId() {
+				u.FillInFlight(t, id)
+				u.Warn(to.where, "%s has an epoll set in its queue, in which are the descriptors of task %d with the same numbers", to.what, t.Pid)
+				return true
+			}
+		}
+	}
+	return false
 }
