@@ -123,7 +123,7 @@ func TestEveryOperationFails(t *testing.T) {
 		"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "high",
 		"mappings", "stopped", "unix", "inflight", "specials", "pidfds", "events", "notify", "ptys", "inet",
 		"huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "names", "netlink",
-		"packet", "sockets", "raw", "bare", "guards", "ping", "gone", "ended",
+		"packet", "sockets", "raw", "bare", "guards", "ping", "gone", "cgroups", "ended",
 	} {
 		t.Run(victim, func(t *testing.T) {
 			everyOperation(t, testenv.Start(t, victim).Dump(t), victim == "sessions")

@@ -20,17 +20,23 @@ func hierarchy(t *testing.T, version int) string {
 	if version == 2 {
 		return unified(t)
 	}
+	return controller(t, "pids")
+}
+
+// controller is where a controller of version 1 is mounted.
+func controller(t *testing.T, name string) string {
+	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
 		front, back, _ := strings.Cut(strings.TrimSpace(line), " - ")
-		if strings.HasPrefix(back, "cgroup ") && strings.HasSuffix(back, ",pids") {
+		if strings.HasPrefix(back, "cgroup ") && strings.HasSuffix(back, ","+name) {
 			return strings.Fields(front)[4]
 		}
 	}
-	testenv.Need(t, false, "the pids controller in cgroup version 1")
+	testenv.Need(t, false, "the "+name+" controller in cgroup version 1")
 	return ""
 }
 

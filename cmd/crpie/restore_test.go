@@ -280,11 +280,11 @@ func TestDumpAgain(t *testing.T) {
 	}
 }
 
-// Of watches, epoll sets, timers, terminals, guard regions and some sockets CRIU brings back less. What it does bring back crpie does, too, and CRIU can dump
-// and restore what crpie has restored.
+// Of watches, epoll sets, timers, terminals, guard regions, cgroups and some sockets CRIU brings back less. What it does
+// bring back crpie does, too, and CRIU can dump and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone", "locks"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone", "cgroups", "locks"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)

@@ -48,6 +48,7 @@ var recipes = []recipe{
 	{"forest", []string{"forest.c", "victim.h"}, nil, compileC},
 	{"perthread", []string{"perthread.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
+	{"cgroups", []string{"cgroups.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"reserve", []string{"reserve.c", "victim.h"}, nil, compileC},
@@ -120,7 +121,7 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "events", "glibcrandom", "gone", "guards", "limits", "locks", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
+	case "cgroups", "events", "glibcrandom", "gone", "guards", "limits", "locks", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
 		return []string{"plain"}
 	}
 	return nil

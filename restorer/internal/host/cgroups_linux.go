@@ -3,6 +3,7 @@
 package host
 
 import (
+	"os"
 	"slices"
 	"strings"
 )
@@ -35,6 +36,11 @@ func cgroupMount(mountinfo, controllers string) string {
 		}
 	}
 	return ""
+}
+
+func cgroupFile(name string) string {
+	text, _ := os.ReadFile(name)
+	return strings.TrimSpace(string(text))
 }
 
 // unescapeMount: mountinfo spells white space and backslashes as octal numbers.

@@ -51,6 +51,8 @@ type Host struct {
 	Lstat func(path string) (fs.FileInfo, error)
 	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
 	LeftUnfinished func(path string) bool
+	// CgroupFile reads a file of a cgroup, without white space around it; "" when there is none.
+	CgroupFile func(path string) string
 	// ReadFileAt reads from a file, as io.ReaderAt does.
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
 	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as

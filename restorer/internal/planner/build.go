@@ -31,11 +31,13 @@ type planner struct {
 	hooked []Hooked          // the plugins
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 
-	helpers     []*job.Helper
-	adopters    map[uint32]bool       // tasks that adopt orphans
-	memberships map[uint32]membership // in cgroups, by pid; a task without one stays in crpie's
-	cgroups     []plan.CgroupDir
-	groupMarks  map[uint32]bool // tasks for whose process group zombies wait
+	helpers      []*job.Helper
+	adopters     map[uint32]bool       // tasks that adopt orphans
+	memberships  map[uint32]membership // in cgroups, by tid; a thread without one stays in crpie's
+	cgroupRoots  membership            // of the tasks' cgroup namespace; without one, where crpie is
+	threadedDirs map[string]bool       // cgroups of version 2 to make for threads
+	cgroups      []plan.CgroupDir
+	groupMarks   map[uint32]bool // tasks for whose process group zombies wait
 }
 
 // newPlanner opens the rooms of the planner.
@@ -121,7 +123,7 @@ func (p *planner) checkNamespaces(task *images.Task) {
 		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
 		{"an IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
 		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
-		{"a cgroup", ids.GetCgroupNsId(), of.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.Dir.Tasks[0].Ids.GetTimeNsId()},
+		{"a cgroup", ids.GetCgroupNsId(), p.Dir.Tasks[0].Ids.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.Dir.Tasks[0].Ids.GetTimeNsId()},
 	} {
 		if ns.its != ns.host {
 			p.Refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",

@@ -38,6 +38,11 @@ func (p *planner) moved(hierarchy, at string) string {
 	if root == "" {
 		return at
 	}
+	if top := p.namespaceRoot(hierarchy); top != "/" { // as CRIU: the namespace's root moves
+		if rest, below := strings.CutPrefix(at+"/", top+"/"); below {
+			return path.Join(root, rest)
+		}
+	}
 	for _, c := range p.Dir.Cgroup.GetControllers() {
 		if strings.Join(c.GetCnames(), ",") != hierarchy {
 			continue

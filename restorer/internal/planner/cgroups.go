@@ -31,10 +31,34 @@ func (p *planner) cgroupMode() job.CgroupMode {
 
 // planCgroups finds where the tasks have to be, and what has to be made for that.
 func (p *planner) planCgroups() {
-	p.memberships = map[uint32]membership{}
+	p.memberships, p.threadedDirs = map[uint32]membership{}, map[string]bool{}
 	if p.cgroupMode() == job.CgroupsIgnore {
 		return
 	}
+	sets := p.cgroupSets()
+	for _, t := range p.Dir.Tasks {
+		if t.Dead() {
+			continue
+		}
+		for i, th := range t.Threads {
+			p.memberships[th.Tid] = p.membership(threadWhere(t, i), sets, cgroupSet(t, i))
+		}
+		p.keepTogether(t)
+	}
+	p.needCgroups()
+	p.planCgroupNamespace()
+}
+
+func threadWhere(t *images.Task, thread int) string {
+	where := fmt.Sprintf("task %d", t.Pid)
+	if thread > 0 {
+		where += fmt.Sprintf(" thread %d", t.Threads[thread].Tid)
+	}
+	return where
+}
+
+// cgroupSets gives the sets of cgroups that the images have, with the paths that they have here.
+func (p *planner) cgroupSets() map[uint32]membership {
 	sets := map[uint32]membership{}
 	for _, s := range p.Dir.Cgroup.GetSets() {
 		m := membership{}
@@ -43,21 +67,20 @@ func (p *planner) planCgroups() {
 		}
 		sets[s.GetId()] = m
 	}
-	for _, t := range p.Dir.Tasks {
-		id := cgroupSet(t, 0)
-		if t.Dead() || id == 0 || id == p.Dir.Inventory.GetRootCgSet() {
-			continue
-		}
-		m, ok := sets[id]
-		if !ok {
-			p.Refuse(fmt.Sprintf("task %d", t.Pid), "use --manage-cgroups=ignore to leave it in crpie's own",
-				"it was in a cgroup of its own, but cgroup.img has no set %d", id)
-			continue
-		}
-		p.memberships[t.Pid] = m
-		p.checkThreadCgroups(t)
+	return sets
+}
+
+// membership finds the set of a thread; nil: it stays in crpie's cgroups.
+func (p *planner) membership(where string, sets map[uint32]membership, id uint32) membership {
+	if id == 0 || id == p.Dir.Inventory.GetRootCgSet() {
+		return nil
 	}
-	p.needCgroups()
+	m, ok := sets[id]
+	if !ok {
+		p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own",
+			"it was in a cgroup of its own, but cgroup.img has no set %d", id)
+	}
+	return m
 }
 
 func cgroupSet(t *images.Task, thread int) uint32 {
@@ -67,36 +90,31 @@ func cgroupSet(t *images.Task, thread int) uint32 {
 	return t.Core.GetTc().GetCgSet()
 }
 
-// checkThreadCgroups: threads apart from their process are in threaded cgroups, or in version 1.
-func (p *planner) checkThreadCgroups(t *images.Task) {
-	for i := range t.Threads {
-		if cgroupSet(t, i) != cgroupSet(t, 0) {
-			p.Refuse(fmt.Sprintf("task %d thread %d", t.Pid, t.Threads[i].Tid), "use --manage-cgroups=ignore to leave it in crpie's own",
-				"it was in other cgroups than its process: not supported")
+// needCgroups sees to every cgroup in which a thread was and crpie is not.
+func (p *planner) needCgroups() {
+	seen := map[string]bool{}
+	for _, t := range p.Dir.Tasks {
+		for i, th := range t.Threads {
+			p.needMembership(threadWhere(t, i), p.memberships[th.Tid], seen)
 		}
 	}
 }
 
-// needCgroups sees to every cgroup in which a task was and crpie is not.
-func (p *planner) needCgroups() {
-	seen := map[string]bool{}
-	for _, t := range p.Dir.Tasks {
-		m := p.memberships[t.Pid]
-		for _, hierarchy := range sortedKeys(m) {
-			at := m[hierarchy]
-			name := hierarchy + ":" + at
-			own, ok := p.Host.Cgroups[hierarchy]
-			switch where := fmt.Sprintf("task %d", t.Pid); {
-			case seen[name] || ok && own.Own == at:
-			case !ok || own.Mount == "":
-				p.Refuse(where, "mount it, or use --manage-cgroups=ignore", "it was in cgroup %s, but that hierarchy is not mounted here", name)
-			case !cleanPath(at):
-				p.Refuse(where, "", "%q is no path of a cgroup", at)
-			default:
-				p.needCgroup(where, hierarchy, at, own.Mount)
-			}
-			seen[name] = true
+func (p *planner) needMembership(where string, m membership, seen map[string]bool) {
+	for _, hierarchy := range sortedKeys(m) {
+		at := m[hierarchy]
+		name := hierarchy + ":" + at
+		own, ok := p.Host.Cgroups[hierarchy]
+		switch {
+		case seen[name] || ok && own.Own == at:
+		case !ok || own.Mount == "":
+			p.Refuse(where, "mount it, or use --manage-cgroups=ignore", "it was in cgroup %s, but that hierarchy is not mounted here", name)
+		case !cleanPath(at):
+			p.Refuse(where, "", "%q is no path of a cgroup", at)
+		default:
+			p.needCgroup(where, hierarchy, at, own.Mount)
 		}
+		seen[name] = true
 	}
 }
 
@@ -123,17 +141,37 @@ func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	}
 	for i := 1; i < len(at) && !exists; i++ { // what lies above it
 		if at[i] == '/' && !p.exists(mount+at[:i]) {
-			p.addCgroup(plan.CgroupDir{Name: hierarchy + ":" + at[:i], Path: mount + at[:i], Make: true})
+			p.addCgroup(p.bareCgroup(hierarchy, at[:i], mount))
 		}
 	}
 	entry := p.cgroupEntry(hierarchy, at)
 	if entry == nil || at == "/" { // the root's properties are the machine's
 		if !exists {
-			p.addCgroup(plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: true})
+			p.addCgroup(p.bareCgroup(hierarchy, at, mount))
 		}
 		return
 	}
 	p.cgroupTree(where, hierarchy, at, mount, entry)
+}
+
+// bareCgroup is a cgroup to make of which the images say nothing. One of cpuset in version 1 is of no use without its parent's
+// CPUs and memory, cpuset(7).
+func (p *planner) bareCgroup(hierarchy, at, mount string) plan.CgroupDir {
+	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: true}
+	if hierarchy == "" && p.threadedDirs[at] {
+		d.Properties = []plan.CgroupProperty{{Name: "cgroup.type", Value: threaded}}
+	}
+	if !slices.Contains(strings.Split(hierarchy, ","), "cpuset") {
+		return d
+	}
+	above := path.Dir(at)
+	for above != "/" && !p.exists(mount+above) {
+		above = path.Dir(above)
+	}
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		d.Properties = append(d.Properties, plan.CgroupProperty{Name: file, Value: p.Host.CgroupFile(mount + path.Join(above, file))})
+	}
+	return d
 }
 
 // exists reports whether there is a cgroup. One that a restore which was killed has left empty is made again.
@@ -156,6 +194,9 @@ func (p *planner) addCgroup(d plan.CgroupDir) {
 func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.CgroupDirEntry) {
 	mode := p.cgroupMode()
 	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: !p.exists(mount + at), Owner: entry.GetDirPerms()}
+	if !d.Make && isThreaded(entry) && p.Host.CgroupFile(d.Path+"/cgroup.type") != threaded {
+		p.Refuse(where, "remove it, or use --manage-cgroups=ignore", "cgroup %s was threaded; the one that exists is not", d.Name)
+	}
 	if d.Make || mode == job.CgroupsProps || mode == job.CgroupsFull {
 		d.Properties = p.properties(where, d.Name, entry)
 	}
@@ -180,8 +221,8 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 		switch {
 		case strings.ContainsAny(file, "/\x00") || file == "." || file == ".." || file == "":
 			p.Refuse(where, "", "%q is no property of a cgroup", file)
-		case file == "cgroup.type" && strings.Contains(value, "threaded"):
-			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s is %s: not supported", name, value)
+		case file == "cgroup.type" && value == threaded: // first: controllers may be enabled only then, and it is empty now
+			list = slices.Insert(list, 0, plan.CgroupProperty{Name: file, Value: value, Owner: prop.GetPerms()})
 		case file == "freezer.state" && value != "THAWED", file == "cgroup.freeze" && value == "1":
 			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s was frozen: not supported", name)
 		case file == "cgroup.subtree_control" && value == "":
@@ -243,28 +284,41 @@ func below(dir *pb.CgroupDirEntry, here, at string) *pb.CgroupDirEntry {
 
 // joinCgroups moves the task from the cgroups in which it was created to those it was in.
 func (t *taskPlanner) joinCgroups() {
-	if t.cgroupMode() == job.CgroupsIgnore {
-		return
-	}
-	var before membership
+	var from membership
 	if creator := t.Job.Origin(t.Img); creator != nil {
-		before = t.memberships[creator.Pid]
+		from = t.memberships[creator.Pid]
 	}
-	for _, hierarchy := range host.SortedNames(t.Host.Cgroups) {
-		own := t.Host.Cgroups[hierarchy]
-		from, to := own.Own, own.Own
-		if at, ok := before[hierarchy]; ok {
-			from = at
-		}
-		if at, ok := t.memberships[t.Img.Pid][hierarchy]; ok {
-			to = at
-		}
-		if from == to || own.Mount == "" {
+	to := t.memberships[t.Img.Pid]
+	if t.Img.Parent == nil && t.ownCgroupNamespace() {
+		t.moveCgroups(t.Prog, from, t.cgroupRoots, processFile)
+		t.Prog.Sys("cgroup namespace", uapi.SysUnshare, uapi.CloneNewcgroup)
+		from = t.cgroupRoots
+	}
+	t.moveCgroups(t.Prog, from, to, processFile)
+}
+
+// moveCgroups lets a program move who runs it, cgroups(7).
+func (p *planner) moveCgroups(prog *plan.Program, from, to membership, file func(hierarchy string) string) {
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
+		h := p.Host.Cgroups[hierarchy]
+		at := p.cgroupOf(to, hierarchy)
+		if p.cgroupOf(from, hierarchy) == at || h.Mount == "" {
 			continue
 		}
-		fd, what := t.Fds.Scratch(), "cgroup "+hierarchy+":"+to
-		t.Prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, t.Prog.Arena.String(own.Mount+path.Join(to, "cgroup.procs")), uapi.OWronly)
-		t.Prog.Want(1, what, uapi.SysWrite, uint64(fd), t.Prog.Arena.String("0"), 1) // the writer
-		t.Prog.Sys("", uapi.SysClose, uint64(fd))
+		fd, what := p.Fds.Scratch(), "cgroup "+hierarchy+":"+at
+		prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, prog.Arena.String(h.Mount+path.Join(at, file(hierarchy))), uapi.OWronly)
+		prog.Want(1, what, uapi.SysWrite, uint64(fd), prog.Arena.String("0"), 1) // the writer
+		prog.Sys("", uapi.SysClose, uint64(fd))
 	}
 }
+
+// cgroupOf gives the path of a member's cgroup: crpie's own where nothing else is said.
+func (p *planner) cgroupOf(m membership, hierarchy string) string {
+	if at, ok := m[hierarchy]; ok {
+		return at
+	}
+	return p.Host.Cgroups[hierarchy].Own
+}
+
+// processFile is written to by a process that joins.
+func processFile(string) string { return "cgroup.procs" }

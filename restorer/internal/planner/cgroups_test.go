@@ -121,8 +121,10 @@ func TestCgroupRefusals(t *testing.T) {
 			`".." is no name of a cgroup`},
 		"property": {"", func(d *images.Dir, _ *host.Host) { entry(d).Properties[0].Name = pb.String("../x") },
 			`"../x" is no property of a cgroup`},
-		"threaded": {"", func(d *images.Dir, _ *host.Host) { entry(d).Properties[0].Value = pb.String("threaded") },
-			"cgroup :/a/b is threaded: not supported\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
+		"threaded": {"", func(d *images.Dir, h *host.Host) {
+			entry(d).Properties[0].Value = pb.String("threaded")
+			existing(h, "/v2/a", "/v2/a/b")
+		}, "cgroup :/a/b was threaded; the one that exists is not\n  hint: remove it, or use --manage-cgroups=ignore"},
 		"frozen": {"", func(d *images.Dir, _ *host.Host) {
 			entry(d).Properties[0].Name, entry(d).Properties[0].Value = pb.String("cgroup.freeze"), pb.String("1")
 		}, "cgroup :/a/b was frozen: not supported"},
@@ -140,15 +142,214 @@ func TestCgroupRefusals(t *testing.T) {
 	}
 }
 
-// A thread in other cgroups than its process is in a threaded one, or in version 1.
+// inThreads puts a thread of a sample into cgroups of its own.
+func inThreads(dir *images.Dir, thread int, paths map[string]string) {
+	set := &pb.CgSetEntry{Id: pb.Uint32(8)}
+	for name, path := range paths {
+		set.Ctls = append(set.Ctls, &pb.CgMemberEntry{Name: pb.String(name), Path: pb.String(path)})
+	}
+	dir.Cgroup.Sets = append(dir.Cgroup.Sets, set)
+	dir.Tasks[0].Threads[thread].Core.GetThreadCore().CgSet = pb.Uint32(8)
+}
+
+// typed says of which type the cgroup of version 2 at a path was.
+func typed(dir *images.Dir, path, kind string) {
+	c := dir.Cgroup.Controllers[0]
+	c.Dirs = append(c.Dirs, &pb.CgroupDirEntry{DirName: pb.String(strings.TrimPrefix(path, "/")), Properties: []*pb.CgroupPropEntry{
+		{Name: pb.String("cgroup.type"), Value: pb.String(kind)}}})
+}
+
+// moves lists the files by which threads move themselves.
+func moves(ops []plan.Op) (list []string) {
+	for i := range ops {
+		if _, name, found := strings.Cut(ops[i].String(), "# cgroup "); found && strings.Contains(ops[i].String(), "openat") {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// A thread joins its own cgroups: in version 1 any, in version 2 threaded ones, and what lies between those and their domain is
+// made threaded. Where version 2 had no threaded cgroups the thread stays with its process, whatever the sets say.
+func TestThreadCgroups(t *testing.T) {
+	for name, tc := range map[string]struct {
+		at       map[string]string
+		threaded []string
+		made     string // of version 2, above and in the thread's cgroup
+		moves    []string
+	}{
+		"version 1":         {map[string]string{"": "/a/b", "pids": "/other", "cpu,cpuacct": "/c"}, nil, "", []string{"pids:/other"}},
+		"without version 2": {map[string]string{"pids": "/own", "cpu,cpuacct": "/c"}, nil, "", nil},
+		"elsewhere":         {map[string]string{"": "/e", "cpu,cpuacct": "/c"}, nil, "", nil},
+		"version 2":         {map[string]string{"": "/a/b/t", "cpu,cpuacct": "/c"}, []string{"/a/b/t"}, ":/a/b/t cgroup.type", []string{":/a/b/t"}},
+		"what lies between": {map[string]string{"": "/a/b/m/t", "cpu,cpuacct": "/c"}, []string{"/a/b/m/t"},
+			":/a/b/m cgroup.type :/a/b/m/t cgroup.type", []string{":/a/b/m/t"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "threads"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			inThreads(dir, 1, tc.at)
+			for _, path := range tc.threaded {
+				typed(dir, path, "threaded")
+			}
+			for _, th := range dir.Tasks[0].Threads[2:] { // they are with their process
+				th.Core.GetThreadCore().CgSet = pb.Uint32(9)
+			}
+			planned, err := buildSample(t, dir, host, &job.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := moves(planned.Tasks[0].Threads[1].Ops); !slices.Equal(got, tc.moves) {
+				t.Errorf("the thread moves to %q, want %q", got, tc.moves)
+			}
+			if got := moves(planned.Tasks[0].Threads[2].Ops); len(got) != 0 {
+				t.Errorf("another thread moves to %q", got)
+			}
+			var made []string
+			for _, d := range planned.Cgroups {
+				if len(d.Properties) > 0 && d.Properties[0].Value == "threaded" {
+					made = append(made, d.Name+" "+d.Properties[0].Name)
+				}
+			}
+			if got := strings.Join(made, " "); got != tc.made {
+				t.Errorf("made threaded: %q, want %q", got, tc.made)
+			}
+		})
+	}
+}
+
+// Threads of one process in cgroups of version 2 that have different domains cannot be.
 func TestThreadCgroupRefusal(t *testing.T) {
-	dir := openSample(t, sampleFS(t, "threads"))
-	host := fakeHost(dir)
-	inCgroup(dir, host)
-	thread := dir.Tasks[0].Threads[1]
-	thread.Core.GetThreadCore().CgSet = pb.Uint32(8)
-	_, err := buildSample(t, dir, host, &job.Options{})
-	wantRefusal(t, err, fmt.Sprintf("task %d thread %d: it was in other cgroups than its process: not supported", dir.Tasks[0].Pid, thread.Tid))
+	for name, tc := range map[string]struct {
+		change func(dir *images.Dir, h *host.Host)
+		want   string
+	}{
+		"a domain between": {func(dir *images.Dir, _ *host.Host) { typed(dir, "/a/b/m", "domain") }, "cgroup :/a/b/m is not threaded"},
+		"one is there":     {func(_ *images.Dir, h *host.Host) { existing(h, "/v2/a", "/v2/a/b", "/v2/a/b/m") }, "cgroup :/a/b/m is not threaded"},
+		"no set": {func(dir *images.Dir, _ *host.Host) { dir.Cgroup.Sets = dir.Cgroup.Sets[:1] },
+			"it was in a cgroup of its own, but cgroup.img has no set 8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "threads"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			inThreads(dir, 1, map[string]string{"": "/a/b/m/t"})
+			typed(dir, "/a/b/m/t", "threaded")
+			tc.change(dir, host)
+			_, err := buildSample(t, dir, host, &job.Options{})
+			wantRefusal(t, err, fmt.Sprintf("task %d thread %d: ", dir.Tasks[0].Pid, dir.Tasks[0].Threads[1].Tid), tc.want)
+		})
+	}
+}
+
+// inNamespace gives the tasks of a sample in cgroups a namespace that begins at the first bytes of their path in version 2.
+func inNamespace(dir *images.Dir, bytes uint32) {
+	for _, task := range dir.Tasks {
+		if task.Ids != nil { // zombies have none
+			task.Ids.CgroupNsId = pb.Uint32(99)
+		}
+	}
+	dir.Cgroup.Sets[0].Ctls[0].CgnsPrefix = pb.Uint32(bytes)
+}
+
+// The root task makes the namespace where its roots were, and goes on to its cgroups.
+func TestCgroupNamespacePlan(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts job.Options
+		want string
+	}{
+		"as it was": {job.Options{}, ":/a pids:/ unshare :/a/b cpu,cpuacct:/c pids:/own"},
+		"moved":     {job.Options{CgroupRoots: map[string]string{"": "/n"}}, ":/n pids:/ unshare :/n/b cpu,cpuacct:/c pids:/own"},
+		"ignored":   {job.Options{Cgroups: job.CgroupsIgnore}, "unshare"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "static"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			inNamespace(dir, 2)
+			delete(host.Cgroups, "memory")
+			planned, err := buildSample(t, dir, host, &tc.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			ops := planned.Tasks[0].Threads[0].Ops
+			for i := range ops {
+				if strings.Contains(ops[i].String(), "# cgroup namespace") {
+					got = append(got, "unshare")
+				} else {
+					got = append(got, moves(ops[i:i+1])...)
+				}
+			}
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestCgroupNamespaceRefusals(t *testing.T) {
+	control := func(d *images.Dir, value string) {
+		c := d.Cgroup.Controllers[0]
+		c.Dirs[0] = &pb.CgroupDirEntry{DirName: pb.String("a"), Children: []*pb.CgroupDirEntry{{DirName: pb.String("b")}},
+			Properties: []*pb.CgroupPropEntry{{Name: pb.String("cgroup.subtree_control"), Value: pb.String(value)}}}
+	}
+	for name, tc := range map[string]struct {
+		change func(d *images.Dir, h *host.Host)
+		want   string
+	}{
+		"prefix":      {func(d *images.Dir, _ *host.Host) { inNamespace(d, 3) }, `the root of its cgroup namespace is 3 bytes of "/a/b"`},
+		"long prefix": {func(d *images.Dir, _ *host.Host) { inNamespace(d, 1<<31) }, `is 2147483648 bytes of "/a/b", which is no path of a cgroup`},
+		"not mounted": {func(_ *images.Dir, h *host.Host) { h.Cgroups["memory"] = host.Hierarchy{Own: "/m"} },
+			"its cgroup namespace began at memory:/, but that hierarchy is not mounted here"},
+		"controllers": {func(d *images.Dir, _ *host.Host) { control(d, "pids memory") },
+			"its cgroup namespace began at :/a, which hands out the controller memory, so that no process can be in it: not supported"},
+		"controllers there": {func(_ *images.Dir, h *host.Host) {
+			existing(h, "/v2/a", "/v2/a/b")
+			h.CgroupFile = func(path string) string { return map[string]string{"/v2/a/cgroup.subtree_control": "pids"}[path] }
+		}, "which hands out the controller pids"},
+		"outside": {func(d *images.Dir, _ *host.Host) {
+			d.Cgroup.Sets = append(d.Cgroup.Sets, &pb.CgSetEntry{Id: pb.Uint32(7), Ctls: []*pb.CgMemberEntry{{Name: pb.String(""), Path: pb.String("/o")}}})
+			d.Tasks[1].Core.GetThreadCore().CgSet = pb.Uint32(7)
+		}, "cgroup :/o is outside its cgroup namespace, which began at :/a: not supported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "tree"))
+			host := fakeHost(dir)
+			inCgroup(dir, host)
+			for _, task := range dir.Tasks {
+				if !task.Dead() {
+					task.Core.GetThreadCore().CgSet = pb.Uint32(9)
+				}
+			}
+			inNamespace(dir, 2)
+			tc.change(dir, host)
+			_, err := buildSample(t, dir, host, &job.Options{})
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+// A cgroup of cpuset in version 1 that is made above another has what the one above it has.
+func TestCpusetAbove(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "static"))
+	h := fakeHost(dir)
+	inCgroup(dir, h)
+	dir.Cgroup.Sets[0].Ctls[0].Name = pb.String("cpu,cpuset")
+	h.Cgroups["cpu,cpuset"] = host.Hierarchy{Mount: "/v1/cpuset", Own: "/"}
+	h.CgroupFile = func(path string) string {
+		return map[string]string{"/v1/cpuset/cpuset.cpus": "0-3", "/v1/cpuset/cpuset.mems": "0"}[path]
+	}
+	planned, err := buildSample(t, dir, h, &job.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	plan.PrintCgroup(&got, &planned.Cgroups[1])
+	if want := "make cgroup cpu,cpuset:/a cpuset.cpus=\"0-3\" cpuset.mems=\"0\"\n"; got.String() != want {
+		t.Errorf("got %s, want %s", got.String(), want)
+	}
 }
 
 // --cgroup-root moves the topmost cgroups of the dump, with what is below them.
@@ -165,12 +366,12 @@ func TestCgroupRoots(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			host := fakeHost(dir)
 			inCgroup(dir, host)
-			plan, err := buildSample(t, dir, host, &job.Options{CgroupRoots: tc.roots})
+			planned, err := buildSample(t, dir, host, &job.Options{CgroupRoots: tc.roots})
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, d := range plan.Cgroups {
+			for _, d := range planned.Cgroups {
 				got = append(got, d.Name)
 			}
 			if !slices.Equal(got, tc.want) {

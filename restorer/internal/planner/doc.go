@@ -10,5 +10,5 @@
 //	task         one task, from the first operation to the last
 //	threads, signals, timers, creds, registers   what a thread has and leaves with
 //	descriptors  the order in which descriptors come back
-//	cgroups      cgroups, and who joins them
+//	cgroups      cgroups, of threads too, who joins them, and the cgroup namespace
 package planner

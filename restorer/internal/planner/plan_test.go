@@ -131,9 +131,9 @@ func fakeHost(dir *images.Dir) *host.Host {
 		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: limits, LoginUID: host.NoLoginUID, TTY: -1, TimeNamespaces: true,
 		MountOfHandle: func(uint32, uint32, []byte) string { return "" },
 		Stat:          stat, Lstat: stat,
-		LeftUnfinished: func(string) bool { return false },
-		AioRoom:        func() uint64 { return 1 << 16 },
-		HugePages:      func(uint64) uint64 { return 1 << 20 },
+		LeftUnfinished: func(string) bool { return false }, CgroupFile: func(string) string { return "" },
+		AioRoom:   func() uint64 { return 1 << 16 },
+		HugePages: func(uint64) uint64 { return 1 << 20 },
 		ReadFileAt: func(path string, b []byte, off int64) (int, error) {
 			return bytes.NewReader(builds[path]).ReadAt(b, off)
 		},

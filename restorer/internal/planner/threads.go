@@ -59,6 +59,7 @@ func (t *threadPlanner) checkRegisters() {
 // own plans what a thread sets up for itself while it still has the restorer's privileges.
 func (t *threadPlanner) own() {
 	p, tc, info := t.prog, t.core.GetThreadCore(), t.core.GetThreadInfo()
+	t.joinCgroups()
 	p.Sys("FS base", uapi.SysArchPrctl, uapi.ArchSetFS, info.GetGpregs().GetFsBase())
 	p.Sys("GS base", uapi.SysArchPrctl, uapi.ArchSetGS, info.GetGpregs().GetGsBase())
 	p.Sys("clear_child_tid", uapi.SysSetTidAddress, info.GetClearTidAddr())

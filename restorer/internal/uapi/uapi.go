@@ -240,6 +240,7 @@ const (
 	WExited           = 4
 	WNowait           = 0x01000000
 	CloneNewtime      = 0x80
+	CloneNewcgroup    = 0x2000000
 	CloneNewipc       = 0x08000000
 	SeccompModeStrict = 0
 	SeccompModeFilter = 1

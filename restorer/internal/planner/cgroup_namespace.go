@@ -1,0 +1,115 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host"
+)
+
+// A cgroup namespace has its roots where the task that makes it is, cgroup_namespaces(7). So the root task goes there first,
+// and then to its own cgroups; its children are born in the namespace. CRIU dumps no other one.
+
+// ownCgroupNamespace reports whether the tasks were in another cgroup namespace than CRIU.
+func (p *planner) ownCgroupNamespace() bool {
+	its, of := p.Dir.Tasks[0].Ids, p.Dir.Inventory.GetRootIds()
+	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
+}
+
+// namespaceMembers are the cgroups of the root task with the lengths of their roots' paths. What CRIU was in as well has none.
+func (p *planner) namespaceMembers() []*pb.CgMemberEntry {
+	if !p.ownCgroupNamespace() {
+		return nil
+	}
+	for _, s := range p.Dir.Cgroup.GetSets() {
+		if s.GetId() == cgroupSet(p.Dir.Tasks[0], 0) && s.GetId() != p.Dir.Inventory.GetRootCgSet() {
+			return s.GetCtls()
+		}
+	}
+	return nil
+}
+
+// namespaceRoot is where the root of the namespace was in a hierarchy: all of it, where the images have no prefix.
+func (p *planner) namespaceRoot(hierarchy string) string {
+	for _, c := range p.namespaceMembers() {
+		if prefix := int(c.GetCgnsPrefix()); c.GetName() == hierarchy && 0 < prefix && prefix <= len(c.GetPath()) {
+			return c.GetPath()[:prefix]
+		}
+	}
+	return "/"
+}
+
+// planCgroupNamespace finds where the roots of the tasks' namespace have to be. Those cgroups are the root task's, or above them.
+func (p *planner) planCgroupNamespace() {
+	if !p.ownCgroupNamespace() {
+		return
+	}
+	p.cgroupRoots = membership{}
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
+		if root := p.namespaceRoot(hierarchy); root == "/" {
+			p.cgroupRoots[hierarchy] = root
+		} else {
+			p.cgroupRoots[hierarchy] = p.moved(hierarchy, root)
+		}
+	}
+	p.checkRoots()
+	p.checkUnifiedRoot()
+	for _, t := range p.Dir.Tasks {
+		p.checkInside(t)
+	}
+}
+
+// checkRoots refuses roots that cannot be reached.
+func (p *planner) checkRoots() {
+	where := threadWhere(p.Dir.Tasks[0], 0)
+	for _, c := range p.namespaceMembers() {
+		at, prefix := c.GetPath(), int(c.GetCgnsPrefix())
+		if prefix > len(at) || prefix > 0 && (!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {
+			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is no path of a cgroup", prefix, at)
+		}
+	}
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
+		if h := p.Host.Cgroups[hierarchy]; h.Mount == "" && h.Own != p.cgroupRoots[hierarchy] {
+			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
+				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here", hierarchy, p.cgroupRoots[hierarchy])
+		}
+	}
+}
+
+// threadControllers are those of version 2 that a cgroup may hand out while a process is in it but none below it, cgroups(7).
+var threadControllers = []string{"cpu", "cpuset", "perf_event", "pids"}
+
+// checkUnifiedRoot refuses a root of version 2 that hands out controllers: no process may be in it, not even for a moment.
+func (p *planner) checkUnifiedRoot() {
+	h, ok := p.Host.Cgroups[""]
+	root := p.cgroupRoots[""]
+	if !ok || root == "/" || root == h.Own || root == p.cgroupOf(p.memberships[p.Dir.Tasks[0].Pid], "") {
+		return
+	}
+	exists := p.exists(h.Mount + root)
+	control := p.Host.CgroupFile(h.Mount + root + "/cgroup.subtree_control")
+	for _, prop := range p.cgroupEntry("", root).GetProperties() {
+		if prop.GetName() == "cgroup.subtree_control" && !exists {
+			control = prop.GetValue()
+		}
+	}
+	for _, controller := range strings.Fields(control) {
+		if exists || !slices.Contains(threadControllers, controller) {
+			p.Refuse(threadWhere(p.Dir.Tasks[0], 0), "use --manage-cgroups=ignore", "its cgroup namespace began at :%s, "+
+				"which hands out the controller %s, so that no process can be in it: not supported", root, controller)
+		}
+	}
+}
+
+// checkInside refuses tasks outside their namespace: with the mount option nsdelegate they cannot leave it, cgroups(7).
+func (p *planner) checkInside(t *images.Task) {
+	_, ok := p.Host.Cgroups[""]
+	at, root := p.cgroupOf(p.memberships[t.Pid], ""), strings.TrimSuffix(p.cgroupRoots[""], "/")
+	if ok && !t.Dead() && !strings.HasPrefix(at+"/", root+"/") {
+		p.Refuse(fmt.Sprintf("task %d", t.Pid), "use --manage-cgroups=ignore",
+			"cgroup :%s is outside its cgroup namespace, which began at :%s: not supported", at, root)
+	}
+}
