@@ -11,8 +11,8 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 const gcc = "gcc -g -O1 -fPIC -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"

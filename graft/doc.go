@@ -3,4 +3,6 @@
 //
 // What lives here: what each image becomes, the files of the new directory or archive, and the way back. What never
 // does: running a process, or changing anything in the directory that it reads.
+//
+// It works on every system; whoever restores its images needs Linux.
 package graft

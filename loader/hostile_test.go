@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // hostile builds an object of raw sections: 0 is empty, 1 the names of sections and symbols, 2 is empty, 3 the symbols, and

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 const gcc = "gcc -O1 -fPIC -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"

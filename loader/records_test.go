@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // A record of a later crpie is read as far as it is known; what it cannot do without is refused.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // ruleCase breaks one rule with a real compiler and then applies the fix to the same source.

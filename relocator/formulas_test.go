@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 	"github.com/crpie/crpie/relocator"
 )
 

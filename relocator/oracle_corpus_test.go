@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 // corpus is a set of archives or objects for one machine.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 )
 
 // oracleSource has what makes compilers write relocations: calls, jumps, tables, data of all sizes, addresses of all of it.

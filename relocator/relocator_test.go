@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 	"github.com/crpie/crpie/relocator"
 )
 

@@ -56,7 +56,7 @@ func TestCgroupOperationsFail(t *testing.T) {
 }
 
 // prepared plans a restore of im with the trace plugin on all stages.
-func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Restored {
+func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Prepared {
 	t.Helper()
 	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: job.Options{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
@@ -95,7 +95,7 @@ func children(t *testing.T) string {
 }
 
 // mustFail runs a restore into which a fault has been built, and sees that nothing is left of it.
-func mustFail(t *testing.T, im *testenv.Images, r *Restored, where, want string) {
+func mustFail(t *testing.T, im *testenv.Images, r *Prepared, where, want string) {
 	t.Helper()
 	im.Reset(t)
 	before := children(t)
@@ -140,7 +140,7 @@ func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 	t.Helper()
 	plugin := tracePlugin(t)
 	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *plan.Plan) ([]plan.Op, uint64) { return p.Zygote, p.ZygoteAt })
-	tasks := prepared(t, im, plugin).Plan.Tasks
+	tasks := prepared(t, im, plugin).plan.Tasks
 	for k, task := range tasks {
 		if k > 1 && k < len(tasks)-2 && !allTasks {
 			continue // they have much the same programs
@@ -161,9 +161,9 @@ func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 func TestFailedOperationIsDescribed(t *testing.T) {
 	im := testenv.Start(t, "threads").Dump(t)
 	r := prepared(t, im, tracePlugin(t))
-	thread := r.Plan.Tasks[0].Threads[1]
+	thread := r.plan.Tasks[0].Threads[1]
 	i := slices.IndexFunc(thread.Ops, func(op plan.Op) bool { return op.Flags&abi.OpMayFail == 0 })
-	inject(r.Plan, thread.OpsAt, i)
+	inject(r.plan, thread.OpsAt, i)
 	_, err := r.Run(t.Context())
 	if err == nil {
 		t.Fatal("the restore succeeded")
@@ -208,13 +208,13 @@ func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want stri
 	t.Helper()
 	for i := 0; ; i++ {
 		r := prepared(t, im, plugin)
-		ops, at := program(r.Plan)
+		ops, at := program(r.plan)
 		if i >= len(ops) {
 			r.Close()
 			return
 		}
 		if ops[i].Flags&abi.OpMayFail == 0 {
-			inject(r.Plan, at, i)
+			inject(r.plan, at, i)
 			mustFail(t, im, r, ops[i].String(), fmt.Sprintf(want, i))
 		}
 		r.Close()
@@ -269,8 +269,8 @@ func failEachCall(t *testing.T, im *testenv.Images) {
 func TestTaskDiesUnseen(t *testing.T) {
 	im := testenv.Start(t, "tree").Dump(t)
 	r := prepared(t, im, tracePlugin(t))
-	threads := binary.LittleEndian.Uint64(r.Plan.Arena.At(r.Plan.TasksAt)[abi.TaskSize+8:]) // of the second task
+	threads := binary.LittleEndian.Uint64(r.plan.Arena.At(r.plan.TasksAt)[abi.TaskSize+8:]) // of the second task
 	const statusAt, farAway = 4, 1 << 30
-	binary.LittleEndian.PutUint32(r.Plan.Arena.At(threads)[statusAt:], farAway) // it crashes when it says that it runs
-	mustFail(t, im, r, "status", fmt.Sprintf("restore task %d: it has ended", r.Plan.Tasks[1].Pid))
+	binary.LittleEndian.PutUint32(r.plan.Arena.At(threads)[statusAt:], farAway) // it crashes when it says that it runs
+	mustFail(t, im, r, "status", fmt.Sprintf("restore task %d: it has ended", r.plan.Tasks[1].Pid))
 }

@@ -35,7 +35,7 @@ func capturedPlugin(t *testing.T) *loader.Plugin {
 }
 
 // captured prepares a restore of workers with that plugin.
-func captured(t *testing.T, im *testenv.Images, plugin *loader.Plugin, params ...string) *Restored {
+func captured(t *testing.T, im *testenv.Images, plugin *loader.Plugin, params ...string) *Prepared {
 	t.Helper()
 	im.Reset(t)
 	in := blob.Input{Plugin: plugin}
@@ -55,7 +55,7 @@ func captured(t *testing.T, im *testenv.Images, plugin *loader.Plugin, params ..
 }
 
 // survives: whatever a worker reports, the restore succeeds or is undone within its limits.
-func survives(t *testing.T, im *testenv.Images, r *Restored, what string) (err error) {
+func survives(t *testing.T, im *testenv.Images, r *Prepared, what string) (err error) {
 	t.Helper()
 	before, begun := children(t), time.Now()
 	_, err = r.Run(t.Context())
@@ -127,7 +127,7 @@ func TestTaskNeverReports(t *testing.T) {
 	} {
 		r := captured(t, im, plugin, "stage="+stageName(tc.stage), "how="+tc.how)
 		err := survives(t, im, r, tc.how)
-		want := fmt.Sprintf(tc.want, r.Plan.Tasks[1].Pid)
+		want := fmt.Sprintf(tc.want, r.plan.Tasks[1].Pid)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, %s: error %v, want %q", tc.stage, tc.how, err, want)
 		}

@@ -5,6 +5,7 @@ package restorer
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner"
-	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/run"
 )
 
@@ -22,20 +22,22 @@ import (
 type Options struct {
 	Images  string       // the image directory that `criu dump` wrote
 	Plugins []blob.Input // in the order in which they run
-	Plan    job.Options
-	Run     run.Options
+	Plan    PlanOptions
+	Run     RunOptions
 }
 
-// Restored is a restore ready to go: the images are read and everything is decided, but no process exists.
-type Restored struct {
-	Plan  *plan.Plan
+// Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for one
+// Run, and not for several goroutines at a time.
+type Prepared struct {
+	plan  *plan.Plan
 	opts  *Options
 	chain chain
 	stub  []byte
 }
 
-// Prepare reads the images and plans the restore. Close the result when done with it.
-func Prepare(opts *Options) (r *Restored, err error) {
+// Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close the
+// result when done with it.
+func Prepare(opts *Options) (p *Prepared, err error) {
 	chain, err := openChain(opts.Images)
 	if err != nil {
 		return nil, err
@@ -72,24 +74,33 @@ func Prepare(opts *Options) (r *Restored, err error) {
 		return nil, err
 	}
 	opts.Run.Tell(host.DescribeImages(dir, plan.DumpTimeNs))
-	p, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, &plan)
+	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, &plan)
 	if err != nil {
 		return nil, err
 	}
-	return &Restored{Plan: p, opts: opts, chain: chain, stub: stub}, nil
+	return &Prepared{plan: decided, opts: opts, chain: chain, stub: stub}, nil
 }
 
+// WritePlan writes what the restore will do as text, for people: its form may change.
+func (p *Prepared) WritePlan(w io.Writer) { p.plan.Print(w) }
+
+// Notes lists what comes back otherwise than it was.
+func (p *Prepared) Notes() []string { return p.plan.Notes }
+
+// Warnings lists what the application may miss, or meet, afterwards.
+func (p *Prepared) Warnings() []string { return p.plan.Warnings }
+
 // Close releases the image directories.
-func (r *Restored) Close() error { return r.chain.close() }
+func (p *Prepared) Close() error { return p.chain.close() }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks are let
 // go, nothing of it is left.
-func (r *Restored) Run(ctx context.Context) (pid int, err error) {
-	run := run.Runner{Ctx: ctx, Plan: r.Plan, Opts: &r.opts.Run, Stub: r.stub}
+func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
+	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: &p.opts.Run, Stub: p.stub}
 	if err := run.Run(); err != nil {
 		return 0, err
 	}
-	return r.Plan.Tasks[0].Pid, nil
+	return p.plan.Tasks[0].Pid, nil
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.

@@ -35,11 +35,11 @@ func TestSiblingChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	at := r.Plan.ZygoteAt
+	at := r.plan.ZygoteAt
 	if thread > 0 {
-		at = r.Plan.Tasks[0].Threads[thread-1].OpsAt
+		at = r.plan.Tasks[0].Threads[thread-1].OpsAt
 	}
-	inject(r.Plan, at, op)
+	inject(r.plan, at, op)
 	_, err = r.Run(t.Context())
 	fmt.Println("RESULT", err)
 }
@@ -53,7 +53,7 @@ func TestSiblingFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	zygote, task := r.Plan.Zygote, r.Plan.Tasks[0].Threads[0].Ops
+	zygote, task := r.plan.Zygote, r.plan.Tasks[0].Threads[0].Ops
 	for i := range zygote {
 		siblingFails(t, im, 0, i, fmt.Sprintf("RESULT restore zygote: operation %d: ", i))
 	}

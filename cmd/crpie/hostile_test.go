@@ -14,7 +14,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 // evil is a name of an object, of a section, a symbol, a source file: it would clear the screen, forge a line of success, tell

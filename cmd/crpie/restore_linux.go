@@ -159,14 +159,14 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, err
 	}
 	defer prepared.Close()
-	for _, note := range prepared.Plan.Notes {
+	for _, note := range prepared.Notes() {
 		log.printf(3, 0, "%s", note)
 	}
 	if r.dryRun {
-		prepared.Plan.Print(std.out)
+		prepared.WritePlan(std.out)
 		return exitOK, nil
 	}
-	for _, warning := range prepared.Plan.Warnings {
+	for _, warning := range prepared.Warnings() {
 		log.printf(2, 0, "%s%s", levelNames[2], warning)
 	}
 	if err := pid.check(); err != nil {

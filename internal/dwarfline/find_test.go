@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/dwarfline"
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 const source = `#include <stddef.h>

@@ -2,6 +2,7 @@ package escape
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -53,7 +54,7 @@ func TestError(t *testing.T) {
 	evil := "a\n::error::b"
 	path := fmt.Errorf("images %w", &fs.PathError{Op: "open", Path: evil, Err: fs.ErrNotExist})
 	link := &os.LinkError{Op: "link", Old: evil, New: "c\x1b", Err: fs.ErrExist}
-	got := Error(several.Join(path, fmt.Errorf("%w", link)))
+	got := Error(errors.Join(several.Join(path), link))
 	want := "images open a\\n::error::b: file does not exist\nlink a\\n::error::b c\\x1b: file already exists"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/loader/loadertest"
 	"github.com/crpie/crpie/stage"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 // The plugins that the documentation shows are plugins.

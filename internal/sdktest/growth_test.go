@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 const growthHook = `

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crpie/crpie/loader/loadertest"
+	"github.com/crpie/crpie/internal/loadertest"
 )
 
 // The harness is linked in the ways that change where symbols are found: PIE or not, both hash tables, old and new.
