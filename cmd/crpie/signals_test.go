@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -140,48 +141,77 @@ func TestClosedLog(t *testing.T) {
 	b.wantNone(t, "closed log")
 }
 
-// At whatever moment crpie is ended: either nothing is left, or the tasks run. CRPIE_TEST_ENDS is how often it is tried.
+// At whatever moment crpie is ended or killed: either nothing is left but what docs/restore.md names, or the tasks run.
+// CRPIE_TEST_ENDS is how often it is tried.
 func TestRandomEnds(t *testing.T) {
 	testenv.NeedCRIU(t)
-	ends := 20
+	ends, ended := 44, 0
 	if n, err := strconv.Atoi(os.Getenv("CRPIE_TEST_ENDS")); err == nil {
 		ends = n
 	}
-	for _, name := range []string{"unix", "deleted"} {
+	victims := []string{"unix", "deleted", "static", "glibc", "threads", "tree", "inet", "memfd", "ptys", "fifo", "python"}
+	for i, name := range victims {
 		t.Run(name, func(t *testing.T) {
-			b := dumpBelongings(t, name)
-			began := time.Now()
-			p, _ := restore(t, b.im)
-			usual := time.Since(began)
-			must(t, p.Kill())
-			b.cgroups.remove(t)
-			ended := 0
-			for range ends {
+			b, mounts := dumpBelongings(t, name), readFile(t, "/proc/self/mountinfo")
+			usual := b.usual(t)
+			for range (ends + i) / len(victims) {
 				ended += b.endAtRandom(t, usual)
 			}
-			if ended == 0 {
-				t.Error("no restore was ended")
+			if now := readFile(t, "/proc/self/mountinfo"); now != mounts {
+				t.Errorf("mounts before:\n%s\nafter:\n%s", mounts, now)
 			}
+			p, _ := restore(t, b.im)
+			p.MustPass(t)
 		})
+	}
+	t.Logf("%d of %d restores were ended", ended, ends)
+	if ended == 0 {
+		t.Error("no restore was ended")
 	}
 }
 
+// usual is how long a restore takes.
+func (b *belongings) usual(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	p, _ := restore(t, b.im)
+	defer b.cgroups.remove(t)
+	defer func() { must(t, p.Kill()) }()
+	return time.Since(began)
+}
+
+// endAtRandom gives 1 if a signal has ended a restore before its tasks ran.
 func (b *belongings) endAtRandom(t *testing.T, usual time.Duration) int {
 	t.Helper()
 	r := start(t, b.im, "-d")
-	time.Sleep(rand.N(usual)) // any moment will do
-	sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[rand.IntN(3)]
+	time.Sleep(rand.N(2 * usual)) // any moment will do
+	sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGKILL}[rand.IntN(4)]
 	must(t, r.Process.Signal(sig))
-	if status := r.ends(); status != 0 {
-		if status != 128+int(sig) {
-			t.Errorf("status %d after %v:\n%s", status, sig, r.output())
-		}
-		b.wantNone(t, sig.String())
-		return 1
+	status := r.ends()
+	switch {
+	case sig == syscall.SIGKILL:
+		b.settle(t)
+		b.removeNamed(t)
+	case status == 0:
+		must(t, b.im.Adopt(t).Kill())
+		b.cgroups.remove(t)
+		return 0
+	case status != 128+int(sig):
+		t.Errorf("status %d after %v:\n%s", status, sig, r.output())
 	}
-	must(t, b.im.Adopt(t).Kill())
+	b.wantNone(t, sig.String())
+	return 1
+}
+
+// removeNamed removes what may stay after SIGKILL: cgroups, files of unix sockets, empty names of deleted files.
+func (b *belongings) removeNamed(t *testing.T) {
+	t.Helper()
 	b.cgroups.remove(t)
-	return 0
+	for _, path := range b.im.Stray(t) {
+		if info, err := os.Lstat(path); err == nil && (!info.Mode().IsRegular() || info.Size() == 0) {
+			must(t, os.Remove(path))
+		}
+	}
 }
 
 // What is left of a restore whose crpie was killed is in no later one's way, and the cgroup's properties come back.
@@ -202,25 +232,47 @@ func TestKilledRestores(t *testing.T) {
 			if b.cgroups.state() == "gone" {
 				t.Fatal("this is no test of what is left")
 			}
+			named := b.named(t)
 			p, _ := restore(t, b.im)
 			if state := b.cgroups.state(); state != dumped {
 				t.Errorf("%s is %s, want %s", property, state, dumped)
+			}
+			if len(named) > 0 { // the victim looks for them
+				must(t, p.Kill())
+				b.removeNamed(t)
+				p, _ = restore(t, b.im)
 			}
 			p.MustPass(t)
 		})
 	}
 }
 
-// kill kills a crpie and waits until the tasks are gone as well, or run.
+// kill kills a crpie.
 func (b *belongings) kill(t *testing.T, r *running) {
 	t.Helper()
 	must(t, r.Process.Kill())
 	r.ends()
+	b.settle(t)
+}
+
+// named lists the names that a deleted file had at the moment of a SIGKILL. While they are there it comes back with another.
+func (b *belongings) named(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(b.im.Stray(t), func(path string) bool {
+		info, err := os.Lstat(path)
+		return err == nil && info.Mode()&os.ModeSocket != 0
+	})
+}
+
+// settle waits until the tasks of a crpie that was killed are gone as well, or run, and ends those.
+func (b *belongings) settle(t *testing.T) {
+	t.Helper()
 	await(t, "the tasks are gone or run", func() bool {
-		for pid := 1; pid > 0; {
-			pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		pid, err := 1, error(nil)
+		for pid > 0 {
+			pid, err = syscall.Wait4(-1, nil, syscall.WNOHANG|syscall.WALL, nil)
 		}
-		return len(b.im.Leftovers()) == 0 && !exists(b.im.Pid) || runs(b.im.Pid)
+		return err == syscall.ECHILD || runs(b.im.Pid)
 	})
 	if runs(b.im.Pid) { // it was too late
 		must(t, b.im.Adopt(t).Kill())
@@ -345,5 +397,19 @@ func TestLinkLeavesNothingHalf(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(full); len(entries) > 0 {
 		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// A crpie that is killed when the kernel does not yet kill its tasks with it: they end by themselves.
+func TestKilledBeforeTasksAreTraced(t *testing.T) {
+	for _, flag := range []string{"-d", "-S"} {
+		b := dumpBelongings(t, "static")
+		for range 30 {
+			r := start(t, b.im, "-d", flag, "-v4")
+			r.says(t, "start the zygote")
+			time.Sleep(rand.N(4 * time.Millisecond)) // any moment will do
+			b.kill(t, r)
+			b.cgroups.remove(t)
+		}
 	}
 }

@@ -80,7 +80,7 @@ func coreNumbers() []same {
 		size("crpie_table_hook", abi.TableHookSize),
 		size("crpie_op", abi.OpSize), size("crpie_run", abi.RunSize), size("crpie_thread", abi.ThreadSize),
 		size("crpie_task", abi.TaskSize), size("crpie_plan", abi.PlanSize), size("crpie_log_record", abi.LogRecordSize),
-		size("crpie_status", abi.StatusSize), size("crpie_bell", abi.BellSize),
+		size("crpie_status", abi.StatusSize), size("crpie_bell", abi.BellSize), size("crpie_call", abi.CallSize),
 		off("crpie_shared", "status", abi.SharedSize), off("crpie_control", "traced", abi.ControlSize),
 		{"CRPIE_STATE_NEW", int64(abi.StateNew)}, {"CRPIE_STATE_RUNNING", int64(abi.StateRunning)},
 		{"CRPIE_STATE_FAILED", int64(abi.StateFailed)}, {"CRPIE_STATE_PARKED", int64(abi.StateParked)},
@@ -163,11 +163,14 @@ var layouts = map[string][]member{
 		{"log_head", abi.SharedLogHeadOff}, {"log_tail", abi.SharedLogTailOff}, {"status", abi.SharedStatusOff},
 	},
 	"crpie_control": {
-		{"gate", abi.ControlGateOff}, {"traced", abi.ControlTracedOff},
+		{"gate", abi.ControlGateOff}, {"controller", abi.ControlControllerOff}, {"traced", abi.ControlTracedOff},
 	},
 	"crpie_bell": {
 		{"rung", abi.BellRungOff}, {"news", abi.BellNewsOff}, {"ready", abi.BellReadyOff},
-		{"parked", abi.BellParkedOff},
+		{"parked", abi.BellParkedOff}, {"call", abi.BellCallOff},
+	},
+	"crpie_call": {
+		{"hook", abi.CallHookOff}, {"plugin", abi.CallPluginOff}, {"fn", abi.CallFnOff},
 	},
 	"crpie_log_record": {
 		{"len", abi.LogRecordLenOff}, {"level", abi.LogRecordLevelOff}, {"pid", abi.LogRecordPidOff},

@@ -12,8 +12,9 @@ const (
 	PlanSize      = 160
 	StatusSize    = 48
 	SharedSize    = 16
-	ControlSize   = 4
+	ControlSize   = 8
 	BellSize      = 16
+	CallSize      = 16
 	LogRecordSize = 32
 )
 
@@ -131,8 +132,9 @@ const (
 
 // Offsets within struct crpie_control.
 const (
-	ControlGateOff   = 0
-	ControlTracedOff = 4
+	ControlGateOff       = 0
+	ControlControllerOff = 4
+	ControlTracedOff     = 8
 )
 
 // Offsets within struct crpie_bell.
@@ -141,6 +143,14 @@ const (
 	BellNewsOff   = 4
 	BellReadyOff  = 8
 	BellParkedOff = 12
+	BellCallOff   = 16
+)
+
+// Offsets within struct crpie_call.
+const (
+	CallHookOff   = 0
+	CallPluginOff = 4
+	CallFnOff     = 8
 )
 
 // Offsets within struct crpie_log_record.

@@ -13,7 +13,7 @@
  *	control       +----------------------+
  *	              | struct crpie_control |  R: what the controller tells; shared, of the sealed memfd
  *	bell          +----------------------+
- *	              | struct crpie_bell    |  RW: wakes the controller; shared, a memfd of one page
+ *	              | struct crpie_bell    |  RW: wakes the controller, names who calls plugins; shared, a memfd
  *	stacks        +----------------------+
  *	              | guard | stack 0 | …  |  one per thread of the largest task, one per page reader; private, anonymous
  *	plan          +----------------------+
@@ -187,7 +187,14 @@ struct crpie_shared {
 
 struct crpie_control {
 	uint32_t gate;     /* futex: the highest gate that is open */
+	int32_t controller; /* its pid: who waits for it in vain ends */
 	uint32_t traced[]; /* futexes: 1 when the thread with that status is traced */
+};
+
+/* The last call of a thread into a plugin, hook 0: none. It stays when a hook has removed the task's own status. */
+struct crpie_call {
+	uint32_t hook, plugin;
+	uint64_t fn;
 };
 
 /* Every task may write it at any time, so it only hints: what is wrong here costs the controller time, nothing else. */
@@ -196,6 +203,7 @@ struct crpie_bell {
 	uint32_t news;   /* reports that statuses tell more about */
 	uint32_t ready;  /* tasks that reported; counts while no task has given up the restorer's privileges */
 	uint32_t parked; /* threads that parked */
+	struct crpie_call call[]; /* by status */
 };
 
 /* One log line in the ring, followed by text; records are padded to 8 bytes. */

@@ -5,6 +5,7 @@
 
 static void begin_call(struct core *core, uint32_t hook, uint32_t plugin, uint64_t fn)
 {
+	core->bell->call[core->thread->status] = (struct crpie_call){ hook, plugin, fn };
 	core->status->plugin = plugin;
 	core->status->fn = fn;
 	__atomic_store_n(&core->status->hook, hook, __ATOMIC_RELEASE);

@@ -33,14 +33,30 @@ static void wait_at_least(const uint32_t *word, uint32_t value, int op)
 		sys4(__NR_futex, (long)word, op, seen, 0);
 }
 
+/*
+ * Waits for the controller. The kernel kills a task with the controller only when it is traced, or after it has asked for
+ * that: one that the controller's end met before looks for itself, once a second.
+ */
+static void await_controller(const struct core *core, const uint32_t *word, uint32_t value)
+{
+	struct { int64_t sec, nsec; } second = { 1, 0 };
+	uint32_t seen;
+
+	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) < value) {
+		if (sys4(__NR_futex, (long)word, FUTEX_WAIT, seen, (long)&second) == -ETIMEDOUT &&
+		    sys2(__NR_kill, control(core)->controller, 0) == -ESRCH)
+			sys1(__NR_exit_group, 1);
+	}
+}
+
 void core_gate(struct core *core, uint32_t gate)
 {
-	wait_at_least(&control(core)->gate, gate, FUTEX_WAIT);
+	await_controller(core, &control(core)->gate, gate);
 }
 
 void core_traced(struct core *core)
 {
-	wait_at_least(&control(core)->traced[core->thread->status], 1, FUTEX_WAIT);
+	await_controller(core, &control(core)->traced[core->thread->status], 1);
 }
 
 void core_arrive(struct core *core, uint64_t barrier)

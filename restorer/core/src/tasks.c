@@ -7,11 +7,11 @@
 
 static uint32_t task_barriers[CRPIE_NR_BARRIERS]; /* each task has its own copy of the blob */
 
-#define TAKEN_TRIES 50 /* milliseconds */
+#define TAKEN_TRIES 1000 /* milliseconds */
 
 /*
  * clone3 with set_tid says EEXIST while anything has the number: also a page reader or an earlier process that is just
- * going. A moment's patience tells those from a number that is really taken.
+ * going, which on a busy machine takes some time. Patience tells those from a number that is really taken.
  */
 int core_wait_for_id(int64_t result, int *tries)
 {

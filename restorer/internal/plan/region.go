@@ -35,7 +35,7 @@ const (
 //	Start   blob image (RX, R, RW), private
 //	Shared  struct crpie_shared, statuses, log ring: shared by all until a task leaves it, then the task's own
 //	Control struct crpie_control: written by the controller, read by tasks
-//	Bell    struct crpie_bell: wakes the controller
+//	Bell    struct crpie_bell: wakes the controller, names who calls plugins
 //	Stacks  one slot per thread of the largest task, then one per page reader; the first page of a slot is a guard
 //	Plan    struct crpie_plan and everything it points to (read-only), private
 //	End     end of what the last munmap removes; the zygote's stub follows
@@ -67,7 +67,7 @@ func LayRegion(start, blobSize uint64, threads, slots int) Region {
 	r.Shared = start + PageAlign(blobSize)
 	r.Control = r.Shared + PageAlign(uint64(abi.SharedSize+(threads+1)*abi.StatusSize)) + LogRingSize
 	r.Bell = r.Control + PageAlign(uint64(abi.ControlSize+4*(threads+1)))
-	r.Stacks = r.Bell + PageSize
+	r.Stacks = r.Bell + PageAlign(uint64(abi.BellSize+(threads+1)*abi.CallSize))
 	r.Plan = r.Stacks + uint64(slots)*stackSize
 	return r
 }

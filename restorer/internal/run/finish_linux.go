@@ -308,7 +308,7 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 	calls = append(calls,
 		call("map the shared memory", r.Shared, r.Control-r.Shared, rw, uapi.MapShared, plan.SharedFD, 0),
 		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD, r.ControlOff()),
-		call("map the bell", r.Bell, plan.PageSize, rw, uapi.MapShared, plan.BellFD, 0),
+		call("map the bell", r.Bell, r.Stacks-r.Bell, rw, uapi.MapShared, plan.BellFD, 0),
 		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve, nowhere, 0),
 		call("map the plan", r.Plan, r.End-r.Plan, uapi.ProtRead, uapi.MapPrivate, plan.SealedFD, r.PlanOff()))
 	stack, size := r.Stack(0)

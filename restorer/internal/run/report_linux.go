@@ -154,7 +154,9 @@ func (r *Runner) executed(t *plan.Task) error {
 	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", t.Pid)) // only for the message
 	cause := fmt.Sprintf("called execve: it is %q now", program)
 	for i, th := range t.Threads {
-		if st := r.status(t.StatusIndex + i); uint64(th.Tid) == former && st.hook != 0 {
+		var st status // its own is gone with the old memory
+		r.share.calling(t.StatusIndex+i, &st)
+		if uint64(th.Tid) == former && st.hook != 0 {
 			return r.hookError(t, th, st, st.fn, cause)
 		}
 	}

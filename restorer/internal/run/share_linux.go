@@ -33,7 +33,7 @@ func (s *share) make(p *plan.Plan) error {
 	}{
 		{"crpie", reg.SealedSize(), &s.ctl, reg.ControlOff(), reg.Bell - reg.Control},
 		{"crpie-shared", reg.Control - reg.Shared, &s.shared, 0, reg.Control - reg.Shared},
-		{"crpie-bell", plan.PageSize, &s.bell, 0, plan.PageSize},
+		{"crpie-bell", reg.Stacks - reg.Bell, &s.bell, 0, reg.Stacks - reg.Bell},
 	} {
 		f, err := sys.Memfd(part.name, int64(part.size), false)
 		if err != nil {
@@ -53,6 +53,7 @@ func (s *share) make(p *plan.Plan) error {
 			return err
 		}
 	}
+	s.tell(abi.ControlControllerOff, uint32(os.Getpid()))
 	return sys.SealContents(sealed)
 }
 
@@ -88,6 +89,12 @@ func (s *share) tell(off int, value uint32) {
 
 // hint reads a word of the bell, which may be anything.
 func (s *share) hint(off int) uint32 { return atomic.LoadUint32(sys.Word(s.bell, off)) }
+
+// calling reads from the bell, which may be anything, the last call into a plugin of the thread with that status.
+func (s *share) calling(index int, st *status) {
+	le, call := binary.LittleEndian, s.bell[abi.BellCallOff+index*abi.CallSize:]
+	st.hook, st.plugin, st.fn = le.Uint32(call[abi.CallHookOff:]), le.Uint32(call[abi.CallPluginOff:]), le.Uint64(call[abi.CallFnOff:])
+}
 
 // status is a thread's struct crpie_status: whatever the thread, or who is in control of it, has written there.
 type status struct {

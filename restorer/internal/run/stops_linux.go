@@ -73,6 +73,8 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 			return fmt.Errorf("restore: %w", err)
 		case ws.Stopped() && good(ws):
 			return nil
+		case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
+			return failed(th.task, th.tid, "thread %d was killed, or ended itself, when it was to be stopped", th.tid)
 		case !somebodyStopped(ws):
 			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid, uint32(ws))
 		}

@@ -47,7 +47,7 @@ func (r *Runner) await(done func() bool) error {
 		round := time.Since(r.watch.round) >= r.pause()
 		r.drainShared()
 		if err := r.look(round || news != r.watch.news); err != nil {
-			return cmp.Or(r.casualties(), err) // a task that has executed a program reports nothing
+			return r.explain(err)
 		}
 		r.watch.news = news
 		if err := cmp.Or(r.cancelled(), r.failure()); err != nil {
@@ -64,6 +64,20 @@ func (r *Runner) await(done func() bool) error {
 		}
 		sys.FutexWait(rung, seen, r.pause())
 	}
+}
+
+// explainTime bounds the wait for the event that follows.
+const explainTime = time.Second
+
+// explain finds what became of a task whose report is gone or nonsense. One that executes a program loses its memory a moment
+// before PTRACE_EVENT_EXEC tells.
+func (r *Runner) explain(err error) error {
+	for end := time.Now().Add(explainTime); time.Now().Before(end); time.Sleep(collectPause) {
+		if found := r.casualties(); found != nil {
+			return found
+		}
+	}
+	return err
 }
 
 func (r *Runner) pause() time.Duration {
@@ -297,8 +311,13 @@ func (r *Runner) casualties() error {
 		if err != nil || !changed {
 			return nil // not there yet, or nothing happened
 		}
-		_ = r.lookAt(t, true) // what it did last; after execve(2) that is gone
-		return r.casualty(t, th, r.status(index), ws)
+		st := r.status(index)
+		if r.lookAt(t, true) == nil { // what it did last
+			st = r.status(index)
+		} else { // execve(2), munmap(2)
+			r.share.calling(index, &st)
+		}
+		return r.casualty(t, th, st, ws)
 	})
 }
 
