@@ -148,17 +148,22 @@ func (d *Dir) checkTask(p *problems, t *Task) {
 	checkGuards(p, t)
 	if t.Fs != nil {
 		c := checker{p, fmt.Sprintf("fs-%d.img", t.Pid), 0}
-		c.want(d.Files[t.Fs.GetCwdId()].GetReg() != nil, "cwd_id", "%d is no regular file of files.img", t.Fs.GetCwdId())
-		c.want(d.Files[t.Fs.GetRootId()].GetReg() != nil, "root_id", "%d is no regular file of files.img", t.Fs.GetRootId())
+		d.wantRegular(c, "cwd_id", t.Fs.GetCwdId())
+		d.wantRegular(c, "root_id", t.Fs.GetRootId())
 	}
 	d.checkFds(p, t)
+}
+
+// wantRegular wants a file of an id. Without a files.img that could be read only that image is to blame.
+func (d *Dir) wantRegular(c checker, field string, id uint32) {
+	c.want(d.Files == nil || d.Files[id].GetReg() != nil, field, "%d is no regular file of files.img", id)
 }
 
 // maxAuxv bounds the words of the auxiliary vector; the kernel's saved_auxv has about 50.
 const maxAuxv = 256
 
 func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
-	c.want(d.Files[m.GetExeFileId()].GetReg() != nil, "exe_file_id", "%d is no regular file of files.img", m.GetExeFileId())
+	d.wantRegular(c, "exe_file_id", m.GetExeFileId())
 	auxv := len(m.GetMmSavedAuxv())
 	c.want(auxv%2 == 0 && auxv <= maxAuxv, "mm_saved_auxv", "%d words, want pairs, at most %d", auxv, maxAuxv)
 	ordered := func(field string, end uint64, before string, start uint64) {
@@ -192,7 +197,7 @@ func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 
 // checkVmaFile wants a mapped file to be listed: shmid is its id there.
 func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
-	if v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
+	if d.Files != nil && v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
 		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
 			"%d is no file of files.img", v.GetShmid())
 	}

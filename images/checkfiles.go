@@ -107,7 +107,7 @@ func (d *Dir) checkFds(p *problems, t *Task) {
 		c.want(e.GetFd() <= maxFd, "fd", "%d is no descriptor", e.GetFd())
 		c.want(!seen[e.GetFd()], "fd", "%d occurs twice", e.GetFd())
 		seen[e.GetFd()] = true
-		if f := d.Files[e.GetId()]; c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
+		if f := d.Files[e.GetId()]; d.Files != nil && c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
 			c.want(f.GetType() == e.GetType(), "type", "%v, but files.img has %v", e.GetType(), f.GetType())
 		}
 	}

@@ -284,6 +284,15 @@ func TestIrregularFiles(t *testing.T) {
 	wantError(t, dir, "images "+name+": is a p---------, want a regular file")
 }
 
+// An image to which others refer is complained about alone when it cannot be read.
+func TestUnreadableFilesAreReportedOnce(t *testing.T) {
+	dir := sample(t, "glibc")
+	dir["files.img"].Data = dir["files.img"].Data[:20]
+	if _, err := Open(dir); err == nil || strings.Count(err.Error(), "files.img") != 1 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func BenchmarkOpen(b *testing.B) {
 	dir := sample(b, "glibc")
 	b.ReportAllocs()

@@ -89,7 +89,11 @@ func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
 // files reads files.img, whose entries have distinct ids but for one pair: CRIU writes an open /dev/net/tun as a regular file and,
 // with the same id, as the device behind it. The device stands for both.
 func (o *opener) files() {
+	problems := len(o.problems.list)
 	entries := o.read("files.img", "FILES")
+	if len(o.problems.list) > problems {
+		return
+	}
 	tuns := map[uint32]bool{}
 	for _, e := range entries {
 		if f := e.Message.(*pb.FileEntry); f.GetType() == pb.FdTypes_TUNF {
