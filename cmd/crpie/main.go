@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 )
 
@@ -34,13 +35,20 @@ type command struct {
 // commands are listed in this order by crpie help.
 func commands() []command {
 	return []command{
-		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", runCheck},
-		{"inspect", "[FLAGS] FILE.o | -D DIR", "show hooks, sections, symbols and relocations of an object; tasks and memory of images", runInspect},
+		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", atOnce(runCheck)},
+		{"inspect", "[FLAGS] FILE.o | -D DIR", "show hooks, sections, symbols and relocations of an object; tasks and memory of images", atOnce(runInspect)},
 		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
 		{"graft", "-D DIR -o DIR [FLAGS]", "write images that any criu restores with plugins running inside the process", runGraft},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},
 		{"version", "", "print version and plugin ABI", runVersion},
+	}
+}
+
+// atOnce is a command that only reads, perhaps from somebody who is slow to write.
+func atOnce(run func(args []string, std streams) int) func(args []string, std streams) int {
+	return func(args []string, std streams) int {
+		return ended.AtOnce(func() int { return run(args, std) })
 	}
 }
 

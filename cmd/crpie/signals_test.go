@@ -377,6 +377,26 @@ func TestEndedGraft(t *testing.T) {
 	}
 }
 
+// SIGQUIT ends what only reads, without the stacks of Go's goroutines.
+func TestQuitReaders(t *testing.T) {
+	for _, command := range []string{"check", "inspect"} {
+		read, write, err := os.Pipe()
+		must(t, err)
+		defer write.Close()
+		r := &running{Cmd: exec.Command(os.Args[0], command, "-")}
+		r.Env, r.Stdin, r.Stdout, r.Stderr = append(os.Environ(), asTool+"=1"), read, r, r
+		must(t, r.Start())
+		read.Close()
+		_, err = write.Write(make([]byte, 512))
+		must(t, err)
+		await(t, "it has read", func() bool { return waiting(t, write) == 0 })
+		must(t, r.Process.Signal(syscall.SIGQUIT))
+		if status := r.ends(); status != 128+int(syscall.SIGQUIT) || r.output() != "" {
+			t.Errorf("%s: status %d\n%s", command, status, r.output())
+		}
+	}
+}
+
 // waiting is how much is in a pipe that nobody has read.
 func waiting(t *testing.T, pipe *os.File) int {
 	t.Helper()

@@ -62,3 +62,20 @@ func Until(do func(ctx context.Context) error) error {
 	defer end(nil)
 	return do(ctx)
 }
+
+// AtOnce does what leaves nothing to undo, and which SIGQUIT ends like any other signal: Go by itself prints the stacks of its
+// goroutines and exits with status 2.
+func AtOnce(do func() (status int)) (status int) {
+	quit, done := make(chan os.Signal, 1), make(chan int, 1)
+	if !signal.Ignored(syscall.SIGQUIT) {
+		signal.Notify(quit, syscall.SIGQUIT)
+	}
+	defer signal.Stop(quit)
+	go func() { done <- do() }()
+	select {
+	case status = <-done:
+		return status
+	case <-quit:
+		return SignalStatus(syscall.SIGQUIT)
+	}
+}
