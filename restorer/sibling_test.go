@@ -15,9 +15,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-const siblingChild = "CRPIE_TEST_SIBLING"
-
-// "DIR THREAD OPERATION"
+const siblingChild = "CRPIE_TEST_SIBLING" // "DIR THREAD OPERATION"
 
 // TestSiblingChild is the process whose parent gets the restored task. It restores with a fault.
 func TestSiblingChild(t *testing.T) {

@@ -109,7 +109,7 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 	f.BoolVar(&r.tcpClose, "tcp-close", false, "Leave sockets of TCP connections closed.")
 	f.VarPF((*externSockets)(&r.extUnix), "ext-unix-sk", "x", "Connect unix sockets to peers that were not dumped, by name.").NoOptDefVal = "true"
 	f.BoolVar(&r.freebind, "freebind", false, "Restore IPv4 sockets whose address this host lacks; nobody reaches them until it has it.")
-	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "`fd[N]:RESOURCE`. Descriptor N takes the place of path/of/a/file, "+
+	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "With `fd[N]:RESOURCE`, put descriptor N in the place of RESOURCE: path/of/a/file, "+
 		"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
 	f.Var(&externalFlag{r}, "external", "`RESOURCE` was dumped as external and has an --inherit-fd: file[MNT_ID:INODE], tty[RDEV:DEV].")
 	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
