@@ -85,20 +85,34 @@ func highestID() int {
 }
 
 // OwnIDError says that the restoring process itself has an id that a task must have.
-type OwnIDError struct{ ID int }
-
-func (e *OwnIDError) Error() string {
-	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n"+
-		"  hint: run it again, or, as the first program of a container, with exec: it will have another pid", e.ID)
+type OwnIDError struct {
+	ID     int
+	Thread bool // it is that of a thread, not the pid
+	Root   bool // it is the root task's pid
 }
 
+func (e *OwnIDError) Error() string {
+	hint := "run it again, or, as the first program of a container, with exec: it will have another pid"
+	if e.Root {
+		hint += "; or without -d and --exec-cmd: crpie becomes the task then"
+	}
+	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n  hint: %s", e.ID, hint)
+}
+
+// ownID finds ids of this process that the tasks need. One of a thread counts first: it can be had by starting over.
 func ownID(dir *images.Dir) error {
+	var pid error
 	for _, t := range dir.Tasks {
 		for _, th := range t.Threads {
-			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err == nil {
-				return &OwnIDError{int(th.Tid)}
+			own := &OwnIDError{ID: int(th.Tid), Thread: int(th.Tid) != os.Getpid(), Root: t.Parent == nil && th.Tid == t.Pid}
+			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err != nil {
+				continue
 			}
+			if own.Thread {
+				return own
+			}
+			pid = own
 		}
 	}
-	return nil
+	return pid
 }

@@ -69,6 +69,9 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	}
 	plan := opts.Plan
 	plan.OpenImage = chain.openImage
+	if opts.Run.Body != nil {
+		plan.Become = opts.Run.Body.Pid()
+	}
 	plan.RestoreTimeNs = time.Now().UnixNano()
 	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
 		return nil, err

@@ -7,6 +7,9 @@ import "github.com/crpie/crpie/restorer/internal/run"
 // RunOptions say how a plan is carried out.
 type RunOptions = run.Options
 
+// A Body is a process that becomes the root task.
+type Body = run.Body
+
 // DefaultTimeout is the longest time without progress, hooks aside.
 const DefaultTimeout = run.DefaultTimeout
 

@@ -15,9 +15,12 @@ import (
 // Logs and pidfiles are for their owner alone: they tell of what root restores. A relative name lies beside images, which
 // somebody else may have written: there no symbolic link is followed.
 
-// openLog makes a log or empties it. One that is a FIFO must have a reader: nothing waits for one.
-func openLog(name string, beside bool) (*os.File, error) {
-	flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC | os.O_APPEND | syscall.O_NONBLOCK
+// openLog makes a log or empties it; more goes on with one. One that is a FIFO must have a reader: nothing waits for one.
+func openLog(name string, beside, more bool) (*os.File, error) {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND | syscall.O_NONBLOCK
+	if !more {
+		flags |= os.O_TRUNC
+	}
 	if beside {
 		flags |= syscall.O_NOFOLLOW
 	}

@@ -17,12 +17,18 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/crpie/crpie/internal/become"
+	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
 )
 
 func runRestore(args []string, std streams) int {
+	if status, is := become.Detach(); is {
+		return status
+	}
 	var r restoreFlags
 	f := r.flags()
 	err := r.read(f, args)
@@ -39,19 +45,19 @@ func runRestore(args []string, std streams) int {
 	if len(problems) > 0 {
 		return r.misuse(std, escape.Words(strings.Join(problems, "\n"), args...))
 	}
-	status, err := r.restore(std, inherited)
-	var own *restorer.OwnIDError
-	if errors.As(err, &own) && own.ID != os.Getpid() && os.Getenv(startedOver) == "" {
-		err = errors.Join(err, freshThreads())
-	}
+	body, err := become.Control()
 	if err != nil {
 		return r.fail(std, err)
 	}
+	status, err := r.restore(std, inherited, body)
+	if _, told := err.(*toldError); err != nil && !told {
+		status = r.fail(std, err)
+	}
+	if body != nil {
+		body.End(status)
+	}
 	return status
 }
-
-// startedOver is in the environment of a crpie that has started itself over, and must not again.
-const startedOver = "CRPIE_STARTED_OVER"
 
 // check says everything that is wrong with the arguments.
 func (r *restoreFlags) check() (inherited []restorer.Inherited, problems []string) {
@@ -71,22 +77,6 @@ func (r *restoreFlags) check() (inherited []restorer.Inherited, problems []strin
 	return inherited, problems
 }
 
-// freshThreads starts this process over: execve(2) keeps its pid, but its other threads, one of which has an id that the
-// restored process needs, make way for new ones, whose ids lie elsewhere: restorer.Prepare has seen to that. It returns only
-// on an error.
-func freshThreads() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(self, os.Args, append(os.Environ(), startedOver+"=1"))
-}
-
-// environ is the environment that crpie was started with.
-func environ() []string {
-	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, startedOver+"=") })
-}
-
 // inWorkDir resolves the name of a log or pid file as criu(8) does.
 func (r *restoreFlags) inWorkDir(name string) string {
 	if filepath.IsAbs(name) {
@@ -98,14 +88,15 @@ func (r *restoreFlags) inWorkDir(name string) string {
 	return filepath.Join(r.images, name)
 }
 
-func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (status int, err error) {
+func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body *become.Root) (status int, err error) {
 	relay, ctx := startRelay()
 	defer relay.stop()
+	begun := os.Getenv(startedOver) != ""
 	level := r.verbosity.level()
 	log := newLogger(std.err, level)
 	if r.logFile != "" {
 		beside := !filepath.IsAbs(r.logFile)
-		file, err := openLog(r.inWorkDir(r.logFile), beside)
+		file, err := openLog(r.inWorkDir(r.logFile), beside, begun)
 		if err != nil {
 			return 0, err
 		}
@@ -116,19 +107,13 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			defer log.tasks.close()
 		}
 		defer func() {
-			if err != nil {
+			if _, told := err.(*toldError); err != nil && !told {
 				log.printf(1, 0, "%v", err)
 			}
 		}()
 	}
-	for _, line := range r.preamble() {
-		log.printf(4, 0, "%s", line)
-	}
-	for _, w := range r.warnings {
-		log.printf(2, 0, "Warn: %s", w)
-	}
-	for _, w := range r.criuOnly.warnings() {
-		log.printf(3, 0, "Warn: %s", w)
+	if !begun {
+		r.begin(log)
 	}
 	plugins, err := loadPlugins(r.plugins)
 	if err != nil {
@@ -139,6 +124,21 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, err
 	}
 	pid := pidfile{name: r.pidfileName()}
+	run := restorer.RunOptions{
+		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
+		Trace: func(step string) { log.printf(4, 0, "%s", step) },
+	}
+	if body != nil {
+		body.Listen(relay.got)
+		run.Body = body
+		run.Failed = func(err error) int {
+			err = several.Join(err, pid.discard())
+			if r.logFile != "" {
+				log.printf(1, 0, "%v", err)
+			}
+			return r.fail(std, err)
+		}
+	}
 	prepared, err := restorer.Prepare(&restorer.Options{
 		Images:  r.images,
 		Plugins: plugins,
@@ -150,11 +150,12 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},
-		Run: restorer.RunOptions{
-			HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
-			Trace: func(step string) { log.printf(4, 0, "%s", step) },
-		},
+		Run: run,
 	})
+	var own *restorer.OwnIDError
+	if errors.As(err, &own) {
+		return r.giveID(own, relay)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -177,11 +178,17 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 		return 0, err
 	}
 	root, err := prepared.Run(ctx)
-	if err != nil {
+	switch {
+	case err != nil && body != nil:
+		return ended.Status(err, exitFailed), &toldError{err}
+	case err != nil:
 		return 0, errors.Join(err, pid.discard())
 	}
 	log.printf(3, root, "restored")
 	switch {
+	case body != nil:
+		relay.leave(root)
+		return exitOK, nil
 	case r.detached:
 		return exitOK, nil
 	case r.execCmd:
@@ -189,6 +196,22 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited) (sta
 	}
 	return relay.waitFor(root)
 }
+
+// begin is what a log begins with.
+func (r *restoreFlags) begin(log *logger) {
+	for _, line := range r.preamble() {
+		log.printf(4, 0, "%s", line)
+	}
+	for _, w := range r.warnings {
+		log.printf(2, 0, "Warn: %s", w)
+	}
+	for _, w := range r.criuOnly.warnings() {
+		log.printf(3, 0, "Warn: %s", w)
+	}
+}
+
+// toldError is a failure that has been told already, before the body ended.
+type toldError struct{ error }
 
 // pidfileName is "" without --pidfile.
 func (r *restoreFlags) pidfileName() string {
@@ -293,7 +316,7 @@ func (t *taskLogs) of(pid int) (*os.File, error) {
 	if f, ok := t.files[pid]; ok {
 		return f, nil
 	}
-	f, err := openLog(fmt.Sprintf("%s.%d", t.name, pid), t.beside)
+	f, err := openLog(fmt.Sprintf("%s.%d", t.name, pid), t.beside, false)
 	if err != nil {
 		return nil, err
 	}

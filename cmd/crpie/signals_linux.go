@@ -20,8 +20,10 @@ type relay struct {
 	signals chan os.Signal
 	ended   context.CancelCauseFunc
 
+	idle    chan struct{} // closed when there is nothing left to pass on
 	mu      sync.Mutex
-	root    int // the process that gets them, 0: nobody yet
+	other   func(unix.Signal) // gets them instead, if it is set
+	root    int               // the process that gets them, 0: nobody yet
 	kept    []unix.Signal
 	stopped bool
 }
@@ -30,7 +32,7 @@ type relay struct {
 // background, it goes on to ignore.
 func startRelay() (*relay, context.Context) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	r := &relay{signals: make(chan os.Signal, 64), ended: cancel}
+	r := &relay{signals: make(chan os.Signal, 64), idle: make(chan struct{}), ended: cancel}
 	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1,
 		unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP} {
 		if !signal.Ignored(sig) {
@@ -41,6 +43,7 @@ func startRelay() (*relay, context.Context) {
 		for sig := range r.signals {
 			r.got(sig.(unix.Signal))
 		}
+		close(r.idle)
 	}()
 	return r, ctx
 }
@@ -51,6 +54,9 @@ func (r *relay) got(sig unix.Signal) {
 	switch {
 	case r.stopped:
 		return
+	case r.other != nil:
+		r.other(sig)
+		return
 	case r.root != 0:
 		r.pass(sig)
 		return
@@ -58,6 +64,35 @@ func (r *relay) got(sig unix.Signal) {
 	r.kept = append(r.kept, sig)
 	if ended.Name(sig) != "" {
 		r.ended(ended.By{Signal: sig})
+	}
+}
+
+// forward has somebody else decide about the signals, also about those that came already.
+func (r *relay) forward(to func(unix.Signal)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.other = to
+	for _, sig := range r.kept {
+		to(sig)
+	}
+}
+
+// drain passes on what has come. Whatever comes now does what it would do without a relay.
+func (r *relay) drain() {
+	signal.Stop(r.signals)
+	close(r.signals)
+	<-r.idle
+}
+
+// leave has a process that is nobody's charge any more get the signals that came too late to end its restore.
+func (r *relay) leave(root int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	for _, sig := range r.kept {
+		if sig != unix.SIGPIPE {
+			_ = unix.Kill(root, sig)
+		}
 	}
 }
 

@@ -24,15 +24,9 @@ func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibli
 	if err := fault("clone3"); err != nil {
 		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, err)
 	}
-	name, err := unix.BytePtrFromString(path)
+	child, err := newExecution(path, argv, descriptors(files))
 	if err != nil {
-		return nil, fmt.Errorf("execve %q: %w", path, err)
-	}
-	child := execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1), fds: descriptors(files)}
-	for i, arg := range argv {
-		if child.argv[i], err = unix.BytePtrFromString(arg); err != nil {
-			return nil, fmt.Errorf("execve %s: argument %q: %w", path, arg, err)
-		}
+		return nil, err
 	}
 	tid, pidfd := int32(pid), int32(-1)
 	args := cloneArgs{
@@ -56,6 +50,20 @@ type execution struct {
 	fds        []uintptr
 }
 
+func newExecution(path string, argv []string, fds []uintptr) (*execution, error) {
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return nil, fmt.Errorf("execve %q: %w", path, err)
+	}
+	e := &execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1), fds: fds}
+	for i, arg := range argv {
+		if e.argv[i], err = unix.BytePtrFromString(arg); err != nil {
+			return nil, fmt.Errorf("execve %s: argument %q: %w", path, arg, err)
+		}
+	}
+	return e, nil
+}
+
 // clone returns in this process only. The new one is a copy of it with this thread alone, so it must do nothing but
 // system calls, and no signal may reach the handlers of the runtime until execve has removed them.
 //
@@ -69,6 +77,17 @@ func (e *execution) clone(args *cloneArgs) unix.Errno {
 		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 		return errno
 	}
+	e.execute()
+	return 0
+}
+
+// execute gives the descriptors their numbers and executes the program. It does not return. Growing a stack, or finding on entry
+// that it is to be preempted, would take the Go runtime.
+//
+//go:norace
+//go:noinline
+//go:nosplit
+func (e *execution) execute() {
 	for i := range e.fds { // out of the way of each other's numbers
 		if e.fds[i] == closed {
 			continue
@@ -132,3 +151,12 @@ func (s *Sibling) Kill() error {
 
 // Close forgets the process, which goes on.
 func (s *Sibling) Close() { unix.Close(s.fd) }
+
+// OpenSibling follows a process that exists, whose pid is known to be its own.
+func OpenSibling(pid int) (*Sibling, error) {
+	fd, err := OpenPidfd(pid)
+	if err != nil {
+		return nil, err
+	}
+	return &Sibling{fd.fd}, nil
+}

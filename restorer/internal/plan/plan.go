@@ -58,6 +58,7 @@ type Task struct {
 	Seccomp bool   // has a filter: the tracer suspends it until the end
 	Plugins []bool // those that run in it
 	Dead    bool   // ends at once, as it had: nobody traces it
+	Queued  uint64 // signals that were pending when it was dumped (bit n-1: signal n)
 
 	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change of
 	// ids has made of it.

@@ -80,8 +80,12 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 			t.Sid, t.Parent.Pid)
 		return job.Birth{Creator: t.Parent}
 	}
-	if p.Opts.Sibling { // what a failure leaves of its children would not come to the restorer
+	switch { // what a failure leaves of its children would not come to the restorer
+	case p.Opts.Sibling:
 		p.Refuse(where, "restore it without --restore-sibling", "it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
+	case p.Opts.Become != 0:
+		p.Refuse(where, "run it again, or, as the first program of a container, with exec: it will have another pid",
+			"it is an orphan in session %d: not supported when crpie itself was given the root task's pid", t.Sid)
 	}
 	p.adopters[t.Parent.Pid] = true
 	h.Clones = append(h.Clones, t)

@@ -92,6 +92,9 @@ func (p *planner) checkDirectory() {
 	if root.Dead() {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
 	}
+	if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again", "process %d was to become the root task: the images have changed", pid)
+	}
 	for _, name := range p.Dir.Other {
 		p.Refuse(name, "", "this kind of image is not supported")
 	}
@@ -169,7 +172,7 @@ func (p *planner) place() error {
 	arena := plan.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
-		Region: region, Image: image, Arena: arena, LogLevel: p.Opts.LogLevel, Sibling: p.Opts.Sibling, Cgroups: p.cgroups,
+		Region: region, Image: image, Arena: arena, LogLevel: p.Opts.LogLevel, Sibling: p.Opts.Itself(), Cgroups: p.cgroups,
 		DumpTimeNs: p.Opts.DumpTimeNs, RestoreTimeNs: p.Opts.RestoreTimeNs, LateCalls: lateCalls(p.hooked),
 		Namespaces: p.TimeNamespaceID() != 0 || p.mem.Ipc() != nil,
 	}
@@ -193,7 +196,7 @@ func (p *planner) planZygote() {
 	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
 	p.timeNamespace(z)
 	z.Ops = append(z.Ops, p.Shared.Ops...)
-	if p.Opts.Sibling {
+	if p.Opts.Itself() {
 		z.Core(abi.OpBecome, "the root task", 0)
 	} else {
 		z.Core(abi.OpClone, "the root task", 0, uapi.CloneParent)
@@ -245,7 +248,7 @@ func (p *planner) timeNamespace(z *plan.Program) {
 	z.Open(fd, true, "clock offsets", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/timens_offsets"), uapi.OWronly)
 	z.Want(int64(len(text)), "clock offsets", uapi.SysWrite, uint64(fd), z.Arena.String(text), uint64(len(text)))
 	z.Sys("", uapi.SysClose, uint64(fd))
-	if p.Opts.Sibling { // which is for children, and the zygote is to be in it itself
+	if p.Opts.Itself() { // which is for children, and the zygote is to be in it itself
 		z.Open(fd, true, "time namespace", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/ns/time_for_children"), uapi.ORdonly)
 		z.Sys("time namespace", uapi.SysSetns, uint64(fd), uapi.CloneNewtime)
 		z.Sys("", uapi.SysClose, uint64(fd))

@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"encoding/binary"
+
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -28,6 +30,7 @@ func (t *taskPlanner) signals() {
 	leader := &threadPlanner{taskPlanner: t, thread: t.Task.Threads[0]}
 	for _, s := range tc.GetSignalsS().GetSignals() {
 		if sig, ok := leader.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
+			t.queued(s.GetSiginfo())
 			p.Sys("pending signal", uapi.SysRtSigqueueinfo, uint64(t.Task.Pid), sig, p.Arena.Bytes(s.GetSiginfo()))
 		}
 	}
@@ -61,4 +64,11 @@ func (t *taskPlanner) orphaned() bool {
 		}
 	}
 	return true
+}
+
+// queued remembers a pending signal, whose number siginfo_t begins with.
+func (t *taskPlanner) queued(siginfo []byte) {
+	if sig := binary.LittleEndian.Uint32(siginfo); sig >= 1 && sig <= uapi.NrSignals {
+		t.Task.Queued |= 1 << (sig - 1)
+	}
 }

@@ -68,7 +68,7 @@ func (p *planner) planTask(img *images.Task) {
 // checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
 func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
-		if who := t.Host.Holder(int(th.Tid)); who != "" {
+		if who := t.Host.Holder(int(th.Tid)); who != "" && int(th.Tid) != t.Opts.Become {
 			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid), "end that process, or restore elsewhere",
 				"its id is taken by %s", who)
 		}
@@ -129,7 +129,12 @@ func (t *taskPlanner) session() {
 	pid, sid := t.Img.Pid, t.Img.Sid
 	switch {
 	case sid == pid:
-		t.Prog.Want(int64(pid), "session leader", uapi.SysSetsid)
+		if t.Img.Parent == nil && t.Opts.Become != 0 { // it may lead one already, and then cannot
+			t.Prog.Try("session leader", uapi.SysSetsid)
+			t.Prog.Want(int64(pid), "session leader", uapi.SysGetsid, 0)
+		} else {
+			t.Prog.Want(int64(pid), "session leader", uapi.SysSetsid)
+		}
 		t.ttys.ControllingTerminal(t.Process)
 		if t.Img.Pgid != pid {
 			t.Refuse(t.Where(), "", "session leader in process group %d: impossible", t.Img.Pgid)

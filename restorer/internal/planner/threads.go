@@ -79,6 +79,7 @@ func (t *threadPlanner) own() {
 	t.scheduling()
 	for _, s := range tc.GetSignalsP().GetSignals() {
 		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
+			t.queued(s.GetSiginfo())
 			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid), uint64(t.thread.Tid), sig,
 				p.Arena.Bytes(s.GetSiginfo()))
 		}

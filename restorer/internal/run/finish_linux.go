@@ -223,19 +223,21 @@ func (r *Runner) undo() error {
 	var errs []error
 	mine := r.existing()
 	strays := r.strays(mine)
-	if r.root != nil {
+	if r.root != nil && !r.embodied {
 		errs = append(errs, r.root.Kill())
 	}
 	for _, pid := range mine {
-		errs = append(errs, sys.Kill(pid, unix.SIGKILL))
+		if !r.body(pid) {
+			errs = append(errs, sys.Kill(pid, unix.SIGKILL))
+		}
 	}
 	for r.collectAll(&errs) { // the end of one may have made orphans of others, and those ours
 	}
 	errs = append(errs, endStrays(strays))
-	if r.root != nil {
+	if r.root != nil && !r.embodied {
 		errs = append(errs, r.root.Wait())
 	}
-	errs = append(errs, r.removeCgroups())
+	errs = append(errs, r.moveBody(), r.removeCgroups())
 	removeSockets(r.Plan)
 	removeMoments(r.Plan)
 	return several.Join(errs...)
@@ -244,6 +246,9 @@ func (r *Runner) undo() error {
 // collectAll waits until every thread that is ours is gone; it reports whether there was one.
 func (r *Runner) collectAll(errs *[]error) (any bool) {
 	for _, t := range r.Plan.Tasks {
+		if r.body(t.Pid) {
+			continue
+		}
 		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
 			found, err := Collect(t.Pid, t.Threads[i].Tid)
 			any = any || found && err == nil

@@ -31,7 +31,8 @@ type Runner struct {
 	calls  []stubCall
 
 	zygote      int          // pid, 0: none or reaped, or the root task itself
-	root        *sys.Sibling // with --restore-sibling
+	root        *sys.Sibling // with --restore-sibling, or what a Body has become
+	embodied    bool         // the Body executes the zygote
 	traced      []tracee
 	waking      bool               // some connections may be awake
 	tasks       map[int]sys.Pidfd  // that have connections, by pid
@@ -52,6 +53,11 @@ type Options struct {
 	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
 	// restore, except at PostResume.
 	Act func(a Action, root int) error
+
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives, as
+	// soon as everything else is undone.
+	Body   Body
+	Failed func(err error) (status int)
 
 	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
 }
@@ -79,7 +85,7 @@ func (r *Runner) Run() error {
 	defer restore()
 	if err := r.restore(); err != nil {
 		_ = r.lastLook() // what failed is known
-		return several.Join(err, r.undo())
+		return r.giveUp(several.Join(err, r.undo()))
 	}
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil
@@ -123,6 +129,9 @@ func (r *Runner) restore() error {
 func (r *Runner) cancelled() error {
 	if r.Ctx.Err() != nil {
 		return fmt.Errorf("restore: %w", context.Cause(r.Ctx))
+	}
+	if r.embodied {
+		return r.toldToEnd()
 	}
 	return nil
 }
@@ -169,6 +178,9 @@ func (r *Runner) startZygote() error {
 	// the path goes through this process because ForkExec closes the child's copy of f before execve
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	files := r.zygoteFiles()
+	if r.Opts.Body != nil {
+		return r.embody(f, files)
+	}
 	if r.Plan.Sibling {
 		r.root, err = sys.StartSibling(path, []string{"crpie-zygote"}, files, r.Plan.Tasks[0].Pid)
 		if err != nil {
@@ -230,6 +242,9 @@ func seizeOptions(t *plan.Task) uintptr {
 }
 
 func (r *Runner) seize(t *plan.Task, tid int) error {
+	if r.embodied && tid == r.Opts.Body.Pid() {
+		return nil // it is
+	}
 	if err := sys.Seize(tid, seizeOptions(t)); err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}

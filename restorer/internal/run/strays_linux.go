@@ -29,7 +29,7 @@ func (r *Runner) strays(tasks []int) []stray {
 	for queue := tasks; len(queue) > 0; queue = queue[1:] {
 		freeze(queue[0])
 		for _, pid := range childrenOf(queue[0]) {
-			if r.Plan.Uses(pid) {
+			if r.Plan.Uses(pid) && !(r.embodied && !ours(pid)) { // else killed with its parent, which lives on for a while
 				continue
 			}
 			if fd, err := sys.OpenPidfd(pid); err == nil {

@@ -56,6 +56,7 @@ const (
 	SysUmask            = 95
 	SysSetpgid          = 109
 	SysSetsid           = 112
+	SysGetsid           = 124
 	SysSetgroups        = 116
 	SysSetresuid        = 117
 	SysSetresgid        = 119
@@ -120,7 +121,7 @@ var Syscalls = [...]struct {
 	SysMsgget: {"msgget", 2}, SysMsgsnd: {"msgsnd", 4}, SysMsgctl: {"msgctl", 3},
 	SysMadvise: {"madvise", 3}, SysSetitimer: {"setitimer", 2}, SysFcntl: {"fcntl", 3}, SysKill: {"kill", 2},
 	SysRtSigtimedwait: {"rt_sigtimedwait", 3}, SysWaitid: {"waitid", 4},
-	SysFchdir: {"fchdir", 1}, SysUmask: {"umask", 1}, SysSetpgid: {"setpgid", 2}, SysSetsid: {"setsid", 0},
+	SysFchdir: {"fchdir", 1}, SysUmask: {"umask", 1}, SysSetpgid: {"setpgid", 2}, SysSetsid: {"setsid", 0}, SysGetsid: {"getsid", 1},
 	SysSetgroups: {"setgroups", 2}, SysSetresuid: {"setresuid", 3}, SysSetresgid: {"setresgid", 3},
 	SysSetfsuid: {"setfsuid", 1}, SysSetfsgid: {"setfsgid", 1}, SysCapset: {"capset", 2},
 	SysRtSigqueueinfo: {"rt_sigqueueinfo", 3}, SysSigaltstack: {"sigaltstack", 2},

@@ -10,6 +10,7 @@ type Options struct {
 	ShellJob bool       // --shell-job: stay in this session and on this terminal
 	Detached bool       // --restore-detached: this process ends when the tasks go on
 	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
+	Become   int        // pid of a process that becomes the root task; 0: a new one does
 	Cgroups  CgroupMode // --manage-cgroups
 	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.
 	CgroupRoots map[string]string
@@ -38,6 +39,9 @@ type Options struct {
 	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
 	DumpTimeNs, RestoreTimeNs int64
 }
+
+// Itself reports whether the zygote itself is the root task, which is no child of this process.
+func (o *Options) Itself() bool { return o.Sibling || o.Become != 0 }
 
 // CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.
 type CgroupMode string
