@@ -279,11 +279,6 @@ func (b *belongings) settle(t *testing.T) {
 	}
 }
 
-func exists(pid int) bool {
-	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	return err == nil
-}
-
 // In the foreground the restored process gets the signals that crpie gets, and crpie ends as it does.
 func TestSignalsArePassedOn(t *testing.T) {
 	im := testenv.Start(t, "signals", "all").Dump(t)
