@@ -47,12 +47,3 @@ func cgroupFile(name string) string {
 func unescapeMount(name string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
 }
-
-func SortedNames(m map[string]Hierarchy) []string {
-	var names []string
-	for k := range m {
-		names = append(names, k)
-	}
-	slices.Sort(names)
-	return names
-}

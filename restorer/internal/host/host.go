@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"math"
 	"net/netip"
+	"slices"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -103,3 +104,12 @@ type Hierarchy struct {
 
 // NoLoginUID is the login uid of who has not logged in, audit(7).
 const NoLoginUID = math.MaxUint32
+
+func SortedNames(m map[string]Hierarchy) []string {
+	var names []string
+	for k := range m {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}

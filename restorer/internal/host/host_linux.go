@@ -18,7 +18,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// ThisHost gathers the facts about this machine and process.
+// This gathers the facts about this machine and process.
 func This() (*Host, error) {
 	h := &Host{
 		Random: rand.Uint64(),

@@ -52,7 +52,7 @@ func newPlanner(j *job.Job, layout *blob.Layout, hooked []Hooked) *planner {
 	return p
 }
 
-// BuildPlan decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
+// Build decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
 // be restored.
 func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Host, opts *job.Options) (*plan.Plan, error) {
 	p := newPlanner(job.New(dir, host, opts), layout, hooked)

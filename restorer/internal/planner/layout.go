@@ -38,7 +38,7 @@ type Hooked struct {
 	Tasks  []blob.Selector // empty: every task
 }
 
-// hooked lists the plugins in their order.
+// HooksOf lists the plugins in their order.
 func HooksOf(plugins []blob.Input) []Hooked {
 	var all []Hooked
 	for i, label := range blob.Labels(plugins) {

@@ -42,7 +42,7 @@ type Runner struct {
 	watch       watch
 }
 
-// RunOptions say how a plan is carried out.
+// Options say how a plan is carried out.
 type Options struct {
 	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
 	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout

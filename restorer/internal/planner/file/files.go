@@ -13,7 +13,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// fileRoom plans files: those that the zygote makes, and the descriptors of tasks.
+// Room plans files: those that the zygote makes, and the descriptors of tasks.
 type Room struct {
 	*job.Job
 	Kinds    []Kind
@@ -92,7 +92,7 @@ func (r *Room) Own() []Kind {
 	}
 }
 
-// filePlanner plans the descriptors of one task.
+// Descriptors plans the descriptors of one task.
 type Descriptors struct {
 	*Room
 	*job.Process

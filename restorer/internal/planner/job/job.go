@@ -32,6 +32,7 @@ type Job struct {
 	handovers map[uint32][]handover // deferred operations of shared descriptions, by file id
 }
 
+// New begins a job.
 func New(dir *images.Dir, host *host.Host, opts *Options) *Job {
 	return &Job{
 		Dir: dir, Host: host, Opts: opts, SharedFDs: map[uint32]int{}, pages: map[string]int{},
@@ -39,7 +40,7 @@ func New(dir *images.Dir, host *host.Host, opts *Options) *Job {
 	}
 }
 
-// jobTask is one process of a job, or the zygote.
+// Process is one process of a job, or the zygote.
 type Process struct {
 	Of   *Job
 	Img  *images.Task
@@ -54,11 +55,11 @@ func (j *Job) NewTask(img *images.Task, task *plan.Task) *Process {
 
 func (t *Process) Where() string { return fmt.Sprintf("task %d", t.Task.Pid) }
 
-// phase is a moment in the restore of a task for which operations are planned ahead.
-type phase int
+// Phase is a moment in the restore of a task for which operations are planned ahead.
+type Phase int
 
 const (
-	PhaseDescriptors phase = iota // every other description of the task exists
+	PhaseDescriptors Phase = iota // every other description of the task exists
 	PhaseSeals                    // the task has its mappings
 	PhaseOwners                   // every task exists, and this one still has the restorer's privileges
 	PhaseTimers                   // the last hook has run
@@ -66,19 +67,19 @@ const (
 
 // deferred is an operation that a task carries out in a later phase.
 type deferred struct {
-	phase phase
+	phase Phase
 	plan  func(prog *plan.Program)
 }
 
 // Later defers operations of a task, or of the zygote, whose pid is 0 here.
-func (j *Job) Later(pid uint32, ph phase, plan func(prog *plan.Program)) {
+func (j *Job) Later(pid uint32, ph Phase, plan func(prog *plan.Program)) {
 	j.deferred[pid] = append(j.deferred[pid], deferred{ph, plan})
 }
 
-func (t *Process) Later(ph phase, plan func(prog *plan.Program)) { t.Of.Later(t.Img.Pid, ph, plan) }
+func (t *Process) Later(ph Phase, plan func(prog *plan.Program)) { t.Of.Later(t.Img.Pid, ph, plan) }
 
 // Waits reports whether something of the task is deferred to a phase.
-func (t *Process) Waits(ph phase) bool {
+func (t *Process) Waits(ph Phase) bool {
 	for _, d := range t.Of.deferred[t.Img.Pid] {
 		if d.phase == ph {
 			return true
@@ -88,7 +89,7 @@ func (t *Process) Waits(ph phase) bool {
 }
 
 // Enter plans what was deferred to a phase, in the order in which it was deferred.
-func (t *Process) Enter(ph phase) {
+func (t *Process) Enter(ph Phase) {
 	for _, d := range t.Of.deferred[t.Img.Pid] {
 		if d.phase == ph {
 			d.plan(t.Prog)
@@ -98,17 +99,17 @@ func (t *Process) Enter(ph phase) {
 
 // handover is a deferred operation on a description that the zygote has made: the first task that has it carries it out.
 type handover struct {
-	phase phase
+	phase Phase
 	plan  func(prog *plan.Program, fd uint64)
 }
 
 // HandOver defers an operation to the first task that has a description.
-func (j *Job) HandOver(id uint32, ph phase, plan func(prog *plan.Program, fd uint64)) {
+func (j *Job) HandOver(id uint32, ph Phase, plan func(prog *plan.Program, fd uint64)) {
 	j.handovers[id] = append(j.handovers[id], handover{ph, plan})
 }
 
 // HandedOver reports whether something of a phase waits for a task that has the description.
-func (j *Job) HandedOver(id uint32, ph phase) bool {
+func (j *Job) HandedOver(id uint32, ph Phase) bool {
 	for _, h := range j.handovers[id] {
 		if h.phase == ph {
 			return true

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// PlanOptions are the choices of whoever restores.
+// Options are the choices of whoever restores.
 type Options struct {
 	ShellJob bool       // --shell-job: stay in this session and on this terminal
 	Detached bool       // --restore-detached: this process ends when the tasks go on

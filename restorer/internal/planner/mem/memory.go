@@ -37,7 +37,7 @@ func (r *Room) Space(t *job.Process) {
 	m.mmMap()
 }
 
-// memRoom plans memory: what the zygote makes for several tasks, and the address space of each.
+// Room plans memory: what the zygote makes for several tasks, and the address space of each.
 type Room struct {
 	*job.Job
 	files     *file.Room

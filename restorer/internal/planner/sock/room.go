@@ -10,7 +10,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// sockRoom plans sockets.
+// Room plans sockets.
 type Room struct {
 	*job.Job
 	skQueues    map[uint32][]*images.SkQueue // by file id; see queues
@@ -23,7 +23,7 @@ func NewRoom(j *job.Job) *Room {
 	return &Room{Job: j, inetSockets: sync.OnceValue(j.Host.InetSockets)}
 }
 
-// sockPlanner plans the sockets of one task.
+// descriptors plans the sockets of one task.
 type descriptors struct {
 	*file.Descriptors
 	*Room

@@ -18,7 +18,7 @@ import (
 // The zygote makes every pseudo-terminal of which the tree has the master, or a slave that is hung up, with both of its ends,
 // and opens other terminals, so that they exist before the sessions that they control; pty(7), ioctl_tty(2).
 
-// ttyRoom plans terminals.
+// Room plans terminals.
 type Room struct {
 	*job.Job
 	files     *file.Room
@@ -32,7 +32,7 @@ func (r *Room) Kinds() []file.Kind {
 	return []file.Kind{{Of: pb.FdTypes_TTY, New: func(f *file.Descriptors) file.Describer { return &descriptors{Descriptors: f, Room: r} }}}
 }
 
-// ttyPlanner plans the terminals of one task.
+// descriptors plans the terminals of one task.
 type descriptors struct {
 	*file.Descriptors
 	*Room
