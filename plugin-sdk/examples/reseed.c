@@ -10,8 +10,10 @@
  *
  * Caveat: code of the program is called while the program stands wherever it was dumped. If a thread was dumped inside random()
  * and holds libc's lock, srandom() waits for it for ever, and --pie-timeout undoes the restore. (rand_r, /dev/urandom
- * and getrandom() need no help; OpenSSL, Python and others keep state of their own: give their function as symbol=.)
+ * and getrandom() need no help. OpenSSL, Python and others keep state of their own: reseed warns of those that it finds; give
+ * a function of theirs as symbol=, such as OpenSSL's RAND_poll.)
  */
+#include <crpie/string.h>
 #include <crpie/syscall.h>
 
 #include "target.h"
@@ -37,6 +39,51 @@ static int call_with_seed(const struct crpie_ctx *ctx, uint64_t addr, const char
 	return 0;
 }
 
+/* Generators that srandom and srand48 do not reach, by the names of the files that have them. */
+static const struct {
+	char file[16]; /* up to a digit, a dot or the end */
+	char name[12];
+} unreached[] = {
+	{ "libcrypto.so", "OpenSSL" }, { "libgcrypt.so", "libgcrypt" }, { "libgnutls.so", "GnuTLS" },
+	{ "libsoftokn", "NSS" },       { "libpython", "Python" },       { "python", "Python" },
+	{ "node", "Node.js" },         { "libjvm.so", "Java" },         { "libruby", "Ruby" },
+	{ "ruby", "Ruby" },            { "libperl.so", "Perl" },        { "perl", "Perl" },
+	{ "libphp", "PHP" },           { "php", "PHP" },
+};
+
+static const char *base(const char *path)
+{
+	const char *p, *base = path;
+
+	for (p = path; *p; p++)
+		if (*p == '/')
+			base = p + 1;
+	return base;
+}
+
+/* libcrypto.so is in libcrypto.so.3 and python in python3.11, but node is not in node_exporter. */
+static int is_file(const char *path, const char *name)
+{
+	size_t len = crpie_strlen(name);
+	const char *rest = base(path) + len;
+
+	return crpie_strncmp(base(path), name, len) == 0 && (*rest == 0 || *rest == '.' || *rest == '-' || (*rest >= '0' && *rest <= '9'));
+}
+
+static void warn_of_others(const struct crpie_ctx *ctx)
+{
+	unsigned int i;
+	uint64_t v;
+
+	for (i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
+		for (v = 0; v < ctx->nr_vmas; v++)
+			if ((ctx->vmas[v].prot & CRPIE_PROT_EXEC) && is_file(ctx->vmas[v].name, unreached[i].file)) {
+				pr_warn(ctx, "%s (%s) keeps random state of its own, which every clone shares", unreached[i].name,
+					ctx->vmas[v].name);
+				break;
+			}
+}
+
 static int reseed_libc(const struct crpie_ctx *ctx)
 {
 	static const char names[][8] = { "srandom", "srand48" };
@@ -53,8 +100,10 @@ static int reseed_libc(const struct crpie_ctx *ctx)
 		if (err != 0)
 			return err;
 	}
-	if (found != 0)
+	if (found != 0) {
+		warn_of_others(ctx);
 		return 0;
+	}
 	pr_err(ctx, "%s has no functions srandom or srand48: give symbol= or addr=", ctx->comm);
 	return -ESRCH;
 }
