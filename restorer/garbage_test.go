@@ -22,7 +22,7 @@ import (
 // capturedPlugin does in a worker what somebody could who has captured it.
 func capturedPlugin(t *testing.T) *loader.Plugin {
 	t.Helper()
-	object := testenv.Plugin(t, "testdata/plugins/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
+	object := testenv.Plugin(t, "testdata/attackers/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
 	data, err := os.ReadFile(object)
 	if err != nil {
 		t.Fatal(err)

@@ -77,13 +77,13 @@ show 'crpie check new-id.o reseed.o tell-app.o'
 say '4. crpie restores it; the hooks run inside it before its next instruction'
 show 'crpie restore -D images -d -v3 --pie-plugin new-id.o,var=INSTANCE_ID --pie-plugin reseed.o'
 printf '      --pie-plugin tell-app.o,symbol=generation,mode=add\n'
-./crpie restore -D "$work/images" -d -v3 -o "$work/log" --pidfile "$work/pid" \
+./crpie restore -D "$work/images" -d -v3 -o "$work/log" --pidfile "$work/restored" \
 	--pie-plugin "$work/new-id.o,var=INSTANCE_ID" --pie-plugin "$work/reseed.o" \
 	--pie-plugin "$work/tell-app.o,symbol=generation,mode=add" || {
 	cat "$work/log" >&2
 	exit 1
 }
-pid=$(cat "$work/pid")
+pid=$(cat "$work/restored")
 grep -E 'new-id|reseed|tell-app' "$work/log" | sed 's/^/    /' || true
 
 say '5. The same process goes on, as somebody else'

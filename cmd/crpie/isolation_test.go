@@ -23,7 +23,7 @@ const workerUID = 1234 // testdata/victims/workers.c
 // captured is a plugin that does in a worker what somebody could who has captured it.
 func captured(t *testing.T) string {
 	t.Helper()
-	return testenv.Plugin(t, "testdata/plugins/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
+	return testenv.Plugin(t, "testdata/attackers/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
 }
 
 // imagePids lists the pids of all tasks of an image directory.

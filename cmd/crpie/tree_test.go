@@ -96,8 +96,16 @@ func TestForests(t *testing.T) {
 					t.Log(output)
 					continue
 				}
-				p, _ := restore(t, im, "--pie-plugin", plugin)
-				p.MustPass(t)
+				status, output = tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", plugin)
+				// One tree in some fifty has a process group that setpgid(2) does not find: not explained yet.
+				if try < 4 && status == exitFailed && strings.Contains(output, ": setpgid(") {
+					t.Log(output)
+					continue
+				}
+				if status != 0 {
+					t.Fatalf("status %d\n%s", status, output)
+				}
+				im.Adopt(t).MustPass(t)
 				return
 			}
 		})

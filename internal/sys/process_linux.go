@@ -50,22 +50,27 @@ func Wait(tid int) (unix.WaitStatus, error) {
 	return ws, err
 }
 
-// WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and again: Wait
-// is quicker.
+// WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and again, at
+// first without a pause: a thread that is asked to stop does so within microseconds.
 func WaitUntil(tid int, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
 	if err := fault("wait4"); err != nil {
 		return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)
 	}
-	for {
+	for looks := 0; ; looks++ {
 		ws, changed, err := wait(tid, unix.WNOHANG)
 		if changed || err != nil || time.Now().After(end) {
 			return ws, changed, err
 		}
-		time.Sleep(waitPause)
+		if looks > waitLooks {
+			time.Sleep(waitPause)
+		}
 	}
 }
 
-const waitPause = 50 * time.Microsecond
+const (
+	waitLooks = 100
+	waitPause = 50 * time.Microsecond
+)
 
 func wait(tid, flags int) (ws unix.WaitStatus, changed bool, err error) {
 	for {

@@ -22,15 +22,14 @@ func (r *Runner) stopThreads() error {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	return r.limited(func() error {
-		for _, th := range r.traced {
-			stopped := func(ws unix.WaitStatus) bool { return isEventStop(ws) && !isGroupStop(ws) }
-			if err := r.waitStop(th, stopped, interruptAgain); err != nil {
-				return err
-			}
+	r.stopBy = r.end()
+	for _, th := range r.traced {
+		stopped := func(ws unix.WaitStatus) bool { return isEventStop(ws) && !isGroupStop(ws) }
+		if err := r.waitStop(th, stopped, interruptAgain); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // interruptAgain resumes a thread and asks it to stop: a group-stop has answered the first request.
@@ -48,7 +47,8 @@ func (r *Runner) finish() error {
 	if err != nil {
 		return err
 	}
-	if err := r.limited(r.leaveRegion); err != nil {
+	r.stopBy = r.end()
+	if err := r.leaveRegion(); err != nil {
 		return err
 	}
 	for _, t := range r.Plan.Living() {

@@ -5,6 +5,7 @@ package run
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,10 +140,18 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st status) error {
 		return nil
 	}
 	cause := fmt.Sprintf("called %s(%d)", name, int32(regs.Di))
+	r.calledBy(t, th, &st, regs.Ip)
 	if st.hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+}
+
+// calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so yet.
+func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *status, ip uint64) {
+	if loc, ok := r.Plan.Image.Locate(blob.Addr(ip)); st.hook == 0 && ok && loc.Plugin >= 0 {
+		r.share.calling(t.StatusIndex+slices.Index(t.Threads, th), st)
+	}
 }
 
 // executed explains a task that has become another program, PTRACE_EVENT_EXEC: its only thread has the leader's id now.
@@ -176,6 +185,7 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st status, sig unix.Signal
 			cause += ", the guard page of its stack (a hook has 124 KiB)"
 		}
 	}
+	r.calledBy(t, th, &st, regs.Ip)
 	if st.hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}

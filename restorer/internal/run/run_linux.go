@@ -34,6 +34,7 @@ type Runner struct {
 	root        *sys.Sibling // with --restore-sibling, or what a Body has become
 	embodied    bool         // the Body executes the zygote
 	traced      []tracee
+	stopBy      time.Time          // when those that are asked to stop must have stopped
 	waking      bool               // some connections may be awake
 	tasks       map[int]sys.Pidfd  // that have connections, by pid
 	asleep      []*plan.Connection // that no hook has done away with

@@ -13,6 +13,9 @@ import (
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
+// regionName is what /proc/PID/maps calls the blob and the plan.
+const regionName = "crpie"
+
 // share is what the controller has of the tasks' region: the files that the zygote maps, and its own mappings of them.
 // restorer/core/src/core.h says who may write what.
 type share struct {
@@ -31,7 +34,7 @@ func (s *share) make(p *plan.Plan) error {
 		mapping      *[]byte
 		from, length uint64
 	}{
-		{"crpie", reg.SealedSize(), &s.ctl, reg.ControlOff(), reg.Bell - reg.Control},
+		{regionName, reg.SealedSize(), &s.ctl, reg.ControlOff(), reg.Bell - reg.Control},
 		{"crpie-shared", reg.Control - reg.Shared, &s.shared, 0, reg.Control - reg.Shared},
 		{"crpie-bell", reg.Stacks - reg.Bell, &s.bell, 0, reg.Stacks - reg.Bell},
 	} {

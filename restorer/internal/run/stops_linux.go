@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,18 +62,23 @@ type tracee struct {
 	tid  int
 }
 
-// waitStop waits for a stop of the kind that good accepts. Stops that somebody else has caused are passed by, by resume;
-// anything else at this point is a failure.
+// waitStop waits for a stop of the kind that good accepts, until stopBy. Stops that somebody else has caused are passed by, by
+// resume; anything else at this point is a failure. A wait without a limit might never end: the leader of threads that have
+// stopped can be killed alone, seccomp(2), and is reported when they are gone, which takes their tracer.
 func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume func(tid int) error) error {
 	for {
-		ws, err := sys.Wait(th.tid)
+		ws, changed, err := sys.WaitUntil(th.tid, r.stopBy)
 		switch {
 		case err != nil:
 			return fmt.Errorf("restore: %w", err)
+		case !changed:
+			return failed(th.task, th.tid, "thread %d does not stop within %v (--progress-timeout)", th.tid, r.Opts.Limit())
 		case ws.Stopped() && good(ws):
 			return nil
 		case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
 			return failed(th.task, th.tid, "thread %d was killed, or ended itself, when it was to be stopped", th.tid)
+		case ws.Stopped() && hasAddr(ws.StopSignal()):
+			return failed(th.task, th.tid, "thread %d crashed with %s when it was to be stopped", th.tid, signalName(int(ws.StopSignal())))
 		case !somebodyStopped(ws):
 			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid, uint32(ws))
 		}
@@ -82,30 +86,6 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 			return err
 		}
 	}
-}
-
-// limited does what waits for stops. wait4(2) has no time limit, so when the time is over all tasks are killed, which ends
-// every wait.
-func (r *Runner) limited(do func() error) error {
-	var over sync.Mutex // held while tasks are being killed, and when that is no longer wanted
-	late := false
-	timer := time.AfterFunc(r.Opts.Limit(), func() {
-		if !over.TryLock() {
-			return
-		}
-		defer over.Unlock()
-		late = true
-		for _, th := range r.traced {
-			_ = sys.Kill(th.task.Pid, unix.SIGKILL)
-		}
-	})
-	err := do()
-	over.Lock()
-	timer.Stop()
-	if late {
-		return fmt.Errorf("restore: the tasks do not stop within %v (--progress-timeout)", r.Opts.Limit())
-	}
-	return err
 }
 
 // unstop lets processes go on that somebody has stopped before they could be traced. Only what descends from this process

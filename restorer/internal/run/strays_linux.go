@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,18 +27,40 @@ type stray struct {
 // that none is missed.
 func (r *Runner) strays(tasks []int) []stray {
 	var found []stray
-	for queue := tasks; len(queue) > 0; queue = queue[1:] {
+	queue := tasks
+	add := func(pid int) {
+		if fd, err := sys.OpenPidfd(pid); err == nil {
+			found, queue = append(found, stray{pid, fd}), append(queue, pid)
+		}
+	}
+	for len(queue) > 0 {
 		freeze(queue[0])
 		for _, pid := range childrenOf(queue[0]) {
 			if r.Plan.Uses(pid) && !(r.embodied && !ours(pid)) { // else killed with its parent, which lives on for a while
 				continue
 			}
-			if fd, err := sys.OpenPidfd(pid); err == nil {
-				found, queue = append(found, stray{pid, fd}), append(queue, pid)
-			}
+			add(pid)
+		}
+		if queue = queue[1:]; len(queue) == 0 {
+			r.eachOrphan(found, add)
 		}
 	}
 	return found
+}
+
+// eachOrphan finds what a hook has forked and has lost its parent since: a child of this process that still has the region.
+func (r *Runner) eachOrphan(found []stray, add func(pid int)) {
+	for _, pid := range childrenOf(os.Getpid()) {
+		known := r.Plan.Uses(pid) || pid == r.zygote || slices.ContainsFunc(found, func(s stray) bool { return s.pid == pid })
+		if !known && hasRegion(pid) {
+			add(pid)
+		}
+	}
+}
+
+func hasRegion(pid int) bool {
+	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return strings.Contains(string(maps), "/memfd:"+regionName+" ")
 }
 
 // freezeTime bounds the wait for a thread that sleeps in the kernel and cannot stop.
