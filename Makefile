@@ -6,7 +6,7 @@ PREFIX    ?= /usr/local
 DESTDIR   ?=
 FUZZTIME  ?= 20s
 # One package at a time: a restore needs its pid free, and another package's compilers could have taken it.
-TESTFLAGS ?= -p 1 -timeout 40m
+TESTFLAGS ?= -p 1 -timeout 60m
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
