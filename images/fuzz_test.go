@@ -20,7 +20,9 @@ func FuzzWire(f *testing.F) {
 				continue // a pages file
 			}
 			for _, e := range img.Entries {
-				f.Add(img.Kind.Name, marshal(f, e.Message))
+				data := marshal(f, e.Message)
+				f.Add(img.Kind.Name, data)
+				f.Add(img.Kind.Name, append(data, "\xf8\xbf\x00\x07"...)) // an unknown field whose tag is longer than it need be
 			}
 		}
 	}

@@ -180,14 +180,16 @@ func (d *wireDecoder) message(data []byte, v reflect.Value, depth int) error {
 	return missing(plan, seen)
 }
 
-// foreign keeps a field that the message has no place for, with its tag.
+// foreign keeps a field that the message has no place for. Its tag is written anew, as protobuf's Go library does: a varint
+// may have more bytes than it needs.
 func (d *wireDecoder) foreign(number int, typ wire.Type, data []byte, tag int, unknown reflect.Value) (n int, err error) {
 	n, err = wire.ConsumeValue(number, typ, data[tag:])
 	if err != nil {
 		return 0, fieldErr(strconv.Itoa(number), "%v", err)
 	}
 	d.unknown = append(d.unknown, strconv.Itoa(number))
-	unknown.SetBytes(append(unknown.Bytes(), data[:tag+n]...))
+	kept := wire.AppendTag(unknown.Bytes(), number, typ)
+	unknown.SetBytes(append(kept, data[tag:][:n]...))
 	return n, nil
 }
 
