@@ -49,8 +49,12 @@ say '1. A program that knows its id, draws random numbers and counts its restore
 gcc -O2 -rdynamic -o "$work/clone-me" demo/clone-me.c
 make -s -C plugin-sdk/examples new-id.o reseed.o tell-app.o
 for plugin in new-id reseed tell-app; do cp "plugin-sdk/examples/$plugin.o" "$work"; done
-# The subshell makes the program a child of init, which waits for it when it is killed by the dump.
+# The subshell makes the program a child of init, which waits for it when it is killed by the dump. It closes what the
+# terminal or editor has left open: CRIU dumps no file of another mount namespace.
 (
+	for fd in /proc/self/fd/*; do
+		if [ "${fd##*/}" -gt 2 ]; then eval "exec ${fd##*/}>&-"; fi
+	done
 	INSTANCE_ID=1b671a64-40d5-491e-99b0-da01ff1f3341 setsid "$work/clone-me" </dev/null >"$work/out" 2>&1 &
 	echo $! >"$work/pid"
 )
