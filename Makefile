@@ -64,7 +64,8 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -d $(DESTDIR)$(PREFIX)/include/crpie $(DESTDIR)$(PREFIX)/share/crpie/examples
 	install -m 644 plugin-sdk/include/crpie/*.h $(DESTDIR)$(PREFIX)/include/crpie/
 	install -m 644 plugin-sdk/plugin.mk $(DESTDIR)$(PREFIX)/share/crpie/
-	cd plugin-sdk/examples && install -m 644 Makefile *.c *.h *.S *.cpp *.rs $(abspath $(DESTDIR)$(PREFIX))/share/crpie/examples/
+	cd plugin-sdk/examples && install -m 644 *.c *.h *.S *.cpp *.rs $(abspath $(DESTDIR)$(PREFIX))/share/crpie/examples/
+	sed 's|/usr/local|$(PREFIX)|' plugin-sdk/examples/Makefile > $(DESTDIR)$(PREFIX)/share/crpie/examples/Makefile
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' plugin-sdk/crpie-plugin.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/crpie-plugin.pc

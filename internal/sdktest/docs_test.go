@@ -57,19 +57,27 @@ func TestManPageAndCompletionsKnowEveryFlag(t *testing.T) {
 	}
 }
 
-// What make install puts down is enough to build plugins with, for those who have no source tree.
+// What make install puts down is enough to build plugins with, for those who have no source tree, in a copy too.
 func TestInstalledSDKBuildsTheExamples(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	for _, args := range [][]string{
-		{"-C", root(t), "install", "DESTDIR=" + dir, "PREFIX=/opt"},
-		{"-C", filepath.Join(dir, "opt/share/crpie/examples"), "CC=gcc"},
-	} {
+	dir, copied := t.TempDir(), t.TempDir()
+	run := func(args ...string) {
 		if out, err := exec.Command(loadertest.Tool(t, "make"), args...).CombinedOutput(); err != nil {
 			t.Fatalf("make %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	mustBePlugin(t, filepath.Join(dir, "opt/share/crpie/examples/new-id.o"))
+	run("-C", root(t), "install", "DESTDIR="+dir, "PREFIX=/opt")
+	examples := filepath.Join(dir, "opt/share/crpie/examples")
+	run("-C", examples, "CC=gcc")
+	mustBePlugin(t, filepath.Join(examples, "new-id.o"))
+
+	run("-C", root(t), "install", "PREFIX="+filepath.Join(dir, "usr"))
+	if err := os.CopyFS(copied, os.DirFS(filepath.Join(dir, "usr/share/crpie/examples"))); err != nil {
+		t.Fatal(err)
+	}
+	run("-C", copied, "CC=gcc")
+	mustBePlugin(t, filepath.Join(copied, "new-id.o"))
+
 	if out, err := exec.Command(filepath.Join(dir, "opt/bin/crpie"), "version").CombinedOutput(); err != nil {
 		t.Errorf("installed crpie: %v\n%s", err, out)
 	}
