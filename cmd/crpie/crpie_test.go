@@ -58,7 +58,7 @@ func objects(t *testing.T) {
 func TestStandardInput(t *testing.T) {
 	objects(t)
 	for args, want := range map[string]string{
-		"check -":   "-: ok: plugin stdin for EM_X86_64, 1 hooks\n",
+		"check -":   "-: ok: plugin stdin for EM_X86_64, 1 hook\n",
 		"inspect -": "plugin stdin for EM_X86_64, from stdin: 12288 bytes at 0x10000000 if alone\n",
 	} {
 		f, err := os.Open("good.o")
@@ -118,7 +118,7 @@ func TestCheckText(t *testing.T) {
 		"plugin.c:4 (hook+0x", // the source line, from DWARF
 		"  fix: define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o\nbad.o: error[PIE401]: no hook is registered",
 		"\nbad.o: 2 errors\n",
-		"good.o: ok: plugin good for EM_X86_64, 1 hooks\n",
+		"good.o: ok: plugin good for EM_X86_64, 1 hook\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -76,7 +76,11 @@ func reportText(out io.Writer, results []checked) error {
 
 // summary says in a line what was accepted.
 func (c checked) summary() string {
-	return fmt.Sprintf("plugin %s for %s, %d hooks", escape.Name(c.plugin), c.machine, len(c.hooks))
+	hooks := "1 hook"
+	if n := len(c.hooks); n != 1 {
+		hooks = fmt.Sprintf("%d hooks", n)
+	}
+	return fmt.Sprintf("plugin %s for %s, %s", escape.Name(c.plugin), c.machine, hooks)
 }
 
 func (p painter) violation(w io.Writer, file string, v loader.Violation) {
