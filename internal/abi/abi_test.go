@@ -104,6 +104,7 @@ func coreNumbers() []same {
 		{"CRPIE_OPF_FD", int64(abi.OpFD)}, {"CRPIE_OPF_CLOEXEC", int64(abi.OpCloexec)},
 		{"CRPIE_OPF_INJECT", int64(abi.OpInject)},
 		{"CRPIE_NR_BARRIERS", abi.NrBarriers}, {"CRPIE_MAX_PLUGINS", abi.MaxPlugins},
+		{"CRPIE_STACK_GUARD", abi.StackGuard}, {"CRPIE_STACK_SLOT", abi.StackSlot},
 	}
 }
 

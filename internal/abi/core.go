@@ -94,5 +94,11 @@ const (
 // NrBarriers is CRPIE_NR_BARRIERS.
 const NrBarriers = 64
 
+// StackGuard and StackSlot are CRPIE_STACK_GUARD and CRPIE_STACK_SLOT, in bytes.
+const (
+	StackGuard = 1 << 20
+	StackSlot  = StackGuard + 124<<10
+)
+
 // LogLineMax is CRPIE_LOG_LINE_MAX, in bytes.
 const LogLineMax = 1024

@@ -11,6 +11,7 @@
  *	how=null     writes to address 0
  *	how=ud2      runs an undefined instruction
  *	how=stack    recurses until the stack is full
+ *	how=leap     the same, with large frames that are touched at their low end
  *	how=hang     never returns
  *	how=exit     ends the task with status 7
  *	how=exit1    ends the thread alone, with status 7
@@ -30,6 +31,16 @@ static int grow(volatile char *above)
 	if (page[0] != 0)
 		return 0; /* never: the first one is 0 */
 	return grow(page) + page[0];
+}
+
+static __attribute__((noinline)) int leap(volatile char *above)
+{
+	volatile char frame[100 << 10];
+
+	frame[0] = above[0];
+	if (frame[0] != 0)
+		return 0; /* never */
+	return leap(frame) + frame[0];
 }
 
 static void crash_null(void)
@@ -80,6 +91,8 @@ static int fail_now(const struct crpie_ctx *ctx)
 		__builtin_trap();
 	if (crpie_strcmp(how, "stack") == 0)
 		return grow(&first);
+	if (crpie_strcmp(how, "leap") == 0)
+		return leap(&first);
 	if (crpie_strcmp(how, "exit") == 0)
 		CRPIE_SYS1(__NR_exit_group, 7);
 	if (crpie_strcmp(how, "exit1") == 0)

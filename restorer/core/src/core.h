@@ -177,7 +177,13 @@ struct crpie_status {
 };
 
 #define CRPIE_NR_BARRIERS 64
-#define CRPIE_STACK_SLOT (128 << 10) /* distance of two stacks, the guard page included, bytes */
+/*
+ * Bytes without access below each stack: as many as Linux keeps below a stack that grows (stack_guard_gap,
+ * kernel-parameters.rst). The code of plugins need not probe its stack, and touches a frame anywhere first: a guard smaller
+ * than the stack would let frames that fit into the one step over the other, into the next thread's stack.
+ */
+#define CRPIE_STACK_GUARD (1 << 20)
+#define CRPIE_STACK_SLOT (CRPIE_STACK_GUARD + (124 << 10)) /* distance of two stacks, bytes */
 
 struct crpie_shared {
 	uint64_t log_head;  /* bytes ever reserved by writers */

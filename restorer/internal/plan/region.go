@@ -6,9 +6,9 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 )
 
-// IsGuard reports whether addr lies in the guard page below a stack.
+// IsGuard reports whether addr lies in the guard below a stack.
 func (r *Region) IsGuard(addr uint64) bool {
-	return addr >= r.Stacks && addr < r.Plan && (addr-r.Stacks)%stackSize < PageSize
+	return addr >= r.Stacks && addr < r.Plan && (addr-r.Stacks)%abi.StackSlot < abi.StackGuard
 }
 
 const (
@@ -22,7 +22,6 @@ const (
 	// highestAddr keeps clear of the zygote's own initial stack and vDSO, which the kernel puts at the top.
 	HighestAddr = 0x7e0000000000
 
-	stackSize   = 128 << 10 // of a thread in the core, its guard page included, bytes
 	LogRingSize = 256 << 10 // bytes, a power of two
 	MaxReaders  = 7
 	stubSize    = 64 << 10 // address space kept for the zygote's ELF file, behind the region
@@ -34,7 +33,7 @@ const (
 //	Shared  struct crpie_shared, statuses, log ring: shared by all until a task leaves it, then the task's own
 //	Control struct crpie_control: written by the controller, read by tasks
 //	Bell    struct crpie_bell: wakes the controller, names who calls plugins
-//	Stacks  one slot per thread of the largest task, then one per page reader; the first page of a slot is a guard
+//	Stacks  one slot per thread of the largest task, then one per page reader; a slot begins with its guard
 //	Plan    struct crpie_plan and everything it points to (read-only), private
 //	End     end of what the last munmap removes; the zygote's stub follows
 //
@@ -66,7 +65,7 @@ func LayRegion(start, blobSize uint64, threads, slots int) Region {
 	r.Control = r.Shared + PageAlign(uint64(abi.SharedSize+(threads+1)*abi.StatusSize)) + LogRingSize
 	r.Bell = r.Control + PageAlign(uint64(abi.ControlSize+4*(threads+1)))
 	r.Stacks = r.Bell + PageAlign(uint64(abi.BellSize+(threads+1)*abi.CallSize))
-	r.Plan = r.Stacks + uint64(slots)*stackSize
+	r.Plan = r.Stacks + uint64(slots)*abi.StackSlot
 	return r
 }
 
@@ -88,7 +87,7 @@ func (r *Region) SealedSize() uint64 { return r.PlanOff() + r.End - r.Plan }
 
 // Stack gives the usable part of a slot.
 func (r *Region) Stack(slot int) (lowest, size uint64) {
-	return r.Stacks + uint64(slot)*stackSize + PageSize, stackSize - PageSize
+	return r.Stacks + uint64(slot)*abi.StackSlot + abi.StackGuard, abi.StackSlot - abi.StackGuard
 }
 
 // Span is a half-open interval of addresses.

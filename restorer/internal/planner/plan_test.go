@@ -191,7 +191,7 @@ func TestGoldenPlans(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got.Bytes(), want) {
-				t.Errorf("the plan differs from %s (go test ./restorer -update, then look at git diff)\n%s", golden,
+				t.Errorf("the plan differs from %s (go test ./restorer/internal/planner -update, then look at git diff)\n%s", golden,
 					firstDifference(got.String(), string(want)))
 			}
 		})

@@ -182,7 +182,7 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st status, sig unix.Signal
 	if info, err := sys.GetSigInfo(th.Tid); err == nil && hasAddr(sig) {
 		cause += fmt.Sprintf(" at address %#x", info.Addr)
 		if r.Plan.Region.IsGuard(info.Addr) {
-			cause += ", the guard page of its stack (a hook has 124 KiB)"
+			cause += ", the guard of its stack (a hook has 124 KiB)"
 		}
 	}
 	r.calledBy(t, th, &st, regs.Ip)
