@@ -29,7 +29,7 @@ type Segment struct {
 	MemSize uint64 // in bytes, a multiple of PageSize, at least len(Data)
 }
 
-// Prot is a memory protection; the values are those of mmap(2) on Linux.
+// Prot is a memory protection; with the values of mmap(2) on Linux.
 type Prot uint32
 
 // The protections. No segment is both writable and executable.

@@ -37,7 +37,7 @@ func ParseSelector(text string) (Selector, error) {
 func parsePid(text, number string) (Selector, error) {
 	pid, err := strconv.ParseUint(number, 10, 31)
 	if err != nil || pid == 0 {
-		return Selector{}, fmt.Errorf("selector %q: %q is no pid", text, number)
+		return Selector{}, fmt.Errorf("selector %q: %q is not a pid", text, number)
 	}
 	return Selector{Pid: uint32(pid)}, nil
 }

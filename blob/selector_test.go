@@ -13,10 +13,10 @@ func TestSelectors(t *testing.T) {
 		"worker": "comm:worker 23", "comm:root": "comm:root ", "a:b": "comm:a:b ", "comm:12": "comm:12 ",
 		"":               `selector "" names no task; write root, pid:N, comm:NAME or all`,
 		"comm:":          `selector "comm:" names no task; write root, pid:N, comm:NAME or all`,
-		"pid:":           `selector "pid:": "" is no pid`,
-		"pid:-1":         `selector "pid:-1": "-1" is no pid`,
-		"0":              `selector "0": "0" is no pid`,
-		"99999999999999": `selector "99999999999999": "99999999999999" is no pid`,
+		"pid:":           `selector "pid:": "" is not a pid`,
+		"pid:-1":         `selector "pid:-1": "-1" is not a pid`,
+		"0":              `selector "0": "0" is not a pid`,
+		"99999999999999": `selector "99999999999999": "99999999999999" is not a pid`,
 	} {
 		s, err := blob.ParseSelector(text)
 		got := s.String() + " "

@@ -14,7 +14,7 @@ type table struct {
 	plugins []object
 	hooks   []tableHook
 	idle    []bool // by plugin: it does not run; nil: all do
-	nHooks  int    // with those of idle plugins
+	nHooks  int    // idle plugins included
 	nParams int
 	size    int
 }

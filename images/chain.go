@@ -9,7 +9,7 @@ import (
 
 // An incremental dump (criu dump --prev-images-dir) leaves pages that have not changed where they are: in the directory
 // that its link "parent" points to, or further up (https://criu.org/Incremental_dumps). `criu dedup` then punches holes
-// where a parent's pages files have contents that nobody refers to any more.
+// where a parent's pages files have contents that no pagemap refers to any more.
 
 // Piece is a stretch of page contents and where to read it: in the pages file of the directory itself (Level 0), of its
 // parent (1), and so on.

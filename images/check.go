@@ -77,7 +77,7 @@ func checkTaskCore(c checker, tc *pb.TaskCoreEntry) {
 	checkSignals(c, "tc.signals_s", tc.GetSignalsS())
 	for i, timer := range tc.GetTimers().GetPosix() {
 		field := fmt.Sprintf("tc.timers.posix[%d].", i)
-		c.want(timer.GetItId() <= 1<<31-1, field+"it_id", "%d is no timer_t", timer.GetItId())
+		c.want(timer.GetItId() <= 1<<31-1, field+"it_id", "%d is not a timer_t", timer.GetItId())
 		c.want(timer.GetInsec() < 1e9, field+"insec", "%d is a second or more", timer.GetInsec())
 		c.want(timer.GetVnsec() < 1e9, field+"vnsec", "%d is a second or more", timer.GetVnsec())
 	}
@@ -156,7 +156,7 @@ func (d *Dir) checkTask(p *problems, t *Task) {
 
 // wantRegular wants a file of an id. Without a files.img that could be read only that image is to blame.
 func (d *Dir) wantRegular(c checker, field string, id uint32) {
-	c.want(d.Files == nil || d.Files[id].GetReg() != nil, field, "%d is no regular file of files.img", id)
+	c.want(d.Files == nil || d.Files[id].GetReg() != nil, field, "%d is not a regular file of files.img", id)
 }
 
 // maxAuxv bounds the words of the auxiliary vector; the kernel's saved_auxv has about 50.
@@ -199,7 +199,7 @@ func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 	if d.Files != nil && v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
 		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
-			"%d is no file of files.img", v.GetShmid())
+			"%d is not a file of files.img", v.GetShmid())
 	}
 }
 

@@ -104,7 +104,7 @@ func (d *Dir) checkFds(p *problems, t *Task) {
 	seen := map[uint32]bool{}
 	for i, e := range t.Fds {
 		c := checker{p, name, i}
-		c.want(e.GetFd() <= maxFd, "fd", "%d is no descriptor", e.GetFd())
+		c.want(e.GetFd() <= maxFd, "fd", "%d is not a descriptor", e.GetFd())
 		c.want(!seen[e.GetFd()], "fd", "%d occurs twice", e.GetFd())
 		seen[e.GetFd()] = true
 		if f := d.Files[e.GetId()]; d.Files != nil && c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
@@ -121,7 +121,7 @@ func (o *opener) checkLostFds() {
 	}
 	used := o.dir.usedFiles()
 	for _, id := range slices.Sorted(maps.Keys(o.dir.Files)) {
-		// the end of a connection that waits to be accepted is nobody's yet
+		// the end of a connection that waits to be accepted belongs to no task yet
 		if used[id] || o.dir.Files[id].GetType() == pb.FdTypes_UNIXSK {
 			continue
 		}
@@ -171,7 +171,7 @@ func (d *Dir) checkSeccomp(p *problems) {
 		field := fmt.Sprintf("seccomp_filters[%d].", i)
 		n := len(f.GetFilter())
 		c.want(n > 0 && n%8 == 0 && n <= maxFilter, field+"filter", "%d bytes, want a multiple of 8 up to %d", n, maxFilter)
-		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is no earlier filter", f.GetPrev())
+		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is not an earlier filter", f.GetPrev())
 	}
 }
 

@@ -150,7 +150,7 @@ func Open(fsys fs.FS, parents ...fs.FS) (*Dir, error) {
 // opener fills a Dir.
 type opener struct {
 	dir      *Dir
-	names    map[string]bool // files nobody has looked at yet
+	names    map[string]bool // files that are not read yet
 	fdsByID  map[uint32][]*pb.FdinfoEntry
 	noFds    []string // images of descriptors that are not there
 	problems problems

@@ -136,7 +136,7 @@ func TestTreeRules(t *testing.T) {
 		{[]*pb.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
 		{[]*pb.PstreeEntry{entry(pid, 0)}, "entry 0: field threads: " + p + " is not the first thread of its task"},
 		{[]*pb.PstreeEntry{entry(pid, 0, pid, pid)}, "entry 0: field threads[1]: " + p + " occurs twice"},
-		{[]*pb.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is no task listed before its child " + p},
+		{[]*pb.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is not a task listed before its child " + p},
 	} {
 		dir := sample(t, "static")
 		var out bytes.Buffer

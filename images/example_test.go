@@ -21,5 +21,5 @@ func ExampleOpen() {
 		fmt.Printf("%d problem, in %s: %v\n", len(all.WrappedErrors()), first.File, first.Cause)
 	}
 	// Output:
-	// 1 problem, in inventory.img: magic 0x20746f6e is no known image type
+	// 1 problem, in inventory.img: magic 0x20746f6e is not a known image type
 }

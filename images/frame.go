@@ -18,7 +18,7 @@ import (
 //
 // Pages files (pages-N.img) are nothing but pages.
 
-// maxImageSize bounds what is read of one image, payloads not counted. The largest honest ones are pagemaps; a gigabyte
+// maxImageSize bounds the bytes that are read of one image, without payloads. The largest honest ones are pagemaps; a gigabyte
 // of memory with a hole after every page has one of 6 MB.
 const maxImageSize = 64 << 20
 

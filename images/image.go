@@ -51,7 +51,7 @@ func Read(fsys fs.FS, name string) (*Image, error) {
 	}
 	kind, ok := kindOf(magic)
 	if !ok {
-		return nil, &Error{name, -1, fmt.Errorf("magic 0x%08x is no known image type", magic)}
+		return nil, &Error{name, -1, fmt.Errorf("magic 0x%08x is not a known image type", magic)}
 	}
 	img := &Image{Name: name, Kind: kind}
 	return img, img.readEntries(r)

@@ -71,7 +71,7 @@ func (b *treeBuilder) link(entry int, t *Task) error {
 	}
 	t.Parent = b.byPid[t.Ppid]
 	if t.Parent == nil {
-		return fieldErr("ppid", "%d is no task listed before its child %d", t.Ppid, t.Pid)
+		return fieldErr("ppid", "%d is not a task listed before its child %d", t.Ppid, t.Pid)
 	}
 	t.Parent.Children = append(t.Parent.Children, t)
 	return nil

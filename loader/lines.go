@@ -93,7 +93,7 @@ func newLineTable(p *Plugin) *lineTable {
 	} {
 		b, ok := p.debugSection(want.name, t.base, left)
 		if !ok {
-			left = 0 // what is damaged may cost once, not once a section
+			left = 0 // damaged line tables may cost once, not once a section
 		}
 		*want.into = b
 		left -= min(left, len(b))

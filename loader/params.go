@@ -36,7 +36,7 @@ func (p *parser) readParams(section int) {
 	})
 }
 
-// declare adds a parameter unless it is there; or says what is wrong with it.
+// declare adds a parameter, or reports why it cannot be declared.
 func (p *parser) declare(d Param) (why string) {
 	if p.params == nil {
 		p.params = map[string]int{}
@@ -103,7 +103,7 @@ func (p *parser) checkRules() {
 	for _, d := range p.plugin.Params {
 		for _, name := range d.Values {
 			if d.Kind == abi.ParamOneOf && p.plugin.param(name) == nil {
-				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which is no parameter", name)
+				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which is not a parameter", name)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func (p *Plugin) param(name string) *Param {
 	return &p.Params[i]
 }
 
-// CheckParam says what is wrong with a parameter that the plugin is to be given. Without declarations nothing is.
+// CheckParam returns an error if the plugin does not take the parameter. A plugin without declarations takes any.
 func (p *Plugin) CheckParam(name, value string) error {
 	if !p.DeclaresParams {
 		return nil

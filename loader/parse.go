@@ -61,7 +61,7 @@ type role uint8
 const (
 	roleOther  role = iota // not in memory: debug information, comments, tables of the ELF file itself
 	roleLayout             // becomes part of the image
-	roleUnwind             // in memory, but nobody would use it: .eh_frame, .gcc_except_table
+	roleUnwind             // in memory, but unused there: .eh_frame, .gcc_except_table
 	roleNote
 	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params
 	roleRefused

@@ -86,7 +86,7 @@ func (s Segment) String() string { return [...]string{"r-x", "r--", "rw-"}[s] }
 
 // Where a symbol lives when it is not in one of Plugin.Sections.
 const (
-	Undefined = -1 // nobody refers to it, or the object would have been refused
+	Undefined = -1 // no relocation refers to it, or the object would have been refused
 	Absolute  = -2 // Value is the address
 	Dropped   = -3 // in a section that is not laid out
 	GOTBase   = -4 // _GLOBAL_OFFSET_TABLE_

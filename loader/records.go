@@ -50,7 +50,7 @@ func (p *parser) recordPointers(section int) map[Offset]Relocation {
 }
 
 // records cuts a section into records of the size that each gives in its first word, want bytes or, from the headers of a
-// later crpie, more: what is appended is for those who know it. Compilers may align each to 16 or 32 bytes, as they do with
+// later crpie, more: newer objects append members, which older loaders skip. Compilers may align each to 16 or 32 bytes, as they do with
 // any variable: zero words in between are padding.
 func (p *parser) records(section, want int, visit func(at Offset, record []byte)) {
 	raw, name := p.bytesOf(section), p.sectionName(section)
@@ -138,7 +138,7 @@ func (p *parser) recordFunc(section int, at Offset, pointers map[Offset]Relocati
 	return fn
 }
 
-// functionAt says what a 64-bit absolute relocation points at, or why that is no function.
+// functionAt returns the function at which a 64-bit absolute relocation points, or the reason why it is not one.
 func (p *parser) functionAt(r Relocation) (Func, string) {
 	t := LookupReloc(p.plugin.Machine, r.Type)
 	if t.Class != RelocDirect || t.Size != 8 || uint64(r.Symbol) >= uint64(len(p.plugin.Symbols)) {

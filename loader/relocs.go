@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// references are the places that refer to a symbol nobody defines.
+// references are the places that refer to an undefined symbol.
 type references struct {
 	places []rawPlace // at most maxPlaces
 	count  int
@@ -30,11 +30,11 @@ func (p *parser) checkRelocations() bool {
 		}
 		target := int(s.Info)
 		if target <= 0 || target >= len(p.shdrs) {
-			p.refuse(CodeRelocSection, i, "section %s: sh_info %d is no section", clip(p.sectionName(i)), s.Info)
+			p.refuse(CodeRelocSection, i, "section %s: sh_info %d is not a section", clip(p.sectionName(i)), s.Info)
 			continue
 		}
 		if r := p.roles[target]; r != roleLayout && r != roleRecord {
-			continue // debug information and the like: nobody applies these
+			continue // debug information and the like, which is not relocated
 		}
 		if p.checkRelocSection(i, target, owner) && p.roles[target] == roleLayout {
 			p.checkTable(&p.plugin.Sections[p.plugin.byELFIndex[target]])
@@ -65,7 +65,7 @@ func (p *parser) checkRelocSection(i, target int, owner map[int]int) bool {
 	return false
 }
 
-// checkTable judges the relocations of one section. This loop sees every relocation of an object: what is right must
+// checkTable judges the relocations of one section. This loop sees every relocation of an object: valid relocations must
 // fall through it quickly, and everything else is looked at in judge.
 func (p *parser) checkTable(sec *Section) {
 	types, amd64 := relocTable(p.plugin.Machine), p.plugin.Machine == elf.EM_X86_64
@@ -179,7 +179,7 @@ func (p *parser) judgePlace(sec *Section, r Relocation, t *RelocType) bool {
 		p.refuseReloc(CodeDirtyPlace, sec, r, "relocation %s against `%s`: the place already holds % x",
 			t.Name, p.symbolLabel(r.Symbol), place)
 	case t.insn.mask != 0 && r.Offset%4 != 0:
-		p.refuseReloc(CodeUnaligned, sec, r, "relocation %s at an offset that is no multiple of 4", t.Name)
+		p.refuseReloc(CodeUnaligned, sec, r, "relocation %s at an offset that is not a multiple of 4", t.Name)
 	case t.insn.mask != 0 && !t.insn.fits(le32(place)):
 		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on 0x%08x, which is not %s", t.Name, le32(place), t.insn.what)
 	case p.plugin.Machine == elf.EM_X86_64 && !relaxable(sec.Data, r):

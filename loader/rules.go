@@ -71,7 +71,7 @@ const (
 	CodeParam         Code = "PIE407"
 )
 
-// RuleInfo is what is fixed about a rule.
+// RuleInfo has the fixed texts of a rule.
 type RuleInfo struct {
 	Code  Code
 	Title string
@@ -127,7 +127,7 @@ var rules = [...]RuleInfo{
 	{CodeMemory, "too much memory", "allocate the memory with mmap in a hook", false},
 	{CodeUnwind, "unwind tables dropped", "to make the object smaller: -fno-asynchronous-unwind-tables -fno-exceptions", true},
 	{CodeInstrumented, "instrumented code", "remove the instrumentation flag", false},
-	{CodeBranchTarget, "hook is no branch target", "compile all of the object with the same -fcf-protection or -mbranch-protection", false},
+	{CodeBranchTarget, "hook is not a branch target", "compile all of the object with the same -fcf-protection or -mbranch-protection", false},
 	{CodeAddressed, "section that already has an address", "", true},
 	{CodeOverlap, "sections share bytes of the file", fixRebuild, false},
 	{CodeISA, "needs a newer processor", "compile with a lower -march", true},

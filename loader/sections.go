@@ -129,7 +129,7 @@ func (p *parser) indexRelocations() {
 	}
 }
 
-// checkBounds holds for every section, also those that nobody looks into.
+// checkBounds holds for every section, also the ones that are not read.
 func (p *parser) checkBounds(i int) bool {
 	s := &p.shdrs[i]
 	if typ := elf.SectionType(s.Type); typ == elf.SHT_NOBITS || typ == elf.SHT_NULL {

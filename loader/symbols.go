@@ -107,7 +107,7 @@ func (p *parser) readSymbol(i int) {
 	p.readOrdinary(i, sym, shndx)
 }
 
-// readReserved handles symbols whose section index is no index.
+// readReserved handles symbols whose section index is reserved: SHN_ABS, SHN_COMMON, SHN_XINDEX.
 func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 	switch {
 	case shndx == uint32(elf.SHN_ABS):
@@ -124,7 +124,7 @@ func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 	}
 }
 
-// readOrdinary handles undefined symbols and those of a section.
+// readOrdinary handles undefined symbols and symbols of a section.
 func (p *parser) readOrdinary(i int, sym *Symbol, shndx uint32) {
 	switch {
 	case uint64(shndx) >= uint64(len(p.shdrs)):
@@ -136,7 +136,7 @@ func (p *parser) readOrdinary(i int, sym *Symbol, shndx uint32) {
 	}
 }
 
-// readUndefined gives a symbol of nobody the address it is known to have, if any. That it is undefined counts only if a
+// readUndefined gives an undefined symbol the address it is known to have, if any. That it is undefined counts only if a
 // relocation refers to it: assemblers list _GLOBAL_OFFSET_TABLE_ and names that were optimised away.
 func (p *parser) readUndefined(i int, sym *Symbol) {
 	if value, ok := p.opts.Defined[sym.Name]; ok {

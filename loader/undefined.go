@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// checkUndefined reports each symbol that relocations need and nobody defines, once, with the places that need it.
+// checkUndefined reports each symbol that relocations need and no section defines, once, with the places that need it.
 func (p *parser) checkUndefined() bool {
 	for _, i := range p.refOrder {
 		if p.full() {
@@ -43,14 +43,14 @@ func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
 	}
 }
 
-// whyNoBounds tells what is wrong with the section, and a better fix than the rule's if there is one.
+// whyNoBounds returns the reason at the section, and a better fix than the rule's if there is one.
 func (p *parser) whyNoBounds(name string) (message, fix string) {
 	_, section, _ := strings.Cut(strings.TrimPrefix(name, "__"), "_")
 	if p.bounds[section].mixed {
 		return fmt.Sprintf("`%s`: the sections %s cannot lie side by side: they differ in w, x or @nobits", clip(name), clip(section)),
 			"make all variables of the section const, or none"
 	}
-	return fmt.Sprintf("`%s`: there is no section %s in memory", clip(name), clip(section)), ""
+	return fmt.Sprintf("`%s`: there is not a section %s in memory", clip(name), clip(section)), ""
 }
 
 // fixUndefined knows where well-known names come from, and which names are probably misspelt or mangled; "" if neither.

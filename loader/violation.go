@@ -44,7 +44,7 @@ func (p Place) String() string {
 // Violation is one broken rule, or one note if its rule only informs.
 type Violation struct {
 	Code    Code
-	Message string  // what is wrong, naming the offending thing and value
+	Message string  // the fault, with the offending thing and value
 	Symbol  string  // as in the symbol table; empty if it is not about a symbol
 	Places  []Place // where, in file order; at most maxPlaces of them
 	Count   int     // how many places there are
@@ -106,7 +106,7 @@ func (e *Error) format(members []error) string {
 	return strings.Join(lines, "\n")
 }
 
-// maxDemangled bounds what is handed to the demangler, whose output can grow exponentially with its input.
+// maxDemangled bounds the names for the demangler, whose output can grow exponentially with its input.
 const maxDemangled = 2048
 
 // Demangle gives the C++ or Rust name as it is written in source; other names stay. What a message cannot carry is escaped,

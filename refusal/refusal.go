@@ -13,7 +13,7 @@ import (
 	"github.com/crpie/crpie/internal/several"
 )
 
-// Verb says what is refused.
+// Verb names the refused action.
 type Verb int
 
 // What may be refused.

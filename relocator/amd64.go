@@ -73,7 +73,7 @@ func patchAMD64(j *job, sec *loader.Section, base Addr, b []byte) {
 	}
 }
 
-// field is the place of one relocation. Its methods write a value, or say what is wrong with it.
+// field is the place of one relocation. Its methods write a value, or return the reason why it does not fit.
 type field struct {
 	b   []byte
 	bad bool

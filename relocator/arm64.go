@@ -36,7 +36,7 @@ const (
 
 // patchARM64 applies the relocations of one section by AAELF64, "Relocation". In its letters: S is the value of the
 // symbol, A the addend, P the place, GOT the address of the table, GS the address of the symbol's slot (G(GDAT(S+A)),
-// where A is 0). Page(x) is x without its low 12 bits. Ranges are those of the tables, half-open.
+// where A is 0). Page(x) is x without its low 12 bits. Ranges are half-open, from the tables.
 //
 // No veneer is ever needed: an image is far smaller than the 128 MiB that B and BL reach.
 func patchARM64(j *job, sec *loader.Section, base Addr, b []byte) {
@@ -138,7 +138,7 @@ func (f *insnField) adr(x uint64, reach int64) {
 	}
 }
 
-// adrp sets the page distance, which must be within 4 GiB unless nobody checks.
+// adrp sets the page distance, which must be within 4 GiB unless the relocation is unchecked (_NC).
 func (f *insnField) adrp(x uint64, check bool) {
 	if !check || f.within(x, -1<<32, 1<<32) {
 		f.set(0x60ffffe0, uint32(x>>12)&3<<29|uint32(x>>14)&0x7ffff<<5)

@@ -76,8 +76,8 @@ func TestARM64Ranges(t *testing.T) {
 		{".word x-.", 0x4000 + 1<<31, "give 2147483648, which is not in [-2147483648, 2147483648)"},
 		{".word x", 1 << 32, "give 4294967296, which is not in [-2147483648, 4294967296)"},
 		{"movz x0, #:abs_g0:x", 1 << 16, "give 65536, which is not in [0, 65536)"},
-		{"ldr x0, [x0, :lo12:x+4]", 0x8000, "give 0x4, which is no multiple of 8"},
-		{"bl x+2", 0x8000, "give 0x4002, which is no multiple of 4"},
+		{"ldr x0, [x0, :lo12:x+4]", 0x8000, "give 0x4, which is not a multiple of 8"},
+		{"bl x+2", 0x8000, "give 0x4002, which is not a multiple of 4"},
 	} {
 		source := ".text\n" + c.source + "\n.data\n.globl x\nx: .quad 0\n" + noexec
 		p := loadertest.MustLoad(t, "aarch64-linux-gnu-gcc", ".s", source, loader.Options{Core: true, AllowAbs32: true})

@@ -145,7 +145,7 @@ func (j *job) refuse(sec *loader.Section, r loader.Relocation, base Addr, bad pr
 		name, j.plugin.SymbolLabel(r.Symbol), uint64(j.symbols[r.Symbol]), r.Addend, uint64(base)+uint64(r.Offset))
 	if bad.align > 0 {
 		v.Code, v.Fix = loader.CodeUnaligned, loader.Rule(loader.CodeUnaligned).Fix
-		v.Message = what + fmt.Sprintf("0x%x, which is no multiple of %d", uint64(bad.value), bad.align)
+		v.Message = what + fmt.Sprintf("0x%x, which is not a multiple of %d", uint64(bad.value), bad.align)
 	} else {
 		v.Message = what + fmt.Sprintf("%d, which is not in [%d, %d), %s", bad.value, bad.low, bad.high, bad.distance())
 	}

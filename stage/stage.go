@@ -75,7 +75,7 @@ func (s Stage) String() string {
 	return names[s-TaskCreated]
 }
 
-// Call says what is called: "hook PIE_RST_...", "init" or "exit".
+// Call names the called function: "hook PIE_RST_...", "init" or "exit".
 func (s Stage) Call() string {
 	if s.Known() {
 		return "hook " + s.String()

@@ -35,7 +35,7 @@ type checked struct {
 	machine string
 	hooks   []string
 	notes   []loader.Violation
-	found   []loader.Violation // what is wrong
+	found   []loader.Violation // in file order
 	omitted int                // violations that were not kept
 	err     error              // it could not be read
 }

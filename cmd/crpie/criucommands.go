@@ -8,7 +8,7 @@ import (
 	"github.com/crpie/crpie/internal/pattern"
 )
 
-// criuCommands are those of criu(8) that are criu's alone, and why crpie has none.
+// criuCommands are the commands of criu(8) that crpie lacks, with the reason.
 func criuCommands() map[string]string {
 	return map[string]string{
 		"dump":        "criu dumps, crpie restores what it dumped",

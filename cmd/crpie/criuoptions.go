@@ -131,7 +131,7 @@ func criuOptions() []criuOption {
 
 const useGraft = "restore such a tree with criu or its runtime; plugins go along in images that crpie graft writes"
 
-// used is an option without effect, or refused, that somebody has given.
+// used is a given option that has no effect or is refused.
 type used struct {
 	option *criuOption
 	text   string // as it was given: "--root=/x"
@@ -226,7 +226,7 @@ func (c *criuOnly) refusals() (lines []string) {
 	return lines
 }
 
-// warnings says what has no effect.
+// warnings names the options without effect.
 func (c *criuOnly) warnings() (lines []string) {
 	for _, u := range c.used {
 		if !u.refused() {

@@ -73,7 +73,7 @@ func symbolNames(p *loader.Plugin, img *blob.Image) map[uint64]string {
 	return names
 }
 
-// instruction decodes one instruction at addr in GNU syntax; what is none is shown as bytes.
+// instruction decodes one instruction at addr in GNU syntax; bytes that are not an instruction are shown as such.
 func instruction(m elf.Machine, code []byte, addr uint64, names map[uint64]string) (text string, size uint64) {
 	lookup := func(a uint64) (string, uint64) {
 		if name := names[a]; name != "" {

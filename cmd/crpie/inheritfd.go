@@ -18,7 +18,7 @@ var (
 	externalSpec = pattern.Pattern(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
 )
 
-// inheritFDs understands --inherit-fd as criu(8) spells it; wrong says what is not so spelled.
+// inheritFDs understands --inherit-fd as criu(8) spells it; wrong names the others.
 func inheritFDs(specs []string) (inherited []restorer.Inherited, wrong string) {
 	for _, spec := range specs {
 		m := inheritSpec.FindStringSubmatch(spec)

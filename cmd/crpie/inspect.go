@@ -37,7 +37,7 @@ func runInspect(args []string, std streams) int {
 	addr, err := strconv.ParseUint(*base, 0, 64)
 	switch {
 	case err != nil:
-		return misuse(std, inspectUsage, "--base %q is no address", *base)
+		return misuse(std, inspectUsage, "--base %q is not an address", *base)
 	case *format != "text" && *format != "json":
 		return misuse(std, inspectUsage, "unknown format %q", *format)
 	case f.NArg() != 1:
@@ -91,7 +91,7 @@ func inspect(w io.Writer, stdin io.Reader, file string, base blob.Addr, core, as
 	return nil
 }
 
-// view is what crpie inspect tells; its members are the JSON document. Addresses are those of an image of this object
+// view is the answer of crpie inspect; its members are the JSON document. Addresses are for an image of this object
 // alone at Base, sizes and offsets are in bytes. Symbols are those of the image, so absolute ones are not among them, and
 // relocations those that are applied to it, so those of records and debug information are not.
 type view struct {
@@ -117,7 +117,7 @@ type viewHook struct {
 	Function string    `json:"function"`
 }
 
-// viewParam is one parameter that the plugin declares. Kind "one of" is no parameter: of those in values at most one may
+// viewParam is one parameter that the plugin declares. Kind "one of" is not a parameter: of those in values at most one may
 // be given.
 type viewParam struct {
 	Name     string   `json:"name,omitempty"`

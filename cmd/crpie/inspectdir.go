@@ -253,7 +253,7 @@ func quotedNames(names []string) string {
 	return strings.Join(safe, ", ")
 }
 
-// graft tells what was grafted; the file is no more trusted than the images.
+// graft lists the grafted plugins; the file is trusted as little as the images.
 func (v *imagesView) graft(w io.Writer) {
 	g := v.Graft
 	fmt.Fprintf(w, "grafted by %s (%s), on-error: %s, pie-timeout: %d ms\n", escape.Name(g.Tool), escape.Name(g.Mode),

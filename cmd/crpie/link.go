@@ -58,7 +58,7 @@ func runLink(args []string, std streams) int {
 func newLinkJob(object, image, mapFile, base string, defsyms []string) (*linkJob, error) {
 	addr, err := strconv.ParseUint(base, 0, 64)
 	if err != nil {
-		return nil, fmt.Errorf("--base %q is no address", base)
+		return nil, fmt.Errorf("--base %q is not an address", base)
 	}
 	j := &linkJob{object: object, image: image, mapFile: mapFile, base: blob.Addr(addr), defined: map[string]uint64{}}
 	for _, d := range defsyms {

@@ -28,7 +28,7 @@ func loadFile(name string, opts loader.Options) (*loader.Plugin, error) {
 	return loader.Load(f, info.Size(), name, opts)
 }
 
-// loadFrom is loadFile, or loads standard input if that is the name. The loader refuses what is longer than its limit.
+// loadFrom is loadFile, or loads standard input if that is the name. The loader refuses more bytes than its limit.
 func loadFrom(stdin io.Reader, name string, opts loader.Options) (*loader.Plugin, error) {
 	if name != stdinName {
 		return loadFile(name, opts)

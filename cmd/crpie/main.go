@@ -45,7 +45,7 @@ func commands() []command {
 	}
 }
 
-// atOnce is a command that only reads, perhaps from somebody who is slow to write.
+// atOnce is a command that only reads, perhaps from a slow writer.
 func atOnce(run func(args []string, std streams) int) func(args []string, std streams) int {
 	return func(args []string, std streams) int {
 		return ended.AtOnce(func() int { return run(args, std) })

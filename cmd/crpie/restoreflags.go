@@ -195,7 +195,7 @@ func (x *externalFlag) Set(s string) error {
 	return nil
 }
 
-// closeFD closes a descriptor with which crpie was started, for whoever waits at its other end.
+// closeFD closes a descriptor with which crpie was started, so that a reader at its other end sees its end.
 func (r *restoreFlags) closeFD(s string) error {
 	fd, err := strconv.Atoi(s)
 	if err != nil || fd < 0 {
@@ -232,7 +232,7 @@ type setting struct {
 	value string
 }
 
-// given is an option as somebody has given it, fit for a log.
+// given is an option as it was given, escaped for a log.
 func given(name, value string) string {
 	if name == "pie-plugin" {
 		value = withoutValues(value)

@@ -86,7 +86,7 @@ func TestPluginSpecs(t *testing.T) {
 	for spec, want := range map[string]string{
 		`hook.o,a=1,select=root,b=x\,y,select=7`: "hook.o [{a 1} {b x,y}] [root pid:7]",
 		`hook\,1.o`:                              "hook,1.o [] []",
-		"hook.o,select=pid:x":                    `--pie-plugin hook.o,select=pid:x: selector "pid:x": "x" is no pid`,
+		"hook.o,select=pid:x":                    `--pie-plugin hook.o,select=pid:x: selector "pid:x": "x" is not a pid`,
 		"hook.o,select":                          `--pie-plugin hook.o,select: selector "" names no task; write root, pid:N, comm:NAME or all`,
 		"hook.o,=1":                              `--pie-plugin hook.o,=...: a parameter has no name; write key=value`,
 		",a=1":                                   `--pie-plugin ",a=...": give the object file first`,

@@ -23,7 +23,7 @@ type relay struct {
 	idle    chan struct{} // closed when there is nothing left to pass on
 	mu      sync.Mutex
 	other   func(unix.Signal) // gets them instead, if it is set
-	root    int               // the process that gets them, 0: nobody yet
+	root    int               // the process that gets them, 0: none yet
 	kept    []unix.Signal
 	stopped bool
 }
@@ -67,7 +67,7 @@ func (r *relay) got(sig unix.Signal) {
 	}
 }
 
-// forward has somebody else decide about the signals, also about those that came already.
+// forward hands the signals to a function, also the ones that came already.
 func (r *relay) forward(to func(unix.Signal)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,14 +77,14 @@ func (r *relay) forward(to func(unix.Signal)) {
 	}
 }
 
-// drain passes on what has come. Whatever comes now does what it would do without a relay.
+// drain passes on the signals that came. From now on a signal has its default effect.
 func (r *relay) drain() {
 	signal.Stop(r.signals)
 	close(r.signals)
 	<-r.idle
 }
 
-// leave has a process that is nobody's charge any more get the signals that came too late to end its restore.
+// leave gives a restored process the signals that came too late to end its restore.
 func (r *relay) leave(root int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +135,7 @@ func (r *relay) waitFor(pid int) (status int, err error) {
 			return 0, err
 		}
 		if who == pid {
-			r.stop() // as long as it has not been collected, nobody else can have its pid
+			r.stop() // as long as it has not been collected, no other process can have its pid
 		}
 		ws, err := sys.Wait(who)
 		switch {

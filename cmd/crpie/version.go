@@ -34,7 +34,7 @@ func versions() []string {
 	}
 }
 
-// toolVersion is that of a release, or else the module's.
+// toolVersion returns the release's version, or else the module's.
 func toolVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
 		return info.Main.Version

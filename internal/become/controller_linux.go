@@ -96,7 +96,7 @@ func Detach() (status int, is bool) {
 
 // Pass tells the controller of a signal.
 func (c *Controller) Pass(sig syscall.Signal) {
-	_ = send(c.channel, &message{kind: signal, value: int(sig)}) // if nobody is there, Follow says so
+	_ = send(c.channel, &message{kind: signal, value: int(sig)}) // if the other end is closed, Follow says so
 }
 
 // Follow does as it is told: it becomes the root task, having called last, or gives the exit status of a restore that has failed

@@ -12,7 +12,7 @@ type kind int32
 
 const (
 	room    kind = iota + 1 // have room for value descriptors
-	take                    // descriptors; numbers are those of the zygote
+	take                    // descriptors, with their numbers in the zygote
 	prepare                 // all is there
 	execute
 	end    // with exit status value

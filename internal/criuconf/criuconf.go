@@ -72,7 +72,7 @@ func plain(s string) (word, rest string) {
 	return s[:end], s[end:]
 }
 
-// quoted takes what is before the closing quote. A backslash is one, except before a quote.
+// quoted takes the text before the closing quote. A backslash stands for itself, except before a quote.
 func quoted(s string) (word, rest string, err error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -98,7 +98,7 @@ type Search struct {
 // File is a configuration file.
 type File struct {
 	Name     string
-	Required bool // somebody has named it
+	Required bool // a command line or a variable names it
 }
 
 // Files lists the files in the order in which they are read; what a later one says holds.

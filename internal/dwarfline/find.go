@@ -62,7 +62,7 @@ type query struct {
 	index   int
 }
 
-// matcher looks for addresses in the rows of programs. A row holds from its address to that of the next one.
+// matcher looks for addresses in the rows of programs. A row holds from its address to the next row's.
 type matcher struct {
 	pending []query // by address; without those that are found
 	found   []row   // by index of the query

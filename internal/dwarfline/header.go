@@ -16,7 +16,7 @@ type header struct {
 	tables     []byte // directories and files, up to the program
 }
 
-// operands are those of the standard opcodes 1 to 12, DWARF 5, section 6.2.5.2.
+// operands counts the operands of the standard opcodes 1 to 12, DWARF 5, section 6.2.5.2.
 var operands = []byte{0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1}
 
 // readHeader takes a header off a unit, whose length has been taken; what is left in r is the program.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// signals end what crpie is at, and have it undone. They are no map, which every start of crpie would have to make.
+// signals end the work of crpie, which is undone. A map would be made at every start of crpie.
 var signals = [...]syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE}
 
 var names = [...]string{"SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGPIPE"}

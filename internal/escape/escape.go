@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// Name escapes what has to be one line or a part of one: a name, a message.
+// Name escapes a name or a message, which has to be one line or a part of one.
 func Name(s string) string {
 	start := commands(s)
 	if plain(s) && !strings.Contains(s, "##") && !start {
@@ -128,7 +128,7 @@ func JSON(doc []byte) []byte {
 	return []byte(b.String())
 }
 
-// Writer escapes what is written to w, as Text does; each call has to bring whole lines.
+// Writer escapes the bytes written to w, as Text does; each call has to bring whole lines.
 func Writer(w io.Writer) io.Writer { return writer{w} }
 
 type writer struct{ to io.Writer }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// OpenDir opens a directory whose files are not trusted. What is no directory is not waited for.
+// OpenDir opens a directory whose files are not trusted. A file of another kind is an error, without a wait.
 func OpenDir(name string) (*os.Root, error) {
 	info, err := os.Stat(name) // os.OpenRoot would wait for the other end of a FIFO
 	if err == nil && !info.IsDir() {

@@ -1,4 +1,4 @@
-// Package files opens files whose names somebody gave, so that none of them can make crpie wait.
+// Package files opens files whose names come from outside, so that none of them can make crpie wait.
 package files
 
 import (

@@ -19,7 +19,7 @@ func (c *Collector) Refuse(where, fix, format string, args ...any) {
 	c.list = append(c.list, p)
 }
 
-// Len counts what has been refused so far.
+// Len counts the refusals so far.
 func (c *Collector) Len() int { return len(c.list) }
 
 // Err is nil or a *refusal.Refusal.

@@ -32,7 +32,7 @@ const (
 )
 
 // Find gives the mappings of a task that are to be made anew. CRIU 4.2 dumps the flags that say so; older ones forget them, and
-// there states of getrandom are known by their contents: see states. Pages that cannot be read are left to whoever restores them.
+// there states of getrandom are known by their contents: see states. Pages that cannot be read are left to the restorer.
 func Find(dir *images.Dir, task *images.Task, keep Keep) map[*pb.VmaEntry]Kind {
 	found := map[*pb.VmaEntry]Kind{}
 	var pieces []images.Piece

@@ -118,7 +118,7 @@ func typeName(t reflect.Type) string {
 	return path.Base(t.Name())
 }
 
-// getter writes the accessor of a field: its value, or that of a field that is not there.
+// getter writes the accessor of a field: its value, or the default if the message lacks it.
 func getter(b *bytes.Buffer, message string, f reflect.StructField, d protoreflect.FieldDescriptor) {
 	scalar := f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() != reflect.Struct
 	if !scalar {
