@@ -233,6 +233,7 @@ func TestLayoutAgreesWithTheCore(t *testing.T) {
 		"sizeof(struct crpie_mm)": mmSize, "GRAFT_NR_GREGS": numGregs, "GRAFT_STACK": stackSize, "GRAFT_SLOT": slotSize,
 		"GRAFT_PAGE": pageSize, "GRAFT_EXIT_STATUS": ExitStatus, "offsetof(struct graft_task, blob_size)": 128,
 		"offsetof(struct graft_thread, gregs)": 40, "offsetof(struct graft_task, log_path)": 88,
+		"GRAFT_STDERR_NONE": stderrNone, "GRAFT_STDERR_WRITE": stderrWrite, "GRAFT_STDERR_APPEND": stderrAppend,
 	} {
 		source += fmt.Sprintf("_Static_assert(%s == %d, \"%s\");\n", name, size, name)
 	}

@@ -13,6 +13,8 @@ const (
 	mmSize     = 104 // struct crpie_mm
 	numGregs   = 19  // GRAFT_NR_GREGS
 
+	stderrNone, stderrWrite, stderrAppend = 0, 1, 2 // GRAFT_STDERR_*
+
 	stackSize    = 124 << 10
 	sigstackSize = 16 << 10
 	slotSize     = pageSize + stackSize + sigstackSize // GRAFT_SLOT

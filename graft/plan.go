@@ -78,6 +78,8 @@ type grafter struct {
 	layout *blob.Layout
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
+
+	outputs map[*pb.FileEntry]bool // standard output and standard error of a task
 }
 
 // New plans the graft of plugins onto a directory: pure, and the same for the same input. A *refusal.Refusal lists everything
@@ -90,6 +92,7 @@ func New(dir *images.Dir, opts *Options) (*Plan, error) {
 	g.standAloneIfNeeded()
 	g.checkDirectory()
 	g.checkStages()
+	g.findOutputs()
 	tasks := g.selected()
 	for _, t := range tasks {
 		g.checkTask(t)

@@ -129,16 +129,12 @@ func (t *taskGraft) describe() {
 	if t.opts.LogFile != "" {
 		logPath = t.arena.string(t.opts.LogFile)
 	}
-	useStderr := uint64(0)
-	if t.messagesOnStderr() {
-		useStderr = 1
-	}
 	vmas := t.vmas()
 	mm := t.mmInfo()
 	renewals, nr := t.renewals()
 	t.arena.put(t.at.arena, pair(taskSize, abi.Version), pair(t.img.Pid, uint32(len(t.img.Threads))), t.thread,
 		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, uint64(t.opts.DumpTimeNs),
-		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, t.opts.LogLevel), logPath, useStderr, t.at.leave,
+		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, t.opts.LogLevel), logPath, t.useStderr(), t.at.leave,
 		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)), renewals, nr)
 }
 
@@ -177,30 +173,49 @@ func (t *taskGraft) mmInfo() uint64 {
 	return at
 }
 
-// messagesOnStderr tells whether descriptor 2 is a place for messages. A database that happens to have the number 2, or
-// a connection, must not get any: a file counts only if it cannot be read, is appended to, or is standard output too.
-func (t *taskGraft) messagesOnStderr() bool {
-	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
-	stdout, stderr := t.file(1), t.file(2)
+// useStderr tells what lines may do to descriptor 2. A database that happens to have the number 2, or a connection, must not
+// get any: a file counts only if it cannot be read, is appended to, or is standard output too, of this or another task.
+func (t *taskGraft) useStderr() uint64 {
+	stderr := t.dir.Files[fileID(t.img, 2)]
 	switch stderr.GetType() {
 	case pb.FdTypes_TTY, pb.FdTypes_PIPE, pb.FdTypes_FIFO:
-		return true
+		return stderrWrite
 	case pb.FdTypes_REG:
-		flags := stderr.GetReg().GetFlags()
-		return flags&oAccmode == oWronly || flags&oAppend != 0 || strings.HasPrefix(stderr.GetReg().GetName(), "/dev/") ||
-			stdout == stderr
+		return useFile(stderr.GetReg(), t.outputs[stderr])
 	}
-	return false
+	return stderrNone
 }
 
-// file is what a descriptor refers to, or nil.
-func (t *taskGraft) file(number uint32) *pb.FileEntry {
-	for _, fd := range t.img.Fds {
-		if fd.GetFd() == number {
-			return t.dir.Files[fd.GetId()]
+func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
+	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
+	flags := f.GetFlags()
+	switch {
+	case flags&oAppend != 0, strings.HasPrefix(f.GetName(), "/dev/"):
+		return stderrWrite
+	case flags&oAccmode == oWronly, isOutput:
+		return stderrAppend
+	}
+	return stderrNone
+}
+
+// findOutputs looks for files that are standard output and standard error of a task: a child in a pipeline has only the latter.
+func (g *grafter) findOutputs() {
+	g.outputs = map[*pb.FileEntry]bool{}
+	for _, t := range g.dir.Tasks {
+		if id := fileID(t, 2); id == fileID(t, 1) {
+			g.outputs[g.dir.Files[id]] = true
 		}
 	}
-	return nil
+}
+
+// fileID returns the id of a descriptor's file, or 0, which no file has.
+func fileID(t *images.Task, number uint32) uint32 {
+	for _, fd := range t.Fds {
+		if fd.GetFd() == number {
+			return fd.GetId()
+		}
+	}
+	return 0
 }
 
 // cores makes every thread begin in graft_entry with all signals blocked. Vector registers stay: the core saves them.

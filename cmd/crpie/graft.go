@@ -64,7 +64,7 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.tasks, "task", nil, "Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
 	f.StringVar(&g.onError, "on-error", "kill", "When a hook fails, do `WHAT` to the task: kill or continue.")
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
-	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default is its standard error.")
+	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default, and where it cannot open that, is its standard error.")
 	addVerbosity(f, &g.verbosity)
 	addKeepRandom(f, &g.keepRandom)
 	f.BoolVar(&g.seccomp, "allow-seccomp", false, "The tasks' seccomp filters permit the system calls of the plugins.")

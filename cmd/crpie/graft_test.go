@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -51,6 +53,22 @@ func wantTraced(t *testing.T, output string, pid, threads int) {
 	}
 }
 
+// wantAllTraced wants the lines of every task and thread of the images that has a standard error in one of the files.
+func wantAllTraced(t *testing.T, output, dir string, files ...string) {
+	t.Helper()
+	d, err := images.Open(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range d.Tasks {
+		for _, fd := range task.Fds {
+			if fd.GetFd() == 2 && slices.Contains(files, d.Files[fd.GetId()].GetReg().GetName()) {
+				wantTraced(t, output, int(task.Pid), len(task.Threads))
+			}
+		}
+	}
+}
+
 // Stock CRIU restores every victim with hooks grafted on, from images that refer to the original and from images that
 // stand alone, and each finds itself unchanged.
 func TestGraftVictims(t *testing.T) {
@@ -66,9 +84,7 @@ func TestGraftVictims(t *testing.T) {
 				before := digest(t, im.Dir)
 				p := graftOnto(t, im, append(traced(t), mode)...).RestoreCRIU(t)
 				p.MustPass(t)
-				if name != "timers" { // two dozen processes write at the same time, and lines get lost
-					wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
-				}
+				wantAllTraced(t, p.Output(), im.Dir, im.Out())
 				if digest(t, im.Dir) != before {
 					t.Error("the images have changed")
 				}
@@ -77,10 +93,44 @@ func TestGraftVictims(t *testing.T) {
 	}
 }
 
+// No line is lost or torn when many tasks write at once, each with its own position in standard error's file; and none with
+// --log-file, whoever can open that and whoever cannot.
+func TestGraftWriters(t *testing.T) {
+	testenv.NeedCRIU(t)
+	dir := shared(t)
+	errors, log := filepath.Join(dir, "errors"), filepath.Join(dir, "log")
+	write(t, errors, nil, 0o600)
+	im := startSource(t, "writers", errors, t.TempDir()).Dump(t)
+	for _, args := range [][]string{nil, {"--log-file", log}} {
+		write(t, errors, nil, 0o600)
+		p := graftOnto(t, im, append(traced(t), args...)...).RestoreCRIU(t)
+		p.MustPass(t)
+		logged, err := os.ReadFile(log)
+		if (err == nil) != (args != nil) {
+			t.Error(err)
+		}
+		wantAllTraced(t, p.Output()+readFile(t, errors)+string(logged), im.Dir, im.Out(), errors)
+	}
+}
+
+// shared is a folder in which everybody may make files, as in /tmp.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "crpie-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Ten tasks, all of them and two selected ones.
 func TestGraftTree(t *testing.T) {
 	testenv.NeedCRIU(t)
-	im := startFamily(t).Dump(t)
+	im := startSource(t, "family").Dump(t)
 	pids := descendants(t, im.Dir)
 	for _, pid := range pids[1:] { // orphans since the dump; their pids must be free
 		syscall.Wait4(pid, nil, 0, nil)
@@ -98,15 +148,16 @@ func TestGraftTree(t *testing.T) {
 	}
 }
 
-func startFamily(t *testing.T) *testenv.Process {
+// startSource starts a program of testdata/victims that is no victim of its own.
+func startSource(t *testing.T, name string, args ...string) *testenv.Process {
 	t.Helper()
-	exe := filepath.Join(t.TempDir(), "family")
-	source := filepath.Join(testenv.Root(), "testdata", "victims", "family.c")
+	exe := filepath.Join(t.TempDir(), name)
+	source := filepath.Join(testenv.Root(), "testdata", "victims", name+".c")
 	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-O1", "-Wall", "-o", exe, source).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return testenv.StartCommand(t, "family", exe)
+	return testenv.StartCommand(t, name, append([]string{exe}, args...)...)
 }
 
 // descendants lists the tasks of an image directory.

@@ -66,7 +66,7 @@ func TestRestoreSelects(t *testing.T) {
 // Two plugins in one tree, each in tasks of its own; what no plugin selects is not grafted.
 func TestGraftSelects(t *testing.T) {
 	testenv.NeedCRIU(t)
-	im := startFamily(t).Dump(t)
+	im := startSource(t, "family").Dump(t)
 	pids := descendants(t, im.Dir)
 	late := traced(t)[1]
 	p := graftOnto(t, im, "--allow-skipped-stages", "-v3", "--pie-plugin", late+",select=root", "--pie-plugin",

@@ -38,6 +38,13 @@ enum {
 	GRAFT_ON_ERROR_CONTINUE = 1,
 };
 
+/* What lines may do to descriptor 2. */
+enum {
+	GRAFT_STDERR_NONE = 0,
+	GRAFT_STDERR_WRITE = 1,
+	GRAFT_STDERR_APPEND = 2, /* a file that may have been opened several times without O_APPEND, so with several positions */
+};
+
 struct graft_thread {
 	uint64_t task; /* struct graft_task */
 	int32_t tid;
@@ -62,7 +69,7 @@ struct graft_task {
 	uint32_t on_error;
 	uint32_t log_level;
 	uint64_t log_path; /* or 0 */
-	uint64_t use_stderr; /* not 0: descriptor 2 may be written to */
+	uint64_t use_stderr; /* GRAFT_STDERR_* */
 	uint64_t keep_start, keep_size;
 	uint64_t blob_start, blob_size;
 	uint64_t watchdog_slot;

@@ -2,13 +2,16 @@
 /*
  * Log lines. Nobody waits outside to read a ring, and every descriptor is the application's: a line goes to the file
  * that crpie graft --log-file named, opened for that line, or else to standard error if the images say that this is a
- * place for messages. A line that would block is dropped.
+ * place for messages. One write at the end of the file: lines of tasks that write at once stay whole. A line that would
+ * block is dropped.
  */
 #include "graft.h"
 #include "syscall.h"
 
 #include <asm/fcntl.h>
 #include <asm/poll.h>
+#include <linux/fs.h>
+#include <linux/uio.h>
 
 void graft_put(struct graft_line *line, const char *text)
 {
@@ -80,23 +83,54 @@ static int can_write(int fd)
 	return sys6(__NR_ppoll, (long)&poll, 1, (long)zero, 0, 0, 0) == 1 && !(poll.revents & (POLLERR | POLLNVAL));
 }
 
-void graft_end_line(struct graft_line *line, const struct graft_task *task)
+/* fs.protected_regular denies O_CREAT for somebody else's file in /tmp, proc_sys_fs(5): what exists is opened without. */
+static int64_t open_log(uint64_t path)
 {
-	int64_t fd;
+	static const int creates[] = { 0, O_CREAT | O_EXCL, 0 /* another task was faster */, O_CREAT /* through a link */ };
+	int64_t fd = -ENOENT;
+	uint32_t i;
 
-	line->text[line->len++] = '\n';
-	if (!task->log_path) {
-		if (task->use_stderr && can_write(2))
-			sys3(__NR_write, 2, (long)line->text, line->len);
-		return;
+	for (i = 0; i < sizeof(creates) / sizeof(creates[0]) && (fd == -ENOENT || fd == -EEXIST); i++) {
+		fd = sys4(__NR_openat, -100 /* AT_FDCWD */, path,
+			  O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | creates[i], 0600);
+		if (fd >= 0 && creates[i] & O_EXCL)
+			sys2(__NR_fchmod, fd, 0600); /* whatever the umask: the next line opens it again */
 	}
-	fd = sys4(__NR_openat, -100 /* AT_FDCWD */, task->log_path,
-		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	return fd;
+}
+
+static int write_log(const struct graft_line *line, uint64_t path)
+{
+	int64_t fd = open_log(path);
+
 	if (fd < 0)
-		return;
+		return 0;
 	if (can_write(fd))
 		sys3(__NR_write, fd, (long)line->text, line->len);
 	sys1(__NR_close, fd);
+	return 1;
+}
+
+/* The position -1 is the description's own, which moves behind the line, pwritev2(2). */
+static void append(const struct graft_line *line, int fd)
+{
+	struct iovec all = { (void *)line->text, line->len };
+
+	if (sys6(__NR_pwritev2, fd, (long)&all, 1, -1, -1, RWF_APPEND) < 0) /* Linux 4.16 */
+		sys3(__NR_write, fd, (long)line->text, line->len);
+}
+
+void graft_end_line(struct graft_line *line, const struct graft_task *task)
+{
+	line->text[line->len++] = '\n';
+	if (task->log_path && write_log(line, task->log_path))
+		return;
+	if (task->use_stderr == GRAFT_STDERR_NONE || !can_write(2))
+		return;
+	if (task->use_stderr == GRAFT_STDERR_APPEND)
+		append(line, 2);
+	else
+		sys3(__NR_write, 2, (long)line->text, line->len);
 }
 
 /* Control characters would forge lines. */
