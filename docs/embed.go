@@ -1,4 +1,5 @@
 // Package docs carries the documents that the command line can print.
+// It builds on every system.
 package docs
 
 import _ "embed"

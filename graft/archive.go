@@ -31,7 +31,7 @@ func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Pla
 		if err != nil {
 			return edit{}, err
 		}
-		own.DumpTimeNs = t.inventory().ModTime.UnixNano()
+		own.DumpTime = t.inventory().ModTime
 		if plan, err = New(dir, &own); err != nil {
 			return edit{}, err
 		}

@@ -15,28 +15,50 @@ import (
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/renew"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/refusal"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
 )
 
 // Options are the choices of whoever grafts.
 type Options struct {
 	Plugins       []Plugin
-	Tasks         []Selector    // in which a plugin may run at all; empty: in every task
-	Copy          bool          // the new directory stands alone instead of referring to the old one
-	Continue      bool          // a failing hook does not end its task
-	HookTimeout   time.Duration // for one hook; 0: none
-	LogFile       string        // in the file system of the task; empty: its standard error
-	LogLevel      uint32        // least important level of plugins' lines that is written
+	Tasks         []Selector      // in which a plugin may run at all; empty: in every task
+	Copy          bool            // the new directory stands alone instead of referring to the old one
+	Continue      bool            // a failing hook does not end its task
+	HookTimeout   time.Duration   // for one hook; 0: none
+	LogFile       string          // in the file system of the task; empty: its standard error
+	LogLevel      report.LogLevel // least important level of plugins' lines that is written
 	AllowSeccomp  bool
-	AllowSkipped  bool   // plugins may register stages that a graft has not
-	Tool          string // version, for the provenance
-	DumpTimeNs    int64  // CLOCK_REALTIME
-	ParentMissing bool   // the new images cannot have a parent: an archive
-	Limits        Limits // of an archive
+	AllowSkipped  bool      // plugins may register stages that a graft has not
+	Tool          string    // version, for the provenance
+	DumpTime      time.Time // of which plugins are told; zero: unknown, they see 0
+	ParentMissing bool      // the new images cannot have a parent: an archive
+	Limits        Limits    // of an archive
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
+}
+
+// dumpTimeNs gives the time of the dump as plugins see it, CLOCK_REALTIME.
+func (o *Options) dumpTimeNs() uint64 {
+	if o.DumpTime.IsZero() {
+		return 0
+	}
+	return uint64(o.DumpTime.UnixNano())
+}
+
+// check finds values out of range.
+func (o *Options) check() error {
+	var errs []error
+	if o.HookTimeout < 0 {
+		errs = append(errs, fmt.Errorf("options: HookTimeout is %v, want 0 or more", o.HookTimeout))
+	}
+	if !o.LogLevel.Known() {
+		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff, report.LogDebug))
+	}
+	return several.Join(errs...)
 }
 
 // Plugin is one --pie-plugin.
@@ -85,6 +107,9 @@ type grafter struct {
 // New plans the graft of plugins onto a directory: pure, and the same for the same input. A *refusal.Refusal lists everything
 // that cannot be grafted.
 func New(dir *images.Dir, opts *Options) (*Plan, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
 	g := &grafter{
 		problems: problems{refuse.Collector{Verb: refusal.Graft}}, dir: dir, opts: opts,
 		labels: blob.Labels(inputs(opts.Plugins)), plan: &Plan{Parent: !opts.Copy && !opts.ParentMissing},

@@ -133,8 +133,8 @@ func (t *taskGraft) describe() {
 	mm := t.mmInfo()
 	renewals, nr := t.renewals()
 	t.arena.put(t.at.arena, pair(taskSize, abi.Version), pair(t.img.Pid, uint32(len(t.img.Threads))), t.thread,
-		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, uint64(t.opts.DumpTimeNs),
-		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, t.opts.LogLevel), logPath, t.useStderr(), t.at.leave,
+		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, t.opts.dumpTimeNs(),
+		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, uint32(t.opts.LogLevel)), logPath, t.useStderr(), t.at.leave,
 		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)), renewals, nr)
 }
 

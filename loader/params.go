@@ -11,10 +11,36 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 )
 
-// Param is a parameter that a plugin declares, or with Kind abi.ParamOneOf a rule about some of them.
+// ParamKind says what the values of a parameter are; the numbers are CRPIE_PARAM_KIND_* of
+// plugin-sdk/include/crpie/abi.h.
+type ParamKind uint32
+
+// The kinds.
+const (
+	ParamNone   = ParamKind(abi.ParamNone) // declares only that there are no others
+	ParamString = ParamKind(abi.ParamString)
+	ParamInt    = ParamKind(abi.ParamInt)  // a number in [Min, Max]
+	ParamBool   = ParamKind(abi.ParamBool) // "yes", "no" and their like
+	ParamEnum   = ParamKind(abi.ParamEnum) // one of Values
+	ParamSize   = ParamKind(abi.ParamSize) // a number of bytes in [Min, Max], with or without a unit
+	ParamOneOf  = ParamKind(abi.ParamOneOf)
+)
+
+// Known reports whether k is a kind of this version of the plugin interface.
+func (k ParamKind) Known() bool { return abi.ParamKind(k).Known() }
+
+// String names the kind, or gives "kind N" for an unknown number.
+func (k ParamKind) String() string {
+	if !k.Known() {
+		return fmt.Sprintf("kind %d", uint32(k))
+	}
+	return abi.ParamKind(k).String()
+}
+
+// Param is a parameter that a plugin declares, or with Kind ParamOneOf a rule about some of them.
 type Param struct {
 	Name     string
-	Kind     abi.ParamKind
+	Kind     ParamKind
 	Required bool
 	Min, Max uint64   // of numbers and sizes
 	Values   []string // what an enum may be, or the names of a rule
@@ -26,7 +52,7 @@ type Param struct {
 func (p *parser) readParams(section int) {
 	p.records(section, abi.ParamRecordSize, func(at Offset, rec []byte) {
 		d, why := readParam(rec)
-		if why == "" && d.Kind != abi.ParamNone {
+		if why == "" && d.Kind != ParamNone {
 			why = p.declare(d)
 		}
 		if why != "" {
@@ -42,7 +68,7 @@ func (p *parser) declare(d Param) (why string) {
 		p.params = map[string]int{}
 	}
 	key := d.Name + " " + strings.Join(d.Values, " ")
-	if d.Kind != abi.ParamOneOf {
+	if d.Kind != ParamOneOf {
 		key = d.Name
 	}
 	i, ok := p.params[key]
@@ -64,22 +90,22 @@ func readParam(rec []byte) (d Param, why string) {
 	values, ok2 := text(rec[abi.ParamRecordValuesOff:abi.ParamRecordHelpOff])
 	help, ok3 := text(rec[abi.ParamRecordHelpOff:abi.ParamRecordSize])
 	d = Param{
-		Name: name, Kind: abi.ParamKind(kind), Required: le32(rec[abi.ParamRecordFlagsOff:])&abi.ParamRequired != 0,
+		Name: name, Kind: ParamKind(kind), Required: le32(rec[abi.ParamRecordFlagsOff:])&abi.ParamRequired != 0,
 		Min: le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]), Values: strings.Fields(values), Help: help,
 	}
-	named := d.Kind != abi.ParamNone && d.Kind != abi.ParamOneOf
+	named := d.Kind != ParamNone && d.Kind != ParamOneOf
 	switch {
 	case !ok || !ok2 || !ok3:
 		return d, fmt.Sprintf("parameter %q: its texts are not ended, or have characters that cannot be printed", name)
 	case !d.Kind.Known():
-		return d, fmt.Sprintf("parameter %q is of kind %d; known are 0 to %d", name, kind, abi.ParamOneOf)
+		return d, fmt.Sprintf("parameter %q is of kind %d; known are 0 to %d", name, kind, ParamOneOf)
 	case named && (name == "" || strings.ContainsAny(name, " ,=")):
 		return d, fmt.Sprintf("parameter %q: a name has no space, comma or =", name)
 	case name == selectParam:
 		return d, fmt.Sprintf("parameter %q is crpie's own: it says in which tasks a plugin runs", name)
-	case d.Kind == abi.ParamEnum && len(d.Values) == 0, d.Kind == abi.ParamOneOf && len(d.Values) < 2:
+	case d.Kind == ParamEnum && len(d.Values) == 0, d.Kind == ParamOneOf && len(d.Values) < 2:
 		return d, fmt.Sprintf("parameter %q: its list of words is too short", name)
-	case (d.Kind == abi.ParamInt || d.Kind == abi.ParamSize) && d.Min > d.Max:
+	case (d.Kind == ParamInt || d.Kind == ParamSize) && d.Min > d.Max:
 		return d, fmt.Sprintf("parameter %q is in [%d, %d], which is empty", name, d.Min, d.Max)
 	}
 	return d, ""
@@ -102,7 +128,7 @@ func text(field []byte) (s string, ok bool) {
 func (p *parser) checkRules() {
 	for _, d := range p.plugin.Params {
 		for _, name := range d.Values {
-			if d.Kind == abi.ParamOneOf && p.plugin.param(name) == nil {
+			if d.Kind == ParamOneOf && p.plugin.param(name) == nil {
 				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which is not a parameter", name)
 			}
 		}
@@ -110,7 +136,7 @@ func (p *parser) checkRules() {
 }
 
 func (p *Plugin) param(name string) *Param {
-	i := slices.IndexFunc(p.Params, func(d Param) bool { return d.Name == name && d.Kind != abi.ParamOneOf })
+	i := slices.IndexFunc(p.Params, func(d Param) bool { return d.Name == name && d.Kind != ParamOneOf })
 	if i < 0 {
 		return nil
 	}
@@ -135,7 +161,7 @@ func (p *Plugin) CheckParam(name, value string) error {
 // CheckGiven says which parameters are missing, and which exclude each other; given reports whether one is there.
 func (p *Plugin) CheckGiven(given func(name string) bool) (problems []error) {
 	for _, d := range p.Params {
-		if d.Kind != abi.ParamOneOf {
+		if d.Kind != ParamOneOf {
 			if d.Required && !given(d.Name) {
 				problems = append(problems, fmt.Errorf("plugin %s: parameter %s is missing: %s", p.Name, d.Name, d.Help))
 			}
@@ -156,7 +182,7 @@ func (p *Plugin) CheckGiven(given func(name string) bool) (problems []error) {
 func (p *Plugin) hint(name string) string {
 	var names []string
 	for _, d := range p.Params {
-		if d.Kind != abi.ParamOneOf {
+		if d.Kind != ParamOneOf {
 			names = append(names, d.Name)
 		}
 	}
@@ -183,22 +209,22 @@ func closest(word string, words []string) (best string) {
 // wrong says why a value is not of the parameter's kind, as <crpie/param.h> reads it; "" if it is.
 func (d *Param) wrong(value string) string {
 	switch d.Kind {
-	case abi.ParamString:
+	case ParamString:
 		if d.Required && value == "" {
 			return "is empty"
 		}
-	case abi.ParamInt:
+	case ParamInt:
 		v, rest, err := number(value)
 		return d.outside(v, err, rest != "", "is not a number")
-	case abi.ParamSize:
+	case ParamSize:
 		v, rest, err := number(value)
 		v, err, bad := scaled(v, err, rest)
 		return d.outside(v, err, bad, "is not a size: digits, and perhaps K, M, G or T")
-	case abi.ParamBool:
+	case ParamBool:
 		if !slices.Contains([]string{"0", "no", "false", "off", "1", "yes", "true", "on", ""}, value) {
 			return "is neither yes nor no"
 		}
-	case abi.ParamEnum:
+	case ParamEnum:
 		return d.noWord(value)
 	}
 	return ""

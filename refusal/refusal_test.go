@@ -10,6 +10,21 @@ import (
 	"github.com/crpie/crpie/refusal"
 )
 
+// A program lists the reasons, however the error is wrapped.
+func ExampleRefusal() {
+	err := fmt.Errorf("service 7: %w", &refusal.Refusal{Verb: refusal.Restore, Problems: []refusal.Problem{
+		{Where: "this host", What: "pid 12 is taken", Fix: "restore in a pid namespace"},
+	}})
+	var refused *refusal.Refusal
+	if errors.As(err, &refused) {
+		for _, p := range refused.Problems {
+			fmt.Printf("%s: %s (%s)\n", p.Where, p.What, p.Fix)
+		}
+	}
+	// Output:
+	// this host: pid 12 is taken (restore in a pid namespace)
+}
+
 // Every reason is a member, however the refusal is wrapped.
 func TestMembers(t *testing.T) {
 	two := &refusal.Refusal{Verb: refusal.Graft, Problems: []refusal.Problem{

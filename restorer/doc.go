@@ -5,7 +5,8 @@
 //	host ────┘                        └── any failure ── undo, report
 //
 // Prepare reads the images and decides everything: it returns a plan, or a *refusal.Refusal that lists whatever cannot be restored.
-// Run carries the plan out, and leaves nothing behind when something fails. This package is the front door; its rooms are
+// Run carries the plan out, and leaves nothing behind when something fails; package report has its errors, Describe
+// makes values of them. This package is the front door; its rooms are
 //
 //	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data
 //	internal/uapi          numbers of the kernel's interface, with names for printing
@@ -19,5 +20,5 @@
 //	internal/run           everything that touches processes: zygote, tracing, hooks' failures, undoing
 //	core                   the C and assembly that run inside the tasks
 //
-// The planner is pure and builds on every system; plans are carried out on Linux on x86-64.
+// Prepare and Run work on Linux on x86-64; elsewhere the package has only the types of PlanOptions.
 package restorer

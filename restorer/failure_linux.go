@@ -10,7 +10,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/refusal"
-	"github.com/crpie/crpie/restorer/internal/run"
+	"github.com/crpie/crpie/report"
 	"github.com/hashicorp/go-multierror"
 )
 
@@ -36,7 +36,7 @@ type Failure struct {
 	File      string           `json:"file,omitempty"` // source file of the hook, or the image
 	Line      int              `json:"line,omitempty"`
 	Operation string           `json:"operation,omitempty"` // what the task was doing
-	Action    run.Action       `json:"action,omitempty"`    // of a script
+	Action    Action           `json:"action,omitempty"`    // of a script
 	Errno     string           `json:"errno,omitempty"`     // ENOENT, ...
 	Message   string           `json:"message"`             // what crpie says to people
 	Problems  []FailureProblem `json:"problems,omitempty"`  // of what was refused, and of objects
@@ -60,9 +60,9 @@ func Describe(err error) Failure {
 		own    *OwnIDError
 		no     *refusal.Refusal
 		image  *images.Error
-		script *run.ActionError
-		hook   *run.HookError
-		task   *run.TaskError
+		script *ActionError
+		hook   *report.HookError
+		task   *report.TaskError
 	)
 	switch {
 	case errors.As(err, &hook):
@@ -93,7 +93,7 @@ func (f *Failure) errno(errno unix.Errno) {
 	}
 }
 
-func (f *Failure) hook(e *run.HookError) {
+func (f *Failure) hook(e *report.HookError) {
 	f.Kind, f.Task, f.Thread, f.Plugin, f.Hook = KindHook, e.Pid, e.Tid, e.Plugin, e.Hook.String()
 	f.Function, f.File, f.Line = e.Place.Function, e.Place.File, e.Place.Line
 	f.errno(e.Errno)

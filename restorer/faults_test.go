@@ -24,7 +24,6 @@ import (
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
 // Each operation that moves a task into its cgroup fails in turn; the cgroup that the restore made is gone.
@@ -58,7 +57,7 @@ func TestCgroupOperationsFail(t *testing.T) {
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Prepared {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: job.Options{Readers: -1, TCPEstablished: true, ExtUnix: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/testenv"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/run"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -44,8 +43,8 @@ func captured(t *testing.T, im *testenv.Images, plugin *loader.Plugin, params ..
 		in.Params = append(in.Params, blob.Param{Key: key, Value: value})
 	}
 	r, err := Prepare(&Options{
-		Images: im.Dir, Plugins: []blob.Input{in}, Plan: job.Options{Readers: -1, LogLevel: 3},
-		Run: run.Options{HookTimeout: time.Second, Timeout: time.Second, Log: func(run.Line) {}},
+		Images: im.Dir, Plugins: []blob.Input{in}, Plan: PlanOptions{Readers: -1, LogLevel: 3},
+		Run: RunOptions{HookTimeout: time.Second, Timeout: time.Second, Log: func(report.Line) {}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,14 +19,14 @@ func TestRoomsImportDownwards(t *testing.T) {
 		"restorer/internal/uapi": leaves,
 		"restorer/internal/plan": append(slices.Clone(leaves), "blob", "internal/sys", "restorer/internal/uapi"),
 		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys", "restorer/internal/uapi"),
-		planner + "/job":         append(slices.Clone(base), "internal/renew"),
+		planner + "/job":         append(slices.Clone(base), "report", "internal/renew"),
 		planner + "/file":        job,
 		planner + "/mem":         append(slices.Clone(file), "internal/renew"),
 		planner + "/tty":         file,
 		planner + "/sock":        file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
-		"restorer/internal/run": append(slices.Clone(base), "blob", "internal/ended", "internal/sys"),
+		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/ended", "internal/sys"),
 	}
 	for name, allowed := range rooms {
 		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, module+name).Output()

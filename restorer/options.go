@@ -1,32 +1,126 @@
 package restorer
 
 import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/planner"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// PlanOptions are the choices of whoever restores.
-type PlanOptions = job.Options
+// PlanOptions say what is restored, and how it may differ from what was dumped. The zero value restores as criu(8) does
+// without options; the options of criu that a member is like stand beside it.
+type PlanOptions struct {
+	ShellJob bool // --shell-job: stay in this session and on this terminal
+	Detached bool // --restore-detached: this process ends when the tasks go on
+	Sibling  bool // --restore-sibling: the root task becomes a child of this process's parent
 
-// Inherited is a descriptor of this process that takes the place of a file of the images, --inherit-fd of criu(8).
-type Inherited = job.Inherited
+	Cgroups CgroupMode // --manage-cgroups; empty: CgroupsSoft
+	// CgroupRoots says where the topmost cgroups of the dump are to be (--cgroup-root), by controller, as ParseCgroupRoot
+	// gives them.
+	CgroupRoots map[string]string
 
-// CgroupMode says what is done with cgroups, --manage-cgroups of criu(8).
-type CgroupMode = job.CgroupMode
+	Readers  int             // extra page readers for large tasks, 7 at the most; -1: one for each further CPU
+	LogLevel report.LogLevel // least important level that plugins' lines are kept for; 0: none are kept
+
+	TCPEstablished bool // --tcp-established: restore TCP connections
+	TCPClose       bool // --tcp-close: leave closed sockets of them
+	ExtUnix        bool // --ext-unix-sk: connect unix sockets to peers that were not dumped
+	Freebind       bool // --freebind: restore IPv4 sockets whose address this host lacks
+	NoLocks        bool // --no-file-locks: leave file locks away
+
+	LSMProfile string // --lsm-profile: the security label of all tasks; empty: those of the dump
+
+	Inherit  []Inherited // --inherit-fd: descriptors that take the place of files
+	External []string    // --external: files that must have one, "file[MNT_ID:INODE]", "tty[RDEV:DEV]"
+
+	FileValidation FileValidation // --file-validation; empty: ByBuildID
+	SkipFileRWX    bool           // --skip-file-rwx-check: files may have other permissions
+
+	KeepVgetrandom bool // keep the random state of the vDSO's getrandom, which all clones then share
+	KeepWipeOnFork bool // keep what is marked with MADV_WIPEONFORK, madvise(2)
+}
+
+// Inherited is a descriptor of this process that takes the place of a file of the images.
+type Inherited struct {
+	FD       int                      // its number; it is open while Prepare runs
+	Resource string                   // "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "socket:[INODE]", "tty[RDEV:DEV]"
+	Open     func() (*os.File, error) // called by Run, which closes what it gives
+}
+
+// CgroupMode says what becomes of the cgroups that the tasks were in.
+type CgroupMode string
+
+// The modes.
+const (
+	CgroupsIgnore = CgroupMode(job.CgroupsIgnore) // the tasks stay in those of the restorer
+	CgroupsNone   = CgroupMode(job.CgroupsNone)   // they exist
+	CgroupsProps  = CgroupMode(job.CgroupsProps)  // they exist, and get their properties
+	CgroupsSoft   = CgroupMode(job.CgroupsSoft)   // those that do not exist are made, and get their properties
+	CgroupsFull   = CgroupMode(job.CgroupsFull)   // as CgroupsSoft, and all get their properties
+	CgroupsStrict = CgroupMode(job.CgroupsStrict) // none exists
+)
 
 // CgroupModes lists the modes.
-var CgroupModes = planner.CgroupModes
+func CgroupModes() []CgroupMode {
+	return []CgroupMode{CgroupsIgnore, CgroupsNone, CgroupsProps, CgroupsSoft, CgroupsFull, CgroupsStrict}
+}
 
-// FileValidation says how files are compared with what they were, --file-validation of criu(8).
-type FileValidation = job.FileValidation
+// FileValidation says how files are compared with what they were at the dump.
+type FileValidation string
 
-// FileValidations lists the ways.
-var FileValidations = job.FileValidations
+// The methods.
+const (
+	ByBuildID  = FileValidation(job.ByBuildID)  // by their build ids, where there are any, and by size
+	ByFileSize = FileValidation(job.ByFileSize) // by size alone
+)
 
-// ByBuildID compares build ids, where there are any.
-const ByBuildID = job.ByBuildID
+// FileValidations lists the methods, the default first.
+func FileValidations() []FileValidation { return []FileValidation{ByBuildID, ByFileSize} }
 
 // ParseCgroupRoot reads [CONTROLLER:]/PATH, as --cgroup-root of criu(8).
 func ParseCgroupRoot(s string) (controller, root string, err error) {
 	return planner.ParseCgroupRoot(s)
+}
+
+// check finds values out of range.
+func (o *PlanOptions) check() error {
+	var errs []error
+	if o.Cgroups != "" && !slices.Contains(CgroupModes(), o.Cgroups) {
+		errs = append(errs, fmt.Errorf("options: Cgroups is %q, want one of %q", o.Cgroups, CgroupModes()))
+	}
+	if o.FileValidation != "" && !slices.Contains(FileValidations(), o.FileValidation) {
+		errs = append(errs, fmt.Errorf("options: FileValidation is %q, want one of %q", o.FileValidation, FileValidations()))
+	}
+	if o.Readers < -1 {
+		errs = append(errs, fmt.Errorf("options: Readers is %d, want -1 or more", o.Readers))
+	}
+	for i, in := range o.Inherit {
+		if in.FD < 0 || in.Open == nil {
+			errs = append(errs, fmt.Errorf("options: Inherit[%d] needs a descriptor, which is %d, and Open", i, in.FD))
+		}
+	}
+	if !o.LogLevel.Known() {
+		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff, report.LogDebug))
+	}
+	return several.Join(errs...)
+}
+
+func (o *PlanOptions) job() *job.Options {
+	j := &job.Options{
+		ShellJob: o.ShellJob, Detached: o.Detached, Sibling: o.Sibling,
+		Cgroups: job.CgroupMode(o.Cgroups), CgroupRoots: o.CgroupRoots,
+		Readers: o.Readers, LogLevel: o.LogLevel,
+		TCPEstablished: o.TCPEstablished, TCPClose: o.TCPClose, ExtUnix: o.ExtUnix, Freebind: o.Freebind, NoLocks: o.NoLocks,
+		LSMProfile: o.LSMProfile, External: o.External,
+		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
+		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,
+	}
+	for _, in := range o.Inherit {
+		j.Inherit = append(j.Inherit, job.Inherited(in))
+	}
+	return j
 }

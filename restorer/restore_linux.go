@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner"
 	"github.com/crpie/crpie/restorer/internal/run"
 )
 
-// Options describe one restore.
+// Options describe one restore. Prepare reads them; changes after that have no effect.
 type Options struct {
 	Images  string       // the image directory that `criu dump` wrote
 	Plugins []blob.Input // in the order in which they run
@@ -26,11 +26,13 @@ type Options struct {
 	Run     RunOptions
 }
 
+func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.check()) }
+
 // Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for one
 // Run, and not for several goroutines at a time.
 type Prepared struct {
 	plan  *plan.Plan
-	opts  *Options
+	run   *run.Options
 	chain chain
 	stub  []byte
 }
@@ -38,6 +40,9 @@ type Prepared struct {
 // Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close the
 // result when done with it.
 func Prepare(opts *Options) (p *Prepared, err error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
 	chain, err := openChain(opts.Images)
 	if err != nil {
 		return nil, err
@@ -64,24 +69,24 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
+	run, job := opts.Run.runner(), opts.Plan.job()
 	for _, line := range here.Describe() {
-		opts.Run.Tell(line)
+		run.Tell(line)
 	}
-	plan := opts.Plan
-	plan.OpenImage = chain.openImage
-	if opts.Run.Body != nil {
-		plan.Become = opts.Run.Body.Pid()
+	job.OpenImage = chain.openImage
+	if run.Body != nil {
+		job.Become = run.Body.Pid()
 	}
-	plan.RestoreTimeNs = time.Now().UnixNano()
-	if plan.DumpTimeNs, err = dumpTime(fsys[0]); err != nil {
+	job.RestoreTime = time.Now()
+	if job.DumpTime, err = dumpTime(fsys[0]); err != nil {
 		return nil, err
 	}
-	opts.Run.Tell(host.DescribeImages(dir, plan.DumpTimeNs))
-	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, &plan)
+	run.Tell(host.DescribeImages(dir, job.DumpTime))
+	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, job)
 	if err != nil {
 		return nil, err
 	}
-	return &Prepared{plan: decided, opts: opts, chain: chain, stub: stub}, nil
+	return &Prepared{plan: decided, run: run, chain: chain, stub: stub}, nil
 }
 
 // WritePlan writes what the restore will do as text, for people: its form may change.
@@ -99,7 +104,7 @@ func (p *Prepared) Close() error { return p.chain.close() }
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks are let
 // go, nothing of it is left.
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
-	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: &p.opts.Run, Stub: p.stub}
+	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub}
 	if err := run.Run(); err != nil {
 		return 0, err
 	}
@@ -107,10 +112,10 @@ func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.
-func dumpTime(fsys fs.FS) (int64, error) {
+func dumpTime(fsys fs.FS) (time.Time, error) {
 	info, err := fs.Stat(fsys, "inventory.img")
 	if err != nil {
-		return 0, fmt.Errorf("images %s: %w", filepath.Base("inventory.img"), err)
+		return time.Time{}, fmt.Errorf("images inventory.img: %w", err)
 	}
-	return info.ModTime().UnixNano(), nil
+	return info.ModTime(), nil
 }

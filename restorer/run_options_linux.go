@@ -2,41 +2,84 @@
 
 package restorer
 
-import "github.com/crpie/crpie/restorer/internal/run"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
 
-// RunOptions say how a plan is carried out.
-type RunOptions = run.Options
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/report"
+	"github.com/crpie/crpie/restorer/internal/run"
+)
 
-// A Body is a process that becomes the root task.
-type Body = run.Body
-
-// DefaultTimeout is the longest time without progress, hooks aside.
+// DefaultTimeout is the longest time without progress where RunOptions do not say.
 const DefaultTimeout = run.DefaultTimeout
 
-// Line is what a plugin has logged.
-type Line = run.Line
+// RunOptions say how a plan is carried out. All functions are called by one goroutine, that of Prepare and Run, and hold
+// the restore up.
+type RunOptions struct {
+	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
+	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout
+	LeaveStopped bool                 // leave every task stopped, by SIGSTOP
+	Log          func(report.Line)    // receives what plugins log; may be nil
+	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil. An error undoes the restore
+
+	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
+	// restore, except at PostResume.
+	Act func(a Action, root int) error
+
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives, as
+	// soon as everything else is undone; a Body needs Failed.
+	Body   Body
+	Failed func(err error) (status int)
+
+	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
+}
+
+// A Body is a process that exists and becomes the root task: it has the pid already, and a parent that waits for it.
+type Body interface {
+	Pid() int
+	// Execute has it execute a zygote with files as its descriptors, up to number needed; trace is called with the thread
+	// that will, just before.
+	Execute(zygote *os.File, files []*os.File, needed int, trace func(tid int) error) error
+}
 
 // Action is a moment of a restore at which somebody outside may act, as the action scripts of criu(8).
-type Action = run.Action
+type Action string
 
 // The actions of a restore, in order.
 const (
-	PreRestore          = run.PreRestore
-	SetupNamespaces     = run.SetupNamespaces
-	PostSetupNamespaces = run.PostSetupNamespaces
-	PostRestore         = run.PostRestore
-	PreResume           = run.PreResume
-	PostResume          = run.PostResume
+	PreRestore          = Action(run.PreRestore)          // no process exists
+	SetupNamespaces     = Action(run.SetupNamespaces)     // if the tasks have namespaces of their own: the root task exists in them
+	PostSetupNamespaces = Action(run.PostSetupNamespaces) // and they are set up; the task has not done anything yet
+	PostRestore         = Action(run.PostRestore)         // the tasks are as they were, and stopped
+	PreResume           = Action(run.PreResume)           // their connections are awake, too
+	PostResume          = Action(run.PostResume)          // the tasks run
 )
 
-// ActionError says which action ended a restore.
-type ActionError = run.ActionError
+// check finds values out of range.
+func (o *RunOptions) check() error {
+	var errs []error
+	if o.HookTimeout < 0 {
+		errs = append(errs, fmt.Errorf("options: HookTimeout is %v, want 0 or more", o.HookTimeout))
+	}
+	if o.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("options: Timeout is %v, want 0 or more", o.Timeout))
+	}
+	if o.Body != nil && o.Failed == nil {
+		errs = append(errs, errors.New("options: a Body needs Failed, which gives its exit status"))
+	}
+	return several.Join(errs...)
+}
 
-// HookError says which call into which plugin ended a restore.
-type HookError = run.HookError
-
-// TaskError says what a task, or one of its threads, was about when it ended a restore.
-type TaskError = run.TaskError
-
-// NewScripts starts action scripts.
-var NewScripts = run.NewScripts
+func (o *RunOptions) runner() *run.Options {
+	r := &run.Options{
+		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log, BeforeResume: o.BeforeResume,
+		Body: o.Body, Failed: o.Failed, Trace: o.Trace,
+	}
+	if o.Act != nil {
+		r.Act = func(a run.Action, root int) error { return o.Act(Action(a), root) }
+	}
+	return r
+}

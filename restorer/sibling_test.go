@@ -12,7 +12,6 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/testenv"
-	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
 const siblingChild = "CRPIE_TEST_SIBLING" // "DIR THREAD OPERATION"
@@ -28,7 +27,7 @@ func TestSiblingChild(t *testing.T) {
 	if _, err := fmt.Sscanf(what, "%s %d %d", &dir, &thread, &op); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Prepare(&Options{Images: dir, Plan: job.Options{Readers: -1, Sibling: true}})
+	r, err := Prepare(&Options{Images: dir, Plan: PlanOptions{Readers: -1, Sibling: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +45,7 @@ func TestSiblingChild(t *testing.T) {
 // controller's child nothing is left but a zombie.
 func TestSiblingFaults(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
-	r, err := Prepare(&Options{Images: im.Dir, Plan: job.Options{Readers: -1, Sibling: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plan: PlanOptions{Readers: -1, Sibling: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/crpie/crpie/report"
 )
 
 // criuTable is the table of options of CRIU 4.2 (and 4.1 but for --allow-uprobes). "=" stands behind those that need an
@@ -180,7 +182,7 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 
 // -v counts from the default, as criu's does.
 func TestVerbosity(t *testing.T) {
-	for args, want := range map[string]uint32{
+	for args, want := range map[string]report.LogLevel{
 		"": 2, "-v": 3, "-vv": 4, "-vvvv": 4, "-v0": 0, "-v1": 1, "-dv4": 4, "--verbosity=3": 3, "--verbosity": 3, "-v1 -v": 2,
 		"-v 4": 3, "-Dv4": 2, "-v12": 4, "-vd": 3, "-v1 -- -v4": 1,
 	} {

@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/renew"
+	"github.com/crpie/crpie/report"
 )
 
 const graftUsage = `graft -D DIR -o DIR --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
@@ -117,7 +118,7 @@ func (g *graftFlags) misused(rest []string) string {
 	return ""
 }
 
-func (g *graftFlags) run(ctx context.Context, level uint32) (done string, err error) {
+func (g *graftFlags) run(ctx context.Context, level report.LogLevel) (done string, err error) {
 	switch {
 	case g.remove && g.archive != "":
 		return "", graft.RemoveArchive(ctx, g.archive, g.out, g.limits.Limits)
@@ -161,7 +162,7 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
-	opts.DumpTimeNs = info.ModTime().UnixNano()
+	opts.DumpTime = info.ModTime()
 	plan, err := graft.New(dir, opts)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 	return plan, plan.WriteDir(ctx, g.images, g.out)
 }
 
-func (g *graftFlags) options(level uint32) (*graft.Options, error) {
+func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 	inputs, err := loadPlugins(g.plugins)
 	if err != nil {
 		return nil, err

@@ -12,12 +12,12 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-// report writes the results of crpie check.
-type report func(io.Writer, []checked) error
+// reporter writes the results of crpie check.
+type reporter func(io.Writer, []checked) error
 
 // reports are the values of crpie check --format.
-func reports() map[string]report {
-	return map[string]report{
+func reports() map[string]reporter {
+	return map[string]reporter{
 		"text": reportText, "json": reportJSON, "sarif": reportSARIF, "github": reportGitHub, "junit": reportJUnit,
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 )
 
@@ -108,7 +109,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		}
 		defer func() {
 			if _, told := err.(*toldError); err != nil && !told {
-				log.printf(1, 0, "%v", err)
+				log.printf(report.LogError, 0, "%v", err)
 			}
 		}()
 	}
@@ -126,7 +127,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	pid := pidfile{name: r.pidfileName()}
 	run := restorer.RunOptions{
 		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
-		Trace: func(step string) { log.printf(4, 0, "%s", step) },
+		Trace: func(step string) { log.printf(report.LogDebug, 0, "%s", step) },
 	}
 	if body != nil {
 		body.Listen(relay.got)
@@ -134,7 +135,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		run.Failed = func(err error) int {
 			err = several.Join(err, pid.discard())
 			if r.logFile != "" {
-				log.printf(1, 0, "%v", err)
+				log.printf(report.LogError, 0, "%v", err)
 			}
 			return r.fail(std, err)
 		}
@@ -161,14 +162,14 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	}
 	defer prepared.Close()
 	for _, note := range prepared.Notes() {
-		log.printf(3, 0, "%s", note)
+		log.printf(report.LogInfo, 0, "%s", note)
 	}
 	if r.dryRun {
 		prepared.WritePlan(std.out)
 		return exitOK, nil
 	}
 	for _, warning := range prepared.Warnings() {
-		log.printf(2, 0, "%s%s", levelNames[2], warning)
+		log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
 	}
 	if err := pid.check(); err != nil {
 		return 0, err
@@ -184,7 +185,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	case err != nil:
 		return 0, errors.Join(err, pid.discard())
 	}
-	log.printf(3, root, "restored")
+	log.printf(report.LogInfo, root, "restored")
 	switch {
 	case body != nil:
 		relay.leave(root)
@@ -200,13 +201,13 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 // begin is what a log begins with.
 func (r *restoreFlags) begin(log *logger) {
 	for _, line := range r.preamble() {
-		log.printf(4, 0, "%s", line)
+		log.printf(report.LogDebug, 0, "%s", line)
 	}
 	for _, w := range r.warnings {
-		log.printf(2, 0, "Warn: %s", w)
+		log.printf(report.LogWarning, 0, "Warn: %s", w)
 	}
 	for _, w := range r.criuOnly.warnings() {
-		log.printf(3, 0, "Warn: %s", w)
+		log.printf(report.LogInfo, 0, "Warn: %s", w)
 	}
 }
 
@@ -237,10 +238,10 @@ func (r *restoreFlags) actions(ctx context.Context, log *logger) (act func(resto
 	}
 	scripts, err := restorer.NewScripts(r.scripts, r.inWorkDir("."), r.images, environ(), log.w)
 	return func(a restorer.Action, root int) error {
-		log.printf(4, root, "running %s scripts", a)
+		log.printf(report.LogDebug, root, "running %s scripts", a)
 		err := scripts.Run(ctx, a, root)
 		if err != nil && a == restorer.PostResume {
-			log.printf(1, root, "%v", err)
+			log.printf(report.LogError, root, "%v", err)
 		}
 		return err
 	}, err
@@ -260,20 +261,20 @@ func (r *restoreFlags) lookCommand() (path string, err error) {
 // logger writes lines as criu does: (seconds since the start) pid: text.
 type logger struct {
 	w     io.Writer
-	level uint32
+	level report.LogLevel
 	start time.Time
 	tasks *taskLogs // with --log-pid
 }
 
-func newLogger(w io.Writer, level uint32) *logger {
+func newLogger(w io.Writer, level report.LogLevel) *logger {
 	return &logger{w: w, level: level, start: time.Now()}
 }
 
-func (l *logger) printf(level uint32, pid int, format string, args ...any) {
+func (l *logger) printf(level report.LogLevel, pid int, format string, args ...any) {
 	l.to(l.w, level, pid, format, args...)
 }
 
-func (l *logger) to(w io.Writer, level uint32, pid int, format string, args ...any) {
+func (l *logger) to(w io.Writer, level report.LogLevel, pid int, format string, args ...any) {
 	if level > l.level {
 		return
 	}
@@ -293,13 +294,13 @@ func (l *logger) to(w io.Writer, level uint32, pid int, format string, args ...a
 var levelNames = [...]string{"", "Error: ", "Warn: ", "", ""}
 
 // plugin writes what a plugin logged; it is not trusted to contain only one line.
-func (l *logger) plugin(line restorer.Line) {
-	level, w := min(max(line.Level, 1), 4), l.w
+func (l *logger) plugin(line report.Line) {
+	level, w := line.Level, l.w
 	if l.tasks != nil && level <= l.level {
 		if f, err := l.tasks.of(line.Pid); err == nil {
 			w = f
 		} else {
-			l.printf(1, 0, "%v", err)
+			l.printf(report.LogError, 0, "%v", err)
 		}
 	}
 	l.to(w, level, line.Tid, "%s: %s: %s%s", escape.Name(line.Plugin), line.Hook, levelNames[level], escape.Name(line.Text))

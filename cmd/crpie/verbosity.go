@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/pattern"
+	"github.com/crpie/crpie/report"
 )
 
 // verbosity is a level, as criu(8) counts: each -v is one more than the default.
@@ -14,8 +15,8 @@ type verbosity int
 
 // Levels.
 const (
-	defaultLevel = 2
-	maxLevel     = 4
+	defaultLevel = verbosity(report.LogWarning)
+	maxLevel     = verbosity(report.LogDebug)
 )
 
 func (v *verbosity) String() string { return strconv.Itoa(int(*v)) }
@@ -33,7 +34,7 @@ func (v *verbosity) Set(s string) error {
 	return nil
 }
 
-func (v *verbosity) level() uint32 { return min(uint32(*v), maxLevel) }
+func (v *verbosity) level() report.LogLevel { return report.LogLevel(min(*v, maxLevel)) }
 
 // addVerbosity adds -v.
 func addVerbosity(f *pflag.FlagSet, v *verbosity) {

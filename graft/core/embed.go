@@ -2,6 +2,7 @@
 //
 // Its C and assembly are under src/; "make core" rebuilds the object, and CI compares it with what is committed. The
 // object is a plugin too: crpie's own loader validates and places it. No Go code that decides anything lives here.
+// It builds on every system.
 package core
 
 import _ "embed"

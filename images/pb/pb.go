@@ -2,6 +2,7 @@
 //
 // What lives here: types, accessors, and what one needs to fill them in. What never does: their encoding, which package images
 // has, and protobuf itself, which initialises more at the start of a process than all of crpie.
+// It works on every system.
 package pb
 
 import "reflect"

@@ -33,6 +33,15 @@ restorer: true true, *images.Error
 restorer: true true, refusal.Problem
 graft: true true, refusal.Problem
 true graft plugins
+options: Cgroups is "gone", want one of ["ignore" "none" "props" "soft" "full" "strict"]
+options: FileValidation is "crc", want one of ["buildid" "filesize"]
+options: Readers is -2, want -1 or more
+options: Inherit[0] needs a descriptor, which is -1, and Open
+options: LogLevel is level 9, want off to debug
+options: HookTimeout is -1s, want 0 or more
+options: Timeout is -1ns, want 0 or more
+options: HookTimeout is -1s, want 0 or more
+options: LogLevel is level 5, want off to debug
 `
 	if err != nil || string(out) != want {
 		t.Errorf("%v: got\n%swant\n%s", err, out, want)

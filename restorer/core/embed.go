@@ -2,7 +2,7 @@
 //
 // Its C and assembly are under src/; "make core" rebuilds the objects, and CI compares them with what is committed.
 // The objects are plugins too: crpie's own loader validates and places them. No Go code that decides anything lives
-// here.
+// here; it builds on every system.
 package core
 
 import _ "embed"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/refusal"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/stage"
 )
@@ -36,7 +38,7 @@ func main() {
 	tell[*images.Error]("restorer", err)
 
 	dump := os.Args[2]
-	plan := restorer.PlanOptions{External: []string{"file[1:2]"}}
+	plan := restorer.PlanOptions{External: []string{"file[1:2]"}, Cgroups: restorer.CgroupsIgnore, LogLevel: report.LogInfo}
 	_, err = restorer.Prepare(&restorer.Options{Images: dump, Plan: plan})
 	tell[refusal.Problem]("restorer", err)
 	dir, err := images.Open(os.DirFS(dump))
@@ -45,6 +47,12 @@ func main() {
 	tell[refusal.Problem]("graft", err)
 	var refused *refusal.Refusal
 	fmt.Println(errors.As(err, &refused), refused.Verb, refused.Problems[0].Where)
+
+	wrong := restorer.PlanOptions{Cgroups: "gone", FileValidation: "crc", Readers: -2, LogLevel: 9, Inherit: []restorer.Inherited{{FD: -1}}}
+	_, err = restorer.Prepare(&restorer.Options{Images: dump, Plan: wrong, Run: restorer.RunOptions{HookTimeout: -time.Second, Timeout: -1}})
+	fmt.Println(err)
+	_, err = graft.New(dir, &graft.Options{DumpTime: time.Now(), HookTimeout: -time.Second, LogLevel: report.LogDebug + 1})
+	fmt.Println(err)
 }
 
 // tell looks for a member of a type in the report of a package.

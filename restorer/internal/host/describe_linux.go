@@ -27,13 +27,13 @@ func (h *Host) Describe() []string {
 }
 
 // DescribeImages tells what the images say of themselves.
-func DescribeImages(dir *images.Dir, dumped int64) string {
+func DescribeImages(dir *images.Dir, dumped time.Time) string {
 	threads := 0
 	for _, t := range dir.Tasks {
 		threads += len(t.Threads)
 	}
 	inv := dir.Inventory
 	return fmt.Sprintf("images: version %d, dumped %s by CRIU run %q, network lock %v, LSM %v, root task %d, %d tasks, %d threads",
-		inv.GetImgVersion(), time.Unix(0, dumped).UTC().Format(time.RFC3339), inv.GetDumpCriuRunId(), inv.GetNetworkLockMethod(),
+		inv.GetImgVersion(), dumped.UTC().Format(time.RFC3339), inv.GetDumpCriuRunId(), inv.GetNetworkLockMethod(),
 		inv.GetLsmtype(), dir.Tasks[0].Pid, len(dir.Tasks), threads)
 }

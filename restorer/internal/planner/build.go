@@ -172,8 +172,8 @@ func (p *planner) place() error {
 	arena := plan.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
-		Region: region, Image: image, Arena: arena, LogLevel: p.Opts.LogLevel, Sibling: p.Opts.Itself(), Cgroups: p.cgroups,
-		DumpTimeNs: p.Opts.DumpTimeNs, RestoreTimeNs: p.Opts.RestoreTimeNs, LateCalls: lateCalls(p.hooked),
+		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Sibling: p.Opts.Itself(), Cgroups: p.cgroups,
+		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(), LateCalls: lateCalls(p.hooked),
 		Namespaces: p.TimeNamespaceID() != 0 || p.mem.Ipc() != nil,
 	}
 	return nil

@@ -14,11 +14,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// CgroupModes lists the modes.
-func CgroupModes() []job.CgroupMode {
-	return []job.CgroupMode{job.CgroupsIgnore, job.CgroupsNone, job.CgroupsProps, job.CgroupsSoft, job.CgroupsFull, job.CgroupsStrict}
-}
-
 // membership gives the path of a task's cgroup in each hierarchy.
 type membership map[string]string
 

@@ -166,7 +166,9 @@ func buildSample(tb testing.TB, dir *images.Dir, host *host.Host, opts *job.Opti
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return Build(dir, layout, everyStage, host, opts)
+	own := *opts
+	own.DumpTime, own.RestoreTime = time.Unix(0, 0), time.Unix(0, 0)
+	return Build(dir, layout, everyStage, host, &own)
 }
 
 // The plan of a dump is the same wherever and whenever it is made. -update writes what is made now.
@@ -365,7 +367,7 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		plan, err := Build(dir, layout, everyStage, fakeHost(dir), &job.Options{Readers: -1})
+		plan, err := Build(dir, layout, everyStage, fakeHost(dir), &job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
 		if err == nil && len(plan.Arena.Buf) > 64<<20 {
 			t.Fatalf("a plan of %d bytes", len(plan.Arena.Buf))
 		}

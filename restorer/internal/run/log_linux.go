@@ -8,18 +8,10 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/stage"
 )
-
-// Line is one line that a plugin logged.
-type Line struct {
-	Level    uint32 // 1 error, 2 warning, 3 information, 4 debug
-	Pid, Tid int
-	Hook     stage.Stage
-	Plugin   string
-	Text     string
-}
 
 // logReader consumes a log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a record
 // that cannot be is skipped together with everything after it.
@@ -153,8 +145,8 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 		tid = t.Pid
 	}
 	text := rec[abi.LogRecordSize:]
-	r.Opts.Log(Line{
-		Level:  word(abi.LogRecordLevelOff),
+	r.Opts.Log(report.Line{
+		Level:  min(max(report.LogLevel(word(abi.LogRecordLevelOff)), report.LogError), report.LogDebug),
 		Pid:    t.Pid,
 		Tid:    tid,
 		Hook:   stage.Stage(word(abi.LogRecordHookOff)),

@@ -14,27 +14,11 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/stage"
 )
-
-// HookError says which call into which plugin ended a restore.
-type HookError struct {
-	Plugin string
-	Hook   stage.Stage // or stage.Init, stage.Exit
-	Pid    int
-	Tid    int
-	Where  string // function+offset, with the source line where the object has debug info
-	Cause  string
-	Place  blob.Location // the same for programs
-	Errno  unix.Errno    // that the hook returned; 0: none
-}
-
-func (e *HookError) Error() string {
-	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook.Call(), e.Tid,
-		e.Where, e.Cause)
-}
 
 // where names an address of the blob, or says what else it is.
 func (r *Runner) where(addr uint64) string {
@@ -49,8 +33,8 @@ func (r *Runner) where(addr uint64) string {
 	return loc.String()
 }
 
-func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, cause string) *HookError {
-	return &HookError{
+func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, cause string) *report.HookError {
+	return &report.HookError{
 		Plugin: r.Plan.Image.PluginName(int(st.plugin)),
 		Hook:   stage.Stage(st.hook),
 		Pid:    t.Pid,

@@ -17,6 +17,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -48,7 +49,7 @@ type Options struct {
 	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
 	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout
 	LeaveStopped bool                 // leave every task stopped (SIGSTOP)
-	Log          func(Line)           // receives what plugins log; may be nil
+	Log          func(report.Line)    // receives what plugins log; may be nil
 	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
 
 	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the

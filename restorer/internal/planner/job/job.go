@@ -241,7 +241,7 @@ func (j *Job) Clock(id uint32) int64 {
 	case id == clockBoottime || id == clockBootAlarm:
 		return j.Host.BoottimeNs
 	}
-	return j.Opts.RestoreTimeNs
+	return j.Opts.RestoreTime.UnixNano()
 }
 
 // What a restore loses is refused where the loss would break the application, warned of where only the application knows,

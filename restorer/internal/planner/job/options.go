@@ -3,6 +3,9 @@ package job
 import (
 	"fmt"
 	"os"
+	"time"
+
+	"github.com/crpie/crpie/report"
 )
 
 // Options are the choices of whoever restores.
@@ -14,8 +17,8 @@ type Options struct {
 	Cgroups  CgroupMode // --manage-cgroups
 	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.
 	CgroupRoots map[string]string
-	Readers     int    // extra page readers for large tasks; -1: as many as there are other CPUs
-	LogLevel    uint32 // least important level that plugins' lines are kept for
+	Readers     int             // extra page readers for large tasks; -1: as many as there are other CPUs
+	LogLevel    report.LogLevel // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
 	TCPEstablished, TCPClose bool
 	NoLocks                  bool // leave file locks away (--no-file-locks)
@@ -36,8 +39,8 @@ type Options struct {
 	KeepVgetrandom, KeepWipeOnFork bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
-	// DumpTimeNs and RestoreTimeNs are what plugins are told, CLOCK_REALTIME.
-	DumpTimeNs, RestoreTimeNs int64
+	// DumpTime and RestoreTime are the times of which plugins are told.
+	DumpTime, RestoreTime time.Time
 }
 
 // Itself reports whether the zygote itself is the root task, which is no child of this process.
@@ -75,6 +78,3 @@ const (
 	ByBuildID  FileValidation = "buildid"
 	ByFileSize FileValidation = "filesize"
 )
-
-// FileValidations lists them.
-func FileValidations() []FileValidation { return []FileValidation{ByBuildID, ByFileSize} }

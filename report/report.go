@@ -1,0 +1,45 @@
+package report
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/stage"
+)
+
+// Line is one line that a plugin logged. Plugin and Text come from a process and may contain any byte.
+type Line struct {
+	Level    LogLevel // LogError to LogDebug
+	Pid, Tid int      // of the task and the thread in which the plugin ran
+	Hook     stage.Stage
+	Plugin   string // as blob.Labels names it
+	Text     string // without a newline of its own at the end
+}
+
+// HookError says which call into which plugin ended a restore.
+type HookError struct {
+	Plugin string      // as blob.Labels names it
+	Hook   stage.Stage // or stage.Init, stage.Exit
+	Pid    int
+	Tid    int
+	Where  string        // function+offset, with the source line where the object has debug info
+	Cause  string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
+	Place  blob.Location // Where, for programs
+	Errno  syscall.Errno // that the hook returned; 0: none
+}
+
+func (e *HookError) Error() string {
+	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook.Call(), e.Tid,
+		e.Where, e.Cause)
+}
+
+// TaskError says which step of a task, or of one of its threads, ended a restore.
+type TaskError struct {
+	Pid, Tid  int
+	Operation string        // the step that failed; empty: the task ended or was late
+	Errno     syscall.Errno // its result; 0: none
+	Message   string
+}
+
+func (e *TaskError) Error() string { return fmt.Sprintf("restore task %d: %s", e.Pid, e.Message) }
