@@ -31,7 +31,7 @@ func TestCgroupOperationsFail(t *testing.T) {
 	testenv.NeedRoot(t)
 	mount := host.CgroupHierarchies("0::/\n", host.ReadProc("/proc/self/mountinfo"))[""].Mount
 	testenv.Need(t, mount != "", "cgroup version 2")
-	dir := filepath.Join(mount, fmt.Sprintf("crpie-faults-%d", os.Getpid()))
+	dir := filepath.Join(mount, testenv.CgroupName())
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +37,7 @@ const property, dumped, other = "cgroup.max.descendants", "77", "55"
 
 func newCgroups(t *testing.T) cgroups {
 	t.Helper()
-	outer := filepath.Join(unified(t), "crpie-test-"+rand.Text()) // pids are not enough: they repeat in each namespace
+	outer := filepath.Join(unified(t), testenv.CgroupName())
 	c := cgroups{outer, filepath.Join(outer, "inner")}
 	t.Cleanup(func() { c.remove(t) })
 	return c

@@ -57,7 +57,7 @@ func TestCgroupNamespaces(t *testing.T) {
 }
 
 func testCgroupNamespace(t *testing.T, mount string, files []string) {
-	above := makeCgroup(t, filepath.Join(mount, fmt.Sprintf("crpie-namespace-%d", os.Getpid())))
+	above := makeCgroup(t, filepath.Join(mount, testenv.CgroupName()))
 	root := makeCgroup(t, filepath.Join(above, "root"))
 	inner := makeCgroup(t, filepath.Join(root, "inner"))
 	thread := makeCgroup(t, filepath.Join(inner, "thread"))
@@ -107,7 +107,7 @@ func testCgroupNamespace(t *testing.T, mount string, files []string) {
 func TestCpusetAbove(t *testing.T) {
 	testenv.NeedCRIU(t)
 	mount := controller(t, "cpuset")
-	above := makeCgroup(t, filepath.Join(mount, fmt.Sprintf("crpie-cpuset-%d", os.Getpid())))
+	above := makeCgroup(t, filepath.Join(mount, testenv.CgroupName()))
 	inner := makeCgroup(t, filepath.Join(above, "inner"))
 	for _, dir := range []string{above, inner} {
 		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
@@ -137,7 +137,7 @@ func TestCpusetAbove(t *testing.T) {
 func TestCgroupNamespaceRoot(t *testing.T) {
 	criu := testenv.NeedCRIU(t)
 	mount := unified(t)
-	root := makeCgroup(t, filepath.Join(mount, fmt.Sprintf("crpie-namespace-%d", os.Getpid())))
+	root := makeCgroup(t, filepath.Join(mount, testenv.CgroupName()))
 	inner := makeCgroup(t, filepath.Join(root, "inner"))
 	moved := root + "-moved"
 	victim := testenv.Start(t, "cgroups", "root="+root+"/cgroup.procs", "leader="+inner+"/cgroup.procs")

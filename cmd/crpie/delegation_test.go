@@ -61,7 +61,7 @@ func TestDelegatedCgroups(t *testing.T) {
 		2: {"cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "cgroup.max.depth"},
 	} {
 		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
-			dir := filepath.Join(hierarchy(t, version), fmt.Sprintf("crpie-delegated-%d", os.Getpid()))
+			dir := filepath.Join(hierarchy(t, version), testenv.CgroupName())
 			remove := func() {
 				err := os.Remove(dir)
 				for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dir) {

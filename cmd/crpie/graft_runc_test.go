@@ -86,7 +86,7 @@ func (c *container) configure() {
 	}
 	process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
 	process["terminal"], process["args"] = false, []string{"/init"}
-	process["env"] = []string{"PATH=/", "INSTANCE_ID=the-first-of-its-kind"}
+	process["env"] = []string{"PATH=/", "INSTANCE_ID=the-first-of-its-kind", testenv.Mark()}
 	delete(process, "rlimits")
 	config["root"] = map[string]any{"path": "rootfs"}
 	var namespaces []any
@@ -174,7 +174,7 @@ func TestGraftPodmanContainer(t *testing.T) {
 	c.podman("import", rootfs, strings.ToLower(image))
 	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
 	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-		"--security-opt", "seccomp=unconfined", "--env", "INSTANCE_ID=the-first-of-its-kind", strings.ToLower(image), "/init")
+		"--security-opt", "seccomp=unconfined", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	c.podman("container", "checkpoint", "--export", archive, "first")
 	c.podman("rm", "first")
@@ -193,7 +193,7 @@ func (c *container) podman(args ...string) string {
 	words := append([]string{"--root", filepath.Join(c.dir, "storage"), "--runroot", filepath.Join(c.dir, "run"), "--runtime", "runc",
 		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, args...)
 	cmd := exec.Command("podman", words...)
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), testenv.Mark(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"))
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {

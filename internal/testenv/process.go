@@ -4,7 +4,6 @@ package testenv
 
 import (
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -79,7 +78,7 @@ func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	becomeReaper()
 	KeepDescriptors()
 	dir := tb.TempDir()
-	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: rand.Text()}
+	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: newMark()}
 	p.done = make(chan struct{})
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {
 		tb.Fatal(err)
@@ -101,6 +100,7 @@ func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 		p.status = cmd.Wait()
 		close(p.done)
 	}()
+	watched(tb, p)
 	cleanUp(tb, p)
 	p.waitReady(tb, name)
 	return p
