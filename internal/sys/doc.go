@@ -2,6 +2,7 @@
 // memfds, TCP_REPAIR, starting the zygote. Other packages take numbers and names from x/sys/unix, and files from os.
 //
 // It holds mechanism without policy: nothing here knows what a checkpoint, a plugin or a plan is. The calls with which a
-// restore goes forward pass through a fault point (Faults), so that a test can make each one fail in turn. Those that undo it
-// (Kill, Poll, Pidfd.Kill, Unmap) and those that only ask about this process do not.
+// restore goes forward pass through a fault point, so that a test can make each one fail in turn: with the build tag "faults"
+// there is a function Faults, without it nothing of that is in the program. Those that undo it (Kill, Poll, Pidfd.Kill,
+// Unmap) and those that only ask about this process have none.
 package sys

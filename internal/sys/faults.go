@@ -1,3 +1,5 @@
+//go:build faults
+
 package sys
 
 import "sync/atomic"
@@ -6,7 +8,7 @@ import "sync/atomic"
 var faults atomic.Pointer[func(call string) error]
 
 // Faults installs f, which is asked by name before each system call with which a restore goes forward; an error that it
-// returns is reported as the call's own and the call is not made. Tests only. It returns a function that removes f again.
+// returns is reported as the call's own and the call is not made. It returns a function that removes f again.
 func Faults(f func(call string) error) (remove func()) {
 	faults.Store(&f)
 	return func() { faults.Store(nil) }
