@@ -69,6 +69,6 @@ complete -c crpie -n '__fish_seen_subcommand_from graft' -l log-file -r -d 'The 
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s v -l verbosity -d 'Log level'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l keep-vgetrandom -d 'Leave the vDSO getrandom state'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l keep-wipeonfork -d 'Leave memory that is wiped in children'
-complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-seccomp -d 'Filters permit the plugins'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-seccomp -d 'Graft although filters deny calls'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-skipped-stages -d 'Leave out early hooks'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l remove -d 'Restore the original images'

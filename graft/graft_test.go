@@ -193,8 +193,6 @@ func TestRefusals(t *testing.T) {
 		change       func(o *Options)
 		want         string
 	}{
-		{"seccomp", "seccomp", nil, "cannot graft: task 18836 thread 18836: it has a seccomp filter, which is in force when hooks " +
-			"of a graft run and may kill the task\n  hint: if the filter permits the system calls of the plugin and those in docs/graft.md: --allow-seccomp"},
 		{"early stage", "static", func(o *Options) { o.Plugins = []Plugin{plugin(t, both...)} },
 			"cannot graft: plugin plugin: hook at_POST_MEMORY registers PIE_RST_POST_MEMORY, which only crpie restore runs\n" +
 				"  hint: use crpie restore, or --allow-skipped-stages to graft without this hook"},

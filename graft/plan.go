@@ -31,12 +31,12 @@ type Options struct {
 	HookTimeout   time.Duration   // for one hook; 0: none
 	LogFile       string          // in the file system of the task; empty: its standard error
 	LogLevel      report.LogLevel // least important level of plugins' lines that is written
-	AllowSeccomp  bool
-	AllowSkipped  bool      // plugins may register stages that a graft has not
-	Tool          string    // version, for the provenance
-	DumpTime      time.Time // of which plugins are told; zero: unknown, they see 0
-	ParentMissing bool      // the new images cannot have a parent: an archive
-	Limits        Limits    // of an archive
+	AllowSeccomp  bool            // graft although filters deny calls of the core
+	AllowSkipped  bool            // plugins may register stages that a graft has not
+	Tool          string          // version, for the provenance
+	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0
+	ParentMissing bool            // the new images cannot have a parent: an archive
+	Limits        Limits          // of an archive
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
 }
@@ -123,6 +123,7 @@ func New(dir *images.Dir, opts *Options) (*Plan, error) {
 		g.checkTask(t)
 	}
 	g.checkWatchdogs(tasks)
+	g.checkSeccomp(tasks)
 	if err := g.err(); err != nil {
 		return nil, err
 	}

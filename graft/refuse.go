@@ -44,12 +44,7 @@ func (g *grafter) checkThread(where string, c *pb.CoreEntry) {
 	if c.GetThreadCore().GetRseqEntry().GetRseqCsPointer() != 0 {
 		g.refuse(where, "dump it again", "it was inside a restartable sequence that may not be aborted: not supported")
 	}
-	mode := c.GetThreadCore().GetSeccompMode()
-	switch {
-	case mode == pb.SeccompMode_strict:
+	if c.GetThreadCore().GetSeccompMode() == pb.SeccompMode_strict {
 		g.refuse(where, "", "strict seccomp: the hook would be killed")
-	case mode == pb.SeccompMode_filter && !g.opts.AllowSeccomp:
-		g.refuse(where, "if the filter permits the system calls of the plugin and those in docs/graft.md: --allow-seccomp",
-			"it has a seccomp filter, which is in force when hooks of a graft run and may kill the task")
 	}
 }

@@ -68,7 +68,7 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default, and where it cannot open that, is its standard error.")
 	addVerbosity(f, &g.verbosity)
 	addKeepRandom(f, &g.keepRandom)
-	f.BoolVar(&g.seccomp, "allow-seccomp", false, "The tasks' seccomp filters permit the system calls of the plugins.")
+	f.BoolVar(&g.seccomp, "allow-seccomp", false, "Graft although seccomp filters deny system calls of the graft's core.")
 	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
 }
 

@@ -174,7 +174,7 @@ func TestGraftPodmanContainer(t *testing.T) {
 	c.podman("import", rootfs, strings.ToLower(image))
 	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
 	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-		"--security-opt", "seccomp=unconfined", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
+		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	c.podman("container", "checkpoint", "--export", archive, "first")
 	c.podman("rm", "first")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -314,22 +315,32 @@ func outputOf(t *testing.T, im *testenv.Images) string {
 	return string(data)
 }
 
-// A filtered task is refused with the reason, and grafted when told that the filter permits it.
+// A filter that permits the core's calls needs no flag; inspect shows which filters there are.
 func TestGraftSeccomp(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "seccomp").Dump(t)
+	if status, text := told(t, "inspect", "-D", im.Dir); status != 0 || !strings.Contains(text, " filter 1,0\n") {
+		t.Errorf("inspect: status %d\n%s", status, text)
+	}
+	p := graftOnto(t, im, traced(t)...).RestoreCRIU(t)
+	p.MustPass(t)
+	wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
+}
+
+// Filters that kill the watchdog and a thread's own signal stack: named with the thread, and nothing is written.
+func TestGraftSeccompDenied(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "seccomp", "denied").Dump(t)
 	out := filepath.Join(t.TempDir(), "out")
 	status, text := told(t, "graft", "-D", im.Dir, "-o", out, "--pie-plugin", trace(t), "--allow-skipped-stages")
-	if status != exitFailed || !strings.Contains(text, "it has a seccomp filter, which is in force when hooks of a graft run") ||
-		!strings.Contains(text, "--allow-seccomp") {
+	want := "thread [0-9]+: its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_KILL_PROCESS, clone: SECCOMP_RET_ERRNO \\(79\\)\n" +
+		"  hint: use crpie restore, .* --allow-seccomp\n"
+	if status != exitFailed || !regexp.MustCompile(want).MatchString(text) {
 		t.Errorf("status %d: %s", status, text)
 	}
 	if _, err := os.Lstat(out); err == nil {
 		t.Error("something was written")
 	}
-	p := graftOnto(t, im, append(traced(t), "--allow-seccomp")...).RestoreCRIU(t)
-	p.MustPass(t)
-	wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
 }
 
 // Huge pages only with --copy: CRIU never ends when they are in a parent directory.

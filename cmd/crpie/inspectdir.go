@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/seccomp"
 )
 
 // inspectImages is crpie inspect -D and --archive.
@@ -102,6 +103,7 @@ type threadView struct {
 	Sp      blob.Addr `json:"sp"`
 	Blocked string    `json:"blocked"`
 	Seccomp string    `json:"seccomp,omitempty"`
+	Filters []uint32  `json:"seccomp_filters,omitempty"` // positions in seccomp.img, newest first
 }
 
 type memoryView struct {
@@ -159,7 +161,7 @@ func newTaskView(d *images.Dir, t *images.Task) taskView {
 	v.Exe = d.Files[t.Mm.GetExeFileId()].GetReg().GetName()
 	v.Cwd = d.Files[t.Fs.GetCwdId()].GetReg().GetName()
 	for _, th := range t.Threads {
-		v.Threads = append(v.Threads, newThreadView(th))
+		v.Threads = append(v.Threads, newThreadView(d, th))
 	}
 	for _, m := range t.Mm.GetVmas() {
 		v.Memory = append(v.Memory, newMemoryView(d, t, m))
@@ -176,7 +178,7 @@ func newTaskView(d *images.Dir, t *images.Task) taskView {
 	return v
 }
 
-func newThreadView(th images.Thread) threadView {
+func newThreadView(d *images.Dir, th images.Thread) threadView {
 	regs, tc := th.Core.GetThreadInfo().GetGpregs(), th.Core.GetThreadCore()
 	v := threadView{
 		Tid: th.Tid, Comm: strings.TrimSpace(tc.GetComm()), Ip: blob.Addr(regs.GetIp()), Sp: blob.Addr(regs.GetSp()),
@@ -185,7 +187,23 @@ func newThreadView(th images.Thread) threadView {
 	if mode := tc.GetSeccompMode().String(); mode != "disabled" {
 		v.Seccomp = mode
 	}
+	if tc.GetSeccompMode() == pb.SeccompMode_filter {
+		v.Filters, _ = seccomp.New(d.Seccomp).Chain(tc.GetSeccompFilter()) // a chain that is too long for Linux is left out
+	}
 	return v
+}
+
+// seccomp is the mode, and the newest filters.
+func (th *threadView) seccomp() string {
+	const most = 4
+	s := th.Seccomp
+	for i, f := range th.Filters[:min(len(th.Filters), most)] {
+		s += []string{" ", ","}[min(i, 1)] + fmt.Sprint(f)
+	}
+	if more := len(th.Filters) - most; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
 }
 
 func newMemoryView(d *images.Dir, t *images.Task, m *pb.VmaEntry) memoryView {
@@ -291,7 +309,7 @@ func (t *taskView) text(w io.Writer) {
 	}
 	table("THREAD\tNAME\tIP\tSP\tBLOCKED\tSECCOMP", len(t.Threads), func(w io.Writer, i int) {
 		th := t.Threads[i]
-		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, escape.Name(th.Comm), th.Ip, th.Sp, th.Blocked, th.Seccomp)
+		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, escape.Name(th.Comm), th.Ip, th.Sp, th.Blocked, th.seccomp())
 	})
 	table("MEMORY\tPROT\tPAGES\tNAME", len(t.Memory), func(w io.Writer, i int) {
 		m := t.Memory[i]

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A daemon that gave up what it could: user and groups changed with most capabilities gone, securebits and bounding
- * set narrowed, no_new_privs, and two seccomp filters on top of each other. Start it as root.
+ * set narrowed, no_new_privs, and two seccomp filters on top of each other. Start it as root. With the argument "denied" two more
+ * filters deny calls that a graft needs: sigaltstack(2) and clone(2).
  */
 #include "victim.h"
 #include <grp.h>
@@ -21,13 +22,13 @@ int victim_failures;
 
 static const gid_t groups[] = {7, 8, 1009};
 
-/* Makes one system call fail with an errno of its own. */
-static void filter(int call, int err)
+/* Gives one system call an answer of its own. */
+static void filter(int call, unsigned answer)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err),
+		BPF_STMT(BPF_RET | BPF_K, answer),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog prog = {.len = 4, .filter = code};
@@ -93,12 +94,16 @@ static void check_filters(void)
 	CHECK(syscall(SYS_getpriority, 0, 0) == -1 && errno == 78, "second filter: errno %d", errno);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	victim_begin();
 	drop();
-	filter(SYS_getppid, 77);
-	filter(SYS_getpriority, 78);
+	filter(SYS_getppid, SECCOMP_RET_ERRNO | 77);
+	filter(SYS_getpriority, SECCOMP_RET_ERRNO | 78);
+	if (argc > 1 && strcmp(argv[1], "denied") == 0) {
+		filter(SYS_clone, SECCOMP_RET_ERRNO | 79);
+		filter(SYS_sigaltstack, SECCOMP_RET_KILL_PROCESS);
+	}
 	victim_wait();
 	check_ids();
 	check_caps();

@@ -1,0 +1,139 @@
+package graft
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/seccomp"
+	"github.com/crpie/crpie/loader"
+)
+
+// checkSeccomp asks the filters of every thread about the calls of the core: they are in force when hooks of a graft run.
+func (g *grafter) checkSeccomp(tasks []*images.Task) {
+	c := seccompCheck{g, seccomp.New(g.dir.Seccomp)}
+	filtered := false
+	for _, t := range tasks {
+		filtered = c.task(t) || filtered
+	}
+	if filtered {
+		g.noteUndeclared()
+	}
+}
+
+type seccompCheck struct {
+	*grafter
+	filters *seccomp.Filters
+}
+
+// filteredThreads are threads that get the same answers.
+type filteredThreads struct {
+	filter uint32
+	leader bool
+}
+
+// task judges threads with the same filters once. It reports whether the task has any.
+func (c *seccompCheck) task(t *images.Task) (filtered bool) {
+	threads := map[filteredThreads][]uint32{}
+	var order []filteredThreads
+	for i := range t.Threads {
+		tc := t.Threads[i].Core.GetThreadCore()
+		if tc.GetSeccompMode() != pb.SeccompMode_filter {
+			continue
+		}
+		key := filteredThreads{tc.GetSeccompFilter(), i == 0}
+		if threads[key] == nil {
+			order = append(order, key)
+		}
+		threads[key] = append(threads[key], t.Threads[i].Tid)
+	}
+	calls := c.callsIn(t)
+	for _, key := range order {
+		c.threads(threadsOf(t.Pid, threads[key]), key, calls)
+	}
+	return len(order) > 0
+}
+
+func threadsOf(pid uint32, tids []uint32) string {
+	where := fmt.Sprintf("task %d thread %d", pid, tids[0])
+	if more := len(tids) - 1; more > 0 {
+		where += fmt.Sprintf(" (and %d more)", more)
+	}
+	return where
+}
+
+// callsIn are the calls that the core makes in a task.
+func (c *seccompCheck) callsIn(t *images.Task) []coreCall {
+	return slices.DeleteFunc(slices.Clone(coreCalls), func(call coreCall) bool { return call.when != nil && !call.when(c.grafter, t) })
+}
+
+// threads refuses what the filters deny, and notes what the core does without.
+func (c *seccompCheck) threads(where string, key filteredThreads, calls []coreCall) {
+	var denied, missing []string
+	for _, call := range calls {
+		if call.leader && !key.leader {
+			continue
+		}
+		sys := seccomp.Call{Nr: call.nr}
+		copy(sys.Args[:], call.args)
+		answer, err := c.filters.Answer(key.filter, sys)
+		if err != nil {
+			c.refuse(where, "", "%v", err)
+			return
+		}
+		text := fmt.Sprintf("%s: %v", call.name, answer)
+		switch {
+		case answer.Permits():
+		case answer.Fails() && call.without != "":
+			missing = addOnce(missing, text+", so "+call.without)
+		default:
+			denied = addOnce(denied, text)
+		}
+	}
+	for _, m := range missing {
+		c.note("%s: its seccomp filters answer %s", where, m)
+	}
+	c.deny(where, denied)
+}
+
+func (c *seccompCheck) deny(where string, denied []string) {
+	switch {
+	case len(denied) == 0:
+	case c.opts.AllowSeccomp:
+		c.note("%s: its seccomp filters deny the graft's core %s", where, strings.Join(denied, ", "))
+	default:
+		c.refuse(where, "use crpie restore, which holds filters back until the hooks are done; or, if this cannot come to pass, --allow-seccomp",
+			"its seccomp filters deny the graft's core %s", strings.Join(denied, ", "))
+	}
+}
+
+func addOnce(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+func (g *grafter) note(format string, args ...any) {
+	g.plan.Notes = append(g.plan.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteUndeclared names the plugins whose system calls nobody knows.
+func (g *grafter) noteUndeclared() {
+	for i, p := range g.opts.Plugins {
+		if makesCalls(p.Plugin) {
+			g.note("plugin %s makes system calls that its object does not name: whether the tasks' seccomp filters permit them is not known",
+				g.labels[i])
+		}
+	}
+}
+
+// makesCalls reports whether the code of a plugin may have a syscall instruction, 0F 05.
+func makesCalls(p *loader.Plugin) bool {
+	return slices.ContainsFunc(p.Sections, func(s loader.Section) bool {
+		return s.Segment() == loader.Text && bytes.Contains(s.Data, []byte{0x0f, 0x05})
+	})
+}
