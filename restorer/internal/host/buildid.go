@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+
+	"github.com/crpie/crpie/images/pb"
 )
 
 // How CRIU 4 looks for a build id. It takes the first note of its type, whoever the note's owner is, from whichever PT_NOTE
@@ -82,6 +84,15 @@ func findBuildID(window io.ReaderAt, at, end uint64, budget *int) (id []byte, fo
 		at += noteHeader + name + align4(size)
 	}
 	return nil, false
+}
+
+// ImageBuildID gives the id as the images have it: in words of 32 bits, the last one filled up with zeros.
+func ImageBuildID(reg *pb.RegFileEntry) []byte {
+	var id []byte
+	for _, word := range reg.GetBuildId() {
+		id = binary.LittleEndian.AppendUint32(id, word)
+	}
+	return id
 }
 
 func align4(n uint32) uint64 { return (uint64(n) + 3) &^ 3 }

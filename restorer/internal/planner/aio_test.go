@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
@@ -58,12 +59,12 @@ func TestAioRefusals(t *testing.T) {
 			if tc.change != nil {
 				tc.change(dir, m)
 			}
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, tc.want)
 		})
 	}
 	dir, _ := aioSample(t, 127, 100, 10)
-	if _, err := buildSample(t, dir, fakeHost(dir), &job.Options{}); err != nil {
+	if _, err := buildSample(t, dir, hosttest.New(dir), &job.Options{}); err != nil {
 		t.Errorf("a good ring: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -77,7 +78,7 @@ func TestTreeRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "tree"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.Holder = func(id int) string {
 				if id == 1 {
 					return "somebody"

@@ -10,6 +10,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
@@ -42,7 +43,7 @@ func existing(host *host.Host, paths ...string) {
 	stat := host.Stat
 	host.Stat = func(path string) (fs.FileInfo, error) {
 		if slices.Contains(paths, path) {
-			return fakeInfo{mode: fs.ModeDir}, nil
+			return hosttest.Info{Kind: fs.ModeDir}, nil
 		}
 		return stat(path)
 	}
@@ -73,7 +74,7 @@ make cgroup cpu,cpuacct:/c
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			existing(host, tc.existing...)
 			planned, err := buildSample(t, dir, host, &job.Options{Cgroups: tc.mode})
@@ -133,7 +134,7 @@ func TestCgroupRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			tc.change(dir, host)
 			_, err := buildSample(t, dir, host, &job.Options{Cgroups: tc.mode})
@@ -187,7 +188,7 @@ func TestThreadCgroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "threads"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			inThreads(dir, 1, tc.at)
 			for _, path := range tc.threaded {
@@ -232,7 +233,7 @@ func TestThreadCgroupRefusal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "threads"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			inThreads(dir, 1, map[string]string{"": "/a/b/m/t"})
 			typed(dir, "/a/b/m/t", "threaded")
@@ -265,7 +266,7 @@ func TestCgroupNamespacePlan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			inNamespace(dir, 2)
 			delete(host.Cgroups, "memory")
@@ -316,7 +317,7 @@ func TestCgroupNamespaceRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "tree"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			for _, task := range dir.Tasks {
 				if !task.Dead() {
@@ -334,7 +335,7 @@ func TestCgroupNamespaceRefusals(t *testing.T) {
 // A cgroup of cpuset in version 1 that is made above another has what the one above it has.
 func TestCpusetAbove(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "static"))
-	h := fakeHost(dir)
+	h := hosttest.New(dir)
 	inCgroup(dir, h)
 	dir.Cgroup.Sets[0].Ctls[0].Name = pb.String("cpu,cpuset")
 	h.Cgroups["cpu,cpuset"] = host.Hierarchy{Mount: "/v1/cpuset", Own: "/"}
@@ -364,7 +365,7 @@ func TestCgroupRoots(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			planned, err := buildSample(t, dir, host, &job.Options{CgroupRoots: tc.roots})
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -22,13 +23,13 @@ func TestMissingPages(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "files"))
 			task := dir.Tasks[0]
 			task.Pagemap.Runs[0].Flags = tc.flags
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, "task "+itoa(task.Pid)+": images "+task.Pagemap.Name+": run 0: ", tc.want)
 
 			dir = openSample(t, sampleFS(t, "files"))
 			for id, pm := range dir.Shmem {
 				pm.Runs[0].Flags = tc.flags
-				_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+				_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 				wantRefusal(t, err, "images pagemap-shmem-"+itoa(uint32(id))+".img: run 0: ", tc.want)
 			}
 		})

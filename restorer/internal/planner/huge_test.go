@@ -5,6 +5,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -47,7 +48,7 @@ func TestHugePageRefusals(t *testing.T) {
 			if tc.flags&gigantic == gigantic {
 				v.End = pb.Uint64(v.GetStart() + 4*huge)
 			}
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.HugePages = func(uint64) uint64 { return 1 }
 			_, err := buildSample(t, dir, host, &job.Options{})
 			wantRefusal(t, err, tc.want)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -58,11 +59,11 @@ func TestInheritRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "ptys"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			stat := host.Stat
 			host.Stat = func(path string) (fs.FileInfo, error) {
 				if path == "/proc/self/fd/9" {
-					return fakeInfo{size: 3}, nil
+					return hosttest.Info{Bytes: 3}, nil
 				}
 				return stat(path)
 			}
@@ -76,11 +77,11 @@ func TestInheritRefusals(t *testing.T) {
 // What is inherited is neither made nor looked for.
 func TestInheritPlan(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "ptys"))
-	host := fakeHost(dir)
+	host := hosttest.New(dir)
 	stat := host.Stat
 	host.Stat = func(path string) (fs.FileInfo, error) {
 		if path == "/proc/self/fd/9" || path == "/dev/null" {
-			return fakeInfo{mode: fs.ModeDevice | fs.ModeCharDevice}, map[bool]error{true: fs.ErrNotExist}[path == "/dev/null"]
+			return hosttest.Info{Kind: fs.ModeDevice | fs.ModeCharDevice}, map[bool]error{true: fs.ErrNotExist}[path == "/dev/null"]
 		}
 		return stat(path)
 	}

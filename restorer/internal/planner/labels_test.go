@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -20,7 +21,7 @@ func TestSecurityLabels(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.LSM = tc.own
 			dir.Tasks[0].Threads[0].Core.GetThreadCore().GetCreds().LsmProfile = pb.String(tc.dumped)
 			_, err := buildSample(t, dir, host, &job.Options{LSMProfile: tc.given})

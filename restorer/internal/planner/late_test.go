@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -37,7 +38,7 @@ func TestLateRefusals(t *testing.T) {
 			file := tc.file(dir)
 			file.Id = pb.Uint32(9999)
 			fd.Type, fd.Id, dir.Files[9999] = file.Type, file.Id, file
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, tc.want)
 		})
 	}
@@ -60,7 +61,7 @@ func TestEndedTaken(t *testing.T) {
 		dir := openSample(t, sampleFS(t, tc.sample))
 		task := dir.Tasks[0]
 		pid := tc.pid(task)
-		host := fakeHost(dir)
+		host := hosttest.New(dir)
 		host.Holder = func(id int) string { return map[int]string{4321: "somebody"}[id] }
 		dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: pb.Uint32(1), RemapId: &pid, RemapType: pb.RemapType_PROCFS.Enum()}}
 		dir.Files[task.Fs.GetCwdId()].Reg.Name = pb.String(fmt.Sprintf("/proc/%d/task", pid))

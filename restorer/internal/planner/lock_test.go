@@ -7,6 +7,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -32,7 +33,7 @@ func TestLockWithoutReading(t *testing.T) {
 			g.Status, g.End = pb.Uint32(images.VmaGuard), pb.Uint64(v.GetStart()+plan.PageSize)
 			task.Guards = append(task.Guards, g)
 		}
-		plan, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+		plan, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

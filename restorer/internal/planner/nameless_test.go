@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
@@ -27,22 +28,22 @@ func deletedSample(t *testing.T, mode uint32) *images.Dir {
 }
 
 func TestDeletedRefusals(t *testing.T) {
-	folder := fakeInfo{mode: fs.ModeDir}
+	folder := hosttest.Info{Kind: fs.ModeDir}
 	for name, tc := range map[string]struct {
 		mode  uint32
-		there map[string]fakeInfo
+		there map[string]hosttest.Info
 		want  string
 	}{
-		"names taken": {uapi.SIfdir, map[string]fakeInfo{"/a": folder, "/a/b": {}, "/a/b.crpie-N": {}},
+		"names taken": {uapi.SIfdir, map[string]hosttest.Info{"/a": folder, "/a/b": {}, "/a/b.crpie-N": {}},
 			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
-		"names of its directory taken": {uapi.SIfdir, map[string]fakeInfo{"/a": {}, "/a.crpie-N": folder},
+		"names of its directory taken": {uapi.SIfdir, map[string]hosttest.Info{"/a": {}, "/a.crpie-N": folder},
 			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
-		"device": {0o020600, map[string]fakeInfo{"/a": folder}, "/a/b, deleted: crpie lacks CAP_MKNOD, which devices need\n  hint: run crpie as root"},
-		"mode":   {0o600, map[string]fakeInfo{"/a": folder}, "/a/b: it is a deleted file of mode 0600: not supported"},
+		"device": {0o020600, map[string]hosttest.Info{"/a": folder}, "/a/b, deleted: crpie lacks CAP_MKNOD, which devices need\n  hint: run crpie as root"},
+		"mode":   {0o600, map[string]hosttest.Info{"/a": folder}, "/a/b: it is a deleted file of mode 0600: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := deletedSample(t, tc.mode)
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			stat, others := host.Stat, regexp.MustCompile(`\.crpie-\d+$`)
 			host.Stat = func(path string) (fs.FileInfo, error) {
 				info, ok := tc.there[others.ReplaceAllString(path, ".crpie-N")]
@@ -82,7 +83,7 @@ func TestMemfdRefusals(t *testing.T) {
 			v.Status, v.Flags, v.Prot = pb.Uint32(images.VmaMemfd|images.VmaFileShared), pb.Uint32(uapi.MapShared), pb.Uint32(uapi.ProtWrite)
 			v.Shmid = pb.Uint64(99)
 			dir.Tasks = append(dir.Tasks, dir.Tasks[0])
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, `memfd "x": `, tc.want)
 		})
 	}

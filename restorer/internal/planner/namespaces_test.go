@@ -6,6 +6,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -32,7 +33,7 @@ func TestNamespaceRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "tree"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			tc.change(dir, host, dir.Tasks[1].Ids)
 			_, err := buildSample(t, dir, host, &job.Options{})
 			wantRefusal(t, err, tc.want)

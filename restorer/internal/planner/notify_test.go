@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -38,7 +39,7 @@ func TestNotifyRefusals(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			fd := dir.Tasks[0].Fds[0]
 			fd.Type, dir.Files[fd.GetId()] = tc.file.Type, tc.file
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, tc.want)
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
@@ -17,7 +18,7 @@ func TestOwnerRefusals(t *testing.T) {
 			task := dir.Tasks[0]
 			fd := task.Fds[0]
 			dir.Files[fd.GetId()].Reg.Fown = &pb.FownEntry{Pid: pb.Uint32(4321), PidType: pb.Uint32(uint32(kind))}
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, fmt.Sprintf("task %d fd %d: signals its owner 4321 (F_SETOWN), which was not dumped: not supported",
 				task.Pid, fd.GetFd()))
 		})
@@ -44,7 +45,7 @@ func TestLockRefusals(t *testing.T) {
 				tc.pid = int32(dir.Tasks[0].Pid)
 			}
 			dir.Locks = []*pb.FileLockEntry{{Flag: &tc.flag, Type: &tc.kind, Pid: &tc.pid, Fd: pb.Int32(0)}}
-			_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 			wantRefusal(t, err, tc.want)
 		})
 	}

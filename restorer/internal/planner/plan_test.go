@@ -6,7 +6,6 @@ import (
 	"flag"
 	"io/fs"
 	"math"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +17,10 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 	"github.com/crpie/crpie/stage"
@@ -72,82 +70,6 @@ func withPages(fsys fstest.MapFS) fs.FS {
 	return all
 }
 
-type fakeInfo struct {
-	size int64
-	mode fs.FileMode
-}
-
-func (f fakeInfo) Name() string { return "" }
-
-func (f fakeInfo) Size() int64 { return f.size }
-
-func (f fakeInfo) Mode() fs.FileMode { return f.mode }
-
-func (f fakeInfo) ModTime() time.Time { return time.Time{} }
-
-func (f fakeInfo) IsDir() bool { return f.mode.IsDir() }
-
-func (f fakeInfo) Sys() any { return nil }
-
-// goMode is the opposite of unixMode, for the kinds of files that the samples have.
-func goMode(mode uint32) fs.FileMode {
-	m := fs.FileMode(mode & 0o777)
-	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if mode&bit != 0 {
-			m |= is
-		}
-	}
-	switch mode & uapi.SIfmt {
-	case uapi.SIfdir:
-		m |= fs.ModeDir
-	case uapi.SIfchr:
-		m |= fs.ModeDevice | fs.ModeCharDevice
-	}
-	return m
-}
-
-// fakeHost suits a dump: it has every file as it was, the same vDSO, every CPU feature.
-func fakeHost(dir *images.Dir) *host.Host {
-	limits := make([][2]uint64, len(uapi.RlimitNames))
-	for i := range limits {
-		limits[i] = [2]uint64{uapi.RlimInfinity, uapi.RlimInfinity}
-	}
-	files := map[string]fakeInfo{"/dev/pts/ptmx": {mode: fs.ModeDevice | fs.ModeCharDevice}}
-	builds := map[string][]byte{}
-	for _, f := range dir.Files {
-		if r := f.GetReg(); r != nil && !strings.HasPrefix(r.GetName(), "/dev/pts/") { // restored terminals must be free
-			files[r.GetName()] = fakeInfo{size: int64(r.GetSize()), mode: goMode(r.GetMode())}
-			builds[r.GetName()] = elf64(gnuNote(file.ImageBuildID(r)))
-		}
-	}
-	stat := func(path string) (fs.FileInfo, error) {
-		if info, ok := files[path]; ok {
-			return info, nil
-		}
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
-	}
-	return &host.Host{
-		VDSO: host.VDSO{DataSize: 6 * plan.PageSize, Code: make([]byte, 2*plan.PageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
-		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: limits, LoginUID: host.NoLoginUID, TTY: -1, TimeNamespaces: true,
-		MountOfHandle: func(uint32, uint32, []byte) string { return "" },
-		Stat:          stat, Lstat: stat,
-		LeftUnfinished: func(string) bool { return false }, CgroupFile: func(string) string { return "" },
-		AioRoom:   func() uint64 { return 1 << 16 },
-		HugePages: func(uint64) uint64 { return 1 << 20 },
-		ReadFileAt: func(path string, b []byte, off int64) (int, error) {
-			return bytes.NewReader(builds[path]).ReadAt(b, off)
-		},
-		Holder:        func(int) string { return "" },
-		UnixName:      func(string) bool { return false },
-		SocketKind:    func(int) (uint32, uint32) { return uapi.AfUnix, uapi.SockStream },
-		InetSockets:   func() []host.InetSocket { return nil },
-		CanBind:       func(netip.Addr, string) bool { return true },
-		Interface:     func(string) uint32 { return 0 },
-		InterfaceName: func(uint32) string { return "eth7" },
-		NetlinkPort:   func(uint32, uint32) bool { return false },
-	}
-}
-
 // everyStage is a plugin that has a hook at every stage.
 var everyStage = []Hooked{{Name: "every", Stages: stage.All()}}
 
@@ -176,7 +98,7 @@ func TestGoldenPlans(t *testing.T) {
 	for _, name := range []string{"static", "files", "threads", "seccomp", "ptys"} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, name))
-			plan, err := buildSample(t, dir, fakeHost(dir), &job.Options{Readers: -1})
+			plan, err := buildSample(t, dir, hosttest.New(dir), &job.Options{Readers: -1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +144,7 @@ func TestRefusalsTogether(t *testing.T) {
 		fd.Type = pb.FdTypes_TUNF.Enum()
 	}
 	dir.Other = []string{"autofs.img"}
-	host := fakeHost(dir)
+	host := hosttest.New(dir)
 	_, err := buildSample(t, dir, host, &job.Options{})
 	wantRefusal(t, err, `cannot restore: autofs.img: this kind of image is not supported`)
 
@@ -290,7 +212,7 @@ func TestHostRefusals(t *testing.T) {
 			if name == "descriptors" || name == "nr_open" {
 				dir.Tasks[0].Fds[0].Fd = pb.Uint32(40000)
 			}
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			tc.change(host)
 			_, err := buildSample(t, dir, host, &job.Options{})
 			wantRefusal(t, err, tc.want)
@@ -367,7 +289,7 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		plan, err := Build(dir, layout, everyStage, fakeHost(dir), &job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
+		plan, err := Build(dir, layout, everyStage, hosttest.New(dir), &job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
 		if err == nil && len(plan.Arena.Buf) > 64<<20 {
 			t.Fatalf("a plan of %d bytes", len(plan.Arena.Buf))
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -22,7 +23,7 @@ func TestSchedulingRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.Caps &^= 1 << uapi.CapSysNice
 			tc.change(dir.Tasks[0].Core.GetThreadCore())
 			_, err := buildSample(t, dir, host, &job.Options{})

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -47,7 +48,7 @@ func addInet(dir *images.Dir, fd int, e *pb.InetSkEntry) {
 func TestForeignAddressWarnings(t *testing.T) {
 	dir, s := withInet(t)
 	s[0].Family, s[0].SrcAddr = pb.Uint32(uapi.AfInet6), []uint32{0xb80d0120, 0, 0, 0x07000000}
-	fake := fakeHost(dir)
+	fake := hosttest.New(dir)
 	fake.CanBind = func(at netip.Addr, _ string) bool { return at.Is4() }
 	here := ": this host does not have the address, and nobody reaches the socket until it does"
 	six := "task 18827 fd 0: TCP socket [2001:db8::7]:80" + here
@@ -133,7 +134,7 @@ func TestInetSocketRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, s := withInet(t)
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			if _, err := buildSample(t, dir, host, &job.Options{}); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +166,7 @@ func TestPortsNotInUse(t *testing.T) {
 		"IPv6":                    inUse(uapi.IpprotoTCP, "[::]:80", uapi.TcpListen), // it may be for IPv6 only
 	} {
 		dir, _ := withInet(t)
-		host := fakeHost(dir)
+		host := hosttest.New(dir)
 		host.InetSockets = sockets
 		if _, err := buildSample(t, dir, host, &job.Options{}); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -198,7 +199,7 @@ func TestOverlap(t *testing.T) {
 func TestLinkAddress(t *testing.T) {
 	dir, s := withInet(t)
 	s[0].Family, s[0].SrcAddr, s[0].Ifname = pb.Uint32(uapi.AfInet6), []uint32{0x80fe, 0, 0, 0x01000000}, pb.String("eth7")
-	host := fakeHost(dir)
+	host := hosttest.New(dir)
 	host.Interface = func(string) uint32 { return 0x5a5a }
 	plan, err := buildSample(t, dir, host, &job.Options{})
 	if err != nil {
@@ -231,7 +232,7 @@ func TestPingGroup(t *testing.T) {
 	}{{[2]uint32{0, 9}, 0, 0}, {[2]uint32{77, 99}, 0, 2}, {[2]uint32{0, 9}, 10, 2}} {
 		dir, s := withInet(t)
 		s[1].Proto = pb.Uint32(uapi.IpprotoICMP)
-		host := fakeHost(dir)
+		host := hosttest.New(dir)
 		host.PingGroups, host.Egid = tc.allowed, tc.egid
 		plan, err := buildSample(t, dir, host, &job.Options{})
 		if err != nil {
@@ -292,7 +293,7 @@ func TestCrowdedPorts(t *testing.T) {
 			}
 			e.Opts.SoReuseport, e.Opts.Reuseaddr, e.Opts.SoBoundDev = &s.sharing, &s.reuse, &s.device
 		}
-		room := sock.NewRoom(job.New(dir, fakeHost(dir), &job.Options{}))
+		room := sock.NewRoom(job.New(dir, hosttest.New(dir), &job.Options{}))
 		if crowded := room.CrowdedPorts(); len(crowded) > 0 != tc.want {
 			t.Errorf("%s: crowded %v, want %v", name, crowded, tc.want)
 		}

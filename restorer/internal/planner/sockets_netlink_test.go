@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -73,7 +74,7 @@ func TestLinkSocketRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, n, p := withLinks(t)
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			if _, err := buildSample(t, dir, host, &job.Options{}); err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +90,7 @@ func TestNetlinkAddresses(t *testing.T) {
 	for group, want := range map[uint32][]uint32{0: {7, 5, 0, 0}, 1: {7, 5, 0, 1}, 32: {7, 5, 0, 1 << 31}} {
 		dir, n, _ := withLinks(t)
 		n.DstGroup = &group
-		plan, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+		plan, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

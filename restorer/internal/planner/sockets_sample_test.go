@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -90,5 +91,5 @@ func TestPlanDeletedSockets(t *testing.T) {
 func samplePlan(t *testing.T, name string) (*plan.Plan, error) {
 	t.Helper()
 	dir := openSample(t, sampleFS(t, name))
-	return buildSample(t, dir, fakeHost(dir), &job.Options{})
+	return buildSample(t, dir, hosttest.New(dir), &job.Options{})
 }

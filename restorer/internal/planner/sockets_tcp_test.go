@@ -11,6 +11,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
@@ -93,7 +94,7 @@ func TestTCPRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, e, s := withTCP(t)
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			if _, err := buildSample(t, dir, host, &established); err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,7 @@ func sameConnection(state uint32) func() []host.InetSocket {
 
 func TestTCPNeedsFlag(t *testing.T) {
 	dir, _, _ := withTCP(t)
-	_, err := buildSample(t, dir, fakeHost(dir), &job.Options{})
+	_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
 	wantRefusal(t, err, "fd 0: TCP connection 127.0.0.1:80 to 127.0.0.1:4711: not without a flag\n"+
 		"  hint: use --tcp-established to restore it, or --tcp-close to restore it closed")
 }
@@ -148,7 +149,7 @@ func TestTCPStates(t *testing.T) {
 		if e.State = &state; state == uapi.TcpSynSent {
 			s.InqLen, s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), pb.Uint32(0), pb.Uint32(0), 0
 		}
-		plan, err := buildSample(t, dir, fakeHost(dir), &established)
+		plan, err := buildSample(t, dir, hosttest.New(dir), &established)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +225,7 @@ func TestUnlock(t *testing.T) {
 	} {
 		dir, _, _ := withTCP(t)
 		tc.change(dir)
-		plan, err := buildSample(t, dir, fakeHost(dir), &job.Options{TCPClose: true})
+		plan, err := buildSample(t, dir, hosttest.New(dir), &job.Options{TCPClose: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +244,7 @@ func TestConnectionIsOver(t *testing.T) {
 		if !unread {
 			s.InqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), 0
 		}
-		host := fakeHost(dir)
+		host := hosttest.New(dir)
 		host.InetSockets = sameConnection(uapi.TcpTimeWait)
 		plan, err := buildSample(t, dir, host, &established)
 		if unread {
@@ -263,7 +264,7 @@ func TestConnectionIsOver(t *testing.T) {
 func TestOldTCPOptions(t *testing.T) {
 	dir, _, s := withTCP(t)
 	s.Nodelay, s.Cork = pb.Bool(true), pb.Bool(true)
-	plan, err := buildSample(t, dir, fakeHost(dir), &established)
+	plan, err := buildSample(t, dir, hosttest.New(dir), &established)
 	if err != nil {
 		t.Fatal(err)
 	}

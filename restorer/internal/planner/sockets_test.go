@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
@@ -230,11 +231,11 @@ func inQueue(dir *images.Dir, kind uint32, rights ...uint32) {
 
 // socketHost has more files, and names of living sockets.
 func socketHost(dir *images.Dir, files map[string]fs.FileMode, names map[string]bool) *host.Host {
-	host := fakeHost(dir)
+	host := hosttest.New(dir)
 	old := host.Stat
 	host.Stat = func(path string) (fs.FileInfo, error) {
 		if mode, ok := files[path]; ok {
-			return fakeInfo{mode: mode}, nil
+			return hosttest.Info{Kind: mode}, nil
 		}
 		if path == "/tmp" {
 			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}

@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -24,7 +25,7 @@ func TestTerminalRefusals(t *testing.T) {
 			stat := host.Stat
 			host.Stat = func(path string) (fs.FileInfo, error) {
 				if path == name {
-					return fakeInfo{mode: fs.ModeDevice | fs.ModeCharDevice}, nil
+					return hosttest.Info{Kind: fs.ModeDevice | fs.ModeCharDevice}, nil
 				}
 				return stat(path)
 			}
@@ -89,7 +90,7 @@ func TestTerminalRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "ptys"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			for _, f := range dir.Files {
 				if name == "console" && f.GetReg().GetName() == "/dev/ptmx" {
 					f.Reg.Name = pb.String("/dev/gone")
@@ -105,7 +106,7 @@ func TestTerminalRefusals(t *testing.T) {
 // With --shell-job, terminals whose other end was not dumped become crpie's own; the rest stays what it was.
 func TestShellJobKeepsPairs(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "ptys"))
-	host := fakeHost(dir)
+	host := hosttest.New(dir)
 	host.TTY = 0
 	plan, err := buildSample(t, dir, host, &job.Options{ShellJob: true})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -69,7 +70,7 @@ func TestUnsupported(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.Caps &^= 1 << uapi.CapAuditControl
 			tc.change(dir, dir.Tasks[0])
 			_, err := buildSample(t, dir, host, &job.Options{})

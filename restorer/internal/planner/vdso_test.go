@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
@@ -133,7 +134,7 @@ func TestForeignVDSO(t *testing.T) {
 				}
 				tc.change(dir, v)
 			}
-			host := fakeHost(dir)
+			host := hosttest.New(dir)
 			host.VDSO.Code = makeVDSO(vdsoSymbol{"time", 0x900})
 			plan, err := buildSample(t, dir, host, &job.Options{})
 			if tc.want != "" {

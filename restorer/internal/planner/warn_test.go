@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -66,7 +67,7 @@ func TestWarnings(t *testing.T) {
 				core.GetTc().Sigactions[placeOf(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(tc.handler), Flags: pb.Uint64(0),
 					Restorer: pb.Uint64(0), Mask: pb.Uint64(0)}
 			}
-			plan, err := buildSample(t, dir, fakeHost(dir), &tc.opts)
+			plan, err := buildSample(t, dir, hosttest.New(dir), &tc.opts)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,6 @@ package file
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -111,8 +110,8 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 	if len(reg.GetBuildId()) == 0 || reg.Size == nil {
 		return true
 	}
-	is, was := host.ReadBuildID(hostFile{p.Host, name}), ImageBuildID(reg)
-	if bytes.Equal(Padded(is), was) {
+	is, was := host.ReadBuildID(hostFile{p.Host, name}), host.ImageBuildID(reg)
+	if bytes.Equal(padded(is), was) {
 		return true
 	}
 	now := fmt.Sprintf("has build id %x", is)
@@ -124,16 +123,7 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 	return false
 }
 
-// ImageBuildID gives the id as the images have it: in words of 32 bits, the last one filled up with zeros.
-func ImageBuildID(reg *pb.RegFileEntry) []byte {
-	var id []byte
-	for _, word := range reg.GetBuildId() {
-		id = binary.LittleEndian.AppendUint32(id, word)
-	}
-	return id
-}
-
-func Padded(id []byte) []byte { return append(id, make([]byte, -len(id)&3)...) }
+func padded(id []byte) []byte { return append(id, make([]byte, -len(id)&3)...) }
 
 // hostFile reads a file of the host's.
 type hostFile struct {
