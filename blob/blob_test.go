@@ -95,14 +95,18 @@ func TestSegmentsAreSeparateByProtection(t *testing.T) {
 func TestHookTable(t *testing.T) {
 	img := image(t, 0x7f0000000000)
 	m := memory{t, img}
-	if m.u32(img.Table) != abi.TableSize || m.u32(img.Table+4) != abi.Version || m.addr(img.Table+16) != 2 || m.addr(img.Table+32) != 4 {
+	if m.u32(img.Table) != abi.TableSize || m.u32(img.Table+abi.TableABIOff) != abi.Version ||
+		m.addr(img.Table+abi.TableNrPluginsOff) != 2 || m.addr(img.Table+abi.TableNrHooksOff) != 4 {
 		t.Fatalf("table begins with % x", m.at(img.Table)[:abi.TableSize])
 	}
-	first := m.addr(img.Table + 8)
-	params := m.addr(first + 8)
-	got := m.str(m.addr(first)) + " " + m.str(m.addr(params)) + "=" + m.str(m.addr(params+8)) + " " + m.str(m.addr(params+16)) + "=" + m.str(m.addr(params+24))
-	if got != "plugin #1 id=7 x=" || m.addr(first+16) != 2 {
-		t.Errorf("first plugin is %q with %d parameters", got, m.addr(first+16))
+	first := m.addr(img.Table + abi.TablePluginsOff)
+	params := m.addr(first + abi.TablePluginParamsOff)
+	pair := func(at blob.Addr) string {
+		return " " + m.str(m.addr(at+abi.ParamPairKeyOff)) + "=" + m.str(m.addr(at+abi.ParamPairValueOff))
+	}
+	got := m.str(m.addr(first+abi.TablePluginNameOff)) + pair(params) + pair(params+abi.ParamPairSize)
+	if got != "plugin #1 id=7 x=" || m.addr(first+abi.TablePluginNrParamsOff) != 2 {
+		t.Errorf("first plugin is %q with %d parameters", got, m.addr(first+abi.TablePluginNrParamsOff))
 	}
 	type hook struct {
 		id       uint32
@@ -110,11 +114,11 @@ func TestHookTable(t *testing.T) {
 		plugin   uint32
 	}
 	for i, want := range []hook{{0x101, 0, 0}, {0x101, 0, 1}, {0x106, -5, 1}, {0x106, 5, 0}} {
-		at := m.addr(img.Table+24) + blob.Addr(i*abi.TableHookSize)
-		if got := (hook{m.u32(at), int32(m.u32(at + 4)), m.u32(at + 8)}); got != want {
+		at := m.addr(img.Table+abi.TableHooksOff) + blob.Addr(i*abi.TableHookSize)
+		if got := (hook{m.u32(at + abi.TableHookHookOff), int32(m.u32(at + abi.TableHookPriorityOff)), m.u32(at + abi.TableHookPluginOff)}); got != want {
 			t.Errorf("hook %d is %+v, want %+v", i, got, want)
 		}
-		loc, ok := img.Locate(m.addr(at + 16))
+		loc, ok := img.Locate(m.addr(at + abi.TableHookFnOff))
 		if !ok || loc.Function != "hook" || loc.FunctionOffset != 0 || loc.Plugin != int(want.plugin) || !strings.HasSuffix(loc.File, "plugin.c") || loc.Line != 7 {
 			t.Errorf("hook %d is at %+v, %v", i, loc, ok)
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/crpie/crpie/internal/abi"
 )
 
 // TestPurePackagesImportNobodyToTheirLeft holds the import graph: blob -> relocator -> loader -> stage, with images
@@ -46,7 +48,7 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 func TestEveryMachineIsPlacedOnEveryHost(t *testing.T) {
 	img := imageOf(t, "aarch64-linux-gnu-gcc"+strings.TrimPrefix(gcc, "gcc"), 0x7f0000000000)
 	m := memory{t, img}
-	hook := m.addr(m.addr(img.Table+24) + 16)
+	hook := m.addr(m.addr(img.Table+abi.TableHooksOff) + abi.TableHookFnOff)
 	loc, ok := img.Locate(hook)
 	if !ok || loc.Function != "hook" || loc.FunctionOffset != 0 || loc.Line == 0 {
 		t.Errorf("the first hook is at %+v, %v", loc, ok)

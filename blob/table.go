@@ -2,13 +2,12 @@ package blob
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 
 	"github.com/crpie/crpie/internal/abi"
 )
 
-// table is the hook table before it has an address: the counts and offsets of its parts. internal/abi draws the structs.
+// table is the hook table before it has an address: the counts and offsets of its parts. internal/abi has the structs.
 type table struct {
 	start   offset
 	plugins []object
@@ -73,25 +72,23 @@ func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamPairS
 // encode writes the table as it is when the image is at base.
 func (t *table) encode(b []byte, base Addr) {
 	e := encoder{table: t, b: b, at: base + Addr(t.start), base: base, strings: t.stringsAt(), params: t.paramsAt()}
-	e.u32(abi.TableSizeOff, abi.TableSize)
-	e.u32(abi.TableABIOff, abi.Version)
-	e.addr(abi.TablePluginsOff, t.pluginsAt())
-	e.u64(abi.TableNrPluginsOff, uint64(len(t.plugins)))
-	e.addr(abi.TableHooksOff, t.hooksAt())
-	e.u64(abi.TableNrHooksOff, uint64(len(t.hooks)))
+	e.put(0, &abi.Table{
+		Size: abi.TableSize, ABI: abi.Version, Plugins: e.addr(t.pluginsAt()), NrPlugins: uint64(len(t.plugins)),
+		Hooks: e.addr(t.hooksAt()), NrHooks: uint64(len(t.hooks)),
+	})
 	for i := range t.plugins {
-		e.plugin(t.pluginsAt()+i*abi.TablePluginSize, &t.plugins[i])
+		plugin := e.plugin(&t.plugins[i])
 		if t.idle != nil && t.idle[i] {
-			e.u64(t.pluginsAt()+i*abi.TablePluginSize+abi.TablePluginInitOff, 0)
-			e.u64(t.pluginsAt()+i*abi.TablePluginSize+abi.TablePluginExitOff, 0)
+			plugin.Init, plugin.Exit = 0, 0
 		}
+		e.put(t.pluginsAt()+i*abi.TablePluginSize, &plugin)
 	}
 	for i, h := range t.hooks {
-		e.hook(t.hooksAt()+i*abi.TableHookSize, h)
+		e.put(t.hooksAt()+i*abi.TableHookSize, e.hook(h))
 	}
 }
 
-// encoder writes little-endian words; strings and params are where the next of each goes.
+// encoder lays out the table; strings and params are where the next of each goes.
 type encoder struct {
 	table   *table
 	b       []byte
@@ -101,34 +98,33 @@ type encoder struct {
 	params  int
 }
 
-func (e *encoder) u32(off int, v uint32)   { binary.LittleEndian.PutUint32(e.b[off:], v) }
-func (e *encoder) u64(off int, v uint64)   { binary.LittleEndian.PutUint64(e.b[off:], v) }
-func (e *encoder) addr(off int, table int) { e.u64(off, uint64(e.at)+uint64(table)) }
+func (e *encoder) put(off int, s abi.Record) { s.Put(e.b[off:]) }
 
-// str appends a NUL-terminated string and puts its address at off.
-func (e *encoder) str(off int, s string) {
-	e.addr(off, e.strings)
+func (e *encoder) addr(off int) uint64 { return uint64(e.at) + uint64(off) }
+
+// str appends a NUL-terminated string and returns its address.
+func (e *encoder) str(s string) uint64 {
+	at := e.addr(e.strings)
 	e.strings += copy(e.b[e.strings:], s) + 1
+	return at
 }
 
-func (e *encoder) plugin(off int, p *object) {
-	e.str(off+abi.TablePluginNameOff, p.label)
-	e.addr(off+abi.TablePluginParamsOff, e.params)
-	e.u64(off+abi.TablePluginNrParamsOff, uint64(len(p.params)))
+func (e *encoder) plugin(p *object) abi.TablePlugin {
+	plugin := abi.TablePlugin{
+		Name: e.str(p.label), Params: e.addr(e.params), NrParams: uint64(len(p.params)),
+		Init: uint64(p.function(p.Init, e.base)), Exit: uint64(p.function(p.Exit, e.base)),
+	}
 	for _, kv := range p.params {
-		e.str(e.params, kv.Key)
-		e.str(e.params+8, kv.Value)
+		e.put(e.params, &abi.ParamPair{Key: e.str(kv.Key), Value: e.str(kv.Value)})
 		e.params += abi.ParamPairSize
 	}
-	e.u64(off+abi.TablePluginInitOff, uint64(p.function(p.Init, e.base)))
-	e.u64(off+abi.TablePluginExitOff, uint64(p.function(p.Exit, e.base)))
+	return plugin
 }
 
-func (e *encoder) hook(off int, h tableHook) {
+func (e *encoder) hook(h tableHook) *abi.TableHook {
 	p := &e.table.plugins[h.plugin]
 	hook := &p.Hooks[h.hook]
-	e.u32(off+abi.TableHookHookOff, uint32(hook.ID))
-	e.u32(off+abi.TableHookPriorityOff, uint32(hook.Priority))
-	e.u32(off+abi.TableHookPluginOff, uint32(h.plugin))
-	e.u64(off+abi.TableHookFnOff, uint64(p.function(hook.Fn, e.base)))
+	return &abi.TableHook{
+		Hook: uint32(hook.ID), Priority: hook.Priority, Plugin: uint32(h.plugin), Fn: uint64(p.function(hook.Fn, e.base)),
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/loadertest"
-	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -219,26 +217,6 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got:\n%v\nwant:\n%s", err, c.want)
 			}
 		})
-	}
-}
-
-// The C header and layout.go say the same.
-func TestLayoutAgreesWithTheCore(t *testing.T) {
-	source := "#include <stddef.h>\n#include \"graft.h\"\n"
-	for name, size := range map[string]int{
-		"sizeof(struct graft_thread)": threadSize, "sizeof(struct graft_task)": taskSize, "sizeof(struct crpie_vma)": vmaSize,
-		"sizeof(struct graft_renewal)": renewSize, "GRAFT_RENEW_STATES": int(renew.VGetrandom), "GRAFT_RENEW_WIPE": int(renew.WipeOnFork),
-		"sizeof(struct crpie_mm)": mmSize, "GRAFT_NR_GREGS": numGregs, "GRAFT_STACK": stackSize, "GRAFT_SLOT": slotSize,
-		"GRAFT_PAGE": pageSize, "GRAFT_EXIT_STATUS": ExitStatus, "offsetof(struct graft_task, blob_size)": 128,
-		"offsetof(struct graft_thread, gregs)": 40, "offsetof(struct graft_task, log_path)": 88,
-		"GRAFT_STDERR_NONE": stderrNone, "GRAFT_STDERR_WRITE": stderrWrite, "GRAFT_STDERR_APPEND": stderrAppend,
-	} {
-		source += fmt.Sprintf("_Static_assert(%s == %d, \"%s\");\n", name, size, name)
-	}
-	cmd := exec.Command("gcc", "-fsyntax-only", "-I../plugin-sdk/include", "-Icore/src", "-I../restorer/core/src", "-xc", "-")
-	cmd.Stdin = strings.NewReader(source)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -1,29 +1,17 @@
 package graft
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// The contract with the core; graft/core/src/graft.h has it in C and draws the memory.
-const (
-	pageSize = 4096
-
-	threadSize = 192 // struct graft_thread
-	taskSize   = 160 // struct graft_task
-	renewSize  = 24  // struct graft_renewal
-	vmaSize    = 40  // struct crpie_vma
-	mmSize     = 104 // struct crpie_mm
-	numGregs   = 19  // GRAFT_NR_GREGS
-
-	stderrNone, stderrWrite, stderrAppend = 0, 1, 2 // GRAFT_STDERR_*
-
-	stackSize    = 124 << 10
-	sigstackSize = 16 << 10
-	slotSize     = pageSize + stackSize + sigstackSize // GRAFT_SLOT
+	"github.com/crpie/crpie/internal/abi"
 )
 
-// ExitStatus is that of a task that ends itself because a hook failed (GRAFT_EXIT_STATUS; EX_SOFTWARE of sysexits.h).
-const ExitStatus = 70
+const pageSize = abi.GraftPage
 
-// places are the addresses of one task's graft.
+// ExitStatus is the exit status of a task that ends itself because a hook failed.
+const ExitStatus = abi.GraftExitStatus
+
+// places are the addresses of one task's graft; graft/core/src/graft.h draws the memory.
 type places struct {
 	leave  uint64 // one page of code that stays
 	frames uint64 // a page per thread that stays
@@ -37,14 +25,14 @@ func lay(base, blobSize uint64, threads int) places {
 	p := places{leave: base, frames: base + pageSize}
 	p.blob = p.frames + uint64(threads)*pageSize
 	p.slots = p.blob + pageAlign(blobSize)
-	p.arena = p.slots + uint64(threads+1)*slotSize
+	p.arena = p.slots + uint64(threads+1)*abi.GraftSlot
 	return p
 }
 
 func (p *places) frame(thread int) uint64 { return p.frames + uint64(thread)*pageSize }
-func (p *places) slot(thread int) uint64  { return p.slots + uint64(thread)*slotSize }
+func (p *places) slot(thread int) uint64  { return p.slots + uint64(thread)*abi.GraftSlot }
 func (p *places) stackTop(thread int) uint64 {
-	return p.slot(thread) + pageSize + stackSize
+	return p.slot(thread) + pageSize + abi.GraftStack
 }
 
 func pageAlign(n uint64) uint64 { return (n + pageSize - 1) &^ (pageSize - 1) }
@@ -72,12 +60,27 @@ func (a *arena) string(s string) uint64 {
 	return addr
 }
 
-// put writes 64-bit words at an address that reserve gave.
-func (a *arena) put(addr uint64, words ...uint64) {
-	for i, w := range words {
-		binary.LittleEndian.PutUint64(a.buf[addr-a.base+uint64(8*i):], w)
+// words lays out 64-bit values.
+func (a *arena) words(w ...uint64) uint64 {
+	at := a.reserve(8 * len(w))
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(a.buf[at-a.base+uint64(8*i):], v)
 	}
+	return at
 }
 
-// pair is two 32-bit members as one word.
-func pair(lo, hi uint32) uint64 { return uint64(hi)<<32 | uint64(lo) }
+// put writes a struct at an address that reserve gave.
+func (a *arena) put(at uint64, s abi.Record) { s.Put(a.buf[at-a.base:]) }
+
+// array lays out structs.
+func array[T any, Struct interface {
+	*T
+	abi.Record
+}](a *arena, all []T) uint64 {
+	size := Struct(nil).Bytes()
+	at := a.reserve(len(all) * size)
+	for i := range all {
+		a.put(at+uint64(i*size), Struct(&all[i]))
+	}
+	return at
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/renew"
 )
 
 // taskGraft is the graft of one task.
@@ -24,6 +25,7 @@ type taskGraft struct {
 	entry  uint64 // graft_entry
 	leave  []byte // instructions of graft_leave
 	thread uint64 // address of the first struct graft_thread
+	record abi.GraftTask
 }
 
 func (g *grafter) task(img *images.Task) error {
@@ -33,7 +35,8 @@ func (g *grafter) task(img *images.Task) error {
 	}
 	t.fillArena()
 	t.at.end = pageAlign(t.arena.base + uint64(len(t.arena.buf)))
-	t.describe() // again, for now the end is known
+	t.record.BlobSize = t.at.end - t.at.blob
+	t.arena.put(t.at.arena, &t.record)
 	if err := t.cores(); err != nil {
 		return err
 	}
@@ -80,20 +83,22 @@ func (t *taskGraft) runs(plugin int) bool { return t.runsIn[plugin][t.img.Pid] }
 // fillArena lays out what the core reads: struct graft_task first.
 func (t *taskGraft) fillArena() {
 	t.arena = &arena{base: t.at.arena}
-	t.arena.reserve(taskSize)
-	t.thread = t.arena.reserve(threadSize * len(t.img.Threads))
+	t.arena.reserve(abi.GraftTaskSize)
+	threads := make([]abi.GraftThread, len(t.img.Threads))
 	for i := range t.img.Threads {
-		t.describeThread(i)
+		threads[i] = t.describeThread(i)
 	}
-	t.describe()
+	t.thread = array(t.arena, threads)
+	t.record = t.describe()
+	t.arena.put(t.at.arena, &t.record)
 }
 
-func (t *taskGraft) describeThread(i int) {
+func (t *taskGraft) describeThread(i int) abi.GraftThread {
 	th := &t.img.Threads[i]
-	at := t.thread + uint64(i*threadSize)
-	words := append([]uint64{t.at.arena, pair(th.Tid, uint32(i)), t.at.frame(i), t.at.slot(i), sigmask(t.img, th)},
-		gregs(th.Core)...)
-	t.arena.put(at, words...)
+	return abi.GraftThread{
+		Task: t.at.arena, Tid: int32(th.Tid), Index: uint32(i), Frame: t.at.frame(i), Slot: t.at.slot(i),
+		Sigmask: sigmask(t.img, th), Gregs: gregs(th.Core),
+	}
 }
 
 // sigmask is the mask that the thread had; CRIU keeps the leader's in the task as well.
@@ -105,72 +110,76 @@ func sigmask(t *images.Task, th *images.Thread) uint64 {
 }
 
 // gregs are the registers in the order of struct sigcontext (asm/sigcontext.h).
-func gregs(c *pb.CoreEntry) []uint64 {
+func gregs(c *pb.CoreEntry) [abi.GraftNrGregs]uint64 {
 	r := c.GetThreadInfo().GetGpregs()
 	segments := r.GetCs()&0xffff | r.GetGs()&0xffff<<16 | r.GetFs()&0xffff<<32 | r.GetSs()&0xffff<<48
-	return []uint64{
+	return [...]uint64{
 		r.GetR8(), r.GetR9(), r.GetR10(), r.GetR11(), r.GetR12(), r.GetR13(), r.GetR14(), r.GetR15(), r.GetDi(), r.GetSi(),
 		r.GetBp(), r.GetBx(), r.GetDx(), r.GetAx(), r.GetCx(), r.GetSp(), r.GetIp(), r.GetFlags(), segments,
 	}
 }
 
-// describe writes struct graft_task; the strings and arrays behind it are laid out once.
-func (t *taskGraft) describe() {
-	if t.at.end != 0 {
-		t.arena.put(t.at.arena+128, t.at.end-t.at.blob) // blob_size
-		return
+// describe gives struct graft_task, whose strings and arrays it lays out. The size of the blob is known when all is laid out.
+func (t *taskGraft) describe() abi.GraftTask {
+	task := abi.GraftTask{
+		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid), NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
+		Table: uint64(t.image.Table), Comm: t.arena.string(t.img.Core.GetTc().GetComm()),
+		DumpTimeNs: int64(t.opts.dumpTimeNs()), TimeoutNs: t.opts.HookTimeout.Nanoseconds(), OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
+		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob, WatchdogSlot: t.at.slot(len(t.img.Threads)),
 	}
-	onError := uint32(0)
 	if t.opts.Continue {
-		onError = 1
+		task.OnError = abi.GraftOnErrorContinue
 	}
-	comm := t.arena.string(t.img.Core.GetTc().GetComm())
-	logPath := uint64(0)
 	if t.opts.LogFile != "" {
-		logPath = t.arena.string(t.opts.LogFile)
+		task.LogPath = t.arena.string(t.opts.LogFile)
 	}
-	vmas := t.vmas()
-	mm := t.mmInfo()
-	renewals, nr := t.renewals()
-	t.arena.put(t.at.arena, pair(taskSize, abi.Version), pair(t.img.Pid, uint32(len(t.img.Threads))), t.thread,
-		uint64(t.image.Table), comm, vmas, uint64(len(t.img.Mm.GetVmas())), mm, t.opts.dumpTimeNs(),
-		uint64(t.opts.HookTimeout.Nanoseconds()), pair(onError, uint32(t.opts.LogLevel)), logPath, t.useStderr(), t.at.leave,
-		t.at.blob-t.at.leave, t.at.blob, 0, t.at.slot(len(t.img.Threads)), renewals, nr)
+	task.VMAs, task.NrVMAs = t.vmas(), uint64(len(t.img.Mm.GetVmas()))
+	task.MM = t.mmInfo()
+	renewals := t.renewals()
+	task.Renewals, task.NrRenewals = array(t.arena, renewals), uint64(len(renewals))
+	return task
 }
 
-// renewals lays out struct graft_renewal[]: memory that is to be fresh in each restored process.
-func (t *taskGraft) renewals() (at, nr uint64) {
+// renewals lists memory that is to be fresh in each restored process.
+func (t *taskGraft) renewals() (all []abi.GraftRenewal) {
 	found := t.renewed(t.img)
-	at = t.arena.reserve(len(found) * renewSize)
 	for _, v := range t.img.Mm.GetVmas() {
-		if kind := found[v]; kind != 0 {
-			t.arena.put(at+nr*renewSize, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(kind))
-			nr++
+		r := abi.GraftRenewal{Start: v.GetStart(), Size: v.GetEnd() - v.GetStart(), Kind: abi.GraftRenewStates}
+		switch found[v] {
+		case renew.WipeOnFork:
+			r.Kind = abi.GraftRenewWipe
+			fallthrough
+		case renew.VGetrandom:
+			all = append(all, r)
 		}
 	}
-	return at, nr
+	return all
 }
 
+// vmas lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
 func (t *taskGraft) vmas() uint64 {
 	all := t.img.Mm.GetVmas()
-	at := t.arena.reserve(len(all) * (vmaSize + abi.MadvSize))
+	list, madv := make([]abi.VMA, len(all)), make([]uint64, len(all))
 	for i, v := range all {
-		t.arena.put(at+uint64(len(all)*vmaSize+i*abi.MadvSize), v.GetMadv())
-		name := t.arena.string(t.dir.VMAName(v))
-		t.arena.put(at+uint64(i*vmaSize), v.GetStart(), v.GetEnd(), pair(v.GetProt(), v.GetFlags()), v.GetPgoff(), name)
+		list[i] = abi.VMA{
+			Start: v.GetStart(), End: v.GetEnd(), Prot: v.GetProt(), Flags: v.GetFlags(), Pgoff: v.GetPgoff(),
+			Name: t.arena.string(t.dir.VMAName(v)),
+		}
+		madv[i] = v.GetMadv()
 	}
+	at := array(t.arena, list)
+	t.arena.words(madv...)
 	return at
 }
 
 func (t *taskGraft) mmInfo() uint64 {
 	m := t.img.Mm
-	auxv := t.arena.reserve(8 * len(m.GetMmSavedAuxv()))
-	t.arena.put(auxv, m.GetMmSavedAuxv()...)
-	at := t.arena.reserve(mmSize)
-	t.arena.put(at, m.GetMmStartCode(), m.GetMmEndCode(), m.GetMmStartData(), m.GetMmEndData(), m.GetMmStartBrk(),
-		m.GetMmBrk(), m.GetMmStartStack(), m.GetMmArgStart(), m.GetMmArgEnd(), m.GetMmEnvStart(), m.GetMmEnvEnd(), auxv,
-		uint64(len(m.GetMmSavedAuxv())))
-	return at
+	return array(t.arena, []abi.MM{{
+		StartCode: m.GetMmStartCode(), EndCode: m.GetMmEndCode(), StartData: m.GetMmStartData(), EndData: m.GetMmEndData(),
+		StartBrk: m.GetMmStartBrk(), Brk: m.GetMmBrk(), StartStack: m.GetMmStartStack(), ArgStart: m.GetMmArgStart(), ArgEnd: m.GetMmArgEnd(),
+		EnvStart: m.GetMmEnvStart(), EnvEnd: m.GetMmEnvEnd(),
+		Auxv: t.arena.words(m.GetMmSavedAuxv()...), AuxvWords: uint64(len(m.GetMmSavedAuxv())),
+	}})
 }
 
 // useStderr tells what lines may do to descriptor 2. A database that happens to have the number 2, or a connection, must not
@@ -179,11 +188,11 @@ func (t *taskGraft) useStderr() uint64 {
 	stderr := t.dir.Files[fileID(t.img, 2)]
 	switch stderr.GetType() {
 	case pb.FdTypes_TTY, pb.FdTypes_PIPE, pb.FdTypes_FIFO:
-		return stderrWrite
+		return abi.GraftStderrWrite
 	case pb.FdTypes_REG:
 		return useFile(stderr.GetReg(), t.outputs[stderr])
 	}
-	return stderrNone
+	return abi.GraftStderrNone
 }
 
 func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
@@ -191,11 +200,11 @@ func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
 	flags := f.GetFlags()
 	switch {
 	case flags&oAppend != 0, strings.HasPrefix(f.GetName(), "/dev/"):
-		return stderrWrite
+		return abi.GraftStderrWrite
 	case flags&oAccmode == oWronly, isOutput:
-		return stderrAppend
+		return abi.GraftStderrAppend
 	}
-	return stderrNone
+	return abi.GraftStderrNone
 }
 
 // findOutputs looks for files that are standard output and standard error of a task: a child in a pipeline has only the latter.
@@ -225,7 +234,7 @@ func (t *taskGraft) cores() error {
 		c := pb.Clone(t.img.Threads[i].Core)
 		r := c.ThreadInfo.Gpregs
 		r.Ip, r.Sp, r.Flags = pb.Uint64(t.entry), pb.Uint64(t.at.stackTop(i)), pb.Uint64(flags)
-		r.Di = pb.Uint64(t.thread + uint64(i*threadSize))
+		r.Di = pb.Uint64(t.thread + uint64(i*abi.GraftThreadSize))
 		c.ThreadCore.BlkSigset = pb.Uint64(^uint64(0))
 		if c.Tc != nil {
 			c.Tc.BlkSigset = pb.Uint64(^uint64(0))

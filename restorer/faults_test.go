@@ -3,7 +3,6 @@
 package restorer
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
@@ -216,17 +217,23 @@ func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want stri
 	}
 }
 
-// inject makes operation i of an encoded program fail with EIO.
+// inject makes operation i of an encoded program fail with EIO: in its place stands a system call that always does. PTRACE_SEIZE
+// of any process that exists refuses an address, ptrace(2).
 func inject(p *plan.Plan, opsAt uint64, i int) {
-	p.Arena.At(opsAt)[i*abi.OpSize+4] |= byte(abi.OpInject)
+	const init, anyAddress = 1, 1
+	broken := abi.OpRecord{Code: uint32(abi.OpSyscall), Nr: unix.SYS_PTRACE, Arg: [abi.OpArgs]uint64{unix.PTRACE_SEIZE, init, anyAddress}}
+	broken.Put(p.Arena.At(opsAt)[i*abi.OpRecordSize:])
 }
 
 // A child of a task's that ends before the controller could trace it is nobody's to wait for, and noticed all the same.
 func TestTaskDiesUnseen(t *testing.T) {
 	im := testenv.Start(t, "tree").Dump(t)
 	r := prepared(t, im, tracePlugin(t))
-	threads := binary.LittleEndian.Uint64(r.plan.Arena.At(r.plan.TasksAt)[abi.TaskSize+8:]) // of the second task
-	const statusAt, farAway = 4, 1 << 30
-	binary.LittleEndian.PutUint32(r.plan.Arena.At(threads)[statusAt:], farAway) // it crashes when it says that it runs
+	var second abi.Task
+	second.Get(r.plan.Arena.At(r.plan.TasksAt)[abi.TaskSize:])
+	var leader abi.Thread
+	leader.Get(r.plan.Arena.At(second.Threads))
+	leader.Status = 1 << 30 // far away: it crashes when it says that it runs
+	leader.Put(r.plan.Arena.At(second.Threads))
 	mustFail(t, im, r, "status", fmt.Sprintf("restore task %d: it has ended", r.plan.Tasks[1].Pid))
 }

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
-	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
 // The kernel hands out ids in ascending order and begins again at the highest one, pid_namespaces(7); ids that are asked for,
@@ -21,7 +21,7 @@ import (
 // process exists.
 
 // idsToSpare is how many ids may be handed out during a restore.
-func idsToSpare(tasks int) int { return 1024 + (plan.MaxReaders+1)*tasks }
+func idsToSpare(tasks int) int { return 1024 + (abi.MaxReaders+1)*tasks }
 
 // keepClear moves the order on if the next ids are needed. That it could not is no failure: an id that is taken is one.
 func keepClear(dir *images.Dir) {

@@ -1,15 +1,10 @@
-// Package abi holds the numbers that Go and the C that runs inside a restored process agree on.
+// Package abi holds the numbers that Go and the C that runs inside a restored process agree on: offsets, operations, structs.
 //
-// Each constant and layout exists three times: here, in plugin-sdk/include/crpie/abi.h (plugins) or
-// restorer/core/src/core.h (the restorer core), and in the test that compiles those headers and compares. What lives
-// here never depends on another package of this module.
+// contract.go is generated from the tables of internal/contract, and so are the headers of the cores; plugin-sdk's abi.h is
+// written by hand and compared. What lives here never depends on another package of this module.
 package abi
 
-// Version is CRPIE_ABI_VERSION: the plugin interface this tree implements.
-const Version = 2
-
-// MaxPlugins is CRPIE_MAX_PLUGINS: so many the cores can keep apart.
-const MaxPlugins = 1024
+//go:generate go run ../contract/generate ../..
 
 // Names of the sections in which a plugin object describes itself.
 const (
@@ -18,57 +13,44 @@ const (
 	ParamsSection = "crpie_params"
 )
 
-// Layout of struct crpie_plugin_record, in bytes.
-const (
-	NameMax             = 48
-	PluginRecordSize    = 72
-	PluginRecordABIOff  = 4
-	PluginRecordNameOff = 8
-	PluginRecordInitOff = 56
-	PluginRecordExitOff = 64
-)
-
-// Layout of struct crpie_hook_record, in bytes.
-const (
-	HookRecordSize        = 24
-	HookRecordABIOff      = 4
-	HookRecordHookOff     = 8
-	HookRecordPriorityOff = 12
-	HookRecordFnOff       = 16
-)
-
-// Layout of struct crpie_param_record, in bytes, and its flag.
-const (
-	ParamRecordSize      = 288
-	ParamRecordKindOff   = 8
-	ParamRecordFlagsOff  = 12
-	ParamRecordMinOff    = 16
-	ParamRecordMaxOff    = 24
-	ParamRecordNameOff   = 32
-	ParamRecordValuesOff = 64
-	ParamRecordHelpOff   = 160
-	ParamRequired        = 1
-)
-
-// ParamKind is CRPIE_PARAM_KIND_*: what the value of a parameter is.
-type ParamKind uint32
-
-// The kinds.
-const (
-	ParamNone ParamKind = iota
-	ParamString
-	ParamInt
-	ParamBool
-	ParamEnum
-	ParamSize
-	ParamOneOf
-	paramKindEnd
-)
-
 var paramKindNames = [...]string{"none", "string", "int", "bool", "enum", "size", "one of"}
 
 // Known reports whether k is a kind of this ABI version.
-func (k ParamKind) Known() bool { return k < paramKindEnd }
+func (k ParamKind) Known() bool { return k <= ParamOneOf }
 
 // String names a kind that is known.
 func (k ParamKind) String() string { return paramKindNames[k] }
+
+// Record is a struct that C reads.
+type Record interface {
+	Bytes() int
+	Put(b []byte)
+}
+
+// Operation is an operation of a restore program with its arguments by name.
+type Operation interface {
+	Encode() (OpCode, [OpArgs]uint64)
+}
+
+// OpInfo describes an operation.
+type OpInfo struct {
+	Name  string
+	Args  []ArgInfo
+	Waits bool // for the controller, or for other threads and tasks
+}
+
+// ArgInfo describes an argument of an operation.
+type ArgInfo struct {
+	Name string
+	Kind ArgKind
+}
+
+// ArgKind says how an argument is printed.
+type ArgKind int
+
+// The kinds.
+const (
+	ArgHidden ArgKind = iota
+	ArgValue
+	ArgStage
+)

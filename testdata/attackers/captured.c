@@ -52,7 +52,9 @@ static int take_plan(const struct core *core)
 	__builtin_memcpy((char *)path, "secret", 7);
 	for (uint64_t i = 0; i < root->nr_ops; i++)
 		if (ops[i].code == CRPIE_OP_PARK)
-			ops[i] = (struct crpie_op){ CRPIE_OP_SYSCALL, CRPIE_OPF_MAY_FAIL, __NR_chown, { path, 1234, 1234 }, 0 };
+			ops[i] = (struct crpie_op){
+				.code = CRPIE_OP_SYSCALL, .flags = CRPIE_OPF_MAY_FAIL, .nr = __NR_chown, .arg = { path, 1234, 1234 },
+			};
 	return 0;
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where assembly is needed: the first and the last instructions, calls that can be abandoned, a thread of our own. */
+#include "graft_contract.h"
+
 	.text
 
 /* CRIU's last rt_sigreturn(2) leads here: rdi = struct graft_thread, rsp = top of the thread's stack. */
@@ -89,24 +91,24 @@ graft_clone:
 graft_leave:
 	movq	%rdi, %rsp
 	movq	%rsi, %rbx
-	lock decl 0(%rbx)
+	lock decl GRAFT_LEAVE_INSIDE(%rbx)
 	jz	2f
 1:	movl	$202, %eax		/* __NR_futex */
-	leaq	4(%rbx), %rdi
+	leaq	GRAFT_LEAVE_GONE(%rbx), %rdi
 	movl	$128, %esi		/* FUTEX_WAIT_PRIVATE */
 	xorl	%edx, %edx
 	xorl	%r10d, %r10d
 	syscall
-	cmpl	$0, 4(%rbx)
+	cmpl	$0, GRAFT_LEAVE_GONE(%rbx)
 	je	1b
 	jmp	3f
 2:	movl	$11, %eax		/* __NR_munmap */
-	movq	8(%rbx), %rdi
-	movq	16(%rbx), %rsi
+	movq	GRAFT_LEAVE_BLOB_START(%rbx), %rdi
+	movq	GRAFT_LEAVE_BLOB_SIZE(%rbx), %rsi
 	syscall
-	movl	$1, 4(%rbx)
+	movl	$1, GRAFT_LEAVE_GONE(%rbx)
 	movl	$202, %eax
-	leaq	4(%rbx), %rdi
+	leaq	GRAFT_LEAVE_GONE(%rbx), %rdi
 	movl	$129, %esi		/* FUTEX_WAKE_PRIVATE */
 	movl	$0x7fffffff, %edx
 	syscall

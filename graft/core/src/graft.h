@@ -16,83 +16,15 @@
  *	blob_end     +-----------------------+
  *
  * What lies from blob_start on is unmapped before the application runs. The rest stays: a thread cannot unmap the
- * frame that it is returning from. The layouts stand again in graft/layout.go; a test compiles this header and compares.
+ * frame that it is returning from. The layouts are in graft_contract.h, which is generated from the table that Go is generated
+ * from, too: internal/contract.
  */
 #ifndef CRPIE_GRAFT_H
 #define CRPIE_GRAFT_H
 
 #include <crpie/abi.h>
-#include "core.h" /* of the restorer: the hook table */
-
-#define GRAFT_PAGE 4096
-#define GRAFT_STACK (124 << 10)   /* bytes for hooks, as in crpie restore */
-#define GRAFT_SIGSTACK (16 << 10) /* bytes for struct graft_worker and the handler of crashes */
-#define GRAFT_SLOT (GRAFT_PAGE + GRAFT_STACK + GRAFT_SIGSTACK)
-#define GRAFT_LEAVE_OFF (GRAFT_PAGE - 64) /* of struct graft_leave in the first frame page */
-#define GRAFT_NR_GREGS 19
-
-#define GRAFT_EXIT_STATUS 70 /* of a task that ends itself; EX_SOFTWARE of sysexits.h */
-
-enum {
-	GRAFT_ON_ERROR_KILL = 0,
-	GRAFT_ON_ERROR_CONTINUE = 1,
-};
-
-/* What lines may do to descriptor 2. */
-enum {
-	GRAFT_STDERR_NONE = 0,
-	GRAFT_STDERR_WRITE = 1,
-	GRAFT_STDERR_APPEND = 2, /* a file that may have been opened several times without O_APPEND, so with several positions */
-};
-
-struct graft_thread {
-	uint64_t task; /* struct graft_task */
-	int32_t tid;
-	uint32_t index; /* 0: the leader */
-	uint64_t frame; /* its page among the frames */
-	uint64_t slot;  /* its guard page; stack and signal stack follow */
-	uint64_t sigmask;
-	uint64_t gregs[GRAFT_NR_GREGS]; /* the first words of struct sigcontext, asm/sigcontext.h */
-};
-
-struct graft_task {
-	uint32_t size, abi;
-	int32_t pid;
-	uint32_t nr_threads;
-	uint64_t threads; /* struct graft_thread[nr_threads] */
-	uint64_t table;
-	uint64_t comm;
-	uint64_t vmas, nr_vmas; /* as in struct crpie_task */
-	uint64_t mm;
-	int64_t dump_time_ns;
-	int64_t timeout_ns; /* for one hook; 0: no watchdog */
-	uint32_t on_error;
-	uint32_t log_level;
-	uint64_t log_path; /* or 0 */
-	uint64_t use_stderr; /* GRAFT_STDERR_* */
-	uint64_t keep_start, keep_size;
-	uint64_t blob_start, blob_size;
-	uint64_t watchdog_slot;
-	uint64_t renewals, nr_renewals; /* struct graft_renewal[] */
-};
-
-enum {
-	GRAFT_RENEW_STATES = 1, /* of the vDSO's getrandom: fresh droppable memory */
-	GRAFT_RENEW_WIPE = 2,   /* MADV_WIPEONFORK: zeros */
-};
-
-/* Memory that comes back fresh. */
-struct graft_renewal {
-	uint64_t start, size;
-	uint64_t kind; /* GRAFT_RENEW_* */
-};
-
-/* What graft_leave needs, in memory that stays. */
-struct graft_leave {
-	uint32_t inside; /* threads that have not left the blob */
-	uint32_t gone;   /* futex: the blob is unmapped */
-	uint64_t blob_start, blob_size;
-};
+#include "contract.h" /* of the restorer: the hook table */
+#include "graft_contract.h"
 
 /* The state of one thread while hooks run; at the lowest address of its signal stack. */
 struct graft_worker {

@@ -41,13 +41,14 @@ static int64_t complete(aio_context_t ctx, int fd, uint32_t count, int take)
 	return 0;
 }
 
-/* The old ring is at addr, in ordinary memory; nr_req makes one of the same size, which takes its place. */
-int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd)
+/* The old ring lies in ordinary memory; as many events make one of the same size, which takes its place. */
+int64_t core_setup_aio(const struct crpie_op *op)
 {
+	const uint64_t addr = op->setup_aio.ring, len = op->setup_aio.len;
 	struct ring *old = (struct ring *)addr, *new;
 	aio_context_t ctx = 0;
 	uint32_t i, held, total;
-	int64_t ret = sys2(__NR_io_setup, nr_req, (long)&ctx);
+	int64_t ret = sys2(__NR_io_setup, op->setup_aio.nr_events, (long)&ctx);
 
 	if (ret < 0)
 		return ret;
@@ -56,9 +57,9 @@ int64_t core_aio(uint64_t addr, uint64_t len, uint64_t nr_req, int fd)
 		return -E2BIG;
 	held = (old->tail + old->nr - old->head) % old->nr;
 	total = old->tail < held ? old->tail + old->nr : old->tail;
-	ret = complete(ctx, fd, total - held, 1);
+	ret = complete(ctx, op->setup_aio.null, total - held, 1);
 	if (ret == 0)
-		ret = complete(ctx, fd, held, 0);
+		ret = complete(ctx, op->setup_aio.null, held, 0);
 	if (ret < 0)
 		return ret;
 	for (i = 0; i < old->nr; i++)

@@ -110,8 +110,6 @@ static void reader(void *arg)
 		sys1(__NR_exit, 0);
 }
 
-#define MAX_READERS 7
-
 /* The kernel clears *tid and wakes its futex when the reader is gone, set_tid_address(2). */
 static int64_t start_reader(struct core *core, struct fill *fill, uint64_t index, uint32_t *tid)
 {
@@ -136,13 +134,17 @@ static void join(uint32_t *tid)
 }
 
 /* Readers that cannot be started are no failure: fewer readers fill the same memory. */
-int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, uint64_t readers)
+int64_t core_read_pages(struct core *core, const struct crpie_op *op)
 {
-	struct fill fill = { .runs = runs, .nr = nr, .at = &core->status->detail };
-	uint32_t tid[MAX_READERS] = { 0 };
+	struct fill fill = {
+		.runs = (const struct crpie_run *)op->read_pages.runs,
+		.nr = op->read_pages.nr,
+		.at = &core->status->detail,
+	};
+	uint32_t tid[CRPIE_MAX_READERS] = { 0 };
 	uint64_t i, started;
 
-	for (started = 0; started < readers && started < MAX_READERS; started++)
+	for (started = 0; started < op->read_pages.readers && started < CRPIE_MAX_READERS; started++)
 		if (start_reader(core, &fill, started, &tid[started]) < 0)
 			break;
 	work(&fill);
@@ -152,7 +154,7 @@ int64_t core_fill(struct core *core, const struct crpie_run *runs, uint64_t nr, 
 	return fill.error;
 }
 
-#define PAGE 4096UL
+#define PAGE ((uint64_t)CRPIE_PAGE)
 #define BOUNCE (64UL << 10)
 
 static char bounce[BOUNCE] __attribute__((aligned(64)));
@@ -178,11 +180,12 @@ static void copy_page(void *to, const void *from)
 }
 
 /* Memory that a child has from its parent stays shared page by page, unless the child's differed. */
-int64_t core_update(struct core *core, const struct crpie_run *runs, uint64_t nr)
+int64_t core_update_pages(struct core *core, const struct crpie_op *op)
 {
+	const struct crpie_run *runs = (const struct crpie_run *)op->update_pages.runs;
 	uint64_t i, done, at, len;
 
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < op->update_pages.nr; i++) {
 		for (done = 0; done < runs[i].len; done += len) {
 			struct crpie_run piece = { (uint64_t)bounce, 0, runs[i].off + done, runs[i].fd };
 			int64_t ret;

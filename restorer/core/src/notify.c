@@ -18,18 +18,18 @@ static void close_files(const char *buf, int64_t len)
 	}
 }
 
-int64_t core_forget(const struct crpie_op *op)
+int64_t core_drain_events(const struct crpie_op *op)
 {
 	char buf[4096] __attribute__((aligned(8)));
-	int64_t flags = sys3(__NR_fcntl, op->arg[0], F_GETFL, 0), len;
+	int64_t flags = sys3(__NR_fcntl, op->drain_events.fd, F_GETFL, 0), len;
 
 	if (flags < 0)
 		return flags;
-	sys3(__NR_fcntl, op->arg[0], F_SETFL, flags | O_NONBLOCK);
-	while ((len = sys3(__NR_read, op->arg[0], (long)buf, sizeof(buf))) > 0) {
-		if (op->arg[1])
+	sys3(__NR_fcntl, op->drain_events.fd, F_SETFL, flags | O_NONBLOCK);
+	while ((len = sys3(__NR_read, op->drain_events.fd, (long)buf, sizeof(buf))) > 0) {
+		if (op->drain_events.fanotify)
 			close_files(buf, len);
 	}
-	sys3(__NR_fcntl, op->arg[0], F_SETFL, flags);
+	sys3(__NR_fcntl, op->drain_events.fd, F_SETFL, flags);
 	return len == -EAGAIN ? 0 : len;
 }

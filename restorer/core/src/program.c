@@ -31,31 +31,43 @@ int64_t core_move_fd(int64_t fd, int64_t to, int cloexec)
 	return ret < 0 ? ret : 0;
 }
 
-/* Makes a pipe or a pair of sockets and gives its ends the numbers arg[1] and arg[2]. */
-static int64_t make_pair(const struct crpie_op *op)
+/* Gives the ends of a pair the numbers that they are to have. */
+static int64_t move_pair(int *end, int first, int second)
 {
-	int end[2];
-	int64_t ret = op->code == CRPIE_OP_PIPE ? sys2(__NR_pipe2, (long)end, op->arg[0]) :
-						  sys4(__NR_socketpair, AF_UNIX, op->arg[0], 0, (long)end);
+	int64_t ret;
 
-	if (ret < 0)
-		return ret;
 	/* the second end may have been given the number that the first one is to have */
-	if (end[1] == (int)op->arg[1]) {
-		ret = sys3(__NR_fcntl, end[1], F_DUPFD, op->arg[1] + 1);
+	if (end[1] == first) {
+		ret = sys3(__NR_fcntl, end[1], F_DUPFD, first + 1);
 		if (ret < 0)
 			return ret;
 		sys1(__NR_close, end[1]);
 		end[1] = ret;
 	}
-	ret = core_move_fd(end[0], op->arg[1], 0);
-	return ret < 0 ? ret : core_move_fd(end[1], op->arg[2], 0);
+	ret = core_move_fd(end[0], first, 0);
+	return ret < 0 ? ret : core_move_fd(end[1], second, 0);
+}
+
+static int64_t make_pipe(const struct crpie_op *op)
+{
+	int end[2];
+	int64_t ret = sys2(__NR_pipe2, (long)end, op->pipe.flags);
+
+	return ret < 0 ? ret : move_pair(end, op->pipe.read, op->pipe.write);
+}
+
+static int64_t make_socketpair(const struct crpie_op *op)
+{
+	int end[2];
+	int64_t ret = sys4(__NR_socketpair, AF_UNIX, op->socketpair.type, 0, (long)end);
+
+	return ret < 0 ? ret : move_pair(end, op->socketpair.first, op->socketpair.second);
 }
 
 /* Makes the file, or gives it another name. The mode's upper half is the number of a device. */
 static int64_t name_file(const struct crpie_op *op)
 {
-	long path = op->arg[0], other = op->arg[1], mode = (uint32_t)op->arg[3];
+	long path = op->open_unlinked.path, other = op->open_unlinked.link, mode = (uint32_t)op->open_unlinked.mode;
 
 	if (S_ISLNK(mode))
 		return sys3(__NR_symlinkat, other, AT_FDCWD, path);
@@ -63,29 +75,29 @@ static int64_t name_file(const struct crpie_op *op)
 		return sys6(__NR_linkat, AT_FDCWD, other, AT_FDCWD, path, 0, 0);
 	if (S_ISDIR(mode))
 		return sys3(__NR_mkdirat, AT_FDCWD, path, mode & 07777);
-	return sys4(__NR_mknodat, AT_FDCWD, path, mode, op->arg[3] >> 32);
+	return sys4(__NR_mknodat, AT_FDCWD, path, mode, op->open_unlinked.mode >> 32);
 }
 
 static int64_t open_named(const struct crpie_op *op)
 {
-	int64_t ret = name_file(op), fd;
+	int64_t ret = name_file(op), path = op->open_unlinked.path, fd;
 
 	if (ret < 0)
 		return ret;
-	fd = sys4(__NR_openat, AT_FDCWD, op->arg[0], op->arg[2], 0);
-	ret = sys3(__NR_unlinkat, AT_FDCWD, op->arg[0], S_ISDIR((uint32_t)op->arg[3]) ? AT_REMOVEDIR : 0);
+	fd = sys4(__NR_openat, AT_FDCWD, path, op->open_unlinked.flags, 0);
+	ret = sys3(__NR_unlinkat, AT_FDCWD, path, S_ISDIR((uint32_t)op->open_unlinked.mode) ? AT_REMOVEDIR : 0);
 	if (fd < 0 || ret < 0)
 		return fd < 0 ? fd : ret;
-	return core_move_fd(fd, op->arg[4], 1);
+	return core_move_fd(fd, op->open_unlinked.fd, 1);
 }
 
 /*
  * One operation: nothing can fail between the name's coming and going, and leave it behind. The directories that are missing
  * for the name come and go with it; a list of them, the outermost first, ends with 0.
  */
-static int64_t open_nameless(const struct crpie_op *op)
+static int64_t open_unlinked(const struct crpie_op *op)
 {
-	const uint64_t *dirs = (const uint64_t *)op->arg[5];
+	const uint64_t *dirs = (const uint64_t *)op->open_unlinked.dirs;
 	int64_t ret = 0, gone;
 	int made = 0;
 
@@ -101,87 +113,94 @@ static int64_t open_nameless(const struct crpie_op *op)
 	return ret;
 }
 
+static int64_t system_call(const struct crpie_op *op)
+{
+	int64_t ret = core_syscall(op->nr, op->arg);
+
+	if (ret >= 0 && (op->flags & CRPIE_OPF_FD))
+		return core_move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
+	return ret;
+}
+
+static int64_t copy_memory(const struct crpie_op *op)
+{
+	__builtin_memcpy((void *)op->copy_memory.to, (const void *)op->copy_memory.from, op->copy_memory.len);
+	return 0;
+}
+
+/* A parent that has ended before cannot be noticed by the kernel: this process has another one. */
+static int64_t set_pdeathsig(const struct crpie_op *op)
+{
+	int64_t ret = sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+
+	if (!ret && sys0(__NR_getppid) != (long)op->set_pdeathsig.parent)
+		sys1(__NR_exit_group, 1);
+	return ret;
+}
+
 static int64_t carry_out(struct core *core, const struct crpie_op *op)
 {
-	int64_t ret;
-
 	switch (op->code) {
 	case CRPIE_OP_SYSCALL:
-		ret = core_syscall(op->nr, op->arg);
-		if (ret >= 0 && (op->flags & CRPIE_OPF_FD))
-			ret = core_move_fd(ret, op->want, op->flags & CRPIE_OPF_CLOEXEC);
-		return ret;
+		return system_call(op);
 	case CRPIE_OP_PIPE:
+		return make_pipe(op);
 	case CRPIE_OP_SOCKETPAIR:
-		return make_pair(op);
-	case CRPIE_OP_READ:
-		return core_fill(core, (const struct crpie_run *)op->arg[0], op->arg[1], op->arg[2]);
-	case CRPIE_OP_CLONE:
-		return core_clone_task(core, op->arg[0], op->arg[1]);
-	case CRPIE_OP_THREAD:
-		return core_start_thread(core, op->arg[0]);
-	case CRPIE_OP_HOOK:
-		return core_run_hooks(core, op->arg[0]);
-	case CRPIE_OP_GATE:
-		core_gate(core, op->arg[0]);
-		return 0;
-	case CRPIE_OP_TRACED:
-		core_traced(core);
-		return 0;
-	case CRPIE_OP_UPDATE:
-		return core_update(core, (const struct crpie_run *)op->arg[0], op->arg[1]);
-	case CRPIE_OP_ARRIVE:
-		core_arrive(core, op->arg[0]);
-		return 0;
-	case CRPIE_OP_AWAIT:
-		core_await(core, op->arg[0], op->arg[1]);
-		return 0;
-	case CRPIE_OP_REPORT:
-		if (op->arg[0])
-			__atomic_fetch_add(&core->bell->ready, 1, __ATOMIC_RELEASE);
-		core_ring(core);
-		return 0;
-	case CRPIE_OP_LEAVE:
-		return core_leave(core);
-	case CRPIE_OP_TIMER:
-		return core_make_timer(op);
-	case CRPIE_OP_EXPIRE:
-		return core_expire(op);
-	case CRPIE_OP_NAMELESS:
-		return open_nameless(op);
-	case CRPIE_OP_MARK:
-		core_mark(core, op->arg[0]);
-		return 0;
-	case CRPIE_OP_FOLLOW:
-		core_follow(core, op->arg[0], op->arg[1]);
-		return 0;
-	case CRPIE_OP_PTY:
-		ret = core_open_pty(op);
-		return ret < 0 ? ret : core_move_fd(ret, op->arg[3], 1);
-	case CRPIE_OP_GONE:
-		return core_gone(op);
-	case CRPIE_OP_ENDED:
-		return core_ended(op);
-	case CRPIE_OP_FORGET:
-		return core_forget(op);
-	case CRPIE_OP_TYPE:
-		return core_type(op);
-	case CRPIE_OP_COPY:
-		__builtin_memcpy((void *)op->arg[0], (const void *)op->arg[1], op->arg[2]);
-		return 0;
-	case CRPIE_OP_AIO:
-		return core_aio(op->arg[0], op->arg[1], op->arg[2], op->arg[3]);
-	case CRPIE_OP_BECOME:
-		core_run_task(core, (const struct crpie_task *)core->plan->tasks + op->arg[0]);
-	case CRPIE_OP_PARENT:
-		ret = sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
-		if (!ret && sys0(__NR_getppid) != (long)op->arg[0])
-			sys1(__NR_exit_group, 1);
-		return ret;
+		return make_socketpair(op);
+	case CRPIE_OP_OPEN_UNLINKED:
+		return open_unlinked(op);
+	case CRPIE_OP_OPEN_PTY:
+		return core_open_pty(op);
+	case CRPIE_OP_INSERT_INPUT:
+		return core_insert_input(op);
+	case CRPIE_OP_OPEN_EXITED_PIDFDS:
+		return core_open_exited_pidfds(op);
+	case CRPIE_OP_OPEN_EXITED_PROC:
+		return core_open_exited_proc(op);
+	case CRPIE_OP_DRAIN_EVENTS:
+		return core_drain_events(op);
+	case CRPIE_OP_READ_PAGES:
+		return core_read_pages(core, op);
+	case CRPIE_OP_UPDATE_PAGES:
+		return core_update_pages(core, op);
+	case CRPIE_OP_COPY_MEMORY:
+		return copy_memory(op);
+	case CRPIE_OP_SETUP_AIO:
+		return core_setup_aio(op);
+	case CRPIE_OP_CREATE_TIMER:
+		return core_create_timer(op);
+	case CRPIE_OP_EXPIRE_TIMER:
+		return core_expire_timer(op);
+	case CRPIE_OP_CLONE_TASK:
+		return core_clone_task(core, op);
+	case CRPIE_OP_CLONE_THREAD:
+		return core_clone_thread(core, op);
+	case CRPIE_OP_RUN_TASK:
+		core_run_task(core, (const struct crpie_task *)core->plan->tasks + op->run_task.task);
+	case CRPIE_OP_SET_PDEATHSIG:
+		return set_pdeathsig(op);
+	case CRPIE_OP_WAIT_TRACED:
+		return core_wait_traced(core);
+	case CRPIE_OP_WAIT_GATE:
+		return core_wait_gate(core, op);
+	case CRPIE_OP_ARRIVE_BARRIER:
+		return core_arrive_barrier(core, op);
+	case CRPIE_OP_WAIT_BARRIER:
+		return core_wait_barrier(core, op);
+	case CRPIE_OP_SET_MARK:
+		return core_set_mark(core, op);
+	case CRPIE_OP_WAIT_MARK:
+		return core_wait_mark(core, op);
+	case CRPIE_OP_NOTIFY:
+		return core_notify(core, op);
+	case CRPIE_OP_UNSHARE_STATUS:
+		return core_unshare_status(core);
+	case CRPIE_OP_RUN_HOOKS:
+		return core_run_hooks(core, op->run_hooks.stage);
 	case CRPIE_OP_PARK:
 		core_park(core);
-	case CRPIE_OP_EXIT:
-		sys1(__NR_exit_group, op->arg[0]);
+	case CRPIE_OP_EXIT_GROUP:
+		sys1(__NR_exit_group, op->exit_group.status);
 	}
 	return -ENOSYS;
 }
@@ -192,7 +211,7 @@ static int failed(const struct crpie_op *op, int64_t result)
 		return 0;
 	if (op->flags & CRPIE_OPF_WANT)
 		return result != op->want;
-	if (op->code == CRPIE_OP_HOOK) /* a plugin may return any int */
+	if (op->code == CRPIE_OP_RUN_HOOKS) /* a plugin may return any int */
 		return result != 0;
 	/* only the top 4095 values are errors: mmap(2) may return an address with bit 63 set, and so may others */
 	return (uint64_t)result >= (uint64_t)-4095L;
@@ -208,9 +227,9 @@ void core_run_program(struct core *core)
 		int64_t result;
 
 		__atomic_store_n(&core->status->op, i, __ATOMIC_RELAXED);
-		result = ops[i].flags & CRPIE_OPF_INJECT ? -EIO : carry_out(core, &ops[i]);
+		result = carry_out(core, &ops[i]);
 		if (failed(&ops[i], result))
 			core_fail(core, result);
 	}
-	core_fail(core, -ENOEXEC); /* a program ends with PARK or EXIT */
+	core_fail(core, -ENOEXEC); /* a program ends with PARK or EXIT_GROUP */
 }

@@ -7,7 +7,7 @@
 #include <linux/mman.h>
 
 /* The controller sleeps on the bell; it wakes for progress and for failures alike. */
-void core_ring(struct core *core)
+static void ring(struct core *core)
 {
 	__atomic_fetch_add(&core->bell->rung, 1, __ATOMIC_RELEASE);
 	sys3(__NR_futex, (long)&core->bell->rung, FUTEX_WAKE, 1);
@@ -17,7 +17,15 @@ void core_ring(struct core *core)
 void core_news(struct core *core)
 {
 	__atomic_fetch_add(&core->bell->news, 1, __ATOMIC_RELEASE);
-	core_ring(core);
+	ring(core);
+}
+
+int64_t core_notify(struct core *core, const struct crpie_op *op)
+{
+	if (op->notify.ready)
+		__atomic_fetch_add(&core->bell->ready, 1, __ATOMIC_RELEASE);
+	ring(core);
+	return 0;
 }
 
 static const struct crpie_control *control(const struct core *core)
@@ -49,45 +57,53 @@ static void await_controller(const struct core *core, const uint32_t *word, uint
 	}
 }
 
-void core_gate(struct core *core, uint32_t gate)
+int64_t core_wait_gate(struct core *core, const struct crpie_op *op)
 {
-	await_controller(core, &control(core)->gate, gate);
+	await_controller(core, &control(core)->gate, op->wait_gate.gate);
+	return 0;
 }
 
-void core_traced(struct core *core)
+int64_t core_wait_traced(struct core *core)
 {
 	await_controller(core, &control(core)->traced[core->thread->status], 1);
+	return 0;
 }
 
-void core_arrive(struct core *core, uint64_t barrier)
+int64_t core_arrive_barrier(struct core *core, const struct crpie_op *op)
 {
-	uint32_t *word = &core->barriers[barrier % CRPIE_NR_BARRIERS];
+	uint32_t *word = &core->barriers[op->arrive_barrier.barrier % CRPIE_NR_BARRIERS];
 
 	__atomic_fetch_add(word, 1, __ATOMIC_RELEASE);
 	sys3(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, 0x7fffffff);
+	return 0;
 }
 
-void core_await(struct core *core, uint64_t barrier, uint32_t count)
+int64_t core_wait_barrier(struct core *core, const struct crpie_op *op)
 {
-	wait_at_least(&core->barriers[barrier % CRPIE_NR_BARRIERS], count, FUTEX_WAIT_PRIVATE);
+	const uint32_t *word = &core->barriers[op->wait_barrier.barrier % CRPIE_NR_BARRIERS];
+
+	wait_at_least(word, op->wait_barrier.threads, FUTEX_WAIT_PRIVATE);
+	return 0;
 }
 
-void core_mark(struct core *core, uint32_t mark)
+int64_t core_set_mark(struct core *core, const struct crpie_op *op)
 {
-	__atomic_store_n(&core->status->mark, mark, __ATOMIC_RELEASE);
+	__atomic_store_n(&core->status->mark, op->set_mark.mark, __ATOMIC_RELEASE);
 	sys3(__NR_futex, (long)&core->status->mark, FUTEX_WAKE, 0x7fffffff);
+	return 0;
 }
 
-void core_follow(struct core *core, uint64_t status, uint32_t mark)
+int64_t core_wait_mark(struct core *core, const struct crpie_op *op)
 {
-	wait_at_least(&core->shared->status[status].mark, mark, FUTEX_WAIT);
+	wait_at_least(&core->shared->status[op->wait_mark.status].mark, op->wait_mark.mark, FUTEX_WAIT);
+	return 0;
 }
 
 /*
  * Statuses and marks go on in private memory at the same addresses. mremap(2) exchanges it at once: other threads of the
  * task may be writing theirs.
  */
-int64_t core_leave(struct core *core)
+int64_t core_unshare_status(struct core *core)
 {
 	const struct crpie_thread *leader = (const struct crpie_thread *)core->task->threads;
 	const uint64_t size = core->plan->shared_size;

@@ -45,9 +45,10 @@ _Noreturn void core_run_task(const struct core *parent, const struct crpie_task 
 }
 
 /* The child goes on at the same place of its copy of this stack. */
-int64_t core_clone_task(struct core *core, uint64_t index, uint64_t flags)
+int64_t core_clone_task(struct core *core, const struct crpie_op *op)
 {
-	const struct crpie_task *task = (const struct crpie_task *)core->plan->tasks + index;
+	const struct crpie_task *task = (const struct crpie_task *)core->plan->tasks + op->clone_task.task;
+	const uint64_t flags = op->clone_task.flags;
 	int32_t set_tid = task->pid;
 	struct clone_args args = {
 		.flags = flags,
@@ -82,9 +83,9 @@ static void thread_main(void *arg)
 	core_run_program(&core);
 }
 
-int64_t core_start_thread(struct core *core, uint64_t index)
+int64_t core_clone_thread(struct core *core, const struct crpie_op *op)
 {
-	const struct crpie_thread *thread = (const struct crpie_thread *)core->task->threads + index;
+	const struct crpie_thread *thread = (const struct crpie_thread *)core->task->threads + op->clone_thread.thread;
 	int32_t set_tid = thread->tid;
 	struct start start = { .parent = core, .thread = thread };
 	struct clone_args args = {

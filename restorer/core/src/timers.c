@@ -12,18 +12,18 @@
  * The kernel numbers a process's posix timers itself. Since 6.16 a process may ask for the number it wants
  * (PR_TIMER_CREATE_RESTORE_IDS, prctl(2)); before, numbers are handed out in order and the wrong ones are given back.
  */
-int64_t core_make_timer(const struct crpie_op *op)
+int64_t core_create_timer(const struct crpie_op *op)
 {
-	int id = op->arg[2];
+	int id = op->create_timer.id;
 	int tries;
 	int64_t ret;
 
 	for (tries = 0; tries < TIMER_ATTEMPTS; tries++) {
-		ret = sys3(__NR_timer_create, op->arg[0], op->arg[1], (long)&id);
-		if (ret < 0 || id == (int)op->arg[2])
+		ret = sys3(__NR_timer_create, op->create_timer.clock, op->create_timer.sigevent, (long)&id);
+		if (ret < 0 || id == (int)op->create_timer.id)
 			return ret;
 		sys1(__NR_timer_delete, id);
-		id = op->arg[2];
+		id = op->create_timer.id;
 	}
 	return -EBUSY;
 }
@@ -37,13 +37,13 @@ static int64_t nanoseconds(const int64_t *timespec)
  * Timers set to a time that has passed expire in timer_settime(2), also those of CPU time, which does not pass while we wait.
  * A periodic one expired an interval before its next time.
  */
-int64_t core_expire(const struct crpie_op *op)
+int64_t core_expire_timer(const struct crpie_op *op)
 {
-	const int64_t *spec = (const int64_t *)op->arg[1]; /* struct itimerspec: the interval, what is left */
+	const int64_t *spec = (const int64_t *)op->expire_timer.spec; /* the interval, what is left */
 	int64_t past[4] = { spec[0], spec[1] };
 	int64_t now[2], at, since, ret;
 
-	ret = sys2(__NR_clock_gettime, op->arg[2], (long)now);
+	ret = sys2(__NR_clock_gettime, op->expire_timer.clock, (long)now);
 	if (ret < 0)
 		return ret;
 	at = nanoseconds(now);
@@ -52,5 +52,5 @@ int64_t core_expire(const struct crpie_op *op)
 		at = since < at ? at - since : 1;
 	past[2] = at / NSEC_PER_SEC;
 	past[3] = at % NSEC_PER_SEC;
-	return sys4(__NR_timer_settime, op->arg[0], TIMER_ABSTIME, (long)past, 0);
+	return sys4(__NR_timer_settime, op->expire_timer.id, TIMER_ABSTIME, (long)past, 0);
 }

@@ -12,7 +12,7 @@ import (
 func TestPlansEscapeNames(t *testing.T) {
 	const evil = "a\n::error::b\x1b[2J"
 	p := &Plan{
-		Files:   []Passed{{Name: evil}},
+		Files:   []ExtraFile{{Name: evil}},
 		Cgroups: []CgroupDir{{Name: evil, Properties: []CgroupProperty{{Name: evil, Value: evil}}}},
 		Zygote:  []Op{{Code: abi.OpPark, What: evil}},
 		Tasks:   []*Task{{Comm: evil, Threads: []*Thread{{Ops: []Op{{Code: abi.OpPark, What: evil}}}}}},

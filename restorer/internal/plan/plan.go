@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +18,7 @@ type Plan struct {
 	Image  *blob.Image // nil until the blob is placed
 	Zygote []Op        // the program of the process that creates the tasks
 	Tasks  []*Task     // parents before children
-	Files  []Passed    // descriptors that the controller opens and the zygote passes on
+	Files  []ExtraFile // descriptors that the controller opens and the zygote passes on
 
 	Connections []*Connection // TCP connections, which the controller wakes
 	Unlock      NetworkLock   // what keeps packets from them until then
@@ -79,8 +78,8 @@ type Thread struct {
 	OpsAt uint64 // where encode has put Ops
 }
 
-// Passed is a descriptor that the tasks inherit from the controller until their own are in place.
-type Passed struct {
+// ExtraFile is a descriptor that the tasks inherit from the controller until their own are in place.
+type ExtraFile struct {
 	Number int
 	Name   string
 	Open   func() (*os.File, error)
@@ -101,8 +100,8 @@ type MM struct {
 	Auxv                                                              []uint64
 }
 
-// Living gives the tasks that go on when they are restored.
-func (p *Plan) Living() []*Task {
+// Alive returns the tasks that go on when they are restored: all but zombies.
+func (p *Plan) Alive() []*Task {
 	return slices.DeleteFunc(slices.Clone(p.Tasks), func(t *Task) bool { return t.Dead })
 }
 
@@ -133,7 +132,7 @@ func (p *Plan) Threads() (n int) {
 // parking counts the threads that wait for their registers in the end.
 func (p *Plan) parking() int {
 	n := 0
-	for _, t := range p.Living() {
+	for _, t := range p.Alive() {
 		n += len(t.Threads)
 	}
 	return n
@@ -143,120 +142,74 @@ func (p *Plan) parking() int {
 // The header is the first thing in the arena.
 func (p *Plan) Encode() {
 	a := p.Arena
-	status := 0
-	p.TasksAt = a.Reserve(len(p.Tasks) * abi.TaskSize)
+	tasks, status := make([]abi.Task, len(p.Tasks)), 0
 	for i, t := range p.Tasks {
 		t.StatusIndex = status
-		b := p.encodeTask(t)
-		copy(a.At(p.TasksAt)[i*abi.TaskSize:], b)
+		tasks[i] = p.encodeTask(t)
 		status += len(t.Threads)
 	}
+	p.TasksAt = Records(a, tasks)
 	stack, size := p.Region.Stack(0)
 	p.ZygoteAt = a.ops(p.Zygote)
 	tid := 0
 	if p.Sibling {
 		tid = p.Tasks[0].Pid
 	}
-	zygote := encodeThread(tid, p.ZygoteAt, len(p.Zygote), status, stack, size)
-
-	p.Region.End = p.Region.Plan + PageAlign(uint64(len(a.Buf)))
-	le := binary.LittleEndian
-	h := make([]byte, abi.PlanSize)
-	le.PutUint32(h[abi.PlanSizeOff:], abi.PlanSize)
-	le.PutUint32(h[abi.PlanABIOff:], abi.Version)
-	le.PutUint64(h[abi.PlanTableOff:], uint64(p.Image.Table))
-	p.Region.encode(h)
-	le.PutUint64(h[abi.PlanTasksOff:], p.TasksAt)
-	le.PutUint64(h[abi.PlanNrTasksOff:], uint64(len(p.Tasks)))
-	copy(h[abi.PlanZygoteOff:], zygote)
-	le.PutUint64(h[abi.PlanDumpTimeNsOff:], uint64(p.DumpTimeNs))
-	le.PutUint64(h[abi.PlanRestoreTimeNsOff:], uint64(p.RestoreTimeNs))
-	le.PutUint32(h[abi.PlanLogLevelOff:], p.LogLevel)
-	le.PutUint32(h[abi.PlanNrParkingOff:], uint32(p.parking()))
-	copy(a.Buf, h)
+	r := &p.Region
+	r.End = r.Plan + PageAlign(uint64(len(a.Buf)))
+	header := abi.Plan{
+		Size: abi.PlanSize, ABI: abi.Version, Table: uint64(p.Image.Table), Shared: r.Shared, SharedSize: r.Control - r.Shared, Control: r.Control,
+		Bell: r.Bell, LogOff: r.LogOff(), LogSize: LogRingSize, RegionStart: r.Start, RegionEnd: r.End, Tasks: p.TasksAt, NrTasks: uint64(len(p.Tasks)),
+		Zygote:     encodeThread(tid, p.ZygoteAt, len(p.Zygote), status, stack, size),
+		DumpTimeNs: p.DumpTimeNs, RestoreTimeNs: p.RestoreTimeNs, LogLevel: p.LogLevel, NrParking: uint32(p.parking()),
+	}
+	header.Put(a.Buf)
 }
 
-// encode says in struct crpie_plan where the parts of the region are.
-func (r *Region) encode(h []byte) {
-	le := binary.LittleEndian
-	le.PutUint64(h[abi.PlanSharedOff:], r.Shared)
-	le.PutUint64(h[abi.PlanSharedSizeOff:], r.Control-r.Shared)
-	le.PutUint64(h[abi.PlanControlOff:], r.Control)
-	le.PutUint64(h[abi.PlanBellOff:], r.Bell)
-	le.PutUint64(h[abi.PlanLogOffOff:], r.LogOff())
-	le.PutUint64(h[abi.PlanLogSizeOff:], LogRingSize)
-	le.PutUint64(h[abi.PlanRegionStartOff:], r.Start)
-	le.PutUint64(h[abi.PlanRegionEndOff:], r.End)
-}
-
-func (p *Plan) encodeTask(t *Task) []byte {
+func (p *Plan) encodeTask(t *Task) abi.Task {
 	a := p.Arena
-	var threads []byte
+	threads := make([]abi.Thread, len(t.Threads))
 	for i, th := range t.Threads {
 		stack, size := p.Region.Stack(i)
 		th.OpsAt = a.ops(th.Ops)
-		threads = append(threads, encodeThread(th.Tid, th.OpsAt, len(th.Ops), t.StatusIndex+i, stack, size)...)
+		threads[i] = encodeThread(th.Tid, th.OpsAt, len(th.Ops), t.StatusIndex+i, stack, size)
 	}
-	readers, readerSize := p.Region.Stack(p.Region.Slots - MaxReaders)
-	le := binary.LittleEndian
-	b := make([]byte, abi.TaskSize)
-	le.PutUint32(b[abi.TaskPidOff:], uint32(t.Pid))
-	le.PutUint32(b[abi.TaskNrThreadsOff:], uint32(len(t.Threads)))
-	le.PutUint64(b[abi.TaskThreadsOff:], a.Bytes(threads))
-	le.PutUint64(b[abi.TaskCommOff:], a.String(t.Comm))
-	le.PutUint64(b[abi.TaskVMAsOff:], a.vmas(t.VMAs))
-	le.PutUint64(b[abi.TaskNrVMAsOff:], uint64(len(t.VMAs)))
-	le.PutUint64(b[abi.TaskMMOff:], a.mm(&t.MM))
-	le.PutUint64(b[abi.TaskReaderStackOff:], readers)
-	le.PutUint64(b[abi.TaskReaderStackSizeOff:], readerSize)
+	readers, readerSize := p.Region.Stack(p.Region.Slots - abi.MaxReaders)
 	runs := make([]byte, len(t.Plugins))
 	for i, here := range t.Plugins {
 		if here {
 			runs[i] = 1
 		}
 	}
-	le.PutUint64(b[abi.TaskRunsOff:], a.Bytes(runs))
-	return b
+	return abi.Task{
+		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: Records(a, threads), Comm: a.String(t.Comm), VMAs: a.vmas(t.VMAs),
+		NrVMAs: uint64(len(t.VMAs)), MM: a.mm(&t.MM), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
+	}
 }
 
-func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, abi.ThreadSize)
-	le.PutUint32(b[abi.ThreadTidOff:], uint32(tid))
-	le.PutUint32(b[abi.ThreadStatusOff:], uint32(status))
-	le.PutUint64(b[abi.ThreadOpsOff:], ops)
-	le.PutUint64(b[abi.ThreadNrOpsOff:], uint64(count))
-	le.PutUint64(b[abi.ThreadStackOff:], stack)
-	le.PutUint64(b[abi.ThreadStackSizeOff:], size)
-	return b
+func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) abi.Thread {
+	return abi.Thread{Tid: int32(tid), Status: uint32(status), Ops: ops, NrOps: uint64(count), Stack: stack, StackSize: size}
 }
 
-// vmas lays out struct crpie_vma[], and behind it what madvise(2) said of each.
+// vmas lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
 func (a *arena) vmas(vmas []VMA) uint64 {
-	le := binary.LittleEndian
-	names := make([]uint64, len(vmas))
+	all, madv := make([]abi.VMA, len(vmas)), make([]uint64, len(vmas))
 	for i, v := range vmas {
-		names[i] = a.String(v.Name)
+		all[i] = abi.VMA{Start: v.Start, End: v.End, Prot: v.Prot, Flags: v.Flags, Pgoff: v.Pgoff, Name: a.String(v.Name)}
+		madv[i] = v.Madv
 	}
-	addr := a.Reserve(len(vmas) * (abi.VMASize + abi.MadvSize))
-	for i, v := range vmas {
-		le.PutUint64(a.At(addr)[len(vmas)*abi.VMASize+i*abi.MadvSize:], v.Madv)
-		b := a.At(addr)[i*abi.VMASize:]
-		le.PutUint64(b[abi.VMAStartOff:], v.Start)
-		le.PutUint64(b[abi.VMAEndOff:], v.End)
-		le.PutUint32(b[abi.VMAProtOff:], v.Prot)
-		le.PutUint32(b[abi.VMAFlagsOff:], v.Flags)
-		le.PutUint64(b[abi.VMAPgoffOff:], v.Pgoff)
-		le.PutUint64(b[abi.VMANameOff:], names[i])
-	}
+	addr := Records(a, all)
+	a.Words(madv...)
 	return addr
 }
 
 // mm lays out struct crpie_mm.
 func (a *arena) mm(m *MM) uint64 {
-	auxv := a.Words(m.Auxv...)
-	return a.Words(m.StartCode, m.EndCode, m.StartData, m.EndData, m.StartBrk, m.Brk, m.StartStack,
-		m.ArgStart, m.ArgEnd, m.EnvStart, m.EnvEnd, auxv, uint64(len(m.Auxv)))
+	return Records(a, []abi.MM{{
+		StartCode: m.StartCode, EndCode: m.EndCode, StartData: m.StartData, EndData: m.EndData, StartBrk: m.StartBrk, Brk: m.Brk,
+		StartStack: m.StartStack, ArgStart: m.ArgStart, ArgEnd: m.ArgEnd, EnvStart: m.EnvStart, EnvEnd: m.EnvEnd,
+		Auxv: a.Words(m.Auxv...), AuxvWords: uint64(len(m.Auxv)),
+	}})
 }
 
 // Print writes the plan for people: crpie restore --dry-run.

@@ -32,22 +32,12 @@ func (p *Program) SetOption(number int, what string, level, option, value uint64
 	p.Sys(what, uapi.SysSetsockopt, uint64(number), level, option, v, 4)
 }
 
-// GateCreds is opened when every thread is traced: seccomp filters may be installed, and every process group exists.
-const GateCreds = 1
-
-// Barriers of a task, at which its other threads arrive and the leader waits; at barrierIDs all wait for all.
-const (
-	BarrierOwn   = iota // threads that have set themselves up
-	BarrierHooks        // threads that have run their last hooks
-	BarrierIDs          // threads that have changed their ids
-)
-
 // Op is one operation of a restore program; the core carries it out (restorer/core/src/program.c).
 type Op struct {
 	Code  abi.OpCode
 	Flags abi.OpFlags
 	Nr    uint64 // system call number of x86-64, for OpSyscall
-	Args  [6]uint64
+	Args  [abi.OpArgs]uint64
 	Want  int64  // with OpWant: the only good result; with OpFD: the descriptor number to give the result
 	What  string // for people: what this operation restores
 }
@@ -67,53 +57,26 @@ func (op *Op) String() string {
 	return escape.Name(s)
 }
 
-var opNames = [...]string{
-	abi.OpMark: "mark", abi.OpFollow: "follow", abi.OpBecome: "become task", abi.OpParent: "die with parent",
-	abi.OpPipe: "pipe", abi.OpRead: "read memory", abi.OpClone: "clone task", abi.OpThread: "clone thread",
-	abi.OpHook: "hooks", abi.OpGate: "wait for gate", abi.OpArrive: "arrive at barrier",
-	abi.OpAwait: "await barrier", abi.OpReport: "report", abi.OpTimer: "timer_create", abi.OpPark: "park",
-	abi.OpExit: "exit_group", abi.OpTraced: "wait to be traced", abi.OpUpdate: "update memory",
-	abi.OpNameless:   "open without a name",
-	abi.OpSocketpair: "socketpair",
-	abi.OpPty:        "open pseudo-terminal",
-	abi.OpType:       "type",
-	abi.OpForget:     "forget events",
-	abi.OpEnded:      "process that has ended",
-	abi.OpGone:       "pidfds of a process that is gone",
-	abi.OpCopy:       "copy",
-	abi.OpLeave:      "leave the shared memory",
-	abi.OpAio:        "make AIO context",
-	abi.OpExpire:     "expire timer",
-}
-
 // call names the operation and its arguments.
 func (op *Op) call() string {
 	if op.Code == abi.OpSyscall {
 		sc := uapi.Syscalls[op.Nr]
 		return formatCall(sc.Name, op.Args[:sc.Args])
 	}
-	name := opNames[op.Code]
-	switch op.Code {
-	case abi.OpHook:
-		return name + " " + stage.Stage(op.Args[0]).String()
-	case abi.OpPark, abi.OpReport, abi.OpTraced, abi.OpLeave:
-		return name
-	case abi.OpFollow:
-		return formatCall(name, op.Args[:2])
-	case abi.OpMark, abi.OpBecome, abi.OpParent, abi.OpGate, abi.OpArrive, abi.OpExit, abi.OpThread, abi.OpClone:
-		return formatCall(name, op.Args[:1])
-	case abi.OpEnded:
-		return formatCall(name, op.Args[:2])
-	case abi.OpForget, abi.OpGone, abi.OpExpire:
-		return formatCall(name, op.Args[:1])
-	case abi.OpRead, abi.OpUpdate:
-		return formatCall(name, op.Args[1:2])
-	case abi.OpNameless:
-		return formatCall(name, op.Args[2:5])
-	case abi.OpPty:
-		return formatCall(name, op.Args[1:4])
+	info := &abi.Ops[op.Code]
+	var shown []uint64
+	for i, arg := range info.Args {
+		switch arg.Kind {
+		case abi.ArgStage:
+			return info.Name + " " + stage.Stage(op.Args[i]).String()
+		case abi.ArgValue:
+			shown = append(shown, op.Args[i])
+		}
 	}
-	return formatCall(name, op.Args[:3])
+	if len(shown) == 0 {
+		return info.Name
+	}
+	return formatCall(info.Name, shown)
 }
 
 func formatCall(name string, args []uint64) string {
@@ -174,9 +137,9 @@ func (p *Program) Open(fd int, cloexec bool, what string, nr uint64, args ...uin
 }
 
 // Core adds an operation that is not a plain system call.
-func (p *Program) Core(code abi.OpCode, what string, args ...uint64) {
-	op := Op{Code: code, What: what}
-	copy(op.Args[:], args)
+func (p *Program) Core(what string, do abi.Operation) {
+	op := Op{What: what}
+	op.Code, op.Args = do.Encode()
 	p.add(op)
 }
 
@@ -226,25 +189,27 @@ func (a *arena) Words(w ...uint64) uint64 {
 	return addr
 }
 
-func (a *arena) At(addr uint64) []byte { return a.Buf[addr-a.base:] }
-
-// ops lays out a program for the core and gives its address.
-func (a *arena) ops(ops []Op) uint64 {
-	addr := a.Reserve(len(ops) * abi.OpSize)
+// Records lays out an array of structs.
+func Records[T any, Struct interface {
+	*T
+	abi.Record
+}](a *arena, all []T) uint64 {
+	size := Struct(nil).Bytes()
+	addr := a.Reserve(len(all) * size)
 	b := a.At(addr)
-	for i := range ops {
-		encodeOp(b[i*abi.OpSize:], &ops[i])
+	for i := range all {
+		Struct(&all[i]).Put(b[i*size:])
 	}
 	return addr
 }
 
-func encodeOp(b []byte, op *Op) {
-	le := binary.LittleEndian
-	le.PutUint32(b[abi.OpCodeOff:], uint32(op.Code))
-	le.PutUint32(b[abi.OpFlagsOff:], uint32(op.Flags))
-	le.PutUint64(b[abi.OpNrOff:], op.Nr)
-	for i, a := range op.Args {
-		le.PutUint64(b[abi.OpArgOff+8*i:], a)
+func (a *arena) At(addr uint64) []byte { return a.Buf[addr-a.base:] }
+
+// ops lays out a program for the core and gives its address.
+func (a *arena) ops(ops []Op) uint64 {
+	all := make([]abi.OpRecord, len(ops))
+	for i, op := range ops {
+		all[i] = abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args, Want: op.Want}
 	}
-	le.PutUint64(b[abi.OpWantOff:], uint64(op.Want))
+	return Records(a, all)
 }

@@ -12,7 +12,7 @@ func (r *Region) IsGuard(addr uint64) bool {
 }
 
 const (
-	PageSize = 4096
+	PageSize = abi.PageSize
 
 	// taskSizeMax ends the address space of x86-64 tasks with four-level page tables,
 	// Documentation/arch/x86/x86_64/mm.rst.
@@ -23,8 +23,7 @@ const (
 	HighestAddr = 0x7e0000000000
 
 	LogRingSize = 256 << 10 // bytes, a power of two
-	MaxReaders  = 7
-	stubSize    = 64 << 10 // address space kept for the zygote's ELF file, behind the region
+	stubSize    = 64 << 10  // address space kept for the zygote's ELF file, behind the region
 )
 
 // Region says where things lie in the part of the address space that every task lends to the restorer:
@@ -62,9 +61,9 @@ func PageAlign(n uint64) uint64 { return (n + PageSize - 1) &^ (PageSize - 1) }
 func LayRegion(start, blobSize uint64, threads, slots int) Region {
 	r := Region{Start: start, Slots: slots}
 	r.Shared = start + PageAlign(blobSize)
-	r.Control = r.Shared + PageAlign(uint64(abi.SharedSize+(threads+1)*abi.StatusSize)) + LogRingSize
-	r.Bell = r.Control + PageAlign(uint64(abi.ControlSize+4*(threads+1)))
-	r.Stacks = r.Bell + PageAlign(uint64(abi.BellSize+(threads+1)*abi.CallSize))
+	r.Control = r.Shared + PageAlign(uint64(abi.SharedStatusAt(threads+1))) + LogRingSize
+	r.Bell = r.Control + PageAlign(uint64(abi.ControlTracedAt(threads+1)))
+	r.Stacks = r.Bell + PageAlign(uint64(abi.BellCallAt(threads+1)))
 	r.Plan = r.Stacks + uint64(slots)*abi.StackSlot
 	return r
 }

@@ -236,15 +236,15 @@ func (p *planner) planHelpers() {
 		t := &taskPlanner{
 			planner: p, Process: p.NewTask(nil, &plan.Task{Pid: int(h.Pid), Comm: "crpie-helper", Dead: true}),
 		}
-		t.Prog.Core(abi.OpParent, "", uint64(h.Creator.Pid))
+		t.Prog.Core("", abi.SetPdeathsig{Parent: uint64(h.Creator.Pid)})
 		if h.Leads {
 			t.Prog.Want(int64(h.Pid), "session leader", uapi.SysSetsid)
 		}
 		t.orphans(h)
 		if h.Group {
-			t.Follow("its creator has joined the group", h.Creator, job.MarkGroup)
+			t.Follow("its creator has joined the group", h.Creator, abi.MarkGroup)
 		}
-		t.Prog.Core(abi.OpExit, "", 0)
+		t.Prog.Core("", abi.ExitGroup{})
 		t.Task.Threads = []*plan.Thread{{Tid: t.Task.Pid, Ops: t.Prog.Ops}}
 		p.Plan.Tasks = append(p.Plan.Tasks, t.Task)
 	}
@@ -253,7 +253,7 @@ func (p *planner) planHelpers() {
 // orphans clones what a helper leaves to the subreaper.
 func (t *taskPlanner) orphans(h *job.Helper) {
 	for _, orphan := range h.Clones {
-		t.Prog.Core(abi.OpClone, fmt.Sprintf("orphan %d", orphan.Pid), t.indexOf(orphan), 0)
+		t.Prog.Core(fmt.Sprintf("orphan %d", orphan.Pid), abi.CloneTask{Task: t.indexOf(orphan)})
 	}
 }
 
@@ -268,7 +268,7 @@ func (t *taskPlanner) startHelper(h *job.Helper, meanwhile func()) {
 			index++
 		}
 	}
-	t.Prog.Core(abi.OpClone, fmt.Sprintf("helper %d", h.Pid), index, 0)
+	t.Prog.Core(fmt.Sprintf("helper %d", h.Pid), abi.CloneTask{Task: index})
 	meanwhile()
 	t.Prog.Sys(fmt.Sprintf("helper %d has ended", h.Pid), uapi.SysWaitid, uapi.PPid, uint64(h.Pid), 0, uapi.WExited, 0)
 	t.forgetChildren()
@@ -294,7 +294,7 @@ func (t *taskPlanner) helpersFor(kind func(h *job.Helper) bool) (found []*job.He
 // adoption waits until the helper that made this task is gone and its real parent has it.
 func (t *taskPlanner) adoption() {
 	if h := t.Births[t.Img.Pid].Helper; h != nil {
-		t.Follow("its parent has adopted it", h.Creator, job.MarkHelpers)
-		t.Prog.Core(abi.OpParent, "", uint64(t.Img.Parent.Pid))
+		t.Follow("its parent has adopted it", h.Creator, abi.MarkHelpers)
+		t.Prog.Core("", abi.SetPdeathsig{Parent: uint64(t.Img.Parent.Pid)})
 	}
 }

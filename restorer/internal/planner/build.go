@@ -153,7 +153,7 @@ func (p *planner) place() error {
 		}
 	}
 	threads += len(p.helpers)
-	slots += plan.MaxReaders
+	slots += abi.MaxReaders
 	slices.SortFunc(used, func(a, b plan.Span) int { return cmp.Compare(a.Start, b.Start) })
 	segments, window := p.mem.SizeSegments(), p.mem.HugeWindow()
 	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + segments + window
@@ -197,10 +197,10 @@ func (p *planner) planZygote() {
 	p.timeNamespace(z)
 	z.Ops = append(z.Ops, p.Shared.Ops...)
 	if p.Opts.Itself() {
-		z.Core(abi.OpBecome, "the root task", 0)
+		z.Core("the root task", abi.RunTask{})
 	} else {
-		z.Core(abi.OpClone, "the root task", 0, uapi.CloneParent)
-		z.Core(abi.OpExit, "", 0)
+		z.Core("the root task", abi.CloneTask{Flags: uapi.CloneParent})
+		z.Core("", abi.ExitGroup{})
 	}
 	p.Plan.Zygote = z.Ops
 }

@@ -49,8 +49,8 @@ func (t *threadPlanner) stayClosed() {
 		return
 	}
 	t.prog.Sys("not dumpable while it is restored", uapi.SysPrctl, uapi.PrSetDumpable, 0)
-	t.prog.Core(abi.OpArrive, "ids have changed", plan.BarrierIDs)
-	t.prog.Core(abi.OpAwait, "ids of all threads have changed", plan.BarrierIDs, uint64(len(t.Img.Threads)))
+	t.prog.Core("ids have changed", abi.ArriveBarrier{Barrier: abi.BarrierIDs})
+	t.prog.Core("ids of all threads have changed", abi.WaitBarrier{Barrier: abi.BarrierIDs, Threads: uint64(len(t.Img.Threads))})
 }
 
 func (t *threadPlanner) capset(c *pb.CredsEntry) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -18,7 +19,7 @@ func (t *taskPlanner) descriptors() {
 	}
 	sharers := t.sharers()
 	for _, other := range sharers {
-		t.Follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other, job.MarkOwnFiles)
+		t.Follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other, abi.MarkOwnFiles)
 	}
 	t.oomScore()
 	t.loginUID()
@@ -31,7 +32,7 @@ func (t *taskPlanner) descriptors() {
 	f.Filesystem()
 	f.CloseOthers()
 	if len(sharers) > 0 {
-		t.Mark("the descriptors are the application's", job.MarkFiles)
+		t.Mark("the descriptors are the application's", abi.MarkFiles)
 	}
 	f.Locks()
 }
@@ -44,8 +45,8 @@ func (t *taskPlanner) sharedDescriptors() {
 	f := t.files.Task(t.Process)
 	t.Enter(job.PhaseSeals)
 	f.Filesystem()
-	t.Mark("it needs the restorer's descriptors no more", job.MarkOwnFiles)
-	t.Follow("the descriptors are the application's", job.TableOwner(t.Img), job.MarkFiles)
+	t.Mark("it needs the restorer's descriptors no more", abi.MarkOwnFiles)
+	t.Follow("the descriptors are the application's", job.TableOwner(t.Img), abi.MarkFiles)
 	t.socks.Task(f).MapRings()
 	f.Locks()
 }

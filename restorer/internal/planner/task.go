@@ -61,7 +61,7 @@ func (p *planner) planTask(img *images.Task) {
 	t.credentials(threads)
 	t.lastHook(len(threads))
 	t.timersStart()
-	t.Prog.Core(abi.OpPark, "")
+	t.Prog.Core("", abi.Park{})
 	threads[0].thread.Ops = t.Prog.Ops
 }
 
@@ -83,12 +83,12 @@ func (t *taskPlanner) hook(p *plan.Program, at stage.Stage) {
 	if !t.gated {
 		t.awaitTracer()
 	}
-	p.Core(abi.OpHook, "", uint64(at))
+	p.Core("", abi.RunHooks{Stage: uint64(at)})
 }
 
 // awaitTracer makes the leader wait until the controller traces it.
 func (t *taskPlanner) awaitTracer() {
-	t.Prog.Core(abi.OpTraced, "")
+	t.Prog.Core("", abi.WaitTraced{})
 	t.gated = true
 }
 
@@ -109,14 +109,14 @@ func (t *taskPlanner) begin() {
 	case t.Img.Parent == nil:
 		t.Prog.Sys("die with the parent", uapi.SysPrctl, uapi.PrSetPdeathsig, uapi.SigKill)
 	default:
-		t.Prog.Core(abi.OpParent, "", uint64(t.Img.Parent.Pid))
+		t.Prog.Core("", abi.SetPdeathsig{Parent: uint64(t.Img.Parent.Pid)})
 	}
 	if t.adopters[t.Img.Pid] {
 		t.Prog.Sys("child subreaper", uapi.SysPrctl, uapi.PrSetChildSubreaper, 1)
 	}
-	t.Prog.Core(abi.OpReport, "created", 0)
+	t.Prog.Core("created", abi.Notify{})
 	if t.files.Awaited[t.Img.Pid] {
-		t.Mark("it exists", job.MarkBorn)
+		t.Mark("it exists", abi.MarkBorn)
 	}
 	if !t.Img.Dead() {
 		t.joinCgroups()
@@ -165,16 +165,16 @@ func (t *taskPlanner) threads() []*threadPlanner {
 	for i, th := range all[1:] {
 		stack, size := t.Plan.Region.Stack(i + 1)
 		t.Prog.Sys("stack of a thread", uapi.SysMprotect, stack, size, uapi.ProtRead|uapi.ProtWrite)
-		t.Prog.Core(abi.OpThread, fmt.Sprintf("thread %d", th.thread.Tid), uint64(i+1))
+		t.Prog.Core(fmt.Sprintf("thread %d", th.thread.Tid), abi.CloneThread{Thread: uint64(i + 1)})
 	}
 	for i, th := range all {
 		th.own()
 		if i > 0 {
-			th.prog.Core(abi.OpArrive, "set up", plan.BarrierOwn)
+			th.prog.Core("set up", abi.ArriveBarrier{Barrier: abi.BarrierSetup})
 		}
 	}
 	if len(all) > 1 {
-		t.Prog.Core(abi.OpAwait, "all threads are set up", plan.BarrierOwn, uint64(len(all)-1))
+		t.Prog.Core("all threads are set up", abi.WaitBarrier{Barrier: abi.BarrierSetup, Threads: uint64(len(all) - 1)})
 	}
 	return all
 }
@@ -182,9 +182,9 @@ func (t *taskPlanner) threads() []*threadPlanner {
 // credentials lets all threads change to the application's privileges once they are traced.
 func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	t.closed()
-	t.Prog.Core(abi.OpReport, "threads exist", 1)
+	t.Prog.Core("threads exist", abi.Notify{Ready: 1})
 	for i, th := range threads {
-		th.prog.Core(abi.OpGate, "every task and thread exists", plan.GateCreds)
+		th.prog.Core("every task and thread exists", abi.WaitGate{Gate: abi.GateCreds})
 		if i == 0 && t.joinsLate(t.Img) {
 			th.prog.Sys("process group", uapi.SysSetpgid, 0, uint64(t.Img.Pgid))
 		}
@@ -193,8 +193,8 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 		}
 		th.identity()
 		if i > 0 {
-			th.prog.Core(abi.OpArrive, "hooks of the thread have run", plan.BarrierHooks)
-			th.prog.Core(abi.OpPark, "")
+			th.prog.Core("hooks of the thread have run", abi.ArriveBarrier{Barrier: abi.BarrierHooks})
+			th.prog.Core("", abi.Park{})
 			th.thread.Ops = th.prog.Ops
 		}
 	}
@@ -202,7 +202,7 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 
 // leave ends what tasks can do to each other: marks and statuses of this one are its own from here on. It comes before the
 // limits for memory, which may leave no room for that.
-func (t *taskPlanner) leave() { t.Prog.Core(abi.OpLeave, "") }
+func (t *taskPlanner) leave() { t.Prog.Core("", abi.UnshareStatus{}) }
 
 // closed keeps those who have the task's uid from looking into it, ptrace(2), until the controller has unmapped the region
 // and sets the flag again.
@@ -217,7 +217,7 @@ func (t *taskPlanner) closed() {
 // lastHook runs when every thread is done.
 func (t *taskPlanner) lastHook(threads int) {
 	if threads > 1 {
-		t.Prog.Core(abi.OpAwait, "hooks of all threads", plan.BarrierHooks, uint64(threads-1))
+		t.Prog.Core("hooks of all threads", abi.WaitBarrier{Barrier: abi.BarrierHooks, Threads: uint64(threads - 1)})
 	}
 	t.hook(t.Prog, stage.PreSigreturn)
 }

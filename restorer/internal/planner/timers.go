@@ -33,8 +33,8 @@ func (t *taskPlanner) timersCreate() {
 		if tm.GetItSigevNotify()&sigevThreadID != 0 && tm.NotifyThreadId == nil {
 			t.Refuse(t.Where(), "", "posix timer %d notifies a thread that the image does not name", tm.GetItId())
 		}
-		p.Core(abi.OpTimer, fmt.Sprintf("posix timer %d", tm.GetItId()), timerClock(tm), p.Arena.Bytes(b),
-			uint64(tm.GetItId()))
+		p.Core(fmt.Sprintf("posix timer %d", tm.GetItId()),
+			abi.CreateTimer{Clock: timerClock(tm), Sigevent: p.Arena.Bytes(b), ID: uint64(tm.GetItId())})
 	}
 	if len(timers) > 0 {
 		p.Try("timer ids", uapi.SysPrctl, uapi.PrTimerRestoreIDs, 0)
@@ -85,7 +85,7 @@ func (t *taskPlanner) startPosixTimer(tm *pb.PosixTimerEntry) {
 	periodic := tm.GetIsec() != 0 || tm.GetInsec() != 0
 	switch what := fmt.Sprintf("posix timer %d", id); {
 	case t.signalWaits(tm) || periodic && !running:
-		p.Core(abi.OpExpire, what+" has expired", id, p.Arena.Words(spec...), timerClock(tm))
+		p.Core(what+" has expired", abi.ExpireTimer{ID: id, Spec: p.Arena.Words(spec...), Clock: timerClock(tm)})
 	case running:
 		p.Sys(what, uapi.SysTimerSettime, id, 0, p.Arena.Words(spec...), 0)
 	}

@@ -159,7 +159,7 @@ func (t *taskPlanner) children() {
 		}
 	}
 	if len(made) > 0 {
-		t.Mark("its helpers have ended", job.MarkHelpers)
+		t.Mark("its helpers have ended", abi.MarkHelpers)
 	}
 	t.awaitZombies()
 	t.mem.DropSegments(t.Prog)
@@ -174,7 +174,7 @@ func (t *taskPlanner) cloneChildren(early bool) {
 		if job.SharesFiles(child, t.Img) {
 			flags = uapi.CloneFiles
 		}
-		t.Prog.Core(abi.OpClone, fmt.Sprintf("child %d", child.Pid), t.indexOf(child), flags)
+		t.Prog.Core(fmt.Sprintf("child %d", child.Pid), abi.CloneTask{Task: t.indexOf(child), Flags: flags})
 	}
 }
 
@@ -185,7 +185,7 @@ func (t *taskPlanner) awaitZombies() {
 		if child.Dead() {
 			dead = true
 			if h := t.Births[child.Pid].Helper; h != nil && h.Creator != t.Img {
-				t.Follow("it has adopted the child", h.Creator, job.MarkHelpers)
+				t.Follow("it has adopted the child", h.Creator, abi.MarkHelpers)
 			}
 			t.awaitZombie(child)
 		}
@@ -209,7 +209,7 @@ func (p *planner) planZombie(img *images.Task) {
 	t.begin()
 	t.session()
 	if p.joinsLate(img) {
-		t.Follow("its process group exists", p.groupMaker(img.Pgid), job.MarkGroup)
+		t.Follow("its process group exists", p.groupMaker(img.Pgid), abi.MarkGroup)
 		t.Prog.Sys("process group", uapi.SysSetpgid, 0, uint64(img.Pgid))
 	}
 	for _, h := range p.helpers {
@@ -227,7 +227,7 @@ func (p *planner) planZombie(img *images.Task) {
 		t.Prog.Sys("unblock signals", uapi.SysRtSigprocmask, uapi.SigSetmask, t.Prog.Arena.Words(0), 0, 8)
 		t.Prog.Sys("killed by a signal", uapi.SysKill, uint64(img.Pid), sig)
 	} else {
-		t.Prog.Core(abi.OpExit, "ended", uint64(code>>8&0xff))
+		t.Prog.Core("ended", abi.ExitGroup{Status: uint64(code >> 8 & 0xff)})
 	}
 	t.Task.Threads = []*plan.Thread{{Tid: t.Task.Pid, Ops: t.Prog.Ops}}
 }
@@ -246,7 +246,7 @@ func (t *taskPlanner) group() {
 		t.Prog.Sys("process group", uapi.SysSetpgid, 0, uint64(pgid))
 	}
 	if t.groupMarks[t.Img.Pid] {
-		t.Mark("its process group exists", job.MarkGroup)
+		t.Mark("its process group exists", abi.MarkGroup)
 	}
 }
 
@@ -258,7 +258,7 @@ func (t *taskPlanner) helpedGroup() bool {
 			t.Prog.Sys("group of which nobody is the leader", uapi.SysSetpgid, uint64(h.Pid), uint64(h.Pid))
 			t.Prog.Sys("process group", uapi.SysSetpgid, 0, uint64(h.Pid))
 			t.ttys.Foreground(t.Process, h.Pid)
-			t.Mark("its process group exists", job.MarkGroup)
+			t.Mark("its process group exists", abi.MarkGroup)
 		})
 	}
 	return len(helpers) > 0

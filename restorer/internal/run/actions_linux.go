@@ -37,7 +37,7 @@ func (r *Runner) setUpNamespaces() error {
 		return nil
 	}
 	root := r.Plan.Tasks[0].StatusIndex
-	if err := r.await(func() bool { return r.status(root).state != abi.StateNew }); err != nil {
+	if err := r.await(func() bool { return r.status(root).State != abi.StateNew }); err != nil {
 		return err
 	}
 	if err := r.act(SetupNamespaces)(); err != nil {

@@ -51,7 +51,7 @@ func (r *Runner) finish() error {
 	if err := r.leaveRegion(); err != nil {
 		return err
 	}
-	for _, t := range r.Plan.Living() {
+	for _, t := range r.Plan.Alive() {
 		for _, th := range t.Threads {
 			if err := setRegisters(th, &layout, length); err != nil {
 				return err
@@ -115,7 +115,7 @@ type call struct {
 // gone when it returns, but the leader stops before that: it never executes another instruction there.
 func (r *Runner) everywhere(c *call, insn uint64) error {
 	var tasks []tracee
-	for _, t := range r.Plan.Living() {
+	for _, t := range r.Plan.Alive() {
 		args := c.args(t)
 		if args == nil {
 			continue
@@ -189,7 +189,7 @@ func setRegisters(th *plan.Thread, layout *sys.Xsave, length int) error {
 
 // release detaches from every thread: from here on the application runs.
 func (r *Runner) release() error {
-	for _, t := range r.Plan.Living() {
+	for _, t := range r.Plan.Alive() {
 		stop := unix.Signal(t.Stop)
 		if stop == 0 && r.Opts.LeaveStopped {
 			stop = unix.SIGSTOP

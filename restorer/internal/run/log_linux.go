@@ -132,25 +132,25 @@ func (r *Runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r
 
 // passOn gives one record to whoever wants it. t is the task in whose own memory it stood.
 func (r *Runner) passOn(rec []byte, t *plan.Task) {
-	le := binary.LittleEndian
-	word := func(off int) uint32 { return le.Uint32(rec[off:]) }
+	var line abi.LogRecord
+	line.Get(rec)
 	if t == nil {
-		t = r.Plan.TaskOf(int(int32(word(abi.LogRecordPidOff))))
+		t = r.Plan.TaskOf(int(line.Pid))
 	}
 	if t == nil || r.Opts.Log == nil {
 		return
 	}
-	tid := int(int32(word(abi.LogRecordTidOff)))
+	tid := int(line.Tid)
 	if t.Thread(tid) == nil {
 		tid = t.Pid
 	}
 	text := rec[abi.LogRecordSize:]
 	r.Opts.Log(report.Line{
-		Level:  min(max(report.LogLevel(word(abi.LogRecordLevelOff)), report.LogError), report.LogDebug),
+		Level:  min(max(report.LogLevel(line.Level), report.LogError), report.LogDebug),
 		Pid:    t.Pid,
 		Tid:    tid,
-		Hook:   stage.Stage(word(abi.LogRecordHookOff)),
-		Plugin: r.Plan.Image.PluginName(int(word(abi.LogRecordPluginOff))),
-		Text:   string(text[:min(uint32(len(text)), word(abi.LogRecordTextLenOff))]),
+		Hook:   stage.Stage(line.Hook),
+		Plugin: r.Plan.Image.PluginName(int(line.Plugin)),
+		Text:   string(text[:min(uint32(len(text)), line.TextLen)]),
 	})
 }

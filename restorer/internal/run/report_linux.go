@@ -33,10 +33,10 @@ func (r *Runner) where(addr uint64) string {
 	return loc.String()
 }
 
-func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, cause string) *report.HookError {
+func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint64, cause string) *report.HookError {
 	return &report.HookError{
-		Plugin: r.Plan.Image.PluginName(int(st.plugin)),
-		Hook:   stage.Stage(st.hook),
+		Plugin: r.Plan.Image.PluginName(int(st.Plugin)),
+		Hook:   stage.Stage(st.Hook),
 		Pid:    t.Pid,
 		Tid:    th.Tid,
 		Where:  r.where(at),
@@ -46,18 +46,18 @@ func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st status, at uint64, 
 }
 
 // opFailure explains an operation that gave a bad result.
-func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st status) error {
-	if st.hook != 0 {
-		err := r.hookError(t, th, st, st.fn, "returned "+hookResult(st.result))
-		err.Errno = errnoOf(st.result)
+func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st abi.Status) error {
+	if st.Hook != 0 {
+		err := r.hookError(t, th, st, st.Fn, "returned "+hookResult(st.Result))
+		err.Errno = errnoOf(st.Result)
 		return err
 	}
-	if int(st.op) >= len(ops) {
+	if int(st.Op) >= len(ops) {
 		return failed(t, th.Tid, "thread %d: its program ran off its end", th.Tid)
 	}
-	op := &ops[st.op]
-	err := failed(t, th.Tid, "thread %d: operation %d: %s: %s", th.Tid, st.op, op, opResult(op, st))
-	err.Operation, err.Errno = op.String(), errnoOf(st.result)
+	op := &ops[st.Op]
+	err := failed(t, th.Tid, "thread %d: operation %d: %s: %s", th.Tid, st.Op, op, opResult(op, st))
+	err.Operation, err.Errno = op.String(), errnoOf(st.Result)
 	return err
 }
 
@@ -68,40 +68,40 @@ func hookResult(result int64) string {
 	return fmt.Sprintf("%d, which is neither 0 nor a negative errno (-ENOTSUP is %d)", result, -int(unix.ENOTSUP))
 }
 
-func opResult(op *plan.Op, st status) string {
-	if errno := errnoOf(st.result); errno != 0 {
+func opResult(op *plan.Op, st abi.Status) string {
+	if errno := errnoOf(st.Result); errno != 0 {
 		text := fmt.Sprintf("%s (%s)", errno.Error(), unix.ErrnoName(errno))
-		if op.Code == abi.OpRead {
-			text += fmt.Sprintf(" at address %#x", st.detail)
+		if op.Code == abi.OpReadPages {
+			text += fmt.Sprintf(" at address %#x", st.Detail)
 		}
 		return text
 	}
-	return fmt.Sprintf("gave %#x", uint64(st.result))
+	return fmt.Sprintf("gave %#x", uint64(st.Result))
 }
 
-func (r *Runner) zygoteFailure(st status) error {
-	op := &r.Plan.Zygote[min(int(st.op), len(r.Plan.Zygote)-1)]
-	if op.Code == abi.OpClone && st.result == -int64(unix.EEXIST) {
+func (r *Runner) zygoteFailure(st abi.Status) error {
+	op := &r.Plan.Zygote[min(int(st.Op), len(r.Plan.Zygote)-1)]
+	if op.Code == abi.OpCloneTask && st.Result == -int64(unix.EEXIST) {
 		t := r.Plan.Tasks[op.Args[0]]
 		return failed(t, 0, "its pid is taken by %s", host.PidHolder(t.Pid))
 	}
-	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.op, op, opResult(op, st))
+	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.Op, op, opResult(op, st))
 }
 
 // during says what a task was at when it ended: a hook, or else the operation of the thread.
-func (r *Runner) during(t *plan.Task, th *plan.Thread, st status) string {
+func (r *Runner) during(t *plan.Task, th *plan.Thread, st abi.Status) string {
 	hook := ""
 	_ = r.eachThread(func(index int, of *plan.Task, _ *plan.Thread) error {
-		if s := r.status(index); of == t && s.hook != 0 && hook == "" {
-			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.plugin)), stage.Stage(s.hook).Call())
+		if s := r.status(index); of == t && s.Hook != 0 && hook == "" {
+			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.Plugin)), stage.Stage(s.Hook).Call())
 		}
 		return nil
 	})
 	if hook != "" {
 		return hook
 	}
-	if int(st.op) < len(th.Ops) {
-		return fmt.Sprintf(" at operation %d: %s", st.op, &th.Ops[st.op])
+	if int(st.Op) < len(th.Ops) {
+		return fmt.Sprintf(" at operation %d: %s", st.Op, &th.Ops[st.Op])
 	}
 	return ""
 }
@@ -111,7 +111,7 @@ var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: 
 
 // ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
 // those of the call. Otherwise somebody else ends the task, and is still to be seen.
-func (r *Runner) ending(t *plan.Task, th *plan.Thread, st status) error {
+func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	regs, err := sys.GetRegs(th.Tid)
 	if err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
@@ -125,15 +125,15 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st status) error {
 	}
 	cause := fmt.Sprintf("called %s(%d)", name, int32(regs.Di))
 	r.calledBy(t, th, &st, regs.Ip)
-	if st.hook != 0 {
+	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
 }
 
 // calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so yet.
-func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *status, ip uint64) {
-	if loc, ok := r.Plan.Image.Locate(blob.Addr(ip)); st.hook == 0 && ok && loc.Plugin >= 0 {
+func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *abi.Status, ip uint64) {
+	if loc, ok := r.Plan.Image.Locate(blob.Addr(ip)); st.Hook == 0 && ok && loc.Plugin >= 0 {
 		r.share.calling(t.StatusIndex+slices.Index(t.Threads, th), st)
 	}
 }
@@ -147,17 +147,17 @@ func (r *Runner) executed(t *plan.Task) error {
 	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", t.Pid)) // only for the message
 	cause := fmt.Sprintf("called execve: it is %q now", program)
 	for i, th := range t.Threads {
-		var st status // its own is gone with the old memory
+		var st abi.Status // its own is gone with the old memory
 		r.share.calling(t.StatusIndex+i, &st)
-		if uint64(th.Tid) == former && st.hook != 0 {
-			return r.hookError(t, th, st, st.fn, cause)
+		if uint64(th.Tid) == former && st.Hook != 0 {
+			return r.hookError(t, th, st, st.Fn, cause)
 		}
 	}
 	return failed(t, int(former), "thread %d %s", former, cause)
 }
 
 // crash explains a thread that stopped for a signal.
-func (r *Runner) crash(t *plan.Task, th *plan.Thread, st status, sig unix.Signal) error {
+func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Signal) error {
 	regs, err := sys.GetRegs(th.Tid)
 	if err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
@@ -170,7 +170,7 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st status, sig unix.Signal
 		}
 	}
 	r.calledBy(t, th, &st, regs.Ip)
-	if st.hook != 0 {
+	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
@@ -181,9 +181,9 @@ func hasAddr(sig unix.Signal) bool {
 }
 
 // hookTimeout stops the thread to see where it is.
-func (r *Runner) hookTimeout(t *plan.Task, th *plan.Thread, st status) error {
+func (r *Runner) hookTimeout(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.Opts.HookTimeout.Round(time.Millisecond))
-	at := st.fn
+	at := st.Fn
 	if sys.Interrupt(th.Tid) == nil {
 		if _, stopped, err := sys.WaitUntil(th.Tid, time.Now().Add(time.Second)); err == nil && stopped {
 			if regs, err := sys.GetRegs(th.Tid); err == nil {

@@ -141,7 +141,7 @@ func (r *Runner) cancelled() error {
 // prepare writes blob and plan where all tasks will map them, and opens what they inherit.
 func (r *Runner) prepare() error {
 	r.watch = watch{
-		statuses: make([]status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{}, moved: time.Now(),
+		statuses: make([]abi.Status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{}, moved: time.Now(),
 		round: time.Now(),
 	}
 	if err := r.share.make(r.Plan); err != nil {
@@ -256,15 +256,15 @@ func (r *Runner) seize(t *plan.Task, tid int) error {
 
 // awaitTasks traces every task as soon as it exists: its hooks wait for that.
 func (r *Runner) awaitTasks() error {
-	missing := r.Plan.Living()
+	missing := r.Plan.Alive()
 	var failed error
 	err := r.await(func() bool {
 		missing = slices.DeleteFunc(missing, func(t *plan.Task) bool {
-			if failed != nil || r.status(t.StatusIndex).state == abi.StateNew {
+			if failed != nil || r.status(t.StatusIndex).State == abi.StateNew {
 				return false
 			}
 			failed = r.seize(t, t.Pid)
-			r.share.tell(abi.ControlSize+4*t.StatusIndex, 1)
+			r.share.tell(abi.ControlTracedAt(t.StatusIndex), 1)
 			return true
 		})
 		return failed != nil || len(missing) == 0
@@ -274,11 +274,11 @@ func (r *Runner) awaitTasks() error {
 
 // awaitThreads waits until every task has its memory, files and threads, and traces the threads.
 func (r *Runner) awaitThreads() error {
-	living := len(r.Plan.Living())
-	if err := r.await(func() bool { return int(r.share.hint(abi.BellReadyOff)) >= living }); err != nil {
+	alive := len(r.Plan.Alive())
+	if err := r.await(func() bool { return int(r.share.hint(abi.BellReadyOff)) >= alive }); err != nil {
 		return err
 	}
-	for _, t := range r.Plan.Living() {
+	for _, t := range r.Plan.Alive() {
 		for _, th := range t.Threads[1:] {
 			if err := r.seize(t, th.Tid); err != nil {
 				return err
@@ -295,7 +295,7 @@ func (r *Runner) letChange() {
 	if calls == 0 || r.Opts.HookTimeout > 0 {
 		r.watch.deadline = r.end().Add(calls * r.Opts.HookTimeout)
 	}
-	r.share.tell(abi.ControlGateOff, plan.GateCreds)
+	r.share.tell(abi.ControlGateOff, abi.GateCreds)
 }
 
 // awaitParked waits until every thread has done everything it does itself.
@@ -310,9 +310,9 @@ func (r *Runner) awaitParked() error {
 }
 
 func (r *Runner) allParked() bool {
-	for _, t := range r.Plan.Living() {
+	for _, t := range r.Plan.Alive() {
 		for i := range t.Threads {
-			if r.status(t.StatusIndex+i).state != abi.StateParked {
+			if r.status(t.StatusIndex+i).State != abi.StateParked {
 				return false
 			}
 		}

@@ -94,44 +94,19 @@ func (s *share) tell(off int, value uint32) {
 func (s *share) hint(off int) uint32 { return atomic.LoadUint32(sys.Word(s.bell, off)) }
 
 // calling reads from the bell, which may be anything, the last call into a plugin of the thread with that status.
-func (s *share) calling(index int, st *status) {
-	le, call := binary.LittleEndian, s.bell[abi.BellCallOff+index*abi.CallSize:]
-	st.hook, st.plugin, st.fn = le.Uint32(call[abi.CallHookOff:]), le.Uint32(call[abi.CallPluginOff:]), le.Uint64(call[abi.CallFnOff:])
+func (s *share) calling(index int, st *abi.Status) {
+	var call abi.Call
+	call.Get(s.bell[abi.BellCallAt(index):])
+	st.Hook, st.Plugin, st.Fn = call.Hook, call.Plugin, call.Fn
 }
 
-// status is a thread's struct crpie_status: whatever the thread, or who is in control of it, has written there.
-type status struct {
-	state, op    uint32
-	result       int64
-	hook, plugin uint32
-	fn           uint64
-	seq, mark    uint32
-	detail       uint64
-}
-
-func decodeStatus(b []byte) status {
-	le := binary.LittleEndian
-	return status{
-		state:  le.Uint32(b[abi.StatusStateOff:]),
-		op:     le.Uint32(b[abi.StatusOpOff:]),
-		result: int64(le.Uint64(b[abi.StatusResultOff:])),
-		hook:   le.Uint32(b[abi.StatusHookOff:]),
-		plugin: le.Uint32(b[abi.StatusPluginOff:]),
-		fn:     le.Uint64(b[abi.StatusFnOff:]),
-		seq:    le.Uint32(b[abi.StatusHookSeqOff:]),
-		mark:   le.Uint32(b[abi.StatusMarkOff:]),
-		detail: le.Uint64(b[abi.StatusDetailOff:]),
-	}
-}
-
-func statusOff(index int) int { return abi.SharedSize + index*abi.StatusSize }
-
-// status reads from the shared memory. The state comes first: what it announces was written before it.
-func (s *share) status(index int) status {
-	off := statusOff(index)
+// status reads a thread's status from the shared memory: whatever the thread, or what controls it, has written there. The state
+// comes first: what it announces was written before it.
+func (s *share) status(index int) (st abi.Status) {
+	off := abi.SharedStatusAt(index)
 	state := atomic.LoadUint32(sys.Word(s.shared, off+abi.StatusStateOff))
-	st := decodeStatus(s.shared[off : off+abi.StatusSize])
-	st.state = state
+	st.Get(s.shared[off:])
+	st.State = state
 	return st
 }
 
@@ -148,18 +123,19 @@ func newOwnReport(t *plan.Task, region *plan.Region, sharedLog uint64) *ownRepor
 }
 
 // read gives the statuses from index on, and how far the log has been written.
-func (o *ownReport) read(index, count int) (all []status, logHead uint64, err error) {
+func (o *ownReport) read(index, count int) (all []abi.Status, logHead uint64, err error) {
 	var head [8]byte
 	b := make([]byte, count*abi.StatusSize)
 	err = sys.ReadProcess(o.pid, sys.Span{Addr: o.region.Shared + abi.SharedLogHeadOff, Data: head[:]},
-		sys.Span{Addr: o.region.Shared + uint64(statusOff(index)), Data: b})
+		sys.Span{Addr: o.region.Shared + uint64(abi.SharedStatusAt(index)), Data: b})
 	if err != nil {
 		return nil, 0, err
 	}
 	for i := range count {
-		st := decodeStatus(b[i*abi.StatusSize:])
-		if st.state == abi.StateLeft { // the shared memory, in the moment before the exchange
-			st.state = abi.StateRunning
+		var st abi.Status
+		st.Get(b[i*abi.StatusSize:])
+		if st.State == abi.StateLeft { // the shared memory, in the moment before the exchange
+			st.State = abi.StateRunning
 		}
 		all = append(all, st)
 	}

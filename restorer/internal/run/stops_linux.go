@@ -95,7 +95,7 @@ func (r *Runner) unstop() {
 	untraced := []int{r.zygote}
 	for _, t := range r.Plan.Tasks {
 		family[t.Pid] = true
-		if r.status(t.StatusIndex).state == abi.StateNew || t.Dead {
+		if r.status(t.StatusIndex).State == abi.StateNew || t.Dead {
 			untraced = append(untraced, t.Pid)
 		}
 	}

@@ -28,7 +28,7 @@ const (
 
 // watch is what the controller knows of the threads, and since when.
 type watch struct {
-	statuses []status                  // by index
+	statuses []abi.Status              // by index
 	own      map[*plan.Task]*ownReport // the tasks that have left the shared memory
 	news     uint32                    // the bell's count when these were read last
 	round    time.Time                 // when they were looked after last
@@ -113,7 +113,7 @@ func (r *Runner) look(all bool) error {
 
 func (r *Runner) lookAt(t *plan.Task, all bool) error {
 	o := r.watch.own[t]
-	if o == nil && r.share.status(t.StatusIndex).state == abi.StateLeft {
+	if o == nil && r.share.status(t.StatusIndex).State == abi.StateLeft {
 		o = newOwnReport(t, &r.Plan.Region, r.sharedRing().head())
 		r.watch.own[t] = o
 	}
@@ -124,7 +124,7 @@ func (r *Runner) lookAt(t *plan.Task, all bool) error {
 	}
 	for i := range t.Threads {
 		st := r.share.status(t.StatusIndex + i)
-		if i == 0 && st.state == abi.StateLeft { // just now: its own comes next time
+		if i == 0 && st.State == abi.StateLeft { // just now: its own comes next time
 			return nil
 		}
 		if err := r.see(t, i, st); err != nil {
@@ -167,22 +167,22 @@ func (r *Runner) lastLook() error {
 }
 
 // see takes what a thread reports, if it can be.
-func (r *Runner) see(t *plan.Task, thread int, st status) error {
-	if st.state > abi.StateParked {
+func (r *Runner) see(t *plan.Task, thread int, st abi.Status) error {
+	if st.State > abi.StateParked {
 		tid := t.Threads[thread].Tid
-		return failed(t, tid, "thread %d reports state %#x, which is none: something has overwritten its report", tid, st.state)
+		return failed(t, tid, "thread %d reports state %#x, which is none: something has overwritten its report", tid, st.State)
 	}
 	r.know(t.StatusIndex+thread, st)
 	return nil
 }
 
-func (r *Runner) know(index int, st status) {
+func (r *Runner) know(index int, st abi.Status) {
 	if known := &r.watch.statuses[index]; *known != st {
 		*known, r.watch.moved = st, time.Now()
 	}
 }
 
-func (r *Runner) status(index int) status { return r.watch.statuses[index] }
+func (r *Runner) status(index int) abi.Status { return r.watch.statuses[index] }
 
 // eachThread calls f with every thread's index into the statuses; the zygote comes last with nil.
 func (r *Runner) eachThread(f func(index int, t *plan.Task, th *plan.Thread) error) error {
@@ -202,7 +202,7 @@ func (r *Runner) eachThread(f func(index int, t *plan.Task, th *plan.Thread) err
 func (r *Runner) failure() error {
 	return r.eachThread(func(index int, t *plan.Task, th *plan.Thread) error {
 		st := r.status(index)
-		if st.state != abi.StateFailed {
+		if st.State != abi.StateFailed {
 			return nil
 		}
 		if t == nil {
@@ -225,12 +225,12 @@ func (r *Runner) overdue() error {
 	}
 	return r.eachThread(func(index int, t *plan.Task, th *plan.Thread) error {
 		st := r.status(index)
-		if t == nil || st.hook == 0 {
+		if t == nil || st.Hook == 0 {
 			return nil
 		}
 		seen, ok := r.watch.hooks[index]
-		if !ok || seen.seq != st.seq {
-			r.watch.hooks[index] = hookSeen{st.seq, time.Now()}
+		if !ok || seen.seq != st.HookSeq {
+			r.watch.hooks[index] = hookSeen{st.HookSeq, time.Now()}
 			return nil
 		}
 		if time.Since(seen.since) < r.Opts.HookTimeout {
@@ -250,7 +250,7 @@ func (r *Runner) stuck() error {
 		}
 		return nil
 	}
-	inHook := slices.ContainsFunc(r.watch.statuses, func(st status) bool { return st.hook != 0 })
+	inHook := slices.ContainsFunc(r.watch.statuses, func(st abi.Status) bool { return st.Hook != 0 })
 	if quiet := time.Since(r.watch.moved); inHook || quiet < unstopAfter {
 		return nil
 	} else if quiet >= limit {
@@ -265,7 +265,7 @@ func (r *Runner) laggards() string {
 	const most = 3
 	var who []string
 	_ = r.eachThread(func(index int, t *plan.Task, th *plan.Thread) error {
-		if st := r.status(index); t != nil && !t.Dead && st.state != abi.StateParked && !waitsAtEnd(th, st) {
+		if st := r.status(index); t != nil && !t.Dead && st.State != abi.StateParked && !waitsAtEnd(th, st) {
 			who = append(who, fmt.Sprintf("task %d thread %d%s", t.Pid, th.Tid, r.during(t, th, st)))
 		}
 		return nil
@@ -277,15 +277,11 @@ func (r *Runner) laggards() string {
 }
 
 // waitsAtEnd reports whether the thread says that it waits for the controller or for other threads.
-func waitsAtEnd(th *plan.Thread, st status) bool {
-	if int(st.op) >= len(th.Ops) {
+func waitsAtEnd(th *plan.Thread, st abi.Status) bool {
+	if int(st.Op) >= len(th.Ops) {
 		return false
 	}
-	switch th.Ops[st.op].Code {
-	case abi.OpGate, abi.OpAwait, abi.OpFollow, abi.OpTraced:
-		return true
-	}
-	return false
+	return abi.Ops[th.Ops[st.Op].Code].Waits
 }
 
 // casualties finds a traced thread that got a signal, and processes that ended before their time.
@@ -334,7 +330,7 @@ func (r *Runner) zygoteEnded(ws unix.WaitStatus) error {
 
 // casualty explains a thread's end or stop. When a whole task ends, the thread that is noticed first need not be the one
 // that ended it; the leader's end is reported last of all, wait(2) of a traced thread group.
-func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st status, ws unix.WaitStatus) error {
+func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.WaitStatus) error {
 	switch {
 	case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
 		return r.ending(t, th, st)

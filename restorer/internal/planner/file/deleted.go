@@ -58,7 +58,9 @@ func (p *Room) openMoment(what string, at plan.Moment, flags, device uint64, fd 
 		dirs = append(dirs, a.String(dir))
 	}
 	p.Plan.Moments = append(p.Plan.Moments, at)
-	p.Shared.Core(abi.OpNameless, what, a.String(at.Path), other, flags, device<<32|uint64(at.Mode), uint64(fd), a.Words(append(dirs, 0)...))
+	p.Shared.Core(what, abi.OpenUnlinked{
+		Path: a.String(at.Path), Link: other, Flags: flags, Mode: device<<32 | uint64(at.Mode), FD: uint64(fd), Dirs: a.Words(append(dirs, 0)...),
+	})
 }
 
 func (p *Room) makeGhost(r *pb.RemapFilePathEntry, name string, g *images.Ghost) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -45,7 +46,7 @@ func (p *Room) endedProcess(id uint32) uint32 {
 
 // openFolder opens what the images have of a folder.
 func (p *Room) openFolder(pid uint32) {
-	var list []uint64
+	var list []abi.File
 	var later []func()
 	f := p.Task(p.ZygoteTask(nil))
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
@@ -55,7 +56,7 @@ func (p *Room) openFolder(pid uint32) {
 		reg, number := p.Dir.Files[id].GetReg(), p.Fds.Scratch()
 		fd := &pb.FdinfoEntry{Id: &id, Fd: pb.Uint32(uint32(number)), Flags: pb.Uint32(uapi.FdCloexec)}
 		flags := uint64(reg.GetFlags())&^(uapi.OCreat|uapi.OExcl|uapi.OTrunc) | uapi.ONoctty
-		list = append(list, p.Shared.Arena.String(reg.GetName()), flags, uint64(number))
+		list = append(list, abi.File{Path: p.Shared.Arena.String(reg.GetName()), Flags: flags, FD: uint64(number)})
 		later = append(later, func() {
 			p.Shared.Try("position", uapi.SysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
 			f.Owner(fd, reg.GetFown())
@@ -63,7 +64,7 @@ func (p *Room) openFolder(pid uint32) {
 		p.SharedFDs[id] = number
 	}
 	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
-	p.Shared.Core(abi.OpEnded, what, uint64(pid), uint64(len(later)), p.Shared.Arena.Words(list...))
+	p.Shared.Core(what, abi.OpenExitedProc{Pid: uint64(pid), Nr: uint64(len(list)), Files: plan.Records(p.Shared.Arena, list)})
 	for _, do := range later {
 		do()
 	}
@@ -78,6 +79,6 @@ func (t *Descriptors) enterEnded(pid uint32, path, where string) {
 			}
 		}
 	}
-	t.Prog.Core(abi.OpEnded, fmt.Sprintf("working directory %s of process %d, which has ended", path, pid), uint64(pid), 0, 0,
-		t.Prog.Arena.String(path))
+	t.Prog.Core(fmt.Sprintf("working directory %s of process %d, which has ended", path, pid),
+		abi.OpenExitedProc{Pid: uint64(pid), Cwd: t.Prog.Arena.String(path)})
 }

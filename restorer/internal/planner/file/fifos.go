@@ -53,7 +53,7 @@ func (p *Room) openFifo(where string, e *pb.FifoEntry) {
 func (p *Room) mustBeEmpty(what string, fd int) {
 	const eagain, nonblock = -11, 2 // SPLICE_F_NONBLOCK
 	read, write, s := uint64(p.Fds.Scratch()), uint64(p.Fds.Scratch()), p.Shared
-	s.Core(abi.OpPipe, what, 0, read, write)
+	s.Core(what, abi.Pipe{Read: read, Write: write})
 	s.Want(eagain, what+" has nobody else's data in it", uapi.SysTee, uint64(fd), write, 1, nonblock)
 	s.Sys("", uapi.SysClose, read)
 	s.Sys("", uapi.SysClose, write)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -126,7 +127,7 @@ func (f *Descriptors) Descriptions() {
 	}
 	f.Enter(job.PhaseDescriptors)
 	if f.givesLate() {
-		f.Process.Mark("it has what others take from it", job.MarkLate)
+		f.Process.Mark("it has what others take from it", abi.MarkLate)
 	}
 	for _, k := range f.Kinds {
 		f.describers[k.Of].Finish()

@@ -57,7 +57,7 @@ func (p *Room) inheritFD(in *job.Inherited) {
 		p.Refuse(in.String(), "", "nothing in the images has this name")
 		return
 	}
-	p.Plan.Files = append(p.Plan.Files, plan.Passed{Number: number, Name: in.String(), Open: in.Open})
+	p.Plan.Files = append(p.Plan.Files, plan.ExtraFile{Number: number, Name: in.String(), Open: in.Open})
 }
 
 // ResourceOf names a file as criu(8) does for --inherit-fd.

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -72,14 +71,14 @@ func (p *Room) lateTarget(file *pb.FileEntry) *images.Task {
 
 // makeGone makes all descriptions of one process that is gone.
 func (p *Room) makeGone(fds []*pb.FdinfoEntry) {
-	var list []byte
+	var list []abi.Pidfd
 	for _, fd := range fds {
 		number := p.Fds.Scratch()
 		p.SharedFDs[fd.GetId()] = number
-		list = binary.LittleEndian.AppendUint32(list, uint32(number))
-		list = binary.LittleEndian.AppendUint32(list, p.Dir.Files[fd.GetId()].GetPidfd().GetFlags()&uapi.ONonblock)
+		list = append(list, abi.Pidfd{FD: uint32(number), Flags: p.Dir.Files[fd.GetId()].GetPidfd().GetFlags() & uapi.ONonblock})
 	}
-	p.Shared.Core(abi.OpGone, fmt.Sprintf("%d pidfds of a process that is gone", len(fds)), uint64(len(fds)), p.Shared.Arena.Bytes(list))
+	p.Shared.Core(fmt.Sprintf("%d pidfds of a process that is gone", len(fds)),
+		abi.OpenExitedPidfds{Nr: uint64(len(fds)), Pidfds: plan.Records(p.Shared.Arena, list)})
 }
 
 // pidfd makes a description.
@@ -96,7 +95,7 @@ func (f *Descriptors) pidfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 
 func (f *Descriptors) awaitTarget(target *images.Task) {
 	if f.Awaited[target.Pid] && target != f.Img {
-		f.Follow(fmt.Sprintf("process %d exists", target.Pid), target, job.MarkBorn)
+		f.Follow(fmt.Sprintf("process %d exists", target.Pid), target, abi.MarkBorn)
 	}
 }
 
@@ -161,7 +160,7 @@ func (f *Descriptors) takeLate(fd *pb.FdinfoEntry, maker *images.Task) {
 		}
 	}
 	what, scratch := fmt.Sprintf("what task %d has, too", maker.Pid), f.Fds.Scratch()
-	f.Follow(what, maker, job.MarkLate)
+	f.Follow(what, maker, abi.MarkLate)
 	f.Prog.Open(scratch, true, what, uapi.SysPidfdOpen, uint64(maker.Pid), 0)
 	f.Create(fd, what, uapi.SysPidfdGetfd, uint64(scratch), uint64(number), 0)
 	f.Prog.Sys("", uapi.SysClose, uint64(scratch))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -62,10 +63,10 @@ func (t *Descriptors) Leases() {
 	if !slices.ContainsFunc(own, lease.breaking) {
 		return
 	}
-	t.Process.Mark("it has its leases", job.MarkLeases)
+	t.Process.Mark("it has its leases", abi.MarkLeases)
 	for _, other := range t.Dir.Tasks {
 		if other != t.Img && t.sharesLeased(other, own) {
-			t.Follow(fmt.Sprintf("task %d has its leases", other.Pid), other, job.MarkLeases)
+			t.Follow(fmt.Sprintf("task %d has its leases", other.Pid), other, abi.MarkLeases)
 		}
 	}
 	for _, l := range own {

@@ -88,7 +88,7 @@ func (f *Descriptors) finishNotify(fd *pb.FdinfoEntry, flags uint32, fanotify ui
 		f.SetFlags(fd, flags)
 	}
 	f.afterHooks(fd, func(prog *plan.Program, number uint64) {
-		prog.Core(abi.OpForget, "events of the restore", number, fanotify)
+		prog.Core("events of the restore", abi.DrainEvents{FD: number, Fanotify: fanotify})
 	})
 }
 

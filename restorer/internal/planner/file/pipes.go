@@ -40,7 +40,7 @@ func (f *pipePlanner) Collect() {
 		f.pipes[id] = ends
 		what := fmt.Sprintf("pipe %d", id)
 		const oDirect = 0o40000 // packet mode, pipe(2)
-		f.Prog.Core(abi.OpPipe, what, uint64(e.GetFlags()&oDirect), uint64(ends.read), uint64(ends.write))
+		f.Prog.Core(what, abi.Pipe{Flags: uint64(e.GetFlags() & oDirect), Read: uint64(ends.read), Write: uint64(ends.write)})
 		f.pipeContents(id, what, ends, e.GetFlags()&oDirect != 0)
 	}
 }

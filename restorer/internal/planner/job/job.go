@@ -126,22 +126,12 @@ func (t *Process) Adopt(id uint32, fd uint64) {
 	delete(t.Of.handovers, id)
 }
 
-// Marks that the leader of a task reaches one after the other; others wait for them.
-const (
-	MarkBorn     = 1 + iota // it exists
-	MarkGroup               // it leads or is in its process group
-	MarkHelpers             // its helpers have ended
-	MarkLate                // it has what others take from it
-	MarkLeases              // it has its leases
-	MarkOwnFiles            // what it does with descriptors of its own is done; the owner of the shared table may go on
-	MarkFiles               // the descriptors are the application's
-)
-
-func (t *Process) Mark(what string, mark uint64) { t.Prog.Core(abi.OpMark, what, mark) }
+// Mark sets a mark that others wait for: abi.Mark….
+func (t *Process) Mark(what string, mark uint64) { t.Prog.Core(what, abi.SetMark{Mark: mark}) }
 
 // Follow waits until another task has reached a mark.
 func (t *Process) Follow(what string, other *images.Task, mark uint64) {
-	t.Prog.Core(abi.OpFollow, what, uint64(t.Of.statusOf(other)), mark)
+	t.Prog.Core(what, abi.WaitMark{Status: uint64(t.Of.statusOf(other)), Mark: mark})
 }
 
 // statusOf is the index of the leader's status, as Plan.status gives it for a task that is planned.
@@ -204,7 +194,7 @@ func (j *Job) PagesFD(level int, file string) int {
 	}
 	fd := j.Fds.Scratch()
 	j.pages[name] = fd
-	j.Plan.Files = append(j.Plan.Files, plan.Passed{Number: fd, Name: name, Open: func() (*os.File, error) { return j.Opts.OpenImage(level, file) }})
+	j.Plan.Files = append(j.Plan.Files, plan.ExtraFile{Number: fd, Name: name, Open: func() (*os.File, error) { return j.Opts.OpenImage(level, file) }})
 	return fd
 }
 

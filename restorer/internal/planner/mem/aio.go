@@ -76,8 +76,9 @@ func (m *space) makeAio() {
 			fd = m.Fds.Scratch()
 			m.Prog.Open(fd, true, "for events of nothing", uapi.SysOpenat, uapi.AtFdcwd, m.Prog.Arena.String("/dev/null"), uapi.ORdonly)
 		}
-		m.Prog.Core(abi.OpAio, fmt.Sprintf("AIO context of %d requests", a.GetNrReq()), v.GetStart(), v.GetEnd()-v.GetStart(),
-			uint64(a.GetNrReq()), uint64(fd))
+		m.Prog.Core(fmt.Sprintf("AIO context of %d requests", a.GetNrReq()), abi.SetupAio{
+			Ring: v.GetStart(), Len: v.GetEnd() - v.GetStart(), NrEvents: uint64(a.GetNrReq()), Null: uint64(fd),
+		})
 		m.aioNeed += uint64(a.GetNrReq())
 		if v.GetProt() != uapi.ProtRead|uapi.ProtWrite {
 			m.Prog.Sys("AIO ring", uapi.SysMprotect, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(v.GetProt()))

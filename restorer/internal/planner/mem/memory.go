@@ -2,7 +2,6 @@ package mem
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,8 +62,7 @@ type space struct {
 	runs    []images.Piece  // contents to be read: cut at mappings, outside the vDSO
 	written map[uint64]bool // read-only mappings (by start) that get contents
 	vdsoVMA []*pb.VmaEntry
-	reads   []byte // struct crpie_run[]
-	nreads  int
+	reads   []abi.Run
 	bytes   uint64
 
 	renewed  map[*pb.VmaEntry]renew.Kind
@@ -392,7 +390,7 @@ func (m *space) fill() {
 	if readers < 0 {
 		readers = m.Host.CPUs - 1
 	}
-	m.emitReads("memory", min(readers, plan.MaxReaders))
+	m.emitReads("memory", min(readers, abi.MaxReaders))
 	for _, r := range update {
 		m.addRead(r.Vaddr, r)
 	}
@@ -401,38 +399,34 @@ func (m *space) fill() {
 
 func (m *space) addRead(addr uint64, p images.Piece) {
 	const piece = 2 << 20 // what one reader takes at a time
-	fd := uint64(m.PagesFD(p.Level, p.File))
+	fd := int64(m.PagesFD(p.Level, p.File))
 	for done := uint64(0); done < p.Pages*plan.PageSize; done += piece {
 		length := min(piece, p.Pages*plan.PageSize-done)
-		var b [abi.RunSize]byte
-		binary.LittleEndian.PutUint64(b[abi.RunAddrOff:], addr+done)
-		binary.LittleEndian.PutUint64(b[abi.RunLenOff:], length)
-		binary.LittleEndian.PutUint64(b[abi.RunOffOff:], uint64(p.Offset)+done)
-		binary.LittleEndian.PutUint64(b[abi.RunFDOff:], fd)
-		m.reads = append(m.reads, b[:]...)
-		m.nreads++
+		m.reads = append(m.reads, abi.Run{Addr: addr + done, Len: length, Off: uint64(p.Offset) + done, FD: fd})
 		m.bytes += length
 	}
 }
 
 // emitReads adds one operation for what addRead has collected.
 func (m *space) emitReads(what string, readers int) {
-	if m.nreads == 0 {
+	if len(m.reads) == 0 {
 		return
 	}
 	if m.bytes < parallelBytes {
 		readers = 0
 	}
 	for i := range readers {
-		stack, size := m.Plan.Region.Stack(m.Plan.Region.Slots - plan.MaxReaders + i)
+		stack, size := m.Plan.Region.Stack(m.Plan.Region.Slots - abi.MaxReaders + i)
 		m.Prog.Sys("stack of a page reader", uapi.SysMprotect, stack, size, uapi.ProtRead|uapi.ProtWrite)
 	}
-	m.emit(abi.OpRead, what, uint64(readers))
+	m.emit(what, func(runs, nr uint64) abi.Operation {
+		return abi.ReadPages{Runs: runs, Nr: nr, Readers: uint64(readers)}
+	})
 }
 
 // emitUpdate adds the operation that compares what addRead has collected with the parent's memory.
 func (m *space) emitUpdate() {
-	if m.nreads == 0 {
+	if len(m.reads) == 0 {
 		return
 	}
 	for _, v := range m.vmas {
@@ -445,12 +439,12 @@ func (m *space) emitUpdate() {
 			}
 		}
 	}
-	m.emit(abi.OpUpdate, "memory", 0)
+	m.emit("memory", func(runs, nr uint64) abi.Operation { return abi.UpdatePages{Runs: runs, Nr: nr} })
 }
 
-func (m *space) emit(code abi.OpCode, what string, readers uint64) {
-	m.Prog.Core(code, fmt.Sprintf("%s, %d bytes", what, m.bytes), m.Prog.Arena.Bytes(m.reads), uint64(m.nreads), readers)
-	m.reads, m.nreads, m.bytes = nil, 0, 0
+func (m *space) emit(what string, op func(runs, nr uint64) abi.Operation) {
+	m.Prog.Core(fmt.Sprintf("%s, %d bytes", what, m.bytes), op(plan.Records(m.Prog.Arena, m.reads), uint64(len(m.reads))))
+	m.reads, m.bytes = nil, 0
 }
 
 // protect takes PROT_WRITE away again.

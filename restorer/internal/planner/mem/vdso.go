@@ -78,7 +78,7 @@ func (m *space) redirect(v *pb.VmaEntry, dumped []byte) {
 	}
 	at, size := v.GetStart(), v.GetEnd()-v.GetStart()
 	m.Prog.Want(int64(at), "vDSO of the dump", uapi.SysMmap, at, size, uapi.ProtRead|uapi.ProtWrite, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapFixedNoreplace, ^uint64(0), 0)
-	m.Prog.Core(abi.OpCopy, "vDSO of the dump, whose functions go on in this kernel's", at, m.Prog.Arena.Bytes(patched), size)
+	m.Prog.Core("vDSO of the dump, whose functions go on in this kernel's", abi.CopyMemory{To: at, From: m.Prog.Arena.Bytes(patched), Len: size})
 	m.Prog.Sys("vDSO of the dump", uapi.SysMprotect, at, size, uint64(v.GetProt()))
 }
 

@@ -147,7 +147,7 @@ func (u *unixPlanner) createSentTo(s *unixSocket) {
 }
 
 func (u *unixPlanner) socketpair(a, b *unixSocket) {
-	u.Prog.Core(abi.OpSocketpair, b.what, uint64(b.GetType())|uapi.ONonblock, uint64(a.number), uint64(b.number))
+	u.Prog.Core(b.what, abi.Socketpair{Type: uint64(b.GetType()) | uapi.ONonblock, First: uint64(a.number), Second: uint64(b.number)})
 	a.made, b.made = true, true
 }
 

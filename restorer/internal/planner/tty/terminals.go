@@ -310,7 +310,8 @@ func (m *terminalMaker) pair() int {
 	} else {
 		master = m.Fds.Scratch()
 	}
-	m.Prog.Core(abi.OpPty, "master of "+m.name, m.Prog.Arena.String(m.ptmx(m.Room)), flags, uint64(m.number), uint64(master))
+	m.Prog.Core("master of "+m.name,
+		abi.OpenPty{Ptmx: m.Prog.Arena.String(m.ptmx(m.Room)), Flags: flags, Number: uint64(m.number), FD: uint64(master)})
 	m.set(master, "unlocked", uapi.Tiocsptlck, 0)
 	return master
 }
@@ -415,7 +416,7 @@ func (m *terminalMaker) contents(slave int) {
 	m.Prog.Sys(m.name+" does nothing to its contents", uapi.SysIoctl, uint64(slave), uapi.Tcsets, a.Bytes(termios(quiet)))
 	if len(input) > 0 {
 		what := fmt.Sprintf("%d bytes to be read from %s", len(input), m.name)
-		m.Prog.Core(abi.OpType, what, uint64(slave), a.Bytes(input), uint64(len(input)))
+		m.Prog.Core(what, abi.InsertInput{FD: uint64(slave), Bytes: a.Bytes(input), Len: uint64(len(input))})
 	}
 	if len(output) > 0 {
 		what := fmt.Sprintf("%d bytes to be read from the master of %s", len(output), m.name)
