@@ -42,11 +42,11 @@ type Options struct {
 }
 
 // dumpTimeNs gives the time of the dump as plugins see it, CLOCK_REALTIME.
-func (o *Options) dumpTimeNs() uint64 {
+func (o *Options) dumpTimeNs() int64 {
 	if o.DumpTime.IsZero() {
 		return 0
 	}
-	return uint64(o.DumpTime.UnixNano())
+	return o.DumpTime.UnixNano()
 }
 
 // check finds values out of range.

@@ -124,7 +124,8 @@ func (t *taskGraft) describe() abi.GraftTask {
 	task := abi.GraftTask{
 		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid), NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
 		Table: uint64(t.image.Table), Comm: t.arena.string(t.img.Core.GetTc().GetComm()),
-		DumpTimeNs: int64(t.opts.dumpTimeNs()), TimeoutNs: t.opts.HookTimeout.Nanoseconds(), OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
+		DumpTimeNs: t.opts.dumpTimeNs(), TimeoutNs: t.opts.HookTimeout.Nanoseconds(),
+		OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
 		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob, WatchdogSlot: t.at.slot(len(t.img.Threads)),
 	}
 	if t.opts.Continue {
@@ -144,14 +145,16 @@ func (t *taskGraft) describe() abi.GraftTask {
 func (t *taskGraft) renewals() (all []abi.GraftRenewal) {
 	found := t.renewed(t.img)
 	for _, v := range t.img.Mm.GetVmas() {
-		r := abi.GraftRenewal{Start: v.GetStart(), Size: v.GetEnd() - v.GetStart(), Kind: abi.GraftRenewStates}
+		r := abi.GraftRenewal{Start: v.GetStart(), Size: v.GetEnd() - v.GetStart()}
 		switch found[v] {
+		case renew.VGetrandom:
+			r.Kind = abi.GraftRenewStates
 		case renew.WipeOnFork:
 			r.Kind = abi.GraftRenewWipe
-			fallthrough
-		case renew.VGetrandom:
-			all = append(all, r)
+		default:
+			continue
 		}
+		all = append(all, r)
 	}
 	return all
 }

@@ -134,7 +134,6 @@ func (t Type) bytes() int {
 
 // Types of members.
 var (
-	u8  = Type{C: "uint8_t", Size: 1, Align: 1, Go: "uint8"}
 	u32 = Type{C: "uint32_t", Size: 4, Align: 4, Go: "uint32"}
 	i32 = Type{C: "int32_t", Size: 4, Align: 4, Go: "int32"}
 	u64 = Type{C: "uint64_t", Size: 8, Align: 8, Go: "uint64"}

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -317,5 +318,18 @@ func TestStagesAgree(t *testing.T) {
 	}
 	if n["CRPIE_HOOK_INIT"] != int64(stage.Init) || n["CRPIE_HOOK_EXIT"] != int64(stage.Exit) || len(hooks) != len(stages)-1 {
 		t.Errorf("init %d, exit %d, %d stages", stage.Init, stage.Exit, len(hooks))
+	}
+}
+
+// The tables are for the generator and tests: the command holds only what is generated.
+func TestTheCommandHasNoTables(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "github.com/crpie/crpie/cmd/crpie").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.Lines(string(out)) {
+		if strings.Contains(name, "internal/contract") {
+			t.Errorf("crpie imports %s", strings.TrimSpace(name))
+		}
 	}
 }
