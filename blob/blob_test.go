@@ -42,7 +42,8 @@ func imageOf(t *testing.T, tool string, base blob.Addr) *blob.Image {
 	c := loadertest.MustLoad(t, tool, ".c", core, loader.Options{Core: true})
 	a := loadertest.MustLoad(t, tool+" -DPRIO=5", ".c", plugin, loader.Options{})
 	b := loadertest.MustLoad(t, tool+" -DPRIO=-5", ".c", plugin, loader.Options{})
-	l, err := blob.NewLayout(c, []blob.Input{{Plugin: a, Params: []blob.Param{{Key: "id", Value: "7"}, {Key: "x"}}}, {Plugin: b}})
+	l, err := blob.NewLayout(c, []blob.Input{{Plugin: a,
+		Params: []blob.Param{{Key: "id", Value: "7"}, {Key: "x"}}}, {Plugin: b}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,8 @@ func TestSegmentsAreSeparateByProtection(t *testing.T) {
 	for _, s := range img.Segments {
 		prots = append(prots, s.Prot.String())
 		if s.Addr != next || s.MemSize%blob.PageSize != 0 || uint64(len(s.Data)) > s.MemSize {
-			t.Errorf("segment at 0x%x has %d bytes of 0x%x, the one before ends at 0x%x", s.Addr, len(s.Data), s.MemSize, next)
+			t.Errorf("segment at 0x%x has %d bytes of 0x%x, the one before ends at 0x%x", s.Addr,
+				len(s.Data), s.MemSize, next)
 		}
 		next += blob.Addr(s.MemSize)
 	}
@@ -115,11 +117,13 @@ func TestHookTable(t *testing.T) {
 	}
 	for i, want := range []hook{{0x101, 0, 0}, {0x101, 0, 1}, {0x106, -5, 1}, {0x106, 5, 0}} {
 		at := m.addr(img.Table+abi.TableHooksOff) + blob.Addr(i*abi.TableHookSize)
-		if got := (hook{m.u32(at + abi.TableHookHookOff), int32(m.u32(at + abi.TableHookPriorityOff)), m.u32(at + abi.TableHookPluginOff)}); got != want {
+		if got := (hook{m.u32(at + abi.TableHookHookOff), int32(m.u32(at + abi.TableHookPriorityOff)),
+			m.u32(at + abi.TableHookPluginOff)}); got != want {
 			t.Errorf("hook %d is %+v, want %+v", i, got, want)
 		}
 		loc, ok := img.Locate(m.addr(at + abi.TableHookFnOff))
-		if !ok || loc.Function != "hook" || loc.FunctionOffset != 0 || loc.Plugin != int(want.plugin) || !strings.HasSuffix(loc.File, "plugin.c") || loc.Line != 7 {
+		if !ok || loc.Function != "hook" || loc.FunctionOffset != 0 || loc.Plugin != int(want.plugin) ||
+			!strings.HasSuffix(loc.File, "plugin.c") || loc.Line != 7 {
 			t.Errorf("hook %d is at %+v, %v", i, loc, ok)
 		}
 	}
@@ -155,7 +159,8 @@ func TestPlaceNeedsAPageAndRoom(t *testing.T) {
 func TestParametersCannotContainNUL(t *testing.T) {
 	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
 	_, err := blob.NewLayout(c, []blob.Input{{Plugin: c, Params: []blob.Param{{Key: "a", Value: "b\x00"}}}})
-	if want := `lay out plugin.o: parameter "a"="b\x00" of plugin 0 is empty or contains a NUL`; err == nil || err.Error() != want {
+	if want := `lay out plugin.o: parameter "a"="b\x00" of plugin 0 is empty or contains a NUL`; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -203,7 +208,8 @@ func TestMisfitNamesTheNearestBase(t *testing.T) {
 	for _, c := range []struct {
 		tool, source string
 		base         blob.Addr
-		want         string // the end of the message, after "everything fits is "; empty if it must not be there
+		// the end of the message, after "everything fits is "; empty if it must not be there
+		want string
 	}{
 		{"gcc", ".long f", 1 << 33, "0xfffff000"},
 		{"gcc", ".long f+0x1800", 1 << 33, "0xffffe000"},
@@ -211,7 +217,8 @@ func TestMisfitNamesTheNearestBase(t *testing.T) {
 		{"gcc", ".reloc ., R_X86_64_32S, f\n.long 0", 0xfffffffe00000000, "0xffffffff80000000"},
 		{"gcc", "call far", 0x1000, "0x6fff80000000"},
 		{"gcc", "call far", 0x7fff00000000, "0x70007ffff000"},
-		{"gcc", "call far\n.long f", 0x1000, ""},                               // one near far, the other below 4 GiB
+		// one near far, the other below 4 GiB
+		{"gcc", "call far\n.long f", 0x1000, ""},
 		{"gcc", "call far\ncall near", 1 << 50, ""},                            // both absolute, too far apart
 		{"gcc", ".long 0\n.reloc f, R_X86_64_PC32, f+0x100000000", 0x1000, ""}, // both ends move
 		{"gcc", ".word f", 0x20000, "0xf000"},
@@ -219,7 +226,8 @@ func TestMisfitNamesTheNearestBase(t *testing.T) {
 		{"aarch64-linux-gnu-gcc", "movz x0, #:abs_g1:f", 1 << 33, "0xfffff000"},
 		{"aarch64-linux-gnu-gcc", "adrp x0, far", 0x1000, "0x6fff00001000"},
 	} {
-		opts := loader.Options{Core: true, AllowAbs32: true, Defined: map[string]uint64{"far": 0x700000000000, "near": 0x1000}}
+		opts := loader.Options{Core: true, AllowAbs32: true,
+			Defined: map[string]uint64{"far": 0x700000000000, "near": 0x1000}}
 		l, err := blob.NewLayout(loadertest.MustLoad(t, c.tool, ".s", text+c.source+noexec, opts), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -255,7 +263,8 @@ extern "C" int __start_nums[], __stop_nums[];
 NUM a = 1; inline int between = 7; NUM b = 2; NUM c = 3;
 int *bounds[] = {__start_nums, __stop_nums};
 int sum() { return a + between + b + c; }`
-	c := loadertest.MustLoad(t, "clang-19 -O1 -fPIC -ffreestanding -std=c++17", ".cc", source, loader.Options{Core: true})
+	c := loadertest.MustLoad(t, "clang-19 -O1 -fPIC -ffreestanding -std=c++17", ".cc", source,
+		loader.Options{Core: true})
 	l, err := blob.NewLayout(c, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +276,8 @@ int sum() { return a + between + b + c; }`
 	at, _ := img.CoreSymbol("bounds")
 	bounds := img.Bytes(at, 16)
 	start, stop := binary.LittleEndian.Uint64(bounds), binary.LittleEndian.Uint64(bounds[8:])
-	if got := img.Bytes(blob.Addr(start), stop-start); string(got) != "\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00" {
+	if got := img.Bytes(blob.Addr(start),
+		stop-start); string(got) != "\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00" {
 		t.Errorf("from 0x%x to 0x%x: % x", start, stop, got)
 	}
 }

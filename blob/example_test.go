@@ -25,7 +25,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	layout, err := blob.NewLayout(core, []blob.Input{{Plugin: plugin, Params: []blob.Param{{Key: "start", Value: "3"}}}})
+	layout, err := blob.NewLayout(core,
+		[]blob.Input{{Plugin: plugin, Params: []blob.Param{{Key: "start", Value: "3"}}}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -64,10 +64,12 @@ func (l *Layout) BytesSize() uint64 { return uint64(l.fileEnd) }
 // PlaceIn is Place into memory of the caller: BytesSize() zeros. On an error they are zeros again.
 func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
 	if uint64(len(bytes)) != l.BytesSize() {
-		return nil, fmt.Errorf("place image at 0x%x: memory of %d bytes, %d are needed", base, len(bytes), l.BytesSize())
+		return nil, fmt.Errorf("place image at 0x%x: memory of %d bytes, %d are needed", base, len(bytes),
+			l.BytesSize())
 	}
 	if uint64(base)%PageSize != 0 || uint64(base)+l.Size() < uint64(base) {
-		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base, PageSize, l.Size())
+		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base,
+			PageSize, l.Size())
 	}
 	if err := l.relocate(base, bytes); err != nil {
 		err = fmt.Errorf("place image at 0x%x: %w", base, err)
@@ -175,8 +177,8 @@ func (img *Image) CoreSymbol(name string) (Addr, bool) {
 	return img.Base + Addr(core.sections[s.Section]) + Addr(s.Value), true
 }
 
-// PluginName is what Labels calls the plugin with an index, or "plugin N" when there is none with it: the number may come from
-// a process that is not trusted.
+// PluginName is what Labels calls the plugin with an index, or "plugin N" when there is none with it: the number may
+// come from a process that is not trusted.
 func (img *Image) PluginName(index int) string {
 	if index < 0 || index+1 >= len(img.layout.objects) {
 		return fmt.Sprintf("plugin %d", index)
@@ -235,7 +237,8 @@ func (img *Image) SectionAddr(plugin, section int) Addr {
 // GOT gives the address of the global offset table of a plugin (-1: the core).
 func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }
 
-// Bytes gives up to n bytes of the image from an address on: no more than its segment has, without the zeros at the end.
+// Bytes gives up to n bytes of the image from an address on: no more than its segment has, without the zeros at the
+// end.
 func (img *Image) Bytes(at Addr, n uint64) []byte {
 	for _, s := range img.Segments {
 		if off := uint64(at - s.Addr); at >= s.Addr && off < uint64(len(s.Data)) {

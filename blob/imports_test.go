@@ -14,9 +14,10 @@ import (
 func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 	const module = "github.com/crpie/crpie/"
 	ours := map[string][]string{
-		"loader":       {"internal/abi", "internal/dwarfline", "internal/escape", "internal/sizes", "stage"},
-		"relocator":    {"loader"},
-		"blob":         {"internal/abi", "internal/escape", "internal/several", "internal/sizes", "loader", "relocator"},
+		"loader":    {"internal/abi", "internal/dwarfline", "internal/escape", "internal/sizes", "stage"},
+		"relocator": {"loader"},
+		"blob": {"internal/abi", "internal/escape", "internal/several", "internal/sizes", "loader",
+			"relocator"},
 		"images":       {"images/internal/wire", "images/pb", "internal/escape", "internal/several"},
 		"internal/abi": {},
 		"stage":        {},

@@ -24,8 +24,8 @@ type Addr = relocator.Addr
 type Input struct {
 	Plugin *loader.Plugin
 	Params []Param // in the order given
-	// Tasks are those in which its hooks run, any that one of them picks; empty: every task of the tree. Whoever restores
-	// or grafts carries it out, the layout does not depend on it.
+	// Tasks are those in which its hooks run, any that one of them picks; empty: every task of the tree. Whoever
+	// restores or grafts carries it out, the layout does not depend on it.
 	Tasks []Selector
 }
 
@@ -50,8 +50,8 @@ func Labels(plugins []Input) []string {
 // Param is one key=value for a plugin.
 type Param struct{ Key, Value string }
 
-// CheckParams says everything that is wrong with the parameters, in their order: what the plugin does not declare or could
-// not read, and then what it lacks.
+// CheckParams says everything that is wrong with the parameters, in their order: what the plugin does not declare or
+// could not read, and then what it lacks.
 func (in *Input) CheckParams() error {
 	var problems []error
 	given := map[string]bool{}
@@ -118,7 +118,8 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	l := &Layout{objects: make([]object, 0, len(plugins)+1)}
 	l.objects = append(l.objects, object{Plugin: core, label: core.Name})
 	for i, label := range Labels(plugins) {
-		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label, params: plugins[i].Params})
+		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label,
+			params: plugins[i].Params})
 	}
 	if err := several.Join(l.check(), checkParams(plugins)); err != nil {
 		return nil, err
@@ -156,7 +157,8 @@ func (l *Layout) check() error {
 		}
 		for _, p := range o.params {
 			if p.Key == "" || strings.ContainsRune(p.Key+p.Value, 0) {
-				problems = append(problems, fmt.Errorf("lay out %s: parameter %q=%q of plugin %d is empty or contains a NUL",
+				problems = append(problems, fmt.Errorf(
+					"lay out %s: parameter %q=%q of plugin %d is empty or contains a NUL",
 					o.File, p.Key, p.Value, i-1))
 			}
 		}
@@ -213,7 +215,8 @@ func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) off
 		}
 		for k := range o.Sections {
 			sec := &o.Sections[k]
-			if sec.Segment() != s || s != loader.ReadOnly && (sec.Type == elf.SHT_NOBITS) != (kind == elf.SHT_NOBITS) {
+			if sec.Segment() != s || s != loader.ReadOnly &&
+				(sec.Type == elf.SHT_NOBITS) != (kind == elf.SHT_NOBITS) {
 				continue
 			}
 			at = align(at, sec.Align)

@@ -73,8 +73,9 @@ func (t *table) stringsAt() int { return t.paramsAt() + t.nParams*abi.ParamPairS
 func (t *table) encode(b []byte, base Addr) {
 	e := encoder{table: t, b: b, at: base + Addr(t.start), base: base, strings: t.stringsAt(), params: t.paramsAt()}
 	e.put(0, &abi.Table{
-		Size: abi.TableSize, ABI: abi.Version, Plugins: e.addr(t.pluginsAt()), NrPlugins: uint64(len(t.plugins)),
-		Hooks: e.addr(t.hooksAt()), NrHooks: uint64(len(t.hooks)),
+		Size: abi.TableSize, ABI: abi.Version, Plugins: e.addr(t.pluginsAt()),
+		NrPlugins: uint64(len(t.plugins)),
+		Hooks:     e.addr(t.hooksAt()), NrHooks: uint64(len(t.hooks)),
 	})
 	for i := range t.plugins {
 		plugin := e.plugin(&t.plugins[i])
@@ -125,6 +126,7 @@ func (e *encoder) hook(h tableHook) *abi.TableHook {
 	p := &e.table.plugins[h.plugin]
 	hook := &p.Hooks[h.hook]
 	return &abi.TableHook{
-		Hook: uint32(hook.ID), Priority: hook.Priority, Plugin: uint32(h.plugin), Fn: uint64(p.function(hook.Fn, e.base)),
+		Hook: uint32(hook.ID), Priority: hook.Priority, Plugin: uint32(h.plugin),
+		Fn: uint64(p.function(hook.Fn, e.base)),
 	}
 }

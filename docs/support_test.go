@@ -84,12 +84,15 @@ func dumped(t *testing.T) []string {
 	parts := append(images.KindNames(), vmaKinds(t)...)
 	kinds := fdinfo.FdTypes(0).Descriptor().Values()
 	for i := range kinds.Len() {
-		if name := string(kinds.Get(i).Name()); name != "UND" && name != "CTL_TTY" && name != "AUTOFS_PIPE" { // CRIU's own
+		// CRIU's own
+		if name := string(kinds.Get(i).Name()); name != "UND" && name != "CTL_TTY" && name != "AUTOFS_PIPE" {
 			parts = append(parts, "fd "+name)
 		}
 	}
-	for _, m := range []proto.Message{&criu_core.CoreEntry{}, &criu_core.TaskCoreEntry{}, &criu_core.ThreadCoreEntry{}, &mm.MmEntry{},
-		&creds.CredsEntry{}, &inventory.InventoryEntry{}, &vma.VmaEntry{}, &pstree.PstreeEntry{}, &criu_core.TaskKobjIdsEntry{}} {
+	for _, m := range []proto.Message{&criu_core.CoreEntry{}, &criu_core.TaskCoreEntry{},
+		&criu_core.ThreadCoreEntry{}, &mm.MmEntry{},
+		&creds.CredsEntry{}, &inventory.InventoryEntry{}, &vma.VmaEntry{}, &pstree.PstreeEntry{},
+		&criu_core.TaskKobjIdsEntry{}} {
 		d := m.ProtoReflect().Descriptor()
 		for i := range d.Fields().Len() {
 			parts = append(parts, string(d.Name())+"."+string(d.Fields().Get(i).Name()))
@@ -131,12 +134,14 @@ func TestSupportTableNamesWhatShowsIt(t *testing.T) {
 	tests := testNames(t)
 	for _, row := range supportRows(t) {
 		state, _, _ := strings.Cut(row.state, " ")
-		if claims := strings.Contains(row.state, "refused") || strings.Contains(row.state, "restored") && state != "not"; claims && len(row.shownBy) == 0 {
+		if claims := strings.Contains(row.state, "refused") ||
+			strings.Contains(row.state, "restored") && state != "not"; claims && len(row.shownBy) == 0 {
 			t.Errorf("%s: nothing shows that it is %s", row.what, row.state)
 		}
 		for _, by := range row.shownBy {
 			victims, _ := filepath.Glob(filepath.Join("..", "testdata", "victims", by+"*"))
-			if strings.HasPrefix(by, "Test") && !tests[by] || !strings.HasPrefix(by, "Test") && len(victims) == 0 {
+			if strings.HasPrefix(by, "Test") && !tests[by] ||
+				!strings.HasPrefix(by, "Test") && len(victims) == 0 {
 				t.Errorf("%s: there is no %s", row.what, by)
 			}
 		}

@@ -30,7 +30,8 @@ func rewritten(t testing.TB, m pb.Message, data []byte) []byte {
 	return b
 }
 
-// TestLikeProtobuf reads and writes every message of the samples with both libraries, also with fields that neither knows.
+// TestLikeProtobuf reads and writes every message of the samples with both libraries, also with fields that neither
+// knows.
 func TestLikeProtobuf(t *testing.T) {
 	messages := 0
 	for _, name := range sampleNames(t) {
@@ -42,7 +43,8 @@ func TestLikeProtobuf(t *testing.T) {
 			}
 			for _, e := range img.Entries {
 				data := marshal(t, e.Message)
-				for _, more := range []string{"", "\xf8\x3f\x07", "\xfa\x3f\x03abc", "\xfb\x3f\x08\x01\xfc\x3f"} {
+				for _, more := range []string{"", "\xf8\x3f\x07", "\xfa\x3f\x03abc",
+					"\xfb\x3f\x08\x01\xfc\x3f"} {
 					sameAgain(t, file, e.Message, append(bytes.Clone(data), more...))
 				}
 				messages++
@@ -69,7 +71,8 @@ func sameAgain(t *testing.T, file string, like pb.Message, data []byte) {
 	}
 }
 
-// TestTypesAreThoseOfGoCRIU compares every type with its model: members, and what accessors say of members that are missing.
+// TestTypesAreThoseOfGoCRIU compares every type with its model: members, and what accessors say of members that are
+// missing.
 func TestTypesAreThoseOfGoCRIU(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var compare func(reflect.Type)
@@ -86,9 +89,11 @@ func TestTypesAreThoseOfGoCRIU(t *testing.T) {
 			}
 			of, ok := model.Elem().FieldByName(f.Name)
 			if !ok || of.Tag.Get("protobuf") != f.Tag.Get("protobuf") || of.Type.Kind() != f.Type.Kind() {
-				t.Errorf("%v.%s is %v %s, in go-criu %v %s", typ, f.Name, f.Type, f.Tag, of.Type, of.Tag)
+				t.Errorf("%v.%s is %v %s, in go-criu %v %s", typ, f.Name, f.Type, f.Tag, of.Type,
+					of.Tag)
 			}
-			if got, want := absent(reflect.New(typ), f.Name), absent(reflect.New(model.Elem()), f.Name); got != want {
+			if got, want := absent(reflect.New(typ), f.Name),
+				absent(reflect.New(model.Elem()), f.Name); got != want {
 				t.Errorf("%v.%s is %s when it is missing, in go-criu %s", typ, f.Name, got, want)
 			}
 			if elem := planField(i, f.Type, f.Tag.Get("protobuf")).elem; elem.Kind() == reflect.Struct {
@@ -132,7 +137,8 @@ func TestProtobufIsForTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path := range strings.FieldsSeq(string(out)) {
-		if strings.Contains(path, "protobuf") || strings.Contains(path, "go-criu") || strings.Contains(path, "images/internal/gocriu") {
+		if strings.Contains(path, "protobuf") || strings.Contains(path, "go-criu") ||
+			strings.Contains(path, "images/internal/gocriu") {
 			t.Errorf("crpie imports %s", path)
 		}
 	}

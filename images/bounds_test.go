@@ -48,7 +48,8 @@ func TestMemoryIsBounded(t *testing.T) {
 				t.Errorf("%.300v\nwant %s", err, tc.want)
 			}
 			if limit := uint64(1 << 29); used > limit {
-				t.Errorf("%d bytes allocated for an image of %d, more than %d", used, len(tc.image), limit)
+				t.Errorf("%d bytes allocated for an image of %d, more than %d", used, len(tc.image),
+					limit)
 			}
 		})
 	}

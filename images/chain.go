@@ -50,8 +50,8 @@ func (d *Dir) Read(at Range) ([]byte, error) {
 // ErrLazy is why pages are nowhere that were to be fetched on demand from the process that was dumped.
 var ErrLazy = errors.New("a lazy dump")
 
-// Pieces resolves a pagemap through the chain of parents. Pages that are nowhere are an error; there are at most as many
-// pieces as the pagemaps of all levels have runs.
+// Pieces resolves a pagemap through the chain of parents. Pages that are nowhere are an error; there are at most as
+// many pieces as the pagemaps of all levels have runs.
 func (d *Dir) Pieces(pm *Pagemap) ([]Piece, error) {
 	c := chain{pieces: make([]Piece, 0, len(pm.Runs))}
 	for i, run := range pm.Runs {
@@ -77,7 +77,8 @@ func (c *chain) add(d *Dir, pm *Pagemap, run Run, level int) error {
 	case !run.InParent():
 		return fmt.Errorf("%d pages at 0x%x are in no pages file: %w", run.Pages, run.Vaddr, ErrLazy)
 	case d.Parent == nil:
-		return fmt.Errorf("%d pages at 0x%x are in the parent directory, which is missing", run.Pages, run.Vaddr)
+		return fmt.Errorf("%d pages at 0x%x are in the parent directory, which is missing", run.Pages,
+			run.Vaddr)
 	}
 	above, err := c.pagemap(d.Parent.FS, pm.Name, level)
 	if err != nil {

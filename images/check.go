@@ -91,7 +91,8 @@ func checkSignals(c checker, field string, queue *pb.SignalQueueEntry) {
 }
 
 func (d *Dir) checkThreadCore(c checker, thread *pb.ThreadCoreEntry) {
-	c.want(len(thread.GetComm()) <= maxComm, "thread_core.comm", "%d bytes, more than %d", len(thread.GetComm()), maxComm)
+	c.want(len(thread.GetComm()) <= maxComm, "thread_core.comm", "%d bytes, more than %d", len(thread.GetComm()),
+		maxComm)
 	checkSignals(c, "thread_core.signals_p", thread.GetSignalsP())
 	if thread.GetSeccompMode() == pb.SeccompMode_filter {
 		c.want(int64(thread.GetSeccompFilter()) < int64(len(d.Seccomp)), "thread_core.seccomp_filter",
@@ -110,7 +111,8 @@ func (d *Dir) checkThreadCore(c checker, thread *pb.ThreadCoreEntry) {
 		{"cap_inh", creds.GetCapInh()}, {"cap_prm", creds.GetCapPrm()}, {"cap_eff", creds.GetCapEff()},
 		{"cap_bnd", creds.GetCapBnd()}, {"cap_amb", creds.GetCapAmb()},
 	} {
-		c.want(len(set.words) <= capWords, "thread_core.creds."+set.name, "%d words, want %d", len(set.words), capWords)
+		c.want(len(set.words) <= capWords, "thread_core.creds."+set.name, "%d words, want %d", len(set.words),
+			capWords)
 	}
 }
 
@@ -125,7 +127,8 @@ func checkX86(c checker, core *pb.CoreEntry) {
 		c.want(got == want, "thread_info.fpregs."+field, "%d words, want %d", got, want)
 	}
 	optionally := func(field string, got, want int) {
-		c.want(got == 0 || got == want, "thread_info.fpregs.xsave."+field, "%d words, want %d or none", got, want)
+		c.want(got == 0 || got == want, "thread_info.fpregs.xsave."+field, "%d words, want %d or none", got,
+			want)
 	}
 	exactly("st_space", len(fp.GetStSpace()), 32)
 	exactly("xmm_space", len(fp.GetXmmSpace()), 64)
@@ -176,7 +179,8 @@ func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 	for i, v := range m.GetVmas() {
 		d.checkVmaFile(c, fmt.Sprintf("vmas[%d].", i), v)
 		if checkVma(c, fmt.Sprintf("vmas[%d].", i), v) {
-			c.want(v.GetStart() >= end, fmt.Sprintf("vmas[%d].start", i), "0x%x lies before the end of the previous one, 0x%x",
+			c.want(v.GetStart() >= end, fmt.Sprintf("vmas[%d].start", i),
+				"0x%x lies before the end of the previous one, 0x%x",
 				v.GetStart(), end)
 			end = v.GetEnd()
 		}
@@ -192,7 +196,8 @@ func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 		c.want(end%PageSize == 0, field+"end", "0x%x is not a multiple of the page size", end) &&
 		c.want(end > start, field+"end", "0x%x is not beyond start 0x%x", end, start) &&
 		c.want(end <= maxAddress || start == vsyscall, field+"end", "0x%x is beyond any user address", end) &&
-		c.want(v.GetPgoff()%PageSize == 0, field+"pgoff", "0x%x is not a multiple of the page size", v.GetPgoff())
+		c.want(v.GetPgoff()%PageSize == 0, field+"pgoff", "0x%x is not a multiple of the page size",
+			v.GetPgoff())
 }
 
 // checkVmaFile wants a mapped file to be listed: shmid is its id there.
@@ -206,12 +211,14 @@ func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 // checkGuards wants guard regions to lie inside of mappings, madvise(2).
 func checkGuards(p *problems, t *Task) {
 	for i, g := range t.Guards {
-		c, field := checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0}, fmt.Sprintf("vmas[%d].", len(t.Mm.GetVmas())+i)
+		c, field := checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0},
+			fmt.Sprintf("vmas[%d].", len(t.Mm.GetVmas())+i)
 		if !checkVma(c, field, g) {
 			continue
 		}
 		if at, ok := t.covered(g.GetStart(), g.GetEnd()); !ok {
-			c.want(false, field+"start", "guard region 0x%x-0x%x: 0x%x lies in no mapping", g.GetStart(), g.GetEnd(), at)
+			c.want(false, field+"start", "guard region 0x%x-0x%x: 0x%x lies in no mapping", g.GetStart(),
+				g.GetEnd(), at)
 		}
 	}
 }
@@ -229,7 +236,9 @@ func checkCovered(p *problems, t *Task) {
 // covered reports whether mappings fill a range, and gives the first address that is in none.
 func (t *Task) covered(start, end uint64) (missing uint64, ok bool) {
 	vmas := t.Mm.GetVmas()
-	next, _ := slices.BinarySearchFunc(vmas, start, func(v *pb.VmaEntry, at uint64) int { return cmp.Compare(v.GetEnd(), at+1) })
+	next, _ := slices.BinarySearchFunc(vmas, start, func(v *pb.VmaEntry, at uint64) int {
+		return cmp.Compare(v.GetEnd(), at+1)
+	})
 	for ; start < end; next++ {
 		if next == len(vmas) || vmas[next].GetStart() > start {
 			return start, false

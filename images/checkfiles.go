@@ -107,14 +107,15 @@ func (d *Dir) checkFds(p *problems, t *Task) {
 		c.want(e.GetFd() <= maxFd, "fd", "%d is not a descriptor", e.GetFd())
 		c.want(!seen[e.GetFd()], "fd", "%d occurs twice", e.GetFd())
 		seen[e.GetFd()] = true
-		if f := d.Files[e.GetId()]; d.Files != nil && c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
+		if f := d.Files[e.GetId()]; d.Files != nil &&
+			c.want(f != nil, "id", "%d is not in files.img", e.GetId()) {
 			c.want(f.GetType() == e.GetType(), "type", "%v, but files.img has %v", e.GetType(), f.GetType())
 		}
 	}
 }
 
-// checkLostFds tells a task without descriptors, of which CRIU writes no image, from one whose image is lost: nothing else
-// refers to what the lost one had open.
+// checkLostFds tells a task without descriptors, of which CRIU writes no image, from one whose image is lost: nothing
+// else refers to what the lost one had open.
 func (o *opener) checkLostFds() {
 	if len(o.noFds) == 0 {
 		return
@@ -126,7 +127,8 @@ func (o *opener) checkLostFds() {
 			continue
 		}
 		for _, name := range o.noFds {
-			o.problems.add(name, -1, fmt.Errorf("the image is missing: nothing that is there refers to file %d of files.img", id))
+			o.problems.add(name, -1, fmt.Errorf(
+				"the image is missing: nothing that is there refers to file %d of files.img", id))
 		}
 		return
 	}
@@ -170,8 +172,10 @@ func (d *Dir) checkSeccomp(p *problems) {
 	for i, f := range d.Seccomp {
 		field := fmt.Sprintf("seccomp_filters[%d].", i)
 		n := len(f.GetFilter())
-		c.want(n > 0 && n%8 == 0 && n <= maxFilter, field+"filter", "%d bytes, want a multiple of 8 up to %d", n, maxFilter)
-		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is not an earlier filter", f.GetPrev())
+		c.want(n > 0 && n%8 == 0 && n <= maxFilter, field+"filter", "%d bytes, want a multiple of 8 up to %d",
+			n, maxFilter)
+		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is not an earlier filter",
+			f.GetPrev())
 	}
 }
 

@@ -36,8 +36,8 @@ type Dir struct {
 	IPC       map[uint32]*IPC       // IPC namespaces, by task_kobj_ids_entry.ipc_ns_id
 	TCP       map[uint32]*TCPStream // by inode
 
-	// Other names the files that Open has not looked into, sorted: Read decodes most of them. A restorer that does not
-	// know what they are for must refuse.
+	// Other names the files that Open has not looked into, sorted: Read decodes most of them. A restorer that
+	// does not know what they are for must refuse.
 	Other []string
 	// Unknown names fields that only a newer CRIU knows: "core-1.img: entry 0: field tc.23".
 	Unknown []string
@@ -63,9 +63,10 @@ type Task struct {
 	Threads []Thread      // the leader first
 
 	// A dead task (zombie) has none of these.
-	Ids     *pb.TaskKobjIdsEntry
-	Mm      *pb.MmEntry    // Vmas are the mappings alone, by address
-	Guards  []*pb.VmaEntry // guard regions inside of them (MADV_GUARD_INSTALL), which CRIU lists behind the mappings
+	Ids *pb.TaskKobjIdsEntry
+	Mm  *pb.MmEntry // Vmas are the mappings alone, by address
+	// guard regions inside of them (MADV_GUARD_INSTALL), which CRIU lists behind the mappings
+	Guards  []*pb.VmaEntry
 	Fs      *pb.FsEntry
 	Fds     []*pb.FdinfoEntry
 	Pagemap *Pagemap
@@ -156,8 +157,8 @@ type opener struct {
 	problems problems
 }
 
-// IsImage tells by its name whether a file can be a part of a dump: CRIU calls all images NAME.img, but for the statistics. Beside
-// them lie logs, pidfiles, caches for the next dump, and whatever runtimes and people note.
+// IsImage tells by its name whether a file can be a part of a dump: CRIU calls all images NAME.img, but for the
+// statistics. Beside them lie logs, pidfiles, caches for the next dump, and whatever runtimes and people note.
 func IsImage(name string) bool { return strings.HasSuffix(name, ".img") || name == "stats-dump" }
 
 func (o *opener) list() bool {
@@ -245,7 +246,8 @@ func (o *opener) inventory() bool {
 	}
 	inv := entries[0].Message.(*pb.InventoryEntry)
 	if v := inv.GetImgVersion(); v < 1 || v > maxImgVersion {
-		o.problems.add("inventory.img", 0, fieldErr("img_version", "%d is not known here, want 1 or %d", v, maxImgVersion))
+		o.problems.add("inventory.img", 0,
+			fieldErr("img_version", "%d is not known here, want 1 or %d", v, maxImgVersion))
 		return false
 	}
 	o.dir.Inventory = inv

@@ -108,7 +108,8 @@ func TestOpenNeedsItsImages(t *testing.T) {
 	}
 	wantError(t, dir,
 		"images "+fs+": the image is missing",
-		"images "+img.Name+": entry 0: field pages_id: "+pages+" has 4096 bytes, the entries need "+decimal(pagesSize(img)),
+		"images "+img.Name+": entry 0: field pages_id: "+pages+" has 4096 bytes, the entries need "+
+			decimal(pagesSize(img)),
 	)
 }
 
@@ -134,9 +135,11 @@ func TestTreeRules(t *testing.T) {
 		want    string
 	}{
 		{[]*pb.PstreeEntry{entry(0, 0, 0)}, "entry 0: field pid: 0 is not between 1 and 4194304"},
-		{[]*pb.PstreeEntry{entry(pid, 0)}, "entry 0: field threads: " + p + " is not the first thread of its task"},
+		{[]*pb.PstreeEntry{entry(pid, 0)},
+			"entry 0: field threads: " + p + " is not the first thread of its task"},
 		{[]*pb.PstreeEntry{entry(pid, 0, pid, pid)}, "entry 0: field threads[1]: " + p + " occurs twice"},
-		{[]*pb.PstreeEntry{entry(pid, 9, pid)}, "entry 0: field ppid: 9 is not a task listed before its child " + p},
+		{[]*pb.PstreeEntry{entry(pid, 9, pid)},
+			"entry 0: field ppid: 9 is not a task listed before its child " + p},
 	} {
 		dir := sample(t, "static")
 		var out bytes.Buffer
@@ -156,7 +159,8 @@ func TestPagemapRules(t *testing.T) {
 		entries []*pb.PagemapEntry
 		want    string
 	}{
-		{[]*pb.PagemapEntry{entry(0x1001, 1, 4)}, "entry 1: field vaddr: 0x1001 is not a multiple of the page size"},
+		{[]*pb.PagemapEntry{entry(0x1001, 1, 4)},
+			"entry 1: field vaddr: 0x1001 is not a multiple of the page size"},
 		{[]*pb.PagemapEntry{entry(0x1000, 0, 4)}, "entry 1: field nr_pages: 0"},
 		{[]*pb.PagemapEntry{entry(0x1000, 1, 64)}, "entry 1: field flags: unknown bits 0x40"},
 		{[]*pb.PagemapEntry{entry(0x2000, 2, 4), entry(0x3000, 1, 4)},
@@ -198,7 +202,8 @@ func TestPiecesOfAnIncrementalDump(t *testing.T) {
 	entry := func(vaddr uint64, pages uint64, flags uint32) *pb.PagemapEntry {
 		return &pb.PagemapEntry{Vaddr: &vaddr, CompatNrPages: pb.Uint32(0), NrPages: &pages, Flags: &flags}
 	}
-	child := pagemapFS(t, 3, entry(0x1000, 1, PagePresent), entry(0x2000, 4, PageInParent), entry(0x6000, 1, PagePresent),
+	child := pagemapFS(t, 3, entry(0x1000, 1, PagePresent), entry(0x2000, 4, PageInParent),
+		entry(0x6000, 1, PagePresent),
 		entry(0x7000, 1, PagePresent))
 	parent := pagemapFS(t, 6, entry(0x1000, 3, PagePresent), entry(0x4000, 3, PagePresent|PageLazy))
 	pm, err := ReadPagemap(child, "pagemap-7.img")
@@ -216,7 +221,8 @@ func TestPiecesOfAnIncrementalDump(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v\nwant %v", got, err, want)
 	}
-	grandchild := pagemapFS(t, 1, entry(0x1000, 2, PageInParent), entry(0x3000, 1, PagePresent), entry(0x4000, 4, PageInParent))
+	grandchild := pagemapFS(t, 1, entry(0x1000, 2, PageInParent), entry(0x3000, 1, PagePresent),
+		entry(0x4000, 4, PageInParent))
 	if pm, err = ReadPagemap(grandchild, "pagemap-7.img"); err != nil {
 		t.Fatal(err)
 	}
@@ -237,19 +243,23 @@ func TestPiecesThatAreNowhere(t *testing.T) {
 	entry := func(vaddr uint64, pages uint32, flags uint32) *pb.PagemapEntry {
 		return &pb.PagemapEntry{Vaddr: &vaddr, CompatNrPages: &pages, Flags: &flags}
 	}
-	present, lazy, above := entry(0x2000, 4, PagePresent), entry(0x2000, 4, PageLazy), entry(0x2000, 4, PageInParent)
+	present, lazy, above := entry(0x2000, 4, PagePresent), entry(0x2000, 4, PageLazy),
+		entry(0x2000, 4, PageInParent)
 	for name, tc := range map[string]struct {
 		entry  *pb.PagemapEntry
 		parent fs.FS
 		want   string
 	}{
-		"lazy":           {lazy, nil, "4 pages at 0x2000 are in no pages file: a lazy dump"},
-		"lazy parent":    {above, pagemapFS(t, 0, lazy), "4 pages at 0x2000 are in no pages file: a lazy dump"},
-		"no parent":      {above, nil, "4 pages at 0x2000 are in the parent directory, which is missing"},
-		"no grandparent": {above, pagemapFS(t, 0, above), "4 pages at 0x2000 are in the parent directory, which is missing"},
-		"no pagemap":     {above, fstest.MapFS{}, "parent directory: images pagemap-7.img: file does not exist"},
-		"begins late":    {above, pagemapFS(t, 3, entry(0x3000, 3, PagePresent)), "the parent's pagemap-7.img has no page 0x2000"},
-		"ends early":     {above, pagemapFS(t, 3, entry(0x2000, 3, PagePresent)), "the parent's pagemap-7.img has no page 0x5000"},
+		"lazy":        {lazy, nil, "4 pages at 0x2000 are in no pages file: a lazy dump"},
+		"lazy parent": {above, pagemapFS(t, 0, lazy), "4 pages at 0x2000 are in no pages file: a lazy dump"},
+		"no parent":   {above, nil, "4 pages at 0x2000 are in the parent directory, which is missing"},
+		"no grandparent": {above, pagemapFS(t, 0, above),
+			"4 pages at 0x2000 are in the parent directory, which is missing"},
+		"no pagemap": {above, fstest.MapFS{}, "parent directory: images pagemap-7.img: file does not exist"},
+		"begins late": {above, pagemapFS(t, 3, entry(0x3000, 3, PagePresent)),
+			"the parent's pagemap-7.img has no page 0x2000"},
+		"ends early": {above, pagemapFS(t, 3, entry(0x2000, 3, PagePresent)),
+			"the parent's pagemap-7.img has no page 0x5000"},
 		"gap": {above, pagemapFS(t, 3, entry(0x2000, 1, PagePresent), entry(0x4000, 2, PagePresent)),
 			"the parent's pagemap-7.img has no page 0x3000"},
 	} {
@@ -288,7 +298,8 @@ func TestIrregularFiles(t *testing.T) {
 func TestUnreadableFilesAreReportedOnce(t *testing.T) {
 	dir := sample(t, "glibc")
 	dir["files.img"].Data = dir["files.img"].Data[:20]
-	if _, err := Open(dir); err == nil || strings.Count(err.Error(), "files.img") != 1 || strings.Contains(err.Error(), "\n") {
+	if _, err := Open(dir); err == nil || strings.Count(err.Error(), "files.img") != 1 ||
+		strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -309,7 +320,8 @@ func TestOpenFilesAndSignals(t *testing.T) {
 	d := open(t, dir)
 	task := d.Tasks[0]
 	if len(d.PipeData) != 1 || len(d.Memfds) == 0 || len(d.Shmem) != 1 {
-		t.Fatalf("%d pipes with data, %d memfds, %d shared segments", len(d.PipeData), len(d.Memfds), len(d.Shmem))
+		t.Fatalf("%d pipes with data, %d memfds, %d shared segments", len(d.PipeData), len(d.Memfds),
+			len(d.Shmem))
 	}
 	for _, p := range d.PipeData {
 		got, err := ReadRange(d.FS, p.Data)
@@ -331,7 +343,8 @@ func TestOpenFilesAndSignals(t *testing.T) {
 func TestOpenThreads(t *testing.T) {
 	task := open(t, sample(t, "threads")).Tasks[0]
 	if len(task.Threads) != 33 || task.Threads[32].Core.GetThreadCore().GetComm() != "victim-31" {
-		t.Errorf("%d threads, the last one %s", len(task.Threads), task.Threads[32].Core.GetThreadCore().GetComm())
+		t.Errorf("%d threads, the last one %s", len(task.Threads),
+			task.Threads[32].Core.GetThreadCore().GetComm())
 	}
 }
 
@@ -354,7 +367,8 @@ func TestOpenTree(t *testing.T) {
 		t.Fatalf("%d tasks, %d children of the root", len(d.Tasks), len(root.Children))
 	}
 	for i, child := range root.Children {
-		if child.Parent != root || child.Ppid != root.Pid || child.Dead() != (i == 2) || (child.Mm == nil) != (i == 2) {
+		if child.Parent != root || child.Ppid != root.Pid || child.Dead() != (i == 2) ||
+			(child.Mm == nil) != (i == 2) {
 			t.Errorf("child %d: task %d of %d, dead %v", i, child.Pid, child.Ppid, child.Dead())
 		}
 	}
@@ -400,12 +414,16 @@ func TestOpenIPC(t *testing.T) {
 	desc := &pb.IpcDescEntry{Key: pb.Uint32(1), Uid: pb.Uint32(2), Gid: pb.Uint32(3), Cuid: pb.Uint32(4),
 		Cgid: pb.Uint32(5), Mode: pb.Uint32(0o600), Id: pb.Uint32(7)}
 	one := pb.Uint32(1)
-	write("ipcns-var-9.img", "IPC_VAR", &pb.IpcVarEntry{MsgCtlmax: one, MsgCtlmnb: one, MsgCtlmni: one, AutoMsgmni: one,
-		ShmCtlmax: pb.Uint64(1), ShmCtlall: pb.Uint64(1), ShmCtlmni: one, ShmRmidForced: one, MqQueuesMax: one, MqMsgMax: one,
-		MqMsgsizeMax: one}, nil)
-	write("ipcns-sem-9.img", "IPCNS_SEM", &pb.IpcSemEntry{Desc: desc, Nsems: pb.Uint32(3)}, []byte{1, 0, 2, 0, 3, 0, 0, 0})
+	write("ipcns-var-9.img", "IPC_VAR",
+		&pb.IpcVarEntry{MsgCtlmax: one, MsgCtlmnb: one, MsgCtlmni: one, AutoMsgmni: one,
+			ShmCtlmax: pb.Uint64(1), ShmCtlall: pb.Uint64(1), ShmCtlmni: one, ShmRmidForced: one,
+			MqQueuesMax: one, MqMsgMax: one,
+			MqMsgsizeMax: one}, nil)
+	write("ipcns-sem-9.img", "IPCNS_SEM", &pb.IpcSemEntry{Desc: desc, Nsems: pb.Uint32(3)},
+		[]byte{1, 0, 2, 0, 3, 0, 0, 0})
 	var message bytes.Buffer
-	if err := (&Writer{&message, "message"}).Write(&pb.IpcMsg{Mtype: pb.Uint64(5), Msize: pb.Uint32(3)}, []byte("abc+++++")); err != nil {
+	if err := (&Writer{&message, "message"}).Write(&pb.IpcMsg{Mtype: pb.Uint64(5), Msize: pb.Uint32(3)},
+		[]byte("abc+++++")); err != nil {
 		t.Fatal(err)
 	}
 	queue := &pb.IpcMsgEntry{Desc: desc, Qbytes: one, Qnum: pb.Uint32(2)}
@@ -413,7 +431,8 @@ func TestOpenIPC(t *testing.T) {
 
 	d := open(t, dir)
 	ns := d.IPC[9]
-	if ns == nil || len(d.IPC) != 1 || len(d.Other) != 0 || len(ns.Sems) != 1 || len(ns.Queues) != 1 || len(ns.Queues[0].Messages) != 2 {
+	if ns == nil || len(d.IPC) != 1 || len(d.Other) != 0 || len(ns.Sems) != 1 || len(ns.Queues) != 1 ||
+		len(ns.Queues[0].Messages) != 2 {
 		t.Fatalf("IPC %+v, other images %v", ns, d.Other)
 	}
 	if m := ns.Queues[0].Messages[1]; m.Type != 5 || string(m.Text) != "abc" {
@@ -451,7 +470,8 @@ func TestOpenTCPStream(t *testing.T) {
 		t.Errorf("queues %q, %v", data, err)
 	}
 	dir["tcp-stream-1a.img"].Data = out.Bytes()[:out.Len()-1]
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "tcp-stream-1a.img: entry 0: payload at offset") {
+	if _, err := Open(dir); err == nil ||
+		!strings.Contains(err.Error(), "tcp-stream-1a.img: entry 0: payload at offset") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// Marshal encodes a message, fields in the order of their numbers and unknown ones behind them, as protobuf's Go library
-// does. The error names a required field that is missing.
+// Marshal encodes a message, fields in the order of their numbers and unknown ones behind them, as protobuf's Go
+// library does. The error names a required field that is missing.
 func Marshal(m pb.Message) ([]byte, error) {
 	return (&wireEncoder{}).message(nil, reflect.ValueOf(m).Elem())
 }
@@ -52,7 +52,8 @@ func (e *wireEncoder) field(b []byte, f *fieldPlan, v reflect.Value) (_ []byte, 
 		return e.value(wire.AppendTag(b, f.number, f.wire), f, v, f.name)
 	}
 	for i := range v.Len() {
-		if b, err = e.value(wire.AppendTag(b, f.number, f.wire), f, v.Index(i), indexed(f.name, i)); err != nil {
+		if b, err = e.value(wire.AppendTag(b, f.number, f.wire), f, v.Index(i),
+			indexed(f.name, i)); err != nil {
 			return nil, err
 		}
 	}

@@ -18,8 +18,8 @@ import (
 //
 // Pages files (pages-N.img) are nothing but pages.
 
-// maxImageSize bounds the bytes that are read of one image, without payloads. The largest honest ones are pagemaps; a gigabyte
-// of memory with a hole after every page has one of 6 MB.
+// maxImageSize bounds the bytes that are read of one image, without payloads. The largest honest ones are pagemaps; a
+// gigabyte of memory with a hole after every page has one of 6 MB.
 const maxImageSize = 64 << 20
 
 // Range is a piece of an image file that is not a message.
@@ -119,7 +119,8 @@ func (r *frameReader) bytes(n int64, what string) ([]byte, error) {
 // payload describes the next n bytes and steps over them.
 func (r *frameReader) payload(n uint64) (Range, error) {
 	if left := r.size - r.offset; n > uint64(left) {
-		return Range{}, fmt.Errorf("payload at offset %d: %d bytes, but the file ends after %d", r.offset, n, left)
+		return Range{}, fmt.Errorf("payload at offset %d: %d bytes, but the file ends after %d", r.offset, n,
+			left)
 	}
 	at := Range{File: r.name, Offset: r.offset, Size: int64(n)}
 	return at, r.skip(int64(n))

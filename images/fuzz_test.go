@@ -9,8 +9,8 @@ import (
 	"testing/fstest"
 )
 
-// FuzzWire: what Unmarshal accepts, proto.Unmarshal accepts, and both write the same again. (The other way round does not hold:
-// a known field with a wrong wire type is an error here.)
+// FuzzWire: what Unmarshal accepts, proto.Unmarshal accepts, and both write the same again. (The other way round does
+// not hold: a known field with a wrong wire type is an error here.)
 func FuzzWire(f *testing.F) {
 	for _, name := range sampleNames(f) {
 		dir := sample(f, name)
@@ -22,7 +22,8 @@ func FuzzWire(f *testing.F) {
 			for _, e := range img.Entries {
 				data := marshal(f, e.Message)
 				f.Add(img.Kind.Name, data)
-				f.Add(img.Kind.Name, append(data, "\xf8\xbf\x00\x07"...)) // an unknown field whose tag is longer than it need be
+				// an unknown field whose tag is longer than it need be
+				f.Add(img.Kind.Name, append(data, "\xf8\xbf\x00\x07"...))
 			}
 		}
 	}
@@ -63,14 +64,15 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzPieces: whatever two pagemaps say, each page that the upper one lists comes out once, in order, within the pages file
-// of its directory, or there is an error.
+// FuzzPieces: whatever two pagemaps say, each page that the upper one lists comes out once, in order, within the
+// pages file of its directory, or there is an error.
 func FuzzPieces(f *testing.F) {
 	for _, name := range sampleNames(f) {
 		for file, content := range sample(f, name) {
 			if strings.HasPrefix(file, "pagemap-") {
 				f.Add(content.Data, content.Data)
-				f.Add(bytes.ReplaceAll(content.Data, []byte{0x20, PagePresent}, []byte{0x20, PageInParent}), content.Data)
+				f.Add(bytes.ReplaceAll(content.Data, []byte{0x20, PagePresent},
+					[]byte{0x20, PageInParent}), content.Data)
 			}
 		}
 	}
@@ -132,7 +134,8 @@ func TestTruncatedAndFlipped(t *testing.T) {
 	for _, name := range sampleNames(t) {
 		dir, kinds := sample(t, name), map[string]bool{"pages": true}
 		for _, file := range fileNames(dir) {
-			if kind, _, _ := strings.Cut(file, "-"); !kinds[kind] { // one core image of many threads is enough
+			// one core image of many threads is enough
+			if kind, _, _ := strings.Cut(file, "-"); !kinds[kind] {
 				kinds[kind] = true
 				damage(t, dir, file, kind)
 			}

@@ -73,7 +73,8 @@ func compareWithCrit(t *testing.T, img *Image, path string) {
 		t.Fatal(err)
 	}
 	if truth.Magic != img.Kind.Name || len(truth.Entries) != len(img.Entries) {
-		t.Fatalf("%s with %d entries, crit: %s with %d", img.Kind.Name, len(img.Entries), truth.Magic, len(truth.Entries))
+		t.Fatalf("%s with %d entries, crit: %s with %d", img.Kind.Name, len(img.Entries), truth.Magic,
+			len(truth.Entries))
 	}
 	for i, e := range img.Entries {
 		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(truth.Entries[i].Message)

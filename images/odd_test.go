@@ -17,7 +17,8 @@ func withGuard(t *testing.T, dir fstest.MapFS, start, end uint64) {
 	t.Helper()
 	name := named(t, dir, "mm-")
 	m := pb.Clone(open(t, dir).Tasks[0].Mm)
-	m.Vmas = append(m.Vmas, &pb.VmaEntry{Start: &start, End: &end, Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0), Prot: pb.Uint32(0),
+	m.Vmas = append(m.Vmas, &pb.VmaEntry{Start: &start, End: &end, Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0),
+		Prot:  pb.Uint32(0),
 		Flags: pb.Uint32(0), Status: pb.Uint32(VmaRegular | VmaGuard), Fd: pb.Int64(-1)})
 	var b bytes.Buffer
 	if err := WriteImage(&b, name, "MM", m); err != nil {
@@ -33,12 +34,15 @@ func TestGuardRegions(t *testing.T) {
 	inside := was[len(was)/2]
 	withGuard(t, dir, inside.GetStart(), inside.GetStart()+PageSize)
 	task := open(t, dir).Tasks[0]
-	if len(task.Mm.GetVmas()) != len(was) || len(task.Guards) != 1 || task.Guards[0].GetStart() != inside.GetStart() {
-		t.Errorf("%d mappings, %d guard regions, want %d and 1", len(task.Mm.GetVmas()), len(task.Guards), len(was))
+	if len(task.Mm.GetVmas()) != len(was) || len(task.Guards) != 1 ||
+		task.Guards[0].GetStart() != inside.GetStart() {
+		t.Errorf("%d mappings, %d guard regions, want %d and 1", len(task.Mm.GetVmas()), len(task.Guards),
+			len(was))
 	}
 	dir = sample(t, "static")
 	withGuard(t, dir, 0x1000, 0x2000)
-	wantError(t, dir, fmt.Sprintf("images %s: entry 0: field vmas[%d].start: guard region 0x1000-0x2000: 0x1000 lies in no mapping",
+	wantError(t, dir, fmt.Sprintf(
+		"images %s: entry 0: field vmas[%d].start: guard region 0x1000-0x2000: 0x1000 lies in no mapping",
 		named(t, dir, "mm-"), len(was)))
 }
 
@@ -48,7 +52,8 @@ func TestTaskWithoutDescriptors(t *testing.T) {
 	name := named(t, dir, "fdinfo-")
 	lost := open(t, dir).Tasks[0].Fds[0].GetId()
 	delete(dir, name)
-	wantError(t, dir, fmt.Sprintf("images %s: the image is missing: nothing that is there refers to file %d of files.img", name, lost))
+	wantError(t, dir, fmt.Sprintf(
+		"images %s: the image is missing: nothing that is there refers to file %d of files.img", name, lost))
 
 	used := open(t, sample(t, "static")).usedByOthers()
 	rewriteFiles(t, dir, func(f *pb.FileEntry) []*pb.FileEntry {
@@ -113,7 +118,8 @@ func TestTunSharesItsId(t *testing.T) {
 		}
 		return []*pb.FileEntry{f}
 	})
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("field id: %d occurs twice", id)) ||
+	if _, err := Open(dir); err == nil ||
+		!strings.Contains(err.Error(), fmt.Sprintf("field id: %d occurs twice", id)) ||
 		!strings.Contains(err.Error(), fmt.Sprintf("field id: %d occurs twice", first)) {
 		t.Errorf("Open: %v", err)
 	}

@@ -229,7 +229,8 @@ func (pm *Pagemap) checkPagesFile(fsys fs.FS) error {
 		return &Error{pm.Name, 0, fmt.Errorf("field pages_id: %s: %w", pm.PagesFile, plainCause(err))}
 	}
 	if info.Size() < need {
-		return &Error{pm.Name, 0, fieldErr("pages_id", "%s has %d bytes, the entries need %d", pm.PagesFile, info.Size(), need)}
+		return &Error{pm.Name, 0, fieldErr("pages_id", "%s has %d bytes, the entries need %d", pm.PagesFile,
+			info.Size(), need)}
 	}
 	return nil
 }

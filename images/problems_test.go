@@ -21,7 +21,8 @@ func TestProblemsAreMembers(t *testing.T) {
 		omitted Omitted
 		members *multierror.Error
 	)
-	if !errors.As(err, &first) || first.Entry != 0 || !errors.As(err, &omitted) || omitted != 3 || !errors.Is(err, fs.ErrPermission) {
+	if !errors.As(err, &first) || first.Entry != 0 || !errors.As(err, &omitted) || omitted != 3 ||
+		!errors.Is(err, fs.ErrPermission) {
 		t.Errorf("found %v, %v", first, omitted)
 	}
 	if !errors.As(err, &members) || len(members.WrappedErrors()) != maxProblems+1 {

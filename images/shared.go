@@ -59,7 +59,8 @@ func index[M pb.Message](o *opener, name, kind, field string, id func(M) uint32)
 }
 
 // indexEntries leaves out the entries that another one stands for.
-func indexEntries[M pb.Message](o *opener, name, field string, entries []Entry, id func(M) uint32, leaveOut func(M) bool) map[uint32]M {
+func indexEntries[M pb.Message](o *opener, name, field string, entries []Entry, id func(M) uint32,
+	leaveOut func(M) bool) map[uint32]M {
 	byID := map[uint32]M{}
 	for i, e := range entries {
 		m := e.Message.(M)
@@ -86,8 +87,8 @@ func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
 	return byID
 }
 
-// files reads files.img, whose entries have distinct ids but for one pair: CRIU writes an open /dev/net/tun as a regular file and,
-// with the same id, as the device behind it. The device stands for both.
+// files reads files.img, whose entries have distinct ids but for one pair: CRIU writes an open /dev/net/tun as a
+// regular file and, with the same id, as the device behind it. The device stands for both.
 func (o *opener) files() {
 	problems := len(o.problems.list)
 	entries := o.read("files.img", "FILES")

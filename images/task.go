@@ -134,8 +134,8 @@ func one[M pb.Message](o *opener, name, kind string) (m M) {
 	return entries[0].Message.(M)
 }
 
-// fds reads the descriptors; tasks with the same files_id share one image. CRIU makes the image with the first descriptor, so
-// a task without one has none: checkLostFds sees whether it is lost.
+// fds reads the descriptors; tasks with the same files_id share one image. CRIU makes the image with the first
+// descriptor, so a task without one has none: checkLostFds sees whether it is lost.
 func (o *opener) fds(t *Task) {
 	id := t.Pid
 	if o.dir.Inventory.GetFdinfoPerId() {

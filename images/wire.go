@@ -11,9 +11,9 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// Decoding follows the struct tags of package pb, which are protoc-gen-go's, and so does encoding (encode.go). Errors name the
-// field, and what a message has no place for is kept in its member Unknown. TestLikeProtobuf and FuzzWire hold them and
-// protobuf's own library together.
+// Decoding follows the struct tags of package pb, which are protoc-gen-go's, and so does encoding (encode.go). Errors
+// name the field, and what a message has no place for is kept in its member Unknown. TestLikeProtobuf and FuzzWire
+// hold them and protobuf's own library together.
 
 // Nesting and message count of one entry are bounded: a few bytes of input could otherwise become gigabytes.
 const (
@@ -180,9 +180,10 @@ func (d *wireDecoder) message(data []byte, v reflect.Value, depth int) error {
 	return missing(plan, seen)
 }
 
-// foreign keeps a field that the message has no place for. Its tag is written anew, as protobuf's Go library does: a varint
-// may have more bytes than it needs.
-func (d *wireDecoder) foreign(number int, typ wire.Type, data []byte, tag int, unknown reflect.Value) (n int, err error) {
+// foreign keeps a field that the message has no place for. Its tag is written anew, as protobuf's Go library does: a
+// varint may have more bytes than it needs.
+func (d *wireDecoder) foreign(number int, typ wire.Type, data []byte, tag int, unknown reflect.Value) (n int,
+	err error) {
 	n, err = wire.ConsumeValue(number, typ, data[tag:])
 	if err != nil {
 		return 0, fieldErr(strconv.Itoa(number), "%v", err)

@@ -13,8 +13,8 @@ func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 // without a bound, a hundred thousand symbols that all point at one long string cost quadratic time.
 const maxName = 64 << 10
 
-// nameFactor bounds the bytes of all names of sections or symbols by the bytes of the file: names may share their ends in a
-// string table, but in no object of a compiler do more than a few.
+// nameFactor bounds the bytes of all names of sections or symbols by the bytes of the file: names may share their
+// ends in a string table, but in no object of a compiler do more than a few.
 const nameFactor = 16
 
 // nameBudget is how many bytes of names are left.

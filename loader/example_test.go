@@ -44,7 +44,8 @@ func ExampleRelocations_All() {
 	for i := range p.Sections {
 		s := &p.Sections[i]
 		for r := range s.Relocs.All() {
-			fmt.Printf("%s+0x%x %s %s%+d\n", s.Name, r.Offset, loader.LookupReloc(p.Machine, r.Type).Name, p.SymbolLabel(r.Symbol), r.Addend)
+			fmt.Printf("%s+0x%x %s %s%+d\n", s.Name, r.Offset, loader.LookupReloc(p.Machine, r.Type).Name,
+				p.SymbolLabel(r.Symbol), r.Addend)
 		}
 	}
 	// Output:

@@ -27,14 +27,16 @@ func newFunctionIndex(p *Plugin) *functionIndex {
 	idx := &functionIndex{}
 	for i := range p.Symbols {
 		s := &p.Symbols[i]
-		if s.Section < 0 || s.Name == "" || !namesCode(p, s) || s.Size > p.Sections[s.Section].Size-min(s.Value, p.Sections[s.Section].Size) {
+		if s.Section < 0 || s.Name == "" || !namesCode(p, s) ||
+			s.Size > p.Sections[s.Section].Size-min(s.Value, p.Sections[s.Section].Size) {
 			continue // the last are refused
 		}
 		sec := p.Sections[s.Section].Index
 		idx.sorted = append(idx.sorted, function{sec, s.Value, s.Value + s.Size, s.Name})
 	}
 	slices.SortStableFunc(idx.sorted, func(a, b function) int {
-		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end))
+		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.start, b.start),
+			cmp.Compare(a.end, b.end))
 	})
 	return idx
 }
@@ -50,9 +52,10 @@ func namesCode(p *Plugin, s *Symbol) bool {
 
 // find gives the last function that starts at or before off and, if it has a size, reaches it.
 func (x *functionIndex) find(section int, off uint64) (function, bool) {
-	at, exact := slices.BinarySearchFunc(x.sorted, function{section: section, start: off + 1}, func(a, b function) int {
-		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.start, b.start))
-	})
+	at, exact := slices.BinarySearchFunc(x.sorted, function{section: section, start: off + 1},
+		func(a, b function) int {
+			return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.start, b.start))
+		})
 	if exact && off == ^uint64(0) {
 		return function{}, false
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-// The fuzz targets damage one part of a good object each: random bytes as a whole object would never get past its header.
+// The fuzz targets damage one part of a good object each: random bytes as a whole object would never get past its
+// header.
 //
 // What holds for all of them: loading ends with a plugin that can be placed and asked for its lines, or with an error;
 // and it takes at most mostMemory and mostTime, whatever it is made of.
@@ -37,7 +38,8 @@ type region struct{ start, size uint64 }
 func fuzzRegion(f *testing.F, pick func(i int, s *elf.Section) bool) {
 	var objects [][]byte
 	var regions [][]region
-	for _, tool := range []string{"g++ -g -O1 -fPIC -fcf-protection=full -fno-stack-protector -fpermissive -w", "aarch64-linux-gnu-gcc -g -O1 -fPIC"} {
+	for _, tool := range []string{"g++ -g -O1 -fPIC -fcf-protection=full -fno-stack-protector -fpermissive -w",
+		"aarch64-linux-gnu-gcc -g -O1 -fPIC"} {
 		suffix := ".c"
 		source := fuzzSource
 		if tool[0] == 'g' {
@@ -66,7 +68,8 @@ func findRegions(f *testing.F, data []byte, pick func(int, *elf.Section) bool) (
 		f.Fatal(err)
 	}
 	if pick(0, e.Sections[0]) {
-		found = append(found, region{0, 64}, region{binary.LittleEndian.Uint64(data[40:]), uint64(64 * len(e.Sections))})
+		found = append(found, region{0, 64},
+			region{binary.LittleEndian.Uint64(data[40:]), uint64(64 * len(e.Sections))})
 	}
 	for i, s := range e.Sections[1:] {
 		if s.Type != elf.SHT_NOBITS && s.Size > 0 && pick(i+1, s) {
@@ -144,7 +147,9 @@ func FuzzHeader(f *testing.F) {
 }
 
 func FuzzSymbols(f *testing.F) {
-	fuzzRegion(f, func(i int, s *elf.Section) bool { return i > 0 && (s.Type == elf.SHT_SYMTAB || s.Name == ".strtab") })
+	fuzzRegion(f, func(i int, s *elf.Section) bool {
+		return i > 0 && (s.Type == elf.SHT_SYMTAB || s.Name == ".strtab")
+	})
 }
 
 func FuzzRelocations(f *testing.F) {
@@ -159,7 +164,8 @@ func FuzzGroups(f *testing.F) {
 
 func FuzzNotes(f *testing.F) {
 	fuzzRegion(f, func(i int, s *elf.Section) bool {
-		return i > 0 && (s.Type == elf.SHT_NOTE || s.Name == "crpie_plugin" || s.Name == "crpie_hooks" || s.Name == ".rela.crpie_hooks")
+		return i > 0 && (s.Type == elf.SHT_NOTE || s.Name == "crpie_plugin" || s.Name == "crpie_hooks" ||
+			s.Name == ".rela.crpie_hooks")
 	})
 }
 
@@ -180,6 +186,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add(craft(lineBomb(200)))
-	f.Add(craft(base(8, part{name: ".bss", typ: elf.SHT_NOBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, size: 1<<64 - 8})))
+	f.Add(craft(base(8, part{name: ".bss", typ: elf.SHT_NOBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE,
+		size: 1<<64 - 8})))
 	f.Fuzz(loadAndUse)
 }

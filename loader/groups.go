@@ -34,9 +34,11 @@ func (p *parser) checkGroup(i int, member map[uint32]int) {
 		m := le32(raw)
 		switch {
 		case m == 0 || uint64(m) >= uint64(len(p.shdrs)):
-			p.refuse(CodeGroup, i, "section group %s has section %d as a member, but there are %d", name, m, len(p.shdrs))
+			p.refuse(CodeGroup, i, "section group %s has section %d as a member, but there are %d", name,
+				m, len(p.shdrs))
 		case elf.SectionFlag(p.shdrs[m].Flags)&elf.SHF_GROUP == 0:
-			p.refuse(CodeGroup, i, "section group %s has %s as a member, which lacks SHF_GROUP", name, clip(p.sectionName(int(m))))
+			p.refuse(CodeGroup, i, "section group %s has %s as a member, which lacks SHF_GROUP", name,
+				clip(p.sectionName(int(m))))
 		case member[m] != 0:
 			p.refuse(CodeGroup, i, "section %s is in two groups", clip(p.sectionName(int(m))))
 		default:

@@ -27,7 +27,8 @@ func (p *parser) checkMagic() bool {
 	switch {
 	case bytes.HasPrefix(d, []byte("\x7fELF")):
 		if len(d) < ehdrSize {
-			return p.stop(CodeHeader, "file of %d bytes is shorter than an ELF header (%d)", len(d), ehdrSize)
+			return p.stop(CodeHeader, "file of %d bytes is shorter than an ELF header (%d)", len(d),
+				ehdrSize)
 		}
 		return true
 	case bytes.HasPrefix(d, []byte("BC\xc0\xde")), bytes.HasPrefix(d, []byte("\xde\xc0\x17\x0b")):

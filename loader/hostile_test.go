@@ -11,8 +11,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-// hostile builds an object of raw sections: 0 is empty, 1 the names of sections and symbols, 2 is empty, 3 the symbols, and
-// any number of others that share the names.
+// hostile builds an object of raw sections: 0 is empty, 1 the names of sections and symbols, 2 is empty, 3 the
+// symbols, and any number of others that share the names.
 func hostile(names, symbols []byte, others int) []byte {
 	le := binary.LittleEndian
 	ehdr := []byte("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 57))
@@ -46,8 +46,9 @@ func hostile(names, symbols []byte, others int) []byte {
 	return append(append(append(ehdr, table...), names...), symbols...)
 }
 
-// TestOverlappingNamesCostNothing loads 1.2 MB in which 20,000 symbols, or 8,000 sections, have names that are all suffixes
-// of one long string. Copied, as debug/elf does, the names take gigabytes; only to look at them takes seconds.
+// TestOverlappingNamesCostNothing loads 1.2 MB in which 20,000 symbols, or 8,000 sections, have names that are all
+// suffixes of one long string. Copied, as debug/elf does, the names take gigabytes; only to look at them takes
+// seconds.
 func TestOverlappingNamesCostNothing(t *testing.T) {
 	names := []byte("\x00" + strings.Repeat("n", 200_000) + "\x00")
 	symbols := make([]byte, 24*20_000)
@@ -67,7 +68,8 @@ func TestOverlappingNamesCostNothing(t *testing.T) {
 			t.Errorf("got %.200v, want %s", err, want)
 		}
 		if memory > 16<<20 || cpu > mostTime {
-			t.Errorf("%d bytes of memory and %v of processor time for an object of %d", memory, cpu, len(data))
+			t.Errorf("%d bytes of memory and %v of processor time for an object of %d", memory, cpu,
+				len(data))
 		}
 	}
 }
@@ -115,10 +117,12 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// TestCompressedDebugInformationCannotCostMuch: every section claims 31 MiB and has less; 32 are the most that is unpacked.
+// TestCompressedDebugInformationCannotCostMuch: every section claims 31 MiB and has less; 32 are the most that is
+// unpacked.
 func TestCompressedDebugInformationCannotCostMuch(t *testing.T) {
 	for _, tool := range []string{clang19 + " -g -gz=zlib", clang19 + " -g -gz=zstd"} {
-		data, err := os.ReadFile(loadertest.Compile(t, tool, ".c", "int missing(int); int f(int x) { return missing(x); }\n"+manyFunctions))
+		data, err := os.ReadFile(loadertest.Compile(t, tool, ".c",
+			"int missing(int); int f(int x) { return missing(x); }\n"+manyFunctions))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,7 +68,8 @@ func (p *Plugin) addLines(places []*Place) {
 
 // address returns the address that a place has in the relocated debug information.
 func (t *lineTable) address(p *Plugin, pl *Place) (at uint64, ok bool) {
-	if len(t.sections.Line) == 0 || pl.index == 0 || t.base[pl.index] == 0 || uint64(pl.Offset) >= p.shdrs[pl.index].Size {
+	if len(t.sections.Line) == 0 || pl.index == 0 || t.base[pl.index] == 0 ||
+		uint64(pl.Offset) >= p.shdrs[pl.index].Size {
 		return 0, false
 	}
 	return t.base[pl.index] + uint64(pl.Offset), true
@@ -89,7 +90,8 @@ func newLineTable(p *Plugin) *lineTable {
 		name string
 		into *[]byte
 	}{
-		{".debug_line", &t.sections.Line}, {".debug_line_str", &t.sections.LineStr}, {".debug_str", &t.sections.Str},
+		{".debug_line", &t.sections.Line}, {".debug_line_str", &t.sections.LineStr},
+		{".debug_str", &t.sections.Str},
 	} {
 		b, ok := p.debugSection(want.name, t.base, left)
 		if !ok {
@@ -101,8 +103,8 @@ func newLineTable(p *Plugin) *lineTable {
 	return t
 }
 
-// debugSection gives a relocated copy of a debug section, nil if there is none; ok is false if it is damaged or has more
-// than limit bytes.
+// debugSection gives a relocated copy of a debug section, nil if there is none; ok is false if it is damaged or has
+// more than limit bytes.
 func (p *Plugin) debugSection(name string, base []uint64, limit int) (b []byte, ok bool) {
 	for i := range p.shdrs {
 		if got, _ := nameAt(p.shstrtab, p.shdrs[i].Name); got != name {
@@ -126,8 +128,8 @@ func (p *Plugin) debugSection(name string, base []uint64, limit int) (b []byte, 
 // chdrSize is sizeof(Elf64_Chdr): type, reserved, size, alignment.
 const chdrSize = 24
 
-// inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a file of
-// its own with nothing in it but this section, so there is nothing else whose size it could believe.
+// inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a
+// file of its own with nothing in it but this section, so there is nothing else whose size it could believe.
 func inflate(raw []byte, limit uint64) ([]byte, bool) {
 	if len(raw) < chdrSize || len(raw) > maxPacked || le64(raw[8:]) > limit {
 		return nil, false
@@ -148,12 +150,15 @@ func fileOfOne(raw []byte) []byte {
 	const count, start = 3, ehdrSize + 3*shdrSize
 	le := binary.LittleEndian
 	h := elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Ehsize: ehdrSize,
-		Shoff: ehdrSize, Shentsize: shdrSize, Shnum: count, Shstrndx: 2,
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB),
+			byte(elf.EV_CURRENT)},
+		Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+		Ehsize: ehdrSize,
+		Shoff:  ehdrSize, Shentsize: shdrSize, Shnum: count, Shstrndx: 2,
 	}
 	sections := [count]elf.Section64{
-		1: {Type: uint32(elf.SHT_PROGBITS), Flags: uint64(elf.SHF_COMPRESSED), Off: start, Size: uint64(len(raw))},
+		1: {Type: uint32(elf.SHT_PROGBITS), Flags: uint64(elf.SHF_COMPRESSED), Off: start,
+			Size: uint64(len(raw))},
 		2: {Type: uint32(elf.SHT_STRTAB), Off: elf.EI_NIDENT - 1, Size: 1}, // the last byte of e_ident is zero
 	}
 	b, _ := binary.Append(make([]byte, 0, start+len(raw)), le, h) // structs of fixed size
@@ -170,7 +175,8 @@ func (p *Plugin) relocateDebug(section int, b []byte, base []uint64) {
 	raw, _ := span(p.data, p.shdrs[table].Off, p.shdrs[table].Size)
 	for r := range (Relocations{raw}).All() {
 		if uint64(r.Symbol) < uint64(len(p.Symbols)) && uint64(r.Offset) <= uint64(len(b)) {
-			p.relocateDebugPlace(b[r.Offset:], LookupReloc(p.Machine, r.Type), &p.Symbols[r.Symbol], r.Addend, base)
+			p.relocateDebugPlace(b[r.Offset:], LookupReloc(p.Machine, r.Type), &p.Symbols[r.Symbol],
+				r.Addend, base)
 		}
 	}
 }
@@ -181,7 +187,8 @@ func (p *Plugin) relocateDebugPlace(b []byte, t RelocType, s *Symbol, addend int
 		value += base[p.Sections[s.Section].Index]
 	}
 	switch {
-	case !strings.HasSuffix(t.Name, "64") && !strings.HasSuffix(t.Name, "32") || t.Class != RelocDirect && t.Class != RelocAbs32:
+	case !strings.HasSuffix(t.Name, "64") && !strings.HasSuffix(t.Name, "32") ||
+		t.Class != RelocDirect && t.Class != RelocAbs32:
 	case t.Size == 8 && len(b) >= 8:
 		binary.LittleEndian.PutUint64(b, value)
 	case t.Size == 4 && len(b) >= 4:

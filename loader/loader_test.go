@@ -67,7 +67,8 @@ __attribute__((constructor)) void early(void) { common = local; }
 void *memcpy(void *, const void *, unsigned long);
 int hook(char *p) { memcpy(p, p + 1, common); return foo_bar(3) + foo_bar(4); }
 `
-	_, err := loadertest.Load(t, "gcc -g -O1 -fcommon -fPIC -ffreestanding -fno-asynchronous-unwind-tables", ".c", source,
+	_, err := loadertest.Load(t, "gcc -g -O1 -fcommon -fPIC -ffreestanding -fno-asynchronous-unwind-tables", ".c",
+		source,
 		loader.Options{})
 	if err == nil {
 		t.Fatal("accepted")

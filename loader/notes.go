@@ -16,7 +16,8 @@ const (
 	propBranchTargets = 1 // IBT or BTI in both
 )
 
-// checkNotes looks at what an object claims about its code in .note.gnu.property, and at functions that call themselves.
+// checkNotes looks at what an object claims about its code in .note.gnu.property, and at functions that call
+// themselves.
 func (p *parser) checkNotes() bool {
 	known := []uint32{propAArch64And, propX86And, propX86ISANeeded}
 	claims := map[uint32]uint32{} // each property counts once, however often an object repeats it
@@ -77,7 +78,8 @@ func (p *parser) checkProperty(kind, value uint32) {
 		p.checkBranchTargets("IBT", "endbr64", func(word uint32) bool { return word == 0xfa1e0ff3 })
 	case !amd64 && kind == propAArch64And && value&propBranchTargets != 0:
 		p.checkBranchTargets("BTI", "bti c", func(word uint32) bool {
-			return word&^0xc0 == 0xd503241f || word == 0xd503233f || word == 0xd503237f // bti, paciasp, pacibsp
+			// bti, paciasp, pacibsp
+			return word&^0xc0 == 0xd503241f || word == 0xd503233f || word == 0xd503237f
 		})
 	case amd64 && kind == propX86ISANeeded && value&^1 != 0:
 		p.reportf(CodeISA, nil, "the code needs a processor of x86-64-v%d", isaLevel(value))
@@ -101,9 +103,11 @@ func (p *parser) checkBranchTargets(feature, insn string, lands func(word uint32
 			return
 		}
 		sec := &p.plugin.Sections[f.Section]
-		if code := sec.Data[min(uint64(f.Offset), uint64(len(sec.Data))):]; len(code) < 4 || !lands(le32(code)) {
+		if code := sec.Data[min(uint64(f.Offset), uint64(len(sec.Data))):]; len(code) < 4 ||
+			!lands(le32(code)) {
 			p.reportf(CodeBranchTarget, []Place{p.plugin.placeOf(sec.Index, f.Offset)},
-				"the object claims %s, but %s `%s` does not begin with %s", feature, what, Demangle(f.Symbol), insn)
+				"the object claims %s, but %s `%s` does not begin with %s", feature, what,
+				Demangle(f.Symbol), insn)
 		}
 	}
 	for _, h := range p.plugin.Hooks {
@@ -121,7 +125,8 @@ func (p *parser) checkRecursion() {
 	suspects, sections := map[uint32]bool{}, map[int32]bool{}
 	first := int(min(p.shdrs[p.symtab].Info, uint32(len(p.plugin.Symbols))))
 	for i := first; i < len(p.plugin.Symbols); i++ {
-		if s := &p.plugin.Symbols[i]; s.Type == elf.STT_FUNC && s.Section >= 0 && slices.Contains(loops, s.Name) {
+		if s := &p.plugin.Symbols[i]; s.Type == elf.STT_FUNC && s.Section >= 0 &&
+			slices.Contains(loops, s.Name) {
 			suspects[uint32(i)], sections[s.Section] = true, true
 		}
 	}
@@ -145,7 +150,8 @@ func (p *parser) checkSelfCalls(section int, suspects map[uint32]bool) {
 		if call := strings.HasSuffix(name, "_PLT32") || strings.HasSuffix(name, "26"); inside && call {
 			delete(suspects, r.Symbol)
 			p.report(Violation{
-				Code: CodeRecursion, Symbol: s.Name, Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)},
+				Code: CodeRecursion, Symbol: s.Name,
+				Places:  []Place{p.plugin.placeOf(sec.Index, r.Offset)},
 				Message: fmt.Sprintf("`%s` calls itself: the compiler made a call of its loop", s.Name),
 			})
 		}

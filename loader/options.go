@@ -8,9 +8,10 @@ import (
 
 // Options says what an object is loaded for. The zero value asks for a plugin for any supported machine.
 type Options struct {
-	Machine       elf.Machine       // wanted machine; 0 accepts every supported one
-	Core          bool              // the object registers no hooks: the restorer core, or code for `crpie link`
-	AllowAbs32    bool              // accept R_X86_64_32 and 32S; whether the addresses fit is seen when they are known
+	Machine elf.Machine // wanted machine; 0 accepts every supported one
+	Core    bool        // the object registers no hooks: the restorer core, or code for `crpie link`
+	// accept R_X86_64_32 and 32S; whether the addresses fit is seen when they are known
+	AllowAbs32    bool
 	Defined       map[string]uint64 // addresses of symbols that the object does not define
 	MaxFile       int64             // bytes of the file; 0 means 256 MiB
 	MaxMemory     uint64            // bytes of memory laid out; 0 means 256 MiB

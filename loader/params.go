@@ -77,7 +77,8 @@ func (p *parser) declare(d Param) (why string) {
 		p.plugin.Params = append(p.plugin.Params, d)
 		return ""
 	}
-	if old := p.plugin.Params[i]; old.Kind != d.Kind || old.Min != d.Min || old.Max != d.Max || !slices.Equal(old.Values, d.Values) {
+	if old := p.plugin.Params[i]; old.Kind != d.Kind || old.Min != d.Min || old.Max != d.Max ||
+		!slices.Equal(old.Values, d.Values) {
 		return fmt.Sprintf("parameter %q is declared twice, as different things", d.Name)
 	}
 	p.plugin.Params[i].Required = p.plugin.Params[i].Required || d.Required
@@ -91,7 +92,8 @@ func readParam(rec []byte) (d Param, why string) {
 	help, ok3 := text(rec[abi.ParamRecordHelpOff:abi.ParamRecordSize])
 	d = Param{
 		Name: name, Kind: ParamKind(kind), Required: le32(rec[abi.ParamRecordFlagsOff:])&abi.ParamRequired != 0,
-		Min: le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]), Values: strings.Fields(values), Help: help,
+		Min: le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]),
+		Values: strings.Fields(values), Help: help,
 	}
 	named := d.Kind != ParamNone && d.Kind != ParamOneOf
 	switch {
@@ -163,16 +165,19 @@ func (p *Plugin) CheckGiven(given func(name string) bool) (problems []error) {
 	for _, d := range p.Params {
 		if d.Kind != ParamOneOf {
 			if d.Required && !given(d.Name) {
-				problems = append(problems, fmt.Errorf("plugin %s: parameter %s is missing: %s", p.Name, d.Name, d.Help))
+				problems = append(problems, fmt.Errorf("plugin %s: parameter %s is missing: %s",
+					p.Name, d.Name, d.Help))
 			}
 			continue
 		}
 		there := slices.DeleteFunc(slices.Clone(d.Values), func(name string) bool { return !given(name) })
 		switch {
 		case len(there) > 1:
-			problems = append(problems, fmt.Errorf("plugin %s: parameters %s exclude each other", p.Name, strings.Join(there, " and ")))
+			problems = append(problems, fmt.Errorf("plugin %s: parameters %s exclude each other", p.Name,
+				strings.Join(there, " and ")))
 		case len(there) == 0 && d.Required:
-			problems = append(problems, fmt.Errorf("plugin %s: one of the parameters %s is missing", p.Name, strings.Join(d.Values, ", ")))
+			problems = append(problems, fmt.Errorf("plugin %s: one of the parameters %s is missing",
+				p.Name, strings.Join(d.Values, ", ")))
 		}
 	}
 	return problems

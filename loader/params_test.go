@@ -26,19 +26,26 @@ func TestCheckParam(t *testing.T) {
 	p := loadertest.MustLoad(t, cc, ".c", declared, loader.Options{})
 	for _, c := range []struct{ name, value, want string }{
 		{"name", "x", ""}, {"name", "", `plugin p: parameter name="" is empty`}, {"note", "", ""},
-		{"count", "2", ""}, {"count", "0x10", ""}, {"count", "0X0f", ""}, {"count", "1", `parameter count="1" is not in [2, 16]`}, {"count", "17", "is not in"},
-		{"count", "", "is not a number"}, {"count", "+3", "is not a number"}, {"count", "3 ", "is not a number"}, {"count", "0x", "is not a number"},
-		{"count", "18446744073709551616", "is not in [2, 16]"}, {"count", "99999999999999999999x", "is not in"}, {"count", "3\x1b", `count="3\x1b" is not a number`},
-		{"room", "1M", ""}, {"room", "1m", ""}, {"room", "0x400K", ""}, {"room", "2M", "is not in [1, 1048576]"}, {"room", "1MB", "is not a size"},
-		{"room", "99999999999T", "is not in"}, {"room", "K", "is not a size"}, {"room", "1\x0b", "is not a size"},
+		{"count", "2", ""}, {"count", "0x10", ""}, {"count", "0X0f", ""},
+		{"count", "1", `parameter count="1" is not in [2, 16]`}, {"count", "17", "is not in"},
+		{"count", "", "is not a number"}, {"count", "+3", "is not a number"},
+		{"count", "3 ", "is not a number"}, {"count", "0x", "is not a number"},
+		{"count", "18446744073709551616", "is not in [2, 16]"},
+		{"count", "99999999999999999999x", "is not in"}, {"count", "3\x1b", `count="3\x1b" is not a number`},
+		{"room", "1M", ""}, {"room", "1m", ""}, {"room", "0x400K", ""},
+		{"room", "2M", "is not in [1, 1048576]"}, {"room", "1MB", "is not a size"},
+		{"room", "99999999999T", "is not in"}, {"room", "K", "is not a size"},
+		{"room", "1\x0b", "is not a size"},
 		{"quiet", "", ""}, {"quiet", "on", ""}, {"quiet", "maybe", "is neither yes nor no"},
-		{"mode", "add", ""}, {"mode", "ad", `parameter mode="ad" is not known: did you mean add?`}, {"mode", "", "it can be set, add"},
+		{"mode", "add", ""}, {"mode", "ad", `parameter mode="ad" is not known: did you mean add?`},
+		{"mode", "", "it can be set, add"},
 		{"cuont", "3", `plugin p has no parameter "cuont": did you mean count?`},
 		{"zzz", "", `plugin p has no parameter "zzz": it has name, note, count, room, quiet, mode, left, right`},
 		{"", "left right", "has no parameter"},
 	} {
 		err := p.CheckParam(c.name, c.value)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && err != nil ||
+			c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s=%q: %v, want %q", c.name, c.value, err, c.want)
 		}
 	}
@@ -54,7 +61,9 @@ func TestCheckGiven(t *testing.T) {
 		{"name left right", "plugin p: parameters left and right exclude each other"},
 	} {
 		var got []string
-		for _, err := range p.CheckGiven(func(name string) bool { return slices.Contains(strings.Fields(c.given), name) }) {
+		for _, err := range p.CheckGiven(func(name string) bool {
+			return slices.Contains(strings.Fields(c.given), name)
+		}) {
 			got = append(got, err.Error())
 		}
 		if text := strings.Join(got, "; "); text != c.want {
@@ -70,7 +79,8 @@ func TestPluginsWithoutParams(t *testing.T) {
 		t.Error(err)
 	}
 	p = loadertest.MustLoad(t, cc, ".c", sdkHook+"CRPIE_NO_PARAMS", loader.Options{})
-	if err := p.CheckParam("anything", "x"); err == nil || !strings.Contains(err.Error(), `has no parameter "anything": it takes none`) {
+	if err := p.CheckParam("anything", "x"); err == nil ||
+		!strings.Contains(err.Error(), `has no parameter "anything": it takes none`) {
 		t.Error(err)
 	}
 	if slices.ContainsFunc(p.Sections, func(s loader.Section) bool { return s.Name == "crpie_params" }) {

@@ -13,14 +13,15 @@ import (
 // It refers to the bytes it was parsed from. Neither they nor its exported fields may be changed; as long as nobody
 // does, a Plugin can be used by any number of goroutines.
 type Plugin struct {
-	Name     string // from its record in section crpie_plugin, else the file name without directory and .o
-	File     string // as given to Load
-	Machine  elf.Machine
-	Sections []Section // those that are laid out, in file order, but same C identifiers side by side (see __start_X)
-	Symbols  []Symbol  // index is the ELF symbol index
-	Hooks    []Hook    // in the order of the object
-	Params   []Param   // in the order of the object
-	Init     Func      // the zero Func when the plugin has none
+	Name    string // from its record in section crpie_plugin, else the file name without directory and .o
+	File    string // as given to Load
+	Machine elf.Machine
+	// those that are laid out, in file order, but same C identifiers side by side (see __start_X)
+	Sections []Section
+	Symbols  []Symbol // index is the ELF symbol index
+	Hooks    []Hook   // in the order of the object
+	Params   []Param  // in the order of the object
+	Init     Func     // the zero Func when the plugin has none
 	Exit     Func
 	GOT      []uint32 // indexes of the symbols that need a GOT slot; the slot is the index into GOT
 	Notes    []Violation

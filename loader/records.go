@@ -49,9 +49,9 @@ func (p *parser) recordPointers(section int) map[Offset]Relocation {
 	return found
 }
 
-// records cuts a section into records of the size that each gives in its first word, want bytes or, from the headers of a
-// later crpie, more: newer objects append members, which older loaders skip. Compilers may align each to 16 or 32 bytes, as they do with
-// any variable: zero words in between are padding.
+// records cuts a section into records of the size that each gives in its first word, want bytes or, from the headers
+// of a later crpie, more: newer objects append members, which older loaders skip. Compilers may align each to 16 or
+// 32 bytes, as they do with any variable: zero words in between are padding.
 func (p *parser) records(section, want int, visit func(at Offset, record []byte)) {
 	raw, name := p.bytesOf(section), p.sectionName(section)
 	if len(raw) == 0 && p.shdrs[section].Size > 0 {
@@ -68,7 +68,8 @@ func (p *parser) records(section, want int, visit func(at Offset, record []byte)
 		}
 		if int64(size) > int64(len(raw)-at) || int64(size) < int64(want) || size%8 != 0 {
 			p.reportf(CodeRecord, []Place{{Section: name, Offset: Offset(at)}},
-				"record of %d bytes with %d left in section %s, expected %d", size, len(raw)-at, name, want)
+				"record of %d bytes with %d left in section %s, expected %d", size, len(raw)-at, name,
+				want)
 			return
 		}
 		rec := raw[at : at+want]
@@ -96,8 +97,10 @@ func (p *parser) readPluginName(section int, at Offset, field []byte) {
 	end := bytes.IndexByte(field, 0)
 	bad := func(c byte) bool { return c <= ' ' || c > '~' || c == ',' }
 	if end <= 0 || bytes.ContainsFunc(field[:end], func(r rune) bool { return r > 127 || bad(byte(r)) }) {
-		p.reportf(CodePluginName, []Place{{Section: p.sectionName(section), Offset: at + abi.PluginRecordNameOff}},
-			"plugin name %q is not 1 to %d printable characters without space and comma", bytes.TrimRight(field, "\x00"), abi.NameMax-1)
+		p.reportf(CodePluginName, []Place{{Section: p.sectionName(section),
+			Offset: at + abi.PluginRecordNameOff}},
+			"plugin name %q is not 1 to %d printable characters without space and comma",
+			bytes.TrimRight(field, "\x00"), abi.NameMax-1)
 		return
 	}
 	p.plugin.Name = string(field[:end])
@@ -105,10 +108,12 @@ func (p *parser) readPluginName(section int, at Offset, field []byte) {
 
 func (p *parser) readHooks(section int, pointers map[Offset]Relocation) {
 	p.records(section, abi.HookRecordSize, func(at Offset, rec []byte) {
-		h := Hook{ID: stage.Stage(le32(rec[abi.HookRecordHookOff:])), Priority: int32(le32(rec[abi.HookRecordPriorityOff:]))}
+		h := Hook{ID: stage.Stage(le32(rec[abi.HookRecordHookOff:])),
+			Priority: int32(le32(rec[abi.HookRecordPriorityOff:]))}
 		place := []Place{{Section: p.sectionName(section), Offset: at}}
 		if !h.ID.Known() {
-			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x", h.ID, uint32(stage.TaskCreated), uint32(stage.PreSigreturn))
+			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x", h.ID,
+				uint32(stage.TaskCreated), uint32(stage.PreSigreturn))
 			return
 		}
 		before := len(p.violations)

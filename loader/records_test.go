@@ -41,7 +41,8 @@ hook: ret
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%+v: %v", c, err)
-		case c.want == "" && (len(p.Hooks) != 2 || p.Hooks[0].Priority != 5 || p.Hooks[1].ID.String() != "PIE_RST_PRE_SIGRETURN_THREAD"):
+		case c.want == "" && (len(p.Hooks) != 2 || p.Hooks[0].Priority != 5 ||
+			p.Hooks[1].ID.String() != "PIE_RST_PRE_SIGRETURN_THREAD"):
 			t.Errorf("%+v: hooks %+v", c, p.Hooks)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%+v: %v", c, err)

@@ -30,7 +30,8 @@ func (p *parser) checkRelocations() bool {
 		}
 		target := int(s.Info)
 		if target <= 0 || target >= len(p.shdrs) {
-			p.refuse(CodeRelocSection, i, "section %s: sh_info %d is not a section", clip(p.sectionName(i)), s.Info)
+			p.refuse(CodeRelocSection, i, "section %s: sh_info %d is not a section",
+				clip(p.sectionName(i)), s.Info)
 			continue
 		}
 		if r := p.roles[target]; r != roleLayout && r != roleRecord {
@@ -48,13 +49,17 @@ func (p *parser) checkRelocSection(i, target int, owner map[int]int) bool {
 	s, name := &p.shdrs[i], clip(p.sectionName(i))
 	switch {
 	case s.Entsize != relaSize || s.Size%relaSize != 0:
-		p.refuse(CodeRelocSection, i, "section %s: %d bytes in entries of %d, expected %d", name, s.Size, s.Entsize, relaSize)
+		p.refuse(CodeRelocSection, i, "section %s: %d bytes in entries of %d, expected %d", name, s.Size,
+			s.Entsize, relaSize)
 	case int(s.Link) != p.symtab:
-		p.refuse(CodeRelocSection, i, "section %s: sh_link %d is not the symbol table (%d)", name, s.Link, p.symtab)
+		p.refuse(CodeRelocSection, i, "section %s: sh_link %d is not the symbol table (%d)", name, s.Link,
+			p.symtab)
 	case elf.SectionType(p.shdrs[target].Type) == elf.SHT_NOBITS && s.Size > 0:
-		p.refuse(CodeRelocSection, i, "section %s would patch %s, which has no bytes in the file", name, clip(p.sectionName(target)))
+		p.refuse(CodeRelocSection, i, "section %s would patch %s, which has no bytes in the file", name,
+			clip(p.sectionName(target)))
 	case owner[target] != 0:
-		p.refuse(CodeRelocSection, i, "section %s is a second relocation table of %s", name, clip(p.sectionName(target)))
+		p.refuse(CodeRelocSection, i, "section %s is a second relocation table of %s", name,
+			clip(p.sectionName(target)))
 	default:
 		owner[target] = i
 		if k := p.plugin.byELFIndex[target]; k >= 0 {
@@ -65,8 +70,8 @@ func (p *parser) checkRelocSection(i, target int, owner map[int]int) bool {
 	return false
 }
 
-// checkTable judges the relocations of one section. This loop sees every relocation of an object: valid relocations must
-// fall through it quickly, and everything else is looked at in judge.
+// checkTable judges the relocations of one section. This loop sees every relocation of an object: valid relocations
+// must fall through it quickly, and everything else is looked at in judge.
 func (p *parser) checkTable(sec *Section) {
 	types, amd64 := relocTable(p.plugin.Machine), p.plugin.Machine == elf.EM_X86_64
 	symbols := uint32(len(p.state))
@@ -86,7 +91,8 @@ func (p *parser) checkTable(sec *Section) {
 			p.judge(sec, r)
 			continue
 		}
-		if place := sec.Data[off : off+size]; amd64 && !zero(place) || t.insn.mask != 0 && !p.fitsPlace(t, off, place) {
+		if place := sec.Data[off : off+size]; amd64 && !zero(place) ||
+			t.insn.mask != 0 && !p.fitsPlace(t, off, place) {
 			p.judgePlace(sec, r, t)
 		}
 	}
@@ -116,7 +122,8 @@ func (p *parser) judge(sec *Section, r Relocation) {
 	t := LookupReloc(p.plugin.Machine, r.Type)
 	switch {
 	case uint64(r.Symbol) >= uint64(len(p.state)):
-		p.refuseReloc(CodeReloc, sec, r, "relocation %s refers to symbol %d, but there are %d", t.Name, r.Symbol, len(p.state))
+		p.refuseReloc(CodeReloc, sec, r, "relocation %s refers to symbol %d, but there are %d", t.Name,
+			r.Symbol, len(p.state))
 	case !p.judgeType(sec, r, t):
 	case uint64(r.Offset) > sec.Size || uint64(t.Size) > sec.Size-uint64(r.Offset):
 		p.refuseReloc(CodeReloc, sec, r, "relocation %s patches %d bytes outside section %s of 0x%x bytes",
@@ -143,8 +150,10 @@ func (p *parser) judgeType(sec *Section, r Relocation, t RelocType) bool {
 	case RelocPAuth:
 		p.refuseReloc(CodePAuth, sec, r, "%s signs a pointer", t.Name)
 	case RelocAbs32:
-		if !p.opts.AllowAbs32 && p.plugin.Symbols[r.Symbol].Section != Absolute && p.state[r.Symbol] == symDefined {
-			p.refuseReloc(CodeAbsolute, sec, r, "relocation %s against `%s`: %d bytes cannot hold an address",
+		if !p.opts.AllowAbs32 && p.plugin.Symbols[r.Symbol].Section != Absolute &&
+			p.state[r.Symbol] == symDefined {
+			p.refuseReloc(CodeAbsolute, sec, r,
+				"relocation %s against `%s`: %d bytes cannot hold an address",
 				t.Name, p.symbolLabel(r.Symbol), t.Size)
 			return false
 		}
@@ -181,11 +190,13 @@ func (p *parser) judgePlace(sec *Section, r Relocation, t *RelocType) bool {
 	case t.insn.mask != 0 && r.Offset%4 != 0:
 		p.refuseReloc(CodeUnaligned, sec, r, "relocation %s at an offset that is not a multiple of 4", t.Name)
 	case t.insn.mask != 0 && !t.insn.fits(le32(place)):
-		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on 0x%08x, which is not %s", t.Name, le32(place), t.insn.what)
+		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on 0x%08x, which is not %s", t.Name, le32(place),
+			t.insn.what)
 	case p.plugin.Machine == elf.EM_X86_64 && !relaxable(sec.Data, r):
 		p.refuseReloc(CodeInstruction, sec, r, "relocation %s on an instruction that it is not for", t.Name)
 	case t.Class == RelocGOT && !p.gotAddend(r):
-		p.refuseReloc(CodeGOTAddend, sec, r, "relocation %s against `%s` has the addend %d", t.Name, p.symbolLabel(r.Symbol), r.Addend)
+		p.refuseReloc(CodeGOTAddend, sec, r, "relocation %s against `%s` has the addend %d", t.Name,
+			p.symbolLabel(r.Symbol), r.Addend)
 	default:
 		return true
 	}
@@ -193,8 +204,8 @@ func (p *parser) judgePlace(sec *Section, r Relocation, t *RelocType) bool {
 }
 
 // relaxable reports whether the instruction before a GOTPCRELX place is one of those that x86-64 psABI B.2 "Optimize
-// GOTPCRELX Relocations" lists. Linkers may rewrite them, so no other may carry the type. We do not rewrite; but what is
-// not on the list is no code that a compiler wrote.
+// GOTPCRELX Relocations" lists. Linkers may rewrite them, so no other may carry the type. We do not rewrite; but what
+// is not on the list is no code that a compiler wrote.
 func relaxable(code []byte, r Relocation) bool {
 	switch elf.R_X86_64(r.Type) {
 	case elf.R_X86_64_GOTPCRELX, elf.R_X86_64_REX_GOTPCRELX:
@@ -264,7 +275,8 @@ func (p *parser) refuseReloc(code Code, sec *Section, r Relocation, format strin
 	if p.full() {
 		return
 	}
-	v := Violation{Code: code, Message: fmt.Sprintf(format, args...), Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)}}
+	v := Violation{Code: code, Message: fmt.Sprintf(format, args...),
+		Places: []Place{p.plugin.placeOf(sec.Index, r.Offset)}}
 	if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) {
 		v.Symbol = p.plugin.Symbols[r.Symbol].Name
 	}

@@ -86,7 +86,8 @@ func (p *parser) refuseTLS(i int) role {
 	if p.shdrs[i].Size == 0 {
 		return roleOther
 	}
-	return p.refuse(CodeTLSSection, i, "section %s: %d bytes of thread-local variables", clip(p.sectionName(i)), p.shdrs[i].Size)
+	return p.refuse(CodeTLSSection, i, "section %s: %d bytes of thread-local variables", clip(p.sectionName(i)),
+		p.shdrs[i].Size)
 }
 
 // instrumentation maps sections that compilers add for a tool to the flag that makes them do so.
@@ -138,7 +139,8 @@ func (p *parser) checkOverlap() {
 		a, b := kept[k-1], kept[k]
 		if p.shdrs[b].Off-p.shdrs[a].Off < p.shdrs[a].Size {
 			p.overlap = true
-			p.reportf(CodeOverlap, nil, "sections %s and %s share bytes of the file at 0x%x", clip(p.sectionName(a)),
+			p.reportf(CodeOverlap, nil, "sections %s and %s share bytes of the file at 0x%x",
+				clip(p.sectionName(a)),
 				clip(p.sectionName(b)), p.shdrs[b].Off)
 		}
 	}
@@ -160,14 +162,17 @@ func (p *parser) checkMemory() {
 	if largest == nil || total <= p.opts.MaxMemory {
 		return
 	}
-	p.reportf(CodeMemory, []Place{{Section: clip(largest.Name)}}, "%d bytes of memory exceed the limit of %d; section %s has %d%s",
+	p.reportf(CodeMemory, []Place{{Section: clip(largest.Name)}},
+		"%d bytes of memory exceed the limit of %d; section %s has %d%s",
 		total, p.opts.MaxMemory, clip(largest.Name), largest.Size, p.largestSymbol(largest.Index))
 }
 
 // largestSymbol names the variable that takes most of a section. The symbol table has not been judged yet.
 func (p *parser) largestSymbol(section int) string {
 	if p.symtab == 0 {
-		p.symtab = slices.IndexFunc(p.shdrs, func(s elf.Section64) bool { return elf.SectionType(s.Type) == elf.SHT_SYMTAB })
+		p.symtab = slices.IndexFunc(p.shdrs, func(s elf.Section64) bool {
+			return elf.SectionType(s.Type) == elf.SHT_SYMTAB
+		})
 	}
 	if p.symtab <= 0 {
 		p.symtab = 0
@@ -225,7 +230,8 @@ func (p *parser) addTrampolines() {
 		}
 		p.addStores(&p.violations[v], sec)
 		for r := range sec.Relocs.All() {
-			if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) && p.plugin.Symbols[r.Symbol].Name == "__clear_cache" {
+			if uint64(r.Symbol) < uint64(len(p.plugin.Symbols)) &&
+				p.plugin.Symbols[r.Symbol].Name == "__clear_cache" {
 				p.addPlace(&p.violations[v], sec, r.Offset)
 			}
 		}
@@ -263,7 +269,8 @@ func (p *parser) checkLTO() {
 	}
 	for i := range p.shdrs {
 		if strings.HasPrefix(p.sectionName(i), ".gnu.lto_") {
-			p.reportf(CodeSlimLTO, nil, "GCC LTO object (gcc -flto): section %s, but no machine code", clip(p.sectionName(i)))
+			p.reportf(CodeSlimLTO, nil, "GCC LTO object (gcc -flto): section %s, but no machine code",
+				clip(p.sectionName(i)))
 			return
 		}
 	}

@@ -28,7 +28,8 @@ func (p *parser) readSectionTable() bool {
 	h := &p.hdr
 	first, ok := span(p.data, h.Shoff, shdrSize)
 	if h.Shoff == 0 || !ok {
-		return p.stop(CodeHeader, "section header table at 0x%x is outside the file of %d bytes", h.Shoff, len(p.data))
+		return p.stop(CodeHeader, "section header table at 0x%x is outside the file of %d bytes", h.Shoff,
+			len(p.data))
 	}
 	// Counts that do not fit their 16 bits are in section 0, gABI "Section Header", SHN_XINDEX and e_shnum.
 	count, names := uint64(h.Shnum), uint32(h.Shstrndx)
@@ -40,7 +41,8 @@ func (p *parser) readSectionTable() bool {
 	}
 	table, ok := span(p.data, h.Shoff, sizes.Mul(count, shdrSize))
 	if count == 0 || !ok {
-		return p.stop(CodeHeader, "%d section headers at 0x%x do not fit into the file of %d bytes", count, h.Shoff, len(p.data))
+		return p.stop(CodeHeader, "%d section headers at 0x%x do not fit into the file of %d bytes", count,
+			h.Shoff, len(p.data))
 	}
 	p.shdrs = decodeSections(table)
 	if elf.SectionType(p.shdrs[0].Type) != elf.SHT_NULL {
@@ -55,7 +57,8 @@ func decodeSections(table []byte) []elf.Section64 {
 		b := table[i*shdrSize:][:shdrSize]
 		all[i] = elf.Section64{
 			Name: le32(b), Type: le32(b[4:]), Flags: le64(b[8:]), Addr: le64(b[16:]), Off: le64(b[24:]),
-			Size: le64(b[32:]), Link: le32(b[40:]), Info: le32(b[44:]), Addralign: le64(b[48:]), Entsize: le64(b[56:]),
+			Size: le64(b[32:]), Link: le32(b[40:]), Info: le32(b[44:]), Addralign: le64(b[48:]),
+			Entsize: le64(b[56:]),
 		}
 	}
 	return all
@@ -71,7 +74,8 @@ func (p *parser) readSectionNames(index uint32) bool {
 	for i := range p.shdrs {
 		name, ok := nameAt(table, p.shdrs[i].Name)
 		if !ok {
-			return p.stop(CodeSection, "section %d has no name: sh_name 0x%x is outside the string table", i, p.shdrs[i].Name)
+			return p.stop(CodeSection, "section %d has no name: sh_name 0x%x is outside the string table",
+				i, p.shdrs[i].Name)
 		}
 		if !names.spend(name) {
 			return p.stop(CodeSection, "the names of the sections overlap: those of the first %d have more than %d times the bytes of the file", i+1, nameFactor)
@@ -123,7 +127,8 @@ func (p *parser) indexRelocations() {
 	p.plugin.relocOf = make([]int32, len(p.shdrs))
 	for i := range p.shdrs {
 		s := &p.shdrs[i]
-		if valid := elf.SectionType(s.Type) == elf.SHT_RELA && uint64(s.Info) < uint64(len(p.shdrs)); valid && p.plugin.relocOf[s.Info] == 0 {
+		if valid := elf.SectionType(s.Type) == elf.SHT_RELA && uint64(s.Info) < uint64(len(p.shdrs)); valid &&
+			p.plugin.relocOf[s.Info] == 0 {
 			p.plugin.relocOf[s.Info] = int32(i)
 		}
 	}
@@ -149,7 +154,8 @@ func (p *parser) checkSection(i int) role {
 	s, name := &p.shdrs[i], p.sectionName(i)
 	typ, flags := elf.SectionType(s.Type), elf.SectionFlag(s.Flags)
 	if flags&elf.SHF_OS_NONCONFORMING != 0 {
-		return p.refuse(CodeSectionType, i, "section %s needs processing of its own (SHF_OS_NONCONFORMING)", clip(name))
+		return p.refuse(CodeSectionType, i, "section %s needs processing of its own (SHF_OS_NONCONFORMING)",
+			clip(name))
 	}
 	switch typ {
 	case elf.SHT_SYMTAB:
@@ -182,14 +188,16 @@ func (p *parser) checkForeign(i int) role {
 	if refers && target < len(p.shdrs) && elf.SectionFlag(p.shdrs[target].Flags)&elf.SHF_ALLOC != 0 {
 		if typ == shtCREL {
 			p.report(Violation{
-				Code:    CodeSectionType,
-				Message: "section " + clip(p.sectionName(i)) + " holds compact relocations (CREL), which would be lost",
-				Places:  []Place{{Section: clip(p.sectionName(target))}},
-				Fix:     "compile without -Wa,--crel",
+				Code: CodeSectionType,
+				Message: "section " + clip(p.sectionName(i)) +
+					" holds compact relocations (CREL), which would be lost",
+				Places: []Place{{Section: clip(p.sectionName(target))}},
+				Fix:    "compile without -Wa,--crel",
 			})
 			return roleRefused
 		}
-		return p.refuse(CodeSectionType, i, "section %s of type 0x%x changes section %s in a way that is not understood",
+		return p.refuse(CodeSectionType, i,
+			"section %s of type 0x%x changes section %s in a way that is not understood",
 			clip(p.sectionName(i)), s.Type, clip(p.sectionName(target)))
 	}
 	return roleOther
@@ -209,10 +217,12 @@ func (p *parser) checkAlloc(i int, name string, typ elf.SectionType, flags elf.S
 		return p.refuseInstrumented(i, name)
 	case typ == shtX86Unwind || name == ".eh_frame" || name == ".gcc_except_table" ||
 		strings.HasPrefix(name, ".gcc_except_table."):
-		p.reportf(CodeUnwind, nil, "section %s (%d bytes) is not laid out: nothing unwinds in a restorer", clip(name), s.Size)
+		p.reportf(CodeUnwind, nil, "section %s (%d bytes) is not laid out: nothing unwinds in a restorer",
+			clip(name), s.Size)
 		return roleUnwind
 	case typ != elf.SHT_PROGBITS && typ != elf.SHT_NOBITS:
-		return p.refuse(CodeSectionType, i, "section %s has type 0x%x, which is not understood", clip(name), s.Type)
+		return p.refuse(CodeSectionType, i, "section %s has type 0x%x, which is not understood", clip(name),
+			s.Type)
 	}
 	return p.checkFlags(i, name, flags)
 }
@@ -228,9 +238,11 @@ func (p *parser) checkFlags(i int, name string, flags elf.SectionFlag) role {
 	case flags&shfExclude != 0:
 		return p.refuse(CodeExclude, i, "section %s has both SHF_ALLOC and SHF_EXCLUDE", clip(name))
 	case elf.SectionType(s.Type) == elf.SHT_NOBITS && flags&elf.SHF_EXECINSTR != 0 && s.Size > 0:
-		return p.refuse(CodeNoCode, i, "section %s: 0x%x bytes of code, but none of them in the file", clip(name), s.Size)
+		return p.refuse(CodeNoCode, i, "section %s: 0x%x bytes of code, but none of them in the file",
+			clip(name), s.Size)
 	case bits.OnesCount64(s.Addralign) > 1:
-		return p.refuse(CodeSection, i, "section %s: alignment 0x%x is not a power of two", clip(name), s.Addralign)
+		return p.refuse(CodeSection, i, "section %s: alignment 0x%x is not a power of two", clip(name),
+			s.Addralign)
 	case s.Addralign > pageSize:
 		return p.refuse(CodeAlign, i, "section %s wants an alignment of %d bytes, more than a page (%d)",
 			clip(name), s.Addralign, pageSize)
@@ -287,7 +299,8 @@ func (p *parser) findJoined() (scattered bool) {
 			j.first, j.last = i, i
 		}
 		one := &all[j.first]
-		j.mixed = j.mixed || s.Segment() != one.Segment() || (s.Type == elf.SHT_NOBITS) != (one.Type == elf.SHT_NOBITS)
+		j.mixed = j.mixed || s.Segment() != one.Segment() ||
+			(s.Type == elf.SHT_NOBITS) != (one.Type == elf.SHT_NOBITS)
 		scattered = scattered || i > j.last+1
 		j.last = max(j.last, i)
 		p.bounds[s.Name] = j
@@ -325,7 +338,8 @@ func (p *parser) checkSymtabSection(i int) role {
 	case p.symtab != 0:
 		return p.refuse(CodeHeader, i, "second symbol table %s; an object has one", clip(p.sectionName(i)))
 	case s.Entsize != symSize || s.Size%symSize != 0 || s.Size == 0:
-		return p.refuse(CodeSection, i, "symbol table of %d bytes in entries of %d, expected %d", s.Size, s.Entsize, symSize)
+		return p.refuse(CodeSection, i, "symbol table of %d bytes in entries of %d, expected %d", s.Size,
+			s.Entsize, symSize)
 	}
 	p.symtab = i
 	return roleOther

@@ -90,7 +90,8 @@ func (p *parser) readSymbol(i int) {
 	}
 	var ok bool
 	if sym.Name, ok = nameAt(p.strtab, le32(b)); !ok {
-		p.refuseSymbol(i, CodeSymbol, "symbol %d has no name: st_name 0x%x is outside the string table", i, le32(b))
+		p.refuseSymbol(i, CodeSymbol, "symbol %d has no name: st_name 0x%x is outside the string table", i,
+			le32(b))
 		return
 	}
 	shndx := uint32(le16(b[6:]))
@@ -120,7 +121,8 @@ func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 		}
 		p.refuseSymbol(i, CodeCommon, what, pretty(sym.Name), sym.Size)
 	default:
-		p.refuseSymbol(i, CodeSymbol, "symbol `%s` has the reserved section index 0x%x", pretty(sym.Name), shndx)
+		p.refuseSymbol(i, CodeSymbol, "symbol `%s` has the reserved section index 0x%x", pretty(sym.Name),
+			shndx)
 	}
 }
 
@@ -128,7 +130,8 @@ func (p *parser) readReserved(i int, sym *Symbol, shndx uint32) {
 func (p *parser) readOrdinary(i int, sym *Symbol, shndx uint32) {
 	switch {
 	case uint64(shndx) >= uint64(len(p.shdrs)):
-		p.refuseSymbol(i, CodeSymbol, "symbol `%s` is in section %d, but there are %d", pretty(sym.Name), shndx, len(p.shdrs))
+		p.refuseSymbol(i, CodeSymbol, "symbol `%s` is in section %d, but there are %d", pretty(sym.Name),
+			shndx, len(p.shdrs))
 	case shndx == 0:
 		p.readUndefined(i, sym)
 	default:
@@ -136,8 +139,8 @@ func (p *parser) readOrdinary(i int, sym *Symbol, shndx uint32) {
 	}
 }
 
-// readUndefined gives an undefined symbol the address it is known to have, if any. That it is undefined counts only if a
-// relocation refers to it: assemblers list _GLOBAL_OFFSET_TABLE_ and names that were optimised away.
+// readUndefined gives an undefined symbol the address it is known to have, if any. That it is undefined counts only
+// if a relocation refers to it: assemblers list _GLOBAL_OFFSET_TABLE_ and names that were optimised away.
 func (p *parser) readUndefined(i int, sym *Symbol) {
 	if value, ok := p.opts.Defined[sym.Name]; ok {
 		sym.Section, sym.Value = Absolute, value
@@ -200,7 +203,8 @@ func (p *parser) readDefined(i int, sym *Symbol, shndx int) {
 	case sym.Type == elf.STT_GNU_IFUNC:
 		p.refuseSymbol(i, CodeIFUNC, "indirect function `%s` needs a resolver to run", pretty(name))
 	case sym.Type == elf.STT_COMMON:
-		p.refuseSymbol(i, CodeCommon, "tentative definition `%s` of %d bytes (STT_COMMON)", pretty(name), sym.Size)
+		p.refuseSymbol(i, CodeCommon, "tentative definition `%s` of %d bytes (STT_COMMON)", pretty(name),
+			sym.Size)
 	case elf.ST_VISIBILITY(sym.Other) == elf.STV_INTERNAL:
 		p.refuseSymbol(i, CodeInternal, "symbol `%s` has internal visibility", pretty(name))
 	}
@@ -236,12 +240,14 @@ func (p *parser) checkNullSymbol() {
 func (p *parser) checkSymbolOrder() {
 	first := p.shdrs[p.symtab].Info
 	if uint64(first) > uint64(len(p.plugin.Symbols)) {
-		p.reportf(CodeSymbolOrder, nil, "symbol table: sh_info says the first global is %d of %d", first, len(p.plugin.Symbols))
+		p.reportf(CodeSymbolOrder, nil, "symbol table: sh_info says the first global is %d of %d", first,
+			len(p.plugin.Symbols))
 		return
 	}
 	for i := range p.plugin.Symbols {
 		if local := p.plugin.Symbols[i].Bind == elf.STB_LOCAL; local != (i < int(first)) {
-			p.reportf(CodeSymbolOrder, nil, "symbol table: symbol %d `%s` is on the wrong side of sh_info %d",
+			p.reportf(CodeSymbolOrder, nil,
+				"symbol table: symbol %d `%s` is on the wrong side of sh_info %d",
 				i, pretty(p.plugin.Symbols[i].Name), first)
 			return
 		}

@@ -36,7 +36,8 @@ func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
 		v.Code = CodeStartStop
 		v.Message, v.Fix = p.whyNoBounds(sym.Name)
 	case p.state[i] == symWeak:
-		v.Code, v.Message = CodeWeakUndefined, fmt.Sprintf("weak symbol `%s` is not defined and would be 0", name)
+		v.Code, v.Message = CodeWeakUndefined,
+			fmt.Sprintf("weak symbol `%s` is not defined and would be 0", name)
 	default:
 		v.Code, v.Message = CodeUndefined, fmt.Sprintf("undefined symbol `%s`", name)
 		v.Fix = p.fixUndefined(sym.Name)
@@ -47,7 +48,8 @@ func (p *parser) explainUndefined(v *Violation, i uint32, sym *Symbol) {
 func (p *parser) whyNoBounds(name string) (message, fix string) {
 	_, section, _ := strings.Cut(strings.TrimPrefix(name, "__"), "_")
 	if p.bounds[section].mixed {
-		return fmt.Sprintf("`%s`: the sections %s cannot lie side by side: they differ in w, x or @nobits", clip(name), clip(section)),
+		return fmt.Sprintf("`%s`: the sections %s cannot lie side by side: they differ in w, x or @nobits",
+				clip(name), clip(section)),
 			"make all variables of the section const, or none"
 	}
 	return fmt.Sprintf("`%s`: there is not a section %s in memory", clip(name), clip(section)), ""
@@ -76,7 +78,8 @@ func (p *parser) nearest(name string) string {
 			return ""
 		}
 		if strings.HasPrefix(s.Name, "_Z") && strings.Contains(s.Name, name) && p.demangles(s.Name, name+"(") {
-			return fmt.Sprintf("`%s` is defined as a C++ function: declare it extern \"C\" on both sides", Demangle(s.Name))
+			return fmt.Sprintf("`%s` is defined as a C++ function: declare it extern \"C\" on both sides",
+				Demangle(s.Name))
 		}
 		if d := distance(name, s.Name, limit); d < limit {
 			best, limit = s.Name, d

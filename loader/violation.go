@@ -109,8 +109,8 @@ func (e *Error) format(members []error) string {
 // maxDemangled bounds the names for the demangler, whose output can grow exponentially with its input.
 const maxDemangled = 2048
 
-// Demangle gives the C++ or Rust name as it is written in source; other names stay. What a message cannot carry is escaped,
-// and long names are shortened.
+// Demangle gives the C++ or Rust name as it is written in source; other names stay. What a message cannot carry is
+// escaped, and long names are shortened.
 func Demangle(name string) string {
 	if len(name) < maxDemangled && (strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")) {
 		name = demangle.Filter(name, demangle.NoClones, demangle.MaxLength(9)) // at most 2^9 bytes

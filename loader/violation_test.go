@@ -13,7 +13,8 @@ import (
 // Every violation is a member, however the error is wrapped, and the text is the same.
 func TestViolationsAreMembers(t *testing.T) {
 	object := &loader.Error{File: "a\n.o", Omitted: 2, Violations: []loader.Violation{
-		{Code: loader.CodeHookID, Message: "first", Fix: "do it", Places: []loader.Place{{Section: ".text", Offset: 4}}, Count: 3},
+		{Code: loader.CodeHookID, Message: "first", Fix: "do it",
+			Places: []loader.Place{{Section: ".text", Offset: 4}}, Count: 3},
 		{Code: loader.CodeFlags, Message: "second"},
 	}}
 	err := fmt.Errorf("wrapped: %w", object)

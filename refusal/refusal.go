@@ -1,7 +1,8 @@
 // Package refusal says why images cannot be restored or grafted: everything at once, and before anything has been
 // touched.
 //
-// What lives here: the error that packages restorer and graft return. What never does: a reason. It works on every system.
+// What lives here: the error that packages restorer and graft return. What never does: a reason. It works on every
+// system.
 package refusal
 
 import (

@@ -53,8 +53,9 @@ func TestMembers(t *testing.T) {
 func TestText(t *testing.T) {
 	one := refusal.Problem{Where: "task 1", What: "one", Fix: "try"}
 	for want, problems := range map[string][]refusal.Problem{
-		"cannot restore: task 1: one\n  hint: try":                                       {one},
-		"cannot restore, for 2 reasons:\ntask 1: one\n  hint: try\ntask 2: not that one": {one, {Where: "task 2", What: "not that one"}},
+		"cannot restore: task 1: one\n  hint: try": {one},
+		"cannot restore, for 2 reasons:\ntask 1: one\n  hint: try\ntask 2: not that one": {one,
+			{Where: "task 2", What: "not that one"}},
 	} {
 		if got := (&refusal.Refusal{Problems: problems}).Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)

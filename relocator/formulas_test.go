@@ -11,8 +11,8 @@ import (
 	"github.com/crpie/crpie/relocator"
 )
 
-// TestARM64Formulas puts S, A and P into the formulas of AAELF64 by hand: x is at 0x12010, the place at 0x4000, the slot
-// of x at 0x23000, and the symbol far at -8.
+// TestARM64Formulas puts S, A and P into the formulas of AAELF64 by hand: x is at 0x12010, the place at 0x4000, the
+// slot of x at 0x23000, and the symbol far at -8.
 func TestARM64Formulas(t *testing.T) {
 	for _, c := range []struct {
 		source string
@@ -49,7 +49,8 @@ func TestARM64Formulas(t *testing.T) {
 		{"ldr x0, :got:x", 0x580f8000},
 	} {
 		source := ".text\n" + c.source + "\n.data\n.skip 16\n.globl x, far\nx: .quad 0\n.set far, -8\n" + noexec
-		p := loadertest.MustLoad(t, "aarch64-linux-gnu-gcc", ".s", source, loader.Options{Core: true, AllowAbs32: true})
+		p := loadertest.MustLoad(t, "aarch64-linux-gnu-gcc", ".s", source,
+			loader.Options{Core: true, AllowAbs32: true})
 		out, err := place(p, 0x23000, map[string]relocator.Addr{".text": 0x4000, ".data": 0x12000})
 		var got uint64
 		for i, b := range out[".text"] {
@@ -80,7 +81,8 @@ func TestARM64Ranges(t *testing.T) {
 		{"bl x+2", 0x8000, "give 0x4002, which is not a multiple of 4"},
 	} {
 		source := ".text\n" + c.source + "\n.data\n.globl x\nx: .quad 0\n" + noexec
-		p := loadertest.MustLoad(t, "aarch64-linux-gnu-gcc", ".s", source, loader.Options{Core: true, AllowAbs32: true})
+		p := loadertest.MustLoad(t, "aarch64-linux-gnu-gcc", ".s", source,
+			loader.Options{Core: true, AllowAbs32: true})
 		_, err := place(p, 0, map[string]relocator.Addr{".text": 0x4000, ".data": c.x})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.source, err, c.want)
@@ -106,10 +108,13 @@ func TestEveryAppliedTypeHasAFormula(t *testing.T) {
 			if r.Class == loader.RelocUnknown || r.Size == 0 || isSlotOffset(m.machine, typ) {
 				continue
 			}
-			p, err := loader.Parse(retype(t, data, typ), "typed.o", loader.Options{Core: true, AllowAbs32: true})
+			p, err := loader.Parse(retype(t, data, typ), "typed.o",
+				loader.Options{Core: true, AllowAbs32: true})
 			if err != nil {
-				// The instruction does not fit (aarch64), or the addend of a GOT access: the tables above have those.
-				if code := err.(*loader.Error).Violations[0].Code; code != loader.CodeInstruction && code != loader.CodeGOTAddend {
+				// The instruction does not fit (aarch64), or the addend of a GOT access: the tables
+				// above have those.
+				if code := err.(*loader.Error).Violations[0].Code; code != loader.CodeInstruction &&
+					code != loader.CodeGOTAddend {
 					t.Errorf("%s: %v", r.Name, err)
 				}
 				continue
@@ -125,7 +130,8 @@ func TestEveryAppliedTypeHasAFormula(t *testing.T) {
 	}
 }
 
-// isSlotOffset knows the types whose value here is the offset of the first slot, which is 0; TestAMD64Formulas has them.
+// isSlotOffset knows the types whose value here is the offset of the first slot, which is 0; TestAMD64Formulas has
+// them.
 func isSlotOffset(m elf.Machine, typ uint32) bool {
 	switch elf.R_X86_64(typ) {
 	case elf.R_X86_64_GOT32, elf.R_X86_64_GOT64, elf.R_X86_64_GOTPLT64:

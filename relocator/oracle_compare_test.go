@@ -20,10 +20,13 @@ type placedObject struct {
 
 // compareSections compares every laid-out section; GOT accesses are checked by what they reach and then masked.
 func compareSections(p *loader.Plugin, img *blob.Image, theirs *elf.File) (o outcome) {
-	a := placedObject{uint64(img.GOT(-1)), uint64(img.GOT(-1)), memoryOf(img, img.GOT(-1), 8*len(p.GOT)), func(i int) []byte {
-		return memoryOf(img, img.SectionAddr(-1, i), len(p.Sections[i].Data))
+	a := placedObject{uint64(img.GOT(-1)), uint64(img.GOT(-1)), memoryOf(img, img.GOT(-1), 8*len(p.GOT)),
+		func(i int) []byte {
+			return memoryOf(img, img.SectionAddr(-1, i), len(p.Sections[i].Data))
+		}}
+	b := placedObject{section: func(i int) []byte {
+		return sectionData(theirs, fmt.Sprintf(".o%d", p.Sections[i].Index))
 	}}
-	b := placedObject{section: func(i int) []byte { return sectionData(theirs, fmt.Sprintf(".o%d", p.Sections[i].Index)) }}
 	if got := theirs.Section(".got"); got != nil && got.Type != elf.SHT_NOBITS {
 		b.gotBase = got.Addr
 		b.got, _ = got.Data()
@@ -59,7 +62,8 @@ func compareSections(p *loader.Plugin, img *blob.Image, theirs *elf.File) (o out
 			o.got++
 		}
 		if at := firstDifference(ours, other); at >= 0 {
-			return outcome{err: fmt.Errorf("%s+0x%x: % x, linker has % x", s.Name, at, ours[at:min(at+8, len(ours))], other[at:min(at+8, len(other))])}
+			return outcome{err: fmt.Errorf("%s+0x%x: % x, linker has % x", s.Name, at,
+				ours[at:min(at+8, len(ours))], other[at:min(at+8, len(other))])}
 		}
 		o.bytes += len(ours)
 	}
@@ -140,7 +144,8 @@ func equal(got, want uint64) error {
 	return nil
 }
 
-func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field []byte, word uint32, S, P uint64) error {
+func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field []byte, word uint32, S,
+	P uint64) error {
 	imm12 := uint64(word>>10&0xfff) * 8
 	pageOf := func() uint64 {
 		imm := int64(int32(word>>5&0x7ffff<<2|word>>29&3)<<11) >> 11
@@ -174,7 +179,8 @@ func (o *placedObject) reachesARM64(p *loader.Plugin, r loader.Relocation, field
 func (o *placedObject) holds(slot, S uint64) error {
 	at := slot - o.gotBase
 	if at > uint64(len(o.got)) || uint64(len(o.got))-at < 8 || binary.LittleEndian.Uint64(o.got[at:]) != S {
-		return fmt.Errorf("slot 0x%x of the table at 0x%x (%d bytes) does not hold 0x%x", slot, o.gotBase, len(o.got), S)
+		return fmt.Errorf("slot 0x%x of the table at 0x%x (%d bytes) does not hold 0x%x", slot, o.gotBase,
+			len(o.got), S)
 	}
 	return nil
 }

@@ -40,13 +40,16 @@ var (
 	lldARM64 = []string{"ld.lld-19", "--no-relax", "-z", "norelro", "-e", "0", "-m", "aarch64linux"}
 )
 
-// oracleCorpora finds the objects of the set that was asked for. Archives that should be there and are not fail the test.
+// oracleCorpora finds the objects of the set that was asked for. Archives that should be there and are not fail the
+// test.
 func oracleCorpora(t *testing.T) []corpus {
 	small := []corpus{
 		{name: "sample", arch: "amd64", linkers: [][]string{gnuAMD64}, every: 5,
-			files: compilerFiles(t, "gcc", "libc.a", "libm-2.36.a", "libgcc.a", "libgcc_eh.a", "libstdc++.a")},
+			files: compilerFiles(t, "gcc", "libc.a", "libm-2.36.a", "libgcc.a", "libgcc_eh.a",
+				"libstdc++.a")},
 		{name: "sample", arch: "arm64", linkers: [][]string{gnuARM64}, every: 5,
-			files: compilerFiles(t, "aarch64-linux-gnu-gcc", "libc.a", "libm.a", "libgcc.a", "libgcc_eh.a")},
+			files: compilerFiles(t, "aarch64-linux-gnu-gcc", "libc.a", "libm.a", "libgcc.a",
+				"libgcc_eh.a")},
 	}
 	if *oracleSet != "full" {
 		return small
@@ -67,15 +70,18 @@ func fullCorpora(t *testing.T) []corpus {
 	}{{"amd64", [][]string{gnuAMD64, lldAMD64}}, {"arm64", [][]string{gnuARM64, lldARM64}}} {
 		archives := findFiles(t, filepath.Join(root, m.arch), ".a", ".rlib")
 		for _, a := range archives {
-			all = append(all, corpus{name: filepath.Base(a), arch: m.arch, linkers: m.linkers, files: []string{a}, every: 1})
+			all = append(all, corpus{name: filepath.Base(a), arch: m.arch, linkers: m.linkers,
+				files: []string{a}, every: 1})
 		}
 		modules := findFiles(t, filepath.Join(root, m.arch), ".ko")
 		if len(archives) == 0 || len(modules) == 0 {
-			t.Errorf("%s has %d archives and %d kernel modules for %s", root, len(archives), len(modules), m.arch)
+			t.Errorf("%s has %d archives and %d kernel modules for %s", root, len(archives), len(modules),
+				m.arch)
 			continue
 		}
 		every := max(1, len(modules)/400)
-		all = append(all, corpus{name: "kernel modules", arch: m.arch, linkers: m.linkers, files: modules, every: every, most: 400})
+		all = append(all, corpus{name: "kernel modules", arch: m.arch, linkers: m.linkers, files: modules,
+			every: every, most: 400})
 	}
 	return all
 }
@@ -87,7 +93,8 @@ func compilerFiles(t *testing.T, compiler string, names ...string) []string {
 		out, err := exec.Command(loadertest.Tool(t, compiler), "-print-file-name="+name).Output()
 		file := strings.TrimSpace(string(out))
 		if err != nil || !filepath.IsAbs(file) {
-			t.Fatalf("%s has no %s; install the development packages (scripts/install-test-deps)", compiler, name)
+			t.Fatalf("%s has no %s; install the development packages (scripts/install-test-deps)",
+				compiler, name)
 		}
 		files = append(files, file)
 	}
@@ -151,7 +158,8 @@ func members(file string, data []byte) (all []member) {
 			name, _, _ = strings.Cut(string(longNames[at:]), "\n")
 		}
 		if bytes.HasPrefix(body, []byte("\x7fELF")) {
-			all = append(all, member{filepath.Base(file) + "(" + strings.TrimSuffix(name, "/") + ")", bytes.Clone(body)})
+			all = append(all, member{filepath.Base(file) + "(" + strings.TrimSuffix(name, "/") + ")",
+				bytes.Clone(body)})
 		}
 	}
 	return all

@@ -9,7 +9,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-// oracleSource has what makes compilers write relocations: calls, jumps, tables, data of all sizes, addresses of all of it.
+// oracleSource has what makes compilers write relocations: calls, jumps, tables, data of all sizes, addresses of all
+// of it.
 const oracleSource = `
 typedef unsigned long size_t;
 extern int outside(int), missing[]; int visible = 3; static char bytes[64]; static short halves[8] = {1, 2};
@@ -31,13 +32,20 @@ func TestOracleOnCodeModels(t *testing.T) {
 		linkers [][]string
 		tools   []string
 	}{
-		{[][]string{gnuAMD64}, []string{"gcc -fPIC", "gcc -fpie", "gcc -fno-pic -no-pie", "gcc -fPIC -mcmodel=medium", "gcc -fPIC -mcmodel=large",
-			"gcc -fno-pic -mcmodel=large", "gcc -fPIC -fno-plt", "gcc -fPIC -ffunction-sections -fdata-sections", "clang-14 -fPIC", "clang-14 -fPIC -mcmodel=medium",
-			"clang-14 -fPIC -mcmodel=large", "clang-19 -fPIC -fno-plt", "clang-19 -fPIC -mcmodel=large", "clang-19 -fno-pic -mcmodel=kernel"}},
-		{[][]string{gnuARM64}, []string{"aarch64-linux-gnu-gcc -fPIC", "aarch64-linux-gnu-gcc -fpic", "aarch64-linux-gnu-gcc -fpie",
-			"aarch64-linux-gnu-gcc -fno-pic", "aarch64-linux-gnu-gcc -fno-pic -mcmodel=large", "aarch64-linux-gnu-gcc -fPIC -fno-plt",
+		{[][]string{gnuAMD64}, []string{"gcc -fPIC", "gcc -fpie", "gcc -fno-pic -no-pie",
+			"gcc -fPIC -mcmodel=medium", "gcc -fPIC -mcmodel=large",
+			"gcc -fno-pic -mcmodel=large", "gcc -fPIC -fno-plt",
+			"gcc -fPIC -ffunction-sections -fdata-sections", "clang-14 -fPIC",
+			"clang-14 -fPIC -mcmodel=medium",
+			"clang-14 -fPIC -mcmodel=large", "clang-19 -fPIC -fno-plt", "clang-19 -fPIC -mcmodel=large",
+			"clang-19 -fno-pic -mcmodel=kernel"}},
+		{[][]string{gnuARM64}, []string{"aarch64-linux-gnu-gcc -fPIC", "aarch64-linux-gnu-gcc -fpic",
+			"aarch64-linux-gnu-gcc -fpie",
+			"aarch64-linux-gnu-gcc -fno-pic", "aarch64-linux-gnu-gcc -fno-pic -mcmodel=large",
+			"aarch64-linux-gnu-gcc -fPIC -fno-plt",
 			"clang-14 --target=aarch64-linux-gnu -fPIC", "clang-19 --target=aarch64-linux-gnu -fno-pic",
-			"clang-19 --target=aarch64-linux-gnu -fno-pic -mcmodel=large", "clang-14 --target=aarch64-linux-gnu -fno-pic -mcmodel=large"}},
+			"clang-19 --target=aarch64-linux-gnu -fno-pic -mcmodel=large",
+			"clang-14 --target=aarch64-linux-gnu -fno-pic -mcmodel=large"}},
 	} {
 		for _, tool := range c.tools {
 			for _, level := range []string{" -O0", " -O2", " -Os"} {
@@ -45,8 +53,10 @@ func TestOracleOnCodeModels(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"R_X86_64_GOTOFF64", "R_X86_64_GOTPC64", "R_X86_64_GOT64", "R_X86_64_32S", "R_X86_64_PLTOFF64",
-		"R_AARCH64_MOVW_UABS_G3", "R_AARCH64_MOVW_UABS_G0_NC", "R_AARCH64_LD64_GOTPAGE_LO15", "R_AARCH64_ADR_GOT_PAGE"} {
+	for _, want := range []string{"R_X86_64_GOTOFF64", "R_X86_64_GOTPC64", "R_X86_64_GOT64", "R_X86_64_32S",
+		"R_X86_64_PLTOFF64",
+		"R_AARCH64_MOVW_UABS_G3", "R_AARCH64_MOVW_UABS_G0_NC", "R_AARCH64_LD64_GOTPAGE_LO15",
+		"R_AARCH64_ADR_GOT_PAGE"} {
 		if !seen[want] {
 			t.Errorf("no compiler made a %s", want)
 		}
@@ -56,7 +66,8 @@ func TestOracleOnCodeModels(t *testing.T) {
 // compareSource compiles the source and compares the object; seen gathers the relocation types.
 func compareSource(t *testing.T, tool string, linkers [][]string, seen map[string]bool) {
 	t.Helper()
-	data, err := os.ReadFile(loadertest.Compile(t, tool+" -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -w", ".c", oracleSource))
+	data, err := os.ReadFile(loadertest.Compile(t,
+		tool+" -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -w", ".c", oracleSource))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +77,8 @@ func compareSource(t *testing.T, tool string, linkers [][]string, seen map[strin
 			t.Errorf("%s, %s: %v, left out: %q, %d bytes", tool, linker[0], o.err, o.leftOut, o.bytes)
 		}
 	}
-	p, err := loader.Parse(data, tool, loader.Options{Core: true, AllowAbs32: true, Defined: undefinedSymbols(data)})
+	p, err := loader.Parse(data, tool,
+		loader.Options{Core: true, AllowAbs32: true, Defined: undefinedSymbols(data)})
 	if err != nil {
 		return // compareOne has said so
 	}

@@ -20,11 +20,12 @@ import (
 
 // The oracle: the same object, placed at the same addresses by us and by a linker, must be the same bytes.
 //
-// The linker gets a copy of the object in which every section has a name of its own, so that a script can give each its
-// address, and in which strings are not merged and groups not dropped. GOT accesses are compared by what they reach: the
-// linker's table has other slots in another order.
+// The linker gets a copy of the object in which every section has a name of its own, so that a script can give each
+// its address, and in which strings are not merged and groups not dropped. GOT accesses are compared by what they
+// reach: the linker's table has other slots in another order.
 
-var oracleSet = flag.String("oracle", "small", "objects to compare with linkers: small or full (needs scripts/get-oracle-corpus)")
+var oracleSet = flag.String("oracle", "small",
+	"objects to compare with linkers: small or full (needs scripts/get-oracle-corpus)")
 
 const (
 	oracleBase = 0x10000000 // everything within the 128 MiB of aarch64 branches
@@ -73,9 +74,9 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// mayBeLeftOut are the rules that real libraries break, all for a true reason: 32-bit members, constructors, thread-local
-// data, assembly without a stack note, instrumentation, COMMON, IFUNC, bounds of sections of other objects. Any other
-// refusal would be a false one.
+// mayBeLeftOut are the rules that real libraries break, all for a true reason: 32-bit members, constructors,
+// thread-local data, assembly without a stack note, instrumentation, COMMON, IFUNC, bounds of sections of other
+// objects. Any other refusal would be a false one.
 var mayBeLeftOut = []string{"PIE006", "PIE104", "PIE105", "PIE107", "PIE115", "PIE203", "PIE204", "PIE205", "PIE210"}
 
 func (n *tally) join(m *tally) {
@@ -149,7 +150,8 @@ func (n *tally) add(m member, o outcome) {
 // compareOne places one object both ways.
 func compareOne(m member, linker []string, dir string) outcome {
 	defined := undefinedSymbols(m.data)
-	p, err := loader.Parse(m.data, m.name, loader.Options{Core: true, AllowAbs32: true, Defined: defined, NoLines: true})
+	p, err := loader.Parse(m.data, m.name,
+		loader.Options{Core: true, AllowAbs32: true, Defined: defined, NoLines: true})
 	if err != nil {
 		v := err.(*loader.Error).Violations[0]
 		return outcome{leftOut: string(v.Code) + " " + loader.Rule(v.Code).Title}
@@ -178,7 +180,8 @@ func undefinedSymbols(data []byte) map[string]uint64 {
 	}
 	syms, _ := f.Symbols()
 	for _, s := range syms {
-		known := s.Name == "_GLOBAL_OFFSET_TABLE_" || strings.HasPrefix(s.Name, "__start_") || strings.HasPrefix(s.Name, "__stop_")
+		known := s.Name == "_GLOBAL_OFFSET_TABLE_" || strings.HasPrefix(s.Name, "__start_") ||
+			strings.HasPrefix(s.Name, "__stop_")
 		if s.Section == elf.SHN_UNDEF && s.Name != "" && !known && elf.ST_TYPE(s.Info) != elf.STT_TLS {
 			if _, seen := defined[s.Name]; !seen {
 				defined[s.Name] = oracleAbs + uint64(64*len(defined))
@@ -189,7 +192,8 @@ func undefinedSymbols(data []byte) map[string]uint64 {
 }
 
 // linkByOracle has the linker place the object as we did, and returns its output.
-func linkByOracle(m member, p *loader.Plugin, img *blob.Image, defined map[string]uint64, linker []string, dir string) (*elf.File, error) {
+func linkByOracle(m member, p *loader.Plugin, img *blob.Image, defined map[string]uint64, linker []string,
+	dir string) (*elf.File, error) {
 	obj, script, out := filepath.Join(dir, "a.o"), filepath.Join(dir, "a.ld"), filepath.Join(dir, "a.out")
 	if err := os.WriteFile(obj, renameSections(m.data, p), 0o644); err != nil {
 		return nil, err
@@ -224,7 +228,8 @@ func renameSections(data []byte, p *loader.Plugin) []byte {
 	h := out[shoff+uint64(64*index):]
 	names := bytes.Clone(out[le.Uint64(h[24:]):][:le.Uint64(h[32:])]) // LLVM has one table for sections and symbols
 	names = append(names, "\x00.drop\x00.shstrtab\x00.symtab\x00.strtab\x00.symtab_shndx\x00"...)
-	fixed := map[elf.SectionType]string{elf.SHT_SYMTAB: ".symtab\x00", elf.SHT_STRTAB: ".strtab\x00", elf.SHT_SYMTAB_SHNDX: ".symtab_shndx\x00"}
+	fixed := map[elf.SectionType]string{elf.SHT_SYMTAB: ".symtab\x00", elf.SHT_STRTAB: ".strtab\x00",
+		elf.SHT_SYMTAB_SHNDX: ".symtab_shndx\x00"}
 	for i := range count {
 		h := out[shoff+uint64(64*i):][:64]
 		typ := elf.SectionType(le.Uint32(h[4:]))
@@ -275,8 +280,10 @@ func linkerScript(p *loader.Plugin, img *blob.Image, defined map[string]uint64) 
 	for _, l := range lines {
 		b.WriteString(l.text)
 	}
-	// Not together: GNU ld counts R_X86_64_GOT64 from the wrong place if .got.plt is not at the start of its section.
-	fmt.Fprintf(&b, " .got 0x%x : { *(.got) *(.igot) }\n .got.plt 0x%x : { *(.got.plt) *(.igot.plt) }\n", oracleGOT, oracleGOT+0x100000)
+	// Not together: GNU ld counts R_X86_64_GOT64 from the wrong place if .got.plt is not at the start of its
+	// section.
+	fmt.Fprintf(&b, " .got 0x%x : { *(.got) *(.igot) }\n .got.plt 0x%x : { *(.got.plt) *(.igot.plt) }\n",
+		oracleGOT, oracleGOT+0x100000)
 	b.WriteString(" /DISCARD/ : { *(.drop) *(.comment) *(.note*) *(.eh_frame) }\n}\n")
 	for name, addr := range defined {
 		fmt.Fprintf(&b, "%q = 0x%x;\n", name, addr)

@@ -61,7 +61,8 @@ func (m *Misfit) Unwrap() error { return m.Values }
 
 // check finds mistakes of the caller.
 func (t Target) check(p *loader.Plugin) (func(*job, *loader.Section, Addr, []byte), error) {
-	if len(t.Sections) != len(p.Sections) || len(t.Bytes) != len(p.Sections) || len(t.GOTBytes) != len(p.GOT)*SlotSize {
+	if len(t.Sections) != len(p.Sections) || len(t.Bytes) != len(p.Sections) ||
+		len(t.GOTBytes) != len(p.GOT)*SlotSize {
 		return nil, fmt.Errorf("relocate %s: target has %d sections, %d buffers and %d bytes of GOT for %d sections and %d slots",
 			p.File, len(t.Sections), len(t.Bytes), len(t.GOTBytes), len(p.Sections), len(p.GOT))
 	}
@@ -138,16 +139,19 @@ func (j *job) refuse(sec *loader.Section, r loader.Relocation, base Addr, bad pr
 		return
 	}
 	sym := &j.plugin.Symbols[r.Symbol]
-	v := loader.Violation{Code: loader.CodeRange, Symbol: sym.Name, Count: 1, Fix: loader.Rule(loader.CodeRange).Fix}
+	v := loader.Violation{Code: loader.CodeRange, Symbol: sym.Name, Count: 1,
+		Fix: loader.Rule(loader.CodeRange).Fix}
 	v.Places = []loader.Place{j.plugin.PlaceOf(sec, r.Offset)}
 	name := loader.LookupReloc(j.plugin.Machine, r.Type).Name
 	what := fmt.Sprintf("relocation %s against `%s`: S = 0x%x, A = %d, P = 0x%x give ",
-		name, j.plugin.SymbolLabel(r.Symbol), uint64(j.symbols[r.Symbol]), r.Addend, uint64(base)+uint64(r.Offset))
+		name, j.plugin.SymbolLabel(r.Symbol), uint64(j.symbols[r.Symbol]), r.Addend,
+		uint64(base)+uint64(r.Offset))
 	if bad.align > 0 {
 		v.Code, v.Fix = loader.CodeUnaligned, loader.Rule(loader.CodeUnaligned).Fix
 		v.Message = what + fmt.Sprintf("0x%x, which is not a multiple of %d", uint64(bad.value), bad.align)
 	} else {
-		v.Message = what + fmt.Sprintf("%d, which is not in [%d, %d), %s", bad.value, bad.low, bad.high, bad.distance())
+		v.Message = what + fmt.Sprintf("%d, which is not in [%d, %d), %s", bad.value, bad.low, bad.high,
+			bad.distance())
 	}
 	j.violations = append(j.violations, v)
 }

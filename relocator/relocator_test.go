@@ -39,13 +39,15 @@ func TestAMD64Formulas(t *testing.T) {
 		{"cmpq $0, x@GOTPCREL(%rip)", "\x48\x83\x3d\xf8\x1f\x00\x00\x00"},
 		{".quad x@GOTOFF", "\x10\xf0\xff\xff\xff\xff\xff\xff"},
 		{"movq y@GOTPCREL(%rip), %rax\n.quad x@GOT\n.long x@GOT\n.quad x@GOTPLT",
-			"\x48\x8b\x05\xf9\x1f\x00\x00" + "\x08\x00\x00\x00\x00\x00\x00\x00" + "\x08\x00\x00\x00" + "\x08\x00\x00\x00\x00\x00\x00\x00"},
+			"\x48\x8b\x05\xf9\x1f\x00\x00" + "\x08\x00\x00\x00\x00\x00\x00\x00" + "\x08\x00\x00\x00" +
+				"\x08\x00\x00\x00\x00\x00\x00\x00"},
 		{".quad x@GOTPCREL", "\x00\x20\x00\x00\x00\x00\x00\x00"},
 		{".quad x@PLTOFF", "\x10\xf0\xff\xff\xff\xff\xff\xff"},
 		{".long _GLOBAL_OFFSET_TABLE_-.", "\x00\x20\x00\x00"},
 		{".quad _GLOBAL_OFFSET_TABLE_-.", "\x00\x20\x00\x00\x00\x00\x00\x00"},
 	} {
-		source := ".text\n" + c.source + "\n.data\n.skip 16\n.globl x, y\n.size x,4\nx: .long 0\ny: .long 0\n" + noexec
+		source := ".text\n" + c.source +
+			"\n.data\n.skip 16\n.globl x, y\n.size x,4\nx: .long 0\ny: .long 0\n" + noexec
 		p := loadertest.MustLoad(t, "gcc", ".s", source, loader.Options{Core: true, AllowAbs32: true})
 		out, err := place(p, 0x3000, map[string]relocator.Addr{".text": 0x1000, ".data": 0x2000})
 		if err != nil || string(out[".text"]) != c.want {

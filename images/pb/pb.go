@@ -1,8 +1,9 @@
-// Package pb has the messages of CRIU's images as plain structs, with the names and types that protoc-gen-go gives them.
+// Package pb has the messages of CRIU's images as plain structs, with the names and types that protoc-gen-go gives
+// them.
 //
-// What lives here: types, accessors, and what one needs to fill them in. What never does: their encoding, which package images
-// has, and protobuf itself, which initialises more at the start of a process than all of crpie.
-// It works on every system.
+// What lives here: types, accessors, and what one needs to fill them in. What never does: their encoding, which
+// package images has, and protobuf itself, which initialises more at the start of a process than all of crpie. It
+// works on every system.
 package pb
 
 import "reflect"

@@ -23,8 +23,8 @@ type Controller struct {
 	fds     map[int]int // received, by their numbers in the zygote
 }
 
-// Start starts the controller, with env in addition to this process's environment. session: the root task will lead a session,
-// so this process must not lead a process group.
+// Start starts the controller, with env in addition to this process's environment. session: the root task will lead a
+// session, so this process must not lead a process group.
 func Start(session bool, env ...string) (*Controller, error) {
 	move, err := false, error(nil)
 	if session {
@@ -57,7 +57,8 @@ func Start(session bool, env ...string) (*Controller, error) {
 	return &Controller{own, map[int]int{0: 0, 1: 1, 2: 2}}, nil
 }
 
-// again executes this program with the same arguments, streams and inherited descriptors, perhaps in a group of its own.
+// again executes this program with the same arguments, streams and inherited descriptors, perhaps in a group of its
+// own.
 func again(group bool, env []string) (pid int, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -80,8 +81,8 @@ func detached(pid int, join bool) (err error) {
 	return err
 }
 
-// Detach does all that the process in between has to do: it starts the controller, whose parent ends. is is false in any
-// other process.
+// Detach does all that the process in between has to do: it starts the controller, whose parent ends. is is false in
+// any other process.
 func Detach() (status int, is bool) {
 	number := os.Getenv(detaching)
 	if number == "" || sys.Secure() {
@@ -99,8 +100,8 @@ func (c *Controller) Pass(sig syscall.Signal) {
 	_ = send(c.channel, &message{kind: signal, value: int(sig)}) // if the other end is closed, Follow says so
 }
 
-// Follow does as it is told: it becomes the root task, having called last, or gives the exit status of a restore that has failed
-// before that.
+// Follow does as it is told: it becomes the root task, having called last, or gives the exit status of a restore that
+// has failed before that.
 func (c *Controller) Follow(last func()) (status int, err error) {
 	for {
 		m, err := receive(c.channel)

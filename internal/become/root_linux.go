@@ -42,7 +42,8 @@ func Control() (*Root, error) {
 // Pid gives the process's pid.
 func (r *Root) Pid() int { return r.pid }
 
-// Listen calls got with each signal that the process gets as long as it is crpie, and ended if it ends before it executes.
+// Listen calls got with each signal that the process gets as long as it is crpie, and ended if it ends before it
+// executes.
 func (r *Root) Listen(got func(syscall.Signal)) {
 	go func() {
 		defer close(r.ready)
@@ -60,9 +61,9 @@ func (r *Root) Listen(got func(syscall.Signal)) {
 	}()
 }
 
-// Execute has the process execute a zygote with files as its descriptors 0, 1, …, of which it has the first three itself;
-// a number whose file is nil is closed. needed is how many descriptors that takes. trace is called with the thread that will
-// execute, just before.
+// Execute has the process execute a zygote with files as its descriptors 0, 1, …, of which it has the first three
+// itself; a number whose file is nil is closed. needed is how many descriptors that takes. trace is called with the
+// thread that will execute, just before.
 func (r *Root) Execute(zygote *os.File, files []*os.File, needed int, trace func(tid int) error) error {
 	if err := r.send(zygote, files, needed); err != nil {
 		return fmt.Errorf("process %d: %w", r.pid, err)

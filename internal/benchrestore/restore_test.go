@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	rounds  = flag.Int("rounds", 30, "restores of each small victim with each program")
-	only    = flag.String("victims", "static,glibc,threads,python,threads 500,tree 50,gigabyte", "comma-separated victims with their arguments")
+	rounds = flag.Int("rounds", 30, "restores of each small victim with each program")
+	only   = flag.String("victims", "static,glibc,threads,python,threads 500,tree 50,gigabyte",
+		"comma-separated victims with their arguments")
 	program = flag.String("crpie", "", "the crpie to measure")
 	plugin  = flag.String("plugin", "", "a plugin for the third column")
 )
@@ -30,11 +31,11 @@ type contender struct {
 	argv, extra []string
 }
 
-// BenchmarkRestore prints a table of medians. The contenders take turns, so that what slows the machine down slows all
-// of them, and each round begins with another one. A time is that of the whole restorer process, from fork to wait;
-// images are in the page cache. The last two columns are memory: the proportional set sizes of all restored tasks
-// together. scripts/bench starts this with a tmpfs on /run, where CRIU keeps what it found out about the kernel; without it
-// every run of CRIU would probe again, which takes longer than the restore.
+// BenchmarkRestore prints a table of medians. The contenders take turns, so that what slows the machine down slows
+// all of them, and each round begins with another one. A time is that of the whole restorer process, from fork to
+// wait; images are in the page cache. The last two columns are memory: the proportional set sizes of all restored
+// tasks together. scripts/bench starts this with a tmpfs on /run, where CRIU keeps what it found out about the
+// kernel; without it every run of CRIU would probe again, which takes longer than the restore.
 func BenchmarkRestore(b *testing.B) {
 	criu := testenv.NeedCRIU(b)
 	if !isTmpfs("/run") {
@@ -45,7 +46,8 @@ func BenchmarkRestore(b *testing.B) {
 		{"criu", criu.Argv, nil},
 		{"crpie+plugin", []string{*program}, []string{"--pie-plugin", *plugin}},
 	}
-	table := fmt.Sprintf("%-11s %6s %11s %11s %14s %11s  %-14s %13s %13s\n", "victim", "rounds", "crpie [ms]", "criu [ms]",
+	table := fmt.Sprintf("%-11s %6s %11s %11s %14s %11s  %-14s %13s %13s\n", "victim", "rounds", "crpie [ms]",
+		"criu [ms]",
 		"with plugin", "crpie/criu", "80% of rounds", "crpie [KiB]", "criu [KiB]")
 	for _, name := range strings.Split(*only, ",") {
 		b.Run(name, func(b *testing.B) { table += measure(b, name, contenders) })
@@ -57,7 +59,8 @@ func BenchmarkRestore(b *testing.B) {
 // measure returns one line of the table. The last column compares the two of each round, which met the same machine.
 func measure(b *testing.B, name string, contenders []contender) string {
 	words := strings.Fields(name)
-	// victims with sockets need a locked network, these do not, and to unlock it takes CRIU ten times as long as the restore
+	// victims with sockets need a locked network, these do not, and to unlock it takes CRIU ten times as long as
+	// the restore
 	images := testenv.Start(b, words[0], words[1:]...).Dump(b, "--network-lock", "skip")
 	n := *rounds
 	if name == "gigabyte" {
@@ -82,14 +85,17 @@ func measure(b *testing.B, name string, contenders []contender) string {
 	ratio := median(times[0]) / median(times[1])
 	b.ReportMetric(ratio, "crpie/criu")
 	spread := fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.1), quantile(ratios, 0.9))
-	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14.2f %11.2f  %-14s %13.0f %13.0f\n", name, n, median(times[0]), median(times[1]),
+	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14.2f %11.2f  %-14s %13.0f %13.0f\n", name, n, median(times[0]),
+		median(times[1]),
 		median(times[2]), ratio, spread, median(memory[0]), median(memory[1]))
 }
 
-// restore runs one restorer, looks at the memory of what it restored, KiB, and ends it, so that the pids are free again.
+// restore runs one restorer, looks at the memory of what it restored, KiB, and ends it, so that the pids are free
+// again.
 func restore(b *testing.B, images *testenv.Images, c contender) (took time.Duration, pss int) {
 	dir := b.TempDir()
-	words := append(slices.Clone(c.argv[1:]), "restore", "-d", "-D", images.Dir, "-W", dir, "-o", filepath.Join(dir, "log"))
+	words := append(slices.Clone(c.argv[1:]), "restore", "-d", "-D", images.Dir, "-W", dir, "-o",
+		filepath.Join(dir, "log"))
 	cmd := images.Command(b, c.argv[0], append(words, c.extra...)...)
 	var output strings.Builder
 	cmd.Stderr = &output

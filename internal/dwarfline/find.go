@@ -14,8 +14,8 @@ type Position struct {
 	Line, Column int
 }
 
-// Find returns the position of each address, in one pass over the table. If several sequences have an address, the first
-// one counts. A unit that cannot be read is left out.
+// Find returns the position of each address, in one pass over the table. If several sequences have an address, the
+// first one counts. A unit that cannot be read is left out.
 func (s *Sections) Find(addresses []uint64) []Position {
 	m := matcher{found: make([]row, len(addresses)), pending: make([]query, len(addresses))}
 	for i, a := range addresses {

@@ -31,7 +31,8 @@ int _start(int n) { return other(n) + twice(n); }
 // linked gives the line table of a linked program, and debug/dwarf's view of it.
 func linked(t *testing.T, tool string) (dwarfline.Sections, *dwarf.Data, *elf.Section) {
 	t.Helper()
-	f, err := elf.NewFile(bytes.NewReader(loadertest.Link(t, tool+" -O2 -static -nostdlib -fno-pie -no-pie", ".c", source)))
+	f, err := elf.NewFile(bytes.NewReader(
+		loadertest.Link(t, tool+" -O2 -static -nostdlib -fno-pie -no-pie", ".c", source)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,8 @@ func linked(t *testing.T, tool string) (dwarfline.Sections, *dwarf.Data, *elf.Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dwarfline.Sections{Line: contents(".debug_line"), LineStr: contents(".debug_line_str"), Str: contents(".debug_str")}, d, f.Section(".text")
+	return dwarfline.Sections{Line: contents(".debug_line"), LineStr: contents(".debug_line_str"),
+		Str: contents(".debug_str")}, d, f.Section(".text")
 }
 
 // TestLikeTheLibrary compares every address of programs with what debug/dwarf says.
@@ -67,11 +69,14 @@ func TestLikeTheLibrary(t *testing.T) {
 		for i, got := range s.Find(addresses) {
 			want, ok := library(d, addresses[i])
 			if !ok && addresses[i] >= text.Addr && addresses[i] < text.Addr+text.Size {
-				continue // .debug_info of DWARF 2 cannot say that a unit has two pieces of code; that does not matter here
+				// .debug_info of DWARF 2 cannot say that a unit has two pieces of code; that does not matter here
+				continue
 			}
 			known++
-			// The library puts the directory of the compilation in front of paths, also of those that need none.
-			if got.Line != want.Line || got.Column != want.Column || !strings.HasSuffix(want.File, got.File) || (got.File == "") != (want.File == "") {
+			// The library puts the directory of the compilation in front of paths, also of those that
+			// need none.
+			if got.Line != want.Line || got.Column != want.Column ||
+				!strings.HasSuffix(want.File, got.File) || (got.File == "") != (want.File == "") {
 				t.Errorf("%s: 0x%x is at %+v, want %+v", tool, addresses[i], got, want)
 			}
 		}

@@ -77,8 +77,8 @@ func (h *header) names(s *Sections, wanted map[uint64]string) {
 	}
 }
 
-// join makes a path of a directory and a name that may be relative to it. Before DWARF 5 only .debug_info has the directory
-// of the compilation, so that paths are relative to it.
+// join makes a path of a directory and a name that may be relative to it. Before DWARF 5 only .debug_info has the
+// directory of the compilation, so that paths are relative to it.
 func join(directory, name string) string {
 	if directory == "" || path.IsAbs(name) {
 		return name
@@ -139,8 +139,8 @@ const (
 	contentDirectory = 2
 )
 
-// visitEntries reads one of the two tables of DWARF 5: a description of the entries, then the entries. Each has at least one
-// byte for every member, so a number of entries beyond the table ends it.
+// visitEntries reads one of the two tables of DWARF 5: a description of the entries, then the entries. Each has at
+// least one byte for every member, so a number of entries beyond the table ends it.
 func (h *header) visitEntries(r *reader, s *Sections, visit func(uint64, file)) {
 	format := make([][2]uint64, r.uint(1)) // at most 255
 	for i := range format {

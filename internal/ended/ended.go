@@ -41,7 +41,8 @@ func Status(err error, failed int) int {
 // SignalStatus is the exit status that shells give for a command that a signal has ended.
 func SignalStatus(sig syscall.Signal) int { return 128 + int(sig) }
 
-// Until does something that a signal ends; what it has made is gone when it returns. A second signal does not wait for that.
+// Until does something that a signal ends; what it has made is gone when it returns. A second signal does not wait
+// for that.
 func Until(do func(ctx context.Context) error) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	came := make(chan os.Signal, 1)
@@ -63,8 +64,8 @@ func Until(do func(ctx context.Context) error) error {
 	return do(ctx)
 }
 
-// AtOnce does what leaves nothing to undo, and which SIGQUIT ends like any other signal: Go by itself prints the stacks of its
-// goroutines and exits with status 2.
+// AtOnce does what leaves nothing to undo, and which SIGQUIT ends like any other signal: Go by itself prints the
+// stacks of its goroutines and exits with status 2.
 func AtOnce(do func() (status int)) (status int) {
 	quit, done := make(chan os.Signal, 1), make(chan int, 1)
 	if !signal.Ignored(syscall.SIGQUIT) {

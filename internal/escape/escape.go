@@ -28,7 +28,8 @@ func Name(s string) string {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case start && r == ':', r == '#' && strings.HasSuffix(b.String(), "#"):
-			// GitHub's runner reads lines that begin with ::, and ##[ anywhere; Azure's ##vso[, TeamCity's ##teamcity[.
+			// GitHub's runner reads lines that begin with ::, and ##[ anywhere; Azure's ##vso[,
+			// TeamCity's ##teamcity[.
 			fmt.Fprintf(&b, `\x%02x`, r)
 		case strconv.IsPrint(r):
 			b.WriteRune(r)
@@ -41,7 +42,8 @@ func Name(s string) string {
 	return b.String()
 }
 
-// commands reports whether a line with this at its start could be a command of GitHub's runner: another colon may follow.
+// commands reports whether a line with this at its start could be a command of GitHub's runner: another colon may
+// follow.
 func commands(s string) bool {
 	s = strings.TrimLeft(s, " ")
 	return s == ":" || strings.HasPrefix(s, "::")

@@ -72,7 +72,8 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%s", safe)
 	}
 	var before, after map[string]string
-	if json.Unmarshal(doc, &before) != nil || json.Unmarshal(safe, &after) != nil || before["name"] != after["name"] || after["plain"] != "日本" {
+	if json.Unmarshal(doc, &before) != nil || json.Unmarshal(safe, &after) != nil ||
+		before["name"] != after["name"] || after["plain"] != "日本" {
 		t.Errorf("%q became %q", before, after)
 	}
 }

@@ -11,7 +11,8 @@ import (
 func OpenDir(name string) (*os.Root, error) {
 	info, err := os.Stat(name) // os.OpenRoot would wait for the other end of a FIFO
 	if err == nil && !info.IsDir() {
-		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is a %s, not a directory", Kind(info.Mode()))}
+		err = &fs.PathError{Op: "open", Path: name,
+			Err: fmt.Errorf("it is a %s, not a directory", Kind(info.Mode()))}
 	}
 	if err != nil {
 		return nil, err
@@ -19,8 +20,8 @@ func OpenDir(name string) (*os.Root, error) {
 	return os.OpenRoot(name)
 }
 
-// FS gives the regular files and directories below root, also those that symbolic links within it lead to. To open anything
-// else is an error.
+// FS gives the regular files and directories below root, also those that symbolic links within it lead to. To open
+// anything else is an error.
 func FS(root *os.Root) fs.FS { return rootFS{root} }
 
 type rootFS struct{ root *os.Root }

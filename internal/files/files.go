@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// OpenRegular opens a regular file for reading, and refuses everything else. It does not wait for the other end of a FIFO
-// (open(2), O_NONBLOCK); for a regular file the flag changes nothing.
+// OpenRegular opens a regular file for reading, and refuses everything else. It does not wait for the other end of a
+// FIFO (open(2), O_NONBLOCK); for a regular file the flag changes nothing.
 func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

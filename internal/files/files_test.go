@@ -36,7 +36,8 @@ func TestOpenRegular(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		dir: "<nil>", fifo: "open " + fifo + ": it is a FIFO, not a directory", plain: "open " + plain + ": it is a regular file, not a directory",
+		dir: "<nil>", fifo: "open " + fifo + ": it is a FIFO, not a directory",
+		plain: "open " + plain + ": it is a regular file, not a directory",
 	} {
 		if root, err := files.OpenDir(name); fmt.Sprint(err) != want || err == nil && root.Close() != nil {
 			t.Errorf("OpenDir %s: %v, want %s", name, err, want)

@@ -14,8 +14,10 @@ import (
 
 // packages names the Debian package of each tool.
 var packages = map[string]string{
-	"gcc": "gcc", "g++": "g++", "as": "binutils", "ld": "binutils", "strip": "binutils", "clang-14": "clang-14", "clang-19": "clang-19",
-	"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "rustc": "rustc",
+	"gcc": "gcc", "g++": "g++", "as": "binutils", "ld": "binutils", "strip": "binutils", "clang-14": "clang-14",
+	"clang-19":              "clang-19",
+	"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
+	"rustc": "rustc",
 }
 
 // Tool finds a tool, or fails the test with what to install.

@@ -1,5 +1,6 @@
-// Package renew finds memory that two processes must not have in common: the state of the vDSO's getrandom, and what its owner
-// has marked to be wiped in a forked child. A restored process is a copy like a child. Pure: images in, an answer out.
+// Package renew finds memory that two processes must not have in common: the state of the vDSO's getrandom, and what
+// its owner has marked to be wiped in a forked child. A restored process is a copy like a child. Pure: images in, an
+// answer out.
 package renew
 
 import (
@@ -14,8 +15,9 @@ type Kind int
 
 // The kinds.
 const (
-	VGetrandom Kind = iota + 1 // state of the vDSO's getrandom: fresh memory that the kernel may drop, MAP_DROPPABLE of mmap(2)
-	WipeOnFork                 // MADV_WIPEONFORK of madvise(2): zeros
+	// state of the vDSO's getrandom: fresh memory that the kernel may drop, MAP_DROPPABLE of mmap(2)
+	VGetrandom Kind = iota + 1
+	WipeOnFork      // MADV_WIPEONFORK of madvise(2): zeros
 )
 
 // Keep are the kinds that stay as they were dumped.
@@ -31,8 +33,9 @@ const (
 	Wipe     = 1 << 18 // MADV_WIPEONFORK
 )
 
-// Find gives the mappings of a task that are to be made anew. CRIU 4.2 dumps the flags that say so; older ones forget them, and
-// there states of getrandom are known by their contents: see states. Pages that cannot be read are left to the restorer.
+// Find gives the mappings of a task that are to be made anew. CRIU 4.2 dumps the flags that say so; older ones forget
+// them, and there states of getrandom are known by their contents: see states. Pages that cannot be read are left to
+// the restorer.
 func Find(dir *images.Dir, task *images.Task, keep Keep) map[*pb.VmaEntry]Kind {
 	found := map[*pb.VmaEntry]Kind{}
 	var pieces []images.Piece
@@ -60,10 +63,11 @@ func Find(dir *images.Dir, task *images.Task, keep Keep) map[*pb.VmaEntry]Kind {
 // maxStates bounds a mapping of states, bytes: 21 threads' are a page.
 const maxStates = 1 << 20
 
-// mayBeStates reports whether a mapping looks as CRIU before 4.2 dumps droppable memory: it knows of the flags that the kernel adds,
-// and takes the kind for private. Hardly anything else has just these.
+// mayBeStates reports whether a mapping looks as CRIU before 4.2 dumps droppable memory: it knows of the flags that
+// the kernel adds, and takes the kind for private. Hardly anything else has just these.
 func mayBeStates(v *pb.VmaEntry) bool {
-	return v.GetStatus() == images.VmaRegular|images.VmaAnonPrivate && v.GetProt() == protReadWrite && v.GetMadv() == Dontdump &&
+	return v.GetStatus() == images.VmaRegular|images.VmaAnonPrivate && v.GetProt() == protReadWrite &&
+		v.GetMadv() == Dontdump &&
 		v.GetFlags() == mapPrivate|mapAnonymous|mapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
 }
 
@@ -87,9 +91,9 @@ func contents(dir *images.Dir, pieces []images.Piece, v *pb.VmaEntry) (pages [][
 	return pages
 }
 
-// Layout of a state, struct vgetrandom_state of include/vdso/getrandom.h (Linux 6.11): a batch of random bytes, a key, the
-// generation of the kernel's generator, the position in the batch, and whether it is in use. glibc 2.41 and Go 1.24 round 144
-// bytes to cache lines; none crosses a page.
+// Layout of a state, struct vgetrandom_state of include/vdso/getrandom.h (Linux 6.11): a batch of random bytes, a
+// key, the generation of the kernel's generator, the position in the batch, and whether it is in use. glibc 2.41 and
+// Go 1.24 round 144 bytes to cache lines; none crosses a page.
 const (
 	batchSize  = 96
 	keyEnd     = 128
@@ -100,8 +104,8 @@ const (
 	everyState = pageSize / stride * stride
 )
 
-// states reports whether pages hold states of getrandom and nothing else: every slot of every page must be one, at least one
-// in use since boot.
+// states reports whether pages hold states of getrandom and nothing else: every slot of every page must be one, at
+// least one in use since boot.
 func states(pages [][]byte) bool {
 	used := false
 	for _, page := range pages {
@@ -119,8 +123,9 @@ func states(pages [][]byte) bool {
 	return used
 }
 
-// state reports whether a slot is all zeros, or a state that has been used: with a generation, which counts from 1 about once
-// a minute since boot, a key, and zeros in the place of the bytes that were handed out, unless a thread is just at it.
+// state reports whether a slot is all zeros, or a state that has been used: with a generation, which counts from 1
+// about once a minute since boot, a key, and zeros in the place of the bytes that were handed out, unless a thread is
+// just at it.
 func state(b []byte) bool {
 	generation, pos, inUse := binary.LittleEndian.Uint64(b[keyEnd:]), b[posOff], b[inUseOff]
 	switch {

@@ -33,9 +33,10 @@ func TestStates(t *testing.T) {
 		pages [][]byte
 		want  bool
 	}{
-		"states":                      {[][]byte{used()}, true},
-		"a page that was dropped":     {[][]byte{make([]byte, pageSize), used()}, true},
-		"the last slot":               {[][]byte{append(make([]byte, everyState-stride), append(used()[:stride], make([]byte, pageSize-everyState)...)...)}, true},
+		"states":                  {[][]byte{used()}, true},
+		"a page that was dropped": {[][]byte{make([]byte, pageSize), used()}, true},
+		"the last slot": {[][]byte{append(make([]byte, everyState-stride),
+			append(used()[:stride], make([]byte, pageSize-everyState)...)...)}, true},
 		"a generation before a wrap":  {change(keyEnd+3, 0xff), true},
 		"nothing":                     {nil, false},
 		"zeros":                       {[][]byte{make([]byte, pageSize)}, false},

@@ -77,7 +77,8 @@ func TestEveryCompilerMakesPluginsOfTheExamples(t *testing.T) {
 			for _, mode := range []string{"-O0 -std=c99", "-O2 -std=gnu11 -g", "-O3 -std=c11"} {
 				t.Run(filepath.Base(file)+" "+cc+" "+mode, func(t *testing.T) {
 					t.Parallel()
-					mustBePlugin(t, build(t, strings.Join([]string{cc, mode, pluginFlags, warnings}, " "), file))
+					mustBePlugin(t, build(t, strings.Join(
+						[]string{cc, mode, pluginFlags, warnings}, " "), file))
 				})
 			}
 		}
@@ -86,10 +87,12 @@ func TestEveryCompilerMakesPluginsOfTheExamples(t *testing.T) {
 
 func TestEveryCompilerMakesPluginsOfCxxAndAssembly(t *testing.T) {
 	t.Parallel()
-	cxx := []string{"g++ -O0", "g++ -O2 -std=c++11", "g++ -O3 -std=c++20", "aarch64-linux-gnu-g++ -O2 -mno-outline-atomics",
+	cxx := []string{"g++ -O0", "g++ -O2 -std=c++11", "g++ -O3 -std=c++20",
+		"aarch64-linux-gnu-g++ -O2 -mno-outline-atomics",
 		"clang-14 -O2 -std=c++11", "clang-19 -O2 -std=c++20"}
 	for _, cc := range cxx {
-		mustBePlugin(t, build(t, cc+" "+pluginFlags+" "+cxxFlags+" "+warnings, glob(t, "plugin-sdk/examples/greet.cpp")[0]))
+		mustBePlugin(t, build(t, cc+" "+pluginFlags+" "+cxxFlags+" "+warnings,
+			glob(t, "plugin-sdk/examples/greet.cpp")[0]))
 	}
 	for _, cc := range compilers {
 		p := mustBePlugin(t, build(t, cc, glob(t, "plugin-sdk/examples/hello.S")[0]))
@@ -102,12 +105,14 @@ func TestEveryCompilerMakesPluginsOfCxxAndAssembly(t *testing.T) {
 func TestRustMakesAPlugin(t *testing.T) {
 	t.Parallel()
 	obj := filepath.Join(t.TempDir(), "greet-rust.o")
-	args := append(strings.Fields("--edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 -o"),
+	args := append(strings.Fields(
+		"--edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 -o"),
 		obj, glob(t, "plugin-sdk/examples/greet-rust.rs")[0])
 	if out, err := exec.Command(loadertest.Tool(t, "rustc"), args...).CombinedOutput(); err != nil {
 		t.Fatalf("rustc: %v\n%s", err, out)
 	}
-	if p := mustBePlugin(t, obj); p.Name != "greet-rust" || len(p.Hooks) != 1 || p.Hooks[0].ID != stage.PreSigreturn {
+	if p := mustBePlugin(t, obj); p.Name != "greet-rust" || len(p.Hooks) != 1 ||
+		p.Hooks[0].ID != stage.PreSigreturn {
 		t.Errorf("greet-rust.rs is plugin %q with hooks %v", p.Name, p.Hooks)
 	}
 }
@@ -117,13 +122,15 @@ func TestEveryHeaderStandsAlone(t *testing.T) {
 	t.Parallel()
 	for _, header := range glob(t, "plugin-sdk/include/crpie/*.h") {
 		source := "#include <crpie/" + filepath.Base(header) + ">\nextern int nothing;\n"
-		for _, cc := range append(compilers, "g++ -std=c++11", "clang-14 -xc++ -std=c++11", "clang-19 -xc++ -std=c++20") {
+		for _, cc := range append(compilers, "g++ -std=c++11", "clang-14 -xc++ -std=c++11",
+			"clang-19 -xc++ -std=c++20") {
 			suffix := ".c"
 			if strings.Contains(cc, "++") {
 				suffix, cc = ".cc", cc+" "+cxxFlags
 			}
 			for _, level := range []string{"-O0", "-O2"} {
-				obj := loadertest.Compile(t, strings.Join([]string{cc, level, pluginFlags, warnings}, " "), suffix, source)
+				obj := loadertest.Compile(t, strings.Join([]string{cc, level, pluginFlags, warnings},
+					" "), suffix, source)
 				if undefined := undefinedSymbols(t, obj); len(undefined) > 0 {
 					t.Errorf("%s %s %s: undefined %v", cc, level, filepath.Base(header), undefined)
 				}
@@ -171,7 +178,8 @@ int same(const void *a, const void *b) { return memcmp(a, b, 5000) == 0; }
 `
 	for _, cc := range compilers {
 		for _, level := range []string{"-O0", "-O2", "-O3"} {
-			obj := loadertest.Compile(t, strings.Join([]string{cc, level, pluginFlags, warnings}, " "), ".c", source)
+			obj := loadertest.Compile(t, strings.Join([]string{cc, level, pluginFlags, warnings}, " "),
+				".c", source)
 			if undefined := undefinedSymbols(t, obj); len(undefined) > 0 {
 				t.Errorf("%s %s: undefined %v", cc, level, undefined)
 			}
@@ -242,11 +250,13 @@ func TestMistakesAreCompileErrors(t *testing.T) {
 		{"static int g(int x);\nCR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS, g)", "incompatible"},
 	} {
 		for _, cc := range []string{"gcc", "clang-14", "clang-19"} {
-			cmd := exec.Command(loadertest.Tool(t, cc), "-Werror", "-fsyntax-only", "-I", loadertest.Include(t), "-xc", "-")
+			cmd := exec.Command(loadertest.Tool(t, cc), "-Werror", "-fsyntax-only", "-I",
+				loadertest.Include(t), "-xc", "-")
 			cmd.Stdin = strings.NewReader(prologue + c.source + "\n")
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), c.message) {
-				t.Errorf("%s: %s\ngot %v:\n%s\nwant an error with %q", cc, c.source, err, out, c.message)
+				t.Errorf("%s: %s\ngot %v:\n%s\nwant an error with %q", cc, c.source, err, out,
+					c.message)
 			}
 		}
 	}

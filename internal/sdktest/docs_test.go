@@ -22,7 +22,9 @@ func TestPluginsInTheDocumentationCompile(t *testing.T) {
 			t.Errorf("%s shows no plugin", name)
 		}
 		for _, code := range found {
-			mustBePlugin(t, loadertest.Compile(t, "gcc -O2 -fcf-protection=none "+pluginFlags+" -Wall -Wextra -Werror", ".c", string(code[1])))
+			mustBePlugin(t, loadertest.Compile(t,
+				"gcc -O2 -fcf-protection=none "+pluginFlags+" -Wall -Wextra -Werror", ".c",
+				string(code[1])))
 		}
 	}
 }
@@ -37,11 +39,13 @@ func TestManPageAndCompletionsKnowEveryFlag(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	pages := map[string]string{}
-	for _, name := range []string{"docs/man/crpie.1", "completions/crpie.bash", "completions/_crpie", "completions/crpie.fish"} {
+	for _, name := range []string{"docs/man/crpie.1", "completions/crpie.bash", "completions/_crpie",
+		"completions/crpie.fish"} {
 		pages[name] = strings.ReplaceAll(string(read(t, name)), `\-`, "-")
 	}
 	for _, command := range names(t, crpie, `(?m)^  ([a-z]+) `, "help") {
-		words := append([]string{command}, names(t, crpie, `(?m)^ {2,6}(?:-[A-Za-z], )?--([a-z-]+)`, command, "--help")...)
+		words := append([]string{command},
+			names(t, crpie, `(?m)^ {2,6}(?:-[A-Za-z], )?--([a-z-]+)`, command, "--help")...)
 		for page, text := range pages {
 			for i, word := range words {
 				if i > 0 && strings.HasSuffix(page, ".fish") {

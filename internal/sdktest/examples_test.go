@@ -36,13 +36,15 @@ func TestExamplesRefuseWhatTheyCannotDo(t *testing.T) {
 		{newID, "plugin new-id: parameter var is missing: name of the environment variable"},
 		{newID + ",var=NONE", "no variable NONE in the environment of"},
 		{newID + ",var=HOME,vaule=x", `plugin new-id has no parameter "vaule": did you mean value?`},
-		{newID + ",var=HOME,value=/root", "the new value of HOME is longer than the old one (1 bytes): give a shorter one or format=hex"},
+		{newID + ",var=HOME,value=/root",
+			"the new value of HOME is longer than the old one (1 bytes): give a shorter one or format=hex"},
 		{newID + ",var=HOME,format=roman", `parameter format="roman" is not known: it can be uuid, hex`},
 		{tellApp, "plugin tell-app: one of the parameters symbol, addr is missing"},
 		{tellApp + ",symbol=nope", "has no symbol nope: is it stripped?"},
 		{tellApp + ",symbol=main,size=1", "is not writable memory of"},
 		{tellApp + ",symbol=victim_failures,size=3", `parameter size="3" is not known: it can be 1, 2, 4, 8`},
-		{tellApp + ",symbol=victim_failures,addr=1", "plugin tell-app: parameters symbol and addr exclude each other"},
+		{tellApp + ",symbol=victim_failures,addr=1",
+			"plugin tell-app: parameters symbol and addr exclude each other"},
 		{tellApp + ",symbol=victim_failures,mode=sub", `parameter mode="sub" is not known: it can be set, add`},
 		{reseed + ",addr=0x10", "the function at 0x10 is not in executable memory"},
 		{reseed + ",addr=here", `plugin reseed: parameter addr="here" is not a number`},
@@ -58,7 +60,8 @@ func TestExamplesRefuseWhatTheyCannotDo(t *testing.T) {
 func TestTellAppReachesAStaticProgram(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
 	restore := restorer(t, im)
-	if out, err := restore(testenv.Plugin(t, "plugin-sdk/examples/tell-app.c") + ",symbol=victim_failures"); err != nil {
+	if out, err := restore(testenv.Plugin(t, "plugin-sdk/examples/tell-app.c") +
+		",symbol=victim_failures"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if err := im.Adopt(t).Finish(); err == nil {

@@ -91,7 +91,8 @@ func TestTheContextMayGrow(t *testing.T) {
 				return filepath.Join(dir, name)
 			}
 			exe := filepath.Join(dir, "exe")
-			command(t, "", cc, "-o", exe, object("core.o", growthCore, c.core), object("plugin.o", growthHook, c.plugin))
+			command(t, "", cc, "-o", exe, object("core.o", growthCore, c.core),
+				object("plugin.o", growthHook, c.plugin))
 			cmd := exec.Command(exe)
 			if _ = cmd.Run(); cmd.ProcessState.ExitCode() != c.want {
 				t.Errorf("%s, %s: %v, want status %d", cc, c.what, cmd.ProcessState, c.want)

@@ -24,8 +24,10 @@ func TestSDKCodeInAnOrdinaryProgram(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			program := filepath.Join(t.TempDir(), "harness")
-			words := append(strings.Fields(command), "-rdynamic", "-I", loadertest.Include(t), "-o", program, "testdata/harness.c")
-			if out, err := exec.Command(loadertest.Tool(t, words[0]), words[1:]...).CombinedOutput(); err != nil {
+			words := append(strings.Fields(command), "-rdynamic", "-I", loadertest.Include(t), "-o",
+				program, "testdata/harness.c")
+			if out, err := exec.Command(loadertest.Tool(t, words[0]),
+				words[1:]...).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v\n%s", strings.Join(words, " "), err, out)
 			}
 			if out, err := exec.Command(program).CombinedOutput(); err != nil {

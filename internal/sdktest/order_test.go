@@ -54,7 +54,8 @@ func orderTools() (tools [][2]string) {
 		for _, cc := range compilers {
 			tools = append(tools, [2]string{cc + " " + level + " " + pluginFlags, ".c"})
 		}
-		for _, cc := range []string{"g++", "clang-14", "clang-19", "aarch64-linux-gnu-g++ -mno-outline-atomics"} {
+		for _, cc := range []string{"g++", "clang-14", "clang-19",
+			"aarch64-linux-gnu-g++ -mno-outline-atomics"} {
 			tools = append(tools, [2]string{cc + " " + level + " " + pluginFlags + " " + cxxFlags, ".cc"})
 		}
 	}
@@ -116,7 +117,8 @@ func TestHooksKeepTheirOrder(t *testing.T) {
 func TestHooksKeepTheirOrderThroughLd(t *testing.T) {
 	t.Parallel()
 	tools := [][2]string{
-		{"gcc -O2 " + pluginFlags, ".c"}, {"clang-19 -O2 " + pluginFlags, ".c"}, {"g++ -O3 " + pluginFlags + " " + cxxFlags, ".cc"}, {"gcc", ".S"},
+		{"gcc -O2 " + pluginFlags, ".c"}, {"clang-19 -O2 " + pluginFlags, ".c"},
+		{"g++ -O3 " + pluginFlags + " " + cxxFlags, ".cc"}, {"gcc", ".S"},
 		{"rustc --edition=2021 -O -C panic=abort -C codegen-units=1 -C relocation-model=pic", ".rs"},
 	}
 	for _, first := range tools {

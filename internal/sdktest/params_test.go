@@ -30,8 +30,10 @@ int main(int argc, char **argv)
 // What crpie lets pass the SDK's readers can read, and the other way round.
 func TestDeclarationsAgreeWithReaders(t *testing.T) {
 	t.Parallel()
-	values := []string{"", "0", "1", "3", "03", "0x3", "0X3", "0x", "x3", " 3", "3 ", "+3", "-3", "3.0", "1048576", "1048577", "1M", "1m", "1MB", "2M", "4k", "1K",
-		"4t", "1024K", "1025K", "0x10G", "17179869184G", "99999999999999999999", "18446744073709551615", "18446744073709551615K", "9g9", "yes", "on", "off", "no",
+	values := []string{"", "0", "1", "3", "03", "0x3", "0X3", "0x", "x3", " 3", "3 ", "+3", "-3", "3.0", "1048576",
+		"1048577", "1M", "1m", "1MB", "2M", "4k", "1K",
+		"4t", "1024K", "1025K", "0x10G", "17179869184G", "99999999999999999999", "18446744073709551615",
+		"18446744073709551615K", "9g9", "yes", "on", "off", "no",
 		"true", "TRUE", "false", "0xff", "0xfg", "3\x0b", "3\x2b", "3k", "3\n"}
 	exe := filepath.Join(t.TempDir(), "readers")
 	command(t, readers, "gcc", "-DCRPIE_NO_LIBC_NAMES", "-I", loadertest.Include(t), "-o", exe, "-xc", "-")

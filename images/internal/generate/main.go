@@ -1,5 +1,5 @@
-// Command generate writes the types of CRIU's image messages to the file that it is given: the structs that protoc-gen-go made for go-criu, without what
-// they need of protobuf at run time.
+// Command generate writes the types of CRIU's image messages to the file that it is given: the structs that
+// protoc-gen-go made for go-criu, without what they need of protobuf at run time.
 package main
 
 import (
@@ -122,7 +122,8 @@ func typeName(t reflect.Type) string {
 func getter(b *bytes.Buffer, message string, f reflect.StructField, d protoreflect.FieldDescriptor) {
 	scalar := f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() != reflect.Struct
 	if !scalar {
-		fmt.Fprintf(b, "\nfunc (m *%s) Get%s() %s {\n\tif m == nil {\n\t\treturn nil\n\t}\n\treturn m.%s\n}\n", message, f.Name, typeName(f.Type), f.Name)
+		fmt.Fprintf(b, "\nfunc (m *%s) Get%s() %s {\n\tif m == nil {\n\t\treturn nil\n\t}\n\treturn m.%s\n}\n",
+			message, f.Name, typeName(f.Type), f.Name)
 		return
 	}
 	fmt.Fprintf(b, "\nfunc (m *%s) Get%s() %s {\n\tif m == nil || m.%s == nil {\n\t\treturn %s\n\t}\n\treturn *m.%s\n}\n",
@@ -166,7 +167,8 @@ func enum(b *bytes.Buffer, e protoreflect.EnumDescriptor) {
 	for i := range values.Len() {
 		fmt.Fprintf(b, "\t%s %s = %d\n", enumValue(e, values.Get(i)), name, values.Get(i).Number())
 	}
-	fmt.Fprintf(b, ")\n\nfunc (x %s) Enum() *%s { return &x }\n\nfunc (x %s) String() string {\n\tswitch x {\n", name, name, name)
+	fmt.Fprintf(b, ")\n\nfunc (x %s) Enum() *%s { return &x }\n\nfunc (x %s) String() string {\n\tswitch x {\n",
+		name, name, name)
 	named := map[protoreflect.EnumNumber]bool{}
 	for i := range values.Len() {
 		if v := values.Get(i); !named[v.Number()] {

@@ -88,7 +88,8 @@ import (
 // New makes the message of a type by its name in Go, nil if there is none.
 func New(name string) (m proto.Message) {
 	protoregistry.GlobalTypes.RangeMessages(func(t protoreflect.MessageType) bool {
-		if one := t.Zero().Interface(); t.Descriptor().ParentFile().Package() == "" && reflect.TypeOf(one).Elem().Name() == name {
+		if one := t.Zero().Interface(); t.Descriptor().ParentFile().Package() == "" &&
+			reflect.TypeOf(one).Elem().Name() == name {
 			m = t.New().Interface()
 		}
 		return m == nil
