@@ -14,16 +14,18 @@ import (
 func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 	const module = "github.com/crpie/crpie/"
 	ours := map[string][]string{
-		"loader":    {"internal/abi", "internal/dwarfline", "internal/escape", "internal/sizes", "stage"},
+		"loader": {"internal/abi", "internal/dwarfline", "internal/escape", "internal/memory", "internal/sizes",
+			"stage"},
 		"relocator": {"loader"},
-		"blob": {"internal/abi", "internal/escape", "internal/several", "internal/sizes", "loader",
+		"blob": {"internal/abi", "internal/escape", "internal/memory", "internal/several", "internal/sizes", "loader",
 			"relocator"},
-		"images":       {"images/internal/wire", "images/pb", "internal/escape", "internal/several"},
+		"images":       {"images/internal/wire", "images/pb", "internal/escape", "internal/memory", "internal/several"},
 		"internal/abi": {},
 		"stage":        {},
 
 		"refusal":              {"internal/several"},
 		"internal/refuse":      {"images/pb", "internal/escape", "refusal"},
+		"internal/memory":      {},
 		"internal/several":     {},
 		"images/pb":            {},
 		"images/internal/wire": {},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sizes"
 	"github.com/crpie/crpie/loader"
@@ -15,7 +16,7 @@ import (
 )
 
 // PageSize is the unit of memory protection.
-const PageSize = 4096
+const PageSize = memory.PageSize
 
 // Addr is an address in the process that the image is for.
 type Addr = relocator.Addr
@@ -201,7 +202,7 @@ func (l *Layout) fill(s loader.Segment, at offset) offset {
 	if s != loader.ReadOnly { // read-only zeros have been laid with the constants, for they are followed by GOTs
 		at = l.sections(s, at, elf.SHT_NOBITS)
 	}
-	at = align(at, PageSize)
+	at = memory.AlignUp(at, PageSize)
 	l.segments[s].end = at
 	return at
 }
@@ -219,7 +220,7 @@ func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) off
 				(sec.Type == elf.SHT_NOBITS) != (kind == elf.SHT_NOBITS) {
 				continue
 			}
-			at = align(at, sec.Align)
+			at = memory.AlignUp(at, offset(sec.Align))
 			o.sections[k] = at
 			if sec.Size > 0 {
 				l.places = append(l.places, placed{at, at + offset(sec.Size), i, k})
@@ -227,12 +228,10 @@ func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) off
 			at += offset(sec.Size)
 		}
 		if s == loader.ReadOnly {
-			at = align(at, relocator.SlotSize)
+			at = memory.AlignUp(at, relocator.SlotSize)
 			o.got = at
 			at += offset(len(o.GOT) * relocator.SlotSize)
 		}
 	}
 	return at
 }
-
-func align(at offset, to uint64) offset { return (at + offset(to) - 1) &^ (offset(to) - 1) }

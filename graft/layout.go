@@ -1,12 +1,14 @@
 package graft
 
 import (
-	"encoding/binary"
-
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 )
 
-const pageSize = abi.GraftPage
+const pageSize = memory.PageSize
+
+// The core assumes pages of that size.
+var _ [pageSize]struct{} = [abi.GraftPage]struct{}{}
 
 // ExitStatus is the exit status of a task that ends itself because a hook failed.
 const ExitStatus = abi.GraftExitStatus
@@ -24,7 +26,7 @@ type places struct {
 func lay(base, blobSize uint64, threads int) places {
 	p := places{leave: base, frames: base + pageSize}
 	p.blob = p.frames + uint64(threads)*pageSize
-	p.slots = p.blob + pageAlign(blobSize)
+	p.slots = p.blob + memory.PageUp(blobSize)
 	p.arena = p.slots + uint64(threads+1)*abi.GraftSlot
 	return p
 }
@@ -33,54 +35,4 @@ func (p *places) frame(thread int) uint64 { return p.frames + uint64(thread)*pag
 func (p *places) slot(thread int) uint64  { return p.slots + uint64(thread)*abi.GraftSlot }
 func (p *places) stackTop(thread int) uint64 {
 	return p.slot(thread) + pageSize + abi.GraftStack
-}
-
-func pageAlign(n uint64) uint64 { return (n + pageSize - 1) &^ (pageSize - 1) }
-
-// arena is memory at a known address: strings, structs and arrays that point to each other.
-type arena struct {
-	base uint64
-	buf  []byte
-}
-
-// reserve gives the address of n zero bytes, aligned to 8.
-func (a *arena) reserve(n int) uint64 {
-	for len(a.buf)%8 != 0 {
-		a.buf = append(a.buf, 0)
-	}
-	addr := a.base + uint64(len(a.buf))
-	a.buf = append(a.buf, make([]byte, n)...)
-	return addr
-}
-
-// string gives the address of s with a terminating NUL.
-func (a *arena) string(s string) uint64 {
-	addr := a.base + uint64(len(a.buf))
-	a.buf = append(append(a.buf, s...), 0)
-	return addr
-}
-
-// words lays out 64-bit values.
-func (a *arena) words(w ...uint64) uint64 {
-	at := a.reserve(8 * len(w))
-	for i, v := range w {
-		binary.LittleEndian.PutUint64(a.buf[at-a.base+uint64(8*i):], v)
-	}
-	return at
-}
-
-// put writes a struct at an address that reserve gave.
-func (a *arena) put(at uint64, s abi.Record) { s.Put(a.buf[at-a.base:]) }
-
-// array lays out structs.
-func array[T any, Struct interface {
-	*T
-	abi.Record
-}](a *arena, all []T) uint64 {
-	size := Struct(nil).Bytes()
-	at := a.reserve(len(all) * size)
-	for i := range all {
-		a.put(at+uint64(i*size), Struct(&all[i]))
-	}
-	return at
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // run is new contents: whole pages at an address.
@@ -23,11 +24,11 @@ func (t *taskGraft) contents() []run {
 			runs = append(runs, run{uint64(s.Addr), padded(s.Data, 0)})
 		}
 	}
-	return append(runs, run{t.at.arena, padded(t.arena.buf, 0)})
+	return append(runs, run{t.at.arena, padded(t.arena.Contents(), 0)})
 }
 
 func padded(data []byte, with byte) []byte {
-	full := bytes.Repeat([]byte{with}, int(pageAlign(uint64(len(data)))))
+	full := bytes.Repeat([]byte{with}, int(memory.PageUp(uint64(len(data)))))
 	copy(full, data)
 	return full
 }

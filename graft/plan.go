@@ -1,7 +1,6 @@
 package graft
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/renew"
@@ -237,32 +237,16 @@ func (g *grafter) checkDirectory() {
 	}
 }
 
-// span is a half-open interval of addresses.
-type span struct{ start, end uint64 }
-
-const (
-	lowestAddr  = 0x100000       // above any vm.mmap_min_addr in use
-	highestAddr = 0x7e0000000000 // below stack and vDSO, Documentation/arch/x86/x86_64/mm.rst
-)
-
 // findGap picks the middle of the largest hole: stacks grow down into theirs, heaps grow up, and new mappings come next
 // to old ones.
 func findGap(t *images.Task, size uint64) (uint64, error) {
-	var used []span
+	var used []memory.Span
 	for _, v := range t.Mm.GetVmas() {
-		used = append(used, span{v.GetStart(), v.GetEnd()})
+		used = append(used, memory.Span{Start: v.GetStart(), End: v.GetEnd()})
 	}
-	slices.SortFunc(used, func(a, b span) int { return cmp.Compare(a.start, b.start) })
-	var best span
-	at := uint64(lowestAddr)
-	for _, u := range append(used, span{highestAddr, highestAddr}) {
-		if end := min(u.start, highestAddr); end > at && end-at > best.end-best.start {
-			best = span{at, end}
-		}
-		at = max(at, u.end)
+	hole := memory.LargestHole(used)
+	if hole.Size() < size+2*pageSize {
+		return 0, fmt.Errorf("no hole of %d bytes in its address space (the largest has %d)", size, hole.Size())
 	}
-	if best.end-best.start < size+2*pageSize {
-		return 0, fmt.Errorf("no hole of %d bytes in its address space (the largest has %d)", size, best.end-best.start)
-	}
-	return (best.start + (best.end-best.start-size)/2) &^ (pageSize - 1), nil
+	return memory.PageDown(hole.Start + (hole.Size()-size)/2), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
 )
 
@@ -21,7 +22,7 @@ type taskGraft struct {
 	img    *images.Task
 	at     places
 	image  *blob.Image
-	arena  *arena
+	arena  *memory.Arena
 	entry  uint64 // graft_entry
 	leave  []byte // instructions of graft_leave
 	thread uint64 // address of the first struct graft_thread
@@ -34,9 +35,9 @@ func (g *grafter) task(img *images.Task) error {
 		return err
 	}
 	t.fillArena()
-	t.at.end = pageAlign(t.arena.base + uint64(len(t.arena.buf)))
+	t.at.end = memory.PageUp(t.arena.End())
 	t.record.BlobSize = t.at.end - t.at.blob
-	t.arena.put(t.at.arena, &t.record)
+	t.record.Put(t.arena.At(t.at.arena))
 	if err := t.cores(); err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (t *taskGraft) place() error {
 	threads := len(t.img.Threads)
 	trial := &taskGraft{grafter: t.grafter, img: t.img, at: lay(0, t.layout.Size(), threads), image: &blob.Image{}}
 	trial.fillArena()
-	base, err := findGap(t.img, trial.at.arena+pageAlign(uint64(len(trial.arena.buf))))
+	base, err := findGap(t.img, memory.PageUp(trial.arena.End()))
 	if err != nil {
 		return err
 	}
@@ -82,15 +83,15 @@ func (t *taskGraft) runs(plugin int) bool { return t.runsIn[plugin][t.img.Pid] }
 
 // fillArena lays out what the core reads: struct graft_task first.
 func (t *taskGraft) fillArena() {
-	t.arena = &arena{base: t.at.arena}
-	t.arena.reserve(abi.GraftTaskSize)
+	t.arena = memory.NewArena(t.at.arena)
+	t.arena.Reserve(abi.GraftTaskSize)
 	threads := make([]abi.GraftThread, len(t.img.Threads))
 	for i := range t.img.Threads {
 		threads[i] = t.describeThread(i)
 	}
-	t.thread = array(t.arena, threads)
+	t.thread = memory.Records(t.arena, threads)
 	t.record = t.describe()
-	t.arena.put(t.at.arena, &t.record)
+	t.record.Put(t.arena.At(t.at.arena))
 }
 
 func (t *taskGraft) describeThread(i int) abi.GraftThread {
@@ -123,7 +124,7 @@ func gregs(c *pb.CoreEntry) [abi.GraftNrGregs]uint64 {
 func (t *taskGraft) describe() abi.GraftTask {
 	task := abi.GraftTask{
 		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid), NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
-		Table: uint64(t.image.Table), Comm: t.arena.string(t.img.Core.GetTc().GetComm()),
+		Table: uint64(t.image.Table), Comm: t.arena.String(t.img.Core.GetTc().GetComm()),
 		DumpTimeNs: t.opts.dumpTimeNs(), TimeoutNs: t.opts.HookTimeout.Nanoseconds(),
 		OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
 		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob, WatchdogSlot: t.at.slot(len(t.img.Threads)),
@@ -132,12 +133,12 @@ func (t *taskGraft) describe() abi.GraftTask {
 		task.OnError = abi.GraftOnErrorContinue
 	}
 	if t.opts.LogFile != "" {
-		task.LogPath = t.arena.string(t.opts.LogFile)
+		task.LogPath = t.arena.String(t.opts.LogFile)
 	}
 	task.VMAs, task.NrVMAs = t.vmas(), uint64(len(t.img.Mm.GetVmas()))
 	task.MM = t.mmInfo()
 	renewals := t.renewals()
-	task.Renewals, task.NrRenewals = array(t.arena, renewals), uint64(len(renewals))
+	task.Renewals, task.NrRenewals = memory.Records(t.arena, renewals), uint64(len(renewals))
 	return task
 }
 
@@ -166,22 +167,22 @@ func (t *taskGraft) vmas() uint64 {
 	for i, v := range all {
 		list[i] = abi.VMA{
 			Start: v.GetStart(), End: v.GetEnd(), Prot: v.GetProt(), Flags: v.GetFlags(), Pgoff: v.GetPgoff(),
-			Name: t.arena.string(t.dir.VMAName(v)),
+			Name: t.arena.String(t.dir.VMAName(v)),
 		}
 		madv[i] = v.GetMadv()
 	}
-	at := array(t.arena, list)
-	t.arena.words(madv...)
+	at := memory.Records(t.arena, list)
+	t.arena.Words(madv...)
 	return at
 }
 
 func (t *taskGraft) mmInfo() uint64 {
 	m := t.img.Mm
-	return array(t.arena, []abi.MM{{
+	return memory.Records(t.arena, []abi.MM{{
 		StartCode: m.GetMmStartCode(), EndCode: m.GetMmEndCode(), StartData: m.GetMmStartData(), EndData: m.GetMmEndData(),
 		StartBrk: m.GetMmStartBrk(), Brk: m.GetMmBrk(), StartStack: m.GetMmStartStack(), ArgStart: m.GetMmArgStart(), ArgEnd: m.GetMmArgEnd(),
 		EnvStart: m.GetMmEnvStart(), EnvEnd: m.GetMmEnvEnd(),
-		Auxv: t.arena.words(m.GetMmSavedAuxv()...), AuxvWords: uint64(len(m.GetMmSavedAuxv())),
+		Auxv: t.arena.Words(m.GetMmSavedAuxv()...), AuxvWords: uint64(len(m.GetMmSavedAuxv())),
 	}})
 }
 

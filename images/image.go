@@ -9,6 +9,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // maxEntries bounds the messages of one image; a task tree with a million open files is not restored by accident.
@@ -163,7 +164,7 @@ func readPayload(r *frameReader, m pb.Message) (Range, error) {
 		if m.GetInPagemaps() {
 			return Range{}, nil
 		}
-		return r.payload(roundUp(m.GetSize(), 4))
+		return r.payload(memory.AlignUp(m.GetSize(), 4))
 	case *pb.IpcMsgEntry:
 		return readMessageQueue(r, m.GetQnum())
 	}
@@ -182,17 +183,9 @@ func readMessageQueue(r *frameReader, messages uint32) (Range, error) {
 		if _, err := Unmarshal(data, m); err != nil {
 			return Range{}, err
 		}
-		if _, err := r.payload(roundUp(uint64(m.GetMsize()), 8)); err != nil {
+		if _, err := r.payload(memory.AlignUp(uint64(m.GetMsize()), 8)); err != nil {
 			return Range{}, err
 		}
 	}
 	return Range{File: r.name, Offset: start, Size: r.offset - start}, nil
-}
-
-// roundUp saturates instead of wrapping around.
-func roundUp(n, align uint64) uint64 {
-	if n > ^uint64(0)-align {
-		return ^uint64(0)
-	}
-	return (n + align - 1) / align * align
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // IPC is an IPC namespace that was dumped: CRIU does so when the root task is not in CRIU's own.
@@ -81,7 +82,7 @@ func readMessages(fsys fs.FS, at Range, count uint32) ([]Message, error) {
 		if _, err := Unmarshal(data, m); err != nil {
 			return nil, err
 		}
-		text, err := r.bytes(int64(roundUp(uint64(m.GetMsize()), 8)), "text")
+		text, err := r.bytes(int64(memory.AlignUp(uint64(m.GetMsize()), 8)), "text")
 		if err != nil {
 			return nil, err
 		}

@@ -7,10 +7,11 @@ import (
 
 	"github.com/crpie/crpie/images/internal/wire"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // PageSize is the granularity of CRIU's x86-64 images.
-const PageSize = 4096
+const PageSize = memory.PageSize
 
 // Flags of a pagemap entry (https://criu.org/Memory_images).
 const (

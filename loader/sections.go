@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sizes"
 )
 
@@ -21,7 +22,7 @@ const (
 )
 
 // pageSize is the largest alignment that a section may ask for, and the unit of memory protection.
-const pageSize = 4096
+const pageSize = memory.PageSize
 
 // readSectionTable decodes the section headers and their names.
 func (p *parser) readSectionTable() bool {

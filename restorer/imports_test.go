@@ -10,7 +10,7 @@ import (
 // TestRoomsImportDownwards holds the doors between the rooms: what a room may touch is what it imports.
 func TestRoomsImportDownwards(t *testing.T) {
 	const module, planner = "github.com/crpie/crpie/", "restorer/internal/planner"
-	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/refuse", "internal/several", "internal/sizes",
+	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory", "internal/refuse", "internal/several", "internal/sizes",
 		"refusal", "stage"}
 	base := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi", "restorer/internal/host")
 	job := append(slices.Clone(base), planner+"/job")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // Kind says why a mapping is to be made anew.
@@ -71,7 +72,7 @@ func mayBeStates(v *pb.VmaEntry) bool {
 		v.GetFlags() == mapPrivate|mapAnonymous|mapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
 }
 
-const pageSize = 4096
+const pageSize = memory.PageSize
 
 // contents gives the dumped pages of a mapping.
 func contents(dir *images.Dir, pieces []images.Piece, v *pb.VmaEntry) (pages [][]byte) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // Rlimits gives the soft and hard limits of this process by number, getrlimit(2). The soft RLIMIT_NOFILE is what the Go
@@ -103,8 +105,8 @@ func THPDisabled() bool {
 
 // Droppable reports whether the kernel has MAP_DROPPABLE, mmap(2), Linux 6.11.
 func Droppable() bool {
-	const mapDroppable, pageSize = 0x8, 4096
-	b, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, mapDroppable|unix.MAP_ANONYMOUS)
+	const mapDroppable = 0x8
+	b, err := unix.Mmap(-1, 0, memory.PageSize, unix.PROT_READ|unix.PROT_WRITE, mapDroppable|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return false
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -35,7 +36,7 @@ type Plan struct {
 	Namespaces                bool        // the tasks had namespaces of their own
 
 	LateCalls int // into plugins, of one task when it has lost its privileges, at most
-	Arena     *arena
+	Arena     *memory.Arena
 	ZygoteAt  uint64 // where encode has put Zygote
 	TasksAt   uint64 // where encode has put struct crpie_task[]
 
@@ -148,22 +149,22 @@ func (p *Plan) Encode() {
 		tasks[i] = p.encodeTask(t)
 		status += len(t.Threads)
 	}
-	p.TasksAt = Records(a, tasks)
+	p.TasksAt = memory.Records(a, tasks)
 	stack, size := p.Region.Stack(0)
-	p.ZygoteAt = a.ops(p.Zygote)
+	p.ZygoteAt = layOps(a, p.Zygote)
 	tid := 0
 	if p.Sibling {
 		tid = p.Tasks[0].Pid
 	}
 	r := &p.Region
-	r.End = r.Plan + PageAlign(uint64(len(a.Buf)))
+	r.End = memory.PageUp(a.End())
 	header := abi.Plan{
 		Size: abi.PlanSize, ABI: abi.Version, Table: uint64(p.Image.Table), Shared: r.Shared, SharedSize: r.Control - r.Shared, Control: r.Control,
 		Bell: r.Bell, LogOff: r.LogOff(), LogSize: LogRingSize, RegionStart: r.Start, RegionEnd: r.End, Tasks: p.TasksAt, NrTasks: uint64(len(p.Tasks)),
 		Zygote:     encodeThread(tid, p.ZygoteAt, len(p.Zygote), status, stack, size),
 		DumpTimeNs: p.DumpTimeNs, RestoreTimeNs: p.RestoreTimeNs, LogLevel: p.LogLevel, NrParking: uint32(p.parking()),
 	}
-	header.Put(a.Buf)
+	header.Put(a.Contents())
 }
 
 func (p *Plan) encodeTask(t *Task) abi.Task {
@@ -171,7 +172,7 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 	threads := make([]abi.Thread, len(t.Threads))
 	for i, th := range t.Threads {
 		stack, size := p.Region.Stack(i)
-		th.OpsAt = a.ops(th.Ops)
+		th.OpsAt = layOps(a, th.Ops)
 		threads[i] = encodeThread(th.Tid, th.OpsAt, len(th.Ops), t.StatusIndex+i, stack, size)
 	}
 	readers, readerSize := p.Region.Stack(p.Region.Slots - abi.MaxReaders)
@@ -182,8 +183,8 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		}
 	}
 	return abi.Task{
-		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: Records(a, threads), Comm: a.String(t.Comm), VMAs: a.vmas(t.VMAs),
-		NrVMAs: uint64(len(t.VMAs)), MM: a.mm(&t.MM), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
+		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads), Comm: a.String(t.Comm), VMAs: layVMAs(a, t.VMAs),
+		NrVMAs: uint64(len(t.VMAs)), MM: layMM(a, &t.MM), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
 	}
 }
 
@@ -191,21 +192,21 @@ func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) ab
 	return abi.Thread{Tid: int32(tid), Status: uint32(status), Ops: ops, NrOps: uint64(count), Stack: stack, StackSize: size}
 }
 
-// vmas lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
-func (a *arena) vmas(vmas []VMA) uint64 {
+// layVMAs lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
+func layVMAs(a *memory.Arena, vmas []VMA) uint64 {
 	all, madv := make([]abi.VMA, len(vmas)), make([]uint64, len(vmas))
 	for i, v := range vmas {
 		all[i] = abi.VMA{Start: v.Start, End: v.End, Prot: v.Prot, Flags: v.Flags, Pgoff: v.Pgoff, Name: a.String(v.Name)}
 		madv[i] = v.Madv
 	}
-	addr := Records(a, all)
+	addr := memory.Records(a, all)
 	a.Words(madv...)
 	return addr
 }
 
-// mm lays out struct crpie_mm.
-func (a *arena) mm(m *MM) uint64 {
-	return Records(a, []abi.MM{{
+// layMM lays out struct crpie_mm.
+func layMM(a *memory.Arena, m *MM) uint64 {
+	return memory.Records(a, []abi.MM{{
 		StartCode: m.StartCode, EndCode: m.EndCode, StartData: m.StartData, EndData: m.EndData, StartBrk: m.StartBrk, Brk: m.Brk,
 		StartStack: m.StartStack, ArgStart: m.ArgStart, ArgEnd: m.ArgEnd, EnvStart: m.EnvStart, EnvEnd: m.EnvEnd,
 		Auxv: a.Words(m.Auxv...), AuxvWords: uint64(len(m.Auxv)),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 	"github.com/crpie/crpie/stage"
 )
@@ -99,7 +100,7 @@ func formatCall(name string, args []uint64) string {
 // Program collects the operations of one thread.
 type Program struct {
 	Ops   []Op
-	Arena *arena
+	Arena *memory.Arena
 }
 
 func (p *Program) add(op Op) *Op {
@@ -143,73 +144,11 @@ func (p *Program) Core(what string, do abi.Operation) {
 	p.add(op)
 }
 
-// arena is memory of the plan at known addresses: strings, structs and arrays that operations point to.
-type arena struct {
-	base uint64 // address of buf[0] in every task
-	Buf  []byte
-	strs map[string]uint64
-}
-
-func NewArena(base uint64) *arena { return &arena{base: base, strs: map[string]uint64{}} }
-
-// Reserve gives the address of n zero bytes, aligned to 8.
-func (a *arena) Reserve(n int) uint64 {
-	for len(a.Buf)%8 != 0 {
-		a.Buf = append(a.Buf, 0)
-	}
-	addr := a.base + uint64(len(a.Buf))
-	a.Buf = append(a.Buf, make([]byte, n)...)
-	return addr
-}
-
-func (a *arena) Bytes(b []byte) uint64 {
-	addr := a.Reserve(len(b))
-	copy(a.At(addr), b)
-	return addr
-}
-
-// String gives the address of s with a terminating NUL; equal strings share one.
-func (a *arena) String(s string) uint64 {
-	if addr, ok := a.strs[s]; ok {
-		return addr
-	}
-	addr := a.base + uint64(len(a.Buf))
-	a.Buf = append(append(a.Buf, s...), 0)
-	a.strs[s] = addr
-	return addr
-}
-
-// Words lays out 64-bit values.
-func (a *arena) Words(w ...uint64) uint64 {
-	addr := a.Reserve(8 * len(w))
-	b := a.At(addr)
-	for i, v := range w {
-		binary.LittleEndian.PutUint64(b[8*i:], v)
-	}
-	return addr
-}
-
-// Records lays out an array of structs.
-func Records[T any, Struct interface {
-	*T
-	abi.Record
-}](a *arena, all []T) uint64 {
-	size := Struct(nil).Bytes()
-	addr := a.Reserve(len(all) * size)
-	b := a.At(addr)
-	for i := range all {
-		Struct(&all[i]).Put(b[i*size:])
-	}
-	return addr
-}
-
-func (a *arena) At(addr uint64) []byte { return a.Buf[addr-a.base:] }
-
-// ops lays out a program for the core and gives its address.
-func (a *arena) ops(ops []Op) uint64 {
+// layOps lays out a program for the core and gives its address.
+func layOps(a *memory.Arena, ops []Op) uint64 {
 	all := make([]abi.OpRecord, len(ops))
 	for i, op := range ops {
 		all[i] = abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args, Want: op.Want}
 	}
-	return Records(a, all)
+	return memory.Records(a, all)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // IsGuard reports whether addr lies in the guard below a stack.
@@ -12,19 +13,15 @@ func (r *Region) IsGuard(addr uint64) bool {
 }
 
 const (
-	PageSize = abi.PageSize
-
 	// taskSizeMax ends the address space of x86-64 tasks with four-level page tables,
 	// Documentation/arch/x86/x86_64/mm.rst.
 	TaskSizeMax = 0x7ffffffff000
-	// lowestAddr is above any vm.mmap_min_addr in use.
-	LowestAddr = 0x100000
-	// highestAddr keeps clear of the zygote's own initial stack and vDSO, which the kernel puts at the top.
-	HighestAddr = 0x7e0000000000
-
 	LogRingSize = 256 << 10 // bytes, a power of two
 	stubSize    = 64 << 10  // address space kept for the zygote's ELF file, behind the region
 )
+
+// The core assumes pages of that size.
+var _ [memory.PageSize]struct{} = [abi.PageSize]struct{}{}
 
 // Region says where things lie in the part of the address space that every task lends to the restorer:
 //
@@ -54,16 +51,14 @@ const (
 	RegionFiles     = BellFD - SealedFD + 1
 )
 
-func PageAlign(n uint64) uint64 { return (n + PageSize - 1) &^ (PageSize - 1) }
-
 // LayRegion lays a region out from start for a blob of blobSize bytes; End is set when the plan is complete. One status is
 // the zygote's.
 func LayRegion(start, blobSize uint64, threads, slots int) Region {
 	r := Region{Start: start, Slots: slots}
-	r.Shared = start + PageAlign(blobSize)
-	r.Control = r.Shared + PageAlign(uint64(abi.SharedStatusAt(threads+1))) + LogRingSize
-	r.Bell = r.Control + PageAlign(uint64(abi.ControlTracedAt(threads+1)))
-	r.Stacks = r.Bell + PageAlign(uint64(abi.BellCallAt(threads+1)))
+	r.Shared = start + memory.PageUp(blobSize)
+	r.Control = r.Shared + memory.PageUp(uint64(abi.SharedStatusAt(threads+1))) + LogRingSize
+	r.Bell = r.Control + memory.PageUp(uint64(abi.ControlTracedAt(threads+1)))
+	r.Stacks = r.Bell + memory.PageUp(uint64(abi.BellCallAt(threads+1)))
 	r.Plan = r.Stacks + uint64(slots)*abi.StackSlot
 	return r
 }
@@ -89,31 +84,15 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 	return r.Stacks + uint64(slot)*abi.StackSlot + abi.StackGuard, abi.StackSlot - abi.StackGuard
 }
 
-// Span is a half-open interval of addresses.
-type Span struct{ Start, End uint64 }
-
-// FindGap picks a place in the largest hole between the used spans, which are sorted and may overlap: the middle, moved
-// by random within half of the hole, so that nobody can know it. That keeps the region away from stacks, which grow down,
-// and heaps, which grow up, while they are being restored.
-func FindGap(used []Span, size, random uint64) (uint64, error) {
-	var best Span
-	at := uint64(LowestAddr)
-	consider := func(end uint64) {
-		end = min(end, HighestAddr)
-		if end > at && end-at > best.End-best.Start {
-			best = Span{at, end}
-		}
+// FindGap picks a place in the largest hole between the used spans: the middle, moved by random within half of the hole, so
+// that nobody can know it. That keeps the region away from stacks, which grow down, and heaps, which grow up, while they are
+// being restored.
+func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
+	hole := memory.LargestHole(used)
+	if hole.Size() < size+2*memory.PageSize {
+		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)", size, hole.Size())
 	}
-	for _, u := range used {
-		consider(u.Start)
-		at = max(at, u.End)
-	}
-	consider(HighestAddr)
-	if best.End-best.Start < size+2*PageSize {
-		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)",
-			size, best.End-best.Start)
-	}
-	room := best.End - best.Start - size
-	middle := best.Start + room/2
-	return (middle - room/4 + (room/4+random)%(room/2)) &^ (PageSize - 1), nil
+	room := hole.Size() - size
+	middle := hole.Start + room/2
+	return memory.PageDown(middle - room/4 + (room/4+random)%(room/2)), nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
-	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
 )
@@ -24,11 +24,11 @@ func aioSample(t *testing.T, nr, head, tail uint32) (*images.Dir, *pb.MmEntry) {
 		if v.GetStart() > run.Vaddr || v.GetEnd() <= run.Vaddr {
 			continue
 		}
-		v.Start, v.End, v.Status = pb.Uint64(run.Vaddr), pb.Uint64(run.Vaddr+plan.PageSize), pb.Uint32(images.VmaAioRing)
+		v.Start, v.End, v.Status = pb.Uint64(run.Vaddr), pb.Uint64(run.Vaddr+memory.PageSize), pb.Uint32(images.VmaAioRing)
 		task.Pagemap.Runs = []images.Run{{Vaddr: run.Vaddr, Pages: 1, Flags: run.Flags, Offset: run.Offset}}
-		task.Mm.Aios = []*pb.AioRingEntry{{Id: v.Start, NrReq: pb.Uint32(62), RingLen: pb.Uint32(plan.PageSize)}}
+		task.Mm.Aios = []*pb.AioRingEntry{{Id: v.Start, NrReq: pb.Uint32(62), RingLen: pb.Uint32(memory.PageSize)}}
 	}
-	ring := make([]byte, plan.PageSize)
+	ring := make([]byte, memory.PageSize)
 	for i, word := range []uint32{0, nr, head, tail, mem.AioMagic} {
 		binary.LittleEndian.PutUint32(ring[4*i:], word)
 	}
@@ -47,7 +47,7 @@ func TestAioRefusals(t *testing.T) {
 		"tail": {127, 0, 1 << 31, nil, ": AIO ring of 127 events with head 0 and tail 2147483648, want 127 events"},
 		"two contexts": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) { m.Aios = append(m.Aios, &pb.AioRingEntry{Id: pb.Uint64(1)}) },
 			": 2 AIO contexts (io_setup(2)), but only 1 rings of them"},
-		"length": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) { m.Aios[0].RingLen = pb.Uint32(2 * plan.PageSize) },
+		"length": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) { m.Aios[0].RingLen = pb.Uint32(2 * memory.PageSize) },
 			": AIO ring without a context (io_setup(2)) of its own: not supported"},
 		"contents": {127, 0, 0, func(d *images.Dir, _ *pb.MmEntry) { d.Tasks[0].Pagemap.Runs = nil },
 			": AIO ring without contents"},

@@ -1,13 +1,13 @@
 package planner
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -75,7 +75,7 @@ func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Hos
 		return nil, err
 	}
 	p.Plan.Encode()
-	if size := len(p.Plan.Arena.Buf); size > roomForPlan-roomForVDSO {
+	if size := len(p.Plan.Arena.Contents()); size > roomForPlan-roomForVDSO {
 		p.Refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan-roomForVDSO)
 	}
 	return p.Plan, p.Err()
@@ -144,17 +144,16 @@ const (
 // place chooses where the region goes, in a hole that every task has, and relocates the blob there.
 func (p *planner) place() error {
 	threads, slots := 0, 0
-	var used []plan.Span
+	var used []memory.Span
 	for _, t := range p.Dir.Tasks {
 		threads += len(t.Threads)
 		slots = max(slots, len(t.Threads))
 		for _, v := range t.Mm.GetVmas() {
-			used = append(used, plan.Span{Start: v.GetStart(), End: v.GetEnd()})
+			used = append(used, memory.Span{Start: v.GetStart(), End: v.GetEnd()})
 		}
 	}
 	threads += len(p.helpers)
 	slots += abi.MaxReaders
-	slices.SortFunc(used, func(a, b plan.Span) int { return cmp.Compare(a.Start, b.Start) })
 	segments, window := p.mem.SizeSegments(), p.mem.HugeWindow()
 	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + segments + window
 	start, err := plan.FindGap(used, size, p.Host.Random)
@@ -169,7 +168,7 @@ func (p *planner) place() error {
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	arena := plan.NewArena(region.Plan)
+	arena := memory.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
 		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Sibling: p.Opts.Itself(), Cgroups: p.cgroups,

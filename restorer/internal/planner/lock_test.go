@@ -7,8 +7,8 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
-	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -30,7 +30,7 @@ func TestLockWithoutReading(t *testing.T) {
 		v.Prot, v.Flags = pb.Uint32(tc.prot), pb.Uint32(v.GetFlags()|uapi.MapLocked)
 		if tc.guarded {
 			g := pb.Clone(v)
-			g.Status, g.End = pb.Uint32(images.VmaGuard), pb.Uint64(v.GetStart()+plan.PageSize)
+			g.Status, g.End = pb.Uint32(images.VmaGuard), pb.Uint64(v.GetStart()+memory.PageSize)
 			task.Guards = append(task.Guards, g)
 		}
 		plan, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})

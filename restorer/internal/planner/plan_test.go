@@ -17,6 +17,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
@@ -189,7 +190,7 @@ func TestHostRefusals(t *testing.T) {
 		"gids":     {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSetgid }, "this host: crpie lacks CAP_SETGID\n  hint: run it as root"},
 		"clocks": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysTime },
 			"this host: crpie lacks CAP_SYS_TIME, without which clocks cannot go on from where they were\n  hint: run it as root"},
-		"vdso size":  {func(h *host.Host) { h.VDSO.DataSize = plan.PageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
+		"vdso size":  {func(h *host.Host) { h.VDSO.DataSize = memory.PageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
 		"vdso code":  {func(h *host.Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's, and cannot be redirected: it is no ELF file for x86-64"},
 		"capability": {func(h *host.Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
 		"limit": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysResource; h.Rlimits[7][1] = 10 },
@@ -222,11 +223,11 @@ func TestHostRefusals(t *testing.T) {
 
 func TestFindGap(t *testing.T) {
 	const size = 1 << 20
-	used := []plan.Span{{Start: 0x400000, End: 0x500000}, {Start: 0x10000000, End: 0x7d0000000000}}
+	used := []memory.Span{{Start: 0x400000, End: 0x500000}, {Start: 0x10000000, End: 0x7d0000000000}}
 	places := map[uint64]bool{}
 	for _, random := range []uint64{0, 1 << 20, 1 << 35, 1<<40 + 12345, math.MaxUint64} {
 		at, err := plan.FindGap(used, size, random)
-		if err != nil || at < 0x7d0000000000 || at+size > plan.HighestAddr || at%plan.PageSize != 0 {
+		if err != nil || at < 0x7d0000000000 || at+size > memory.HighestAddr || at%memory.PageSize != 0 {
 			t.Errorf("findGap with %#x: %#x, %v", random, at, err)
 		}
 		places[at] = true
@@ -237,12 +238,12 @@ func TestFindGap(t *testing.T) {
 	if at, _ := plan.FindGap(used, size, 0); at != 0x7d8000000000-size/2 {
 		t.Errorf("findGap with 0: %#x is not the middle", at)
 	}
-	full := []plan.Span{{Start: 0, End: plan.TaskSizeMax}}
+	full := []memory.Span{{Start: 0, End: plan.TaskSizeMax}}
 	if _, err := plan.FindGap(full, size, 0); err == nil {
 		t.Error("findGap found a hole in a full address space")
 	}
-	overlapping := []plan.Span{{Start: plan.LowestAddr, End: plan.HighestAddr - 4<<20}, {Start: plan.LowestAddr, End: plan.LowestAddr + 1}}
-	if at, err := plan.FindGap(overlapping, size, math.MaxUint64); err != nil || at < plan.HighestAddr-4<<20 || at+size > plan.HighestAddr {
+	overlapping := []memory.Span{{Start: memory.LowestAddr, End: memory.HighestAddr - 4<<20}, {Start: memory.LowestAddr, End: memory.LowestAddr + 1}}
+	if at, err := plan.FindGap(overlapping, size, math.MaxUint64); err != nil || at < memory.HighestAddr-4<<20 || at+size > memory.HighestAddr {
 		t.Errorf("findGap beside overlapping spans: %#x, %v", at, err)
 	}
 }
@@ -290,8 +291,8 @@ func FuzzPlan(f *testing.F) {
 			return
 		}
 		plan, err := Build(dir, layout, everyStage, hosttest.New(dir), &job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
-		if err == nil && len(plan.Arena.Buf) > 64<<20 {
-			t.Fatalf("a plan of %d bytes", len(plan.Arena.Buf))
+		if err == nil && len(plan.Arena.Contents()) > 64<<20 {
+			t.Fatalf("a plan of %d bytes", len(plan.Arena.Contents()))
 		}
 	})
 }

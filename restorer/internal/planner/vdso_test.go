@@ -8,8 +8,8 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
-	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
 )
@@ -25,7 +25,7 @@ type vdsoSymbol struct {
 func makeVDSO(functions ...vdsoSymbol) []byte {
 	const dynamic, hash, symbols = 0x100, 0x180, 0x200
 	names := symbols + (len(functions)+1)*mem.ElfSymSize
-	b, le := make([]byte, plan.PageSize), binary.LittleEndian
+	b, le := make([]byte, memory.PageSize), binary.LittleEndian
 	copy(b, "\x7fELF\x02\x01\x01")
 	le.PutUint16(b[18:], 62) // EM_X86_64
 	le.PutUint64(b[32:], mem.ElfHeaderSize)
@@ -84,7 +84,7 @@ func TestVDSORefusals(t *testing.T) {
 		dumped []byte
 		want   string
 	}{
-		"no ELF":       {make([]byte, plan.PageSize), "it is no ELF file for x86-64"},
+		"no ELF":       {make([]byte, memory.PageSize), "it is no ELF file for x86-64"},
 		"32 bits":      {change(4, 1), "it is no ELF file for x86-64"},
 		"no dynamic":   {change(mem.ElfHeaderSize+mem.ElfProgSize, 4), "it has no PT_LOAD or no PT_DYNAMIC"},
 		"programs":     {change(32, 0xf0, 0xff), "program headers: 112 bytes at offset 0xfff0 lie outside of it"},

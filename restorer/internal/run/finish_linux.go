@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -83,10 +84,10 @@ func (r *Runner) xstateLength() (int, error) {
 func (r *Runner) leaveRegion() error {
 	reg := &r.Plan.Region
 	insn, ok := r.Plan.Image.CoreSymbol("core_syscall_insn")
-	if !ok || uint64(insn)-reg.Start >= plan.PageSize {
+	if !ok || uint64(insn)-reg.Start >= memory.PageSize {
 		return errors.New("restore: the core has no core_syscall_insn in its first page")
 	}
-	rest := reg.Start + plan.PageSize
+	rest := reg.Start + memory.PageSize
 	for _, c := range []call{
 		{"munmap of the region", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{rest, reg.End - rest} }},
 		{"prctl PR_SET_DUMPABLE", uapi.SysPrctl, func(t *plan.Task) []uint64 {
@@ -95,7 +96,7 @@ func (r *Runner) leaveRegion() error {
 			}
 			return []uint64{uapi.PrSetDumpable, uint64(t.Dumpable)}
 		}},
-		{"munmap of the region's first page", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{reg.Start, plan.PageSize} }},
+		{"munmap of the region's first page", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{reg.Start, memory.PageSize} }},
 	} {
 		if err := r.everywhere(&c, uint64(insn)); err != nil {
 			return err
@@ -306,7 +307,7 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 	}
 	var calls []stubCall
 	for _, s := range p.Image.Segments {
-		calls = append(calls, call("map the blob", uint64(s.Addr), plan.PageAlign(uint64(s.MemSize)), uint64(s.Prot),
+		calls = append(calls, call("map the blob", uint64(s.Addr), memory.PageUp(uint64(s.MemSize)), uint64(s.Prot),
 			uapi.MapPrivate, plan.SealedFD, uint64(s.Addr)-r.Start))
 	}
 	const rw, nowhere = uapi.ProtRead | uapi.ProtWrite, ^uint64(0)

@@ -66,7 +66,7 @@ func writeSealed(f *os.File, p *plan.Plan) error {
 			return fmt.Errorf("write blob: %w", err)
 		}
 	}
-	if _, err := f.WriteAt(p.Arena.Buf, int64(p.Region.PlanOff())); err != nil {
+	if _, err := f.WriteAt(p.Arena.Contents(), int64(p.Region.PlanOff())); err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}
 	return nil

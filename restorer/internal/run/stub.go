@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // stubCall is one entry of the stub's table: struct crpie_stub_call.
@@ -31,7 +31,7 @@ func stubELF(code []byte, addr uint64, calls []stubCall, entry, arg, stack uint6
 		Entry: addr + text, Phoff: header, Ehsize: header, Phentsize: program, Phnum: 1,
 	})
 	b = encode(b, &elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: addr, Paddr: addr, Filesz: size, Memsz: size, Align: plan.PageSize,
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: addr, Paddr: addr, Filesz: size, Memsz: size, Align: memory.PageSize,
 	})
 	b = append(append(b, code...), make([]byte, size-table)...)
 	for i, c := range append(calls, stubCall{nr: -1, args: [abi.OpArgs]uint64{entry, arg, stack}}) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -20,7 +21,7 @@ func New(dir *images.Dir) *host.Host {
 	files := &files{infos: map[string]Info{"/dev/pts/ptmx": {Kind: fs.ModeDevice | fs.ModeCharDevice}}, builds: map[string][]byte{}}
 	files.addAll(dir)
 	return &host.Host{
-		VDSO: host.VDSO{DataSize: 6 * images.PageSize, Code: make([]byte, 2*images.PageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
+		VDSO: host.VDSO{DataSize: 6 * memory.PageSize, Code: make([]byte, 2*memory.PageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
 		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: unlimited(), LoginUID: host.NoLoginUID, TTY: -1, TimeNamespaces: true,
 		MountOfHandle:  func(uint32, uint32, []byte) string { return "" },
 		Stat:           files.stat,

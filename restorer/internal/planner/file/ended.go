@@ -9,7 +9,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -64,7 +64,7 @@ func (p *Room) openFolder(pid uint32) {
 		p.SharedFDs[id] = number
 	}
 	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
-	p.Shared.Core(what, abi.OpenExitedProc{Pid: uint64(pid), Nr: uint64(len(list)), Files: plan.Records(p.Shared.Arena, list)})
+	p.Shared.Core(what, abi.OpenExitedProc{Pid: uint64(pid), Nr: uint64(len(list)), Files: memory.Records(p.Shared.Arena, list)})
 	for _, do := range later {
 		do()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -78,7 +79,7 @@ func (p *Room) makeGone(fds []*pb.FdinfoEntry) {
 		list = append(list, abi.Pidfd{FD: uint32(number), Flags: p.Dir.Files[fd.GetId()].GetPidfd().GetFlags() & uapi.ONonblock})
 	}
 	p.Shared.Core(fmt.Sprintf("%d pidfds of a process that is gone", len(fds)),
-		abi.OpenExitedPidfds{Nr: uint64(len(fds)), Pidfds: plan.Records(p.Shared.Arena, list)})
+		abi.OpenExitedPidfds{Nr: uint64(len(fds)), Pidfds: memory.Records(p.Shared.Arena, list)})
 }
 
 // pidfd makes a description.

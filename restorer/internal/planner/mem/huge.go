@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -32,9 +33,6 @@ func HugeSize(flags uint32) uint64 {
 	return 1 << defaultHuge
 }
 
-// alignUp is the next multiple of a power of two.
-func alignUp(n, to uint64) uint64 { return (n + to - 1) &^ (to - 1) }
-
 // maxHuge bounds sizes from the images before sums are made of them: the address space of a task.
 const maxHuge = plan.TaskSizeMax
 
@@ -42,7 +40,7 @@ const maxHuge = plan.TaskSizeMax
 func (p *Room) HugeWindow() (size uint64) {
 	for _, inode := range p.Dir.Memfds {
 		if huge := HugeSize(inode.GetHugetlbFlag()); inode.GetHugetlbFlag() != 0 && inode.GetSize() < maxHuge {
-			size = max(size, alignUp(inode.GetSize(), huge)+huge)
+			size = max(size, memory.AlignUp(inode.GetSize(), huge)+huge)
 		}
 	}
 	return size
@@ -60,7 +58,7 @@ func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	p.needHuge(huge, p.hugePagesOf(id, inode, pieces))
 	s, fd := p.Shared, p.Fds.Scratch()
 	p.files.Nameless[file.MemfdKey(id)] = fd
-	window := alignUp(p.Window, huge)
+	window := memory.AlignUp(p.Window, huge)
 	const shared = uapi.MapShared | uapi.MapFixedNoreplace | uapi.MapNoreserve
 	anonymous := anonymousHuge(inode) && !p.files.Held[id]
 	if anonymous {
@@ -113,7 +111,7 @@ func (p *Room) hugePagesOf(id uint32, inode *pb.MemfdInodeEntry, pieces []images
 func ContentPages(pieces []images.Piece, huge uint64) (pages uint64) {
 	next := uint64(0)
 	for _, piece := range pieces {
-		first, end := max(piece.Vaddr/huge, next), alignUp(piece.End(), huge)/huge
+		first, end := max(piece.Vaddr/huge, next), memory.AlignUp(piece.End(), huge)/huge
 		if end > first {
 			pages += end - first
 			next = end
@@ -123,7 +121,7 @@ func ContentPages(pieces []images.Piece, huge uint64) (pages uint64) {
 }
 
 // needHugeFor counts what a part of a private mapping takes: it is reserved as a whole, unless it was not to be.
-func (m *space) needHugeFor(v *pb.VmaEntry, part plan.Span) {
+func (m *space) needHugeFor(v *pb.VmaEntry, part memory.Span) {
 	huge := HugeSize(v.GetFlags())
 	if v.GetFlags()&uapi.MapNoreserve == 0 {
 		m.needHuge(huge, (part.End-part.Start)/huge)

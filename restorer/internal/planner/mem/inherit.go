@@ -6,7 +6,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -21,14 +21,14 @@ func (m *space) inherit() {
 	for _, pv := range parent.Mm.GetVmas() {
 		for _, v := range m.vmas {
 			if m.alike(v, pv) {
-				both := plan.Span{Start: max(v.GetStart(), pv.GetStart()), End: min(v.GetEnd(), pv.GetEnd())}
+				both := memory.Span{Start: max(v.GetStart(), pv.GetStart()), End: min(v.GetEnd(), pv.GetEnd())}
 				if both.Start < both.End {
 					m.kept = append(m.kept, both)
 				}
 			}
 		}
 	}
-	slices.SortFunc(m.kept, func(a, b plan.Span) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortFunc(m.kept, func(a, b memory.Span) int { return cmp.Compare(a.Start, b.Start) })
 	for _, pv := range parent.Mm.GetVmas() {
 		m.unmapRest(pv)
 	}
@@ -86,7 +86,7 @@ func (m *space) unmapRest(pv *pb.VmaEntry) {
 	case pv.GetStatus()&(images.VmaVdso|images.VmaVvar) != 0 && m.keptVDSO:
 		return
 	}
-	for _, part := range split(plan.Span{Start: pv.GetStart(), End: pv.GetEnd()}, m.kept) {
+	for _, part := range split(memory.Span{Start: pv.GetStart(), End: pv.GetEnd()}, m.kept) {
 		if !part.inside {
 			m.Prog.Sys("the parent's", uapi.SysMunmap, part.Start, part.End-part.Start)
 		}
@@ -96,12 +96,12 @@ func (m *space) unmapRest(pv *pb.VmaEntry) {
 // forgetPages drops pages that the parent has filled and the task has not: they are zeros, or the file's, again.
 func (m *space) forgetPages(parent *images.Task) {
 	const madvDontneed = 4
-	var own []plan.Span
+	var own []memory.Span
 	for _, r := range m.runs {
-		own = append(own, plan.Span{Start: r.Vaddr, End: r.End()})
+		own = append(own, memory.Span{Start: r.Vaddr, End: r.End()})
 	}
 	for _, r := range parent.Pagemap.Runs { // here or in a parent directory
-		for _, part := range split(plan.Span{Start: r.Vaddr, End: r.End()}, m.kept) {
+		for _, part := range split(memory.Span{Start: r.Vaddr, End: r.End()}, m.kept) {
 			if !part.inside {
 				continue
 			}
@@ -117,7 +117,7 @@ func (m *space) forgetPages(parent *images.Task) {
 // openGuards removes the guard regions that the task has from its parent; advise makes its own.
 func (m *space) openGuards(parent *images.Task) {
 	for _, g := range parent.Guards {
-		for _, part := range split(plan.Span{Start: g.GetStart(), End: g.GetEnd()}, m.kept) {
+		for _, part := range split(memory.Span{Start: g.GetStart(), End: g.GetEnd()}, m.kept) {
 			if part.inside {
 				m.Prog.Sys("the parent's guard pages", uapi.SysMadvise, part.Start, part.End-part.Start, madvGuardRemove)
 			}
@@ -126,9 +126,9 @@ func (m *space) openGuards(parent *images.Task) {
 }
 
 // missing gives the parts of a mapping that the task does not have from its parent.
-func (m *space) missing(v *pb.VmaEntry) []plan.Span {
-	var parts []plan.Span
-	for _, part := range split(plan.Span{Start: v.GetStart(), End: v.GetEnd()}, m.kept) {
+func (m *space) missing(v *pb.VmaEntry) []memory.Span {
+	var parts []memory.Span
+	for _, part := range split(memory.Span{Start: v.GetStart(), End: v.GetEnd()}, m.kept) {
 		if !part.inside {
 			parts = append(parts, part.Span)
 		}
@@ -138,23 +138,23 @@ func (m *space) missing(v *pb.VmaEntry) []plan.Span {
 
 // stretch is a part of a span that lies wholly inside or outside of others.
 type stretch struct {
-	plan.Span
+	memory.Span
 	inside bool
 }
 
 // split cuts a span at the borders of others, which are sorted and do not overlap.
-func split(s plan.Span, others []plan.Span) []stretch {
+func split(s memory.Span, others []memory.Span) []stretch {
 	var parts []stretch
-	first, _ := slices.BinarySearchFunc(others, s.Start, func(o plan.Span, at uint64) int { return cmp.Compare(o.End, at+1) })
+	first, _ := slices.BinarySearchFunc(others, s.Start, func(o memory.Span, at uint64) int { return cmp.Compare(o.End, at+1) })
 	for _, o := range others[first:] {
 		if o.Start >= s.End {
 			break
 		}
 		if o.Start > s.Start {
-			parts = append(parts, stretch{plan.Span{Start: s.Start, End: o.Start}, false})
+			parts = append(parts, stretch{memory.Span{Start: s.Start, End: o.Start}, false})
 		}
 		from, to := max(s.Start, o.Start), min(s.End, o.End)
-		parts = append(parts, stretch{plan.Span{Start: from, End: to}, true})
+		parts = append(parts, stretch{memory.Span{Start: from, End: to}, true})
 		s.Start = to
 	}
 	if s.Start < s.End {

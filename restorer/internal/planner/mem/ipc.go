@@ -6,6 +6,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -172,7 +173,7 @@ func (p *Room) sysvSegments() {
 	for _, e := range ns.Shm {
 		id := uint64(e.GetDesc().GetId())
 		if _, twice := p.segments[id]; !twice {
-			p.segments[id] = segment{size: plan.PageAlign(e.GetSize()), order: len(p.segments), sysv: e}
+			p.segments[id] = segment{size: memory.PageUp(e.GetSize()), order: len(p.segments), sysv: e}
 		}
 	}
 }

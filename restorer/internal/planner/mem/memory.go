@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
@@ -66,7 +67,7 @@ type space struct {
 	bytes   uint64
 
 	renewed  map[*pb.VmaEntry]renew.Kind
-	kept     []plan.Span // memory that the task has from its parent
+	kept     []memory.Span // memory that the task has from its parent
 	keptVDSO bool
 }
 
@@ -343,7 +344,7 @@ func (m *space) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 }
 
 // mapOne maps a part of a mapping.
-func (m *space) mapOne(v *pb.VmaEntry, part plan.Span, fd int) {
+func (m *space) mapOne(v *pb.VmaEntry, part memory.Span, fd int) {
 	if _, shared := m.segmentOf(v); shared {
 		return // mapSegments
 	}
@@ -377,7 +378,7 @@ func (m *space) mapOne(v *pb.VmaEntry, part plan.Span, fd int) {
 func (m *space) fill() {
 	var update []images.Piece
 	for _, r := range m.runs {
-		for _, part := range split(plan.Span{Start: r.Vaddr, End: r.End()}, m.kept) {
+		for _, part := range split(memory.Span{Start: r.Vaddr, End: r.End()}, m.kept) {
 			piece := r.Cut(part.Start, part.End)
 			if part.inside {
 				update = append(update, piece)
@@ -400,8 +401,8 @@ func (m *space) fill() {
 func (m *space) addRead(addr uint64, p images.Piece) {
 	const piece = 2 << 20 // what one reader takes at a time
 	fd := int64(m.PagesFD(p.Level, p.File))
-	for done := uint64(0); done < p.Pages*plan.PageSize; done += piece {
-		length := min(piece, p.Pages*plan.PageSize-done)
+	for done := uint64(0); done < p.Pages*memory.PageSize; done += piece {
+		length := min(piece, p.Pages*memory.PageSize-done)
 		m.reads = append(m.reads, abi.Run{Addr: addr + done, Len: length, Off: uint64(p.Offset) + done, FD: fd})
 		m.bytes += length
 	}
@@ -433,7 +434,7 @@ func (m *space) emitUpdate() {
 		if !m.written[v.GetStart()] {
 			continue
 		}
-		for _, part := range split(plan.Span{Start: v.GetStart(), End: v.GetEnd()}, m.kept) {
+		for _, part := range split(memory.Span{Start: v.GetStart(), End: v.GetEnd()}, m.kept) {
 			if part.inside {
 				m.Prog.Sys("writable for a moment", uapi.SysMprotect, part.Start, part.End-part.Start, uapi.ProtRead|uapi.ProtWrite)
 			}
@@ -443,7 +444,7 @@ func (m *space) emitUpdate() {
 }
 
 func (m *space) emit(what string, op func(runs, nr uint64) abi.Operation) {
-	m.Prog.Core(fmt.Sprintf("%s, %d bytes", what, m.bytes), op(plan.Records(m.Prog.Arena, m.reads), uint64(len(m.reads))))
+	m.Prog.Core(fmt.Sprintf("%s, %d bytes", what, m.bytes), op(memory.Records(m.Prog.Arena, m.reads), uint64(len(m.reads))))
 	m.reads, m.bytes = nil, 0
 }
 

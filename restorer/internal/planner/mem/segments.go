@@ -5,6 +5,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -40,7 +41,7 @@ func (p *Room) SizeSegments() (total uint64) {
 		if !seen {
 			s.order = len(p.segments)
 		}
-		s.size = max(s.size, plan.PageAlign(end))
+		s.size = max(s.size, memory.PageUp(end))
 		p.segments[id] = s
 	})
 	for _, s := range p.segments {
@@ -104,7 +105,7 @@ func (p *Room) SharedContents(shmid uint64, what string, size uint64) []images.P
 	}
 	var inside []images.Piece
 	for _, piece := range pieces {
-		if end := min(piece.End(), plan.PageAlign(size)); end > piece.Vaddr {
+		if end := min(piece.End(), memory.PageUp(size)); end > piece.Vaddr {
 			inside = append(inside, piece.Cut(piece.Vaddr, end))
 		}
 	}
