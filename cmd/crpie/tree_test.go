@@ -97,11 +97,6 @@ func TestForests(t *testing.T) {
 					continue
 				}
 				status, output = tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", plugin)
-				// One tree in some fifty has a process group that setpgid(2) does not find: not explained yet.
-				if try < 4 && status == exitFailed && strings.Contains(output, ": setpgid(") {
-					t.Log(output)
-					continue
-				}
 				if status != 0 {
 					t.Fatalf("status %d\n%s", status, output)
 				}

@@ -3,8 +3,9 @@
  * Sessions and process groups that a plain copy of the tree would not have: orphans that the root, a subreaper, has
  * adopted, of a session whose leader is gone and of one whose leader lives elsewhere in the tree; a child that was born
  * before its parent led a session; process groups whose leader is gone; a zombie in the group of a task that is not its
- * ancestor. "more": also an orphan whose session's leader is a zombie, and a zombie whose group's leader is gone. "fewer": no
- * orphans, which CRIU 4.1 gives to init.
+ * ancestor. "more": also an orphan whose session's leader is a zombie, and a zombie whose group's leader is gone; a leader
+ * with an orphan whose child, a zombie, is the leader of another; an orphan that has left the group of its session's leader,
+ * who is gone, with a child that has not. "fewer": no orphans, which CRIU 4.1 gives to init.
  */
 #include "victim.h"
 
@@ -97,13 +98,42 @@ static pid_t session_of_orphans(int one, int two)
 	return pid;
 }
 
-static void leader_with_orphan(int leader, int slot)
+/* An orphan in a group of its own, whose child stays in the session leader's. */
+static void orphan_with_child(int slot, int child)
 {
-	pid_t between;
+	pid_t pid = fork();
+
+	MUST(pid >= 0);
+	if (pid == 0) {
+		MUST(setsid() == getpid());
+		if (fork() != 0)
+			_exit(0);
+		while (getppid() != root)
+			usleep(1000);
+		MUST((pid = fork()) >= 0);
+		if (pid == 0) {
+			serve(child);
+			_exit(0);
+		}
+		MUST(setpgid(0, 0) == 0);
+		serve(slot);
+		collect(pid);
+		_exit(0);
+	}
+	collect(pid);
+}
+
+static void leader_with_orphan(int leader, int slot, int of_zombie)
+{
+	pid_t between, dead = 0;
 
 	if (fork() != 0)
 		return;
 	MUST(setsid() == getpid());
+	if (of_zombie) {
+		dead = session_of_orphans(of_zombie, 0);
+		MUST(waitid(P_PID, dead, &(siginfo_t){0}, WEXITED | WNOWAIT) == 0);
+	}
 	MUST((between = fork()) >= 0);
 	if (between == 0) {
 		orphan(slot, 0);
@@ -111,6 +141,8 @@ static void leader_with_orphan(int leader, int slot)
 	}
 	collect(between);
 	serve(leader);
+	if (dead)
+		collect(dead);
 	_exit(0);
 }
 
@@ -202,12 +234,13 @@ int main(int argc, char **argv)
 	dead = zombie(group);
 	if (orphans) {
 		collect(session_of_orphans(6, 7));
-		leader_with_orphan(8, 9);
+		leader_with_orphan(8, 9, more ? 11 : 0);
 		slots = 9;
 	}
 	if (more) {
 		dead_leader = session_of_orphans(10, 0);
-		slots = 10;
+		orphan_with_child(12, 13);
+		slots = 13;
 		MUST(waitid(P_PID, dead_leader, &(siginfo_t){0}, WEXITED | WNOWAIT) == 0);
 		dead_member = zombie(gone);
 	}
@@ -224,7 +257,7 @@ int main(int argc, char **argv)
 		check_zombie("session", dead_leader, dead_leader, 0);
 		check_zombie("leaderless group", dead_member, gone, 3);
 	}
-	for (int i = 0; i < slots - 1; i++) /* all but the early child, which its parent collects */
+	for (int i = 0; i < slots - 1 - more; i++) /* all but the early child and the orphan's, which their parents collect */
 		CHECK(wait(NULL) > 0, "wait: %s", strerror(errno));
 	CHECK(wait(NULL) < 0 && errno == ECHILD, "a child too many");
 	victim_failures += shared->failures;

@@ -106,18 +106,17 @@ func adopter(h *job.Helper) *images.Task {
 // it is a zombie, or a leader in its place.
 func (p *planner) sessionHelper(t *images.Task) *job.Helper {
 	for _, h := range p.helpers {
-		switch {
-		case h.Pid == t.Sid && h.Creator == t.Parent, h.Zombie != nil && h.Pid == t.Sid, !h.Leads && h.Creator.Pid == t.Sid:
-			return h
-		case h.Pid == t.Sid:
+		if h.Session == t.Sid && h.Leads && h.Creator != t.Parent {
 			return nil
+		} else if h.Session == t.Sid {
+			return h
 		}
 	}
-	h := &job.Helper{Pid: t.Sid, Creator: t.Parent, Leads: true}
+	h := &job.Helper{Pid: t.Sid, Session: t.Sid, Creator: t.Parent, Leads: true}
 	if leader := p.Dir.TaskByPid(t.Sid); leader != nil && leader.Dead() {
-		h = &job.Helper{Pid: t.Sid, Creator: leader.Parent, Zombie: leader}
+		h = &job.Helper{Pid: t.Sid, Session: t.Sid, Creator: leader.Parent, Zombie: leader}
 	} else if leader != nil {
-		h = &job.Helper{Pid: p.freeID(t.Sid), Creator: leader}
+		h = &job.Helper{Pid: p.freeID(t.Sid), Session: t.Sid, Creator: leader}
 	}
 	p.addHelper(h)
 	return h
@@ -181,7 +180,12 @@ func (p *planner) freeID(below uint32) uint32 {
 // finds whom zombies wait for, which cannot wait until everybody exists.
 func (p *planner) planGroups() {
 	for _, t := range p.Dir.Tasks {
-		if p.groupMaker(t.Pgid) == nil && !p.foreignGroup(t) {
+		if p.groupMaker(t.Pgid) != nil || p.foreignGroup(t) {
+			continue
+		}
+		if h := p.sessionLeader(t.Pgid); h != nil {
+			h.Member = t
+		} else {
 			p.addHelper(&job.Helper{Pid: t.Pgid, Creator: t, Group: true})
 		}
 	}
@@ -192,15 +196,28 @@ func (p *planner) planGroups() {
 	}
 }
 
+// sessionLeader gives the helper that leads a session whose leader is gone.
+func (p *planner) sessionLeader(sid uint32) *job.Helper {
+	for _, h := range p.helpers {
+		if h.Leads && h.Pid == sid {
+			return h
+		}
+	}
+	return nil
+}
+
 // groupMaker gives the task with which a process group begins to exist: its leader, the first member that has a helper lead
-// it, or the first one that a helper has made in its own group.
+// it, or the first one that a helper has made, or waits for, in its own group.
 func (p *planner) groupMaker(pgid uint32) *images.Task {
 	if leader := p.Dir.TaskByPid(pgid); leader != nil && leader.Pgid == pgid {
 		return leader
 	}
 	for _, h := range p.helpers {
-		if h.Pid == pgid && h.Group {
+		switch {
+		case h.Pid == pgid && h.Group:
 			return h.Creator
+		case h.Pid == pgid && h.Member != nil:
+			return h.Member
 		}
 		for _, orphan := range h.Clones {
 			if h.Leads && h.Pid == pgid && orphan.Pgid == pgid {
@@ -243,6 +260,9 @@ func (p *planner) planHelpers() {
 		t.orphans(h)
 		if h.Group {
 			t.Follow("its creator has joined the group", h.Creator, abi.MarkGroup)
+		}
+		if h.Member != nil {
+			t.Follow("who needs it has joined the group", h.Member, abi.MarkGroup)
 		}
 		t.Prog.Core("", abi.ExitGroup{})
 		t.Task.Threads = []*plan.Thread{{Tid: t.Task.Pid, Ops: t.Prog.Ops}}

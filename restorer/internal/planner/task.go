@@ -47,8 +47,8 @@ func (p *planner) planTask(img *images.Task) {
 		t.cloneChildren(true)
 		t.session()
 	}
-	t.adoption()
 	t.children()
+	t.adoption()
 	t.hook(t.Prog, stage.PostMemory)
 	t.descriptors()
 	t.hook(t.Prog, stage.PostFiles)

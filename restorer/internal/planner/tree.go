@@ -242,6 +242,10 @@ func (t *taskPlanner) group() {
 		t.ttys.Foreground(t.Process, pgid)
 	case t.helpedGroup():
 		return
+	case t.joinsSessionLeader():
+		t.Prog.Sys("process group of the session's leader", uapi.SysSetpgid, 0, uint64(pgid))
+		t.Mark("its process group exists", abi.MarkGroup)
+		return
 	case inherits(t.Img):
 		t.Prog.Sys("process group", uapi.SysSetpgid, 0, uint64(pgid))
 	}
@@ -262,6 +266,12 @@ func (t *taskPlanner) helpedGroup() bool {
 		})
 	}
 	return len(helpers) > 0
+}
+
+// joinsSessionLeader: the helper that leads the session waits for this task.
+func (t *taskPlanner) joinsSessionLeader() bool {
+	h := t.sessionLeader(t.Img.Pgid)
+	return h != nil && h.Member == t.Img
 }
 
 // joinsLate: the group may not exist yet when the task begins.

@@ -15,11 +15,13 @@ type Birth struct {
 // joined. It ends before the application goes on.
 type Helper struct {
 	Pid     uint32
+	Session uint32         // in which it clones orphans
 	Creator *images.Task   // whose child it is
 	Zombie  *images.Task   // who it is; nil: nobody in the images
 	Leads   bool           // a session of its own
 	Group   bool           // a process group, for its creator
 	Clones  []*images.Task // orphans
+	Member  *images.Task   // descendant of an orphan that joins the leader's own process group; nil: nobody has to
 }
 
 // Origin is the task as a copy of whose memory this one begins; nil: the zygote.
