@@ -22,7 +22,8 @@ import (
 )
 
 // Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with the
-// same compression. Whatever is no image of a grafted task is copied byte by byte.
+// same compression. Whatever is no image of a grafted task is copied byte by byte. The checkpoint may also be a layer of
+// a container image: an OCI image layout, as a directory or archive, or what docker save writes.
 func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Plan, err error) {
 	own := *opts
 	own.ParentMissing = true
@@ -35,7 +36,7 @@ func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Pla
 		if plan, err = New(dir, &own); err != nil {
 			return edit{}, err
 		}
-		return edit{files: plan.Files}, nil
+		return edit{files: plan.Files, note: plan.Provenance.note()}, nil
 	})
 	return plan, err
 }
@@ -58,18 +59,19 @@ func RemoveArchive(ctx context.Context, archive, out string, limits Limits) erro
 
 // ReadArchive calls read with the images of an archive.
 func ReadArchive(archive string, limits Limits, read func(fsys fs.FS) error) error {
-	t, _, err := openArchive(context.Background(), archive, os.TempDir(), limits)
+	c, err := openCheckpoint(context.Background(), archive, os.TempDir(), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
-	defer t.file.Close()
-	return read(t)
+	defer c.close()
+	return read(c.images)
 }
 
 // edit is what becomes of the images of an archive.
 type edit struct {
 	files []File          // new, or in place of those with the same name
 	drop  map[string]bool // left out
+	note  string          // of a container image; empty: none
 }
 
 // endingWriter fails when ctx has ended.
@@ -90,37 +92,22 @@ func rewrite(ctx context.Context, archive, out string, limits Limits, plan func(
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new file", out)
 	}
-	t, comp, err := openArchive(ctx, archive, filepath.Dir(out), limits)
+	c, err := openCheckpoint(ctx, archive, filepath.Dir(filepath.Clean(out)), limits)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", archive, err)
 	}
-	defer t.file.Close()
-	if comp.write == nil {
-		return fmt.Errorf("archive %s: it is packed with %s, which is read but not written; %s it first", archive, comp.name, comp.unpack)
+	defer c.close()
+	if err := c.writable(); err != nil {
+		return fmt.Errorf("archive %s: %w", archive, err)
 	}
-	e, err := plan(t)
+	e, err := plan(c.images)
 	if err != nil {
 		return err
 	}
-	like, err := os.Stat(archive)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", out, err)
+	if c.dir != nil {
+		return c.writeLayout(ctx, out, e)
 	}
-	w, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".crpie-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", out, err)
-	}
-	err = several.Join(t.compress(endingWriter{ctx, w}, comp, e), w.Close())
-	if err == nil {
-		err = makeAlike(w.Name(), like)
-	}
-	if err == nil {
-		err = os.Rename(w.Name(), out)
-	}
-	if err != nil {
-		return several.Join(fmt.Errorf("write %s: %w", out, err), os.Remove(w.Name()))
-	}
-	return nil
+	return c.writeArchive(ctx, archive, out, e)
 }
 
 // compression is how an archive is packed, known by its first bytes. Some are read only, some are known by name only.
@@ -177,27 +164,6 @@ type nopWriteCloser struct{ io.Writer }
 
 func (nopWriteCloser) Close() error { return nil }
 
-// openArchive unpacks an archive into an unnamed file in dir and lists it.
-func openArchive(ctx context.Context, archive, dir string, limits Limits) (t *tarball, comp compression, err error) {
-	f, err := os.Open(archive) // it may be a pipe
-	if err != nil {
-		return nil, comp, err
-	}
-	defer f.Close()
-	defer context.AfterFunc(ctx, func() { f.Close() })() // nothing more comes from a pipe
-	tmp, err := unnamed(dir)
-	if err != nil {
-		return nil, comp, err
-	}
-	if t, comp, err = unpack(f, tmp, limits.withDefaults()); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, comp, several.Join(err, tmp.Close())
-	}
-	return t, comp, nil
-}
-
 // unnamed makes a file without a name in dir.
 func unnamed(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, ".crpie-archive-*")
@@ -229,14 +195,6 @@ func unpack(from io.Reader, to *os.File, limits Limits) (*tarball, compression, 
 		_, err = io.Copy(io.Discard, s) // the zeros at the end
 	}
 	return t, comp, err
-}
-
-func (t *tarball) compress(out io.Writer, comp compression, e edit) error {
-	w, err := comp.write(out)
-	if err != nil {
-		return err
-	}
-	return several.Join(t.write(w, e), w.Close())
 }
 
 // write copies what stays bit by bit; new files come after the last entry.

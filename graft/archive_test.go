@@ -65,11 +65,12 @@ func packed(t *testing.T, comp compression, data []byte) []byte {
 // rawEntries gives the bytes of every entry with headers and padding, by name, and the rest of the file.
 func rawEntries(t *testing.T, archive string) (entries map[string]string, rest string, comp compression) {
 	t.Helper()
-	tb, comp, err := openArchive(t.Context(), archive, t.TempDir(), Limits{})
+	c, err := openCheckpoint(t.Context(), archive, t.TempDir(), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tb.file.Close()
+	defer c.close()
+	tb := c.outer
 	all, err := io.ReadAll(io.NewSectionReader(tb.file, 0, 1<<40))
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +79,7 @@ func rawEntries(t *testing.T, archive string) (entries map[string]string, rest s
 	for _, e := range tb.entries {
 		entries[e.Name] = string(all[e.start:e.end])
 	}
-	return entries, string(all[tb.end:]), comp
+	return entries, string(all[tb.end:]), c.comp
 }
 
 // Only the images of the grafted task change; there and back again, with every compression.

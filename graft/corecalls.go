@@ -61,9 +61,11 @@ var coreCalls = slices.Concat([]coreCall{
 func renewalCalls() []coreCall {
 	calls := []coreCall{}
 	for _, advice := range []uint64{4, 16, 18} { // MADV_DONTNEED, MADV_DONTDUMP, MADV_WIPEONFORK
-		calls = append(calls, coreCall{name: "madvise", nr: 28, args: []seccomp.Arg{some, some, is(advice)}, leader: true, when: renews})
+		args := []seccomp.Arg{some, some, is(advice)}
+		calls = append(calls, coreCall{name: "madvise", nr: 28, args: args, leader: true, when: renews})
 	}
-	for _, flags := range []uint64{0x8 | 0x30, 0x4002 | 0x30} { // MAP_DROPPABLE, MAP_PRIVATE|MAP_NORESERVE; fixed, anonymous
+	// MAP_DROPPABLE, or MAP_PRIVATE|MAP_NORESERVE; MAP_FIXED|MAP_ANONYMOUS
+	for _, flags := range []uint64{0x8 | 0x30, 0x4002 | 0x30} {
 		args := []seccomp.Arg{some, some, is(3), is(flags), is(minusOne), is(0)}
 		calls = append(calls, coreCall{name: "mmap", nr: 9, args: args, leader: true, when: renews})
 	}
@@ -72,20 +74,23 @@ func renewalCalls() []coreCall {
 
 // namingCalls come one after the other until the name is there.
 func namingCalls() []coreCall {
+	text := []seccomp.Arg{some, some, is(5), is(0x12), some, is(0)} // MAP_PRIVATE|MAP_FIXED
+	frames := []seccomp.Arg{some, some, is(3), is(0x12), some, is(pageSize)}
 	return []coreCall{
 		{name: "prctl", nr: 157, args: []seccomp.Arg{is(0x53564d41), is(0)}, leader: true, without: noName}, // PR_SET_VMA
 		{name: "memfd_create", nr: 319, args: []seccomp.Arg{some, is(1)}, leader: true, without: noName},
 		{name: "write", nr: 1, leader: true, without: noName},
-		{name: "mmap", nr: 9, args: []seccomp.Arg{some, some, is(5), is(0x12), some, is(0)}, leader: true, without: noName},
-		{name: "mmap", nr: 9, args: []seccomp.Arg{some, some, is(3), is(0x12), some, is(pageSize)}, leader: true, without: noName},
+		{name: "mmap", nr: 9, args: text, leader: true, without: noName},
+		{name: "mmap", nr: 9, args: frames, leader: true, without: noName},
 		{name: "close", nr: 3, leader: true},
 	}
 }
 
 func logCalls() []coreCall {
+	end := []seccomp.Arg{is(2), some, is(1), is(minusOne), is(minusOne), is(0x10)} // RWF_APPEND
 	calls := []coreCall{
 		{name: "ppoll", nr: 271, args: []seccomp.Arg{some, is(1), some, is(0)}, without: noLines},
-		{name: "pwritev2", nr: 328, args: []seccomp.Arg{is(2), some, is(1), is(minusOne), is(minusOne), is(0x10)}, without: noLines},
+		{name: "pwritev2", nr: 328, args: end, without: noLines},
 		{name: "write", nr: 1, without: noLines},
 		{name: "close", nr: 3, when: logs},
 		{name: "fchmod", nr: 91, args: []seccomp.Arg{some, is(0o600)}, without: noLines, when: logs},

@@ -81,7 +81,9 @@ func unpackTemp(t testing.TB, from io.Reader, limits Limits) (tb *tarball, disk 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	tb, _, err = unpack(from, f, limits.withDefaults())
+	if tb, _, err = unpack(from, f, limits.withDefaults()); err == nil {
+		err = tb.findImages()
+	}
 	info, serr := f.Stat()
 	if serr != nil {
 		t.Fatal(serr)

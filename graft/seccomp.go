@@ -12,7 +12,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-// checkSeccomp asks the filters of every thread about the calls of the core: they are in force when hooks of a graft run.
+// checkSeccomp asks the filters of every thread about the calls of the core: they are in force when hooks of a graft
+// run.
 func (g *grafter) checkSeccomp(tasks []*images.Task) {
 	c := seccompCheck{g, seccomp.New(g.dir.Seccomp)}
 	filtered := false
@@ -67,7 +68,9 @@ func threadsOf(pid uint32, tids []uint32) string {
 
 // callsIn are the calls that the core makes in a task.
 func (c *seccompCheck) callsIn(t *images.Task) []coreCall {
-	return slices.DeleteFunc(slices.Clone(coreCalls), func(call coreCall) bool { return call.when != nil && !call.when(c.grafter, t) })
+	return slices.DeleteFunc(slices.Clone(coreCalls), func(call coreCall) bool {
+		return call.when != nil && !call.when(c.grafter, t)
+	})
 }
 
 // threads refuses what the filters deny, and notes what the core does without.
@@ -105,7 +108,8 @@ func (c *seccompCheck) deny(where string, denied []string) {
 	case c.opts.AllowSeccomp:
 		c.note("%s: its seccomp filters deny the graft's core %s", where, strings.Join(denied, ", "))
 	default:
-		c.refuse(where, "use crpie restore, which holds filters back until the hooks are done; or, if this cannot come to pass, --allow-seccomp",
+		c.refuse(where, "use crpie restore, which holds filters back until the hooks are done; "+
+			"or, if this cannot come to pass, --allow-seccomp",
 			"its seccomp filters deny the graft's core %s", strings.Join(denied, ", "))
 	}
 }
@@ -125,8 +129,8 @@ func (g *grafter) note(format string, args ...any) {
 func (g *grafter) noteUndeclared() {
 	for i, p := range g.opts.Plugins {
 		if makesCalls(p.Plugin) {
-			g.note("plugin %s makes system calls that its object does not name: whether the tasks' seccomp filters permit them is not known",
-				g.labels[i])
+			g.note("plugin %s makes system calls that its object does not name: "+
+				"whether the tasks' seccomp filters permit them is not known", g.labels[i])
 		}
 	}
 }

@@ -20,6 +20,7 @@ type tarball struct {
 	file    *os.File
 	entries []tarEntry
 	end     int64 // of the last entry: zeros follow
+	headers int64 // bytes of all of them
 	prefix  string
 	images  map[string]*tarEntry // what is below prefix, folders left out
 }
@@ -31,14 +32,13 @@ type tarEntry struct {
 	sparse           bool
 }
 
-// readTar lists the entries of an archive while it is unpacked, and finds the folder with the images.
+// readTar lists the entries of an archive while it is unpacked.
 func readTar(s *spool, limits Limits) (*tarball, error) {
 	t := &tarball{file: s.file}
-	headers := int64(0)
 	for r := tar.NewReader(s); ; {
 		h, err := r.Next()
 		if err == io.EOF {
-			return t, t.findImages()
+			return t, nil
 		}
 		if err == nil {
 			err = t.add(h, s.size)
@@ -47,7 +47,7 @@ func readTar(s *spool, limits Limits) (*tarball, error) {
 			return nil, fmt.Errorf("entry %d: %w", len(t.entries), err)
 		}
 		e := &t.entries[len(t.entries)-1]
-		if headers += e.data - e.start; headers > limits.Headers {
+		if t.headers += e.data - e.start; t.headers > limits.Headers {
 			return nil, &LimitError{"headers", limits.Headers}
 		}
 		if len(t.entries) > limits.Entries {
@@ -89,6 +89,11 @@ func (e *tarEntry) unfit() string {
 		return "it is a " + files.Kind(e.FileInfo().Mode()) + ", not a regular file"
 	}
 	return ""
+}
+
+// hasInventory reports whether images may be found.
+func (t *tarball) hasInventory() bool {
+	return slices.ContainsFunc(t.entries, func(e tarEntry) bool { return path.Base(path.Clean(e.Name)) == "inventory.img" })
 }
 
 // findImages takes the folder of inventory.img: checkpoint/ in what podman and CRI-O write.

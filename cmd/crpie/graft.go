@@ -53,7 +53,8 @@ type graftFlags struct {
 
 func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.images, "images-dir", "D", "", "Read the images that criu dump wrote to `DIR`.")
-	f.StringVar(&g.archive, "archive", "", "Read the checkpoint `FILE` that podman or CRI-O wrote (tar, also with gzip or zstd).")
+	f.StringVar(&g.archive, "archive", "", "Read the checkpoint `FILE` that podman or CRI-O wrote: a tar, or an image of one "+
+		"(OCI layout or archive, docker archive).")
 	g.limits.register(f)
 	f.StringVarP(&g.out, "output", "o", "", "Write the directory or archive `NAME`; it must not exist.")
 	f.BoolVar(&g.copy, "copy", false, "Write a directory that stands alone.")

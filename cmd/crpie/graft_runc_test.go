@@ -165,17 +165,8 @@ func TestGraftRuncContainer(t *testing.T) {
 
 // podman exports a container to an archive, and restores another one, with another identity, from the grafted archive.
 func TestGraftPodmanContainer(t *testing.T) {
-	testenv.NeedTool(t, "podman")
-	c := newContainer(t)
+	c := newPodmanContainer(t)
 	archive, grafted := filepath.Join(c.dir, "checkpoint.tar.zst"), filepath.Join(c.dir, "grafted.tar.zst")
-	image := "crpie-test-" + filepath.Base(filepath.Dir(c.dir))
-	rootfs := filepath.Join(c.dir, "rootfs.tar")
-	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
-	c.podman("import", rootfs, strings.ToLower(image))
-	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
-	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
-	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	c.podman("container", "checkpoint", "--export", archive, "first")
 	c.podman("rm", "first")
 	plugin := testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
@@ -185,6 +176,22 @@ func TestGraftPodmanContainer(t *testing.T) {
 	}
 	c.podman("container", "restore", "--import", grafted, "--name", "second")
 	c.wantIDAt(c.mounted("second"), "a-clone")
+}
+
+// newPodmanContainer runs a container with the name first, as podman runs them by default but in the network of this machine.
+func newPodmanContainer(t *testing.T) *container {
+	t.Helper()
+	testenv.NeedTool(t, "podman")
+	c := newContainer(t)
+	image := "crpie-test-" + filepath.Base(filepath.Dir(c.dir))
+	rootfs := filepath.Join(c.dir, "rootfs.tar")
+	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
+	c.podman("import", rootfs, strings.ToLower(image))
+	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
+	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
+		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
+	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
+	return c
 }
 
 // podman runs one of its commands with storage of this test's own and the tests' CRIU.

@@ -25,7 +25,7 @@ func runInspect(args []string, std streams) int {
 	core := f.Bool("core", false, "The object need not register hooks.")
 	disasm := f.Bool("disasm", false, "List the code as well.")
 	dir := f.StringP("images-dir", "D", "", "Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
-	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint.")
+	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint or an image of one.")
 	var limits archiveLimits
 	limits.register(f)
 	if status, done := parse(f, inspectManual(), args, std); done {

@@ -6,8 +6,8 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// MAX_INSNS_PER_PATH of kernel/seccomp.c bounds the instructions of a thread's filters, and 4 for each filter but the newest.
-// Linux counts after it has translated them, to no fewer.
+// MAX_INSNS_PER_PATH of kernel/seccomp.c bounds the instructions of a thread's filters, and 4 for each filter but the
+// newest. Linux counts after it has translated them, to no fewer.
 const (
 	maxPath   = 32768
 	eachCosts = 4
@@ -36,11 +36,13 @@ func (f *Filters) Chain(last uint32) ([]uint32, error) {
 	size := -eachCosts
 	for next := &last; next != nil; next = f.entries[*next].Prev {
 		if int64(*next) >= int64(len(f.entries)) || len(chain) > 0 && *next >= chain[len(chain)-1] {
-			return nil, fmt.Errorf("seccomp filter %d: seccomp.img has %d filters, and each names an earlier one", *next, len(f.entries))
+			return nil, fmt.Errorf("seccomp filter %d: seccomp.img has %d filters, and each names an earlier one",
+				*next, len(f.entries))
 		}
 		chain = append(chain, *next)
 		if size += len(f.entries[*next].GetFilter())/instructionSize + eachCosts; size > maxPath {
-			return nil, fmt.Errorf("seccomp filter %d and those before it are longer than Linux permits, %d instructions", last, maxPath)
+			return nil, fmt.Errorf("seccomp filter %d and those before it are longer than Linux permits, %d instructions",
+				last, maxPath)
 		}
 	}
 	return chain, nil

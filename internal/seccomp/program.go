@@ -58,7 +58,8 @@ func (i instruction) fromX() bool   { return i.code&sourceX != 0 }
 // Program is a filter that a kernel would take.
 type Program []instruction
 
-// Parse reads an array of struct sock_filter and checks it as the kernel does (bpf_check_classic, seccomp_check_filter).
+// Parse reads an array of struct sock_filter and checks it as the kernel does (bpf_check_classic,
+// seccomp_check_filter).
 func Parse(raw []byte) (Program, error) {
 	n := len(raw) / instructionSize
 	if n == 0 || n > maxInstructions || len(raw)%instructionSize != 0 {
