@@ -71,6 +71,107 @@ func sameAgain(t *testing.T, file string, like pb.Message, data []byte) {
 	}
 }
 
+// What both libraries make of an oddity of the encoding.
+const (
+	same     = "both read it and write the same"
+	refused  = "both refuse it"
+	stricter = "protobuf reads what is refused here"
+)
+
+// TestOddEncodings: each oddity that the encoding has room for, behind a message that is complete without it.
+func TestOddEncodings(t *testing.T) {
+	const ten = "\xff\xff\xff\xff\xff\xff\xff\xff\xff" // and one more make a varint of ten bytes
+	const sas = "\x08\x01\x10\x02\x18\x03"
+	thread := func(odd string) (pb.Message, string) { return &pb.ThreadCoreEntry{}, "\x08\x01\x10\x01" + odd }
+	tree := func(odd string) (pb.Message, string) {
+		return &pb.PstreeEntry{}, "\x08\x01\x10\x02\x18\x03\x20\x04" + odd
+	}
+	options := func(odd string) (pb.Message, string) {
+		return &pb.SkOptsEntry{}, "\x08\x01\x10\x02\x18\x03\x20\x04\x28\x05\x30\x06" + odd
+	}
+	for _, tc := range []struct {
+		name, want string
+		in         func(string) (pb.Message, string)
+		odd        string
+	}{
+		{"varint of ten bytes", same, thread, "\x30" + ten + "\x01"},
+		{"varint of ten bytes for 32 bits", same, thread, "\x20" + ten + "\x01"},
+		{"varint of 65 bits", refused, thread, "\x30" + ten + "\x02"},
+		{"varint of eleven bytes", refused, thread, "\x30" + ten + "\x81\x00"},
+		{"varint of ten bytes that goes on", refused, thread, "\x30" + ten + "\x80"},
+		{"varint that ends early", refused, thread, "\x30\x80"},
+		{"varint longer than it need be", same, thread, "\x30\x81\x80\x00"},
+		{"tag longer than it need be", same, thread, "\xb0\x80\x00\x05"},
+		{"unknown tag longer than it need be", same, thread, "\xf8\xbf\x00\x85\x00"},
+		{"tag of ten bytes", refused, thread, "\xb0\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00"},
+		{"highest number", same, thread, "\xf8\xff\xff\xff\x0f\x05"},
+		{"number above the highest", refused, thread, "\x80\x80\x80\x80\x10\x05"},
+		{"number zero", refused, thread, "\x00\x05"},
+		{"wire type 6", refused, thread, "\xfe\x3f\x05"},
+		{"wire type 7", refused, thread, "\xff\x3f\x05"},
+		{"unknown fields of every type", same, thread, "\xf8\x3f\x05\xf9\x3f12345678\xfa\x3f\x01x\xfd\x3f1234"},
+		{"unknown field twice, a known one between", same, thread, "\xf8\x3f\x05\x30\x07\xf8\x3f\x06"},
+		{"known number with another type", stricter, thread, "\x31\x31\x32\x33\x34\x35\x36\x37\x38"},
+		{"known number as a group", stricter, thread, "\x33\x34"},
+		{"group", same, thread, "\xfb\x3f\x88\x00\x01\xfc\x3f"},
+		{"group in a group", same, thread, "\xfb\x3f\x0b\x0c\xfc\x3f"},
+		{"group with a long end", same, thread, "\xfb\x3f\xfc\xbf\x00"},
+		{"group without an end", refused, thread, "\xfb\x3f\x08\x01"},
+		{"group with another one's end", refused, thread, "\xfb\x3f\x0c"},
+		{"end without a group", refused, thread, "\xfc\x3f"},
+		{"number zero in a group", refused, thread, "\xfb\x3f\x00\x01\xfc\x3f"},
+		{"number above the highest in a group", stricter, thread, "\xfb\x3f\x80\x80\x80\x80\x10\x05\xfc\x3f"},
+		{"hundred groups", same, thread, strings.Repeat("\xfb\x3f", 100) + strings.Repeat("\xfc\x3f", 100)},
+		{"more groups", stricter, thread, strings.Repeat("\xfb\x3f", 101) + strings.Repeat("\xfc\x3f", 101)},
+		{"scalar twice", same, thread, "\x30\x05\x30\x06"},
+		{"string twice", same, thread, "\x6a\x01a\x6a\x00"},
+		{"string that is not UTF-8", same, thread, "\x6a\x03\xff\xc0\x00"},
+		{"string longer than the rest", refused, thread, "\x6a\x02x"},
+		{"string of 2⁶³ bytes", refused, thread, "\x6a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01x"},
+		{"length longer than it need be", same, thread, "\x6a\x81\x80\x00x"},
+		{"zigzag", same, thread, "\x18\x01"},
+		{"zigzag wider than 32 bits", same, thread, "\x18" + ten + "\x01"},
+		{"enum that nobody knows", same, thread, "\x58\x63"},
+		{"negative enum", same, thread, "\x58" + ten + "\x01"},
+		{"enum wider than 32 bits", same, thread, "\x58\x81\x80\x80\x80\x20"},
+		{"message twice", same, thread, "\x3a\x06" + sas + "\x3a\x06\x08\x09\x10\x02\x18\x03"},
+		{"message twice, unknown fields in both", same, thread,
+			"\x3a\x09" + sas + "\xf8\x3f\x05\x3a\x0a" + sas + "\xf8\xbf\x00\x06"},
+		{"message in two halves", stricter, thread, "\x3a\x04\x08\x01\x10\x02\x3a\x02\x18\x03"},
+		{"message without a required field", refused, thread, "\x3a\x04\x08\x01\x10\x02"},
+		{"end of a group in a message", refused, thread, "\x3a\x08" + sas + "\xfc\x3f"},
+		{"packed", same, tree, "\x2a\x03\x05\x86\x00"},
+		{"packed and not", same, tree, "\x28\x05\x2a\x01\x06\x28\x07"},
+		{"packed, nothing in it", same, tree, "\x2a\x00"},
+		{"packed, with half a number", refused, tree, "\x2a\x02\x05\x80"},
+		{"64 bits, packed and not", same, options, "\x81\x0112345678\x82\x01\x1012345678abcdefgh"},
+		{"64 bits, packed, half of them", refused, options, "\x82\x01\x041234"},
+		{"bool of two", same, options, "\x38\x02"},
+		{"bool of 64 bits", same, options, "\x38\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"},
+	} {
+		m, data := tc.in(tc.odd)
+		if got := verdict(t, m, []byte(data)); got != tc.want {
+			t.Errorf("%s: %s; want: %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+func verdict(t *testing.T, m pb.Message, data []byte) string {
+	t.Helper()
+	_, here := Unmarshal(data, m)
+	there := proto.Unmarshal(data, gocriu.New(reflect.TypeOf(m).Elem().Name()))
+	switch {
+	case here != nil && there != nil:
+		return refused
+	case here != nil:
+		return stricter
+	}
+	if got, want := marshal(t, m), rewritten(t, m, data); !bytes.Equal(got, want) {
+		return fmt.Sprintf("%x, protobuf %x", got, want)
+	}
+	return same
+}
+
 // TestTypesAreThoseOfGoCRIU compares every type with its model: members, and what accessors say of members that are
 // missing.
 func TestTypesAreThoseOfGoCRIU(t *testing.T) {

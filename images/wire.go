@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,6 +118,9 @@ func planField(index int, t reflect.Type, tag string) fieldPlan {
 	f.kind = f.elem.Kind()
 	f.wire, f.zigzag = wireType(words[0]), strings.HasPrefix(words[0], "zigzag")
 	f.name = strings.TrimPrefix(words[3], "name=")
+	if slices.Contains(words, "packed") || f.repeated && f.kind == reflect.Slice {
+		panic("images: packed lists and lists of byte strings are not written here: struct tag " + tag)
+	}
 	return f
 }
 
