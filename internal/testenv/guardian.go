@@ -43,8 +43,8 @@ func Mark() string {
 	return markVariable + "=" + newMark()
 }
 
-// CgroupName returns the name of a cgroup of the test's own, in any hierarchy. Pids would not do: they repeat in each namespace.
-// The test removes it; if it is killed, the guardian does.
+// CgroupName returns the name of a cgroup of the test's own, in any hierarchy. Pids would not do: they repeat in each
+// namespace. The test removes it; if it is killed, the guardian does.
 func CgroupName() string {
 	watch("")
 	return cgroupPrefix(runID) + rand.Text()
@@ -52,7 +52,7 @@ func CgroupName() string {
 
 func cgroupPrefix(run string) string { return "crpie-test-" + run + "-" }
 
-// What the guardian is told, a line each. Sessions are those of programs that overwrite their environment, and with it the mark.
+// What the guardian is told, a line each. Programs that overwrite their environment, and with it the mark, are found by session.
 const (
 	saySession = "session "
 	sayEnded   = "ended "
@@ -73,13 +73,17 @@ func watch(line string) {
 	}
 }
 
-// guardian starts one and returns its standard input, which the kernel closes when this process ends, however it does. It has a
-// session of its own, so that Ctrl-C does not reach it.
+// guardian starts one and returns its standard input, which the kernel closes when this process ends, however it does. It
+// has a session of its own, so that Ctrl-C does not reach it, and is its parent's child, so that tests can wait for all of
+// theirs. The first process of a pid namespace cannot have such a sibling, clone(2), and needs none: all others end with it.
 var guardian = sync.OnceValue(func() io.Writer {
+	if os.Getpid() == 1 {
+		return io.Discard
+	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), guardVariable+"="+runID)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_PARENT}
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
