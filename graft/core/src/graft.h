@@ -66,10 +66,8 @@ int64_t graft_clock(int clock);
 /* renew.c */
 void graft_renew(const struct graft_worker *w);
 
-/* hooks.c */
+/* calls.c */
 extern uint32_t graft_failed; /* on_error is continue, and a call went wrong: no plugin is called any more */
-void graft_run_inits(struct graft_worker *w);
-void graft_run_hooks(struct graft_worker *w, uint32_t hook);
 
 /* log.c */
 struct graft_line {

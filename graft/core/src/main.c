@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The way of a thread through the blob: save, hooks of the thread, wait for all, hooks of the task, leave. */
 #include "graft.h"
+#include "hooks.h"
 #include "syscall.h"
 
 #include <linux/mman.h>
@@ -70,7 +71,7 @@ static void begin_task(struct graft_worker *w)
 	graft_renew(w);
 	if (graft_guard_task(w) == 0) {
 		graft_guard_thread(w);
-		graft_run_inits(w);
+		hooks_run_inits((struct caller *)w);
 	}
 	graft_raise(&gate, THREADS_MAY_RUN);
 }
@@ -79,7 +80,7 @@ static void finish_task(struct graft_worker *w)
 {
 	graft_wait_at_least(&arrived, w->task->nr_threads);
 	graft_guard_thread(w);
-	graft_run_hooks(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN);
+	hooks_run((struct caller *)w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN);
 	graft_unguard_thread();
 	graft_unguard_task(w);
 	name_what_stays(w->task);
@@ -100,7 +101,7 @@ _Noreturn void graft_main(const struct graft_thread *thread)
 		begin_task(w);
 	graft_wait_at_least(&gate, THREADS_MAY_RUN);
 	graft_guard_thread(w);
-	graft_run_hooks(w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD);
+	hooks_run((struct caller *)w, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD);
 	graft_unguard_thread();
 	graft_raise(&arrived, 0);
 	if (thread->index == 0)

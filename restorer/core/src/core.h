@@ -81,7 +81,7 @@ int64_t core_open_exited_proc(const struct crpie_op *op);
 /* notify.c */
 int64_t core_drain_events(const struct crpie_op *op);
 
-/* hooks.c */
+/* calls.c */
 int64_t core_run_hooks(struct core *core, uint32_t hook);
 
 /* log.c */

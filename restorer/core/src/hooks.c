@@ -1,100 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Calling plugins: the hook table is sorted by stage, priority and command line, so one walk serves a stage. */
-#include "core.h"
+/* Walking the hook table: it is sorted by stage, priority and command line, so one walk serves a stage. */
+#include "hooks.h"
 #include "syscall.h"
 
-static void begin_call(struct core *core, uint32_t hook, uint32_t plugin, uint64_t fn)
-{
-	core->bell->call[core->thread->status] = (struct crpie_call){ hook, plugin, fn };
-	core->status->plugin = plugin;
-	core->status->fn = fn;
-	__atomic_store_n(&core->status->hook, hook, __ATOMIC_RELEASE);
-	__atomic_fetch_add(&core->status->hook_seq, 1, __ATOMIC_RELEASE);
-}
-
-static void end_call(struct core *core)
-{
-	__atomic_store_n(&core->status->hook, 0, __ATOMIC_RELEASE);
-	__atomic_fetch_add(&core->status->hook_seq, 1, __ATOMIC_RELEASE);
-}
-
-static const struct crpie_table *table(const struct core *core)
-{
-	return (const struct crpie_table *)core->plan->table;
-}
-
-static const struct crpie_table_plugin *plugin_at(const struct core *core, uint32_t index)
-{
-	return (const struct crpie_table_plugin *)table(core)->plugins + index;
-}
-
-/* Plugins whose init said -ENOTSUP. A child inherits it, and asks every init anew. */
+/*
+ * Plugins whose init said -ENOTSUP. Every thread reads it after one has run the inits; a child of a restored task inherits
+ * it, and asks every init anew.
+ */
 static uint8_t sits_out[CRPIE_MAX_PLUGINS];
 
-/* --pie-plugin hook.o,select=... */
-static int runs_here(const struct core *core, uint32_t plugin)
+static const struct crpie_table_plugin *plugin_at(const struct caller *caller, uint32_t index)
 {
-	return ((const uint8_t *)core->task->runs)[plugin] && !sits_out[plugin];
+	return (const struct crpie_table_plugin *)caller_table(caller)->plugins + index;
 }
 
-static void describe(struct core *core, struct crpie_ctx *ctx, uint32_t hook, uint32_t index)
+static void describe(struct caller *caller, struct crpie_ctx *ctx, uint32_t hook, uint32_t index)
 {
-	const struct crpie_table_plugin *plugin = plugin_at(core, index);
+	const struct crpie_table_plugin *plugin = plugin_at(caller, index);
 
 	*ctx = (struct crpie_ctx){
 		.size = sizeof(*ctx),
 		.abi = CRPIE_ABI_VERSION,
 		.hook = hook,
-		.pid = core->task->pid,
-		.tid = core->thread->tid,
-		.nr_threads = core->task->nr_threads,
-		.dump_time_ns = core->plan->dump_time_ns,
-		.restore_time_ns = core->plan->restore_time_ns,
-		.comm = (const char *)core->task->comm,
 		.plugin = (const char *)plugin->name,
 		.params = (const struct crpie_param *)plugin->params,
 		.nr_params = plugin->nr_params,
-		.vmas = (const struct crpie_vma *)core->task->vmas,
-		.nr_vmas = core->task->nr_vmas,
-		.mm = (const struct crpie_mm *)core->task->mm,
-		.log = core_log,
-		.reserved = { (uint64_t)core },
-		.vma_madv = (const uint64_t *)((const struct crpie_vma *)core->task->vmas + core->task->nr_vmas),
+		.reserved = { (uint64_t)caller },
 	};
+	caller_describe(caller, ctx);
+	ctx->vma_madv = (const uint64_t *)(ctx->vmas + ctx->nr_vmas);
 }
 
-/* One call into a plugin. Unless it returns 0 or -ENOTSUP the status keeps naming it. */
-static int call(struct core *core, uint32_t hook, uint32_t plugin, uint64_t fn)
+/* An init takes (stage, ctx) and an exit (stage, ret, ctx), which returns nothing; a hook takes (ctx). */
+static int enter(struct caller *caller, uint32_t hook, uint64_t fn, const struct crpie_ctx *ctx)
+{
+	if (hook == CRPIE_HOOK_INIT)
+		return caller_enter(caller, fn, CR_PLUGIN_STAGE__RESTORE, (uint64_t)ctx, 0);
+	if (hook == CRPIE_HOOK_EXIT)
+		return caller_enter(caller, fn, CR_PLUGIN_STAGE__RESTORE, 0, (uint64_t)ctx), 0;
+	return caller_enter(caller, fn, (uint64_t)ctx, 0, 0);
+}
+
+static int call(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)
 {
 	struct crpie_ctx ctx;
-	int ret = 0;
 
-	describe(core, &ctx, hook, plugin);
-	begin_call(core, hook, plugin, fn);
-	if (hook == CRPIE_HOOK_INIT)
-		ret = ((crpie_init_fn)fn)(CR_PLUGIN_STAGE__RESTORE, &ctx);
-	else if (hook == CRPIE_HOOK_EXIT)
-		((crpie_exit_fn)fn)(CR_PLUGIN_STAGE__RESTORE, 0, &ctx);
-	else
-		ret = ((crpie_hook_fn)fn)(&ctx);
-	if (ret == 0 || ret == -EOPNOTSUPP)
-		end_call(core);
-	return ret;
+	describe(caller, &ctx, hook, plugin);
+	caller_begin(caller, hook, plugin, fn);
+	return caller_end(caller, enter(caller, hook, fn, &ctx));
 }
 
-/* init of every plugin before the task's first hook */
-static int run_inits(struct core *core)
+static int runs_here(const struct caller *caller, uint32_t plugin)
+{
+	return caller_selects(caller, plugin) && !sits_out[plugin];
+}
+
+/* init of every plugin */
+int hooks_run_inits(struct caller *caller)
 {
 	uint32_t i;
 
-	for (i = 0; i < table(core)->nr_plugins; i++) {
-		uint64_t fn = plugin_at(core, i)->init;
+	for (i = 0; i < caller_table(caller)->nr_plugins && !caller_stopped(); i++) {
+		uint64_t fn = plugin_at(caller, i)->init;
 		int ret;
 
 		sits_out[i] = 0;
-		if (!fn || !runs_here(core, i))
+		if (!fn || !runs_here(caller, i))
 			continue;
-		ret = call(core, CRPIE_HOOK_INIT, i, fn);
+		ret = call(caller, CRPIE_HOOK_INIT, i, fn);
 		sits_out[i] = ret == -EOPNOTSUPP;
 		if (ret && !sits_out[i])
 			return ret;
@@ -102,32 +75,36 @@ static int run_inits(struct core *core)
 	return 0;
 }
 
-static void run_exits(struct core *core)
+static int run_exits(struct caller *caller)
 {
 	uint32_t i;
 
-	for (i = 0; i < table(core)->nr_plugins; i++)
-		if (plugin_at(core, i)->exit && runs_here(core, i))
-			call(core, CRPIE_HOOK_EXIT, i, plugin_at(core, i)->exit);
+	for (i = 0; i < caller_table(caller)->nr_plugins && !caller_stopped(); i++) {
+		uint64_t fn = plugin_at(caller, i)->exit;
+		int ret = 0;
+
+		if (fn && runs_here(caller, i))
+			ret = call(caller, CRPIE_HOOK_EXIT, i, fn);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
-/* 0, or what a hook or init returned that undoes the restore. */
-int64_t core_run_hooks(struct core *core, uint32_t hook)
+/* All hooks of a stage; after the last stage the exits. */
+int hooks_run(struct caller *caller, uint32_t hook)
 {
-	const struct crpie_table_hook *entry = (const struct crpie_table_hook *)table(core)->hooks;
-	const struct crpie_table_hook *end = entry + table(core)->nr_hooks;
-	int ret = 0;
+	const struct crpie_table *table = caller_table(caller);
+	const struct crpie_table_hook *entry = (const struct crpie_table_hook *)table->hooks;
+	const struct crpie_table_hook *end = entry + table->nr_hooks;
 
-	if (hook == CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED)
-		ret = run_inits(core);
-	for (; !ret && entry < end; entry++) {
-		if (entry->hook != hook || !runs_here(core, entry->plugin))
-			continue;
-		ret = call(core, hook, entry->plugin, entry->fn);
-		if (ret == -EOPNOTSUPP)
-			ret = 0;
+	for (; entry < end && !caller_stopped(); entry++) {
+		int ret = 0;
+
+		if (entry->hook == hook && runs_here(caller, entry->plugin))
+			ret = call(caller, hook, entry->plugin, entry->fn);
+		if (ret && ret != -EOPNOTSUPP)
+			return ret;
 	}
-	if (!ret && hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN)
-		run_exits(core);
-	return ret;
+	return hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN ? run_exits(caller) : 0;
 }
