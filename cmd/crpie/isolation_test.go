@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -57,36 +59,45 @@ func TestCapturedWorkerKeepsToItself(t *testing.T) {
 	}
 }
 
-// attacker has nothing but a worker's uid. It tries to get into the tasks until it is stopped.
-type attacker struct {
-	pids   []int
-	stop   atomic.Bool
-	done   sync.WaitGroup
-	breach string       // what it found of a restore that was not over
-	in     map[int]bool // the tasks that it could look into at last
-	err    error
-}
-
-func (a *attacker) start() {
-	a.in = map[int]bool{}
-	a.done.Go(func() {
+// asWorker does something to each process over and over again, as somebody who has nothing but a worker's uid, until stop.
+func asWorker(t *testing.T, pids []int, do func(pid int)) (stop func()) {
+	t.Helper()
+	var over atomic.Bool
+	ended := make(chan error)
+	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		for _, call := range []uintptr{syscall.SYS_SETGROUPS, syscall.SYS_SETRESGID, syscall.SYS_SETRESUID} {
-			args := [3]uintptr{workerUID, workerUID, workerUID}
-			if call == syscall.SYS_SETGROUPS {
-				args = [3]uintptr{}
-			}
-			if _, _, errno := syscall.RawSyscall(call, args[0], args[1], args[2]); errno != 0 { // of this thread, unlike syscall.Setuid
-				a.err = errno
-				return
+		err := becomeWorker()
+		for err == nil && !over.Load() {
+			for _, pid := range pids {
+				do(pid)
 			}
 		}
-		for !a.stop.Load() {
-			for _, pid := range a.pids {
-				a.attack(pid)
-			}
+		ended <- err
+	}()
+	stop = sync.OnceFunc(func() {
+		over.Store(true)
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// becomeWorker changes the ids of this thread, unlike syscall.Setuid.
+func becomeWorker() error {
+	for _, call := range []struct{ nr, arg uintptr }{{syscall.SYS_SETGROUPS, 0}, {syscall.SYS_SETRESGID, workerUID}, {syscall.SYS_SETRESUID, workerUID}} {
+		if _, _, errno := syscall.RawSyscall(call.nr, call.arg, call.arg, call.arg); errno != 0 {
+			return errno
+		}
+	}
+	return nil
+}
+
+// attacker tries to get into the tasks.
+type attacker struct {
+	breach string       // what it found of a restore that was not over
+	in     map[int]bool // the tasks that it could look into at last
 }
 
 func (a *attacker) attack(pid int) {
@@ -129,20 +140,45 @@ func TestNobodyLooksIn(t *testing.T) {
 				if ms == 2000 && stage != "PRE_SIGRETURN" {
 					continue
 				}
-				a := &attacker{pids: imagePids(t, im)}
-				a.start()
-				p, _ := restore(t, im, "--pie-plugin", fmt.Sprintf("%s,stage=%s,how=sleep,ms=%d", plugin, stage, ms))
-				time.Sleep(20 * time.Millisecond) // for it to get in
-				a.stop.Store(true)
-				a.done.Wait()
-				if a.err != nil || a.breach != "" {
-					t.Errorf("%s workers, %s takes %d ms: %v\n%s", workers, stage, ms, a.err, a.breach)
-				}
-				if len(a.in) == 0 {
-					t.Errorf("%s workers, %s takes %d ms: the attacker never got into a worker, not even afterwards", workers, stage, ms)
-				}
-				p.MustPass(t)
+				t.Run(fmt.Sprintf("%s/%s/%d ms", workers, stage, ms), func(t *testing.T) {
+					if in := lookIn(t, im, fmt.Sprintf("%s,stage=%s,how=sleep,ms=%d", plugin, stage, ms)); in == 0 {
+						t.Error("the attacker never got into a worker, not even afterwards")
+					}
+				})
 			}
+		}
+	}
+}
+
+// lookIn restores under attack; it returns how many tasks can be looked into afterwards.
+func lookIn(t *testing.T, im *testenv.Images, plugin string) int {
+	t.Helper()
+	a := &attacker{in: map[int]bool{}}
+	stop := asWorker(t, imagePids(t, im), a.attack)
+	p, _ := restore(t, im, "--pie-plugin", plugin)
+	time.Sleep(20 * time.Millisecond) // for it to get in
+	stop()
+	if a.breach != "" {
+		t.Error(a.breach)
+	}
+	p.MustPass(t)
+	return len(a.in)
+}
+
+// Where a change of ids opens processes to those who have the uid (fs.suid_dumpable, proc_sys_fs(5)), it opens none that is
+// restored, and none that was closed.
+func TestNobodyLooksInWithSuidDumpable(t *testing.T) {
+	plugin := captured(t)
+	opened := testenv.Start(t, "workers", "3").Dump(t)
+	closed := testenv.Start(t, "workers", "3", "closed").Dump(t)
+	testenv.Sysctl(t, "fs/suid_dumpable", "1")
+	for _, stage := range []string{"PRE_CREDS", "PRE_SIGRETURN_THREAD", "PRE_SIGRETURN"} {
+		spec := plugin + ",stage=" + stage + ",how=sleep,ms=50"
+		if in := lookIn(t, opened, spec); in == 0 {
+			t.Errorf("%s: the attacker never got into a worker, not even afterwards", stage)
+		}
+		if in := lookIn(t, closed, spec); in != 0 {
+			t.Errorf("%s: the attacker got into %d workers that were closed", stage, in)
 		}
 	}
 }
@@ -214,4 +250,68 @@ func TestStopSignalIsDropped(t *testing.T) {
 		}
 	}
 	p.MustPass(t)
+}
+
+// Several processes with a worker's uid do nothing but stop the workers. Each has a turn between any two steps of theirs.
+func TestStopFloodOfWorkers(t *testing.T) {
+	im := testenv.Start(t, "workers", "3").Dump(t)
+	plugin := captured(t)
+	for range 3 {
+		var stops []func()
+		var sent atomic.Int64
+		for range 3 {
+			stops = append(stops, asWorker(t, imagePids(t, im), func(pid int) {
+				if syscall.Kill(pid, syscall.SIGSTOP) == nil {
+					sent.Add(1)
+				}
+			}))
+		}
+		began := time.Now()
+		p, _ := restore(t, im, "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=sleep,ms=50", "--progress-timeout", "20s")
+		t.Logf("%v, %d signals", time.Since(began).Round(time.Millisecond), sent.Load())
+		for _, stop := range stops {
+			stop()
+		}
+		if sent.Load() < 100 {
+			t.Errorf("only %d signals", sent.Load())
+		}
+		for _, pid := range imagePids(t, im) {
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+		p.MustPass(t)
+	}
+}
+
+// Whoever has a worker's uid may change its limits, prlimit(2), while it is restored as before and after: that fails no
+// restore, and no other task has other limits for that.
+func TestLimitsOfWorkersLowered(t *testing.T) {
+	victim := testenv.Start(t, "workers", "3")
+	was := limitsOf(t, victim.Pid)
+	im := victim.Dump(t)
+	var lowered atomic.Int64
+	stop := asWorker(t, imagePids(t, im), func(pid int) {
+		for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_NOFILE, unix.RLIMIT_SIGPENDING, unix.RLIMIT_NPROC, unix.RLIMIT_STACK} {
+			if unix.Prlimit(pid, resource, &unix.Rlimit{}, nil) == nil {
+				lowered.Add(1)
+			}
+		}
+	})
+	p, _ := restore(t, im, "--pie-plugin", captured(t)+",stage=PRE_SIGRETURN,how=sleep,ms=50")
+	stop()
+	if lowered.Load() == 0 {
+		t.Error("no limit was lowered")
+	}
+	if is := limitsOf(t, im.Pid); is != was {
+		t.Errorf("the limits of the root task are\n%s\nwere\n%s", is, was)
+	}
+	p.MustPass(t)
+}
+
+func limitsOf(t *testing.T, pid int) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server that runs as root and has workers without privileges: workers [COUNT] (1). Each has uid 1234, memory of its own,
- * and can be looked into by whoever has that uid (PR_SET_DUMPABLE). SIGUSR1 for the root is passed on; each checks what it
+ * A server that runs as root and has workers without privileges: workers [COUNT [closed]] (1). Each has uid 1234, memory of
+ * its own, and unless closed can be looked into by whoever has that uid (PR_SET_DUMPABLE). SIGUSR1 for the root is passed on; each checks what it
  * had, and the root collects them. Only root may write the file "secret" beside them.
  */
 #include "victim.h"
@@ -19,6 +19,7 @@
 int victim_failures;
 
 static char memory[OWN];
+static int open_workers;
 
 static void wait_for_go(void)
 {
@@ -40,14 +41,14 @@ static void work(int me, int ready)
 	uid_t real, effective, saved;
 
 	MUST(setgroups(0, NULL) == 0 && setresgid(WORKER, WORKER, WORKER) == 0 && setresuid(WORKER, WORKER, WORKER) == 0);
-	MUST(prctl(PR_SET_DUMPABLE, 1) == 0 && prctl(PR_SET_NAME, "worker") == 0);
+	MUST(prctl(PR_SET_DUMPABLE, open_workers) == 0 && prctl(PR_SET_NAME, "worker") == 0);
 	fill(memory, OWN, me);
 	MUST(write(ready, "r", 1) == 1);
 	wait_for_go();
 	check_fill("memory", memory, OWN, me);
 	MUST(getresuid(&real, &effective, &saved) == 0);
 	CHECK(real == WORKER && effective == WORKER && saved == WORKER, "uids are %d %d %d", real, effective, saved);
-	check_open(1);
+	check_open(open_workers);
 	fflush(stdout);
 	_exit(victim_failures != 0);
 }
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
 	pid_t child[MAX_WORKERS];
 	char byte;
 
+	open_workers = argc < 3;
 	victim_begin();
 	MUST(workers <= MAX_WORKERS && pipe(ready) == 0);
 	MUST(close(open("secret", O_CREAT | O_EXCL | O_WRONLY, 0600)) == 0);
