@@ -95,9 +95,7 @@ func (p *planner) checkDirectory() {
 	if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again", "process %d was to become the root task: the images have changed", pid)
 	}
-	for _, name := range p.Dir.Other {
-		p.Refuse(name, "", "this kind of image is not supported")
-	}
+	p.checkContainers()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}
@@ -108,31 +106,9 @@ func (p *planner) checkDirectory() {
 		p.runsIn = append(p.runsIn, pick.Tasks(&p.Collector, "plugin "+h.Name+" select=", p.Dir.Tasks, h.Tasks))
 	}
 	for _, t := range p.Dir.Tasks {
-		p.checkNamespaces(t)
 		p.checkSharedTables(t)
 	}
 	p.mem.CheckIPC()
-}
-
-func (p *planner) checkNamespaces(task *images.Task) {
-	ids, of := task.Ids, p.Dir.Inventory.GetRootIds()
-	if ids == nil || of == nil {
-		return
-	}
-	for _, ns := range []struct {
-		name      string
-		its, host uint32
-	}{
-		{"a pid", ids.GetPidNsId(), of.GetPidNsId()}, {"a network", ids.GetNetNsId(), of.GetNetNsId()},
-		{"an IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"a UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
-		{"a mount", ids.GetMntNsId(), of.GetMntNsId()}, {"a user", ids.GetUserNsId(), of.GetUserNsId()},
-		{"a cgroup", ids.GetCgroupNsId(), p.Dir.Tasks[0].Ids.GetCgroupNsId()}, {"a time", ids.GetTimeNsId(), p.Dir.Tasks[0].Ids.GetTimeNsId()},
-	} {
-		if ns.its != ns.host {
-			p.Refuse(fmt.Sprintf("task %d", task.Pid), "containers are restored by criu, runc or podman",
-				"it had %s namespace of its own: not supported", ns.name)
-		}
-	}
 }
 
 // Address space behind the region, bytes.

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/crpie/crpie/images"
@@ -37,6 +38,39 @@ func TestNamespaceRefusals(t *testing.T) {
 			tc.change(dir, host, dir.Tasks[1].Ids)
 			_, err := buildSample(t, dir, host, &job.Options{})
 			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+// A container is refused once, with the images of its namespaces; what else is unknown is named beside it.
+func TestContainerIsRefusedOnce(t *testing.T) {
+	const hint = "\n  hint: containers are restored by criu, runc or podman; put the plugins into the images with crpie graft first"
+	ours := []string{"mountpoints-12.img", "tmpfs-dev-49.tar.gz.img", "utsns-11.img", "netns-10.img", "news-1.img"}
+	for name, tc := range map[string]struct {
+		change func(dir *images.Dir)
+		want   string
+	}{
+		"all tasks alike": {func(*images.Dir) {}, "cannot restore, for 2 reasons:\nnews-1.img: this kind of image is not supported\n" +
+			"task 10287 (and 2 more): it had namespaces of its own (pid, UTS, mount): not supported; their contents are in " +
+			"mountpoints-12.img, tmpfs-dev-49.tar.gz.img, utsns-11.img and 1 more" + hint},
+		"one in another": {func(dir *images.Dir) { dir.Other, dir.Tasks[2].Ids.NetNsId = ours[:2], pb.Uint32(7) },
+			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (pid, UTS, mount): not supported; " +
+				"their contents are in mountpoints-12.img, tmpfs-dev-49.tar.gz.img" + hint +
+				"\ntask 10290: it had namespaces of its own (pid, network, UTS, mount): not supported" + hint},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := openSample(t, sampleFS(t, "tree"))
+			dir.Other = ours
+			for _, task := range dir.Tasks {
+				if task.Ids != nil {
+					task.Ids.PidNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99), pb.Uint32(99), pb.Uint32(99)
+				}
+			}
+			tc.change(dir)
+			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
+			if fmt.Sprint(err) != tc.want {
+				t.Errorf("got:\n%v\nwant:\n%s", err, tc.want)
+			}
 		})
 	}
 }

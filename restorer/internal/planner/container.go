@@ -1,0 +1,100 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+)
+
+// Namespaces that only criu restores make a container of the tasks in them. It is refused once, not for each of its tasks and
+// each image of its mounts and interfaces.
+
+// containerHint is the way out.
+const containerHint = "containers are restored by criu, runc or podman; put the plugins into the images with crpie graft first"
+
+// namespaceImages are the beginnings of images that say what was in namespaces, CRIU's image-desc.c.
+var namespaceImages = []string{
+	"mountpoints-", "tmpfs-", "autofs-", "binfmt-misc-", "utsns-", "ipcns-", "userns-", "pidns-", "netns-", "netdev-", "ifaddr-",
+	"route-", "route6-", "rule-", "iptables-", "ip6tables-", "nftables-", "netns-ct-", "netns-exp-",
+}
+
+// checkContainers refuses tasks with namespaces of their own, and images that are not known.
+func (p *planner) checkContainers() {
+	tasks := map[string][]*images.Task{} // by the namespaces
+	var order []string
+	for _, t := range p.Dir.Tasks {
+		own := strings.Join(p.ownNamespaces(t), ", ")
+		if own == "" {
+			continue
+		}
+		if tasks[own] == nil {
+			order = append(order, own)
+		}
+		tasks[own] = append(tasks[own], t)
+	}
+	theirs := p.checkOtherImages(len(order) > 0)
+	for i, own := range order {
+		if i > 0 {
+			theirs = nil
+		}
+		p.refuseContainer(tasks[own], own, theirs)
+	}
+}
+
+// checkOtherImages refuses images that are not known, and gives those of a container's namespaces.
+func (p *planner) checkOtherImages(container bool) (theirs []string) {
+	for _, name := range p.Dir.Other {
+		of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if container && slices.ContainsFunc(namespaceImages, of) {
+			theirs = append(theirs, name)
+			continue
+		}
+		p.Refuse(name, "", "this kind of image is not supported")
+	}
+	return theirs
+}
+
+func (p *planner) refuseContainer(tasks []*images.Task, own string, theirs []string) {
+	where := fmt.Sprintf("task %d", tasks[0].Pid)
+	if more := len(tasks) - 1; more > 0 {
+		where += fmt.Sprintf(" (and %d more)", more)
+	}
+	what := fmt.Sprintf("it had a %s namespace of its own: not supported", own)
+	switch {
+	case strings.Contains(own, ","):
+		what = fmt.Sprintf("it had namespaces of its own (%s): not supported", own)
+	case own == "IPC":
+		what = "it had an IPC namespace of its own: not supported"
+	}
+	if len(theirs) > 0 {
+		what += "; their contents are in " + strings.Join(theirs[:min(len(theirs), 3)], ", ")
+	}
+	if more := len(theirs) - 3; more > 0 {
+		what += fmt.Sprintf(" and %d more", more)
+	}
+	p.Refuse(where, containerHint, "%s", what)
+}
+
+// ownNamespaces names the namespaces of a task that the tree was not dumped from.
+func (p *planner) ownNamespaces(task *images.Task) (own []string) {
+	ids, of, first := task.Ids, p.Dir.Inventory.GetRootIds(), p.Dir.Tasks[0].Ids
+	if ids == nil || of == nil {
+		return nil
+	}
+	for _, ns := range []struct {
+		name      string
+		its, host uint32
+	}{
+		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
+		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()}, {"time", ids.GetTimeNsId(), first.GetTimeNsId()},
+	} {
+		if ns.its != ns.host {
+			own = append(own, ns.name)
+		}
+	}
+	return own
+}
