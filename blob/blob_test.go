@@ -47,7 +47,7 @@ func imageOf(t *testing.T, tool string, base blob.Addr) *blob.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := l.Place(base)
+	img, err := l.Relocate(base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestPlaceNeedsAPageAndRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, base := range []blob.Addr{1, 0xfffffffffffff000} {
-		if img, err := l.Place(base); err == nil || img != nil {
+		if img, err := l.Relocate(base); err == nil || img != nil {
 			t.Errorf("placed at 0x%x", base)
 		}
 	}
@@ -196,7 +196,7 @@ func benchmarkLink(b *testing.B, data []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := l.Place(0x10000000); err != nil {
+		if _, err := l.Relocate(0x10000000); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -232,7 +232,7 @@ func TestMisfitNamesTheNearestBase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = l.Place(c.base)
+		_, err = l.Relocate(c.base)
 		if err == nil {
 			t.Errorf("%s: placed at 0x%x", c.source, c.base)
 			continue
@@ -242,14 +242,14 @@ func TestMisfitNamesTheNearestBase(t *testing.T) {
 			t.Errorf("%s: got %q, want %q: %v", c.source, got, c.want, err)
 		}
 		if near, err := strconv.ParseUint(got, 0, 64); err == nil {
-			if _, err := l.Place(blob.Addr(near)); err != nil {
+			if _, err := l.Relocate(blob.Addr(near)); err != nil {
 				t.Error(err)
 			}
 			nearer := blob.Addr(near) + blob.PageSize
 			if blob.Addr(near) > c.base {
 				nearer = blob.Addr(near) - blob.PageSize
 			}
-			if _, err := l.Place(nearer); err == nil {
+			if _, err := l.Relocate(nearer); err == nil {
 				t.Errorf("%s: 0x%x is nearer", c.source, nearer)
 			}
 		}
@@ -269,7 +269,7 @@ int sum() { return a + between + b + c; }`
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := l.Place(0x10000)
+	img, err := l.Relocate(0x10000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func Example() {
 		return
 	}
 	fmt.Printf("%d bytes, wherever it goes\n", layout.Size())
-	img, err := layout.Place(0x7f0000000000)
+	img, err := layout.Relocate(0x7f0000000000)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -52,17 +52,17 @@ func (p Prot) String() string {
 	return string(s)
 }
 
-// Place relocates everything for a base address, which must be a multiple of PageSize. What does not fit there is
+// Relocate relocates everything for a base address, which must be a multiple of PageSize. What does not fit there is
 // reported together; no image is made then.
-func (l *Layout) Place(base Addr) (*Image, error) {
-	return l.PlaceIn(base, make([]byte, l.BytesSize()))
+func (l *Layout) Relocate(base Addr) (*Image, error) {
+	return l.RelocateInto(base, make([]byte, l.BytesSize()))
 }
 
 // BytesSize is how much of Size is not the zeros at the end.
 func (l *Layout) BytesSize() uint64 { return uint64(l.fileEnd) }
 
-// PlaceIn is Place into memory of the caller: BytesSize() zeros. On an error they are zeros again.
-func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
+// RelocateInto is Relocate into memory of the caller: BytesSize() zeros. On an error they are zeros again.
+func (l *Layout) RelocateInto(base Addr, bytes []byte) (*Image, error) {
 	if uint64(len(bytes)) != l.BytesSize() {
 		return nil, fmt.Errorf("place image at 0x%x: memory of %d bytes, %d are needed", base, len(bytes),
 			l.BytesSize())
@@ -71,7 +71,7 @@ func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
 		return nil, fmt.Errorf("place image at 0x%x: not a multiple of %d, or no room for %d bytes", base,
 			PageSize, l.Size())
 	}
-	if err := l.relocate(base, bytes); err != nil {
+	if err := l.apply(base, bytes); err != nil {
 		err = fmt.Errorf("place image at 0x%x: %w", base, err)
 		if near, ok := l.nearest(base, bytes); ok {
 			err = fmt.Errorf("%w\nthe nearest base at which everything fits is 0x%x", err, near)
@@ -93,8 +93,8 @@ func (l *Layout) PlaceIn(base Addr, bytes []byte) (*Image, error) {
 	return img, nil
 }
 
-// relocate relocates all objects, or reports all values that do not fit and leaves zeros.
-func (l *Layout) relocate(base Addr, bytes []byte) error {
+// apply relocates all objects, or reports all values that do not fit and leaves zeros.
+func (l *Layout) apply(base Addr, bytes []byte) error {
 	var all []error
 	for i := range l.objects {
 		if err := relocator.Apply(l.objects[i].Plugin, l.target(i, base, bytes)); err != nil {
@@ -117,7 +117,7 @@ func (l *Layout) nearest(base Addr, bytes []byte) (Addr, bool) {
 		if moved := at > base; uint64(at)+l.Size() < uint64(at) || moved != (by > 0) {
 			return 0, false // around the end of the address space
 		}
-		err := l.relocate(at, bytes)
+		err := l.apply(at, bytes)
 		if err == nil {
 			clear(bytes)
 			return at, true
@@ -214,17 +214,17 @@ func (l Location) String() string {
 // information.
 func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	at := offset(addr - img.Base)
-	places := img.layout.places
-	i := sort.Search(len(places), func(i int) bool { return places[i].start > at }) - 1
-	if i < 0 || addr < img.Base || at >= places[i].end {
+	ranges := img.layout.ranges
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].start > at }) - 1
+	if i < 0 || addr < img.Base || at >= ranges[i].end {
 		return Location{}, false
 	}
-	o := &img.layout.objects[places[i].object]
-	sec := &o.Sections[places[i].section]
-	off := loader.Offset(at - places[i].start)
+	o := &img.layout.objects[ranges[i].object]
+	sec := &o.Sections[ranges[i].section]
+	off := loader.Offset(at - ranges[i].start)
 	pl := o.PlaceOf(sec, off)
 	return Location{
-		Plugin: places[i].object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
+		Plugin: ranges[i].object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
 		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
 	}, true
 }

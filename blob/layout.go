@@ -92,7 +92,7 @@ type Layout struct {
 	segments [loader.NumSegments]extent
 	fileEnd  offset // of the rw- segment: what follows is zeros
 	table    table
-	places   []placed // every section that is not empty, by offset
+	ranges   []sectionRange // every section that is not empty, by offset
 }
 
 // extent is where a segment lies, page aligned.
@@ -107,8 +107,8 @@ type object struct {
 	got      offset
 }
 
-// placed is the stretch of one section.
-type placed struct {
+// sectionRange says where one section lies.
+type sectionRange struct {
 	start, end offset
 	object     int
 	section    int
@@ -133,7 +133,7 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	for s := range loader.NumSegments {
 		at = l.fill(s, at)
 	}
-	slices.SortStableFunc(l.places, func(a, b placed) int { return cmp.Compare(a.start, b.start) })
+	slices.SortStableFunc(l.ranges, func(a, b sectionRange) int { return cmp.Compare(a.start, b.start) })
 	return l, nil
 }
 
@@ -223,7 +223,7 @@ func (l *Layout) sections(s loader.Segment, at offset, kind elf.SectionType) off
 			at = memory.AlignUp(at, offset(sec.Align))
 			o.sections[k] = at
 			if sec.Size > 0 {
-				l.places = append(l.places, placed{at, at + offset(sec.Size), i, k})
+				l.ranges = append(l.ranges, sectionRange{at, at + offset(sec.Size), i, k})
 			}
 			at += offset(sec.Size)
 		}

@@ -13,8 +13,8 @@ var _ [pageSize]struct{} = [abi.GraftPage]struct{}{}
 // ExitStatus is the exit status of a task that ends itself because a hook failed.
 const ExitStatus = abi.GraftExitStatus
 
-// places are the addresses of one task's graft; graft/core/src/graft.h draws the memory.
-type places struct {
+// addresses are those of one task's graft; graft/core/src/graft.h draws the memory.
+type addresses struct {
 	leave  uint64 // one page of code that stays
 	frames uint64 // a page per thread that stays
 	blob   uint64 // the image of core and plugins
@@ -23,16 +23,16 @@ type places struct {
 	end    uint64 // known when the arena is complete
 }
 
-func lay(base, blobSize uint64, threads int) places {
-	p := places{leave: base, frames: base + pageSize}
+func lay(base, blobSize uint64, threads int) addresses {
+	p := addresses{leave: base, frames: base + pageSize}
 	p.blob = p.frames + uint64(threads)*pageSize
 	p.slots = p.blob + memory.PageUp(blobSize)
 	p.arena = p.slots + uint64(threads+1)*abi.GraftSlot
 	return p
 }
 
-func (p *places) frame(thread int) uint64 { return p.frames + uint64(thread)*pageSize }
-func (p *places) slot(thread int) uint64  { return p.slots + uint64(thread)*abi.GraftSlot }
-func (p *places) stackTop(thread int) uint64 {
+func (p *addresses) frame(thread int) uint64 { return p.frames + uint64(thread)*pageSize }
+func (p *addresses) slot(thread int) uint64  { return p.slots + uint64(thread)*abi.GraftSlot }
+func (p *addresses) stackTop(thread int) uint64 {
 	return p.slot(thread) + pageSize + abi.GraftStack
 }

@@ -20,7 +20,7 @@ import (
 type taskGraft struct {
 	*grafter
 	img    *images.Task
-	at     places
+	at     addresses
 	image  *blob.Image
 	arena  *memory.Arena
 	entry  uint64 // graft_entry
@@ -31,7 +31,7 @@ type taskGraft struct {
 
 func (g *grafter) task(img *images.Task) error {
 	t := &taskGraft{grafter: g, img: img}
-	if err := t.place(); err != nil {
+	if err := t.layOut(); err != nil {
 		return err
 	}
 	t.fillArena()
@@ -55,8 +55,8 @@ func (g *grafter) task(img *images.Task) error {
 	return nil
 }
 
-// place chooses the addresses and relocates the blob. How long the arena is depends on no address.
-func (t *taskGraft) place() error {
+// layOut chooses the addresses and relocates the blob. How long the arena is depends on no address.
+func (t *taskGraft) layOut() error {
 	threads := len(t.img.Threads)
 	trial := &taskGraft{grafter: t.grafter, img: t.img, at: lay(0, t.layout.Size(), threads), image: &blob.Image{}}
 	trial.fillArena()
@@ -65,7 +65,7 @@ func (t *taskGraft) place() error {
 		return err
 	}
 	t.at = lay(base, t.layout.Size(), threads)
-	if t.image, err = t.layout.Only(t.runs).Place(blob.Addr(t.at.blob)); err != nil {
+	if t.image, err = t.layout.Only(t.runs).Relocate(blob.Addr(t.at.blob)); err != nil {
 		return err
 	}
 	entry, ok := t.image.CoreSymbol("graft_entry")

@@ -124,7 +124,7 @@ func use(t *testing.T, p *loader.Plugin) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := layout.Place(0x7f0000000000)
+	img, err := layout.Relocate(0x7f0000000000)
 	if err != nil {
 		return // a value out of range
 	}

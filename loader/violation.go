@@ -10,7 +10,7 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 )
 
-// Place is a spot of the object, as exactly as it is known. Line is filled in by DWARF if there is any.
+// Place is the P of the psABIs, an offset in a section, with the function around it, and the line where there is DWARF.
 type Place struct {
 	Section        string `json:"section,omitempty"`
 	Offset         Offset `json:"offset"`

@@ -160,7 +160,7 @@ func compareOne(m member, linker []string, dir string) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	img, err := layout.Place(oracleBase)
+	img, err := layout.Relocate(oracleBase)
 	if err != nil {
 		return outcome{err: err}
 	}

@@ -19,14 +19,14 @@ type Line struct {
 
 // HookError says which call into which plugin ended a restore.
 type HookError struct {
-	Plugin string      // as blob.Labels names it
-	Hook   stage.Stage // or stage.Init, stage.Exit
-	Pid    int
-	Tid    int
-	Where  string        // function+offset, with the source line where the object has debug info
-	Cause  string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
-	Place  blob.Location // Where, for programs
-	Errno  syscall.Errno // that the hook returned; 0: none
+	Plugin   string      // as blob.Labels names it
+	Hook     stage.Stage // or stage.Init, stage.Exit
+	Pid      int
+	Tid      int
+	Where    string        // function+offset, with the source line where the object has debug info
+	Cause    string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
+	Location blob.Location // Where, for programs
+	Errno    syscall.Errno // that the hook returned; 0: none
 }
 
 func (e *HookError) Error() string {

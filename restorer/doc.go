@@ -13,7 +13,7 @@
 //	internal/host          facts about this host
 //	internal/planner       order and people: who is cloned by whom and when, sessions, threads, signals, credentials, cgroups
 //	internal/planner/job   what the rooms of the planner share: images, host, options, refusals, phases
-//	internal/planner/mem   memory: mappings, contents, inheritance, segments, huge pages, AIO, vDSO, IPC
+//	internal/planner/mem   memory: mappings, contents, inheritance, shared memory, huge pages, AIO, vDSO, IPC
 //	internal/planner/file  descriptors of files, pipes, memfds, timers, watches; files without a name; locks
 //	internal/planner/tty   terminals
 //	internal/planner/sock  sockets, a file for each family

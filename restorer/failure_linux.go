@@ -95,7 +95,7 @@ func (f *Failure) errno(errno unix.Errno) {
 
 func (f *Failure) hook(e *report.HookError) {
 	f.Kind, f.Task, f.Thread, f.Plugin, f.Hook = KindHook, e.Pid, e.Tid, e.Plugin, e.Hook.String()
-	f.Function, f.File, f.Line = e.Place.Function, e.Place.File, e.Place.Line
+	f.Function, f.File, f.Line = e.Location.Function, e.Location.File, e.Location.Line
 	f.errno(e.Errno)
 }
 

@@ -74,7 +74,7 @@ func inspect(w io.Writer, stdin io.Reader, file string, base blob.Addr, core, as
 	if err != nil {
 		return err
 	}
-	img, err := layout.Place(base)
+	img, err := layout.Relocate(base)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (j *linkJob) link(data []byte, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	img, err := layout.PlaceIn(j.base, zeros(layout.BytesSize()))
+	img, err := layout.RelocateInto(j.base, zeros(layout.BytesSize()))
 	if err != nil {
 		return err
 	}

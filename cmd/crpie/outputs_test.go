@@ -104,8 +104,8 @@ func TestLogFiles(t *testing.T) {
 	p.MustPass(t)
 }
 
-// strangers puts among the images what criu, runtimes and people leave there.
-func strangers(t *testing.T, dir string) {
+// addOthers puts among the images what criu, runtimes and people leave there.
+func addOthers(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"README", "descriptors.json", "config.dump", "spec.dump", "network.status", "rootfs-diff.tar", "io.kubernetes.cri-o.LogPath",
 		"irmap-cache", "stats-restore", "restore.txt", "pid", "criu.log.12", ".hidden"} {
@@ -122,7 +122,7 @@ func strangers(t *testing.T, dir string) {
 // What is no image is in nobody's way; an image that nobody knows is.
 func TestStrangersAmongImages(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
-	strangers(t, im.Dir)
+	addOthers(t, im.Dir)
 	p, _ := restore(t, im, "-o", "restore.log", "--pidfile", "mypid")
 	p.MustPass(t)
 	for _, flags := range [][]string{nil, {"--copy"}} {

@@ -24,15 +24,15 @@ func CgroupHierarchies(own, mountinfo string) map[string]Hierarchy {
 func cgroupMount(mountinfo, controllers string) string {
 	for line := range strings.Lines(mountinfo) {
 		front, back, _ := strings.Cut(line, " - ")
-		place, kind := strings.Fields(front), strings.Fields(back)
-		if len(place) < 5 || len(kind) < 3 || place[3] != "/" {
+		mount, kind := strings.Fields(front), strings.Fields(back)
+		if len(mount) < 5 || len(kind) < 3 || mount[3] != "/" {
 			continue
 		}
 		options := strings.Split(kind[2], ",")
 		has := func(controller string) bool { return slices.Contains(options, controller) }
 		if kind[0] == "cgroup2" && controllers == "" ||
 			kind[0] == "cgroup" && controllers != "" && !slices.ContainsFunc(strings.Split(controllers, ","), func(c string) bool { return !has(c) }) {
-			return unescapeMount(place[4])
+			return unescapeMount(mount[4])
 		}
 	}
 	return ""

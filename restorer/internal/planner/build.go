@@ -62,7 +62,7 @@ func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Hos
 	}
 	p.planBirths()
 	p.planCgroups()
-	if err := p.place(); err != nil {
+	if err := p.layOut(); err != nil {
 		return nil, err
 	}
 	p.planShared()
@@ -117,8 +117,8 @@ const (
 	roomForVDSO = 1 << 20 // the last part of it
 )
 
-// place chooses where the region goes, in a hole that every task has, and relocates the blob there.
-func (p *planner) place() error {
+// layOut chooses where the region goes, in a hole that every task has, and relocates the blob there.
+func (p *planner) layOut() error {
 	threads, slots := 0, 0
 	var used []memory.Span
 	for _, t := range p.Dir.Tasks {
@@ -130,17 +130,17 @@ func (p *planner) place() error {
 	}
 	threads += len(p.helpers)
 	slots += abi.MaxReaders
-	segments, window := p.mem.SizeSegments(), p.mem.HugeWindow()
-	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + segments + window
+	shmem, window := p.mem.SizeShmem(), p.mem.HugeWindow()
+	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + shmem + window
 	start, err := plan.FindGap(used, size, p.Host.Random)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
 	region := plan.LayRegion(start, p.layout.Size(), threads, slots)
-	p.mem.PlaceSegments(region.Plan + roomForPlan)
-	p.mem.Window = region.Plan + roomForPlan + segments
+	p.mem.AssignShmem(region.Plan + roomForPlan)
+	p.mem.Window = region.Plan + roomForPlan + shmem
 	p.mem.VdsoAt = region.Plan + roomForPlan - roomForVDSO
-	image, err := p.layout.Place(blob.Addr(start))
+	image, err := p.layout.Relocate(blob.Addr(start))
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}

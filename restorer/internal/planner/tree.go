@@ -56,7 +56,7 @@ func (p *planner) planShared() {
 	p.Shared = &plan.Program{Arena: p.Plan.Arena}
 	p.mem.IpcNamespace()
 	p.files.PlanInheritFDs()
-	p.mem.MakeSegments()
+	p.mem.MakeShmem()
 	p.files.MakeNameless()
 	p.files.OpenEnded()
 	p.files.PlanLate()
@@ -162,7 +162,7 @@ func (t *taskPlanner) children() {
 		t.Mark("its helpers have ended", abi.MarkHelpers)
 	}
 	t.awaitZombies()
-	t.mem.DropSegments(t.Prog)
+	t.mem.UnmapShmem(t.Prog)
 }
 
 func (t *taskPlanner) cloneChildren(early bool) {

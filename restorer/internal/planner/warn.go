@@ -30,19 +30,19 @@ func defaultEnds(tc *pb.TaskCoreEntry, sig int) bool {
 	case uapi.SigKill:
 		return true
 	}
-	actions, place := tc.GetSigactions(), placeOf(sig)
-	return place < len(actions) && actions[place].GetSigaction() == 0
+	actions, index := tc.GetSigactions(), sigactionIndex(sig)
+	return index < len(actions) && actions[index].GetSigaction() == 0
 }
 
-// placeOf is where the images have the action of a signal: they leave SIGKILL and SIGSTOP out.
-func placeOf(sig int) int {
-	place := sig - 1
+// sigactionIndex gives the index of the action of a signal in the images, which leave SIGKILL and SIGSTOP out.
+func sigactionIndex(sig int) int {
+	index := sig - 1
 	for _, uncatchable := range []int{uapi.SigKill, uapi.SigStop} {
 		if sig > uncatchable {
-			place--
+			index--
 		}
 	}
-	return place
+	return index
 }
 
 // Parts of a personality, personality(2): the flags, and the execution domains that x86-64 has.

@@ -64,7 +64,7 @@ func TestWarnings(t *testing.T) {
 			core.GetThreadCore().PdeathSig = pb.Uint32(tc.signal)
 			core.GetTc().Personality = pb.Uint32(tc.personality)
 			for _, sig := range []int{12, 15} {
-				core.GetTc().Sigactions[placeOf(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(tc.handler), Flags: pb.Uint64(0),
+				core.GetTc().Sigactions[sigactionIndex(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(tc.handler), Flags: pb.Uint64(0),
 					Restorer: pb.Uint64(0), Mask: pb.Uint64(0)}
 			}
 			plan, err := buildSample(t, dir, hosttest.New(dir), &tc.opts)

@@ -146,9 +146,9 @@ func awaitState(s plan.Step, socket sys.Socket) error {
 	}
 }
 
-// hush puts connections that are awake back to sleep, so that the end of their tasks is no end of theirs to anybody else.
+// reenterRepair puts connections that are awake back into repair mode, so that nothing is sent when their tasks end.
 // Some tasks may have been let go.
-func (r *Runner) hush() {
+func (r *Runner) reenterRepair() {
 	for _, c := range r.asleep {
 		if socket, err := r.tasks[c.Pid].Socket(c.Fd); err == nil {
 			_ = doStep(plan.OptionStep(uapi.SolTCP, uapi.TcpRepair, 1), socket)

@@ -25,8 +25,8 @@ func errnoOf(result int64) unix.Errno {
 	return 0
 }
 
-// place locates an address of the blob; outside it there is nothing to say.
-func (r *Runner) place(addr uint64) blob.Location {
+// locate finds the location of an address of the blob; the zero Location outside it.
+func (r *Runner) locate(addr uint64) blob.Location {
 	loc, _ := r.Plan.Image.Locate(blob.Addr(addr))
 	return loc
 }

@@ -219,7 +219,7 @@ func (r *Runner) undo() error {
 		r.zygote = 0
 	}
 	if r.waking {
-		r.hush()
+		r.reenterRepair()
 	}
 	var errs []error
 	mine := r.existing()

@@ -35,13 +35,13 @@ func (r *Runner) where(addr uint64) string {
 
 func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint64, cause string) *report.HookError {
 	return &report.HookError{
-		Plugin: r.Plan.Image.PluginName(int(st.Plugin)),
-		Hook:   stage.Stage(st.Hook),
-		Pid:    t.Pid,
-		Tid:    th.Tid,
-		Where:  r.where(at),
-		Cause:  cause,
-		Place:  r.place(at),
+		Plugin:   r.Plan.Image.PluginName(int(st.Plugin)),
+		Hook:     stage.Stage(st.Hook),
+		Pid:      t.Pid,
+		Tid:      th.Tid,
+		Where:    r.where(at),
+		Cause:    cause,
+		Location: r.locate(at),
 	}
 }
 

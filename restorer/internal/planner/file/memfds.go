@@ -30,7 +30,7 @@ func (p *Room) makeMemfds() {
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Memfds)) {
 		inode := p.Dir.Memfds[id]
 		if AnonymousMemfd(inode) && !p.Held[id] {
-			continue // makeSegments
+			continue // MakeShmem
 		}
 		p.makeMemfd(id, inode)
 	}

@@ -81,7 +81,7 @@ func (p *Room) checkSysv(s *pb.IpcShmEntry) {
 	}
 }
 
-// IpcNamespace plans the namespace with everything but shared memory, which makeSegments attaches and fills.
+// IpcNamespace plans the namespace with everything but shared memory, which MakeShmem attaches and fills.
 func (p *Room) IpcNamespace() {
 	ns := p.Ipc()
 	if ns == nil {
@@ -148,7 +148,7 @@ func owner(d *pb.IpcDescEntry) []byte {
 	return b
 }
 
-// makeSysv makes a segment of shared memory and attaches it at an address of the zygote's.
+// makeSysv makes System V shared memory and attaches it at an address of the zygote's.
 func (p *Room) makeSysv(e *pb.IpcShmEntry, addr uint64) {
 	d, s := e.GetDesc(), p.Shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV shared memory %d", d.GetId())
@@ -164,16 +164,16 @@ func (p *Room) makeSysv(e *pb.IpcShmEntry, addr uint64) {
 	}
 }
 
-// sysvSegments adds the namespace's segments to those that the zygote makes.
-func (p *Room) sysvSegments() {
+// sysvShmem adds that of the namespace to what the zygote makes.
+func (p *Room) sysvShmem() {
 	ns := p.Ipc()
 	if ns == nil {
 		return
 	}
 	for _, e := range ns.Shm {
 		id := uint64(e.GetDesc().GetId())
-		if _, twice := p.segments[id]; !twice {
-			p.segments[id] = segment{size: memory.PageUp(e.GetSize()), order: len(p.segments), sysv: e}
+		if _, twice := p.shmem[id]; !twice {
+			p.shmem[id] = sharedMemory{size: memory.PageUp(e.GetSize()), order: len(p.shmem), sysv: e}
 		}
 	}
 }

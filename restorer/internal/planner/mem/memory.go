@@ -41,7 +41,7 @@ func (r *Room) Space(t *job.Process) {
 type Room struct {
 	*job.Job
 	files     *file.Room
-	segments  map[uint64]segment                     // shared anonymous memory, by shmid
+	shmem     map[uint64]sharedMemory                // shared anonymous memory, by shmid
 	Window    uint64                                 // address where the zygote maps huge pages
 	VdsoAt    uint64                                 // address of this kernel's vDSO, should it not be the dumped one
 	sameVDSOs *bool                                  // whether it is, for every task; nil before the first
@@ -51,7 +51,7 @@ type Room struct {
 }
 
 func NewRoom(j *job.Job, files *file.Room) *Room {
-	return &Room{Job: j, files: files, segments: map[uint64]segment{}, hugeNeed: map[uint64]uint64{},
+	return &Room{Job: j, files: files, shmem: map[uint64]sharedMemory{}, hugeNeed: map[uint64]uint64{},
 		renewed: map[uint32]map[*pb.VmaEntry]renew.Kind{}}
 }
 
@@ -125,7 +125,7 @@ func (m *space) refused(v *pb.VmaEntry) bool {
 		m.Refuse(m.vmaWhere(v), "dump with a newer CRIU", "shared huge pages that are no memfd's: not supported")
 		return true
 	}
-	if _, ok := m.segmentOf(v); ok {
+	if _, ok := m.shmemOf(v); ok {
 		return false
 	}
 	kinds := uint32(images.VmaFilePrivate | images.VmaFileShared | images.VmaAnonPrivate | images.VmaAnonShared)
@@ -141,8 +141,8 @@ func (m *space) memfdOf(v *pb.VmaEntry) *pb.MemfdInodeEntry {
 	return m.Dir.Memfds[m.Dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
 }
 
-// segmentOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a memfd.
-func (m *space) segmentOf(v *pb.VmaEntry) (shmid uint64, ok bool) {
+// shmemOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a memfd.
+func (m *space) shmemOf(v *pb.VmaEntry) (shmid uint64, ok bool) {
 	switch {
 	case v.GetStatus()&(images.VmaAnonShared|images.VmaSysvIPC) != 0:
 		return v.GetShmid(), true
@@ -278,7 +278,7 @@ func (m *space) mapAll() {
 	if fd >= 0 {
 		m.Prog.Sys("", uapi.SysClose, uint64(fd))
 	}
-	m.mapSegments()
+	m.mapShmem()
 }
 
 // fileKey says which open file a mapping needs.
@@ -288,7 +288,7 @@ type fileKey struct {
 }
 
 func (m *space) fileKey(v *pb.VmaEntry) (fileKey, bool) {
-	if _, shared := m.segmentOf(v); shared || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
+	if _, shared := m.shmemOf(v); shared || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
 		return fileKey{}, false
 	}
 	flags := uint32(uapi.ORdonly)
@@ -345,8 +345,8 @@ func (m *space) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 
 // mapOne maps a part of a mapping.
 func (m *space) mapOne(v *pb.VmaEntry, part memory.Span, fd int) {
-	if _, shared := m.segmentOf(v); shared {
-		return // mapSegments
+	if _, shared := m.shmemOf(v); shared {
+		return // mapShmem
 	}
 	prot := uint64(v.GetProt())
 	if m.written[v.GetStart()] {

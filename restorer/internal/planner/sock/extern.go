@@ -23,17 +23,17 @@ func (u *unixPlanner) checkMarked(s *unixSocket) {
 	}
 }
 
-// stranger finds a peer that was not dumped: criu dump --ext-unix-sk and --external unix[INODE] note its name.
-func (p *Room) stranger(ino uint32) *pb.UnixSkEntry {
-	if p.strangers == nil {
-		p.strangers = map[uint32]*pb.UnixSkEntry{}
+// externalPeer finds a peer that was not dumped: criu dump --ext-unix-sk and --external unix[INODE] note its name.
+func (p *Room) externalPeer(ino uint32) *pb.UnixSkEntry {
+	if p.externalPeers == nil {
+		p.externalPeers = map[uint32]*pb.UnixSkEntry{}
 		for _, file := range p.Dir.Files {
 			if e := file.GetUsk(); e.GetUflags() == UskExtern {
-				p.strangers[e.GetIno()] = e
+				p.externalPeers[e.GetIno()] = e
 			}
 		}
 	}
-	return p.strangers[ino]
+	return p.externalPeers[ino]
 }
 
 // peer finds what a socket is connected to, among those that are restored or, by its name, among those that live here.
@@ -42,7 +42,7 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 	if to := u.byIno[s.GetPeer()]; to != nil {
 		return to
 	}
-	e := u.stranger(s.GetPeer())
+	e := u.externalPeer(s.GetPeer())
 	if e == nil {
 		u.Refuse(s.where, "", "%s is connected to socket %d, which was not dumped: not supported", s.what, s.GetPeer())
 		return nil

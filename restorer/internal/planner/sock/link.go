@@ -22,7 +22,7 @@ func (p *Room) InFlight() []uint32 {
 	return ids
 }
 
-// Linked are the files that the zygote must make: sockets that are tied to others of another task or in flight, or
+// Linked are the files that the zygote must make: sockets that are connected to others of another task or in flight, or
 // have something in flight in their queues.
 func (p *Room) Linked() map[uint32]bool {
 	groups := socketGroups{}

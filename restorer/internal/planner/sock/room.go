@@ -13,10 +13,10 @@ import (
 // Room plans sockets.
 type Room struct {
 	*job.Job
-	skQueues    map[uint32][]*images.SkQueue // by file id; see queues
-	strangers   map[uint32]*pb.UnixSkEntry   // see stranger
-	crowded     map[uint32]bool              // see crowdedPorts
-	inetSockets func() []host.InetSocket     // this host's, asked once
+	skQueues      map[uint32][]*images.SkQueue // by file id; see queues
+	externalPeers map[uint32]*pb.UnixSkEntry   // see externalPeer
+	crowded       map[uint32]bool              // see crowdedPorts
+	inetSockets   func() []host.InetSocket     // this host's, asked once
 }
 
 func NewRoom(j *job.Job) *Room {

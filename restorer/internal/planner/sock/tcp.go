@@ -176,14 +176,14 @@ func (f *descriptors) checkConnection(where, what string, e *pb.InetSkEntry, s *
 func (p *Room) sameConnections(s *TcpStream) []host.InetSocket {
 	var same []host.InetSocket
 	for _, other := range p.inetSockets() {
-		if other.Protocol == uapi.IpprotoTCP && samePlace(other.Local, s.Source) && samePlace(other.Remote, s.Dest) {
+		if other.Protocol == uapi.IpprotoTCP && sameEndpoint(other.Local, s.Source) && sameEndpoint(other.Remote, s.Dest) {
 			same = append(same, other)
 		}
 	}
 	return same
 }
 
-func samePlace(a, b netip.AddrPort) bool {
+func sameEndpoint(a, b netip.AddrPort) bool {
 	return a.Port() == b.Port() && a.Addr().Unmap() == b.Addr().Unmap()
 }
 

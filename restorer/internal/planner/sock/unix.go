@@ -13,16 +13,16 @@ import (
 // unixSocket is one unix socket on its way: it is made at a scratch number, and its descriptors are copies of that.
 type unixSocket struct {
 	*pb.UnixSkEntry
-	number int
-	where  string // for messages about the images
-	what   string // for messages about operations
-	path   string // absolute, of the file that it has or had; "" without one
-	byPath int    // a descriptor of that file, for connections; 0: none
-	made   bool
-	tied   bool // a datagram socket that is connected, or about to be
+	number    int
+	where     string // for messages about the images
+	what      string // for messages about operations
+	path      string // absolute, of the file that it has or had; "" without one
+	byPath    int    // a descriptor of that file, for connections; 0: none
+	made      bool
+	connected bool // a datagram socket that is connected, or about to be
 }
 
-// unixPlanner makes the unix sockets of one task, or those that tie tasks together, in the order in which programs
+// unixPlanner makes the unix sockets of one task, or those that connect tasks, in the order in which programs
 // make them: names, connections, what was sent, shutdown, options. A connection with a name is made through a listener
 // with that name, which gives the accepted end its name; other pairs are made by socketpair(2).
 type unixPlanner struct {
@@ -236,20 +236,20 @@ func (u *unixPlanner) waiting() {
 func (u *unixPlanner) datagrams() {
 	for _, s := range u.list {
 		if !s.isStream() && s.GetPeer() != 0 && u.mutual(s) == nil {
-			u.tie(s)
+			u.connectDatagram(s)
 		}
 	}
 }
 
-// tie connects a datagram socket after all that are connected to it: only its peer may connect to one that has a peer
+// connectDatagram connects a datagram socket after all that are connected to it: only its peer may connect to one that has a peer
 // already, unix(7).
-func (u *unixPlanner) tie(s *unixSocket) {
-	if s.tied || s.GetPeer() == 0 {
+func (u *unixPlanner) connectDatagram(s *unixSocket) {
+	if s.connected || s.GetPeer() == 0 {
 		return
 	}
-	s.tied = true
+	s.connected = true
 	for _, sender := range u.to[s.GetIno()] {
-		u.tie(sender)
+		u.connectDatagram(sender)
 	}
 	to := u.peer(s)
 	switch {

@@ -11,11 +11,11 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// segment is shared anonymous memory. The zygote maps each one whole behind the region and fills it; a task cuts its own
-// mappings out of that (mremap(2) with an old size of 0 makes another mapping of the same shared pages) and unmaps the
-// whole when its children, who do the same, exist. System V segments are attached instead of mapped, and may be mapped by
-// no task.
-type segment struct {
+// sharedMemory is one piece of shared anonymous or System V memory. The zygote maps each one whole behind the region and fills
+// it; a task cuts its own mappings out of that (mremap(2) with an old size of 0 makes another mapping of the same shared
+// pages) and unmaps the whole when its children, who do the same, exist. System V memory is attached instead of mapped, and
+// may be mapped by no task.
+type sharedMemory struct {
 	addr, size uint64
 	order      int
 	sysv       *pb.IpcShmEntry // or nil
@@ -26,52 +26,53 @@ func (p *Room) eachShared(f func(t *images.Task, id, end uint64)) {
 	for _, t := range p.Dir.Tasks {
 		m := &space{Room: p, Process: &job.Process{Of: p.Job, Img: t}}
 		for _, v := range t.Mm.GetVmas() {
-			if id, ok := m.segmentOf(v); ok {
+			if id, ok := m.shmemOf(v); ok {
 				f(t, id, v.GetPgoff()+v.GetEnd()-v.GetStart())
 			}
 		}
 	}
 }
 
-// SizeSegments finds the segments and gives the address space they need together, bytes.
-func (p *Room) SizeSegments() (total uint64) {
-	p.sysvSegments()
+// SizeShmem finds the shared memory of all tasks and gives the address space that it needs together, bytes.
+func (p *Room) SizeShmem() (total uint64) {
+	p.sysvShmem()
 	p.eachShared(func(_ *images.Task, id, end uint64) {
-		s, seen := p.segments[id]
+		s, seen := p.shmem[id]
 		if !seen {
-			s.order = len(p.segments)
+			s.order = len(p.shmem)
 		}
 		s.size = max(s.size, memory.PageUp(end))
-		p.segments[id] = s
+		p.shmem[id] = s
 	})
-	for _, s := range p.segments {
+	for _, s := range p.shmem {
 		total += s.size
 	}
 	return total
 }
 
-func (p *Room) PlaceSegments(at uint64) {
-	for _, id := range p.segmentIDs() {
-		s := p.segments[id]
+// AssignShmem gives each piece its address in the zygote, one behind the other.
+func (p *Room) AssignShmem(at uint64) {
+	for _, id := range p.shmids() {
+		s := p.shmem[id]
 		s.addr = at
 		at += s.size
-		p.segments[id] = s
+		p.shmem[id] = s
 	}
 }
 
-// segmentIDs lists the segments in the order in which they were found.
-func (p *Room) segmentIDs() []uint64 {
-	ids := make([]uint64, len(p.segments))
-	for id, s := range p.segments {
+// shmids lists the shared memory in the order in which it was found.
+func (p *Room) shmids() []uint64 {
+	ids := make([]uint64, len(p.shmem))
+	for id, s := range p.shmem {
 		ids[s.order] = id
 	}
 	return ids
 }
 
-// MakeSegments plans the zygote's part.
-func (p *Room) MakeSegments() {
-	for _, id := range p.segmentIDs() {
-		s, what := p.segments[id], fmt.Sprintf("shared memory %d", id)
+// MakeShmem has the zygote make and fill all pieces.
+func (p *Room) MakeShmem() {
+	for _, id := range p.shmids() {
+		s, what := p.shmem[id], fmt.Sprintf("shared memory %d", id)
 		if s.sysv != nil {
 			p.makeSysv(s.sysv, s.addr)
 		} else {
@@ -112,15 +113,15 @@ func (p *Room) SharedContents(shmid uint64, what string, size uint64) []images.P
 	return inside
 }
 
-// mapSegments maps the task's shared anonymous memory.
-func (m *space) mapSegments() {
+// mapShmem maps the task's shared anonymous memory.
+func (m *space) mapShmem() {
 	for _, v := range m.vmas {
-		id, shared := m.segmentOf(v)
+		id, shared := m.shmemOf(v)
 		if !shared {
 			continue
 		}
 		what, length := fmt.Sprintf("shared memory %d", id), v.GetEnd()-v.GetStart()
-		m.Prog.Want(int64(v.GetStart()), what, uapi.SysMremap, m.segments[id].addr+v.GetPgoff(), 0, length,
+		m.Prog.Want(int64(v.GetStart()), what, uapi.SysMremap, m.shmem[id].addr+v.GetPgoff(), 0, length,
 			uapi.MremapMaymoveFixed, v.GetStart())
 		if v.GetProt() != uapi.ProtRead|uapi.ProtWrite {
 			m.Prog.Sys(what, uapi.SysMprotect, v.GetStart(), length, uint64(v.GetProt()))
@@ -128,10 +129,10 @@ func (m *space) mapSegments() {
 	}
 }
 
-// DropSegments unmaps the whole segments.
-func (p *Room) DropSegments(prog *plan.Program) {
-	for _, id := range p.segmentIDs() {
-		s := p.segments[id]
+// UnmapShmem unmaps the whole pieces.
+func (p *Room) UnmapShmem(prog *plan.Program) {
+	for _, id := range p.shmids() {
+		s := p.shmem[id]
 		prog.Sys(fmt.Sprintf("shared memory %d", id), uapi.SysMunmap, s.addr, s.size)
 	}
 }
