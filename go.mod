@@ -14,6 +14,7 @@ require golang.org/x/sys v0.46.0
 require golang.org/x/arch v0.32.0
 
 require (
+	github.com/checkpoint-restore/go-criu/v7 v7.2.0
 	github.com/hashicorp/go-multierror v1.1.1
 	github.com/klauspost/compress v1.20.3
 )

@@ -56,6 +56,20 @@ func TestLikeProtobuf(t *testing.T) {
 	}
 }
 
+// TestRequestsLikeProtobuf: a message with more fields than a word has bits is read and written as by protobuf, too.
+func TestRequestsLikeProtobuf(t *testing.T) {
+	kind := pb.CriuReqType_RESTORE
+	data := marshal(t, &pb.CriuReq{Type: &kind, Opts: &pb.CriuOpts{
+		ImagesDirFd: pb.Int32(-1), LogToStderr: pb.Bool(true), ConfigFile: pb.String("x"),
+		CgRoot: []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")}}, Unknown: []byte("\xf8\x3f\x07"),
+	}})
+	sameAgain(t, "request", &pb.CriuReq{}, data)
+	_, err := Unmarshal([]byte("\x08\x02\x12\x03\xb8\x04\x01"), &pb.CriuReq{}) // log_to_stderr alone
+	if want := "field opts.images_dir_fd: missing"; fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func sameAgain(t *testing.T, file string, like pb.Message, data []byte) {
 	t.Helper()
 	m := reflect.New(reflect.TypeOf(like).Elem()).Interface().(pb.Message)

@@ -84,7 +84,7 @@ func planOf(t reflect.Type) *messagePlan {
 			p.unknown = i
 		}
 	}
-	if len(p.fields) > 64 {
+	if len(p.fields) > maxFields {
 		panic("images: more fields than bits in message " + t.String())
 	}
 	for i := range p.fields {
@@ -163,7 +163,7 @@ func (d *wireDecoder) message(data []byte, v reflect.Value, depth int) error {
 		return fieldErr("", "more than %d messages in one entry", maxMessages)
 	}
 	plan := planOf(v.Type())
-	var seen uint64
+	var seen fieldSet
 	for len(data) > 0 {
 		number, typ, tag, err := wire.ConsumeTag(data)
 		if err != nil {
@@ -174,7 +174,7 @@ func (d *wireDecoder) message(data []byte, v reflect.Value, depth int) error {
 			n, err = d.foreign(number, typ, data, tag, v.Field(plan.unknown))
 		} else {
 			n, err = d.field(f, typ, data[tag:], v.Field(f.index), depth)
-			seen |= 1 << f.order
+			seen.add(f.order)
 		}
 		if err != nil {
 			return err
@@ -198,9 +198,17 @@ func (d *wireDecoder) foreign(number int, typ wire.Type, data []byte, tag int, u
 	return n, nil
 }
 
-func missing(plan *messagePlan, seen uint64) error {
+// fieldSet holds fields of a message by their order.
+type fieldSet [2]uint64
+
+const maxFields = 64 * len(fieldSet{})
+
+func (s *fieldSet) add(order int)      { s[order/64] |= 1 << (order % 64) }
+func (s *fieldSet) has(order int) bool { return s[order/64]&(1<<(order%64)) != 0 }
+
+func missing(plan *messagePlan, seen fieldSet) error {
 	for i := range plan.fields {
-		if plan.fields[i].required && seen&(1<<i) == 0 {
+		if plan.fields[i].required && !seen.has(i) {
 			return fieldErr(plan.fields[i].name, "missing")
 		}
 	}

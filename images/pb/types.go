@@ -7464,6 +7464,1156 @@ func (m *RlimitEntry) GetMax() uint64 {
 	return *m.Max
 }
 
+// Of rpc/rpc.proto.
+
+type CriuCgMode int32
+
+const (
+	CriuCgMode_IGNORE  CriuCgMode = 0
+	CriuCgMode_CG_NONE CriuCgMode = 1
+	CriuCgMode_PROPS   CriuCgMode = 2
+	CriuCgMode_SOFT    CriuCgMode = 3
+	CriuCgMode_FULL    CriuCgMode = 4
+	CriuCgMode_STRICT  CriuCgMode = 5
+	CriuCgMode_DEFAULT CriuCgMode = 6
+)
+
+func (x CriuCgMode) Enum() *CriuCgMode { return &x }
+
+func (x CriuCgMode) String() string {
+	switch x {
+	case CriuCgMode_IGNORE:
+		return "IGNORE"
+	case CriuCgMode_CG_NONE:
+		return "CG_NONE"
+	case CriuCgMode_PROPS:
+		return "PROPS"
+	case CriuCgMode_SOFT:
+		return "SOFT"
+	case CriuCgMode_FULL:
+		return "FULL"
+	case CriuCgMode_STRICT:
+		return "STRICT"
+	case CriuCgMode_DEFAULT:
+		return "DEFAULT"
+	}
+	return strconv.Itoa(int(x))
+}
+
+type CriuNetworkLockMethod int32
+
+const (
+	CriuNetworkLockMethod_IPTABLES CriuNetworkLockMethod = 1
+	CriuNetworkLockMethod_NFTABLES CriuNetworkLockMethod = 2
+	CriuNetworkLockMethod_SKIP     CriuNetworkLockMethod = 3
+)
+
+func (x CriuNetworkLockMethod) Enum() *CriuNetworkLockMethod { return &x }
+
+func (x CriuNetworkLockMethod) String() string {
+	switch x {
+	case CriuNetworkLockMethod_IPTABLES:
+		return "IPTABLES"
+	case CriuNetworkLockMethod_NFTABLES:
+		return "NFTABLES"
+	case CriuNetworkLockMethod_SKIP:
+		return "SKIP"
+	}
+	return strconv.Itoa(int(x))
+}
+
+type CriuPreDumpMode int32
+
+const (
+	CriuPreDumpMode_SPLICE  CriuPreDumpMode = 1
+	CriuPreDumpMode_VM_READ CriuPreDumpMode = 2
+)
+
+func (x CriuPreDumpMode) Enum() *CriuPreDumpMode { return &x }
+
+func (x CriuPreDumpMode) String() string {
+	switch x {
+	case CriuPreDumpMode_SPLICE:
+		return "SPLICE"
+	case CriuPreDumpMode_VM_READ:
+		return "VM_READ"
+	}
+	return strconv.Itoa(int(x))
+}
+
+type CriuReqType int32
+
+const (
+	CriuReqType_EMPTY            CriuReqType = 0
+	CriuReqType_DUMP             CriuReqType = 1
+	CriuReqType_RESTORE          CriuReqType = 2
+	CriuReqType_CHECK            CriuReqType = 3
+	CriuReqType_PRE_DUMP         CriuReqType = 4
+	CriuReqType_PAGE_SERVER      CriuReqType = 5
+	CriuReqType_NOTIFY           CriuReqType = 6
+	CriuReqType_CPUINFO_DUMP     CriuReqType = 7
+	CriuReqType_CPUINFO_CHECK    CriuReqType = 8
+	CriuReqType_FEATURE_CHECK    CriuReqType = 9
+	CriuReqType_VERSION          CriuReqType = 10
+	CriuReqType_WAIT_PID         CriuReqType = 11
+	CriuReqType_PAGE_SERVER_CHLD CriuReqType = 12
+	CriuReqType_SINGLE_PRE_DUMP  CriuReqType = 13
+)
+
+func (x CriuReqType) Enum() *CriuReqType { return &x }
+
+func (x CriuReqType) String() string {
+	switch x {
+	case CriuReqType_EMPTY:
+		return "EMPTY"
+	case CriuReqType_DUMP:
+		return "DUMP"
+	case CriuReqType_RESTORE:
+		return "RESTORE"
+	case CriuReqType_CHECK:
+		return "CHECK"
+	case CriuReqType_PRE_DUMP:
+		return "PRE_DUMP"
+	case CriuReqType_PAGE_SERVER:
+		return "PAGE_SERVER"
+	case CriuReqType_NOTIFY:
+		return "NOTIFY"
+	case CriuReqType_CPUINFO_DUMP:
+		return "CPUINFO_DUMP"
+	case CriuReqType_CPUINFO_CHECK:
+		return "CPUINFO_CHECK"
+	case CriuReqType_FEATURE_CHECK:
+		return "FEATURE_CHECK"
+	case CriuReqType_VERSION:
+		return "VERSION"
+	case CriuReqType_WAIT_PID:
+		return "WAIT_PID"
+	case CriuReqType_PAGE_SERVER_CHLD:
+		return "PAGE_SERVER_CHLD"
+	case CriuReqType_SINGLE_PRE_DUMP:
+		return "SINGLE_PRE_DUMP"
+	}
+	return strconv.Itoa(int(x))
+}
+
+type CriuPageServerInfo struct {
+	Address *string `protobuf:"bytes,1,opt,name=address"`
+	Port    *int32  `protobuf:"varint,2,opt,name=port"`
+	Pid     *int32  `protobuf:"varint,3,opt,name=pid"`
+	Fd      *int32  `protobuf:"varint,4,opt,name=fd"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*CriuPageServerInfo) message() {}
+
+func (m *CriuPageServerInfo) GetAddress() string {
+	if m == nil || m.Address == nil {
+		return ""
+	}
+	return *m.Address
+}
+
+func (m *CriuPageServerInfo) GetPort() int32 {
+	if m == nil || m.Port == nil {
+		return 0
+	}
+	return *m.Port
+}
+
+func (m *CriuPageServerInfo) GetPid() int32 {
+	if m == nil || m.Pid == nil {
+		return 0
+	}
+	return *m.Pid
+}
+
+func (m *CriuPageServerInfo) GetFd() int32 {
+	if m == nil || m.Fd == nil {
+		return 0
+	}
+	return *m.Fd
+}
+
+type CriuVethPair struct {
+	IfIn    *string `protobuf:"bytes,1,req,name=if_in,json=ifIn"`
+	IfOut   *string `protobuf:"bytes,2,req,name=if_out,json=ifOut"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*CriuVethPair) message() {}
+
+func (m *CriuVethPair) GetIfIn() string {
+	if m == nil || m.IfIn == nil {
+		return ""
+	}
+	return *m.IfIn
+}
+
+func (m *CriuVethPair) GetIfOut() string {
+	if m == nil || m.IfOut == nil {
+		return ""
+	}
+	return *m.IfOut
+}
+
+type ExtMountMap struct {
+	Key     *string `protobuf:"bytes,1,req,name=key"`
+	Val     *string `protobuf:"bytes,2,req,name=val"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*ExtMountMap) message() {}
+
+func (m *ExtMountMap) GetKey() string {
+	if m == nil || m.Key == nil {
+		return ""
+	}
+	return *m.Key
+}
+
+func (m *ExtMountMap) GetVal() string {
+	if m == nil || m.Val == nil {
+		return ""
+	}
+	return *m.Val
+}
+
+type JoinNamespace struct {
+	Ns       *string `protobuf:"bytes,1,req,name=ns"`
+	NsFile   *string `protobuf:"bytes,2,req,name=ns_file,json=nsFile"`
+	ExtraOpt *string `protobuf:"bytes,3,opt,name=extra_opt,json=extraOpt"`
+	Unknown  []byte  // fields that this build does not know, as they were read
+}
+
+func (*JoinNamespace) message() {}
+
+func (m *JoinNamespace) GetNs() string {
+	if m == nil || m.Ns == nil {
+		return ""
+	}
+	return *m.Ns
+}
+
+func (m *JoinNamespace) GetNsFile() string {
+	if m == nil || m.NsFile == nil {
+		return ""
+	}
+	return *m.NsFile
+}
+
+func (m *JoinNamespace) GetExtraOpt() string {
+	if m == nil || m.ExtraOpt == nil {
+		return ""
+	}
+	return *m.ExtraOpt
+}
+
+type InheritFd struct {
+	Key     *string `protobuf:"bytes,1,req,name=key"`
+	Fd      *int32  `protobuf:"varint,2,req,name=fd"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*InheritFd) message() {}
+
+func (m *InheritFd) GetKey() string {
+	if m == nil || m.Key == nil {
+		return ""
+	}
+	return *m.Key
+}
+
+func (m *InheritFd) GetFd() int32 {
+	if m == nil || m.Fd == nil {
+		return 0
+	}
+	return *m.Fd
+}
+
+type CgroupRoot struct {
+	Ctrl    *string `protobuf:"bytes,1,opt,name=ctrl"`
+	Path    *string `protobuf:"bytes,2,req,name=path"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*CgroupRoot) message() {}
+
+func (m *CgroupRoot) GetCtrl() string {
+	if m == nil || m.Ctrl == nil {
+		return ""
+	}
+	return *m.Ctrl
+}
+
+func (m *CgroupRoot) GetPath() string {
+	if m == nil || m.Path == nil {
+		return ""
+	}
+	return *m.Path
+}
+
+type UnixSk struct {
+	Inode   *uint32 `protobuf:"varint,1,req,name=inode"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*UnixSk) message() {}
+
+func (m *UnixSk) GetInode() uint32 {
+	if m == nil || m.Inode == nil {
+		return 0
+	}
+	return *m.Inode
+}
+
+type CriuOpts struct {
+	ImagesDirFd          *int32                 `protobuf:"varint,1,req,name=images_dir_fd,json=imagesDirFd,def=-1"`
+	ImagesDir            *string                `protobuf:"bytes,68,opt,name=images_dir,json=imagesDir"`
+	Pid                  *int32                 `protobuf:"varint,2,opt,name=pid"`
+	LeaveRunning         *bool                  `protobuf:"varint,3,opt,name=leave_running,json=leaveRunning"`
+	ExtUnixSk            *bool                  `protobuf:"varint,4,opt,name=ext_unix_sk,json=extUnixSk"`
+	TcpEstablished       *bool                  `protobuf:"varint,5,opt,name=tcp_established,json=tcpEstablished"`
+	EvasiveDevices       *bool                  `protobuf:"varint,6,opt,name=evasive_devices,json=evasiveDevices"`
+	ShellJob             *bool                  `protobuf:"varint,7,opt,name=shell_job,json=shellJob"`
+	FileLocks            *bool                  `protobuf:"varint,8,opt,name=file_locks,json=fileLocks"`
+	LogLevel             *int32                 `protobuf:"varint,9,opt,name=log_level,json=logLevel,def=2"`
+	LogFile              *string                `protobuf:"bytes,10,opt,name=log_file,json=logFile"`
+	Ps                   *CriuPageServerInfo    `protobuf:"bytes,11,opt,name=ps"`
+	NotifyScripts        *bool                  `protobuf:"varint,12,opt,name=notify_scripts,json=notifyScripts"`
+	Root                 *string                `protobuf:"bytes,13,opt,name=root"`
+	ParentImg            *string                `protobuf:"bytes,14,opt,name=parent_img,json=parentImg"`
+	TrackMem             *bool                  `protobuf:"varint,15,opt,name=track_mem,json=trackMem"`
+	AutoDedup            *bool                  `protobuf:"varint,16,opt,name=auto_dedup,json=autoDedup"`
+	WorkDirFd            *int32                 `protobuf:"varint,17,opt,name=work_dir_fd,json=workDirFd"`
+	LinkRemap            *bool                  `protobuf:"varint,18,opt,name=link_remap,json=linkRemap"`
+	Veths                []*CriuVethPair        `protobuf:"bytes,19,rep,name=veths"`
+	CpuCap               *uint32                `protobuf:"varint,20,opt,name=cpu_cap,json=cpuCap,def=4294967295"`
+	ForceIrmap           *bool                  `protobuf:"varint,21,opt,name=force_irmap,json=forceIrmap"`
+	ExecCmd              []string               `protobuf:"bytes,22,rep,name=exec_cmd,json=execCmd"`
+	ExtMnt               []*ExtMountMap         `protobuf:"bytes,23,rep,name=ext_mnt,json=extMnt"`
+	ManageCgroups        *bool                  `protobuf:"varint,24,opt,name=manage_cgroups,json=manageCgroups"`
+	CgRoot               []*CgroupRoot          `protobuf:"bytes,25,rep,name=cg_root,json=cgRoot"`
+	RstSibling           *bool                  `protobuf:"varint,26,opt,name=rst_sibling,json=rstSibling"`
+	InheritFd            []*InheritFd           `protobuf:"bytes,27,rep,name=inherit_fd,json=inheritFd"`
+	AutoExtMnt           *bool                  `protobuf:"varint,28,opt,name=auto_ext_mnt,json=autoExtMnt"`
+	ExtSharing           *bool                  `protobuf:"varint,29,opt,name=ext_sharing,json=extSharing"`
+	ExtMasters           *bool                  `protobuf:"varint,30,opt,name=ext_masters,json=extMasters"`
+	SkipMnt              []string               `protobuf:"bytes,31,rep,name=skip_mnt,json=skipMnt"`
+	EnableFs             []string               `protobuf:"bytes,32,rep,name=enable_fs,json=enableFs"`
+	UnixSkIno            []*UnixSk              `protobuf:"bytes,33,rep,name=unix_sk_ino,json=unixSkIno"`
+	ManageCgroupsMode    *CriuCgMode            `protobuf:"varint,34,opt,name=manage_cgroups_mode,json=manageCgroupsMode,enum=CriuCgMode"`
+	GhostLimit           *uint32                `protobuf:"varint,35,opt,name=ghost_limit,json=ghostLimit,def=1048576"`
+	IrmapScanPaths       []string               `protobuf:"bytes,36,rep,name=irmap_scan_paths,json=irmapScanPaths"`
+	External             []string               `protobuf:"bytes,37,rep,name=external"`
+	EmptyNs              *uint32                `protobuf:"varint,38,opt,name=empty_ns,json=emptyNs"`
+	JoinNs               []*JoinNamespace       `protobuf:"bytes,39,rep,name=join_ns,json=joinNs"`
+	CgroupProps          *string                `protobuf:"bytes,41,opt,name=cgroup_props,json=cgroupProps"`
+	CgroupPropsFile      *string                `protobuf:"bytes,42,opt,name=cgroup_props_file,json=cgroupPropsFile"`
+	CgroupDumpController []string               `protobuf:"bytes,43,rep,name=cgroup_dump_controller,json=cgroupDumpController"`
+	FreezeCgroup         *string                `protobuf:"bytes,44,opt,name=freeze_cgroup,json=freezeCgroup"`
+	Timeout              *uint32                `protobuf:"varint,45,opt,name=timeout"`
+	TcpSkipInFlight      *bool                  `protobuf:"varint,46,opt,name=tcp_skip_in_flight,json=tcpSkipInFlight"`
+	WeakSysctls          *bool                  `protobuf:"varint,47,opt,name=weak_sysctls,json=weakSysctls"`
+	LazyPages            *bool                  `protobuf:"varint,48,opt,name=lazy_pages,json=lazyPages"`
+	StatusFd             *int32                 `protobuf:"varint,49,opt,name=status_fd,json=statusFd"`
+	OrphanPtsMaster      *bool                  `protobuf:"varint,50,opt,name=orphan_pts_master,json=orphanPtsMaster"`
+	ConfigFile           *string                `protobuf:"bytes,51,opt,name=config_file,json=configFile"`
+	TcpClose             *bool                  `protobuf:"varint,52,opt,name=tcp_close,json=tcpClose"`
+	LsmProfile           *string                `protobuf:"bytes,53,opt,name=lsm_profile,json=lsmProfile"`
+	TlsCacert            *string                `protobuf:"bytes,54,opt,name=tls_cacert,json=tlsCacert"`
+	TlsCacrl             *string                `protobuf:"bytes,55,opt,name=tls_cacrl,json=tlsCacrl"`
+	TlsCert              *string                `protobuf:"bytes,56,opt,name=tls_cert,json=tlsCert"`
+	TlsKey               *string                `protobuf:"bytes,57,opt,name=tls_key,json=tlsKey"`
+	Tls                  *bool                  `protobuf:"varint,58,opt,name=tls"`
+	TlsNoCnVerify        *bool                  `protobuf:"varint,59,opt,name=tls_no_cn_verify,json=tlsNoCnVerify"`
+	CgroupYard           *string                `protobuf:"bytes,60,opt,name=cgroup_yard,json=cgroupYard"`
+	PreDumpMode          *CriuPreDumpMode       `protobuf:"varint,61,opt,name=pre_dump_mode,json=preDumpMode,enum=CriuPreDumpMode,def=1"`
+	PidfdStoreSk         *int32                 `protobuf:"varint,62,opt,name=pidfd_store_sk,json=pidfdStoreSk"`
+	LsmMountContext      *string                `protobuf:"bytes,63,opt,name=lsm_mount_context,json=lsmMountContext"`
+	NetworkLock          *CriuNetworkLockMethod `protobuf:"varint,64,opt,name=network_lock,json=networkLock,enum=CriuNetworkLockMethod,def=1"`
+	MntnsCompatMode      *bool                  `protobuf:"varint,65,opt,name=mntns_compat_mode,json=mntnsCompatMode"`
+	SkipFileRwxCheck     *bool                  `protobuf:"varint,66,opt,name=skip_file_rwx_check,json=skipFileRwxCheck"`
+	Unprivileged         *bool                  `protobuf:"varint,67,opt,name=unprivileged"`
+	LeaveStopped         *bool                  `protobuf:"varint,69,opt,name=leave_stopped,json=leaveStopped"`
+	DisplayStats         *bool                  `protobuf:"varint,70,opt,name=display_stats,json=displayStats"`
+	LogToStderr          *bool                  `protobuf:"varint,71,opt,name=log_to_stderr,json=logToStderr"`
+	Unknown              []byte                 // fields that this build does not know, as they were read
+}
+
+func (*CriuOpts) message() {}
+
+func (m *CriuOpts) GetImagesDirFd() int32 {
+	if m == nil || m.ImagesDirFd == nil {
+		return -1
+	}
+	return *m.ImagesDirFd
+}
+
+func (m *CriuOpts) GetImagesDir() string {
+	if m == nil || m.ImagesDir == nil {
+		return ""
+	}
+	return *m.ImagesDir
+}
+
+func (m *CriuOpts) GetPid() int32 {
+	if m == nil || m.Pid == nil {
+		return 0
+	}
+	return *m.Pid
+}
+
+func (m *CriuOpts) GetLeaveRunning() bool {
+	if m == nil || m.LeaveRunning == nil {
+		return false
+	}
+	return *m.LeaveRunning
+}
+
+func (m *CriuOpts) GetExtUnixSk() bool {
+	if m == nil || m.ExtUnixSk == nil {
+		return false
+	}
+	return *m.ExtUnixSk
+}
+
+func (m *CriuOpts) GetTcpEstablished() bool {
+	if m == nil || m.TcpEstablished == nil {
+		return false
+	}
+	return *m.TcpEstablished
+}
+
+func (m *CriuOpts) GetEvasiveDevices() bool {
+	if m == nil || m.EvasiveDevices == nil {
+		return false
+	}
+	return *m.EvasiveDevices
+}
+
+func (m *CriuOpts) GetShellJob() bool {
+	if m == nil || m.ShellJob == nil {
+		return false
+	}
+	return *m.ShellJob
+}
+
+func (m *CriuOpts) GetFileLocks() bool {
+	if m == nil || m.FileLocks == nil {
+		return false
+	}
+	return *m.FileLocks
+}
+
+func (m *CriuOpts) GetLogLevel() int32 {
+	if m == nil || m.LogLevel == nil {
+		return 2
+	}
+	return *m.LogLevel
+}
+
+func (m *CriuOpts) GetLogFile() string {
+	if m == nil || m.LogFile == nil {
+		return ""
+	}
+	return *m.LogFile
+}
+
+func (m *CriuOpts) GetPs() *CriuPageServerInfo {
+	if m == nil {
+		return nil
+	}
+	return m.Ps
+}
+
+func (m *CriuOpts) GetNotifyScripts() bool {
+	if m == nil || m.NotifyScripts == nil {
+		return false
+	}
+	return *m.NotifyScripts
+}
+
+func (m *CriuOpts) GetRoot() string {
+	if m == nil || m.Root == nil {
+		return ""
+	}
+	return *m.Root
+}
+
+func (m *CriuOpts) GetParentImg() string {
+	if m == nil || m.ParentImg == nil {
+		return ""
+	}
+	return *m.ParentImg
+}
+
+func (m *CriuOpts) GetTrackMem() bool {
+	if m == nil || m.TrackMem == nil {
+		return false
+	}
+	return *m.TrackMem
+}
+
+func (m *CriuOpts) GetAutoDedup() bool {
+	if m == nil || m.AutoDedup == nil {
+		return false
+	}
+	return *m.AutoDedup
+}
+
+func (m *CriuOpts) GetWorkDirFd() int32 {
+	if m == nil || m.WorkDirFd == nil {
+		return 0
+	}
+	return *m.WorkDirFd
+}
+
+func (m *CriuOpts) GetLinkRemap() bool {
+	if m == nil || m.LinkRemap == nil {
+		return false
+	}
+	return *m.LinkRemap
+}
+
+func (m *CriuOpts) GetVeths() []*CriuVethPair {
+	if m == nil {
+		return nil
+	}
+	return m.Veths
+}
+
+func (m *CriuOpts) GetCpuCap() uint32 {
+	if m == nil || m.CpuCap == nil {
+		return 4294967295
+	}
+	return *m.CpuCap
+}
+
+func (m *CriuOpts) GetForceIrmap() bool {
+	if m == nil || m.ForceIrmap == nil {
+		return false
+	}
+	return *m.ForceIrmap
+}
+
+func (m *CriuOpts) GetExecCmd() []string {
+	if m == nil {
+		return nil
+	}
+	return m.ExecCmd
+}
+
+func (m *CriuOpts) GetExtMnt() []*ExtMountMap {
+	if m == nil {
+		return nil
+	}
+	return m.ExtMnt
+}
+
+func (m *CriuOpts) GetManageCgroups() bool {
+	if m == nil || m.ManageCgroups == nil {
+		return false
+	}
+	return *m.ManageCgroups
+}
+
+func (m *CriuOpts) GetCgRoot() []*CgroupRoot {
+	if m == nil {
+		return nil
+	}
+	return m.CgRoot
+}
+
+func (m *CriuOpts) GetRstSibling() bool {
+	if m == nil || m.RstSibling == nil {
+		return false
+	}
+	return *m.RstSibling
+}
+
+func (m *CriuOpts) GetInheritFd() []*InheritFd {
+	if m == nil {
+		return nil
+	}
+	return m.InheritFd
+}
+
+func (m *CriuOpts) GetAutoExtMnt() bool {
+	if m == nil || m.AutoExtMnt == nil {
+		return false
+	}
+	return *m.AutoExtMnt
+}
+
+func (m *CriuOpts) GetExtSharing() bool {
+	if m == nil || m.ExtSharing == nil {
+		return false
+	}
+	return *m.ExtSharing
+}
+
+func (m *CriuOpts) GetExtMasters() bool {
+	if m == nil || m.ExtMasters == nil {
+		return false
+	}
+	return *m.ExtMasters
+}
+
+func (m *CriuOpts) GetSkipMnt() []string {
+	if m == nil {
+		return nil
+	}
+	return m.SkipMnt
+}
+
+func (m *CriuOpts) GetEnableFs() []string {
+	if m == nil {
+		return nil
+	}
+	return m.EnableFs
+}
+
+func (m *CriuOpts) GetUnixSkIno() []*UnixSk {
+	if m == nil {
+		return nil
+	}
+	return m.UnixSkIno
+}
+
+func (m *CriuOpts) GetManageCgroupsMode() CriuCgMode {
+	if m == nil || m.ManageCgroupsMode == nil {
+		return CriuCgMode_IGNORE
+	}
+	return *m.ManageCgroupsMode
+}
+
+func (m *CriuOpts) GetGhostLimit() uint32 {
+	if m == nil || m.GhostLimit == nil {
+		return 1048576
+	}
+	return *m.GhostLimit
+}
+
+func (m *CriuOpts) GetIrmapScanPaths() []string {
+	if m == nil {
+		return nil
+	}
+	return m.IrmapScanPaths
+}
+
+func (m *CriuOpts) GetExternal() []string {
+	if m == nil {
+		return nil
+	}
+	return m.External
+}
+
+func (m *CriuOpts) GetEmptyNs() uint32 {
+	if m == nil || m.EmptyNs == nil {
+		return 0
+	}
+	return *m.EmptyNs
+}
+
+func (m *CriuOpts) GetJoinNs() []*JoinNamespace {
+	if m == nil {
+		return nil
+	}
+	return m.JoinNs
+}
+
+func (m *CriuOpts) GetCgroupProps() string {
+	if m == nil || m.CgroupProps == nil {
+		return ""
+	}
+	return *m.CgroupProps
+}
+
+func (m *CriuOpts) GetCgroupPropsFile() string {
+	if m == nil || m.CgroupPropsFile == nil {
+		return ""
+	}
+	return *m.CgroupPropsFile
+}
+
+func (m *CriuOpts) GetCgroupDumpController() []string {
+	if m == nil {
+		return nil
+	}
+	return m.CgroupDumpController
+}
+
+func (m *CriuOpts) GetFreezeCgroup() string {
+	if m == nil || m.FreezeCgroup == nil {
+		return ""
+	}
+	return *m.FreezeCgroup
+}
+
+func (m *CriuOpts) GetTimeout() uint32 {
+	if m == nil || m.Timeout == nil {
+		return 0
+	}
+	return *m.Timeout
+}
+
+func (m *CriuOpts) GetTcpSkipInFlight() bool {
+	if m == nil || m.TcpSkipInFlight == nil {
+		return false
+	}
+	return *m.TcpSkipInFlight
+}
+
+func (m *CriuOpts) GetWeakSysctls() bool {
+	if m == nil || m.WeakSysctls == nil {
+		return false
+	}
+	return *m.WeakSysctls
+}
+
+func (m *CriuOpts) GetLazyPages() bool {
+	if m == nil || m.LazyPages == nil {
+		return false
+	}
+	return *m.LazyPages
+}
+
+func (m *CriuOpts) GetStatusFd() int32 {
+	if m == nil || m.StatusFd == nil {
+		return 0
+	}
+	return *m.StatusFd
+}
+
+func (m *CriuOpts) GetOrphanPtsMaster() bool {
+	if m == nil || m.OrphanPtsMaster == nil {
+		return false
+	}
+	return *m.OrphanPtsMaster
+}
+
+func (m *CriuOpts) GetConfigFile() string {
+	if m == nil || m.ConfigFile == nil {
+		return ""
+	}
+	return *m.ConfigFile
+}
+
+func (m *CriuOpts) GetTcpClose() bool {
+	if m == nil || m.TcpClose == nil {
+		return false
+	}
+	return *m.TcpClose
+}
+
+func (m *CriuOpts) GetLsmProfile() string {
+	if m == nil || m.LsmProfile == nil {
+		return ""
+	}
+	return *m.LsmProfile
+}
+
+func (m *CriuOpts) GetTlsCacert() string {
+	if m == nil || m.TlsCacert == nil {
+		return ""
+	}
+	return *m.TlsCacert
+}
+
+func (m *CriuOpts) GetTlsCacrl() string {
+	if m == nil || m.TlsCacrl == nil {
+		return ""
+	}
+	return *m.TlsCacrl
+}
+
+func (m *CriuOpts) GetTlsCert() string {
+	if m == nil || m.TlsCert == nil {
+		return ""
+	}
+	return *m.TlsCert
+}
+
+func (m *CriuOpts) GetTlsKey() string {
+	if m == nil || m.TlsKey == nil {
+		return ""
+	}
+	return *m.TlsKey
+}
+
+func (m *CriuOpts) GetTls() bool {
+	if m == nil || m.Tls == nil {
+		return false
+	}
+	return *m.Tls
+}
+
+func (m *CriuOpts) GetTlsNoCnVerify() bool {
+	if m == nil || m.TlsNoCnVerify == nil {
+		return false
+	}
+	return *m.TlsNoCnVerify
+}
+
+func (m *CriuOpts) GetCgroupYard() string {
+	if m == nil || m.CgroupYard == nil {
+		return ""
+	}
+	return *m.CgroupYard
+}
+
+func (m *CriuOpts) GetPreDumpMode() CriuPreDumpMode {
+	if m == nil || m.PreDumpMode == nil {
+		return CriuPreDumpMode_SPLICE
+	}
+	return *m.PreDumpMode
+}
+
+func (m *CriuOpts) GetPidfdStoreSk() int32 {
+	if m == nil || m.PidfdStoreSk == nil {
+		return 0
+	}
+	return *m.PidfdStoreSk
+}
+
+func (m *CriuOpts) GetLsmMountContext() string {
+	if m == nil || m.LsmMountContext == nil {
+		return ""
+	}
+	return *m.LsmMountContext
+}
+
+func (m *CriuOpts) GetNetworkLock() CriuNetworkLockMethod {
+	if m == nil || m.NetworkLock == nil {
+		return CriuNetworkLockMethod_IPTABLES
+	}
+	return *m.NetworkLock
+}
+
+func (m *CriuOpts) GetMntnsCompatMode() bool {
+	if m == nil || m.MntnsCompatMode == nil {
+		return false
+	}
+	return *m.MntnsCompatMode
+}
+
+func (m *CriuOpts) GetSkipFileRwxCheck() bool {
+	if m == nil || m.SkipFileRwxCheck == nil {
+		return false
+	}
+	return *m.SkipFileRwxCheck
+}
+
+func (m *CriuOpts) GetUnprivileged() bool {
+	if m == nil || m.Unprivileged == nil {
+		return false
+	}
+	return *m.Unprivileged
+}
+
+func (m *CriuOpts) GetLeaveStopped() bool {
+	if m == nil || m.LeaveStopped == nil {
+		return false
+	}
+	return *m.LeaveStopped
+}
+
+func (m *CriuOpts) GetDisplayStats() bool {
+	if m == nil || m.DisplayStats == nil {
+		return false
+	}
+	return *m.DisplayStats
+}
+
+func (m *CriuOpts) GetLogToStderr() bool {
+	if m == nil || m.LogToStderr == nil {
+		return false
+	}
+	return *m.LogToStderr
+}
+
+type CriuDumpResp struct {
+	Restored *bool  `protobuf:"varint,1,opt,name=restored"`
+	Unknown  []byte // fields that this build does not know, as they were read
+}
+
+func (*CriuDumpResp) message() {}
+
+func (m *CriuDumpResp) GetRestored() bool {
+	if m == nil || m.Restored == nil {
+		return false
+	}
+	return *m.Restored
+}
+
+type CriuRestoreResp struct {
+	Pid     *int32 `protobuf:"varint,1,req,name=pid"`
+	Unknown []byte // fields that this build does not know, as they were read
+}
+
+func (*CriuRestoreResp) message() {}
+
+func (m *CriuRestoreResp) GetPid() int32 {
+	if m == nil || m.Pid == nil {
+		return 0
+	}
+	return *m.Pid
+}
+
+type CriuNotify struct {
+	Script  *string `protobuf:"bytes,1,opt,name=script"`
+	Pid     *int32  `protobuf:"varint,2,opt,name=pid"`
+	Unknown []byte  // fields that this build does not know, as they were read
+}
+
+func (*CriuNotify) message() {}
+
+func (m *CriuNotify) GetScript() string {
+	if m == nil || m.Script == nil {
+		return ""
+	}
+	return *m.Script
+}
+
+func (m *CriuNotify) GetPid() int32 {
+	if m == nil || m.Pid == nil {
+		return 0
+	}
+	return *m.Pid
+}
+
+type CriuFeatures struct {
+	MemTrack   *bool  `protobuf:"varint,1,opt,name=mem_track,json=memTrack"`
+	LazyPages  *bool  `protobuf:"varint,2,opt,name=lazy_pages,json=lazyPages"`
+	PidfdStore *bool  `protobuf:"varint,3,opt,name=pidfd_store,json=pidfdStore"`
+	Unknown    []byte // fields that this build does not know, as they were read
+}
+
+func (*CriuFeatures) message() {}
+
+func (m *CriuFeatures) GetMemTrack() bool {
+	if m == nil || m.MemTrack == nil {
+		return false
+	}
+	return *m.MemTrack
+}
+
+func (m *CriuFeatures) GetLazyPages() bool {
+	if m == nil || m.LazyPages == nil {
+		return false
+	}
+	return *m.LazyPages
+}
+
+func (m *CriuFeatures) GetPidfdStore() bool {
+	if m == nil || m.PidfdStore == nil {
+		return false
+	}
+	return *m.PidfdStore
+}
+
+type CriuReq struct {
+	Type          *CriuReqType  `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
+	Opts          *CriuOpts     `protobuf:"bytes,2,opt,name=opts"`
+	NotifySuccess *bool         `protobuf:"varint,3,opt,name=notify_success,json=notifySuccess"`
+	KeepOpen      *bool         `protobuf:"varint,4,opt,name=keep_open,json=keepOpen"`
+	Features      *CriuFeatures `protobuf:"bytes,5,opt,name=features"`
+	Pid           *uint32       `protobuf:"varint,6,opt,name=pid"`
+	Unknown       []byte        // fields that this build does not know, as they were read
+}
+
+func (*CriuReq) message() {}
+
+func (m *CriuReq) GetType() CriuReqType {
+	if m == nil || m.Type == nil {
+		return CriuReqType_EMPTY
+	}
+	return *m.Type
+}
+
+func (m *CriuReq) GetOpts() *CriuOpts {
+	if m == nil {
+		return nil
+	}
+	return m.Opts
+}
+
+func (m *CriuReq) GetNotifySuccess() bool {
+	if m == nil || m.NotifySuccess == nil {
+		return false
+	}
+	return *m.NotifySuccess
+}
+
+func (m *CriuReq) GetKeepOpen() bool {
+	if m == nil || m.KeepOpen == nil {
+		return false
+	}
+	return *m.KeepOpen
+}
+
+func (m *CriuReq) GetFeatures() *CriuFeatures {
+	if m == nil {
+		return nil
+	}
+	return m.Features
+}
+
+func (m *CriuReq) GetPid() uint32 {
+	if m == nil || m.Pid == nil {
+		return 0
+	}
+	return *m.Pid
+}
+
+type CriuResp struct {
+	Type     *CriuReqType        `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
+	Success  *bool               `protobuf:"varint,2,req,name=success"`
+	Dump     *CriuDumpResp       `protobuf:"bytes,3,opt,name=dump"`
+	Restore  *CriuRestoreResp    `protobuf:"bytes,4,opt,name=restore"`
+	Notify   *CriuNotify         `protobuf:"bytes,5,opt,name=notify"`
+	Ps       *CriuPageServerInfo `protobuf:"bytes,6,opt,name=ps"`
+	CrErrno  *int32              `protobuf:"varint,7,opt,name=cr_errno,json=crErrno"`
+	Features *CriuFeatures       `protobuf:"bytes,8,opt,name=features"`
+	CrErrmsg *string             `protobuf:"bytes,9,opt,name=cr_errmsg,json=crErrmsg"`
+	Version  *CriuVersion        `protobuf:"bytes,10,opt,name=version"`
+	Status   *int32              `protobuf:"varint,11,opt,name=status"`
+	Unknown  []byte              // fields that this build does not know, as they were read
+}
+
+func (*CriuResp) message() {}
+
+func (m *CriuResp) GetType() CriuReqType {
+	if m == nil || m.Type == nil {
+		return CriuReqType_EMPTY
+	}
+	return *m.Type
+}
+
+func (m *CriuResp) GetSuccess() bool {
+	if m == nil || m.Success == nil {
+		return false
+	}
+	return *m.Success
+}
+
+func (m *CriuResp) GetDump() *CriuDumpResp {
+	if m == nil {
+		return nil
+	}
+	return m.Dump
+}
+
+func (m *CriuResp) GetRestore() *CriuRestoreResp {
+	if m == nil {
+		return nil
+	}
+	return m.Restore
+}
+
+func (m *CriuResp) GetNotify() *CriuNotify {
+	if m == nil {
+		return nil
+	}
+	return m.Notify
+}
+
+func (m *CriuResp) GetPs() *CriuPageServerInfo {
+	if m == nil {
+		return nil
+	}
+	return m.Ps
+}
+
+func (m *CriuResp) GetCrErrno() int32 {
+	if m == nil || m.CrErrno == nil {
+		return 0
+	}
+	return *m.CrErrno
+}
+
+func (m *CriuResp) GetFeatures() *CriuFeatures {
+	if m == nil {
+		return nil
+	}
+	return m.Features
+}
+
+func (m *CriuResp) GetCrErrmsg() string {
+	if m == nil || m.CrErrmsg == nil {
+		return ""
+	}
+	return *m.CrErrmsg
+}
+
+func (m *CriuResp) GetVersion() *CriuVersion {
+	if m == nil {
+		return nil
+	}
+	return m.Version
+}
+
+func (m *CriuResp) GetStatus() int32 {
+	if m == nil || m.Status == nil {
+		return 0
+	}
+	return *m.Status
+}
+
+type CriuVersion struct {
+	MajorNumber *int32  `protobuf:"varint,1,req,name=major_number,json=majorNumber"`
+	MinorNumber *int32  `protobuf:"varint,2,req,name=minor_number,json=minorNumber"`
+	Gitid       *string `protobuf:"bytes,3,opt,name=gitid"`
+	Sublevel    *int32  `protobuf:"varint,4,opt,name=sublevel"`
+	Extra       *int32  `protobuf:"varint,5,opt,name=extra"`
+	Name        *string `protobuf:"bytes,6,opt,name=name"`
+	Unknown     []byte  // fields that this build does not know, as they were read
+}
+
+func (*CriuVersion) message() {}
+
+func (m *CriuVersion) GetMajorNumber() int32 {
+	if m == nil || m.MajorNumber == nil {
+		return 0
+	}
+	return *m.MajorNumber
+}
+
+func (m *CriuVersion) GetMinorNumber() int32 {
+	if m == nil || m.MinorNumber == nil {
+		return 0
+	}
+	return *m.MinorNumber
+}
+
+func (m *CriuVersion) GetGitid() string {
+	if m == nil || m.Gitid == nil {
+		return ""
+	}
+	return *m.Gitid
+}
+
+func (m *CriuVersion) GetSublevel() int32 {
+	if m == nil || m.Sublevel == nil {
+		return 0
+	}
+	return *m.Sublevel
+}
+
+func (m *CriuVersion) GetExtra() int32 {
+	if m == nil || m.Extra == nil {
+		return 0
+	}
+	return *m.Extra
+}
+
+func (m *CriuVersion) GetName() string {
+	if m == nil || m.Name == nil {
+		return ""
+	}
+	return *m.Name
+}
+
 // Of rseq.proto.
 
 type RseqEntry struct {

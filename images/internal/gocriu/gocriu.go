@@ -5,6 +5,7 @@ package gocriu
 import (
 	"reflect"
 
+	_ "github.com/checkpoint-restore/go-criu/v7/rpc"
 	_ "github.com/checkpoint-restore/go-criu/v8/crit/images/apparmor"
 	_ "github.com/checkpoint-restore/go-criu/v8/crit/images/autofs"
 	_ "github.com/checkpoint-restore/go-criu/v8/crit/images/binfmt-misc"
