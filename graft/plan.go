@@ -37,6 +37,9 @@ type Options struct {
 	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0
 	ParentMissing bool            // the new images cannot have a parent: an archive
 	Limits        Limits          // of an archive
+	// Patience, if not 0: each task waits behind its hooks until whoever supervises it lets it go (Plan.Supervised), and
+	// ends when it hears nothing for so long.
+	Patience time.Duration
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
 }
@@ -75,7 +78,8 @@ type Plan struct {
 	Files      []File // new ones and those that take the place of one of the same name, by name
 	Parent     bool   // the new directory needs a link "parent" to the old one
 	Provenance Provenance
-	Notes      []string // what whoever grafts may want to know
+	Notes      []string      // what whoever grafts may want to know
+	Supervised []*Supervised // with Options.Patience: all grafted tasks
 }
 
 // File is one file: its parts one after the other.

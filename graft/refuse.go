@@ -25,6 +25,10 @@ func (g *grafter) checkTask(t *images.Task) {
 			g.refuse(where, "", "it shares its memory with task %d: not supported", other.Pid)
 		}
 	}
+	if g.opts.Patience != 0 && t.Core.GetTc().GetTaskState() == images.StateStopped {
+		g.refuse(where, "continue it before the dump", "it was stopped when it was dumped, so its hooks would run when somebody continues it, "+
+			"and whoever restores it would wait for them")
+	}
 	for _, v := range t.Mm.GetVmas() {
 		if g.plan.Parent && v.GetFlags()&mapHugetlb != 0 && v.GetFlags()&mapPrivate != 0 {
 			g.refuse(where, "write a directory that stands alone: --copy",

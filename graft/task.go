@@ -48,6 +48,9 @@ func (g *grafter) task(img *images.Task) error {
 		return err
 	}
 	g.describeCode(t.image)
+	if err := t.supervise(); err != nil {
+		return err
+	}
 	g.plan.Provenance.Tasks = append(g.plan.Provenance.Tasks, GraftedTask{
 		Pid: img.Pid, Comm: img.Core.GetTc().GetComm(), Threads: len(img.Threads), Address: hexAddr(t.at.leave),
 		Blob: hexAddr(t.at.blob), Size: t.at.end - t.at.leave,
@@ -136,6 +139,7 @@ func (t *taskGraft) describe() abi.GraftTask {
 		task.LogPath = t.arena.String(t.opts.LogFile)
 	}
 	task.VMAs, task.NrVMAs = t.vmas(), uint64(len(t.img.Mm.GetVmas()))
+	task.PatienceNs = t.opts.Patience.Nanoseconds()
 	task.MM = t.mmInfo()
 	renewals := t.renewals()
 	task.Renewals, task.NrRenewals = memory.Records(t.arena, renewals), uint64(len(renewals))

@@ -842,6 +842,26 @@ const (
 	GraftStderrAppend = 2 // GRAFT_STDERR_APPEND: a file that may have been opened several times without O_APPEND, so with several positions
 )
 
+// GraftState: How far a supervised task has come.
+type GraftState uint32
+
+// How far a supervised task has come.
+const (
+	GraftNotBegun GraftState = 0 // GRAFT_STATE_NOT_BEGUN
+	GraftRunning  GraftState = 1 // GRAFT_STATE_RUNNING
+	GraftDone     GraftState = 2 // GRAFT_STATE_DONE: all hooks have run: the task waits for the answer
+	GraftFailing  GraftState = 3 // GRAFT_STATE_FAILING: the rest of the status is being written
+	GraftFailed   GraftState = 4 // GRAFT_STATE_FAILED: a call has failed: the task waits for its end
+)
+
+// Why a call failed.
+const (
+	GraftReturned  = 1 // GRAFT_WHY_RETURNED
+	GraftCrashed   = 2 // GRAFT_WHY_CRASHED
+	GraftTooLong   = 3 // GRAFT_WHY_TOO_LONG
+	GraftUnguarded = 4 // GRAFT_WHY_UNGUARDED: number is the error for which nothing could be called
+)
+
 // Memory that comes back fresh.
 const (
 	GraftRenewStates = 1 // GRAFT_RENEW_STATES: of the vDSO's getrandom: fresh droppable memory
@@ -889,7 +909,7 @@ func (s *GraftThread) Put(b []byte) {
 
 // struct graft_task, in bytes.
 const (
-	GraftTaskSize            = 160
+	GraftTaskSize            = 168
 	GraftTaskSizeOff         = 0
 	GraftTaskABIOff          = 4
 	GraftTaskPidOff          = 8
@@ -913,6 +933,7 @@ const (
 	GraftTaskWatchdogSlotOff = 136
 	GraftTaskRenewalsOff     = 144
 	GraftTaskNrRenewalsOff   = 152
+	GraftTaskPatienceNsOff   = 160
 )
 
 // GraftTask is struct graft_task.
@@ -940,6 +961,7 @@ type GraftTask struct {
 	WatchdogSlot uint64
 	Renewals     uint64
 	NrRenewals   uint64
+	PatienceNs   int64
 }
 
 // Bytes returns the size of the struct in C.
@@ -970,6 +992,56 @@ func (s *GraftTask) Put(b []byte) {
 	le.PutUint64(b[GraftTaskWatchdogSlotOff:], uint64(s.WatchdogSlot))
 	le.PutUint64(b[GraftTaskRenewalsOff:], uint64(s.Renewals))
 	le.PutUint64(b[GraftTaskNrRenewalsOff:], uint64(s.NrRenewals))
+	le.PutUint64(b[GraftTaskPatienceNsOff:], uint64(s.PatienceNs))
+}
+
+// struct graft_status, in bytes.
+const (
+	GraftStatusSize       = 64
+	GraftStatusStateOff   = 0
+	GraftStatusAnswerOff  = 4
+	GraftStatusWatchedOff = 8
+	GraftStatusTidOff     = 12
+	GraftStatusHookOff    = 16
+	GraftStatusPluginOff  = 20
+	GraftStatusFnOff      = 24
+	GraftStatusKindOff    = 32
+	GraftStatusNumberOff  = 40
+	GraftStatusAddressOff = 48
+	GraftStatusIpOff      = 56
+)
+
+// GraftStatus is struct graft_status. What a supervisor outside reads, and its answer. It lies in the core's data, symbol graft_status.
+type GraftStatus struct {
+	State   uint32
+	Answer  uint32
+	Watched uint32
+	Tid     int32
+	Hook    uint32
+	Plugin  uint32
+	Fn      uint64
+	Kind    int64
+	Number  int64
+	Address uint64
+	Ip      uint64
+}
+
+// Bytes returns the size of the struct in C.
+func (*GraftStatus) Bytes() int { return GraftStatusSize }
+
+// Get reads the struct from the beginning of b.
+func (s *GraftStatus) Get(b []byte) {
+	s.State = uint32(le.Uint32(b[GraftStatusStateOff:]))
+	s.Answer = uint32(le.Uint32(b[GraftStatusAnswerOff:]))
+	s.Watched = uint32(le.Uint32(b[GraftStatusWatchedOff:]))
+	s.Tid = int32(le.Uint32(b[GraftStatusTidOff:]))
+	s.Hook = uint32(le.Uint32(b[GraftStatusHookOff:]))
+	s.Plugin = uint32(le.Uint32(b[GraftStatusPluginOff:]))
+	s.Fn = uint64(le.Uint64(b[GraftStatusFnOff:]))
+	s.Kind = int64(le.Uint64(b[GraftStatusKindOff:]))
+	s.Number = int64(le.Uint64(b[GraftStatusNumberOff:]))
+	s.Address = uint64(le.Uint64(b[GraftStatusAddressOff:]))
+	s.Ip = uint64(le.Uint64(b[GraftStatusIpOff:]))
 }
 
 // struct graft_renewal, in bytes.

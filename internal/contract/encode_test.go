@@ -19,7 +19,7 @@ var written = []abi.Record{
 	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{}, &abi.GraftRenewal{},
 }
 
-var read = []reader{&abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{}}
+var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{}}
 
 var operations = []abi.Operation{
 	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{}, abi.OpenExitedProc{},

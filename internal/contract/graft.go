@@ -44,6 +44,26 @@ func graftEnums() []Enum {
 			},
 		},
 		{
+			Go: "GraftState", GoBase: "uint32",
+			About: "How far a supervised task has come.",
+			Members: []Enumerator{
+				{"GRAFT_STATE_NOT_BEGUN", "GraftNotBegun", 0, ""},
+				{"GRAFT_STATE_RUNNING", "GraftRunning", 1, ""},
+				{"GRAFT_STATE_DONE", "GraftDone", 2, "all hooks have run: the task waits for the answer"},
+				{"GRAFT_STATE_FAILING", "GraftFailing", 3, "the rest of the status is being written"},
+				{"GRAFT_STATE_FAILED", "GraftFailed", 4, "a call has failed: the task waits for its end"},
+			},
+		},
+		{
+			About: "Why a call failed.",
+			Members: []Enumerator{
+				{"GRAFT_WHY_RETURNED", "GraftReturned", 1, ""},
+				{"GRAFT_WHY_CRASHED", "GraftCrashed", 2, ""},
+				{"GRAFT_WHY_TOO_LONG", "GraftTooLong", 3, ""},
+				{"GRAFT_WHY_UNGUARDED", "GraftUnguarded", 4, "number is the error for which nothing could be called"},
+			},
+		},
+		{
 			About: "Memory that comes back fresh.",
 			Members: []Enumerator{
 				{"GRAFT_RENEW_STATES", "GraftRenewStates", 1, "of the vDSO's getrandom: fresh droppable memory"},
@@ -92,6 +112,24 @@ func graftStructs() []Struct {
 			{"watchdog_slot", u64, ""},
 			{"renewals", u64, "struct graft_renewal[nr_renewals]"},
 			{"nr_renewals", u64, ""},
+			{"patience_ns", i64, "not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so long"},
+		},
+	}
+	status := Struct{
+		C: "graft_status", Go: "GraftStatus", Use: Read,
+		About: "What a supervisor outside reads, and its answer. It lies in the core's data, symbol graft_status.",
+		Members: []Member{
+			{"state", u32, "GRAFT_STATE_*"},
+			{"answer", u32, "written from outside: not 0: go on"},
+			{"watched", u32, "written from outside, another number each time: somebody is there"},
+			{"tid", i32, "of the thread that failed"},
+			{"hook", u32, "that failed, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT"},
+			{"plugin", u32, "index into the table's plugins"},
+			{"fn", u64, "the function that was called"},
+			{"kind", i64, "GRAFT_WHY_*"},
+			{"number", i64, "what it returned, the signal, or milliseconds"},
+			{"address", u64, "what a crash was about"},
+			{"ip", u64, "where it crashed"},
 		},
 	}
 	renewal := Struct{
@@ -108,5 +146,5 @@ func graftStructs() []Struct {
 			{"blob_size", u64, ""},
 		},
 	}
-	return []Struct{thread, task, renewal, leave}
+	return []Struct{thread, task, status, renewal, leave}
 }

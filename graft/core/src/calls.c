@@ -64,6 +64,7 @@ int caller_enter(struct caller *caller, uint64_t fn, uint64_t arg0, uint64_t arg
 
 static void fail(struct graft_worker *w, int64_t result)
 {
+	struct graft_cause cause = { GRAFT_WHY_RETURNED, result, 0, 0 };
 	struct graft_line line;
 
 	if (!w->aborted) { /* what aborted the call has said why */
@@ -72,8 +73,8 @@ static void fail(struct graft_worker *w, int64_t result)
 		graft_put_int(&line, result);
 		graft_end_line(&line, w->task);
 	}
-	while (w->task->on_error == GRAFT_ON_ERROR_KILL)
-		sys1(__NR_exit_group, GRAFT_EXIT_STATUS);
+	if (w->task->on_error == GRAFT_ON_ERROR_KILL)
+		graft_give_up(w, &cause);
 	__atomic_store_n(&graft_failed, 1, __ATOMIC_RELEASE);
 }
 

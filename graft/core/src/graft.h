@@ -26,6 +26,11 @@
 #include "contract.h" /* of the restorer: the hook table */
 #include "graft_contract.h"
 
+struct graft_cause {
+	int64_t kind, number; /* GRAFT_WHY_* */
+	uint64_t address, ip;
+};
+
 /* The state of one thread while hooks run; at the lowest address of its signal stack. */
 struct graft_worker {
 	const struct graft_task *task;
@@ -62,6 +67,12 @@ void graft_unguard_task(struct graft_worker *w);
 void graft_wait_at_least(uint32_t *word, uint32_t value);
 void graft_raise(uint32_t *word, uint32_t value);
 int64_t graft_clock(int clock);
+
+/* status.c */
+extern struct graft_status graft_status;
+void graft_begin_status(const struct graft_task *task);
+void graft_finish_status(const struct graft_task *task);
+_Noreturn void graft_give_up(const struct graft_worker *w, const struct graft_cause *cause);
 
 /* renew.c */
 void graft_renew(const struct graft_worker *w);

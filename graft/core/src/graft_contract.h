@@ -36,6 +36,23 @@ enum {
 	GRAFT_STDERR_APPEND = 2,
 };
 
+/* How far a supervised task has come. */
+enum {
+	GRAFT_STATE_NOT_BEGUN = 0,
+	GRAFT_STATE_RUNNING = 1,
+	GRAFT_STATE_DONE = 2, /* all hooks have run: the task waits for the answer */
+	GRAFT_STATE_FAILING = 3, /* the rest of the status is being written */
+	GRAFT_STATE_FAILED = 4, /* a call has failed: the task waits for its end */
+};
+
+/* Why a call failed. */
+enum {
+	GRAFT_WHY_RETURNED = 1,
+	GRAFT_WHY_CRASHED = 2,
+	GRAFT_WHY_TOO_LONG = 3,
+	GRAFT_WHY_UNGUARDED = 4, /* number is the error for which nothing could be called */
+};
+
 /* Memory that comes back fresh. */
 enum {
 	GRAFT_RENEW_STATES = 1, /* of the vDSO's getrandom: fresh droppable memory */
@@ -77,8 +94,29 @@ struct graft_task {
 	uint64_t watchdog_slot;
 	uint64_t renewals; /* struct graft_renewal[nr_renewals] */
 	uint64_t nr_renewals;
+	/*
+	 * not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so
+	 * long
+	 */
+	int64_t patience_ns;
 };
-_Static_assert(sizeof(struct graft_task) == 160, "Go lays it out");
+_Static_assert(sizeof(struct graft_task) == 168, "Go lays it out");
+
+/* What a supervisor outside reads, and its answer. It lies in the core's data, symbol graft_status. */
+struct graft_status {
+	uint32_t state; /* GRAFT_STATE_* */
+	uint32_t answer; /* written from outside: not 0: go on */
+	uint32_t watched; /* written from outside, another number each time: somebody is there */
+	int32_t tid; /* of the thread that failed */
+	uint32_t hook; /* that failed, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT */
+	uint32_t plugin; /* index into the table's plugins */
+	uint64_t fn; /* the function that was called */
+	int64_t kind; /* GRAFT_WHY_* */
+	int64_t number; /* what it returned, the signal, or milliseconds */
+	uint64_t address; /* what a crash was about */
+	uint64_t ip; /* where it crashed */
+};
+_Static_assert(sizeof(struct graft_status) == 64, "Go lays it out");
 
 struct graft_renewal {
 	uint64_t start;

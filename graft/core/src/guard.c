@@ -63,12 +63,6 @@ int64_t graft_clock(int clock)
 	return ts[0] * 1000000000 + ts[1];
 }
 
-static _Noreturn void end_task(void)
-{
-	for (;;) /* not SIGKILL: the first process of a pid namespace cannot send it to itself, pid_namespaces(7) */
-		sys1(__NR_exit_group, GRAFT_EXIT_STATUS);
-}
-
 /* Set once by the leader: how a handler finds its way. */
 static const struct graft_task *the_task;
 
@@ -100,7 +94,7 @@ static void put_place(struct graft_line *line, const struct graft_worker *w, uin
 	graft_put_hex(line, ip);
 }
 
-static void report_crash(const struct graft_worker *w, int sig, const siginfo_t *info, uint64_t ip)
+static struct graft_cause report_crash(const struct graft_worker *w, int sig, const siginfo_t *info, uint64_t ip)
 {
 	struct graft_line line;
 	uint64_t at = (uint64_t)info->si_addr;
@@ -116,9 +110,10 @@ static void report_crash(const struct graft_worker *w, int sig, const siginfo_t 
 	}
 	put_place(&line, w, ip);
 	graft_end_line(&line, w->task);
+	return (struct graft_cause){ GRAFT_WHY_CRASHED, sig, at, ip };
 }
 
-static void report_timeout(const struct graft_worker *w)
+static struct graft_cause report_timeout(const struct graft_worker *w)
 {
 	struct graft_line line;
 
@@ -127,6 +122,7 @@ static void report_timeout(const struct graft_worker *w)
 	graft_put_int(&line, w->task->timeout_ns / 1000000);
 	graft_put(&line, " ms (--pie-timeout)");
 	graft_end_line(&line, w->task);
+	return (struct graft_cause){ GRAFT_WHY_TOO_LONG, w->task->timeout_ns / 1000000, 0, 0 };
 }
 
 /* Somebody else's signal: it goes back into the queue, blocked, and is there when the application goes on. */
@@ -141,6 +137,7 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	int32_t tid = sys0(__NR_gettid);
 	const struct graft_task *task;
 	struct graft_worker *w = this_worker(tid, &task);
+	struct graft_cause cause;
 	int nudged = w && __atomic_load_n(&w->timed_out, __ATOMIC_ACQUIRE) && info->si_code == SI_TKILL;
 
 	if (info->si_code <= 0 && !nudged) {
@@ -152,12 +149,12 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 
 		if (!late) /* the hook has returned meanwhile */
 			return;
-		report_timeout(w);
+		cause = report_timeout(w);
 	} else {
-		report_crash(w, sig, info, uc->uc_mcontext.rip);
+		cause = report_crash(w, sig, info, uc->uc_mcontext.rip);
 	}
 	if (!w->hook || task->on_error == GRAFT_ON_ERROR_KILL)
-		end_task();
+		graft_give_up(w, &cause);
 	w->aborted = 1;
 	uc->uc_mcontext.rip = (uint64_t)graft_call_end;
 	uc->uc_mcontext.rsp = w->resume;
@@ -192,8 +189,9 @@ static void check_worker(struct graft_worker *w, int64_t now)
 	if (seq != __atomic_load_n(&w->seq, __ATOMIC_ACQUIRE) || w->timed_out == seq)
 		return;
 	if (w->task->on_error == GRAFT_ON_ERROR_KILL) {
-		report_timeout(w);
-		end_task();
+		struct graft_cause cause = report_timeout(w);
+
+		graft_give_up(w, &cause);
 	}
 	__atomic_store_n(&w->timed_out, seq, __ATOMIC_RELEASE);
 	sys3(__NR_tgkill, w->task->pid, w->thread->tid, NUDGE);
@@ -234,6 +232,7 @@ static int64_t start_watchdog(const struct graft_task *task)
 
 static void fail_guard(struct graft_worker *w, const char *what, int64_t err)
 {
+	struct graft_cause cause = { GRAFT_WHY_UNGUARDED, err, 0, 0 };
 	struct graft_line line;
 
 	graft_begin_line(&line, w);
@@ -241,7 +240,7 @@ static void fail_guard(struct graft_worker *w, const char *what, int64_t err)
 	graft_put_int(&line, err);
 	graft_end_line(&line, w->task);
 	if (w->task->on_error == GRAFT_ON_ERROR_KILL)
-		end_task();
+		graft_give_up(w, &cause);
 	graft_failed = 1;
 }
 

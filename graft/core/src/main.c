@@ -68,6 +68,7 @@ static void begin_task(struct graft_worker *w)
 	leave->inside = w->task->nr_threads;
 	leave->blob_start = w->task->blob_start;
 	leave->blob_size = w->task->blob_size;
+	graft_begin_status(w->task);
 	graft_renew(w);
 	if (graft_guard_task(w) == 0) {
 		graft_guard_thread(w);
@@ -84,6 +85,7 @@ static void finish_task(struct graft_worker *w)
 	graft_unguard_thread();
 	graft_unguard_task(w);
 	name_what_stays(w->task);
+	graft_finish_status(w->task);
 	graft_raise(&gate, THREADS_MAY_LEAVE);
 }
 

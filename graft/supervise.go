@@ -1,0 +1,112 @@
+package graft
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/stage"
+)
+
+// Supervised is a grafted task that waits for an answer when its hooks have ended. Whoever restores it reads Size
+// bytes at Address from its memory, and writes to it; both are the same as long as it waits.
+type Supervised struct {
+	Pid     uint32 // of the images
+	Address uint64 // struct graft_status of the core
+	image   *blob.Image
+}
+
+// StatusSize is the length of what a supervisor reads.
+const StatusSize = abi.GraftStatusSize
+
+// Where a supervisor writes a 32-bit word: not 0 lets the task go; another value each time tells it that somebody
+// is there.
+const (
+	AnswerOffset  = abi.GraftStatusAnswerOff
+	WatchedOffset = abi.GraftStatusWatchedOff
+)
+
+// State is how far a supervised task has come.
+type State = abi.GraftState
+
+// The states of a supervised task.
+const (
+	NotBegun = abi.GraftNotBegun
+	Running  = abi.GraftRunning
+	Done     = abi.GraftDone   // all hooks have run; the task waits
+	Failed   = abi.GraftFailed // a hook has failed; the task waits for its end
+)
+
+// HookError is a call into a plugin that has failed in a grafted task.
+type HookError struct {
+	Pid, Tid int // of the images
+	Plugin   string
+	Call     string // "hook PIE_RST_PRE_SIGRETURN", "init", "exit"
+	Place    blob.Location
+	What     string
+}
+
+func (e *HookError) Error() string {
+	head := fmt.Sprintf("restore task %d: plugin %s, %s, thread %d", e.Pid, e.Plugin, e.Call, e.Tid)
+	if e.Place.Function == "" {
+		return head + ": " + e.What
+	}
+	at := fmt.Sprintf("%s+0x%x", e.Place.Function, e.Place.FunctionOffset)
+	if e.Place.File != "" {
+		at += fmt.Sprintf(" (%s:%d)", e.Place.File, e.Place.Line)
+	}
+	return head + ": " + at + ": " + e.What
+}
+
+// supervise notes where the task's status will be.
+func (t *taskGraft) supervise() error {
+	if t.opts.Patience == 0 {
+		return nil
+	}
+	at, ok := t.image.CoreSymbol("graft_status")
+	if !ok {
+		return errors.New("the core has no status: graft/core/graft_amd64.o is not what its sources build")
+	}
+	t.plan.Supervised = append(t.plan.Supervised, &Supervised{t.img.Pid, uint64(at), t.image})
+	return nil
+}
+
+// Read tells what a status says; err is a *HookError when a call into a plugin has failed. A hook can have written
+// anything into the status, so nothing in it is relied on.
+func (s *Supervised) Read(status []byte) (State, error) {
+	var words abi.GraftStatus
+	words.Get(status)
+	switch state := State(words.State); {
+	case state == abi.GraftFailing:
+		return Running, nil
+	case state > Failed:
+		return state, fmt.Errorf("restore task %d: its status is overwritten: state %d", s.Pid, state)
+	case state != Failed:
+		return state, nil
+	}
+	at := words.Fn
+	if words.Kind == abi.GraftCrashed {
+		at = words.Ip
+	}
+	place, _ := s.image.Locate(blob.Addr(at))
+	return Failed, &HookError{
+		Pid: int(s.Pid), Tid: int(words.Tid), Plugin: escape.Name(s.image.PluginName(int(words.Plugin))),
+		Call: stage.Stage(words.Hook).Call(), Place: place, What: cause(&words),
+	}
+}
+
+func cause(s *abi.GraftStatus) string {
+	switch s.Kind {
+	case abi.GraftReturned:
+		return fmt.Sprintf("returned %d", s.Number)
+	case abi.GraftCrashed:
+		return fmt.Sprintf("crashed with signal %d at address %#x", s.Number, s.Address)
+	case abi.GraftTooLong:
+		return fmt.Sprintf("still running after %d ms (pie-timeout)", s.Number)
+	case abi.GraftUnguarded:
+		return fmt.Sprintf("could not be guarded: error %d", s.Number)
+	}
+	return "failed"
+}
