@@ -61,6 +61,8 @@ cover: ## Test with coverage; writes build/cover.html
 
 install: build ## Install binary, plugin SDK, man pages and completions below DESTDIR/PREFIX
 	install -D -m 755 crpie $(DESTDIR)$(PREFIX)/bin/crpie
+	install -d $(DESTDIR)$(PREFIX)/lib/crpie
+	ln -sfn ../../bin/crpie $(DESTDIR)$(PREFIX)/lib/crpie/criu # for container runtimes, and not in PATH: docs/containers.md
 	install -d $(DESTDIR)$(PREFIX)/include/crpie $(DESTDIR)$(PREFIX)/share/crpie/examples
 	install -m 644 plugin-sdk/include/crpie/*.h $(DESTDIR)$(PREFIX)/include/crpie/
 	install -m 644 plugin-sdk/plugin.mk $(DESTDIR)$(PREFIX)/share/crpie/

@@ -5,7 +5,7 @@ _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link explain version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link swrk explain version help' -- "$cur")
 		return
 	fi
 	case $prev in

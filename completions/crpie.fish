@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-set -l commands check inspect restore graft link explain version help
+set -l commands check inspect restore graft link swrk explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'Show hooks, sections, symbols, relocations'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a restore -d 'Restore a process from CRIU images'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a link -d 'Place an object, write memory and map'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a swrk -d 'Stand in front of criu for a container runtime'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Tell what a rule means'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print version and plugin ABI'
 

@@ -43,7 +43,7 @@ func settings(t *testing.T, home, env, named, args string) (*restoreFlags, error
 // What is read later holds: the user's file, CRIU_CONFIG_FILE, --config, the command line. Lists grow.
 func TestConfigurationFiles(t *testing.T) {
 	home := "# mine\npidfile home\nlog-file home\nwork-dir \"my \\\"work\\\"\"\nimages-dir home\npie-plugin h.o,a=b\ntcp-established\n"
-	env := "pidfile env\nlog-file env\nimages-dir env\n#crpie: pie-plugin e.o\n#crpie: pie-timeout 3s\n# pie-timeout 4s\n"
+	env := "pidfile env\nlog-file env\nimages-dir env\n#crpie: pie-plugin e.o\n#crpie: pie-timeout 3s\n#crpie: restore-with graft\n# pie-timeout 4s\n"
 	named := "pidfile named\nlog-file named\nno-tcp-established\nshell-job\n"
 	for _, tc := range []struct{ args, want string }{
 		{"", `env env my "work" env [h.o,a=b e.o] 3s tcp=true job=false`},

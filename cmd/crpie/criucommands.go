@@ -17,7 +17,6 @@ func criuCommands() map[string]string {
 		"page-server": "criu takes pages from another machine; crpie restores the directory that it leaves",
 		"lazy-pages":  "crpie fills all memory before the process runs, so there is nothing to serve",
 		"service":     "criu serves requests",
-		"swrk":        "criu serves requests of container runtimes",
 		"cpuinfo":     "criu records and compares CPUs",
 		"exec":        "criu has given it up as well, for compel",
 	}

@@ -198,7 +198,7 @@ func TestVerbosity(t *testing.T) {
 
 // crpie names the command of criu that does what crpie does not.
 func TestCommandsOfCRIU(t *testing.T) {
-	for _, name := range []string{"dump", "pre-dump", "page-server", "lazy-pages", "service", "dedup", "swrk", "cpuinfo", "exec"} {
+	for _, name := range []string{"dump", "pre-dump", "page-server", "lazy-pages", "service", "dedup", "cpuinfo", "exec"} {
 		status, _, stderr := crpie(t, name, "-D", "a b", "it's", "\x1b")
 		want := "\n  hint: criu " + name + ` -D 'a b' 'it'\''s' $'\x1b'` + "\n"
 		if status != exitUsage || !strings.HasPrefix(stderr, "crpie: no command \""+name+"\": ") || !strings.HasSuffix(stderr, want) {

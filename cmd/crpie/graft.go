@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/report"
 )
@@ -172,7 +171,7 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 }
 
 func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
-	inputs, err := loadPlugins(g.plugins)
+	inputs, err := pluginspec.Load(g.plugins)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +182,7 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 	}
 	var errs []error
 	for _, in := range inputs {
-		sum, err := fileDigest(in.Plugin.File)
+		sum, err := pluginspec.Digest(in.Plugin.File)
 		errs = append(errs, err)
 		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
 	}
@@ -196,17 +195,4 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 		opts.Tasks = append(opts.Tasks, selector)
 	}
 	return opts, errors.Join(errs...)
-}
-
-func fileDigest(name string) (string, error) {
-	f, _, err := files.OpenRegular(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return fmt.Sprintf("%x", sum.Sum(nil)), nil
 }

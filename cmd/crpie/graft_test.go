@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -388,7 +389,7 @@ func TestGraftProvenance(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
 	plugin := trace(t)
 	grafted := graftOnto(t, im, "--pie-plugin", plugin+",token=sEcReT", "--allow-skipped-stages")
-	sum, err := fileDigest(plugin)
+	sum, err := pluginspec.Digest(plugin)
 	if err != nil {
 		t.Fatal(err)
 	}

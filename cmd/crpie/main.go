@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -15,7 +16,15 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(runNamed(os.Args)) }
+
+// runNamed runs crpie, which is somebody else under the name criu.
+func runNamed(argv []string) int {
+	if filepath.Base(argv[0]) == "criu" {
+		return asCRIU(argv[1:], streams{os.Stdin, os.Stdout, escape.Writer(os.Stderr)})
+	}
+	return run(argv[1:], os.Stdin, os.Stdout, os.Stderr)
+}
 
 // Exit statuses: what was asked for holds, it does not, the question was wrong.
 const (
@@ -40,6 +49,7 @@ func commands() []command {
 		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
 		{"graft", "-D DIR -o DIR [FLAGS]", "write images that any criu restores with plugins running inside the process", runGraft},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
+		{"swrk", "FD", "stand in front of criu for a container runtime, which starts it", runSwrk},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},
 		{"version", "", "print version and plugin ABI", runVersion},
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/crpie/crpie/internal/become"
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
@@ -116,7 +117,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	if !begun {
 		r.begin(log)
 	}
-	plugins, err := loadPlugins(r.plugins)
+	plugins, err := pluginspec.Load(r.plugins)
 	if err != nil {
 		return 0, err
 	}

@@ -27,7 +27,7 @@ const asTool = "CRPIE_TEST_AS_TOOL"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asTool) != "" {
-		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(runNamed(os.Args))
 	}
 	os.Exit(m.Run())
 }

@@ -17,9 +17,11 @@ import (
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
+	"github.com/crpie/crpie/swrk"
 )
 
 const restoreUsage = "restore -D DIR [--pie-plugin FILE.o[,KEY=VALUE]...]... [FLAGS]"
@@ -235,7 +237,7 @@ type setting struct {
 // given is an option as it was given, escaped for a log.
 func given(name, value string) string {
 	if name == "pie-plugin" {
-		value = withoutValues(value)
+		value = pluginspec.WithoutValues(value)
 	}
 	if value == nothing {
 		return "--" + name
@@ -312,6 +314,10 @@ func readConfig(file criuconf.File) (string, error) {
 // state sets what one line of a configuration file says.
 func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 	r.criuOnly.source = s.Source
+	if name, _, _ := s.Option(); swrk.OnlyForRuntimes(name) {
+		r.criuOnly.use(&criuOption{names: name, why: "it is for crpie swrk"}, "--"+name, "")
+		return nil
+	}
 	err := f.ParseAll(s.Words, func(flag *pflag.Flag, value string) error {
 		r.given = append(r.given, s.Source+": "+given(flag.Name, value))
 		return f.Set(flag.Name, value)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -91,7 +92,7 @@ func TestPluginSpecs(t *testing.T) {
 		"hook.o,=1":                              `--pie-plugin hook.o,=...: a parameter has no name; write key=value`,
 		",a=1":                                   `--pie-plugin ",a=...": give the object file first`,
 	} {
-		path, in, err := parsePlugin(spec)
+		path, in, err := pluginspec.Parse(spec)
 		got := fmt.Sprint(path, " ", in.Params, " ", in.Tasks)
 		if err != nil {
 			got = err.Error()

@@ -10,6 +10,8 @@ import (
 // Statement is one option of a file.
 type Statement struct {
 	Source string   // "FILE:LINE"
+	Line   int      // from 1
+	Hidden bool     // behind Directive: criu does not see it
 	Words  []string // the option as on a command line, "--name" or "--name=value", and what follows it in the line
 }
 
@@ -25,7 +27,7 @@ const MaxSize = 1 << 20
 func Parse(file, text string) (all []Statement, problems []string) {
 	for i, line := range strings.Split(text, "\n") {
 		source := fmt.Sprintf("%s:%d", file, i+1)
-		words, err := split(line)
+		words, hidden, err := split(line)
 		switch {
 		case err != nil:
 			problems = append(problems, fmt.Sprintf("%s: %v", source, err))
@@ -35,17 +37,17 @@ func Parse(file, text string) (all []Statement, problems []string) {
 				strings.TrimLeft(words[0], "-")))
 		default:
 			words[0] = "--" + words[0]
-			all = append(all, Statement{source, words})
+			all = append(all, Statement{source, i + 1, hidden, words})
 		}
 	}
 	return all, problems
 }
 
-// split takes a line apart.
-func split(line string) (words []string, err error) {
+// split takes a line apart; hidden: it is behind Directive.
+func split(line string) (words []string, hidden bool, err error) {
 	rest := strings.TrimLeftFunc(line, unicode.IsSpace)
-	if directive, ok := strings.CutPrefix(rest, Directive); ok {
-		rest = strings.TrimLeftFunc(directive, unicode.IsSpace)
+	if rest, hidden = strings.CutPrefix(rest, Directive); hidden {
+		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
 	}
 	for rest != "" && rest[0] != '#' {
 		var word string
@@ -55,12 +57,21 @@ func split(line string) (words []string, err error) {
 			word, rest = plain(rest)
 		}
 		if err != nil {
-			return nil, err
+			return nil, hidden, err
 		}
 		words = append(words, word)
 		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
 	}
-	return words, nil
+	return words, hidden, nil
+}
+
+// Option takes the option of a statement apart; ok is false when it has no value.
+func (s *Statement) Option() (name, value string, ok bool) {
+	name, value, ok = strings.Cut(strings.TrimPrefix(s.Words[0], "--"), "=")
+	if !ok && len(s.Words) > 1 {
+		return name, s.Words[1], true
+	}
+	return name, value, ok
 }
 
 // plain takes a word up to the next space.

@@ -104,3 +104,26 @@ func passed(control []byte) (fds []int, err error) {
 
 // Close closes this end.
 func (c Channel) Close() { unix.Close(c.fd) }
+
+// Peek waits for a message and leaves it there: n is its whole length, and data gets as much of it as there is room. io.EOF:
+// the other end is closed.
+func (c Channel) Peek(data []byte) (n int, err error) {
+	for {
+		n, _, err := unix.Recvfrom(c.fd, data, unix.MSG_PEEK|unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
+			return 0, io.EOF
+		case err != nil:
+			return 0, fmt.Errorf("recv: %w", err)
+		}
+		return n, nil
+	}
+}
+
+// Borrow gives the channel's end that another program left under a number, and leaves it to the next program as well.
+func Borrow(number int) Channel { return Channel{number} }
+
+// CloseWrite tells the other end that no more messages come, shutdown(2).
+func (c Channel) CloseWrite() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }

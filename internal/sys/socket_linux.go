@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -281,4 +283,19 @@ func netlinkAnswer(fd int) error {
 		}
 		return nil
 	}
+}
+
+// Ended waits for at most the given time, and reports whether the process has ended.
+func (p Pidfd) Ended(within time.Duration) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(within.Milliseconds()))
+	return err == nil && n == 1
+}
+
+// Descriptor gives a copy of a descriptor that the process has, pidfd_getfd(2), Linux 5.6.
+func (p Pidfd) Descriptor(fd int) (*os.File, error) {
+	copied, err := unix.PidfdGetfd(p.fd, fd, 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_getfd of %d: %w", fd, err)
+	}
+	return os.NewFile(uintptr(copied), fmt.Sprintf("descriptor %d of another process", fd)), nil
 }

@@ -185,6 +185,12 @@ func (im *Images) Adopt(tb testing.TB) *Process {
 // Leftovers lists the processes that a restore has left behind.
 func (im *Images) Leftovers() []int { return Leftovers(im.p.Mark) }
 
+// Reap collects the processes of a restore that was undone: they have become children of ours.
+func (im *Images) Reap() {
+	reap(im.Pid)
+	im.reapDescendants()
+}
+
 // RestoreCRIU restores with CRIU, detached.
 func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 	tb.Helper()
@@ -208,8 +214,7 @@ func (im *Images) CRIURefuses(tb testing.TB, args ...string) bool {
 		im.Adopt(tb)
 		return false
 	}
-	reap(im.Pid)
-	im.reapDescendants()
+	im.Reap()
 	return true
 }
 

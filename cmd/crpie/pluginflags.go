@@ -1,0 +1,7 @@
+package main
+
+const (
+	pluginFlagHelp = "Run the hooks of `FILE.o[,KEY=VALUE]...` with these parameters; may be given several times. A comma in a value " +
+		"is written \\,. select=root, select=pid:N or select=comm:NAME: only in such tasks."
+	timeoutFlagHelp = "One call of a hook may take `TIME` at most; 0 is no limit."
+)

@@ -1,0 +1,113 @@
+// Package pluginspec reads what --pie-plugin and its like in configuration files say, and loads the objects that
+// they name.
+package pluginspec
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/loader"
+)
+
+// selectKey is the one parameter that is crpie's and not the plugin's.
+const selectKey = "select"
+
+// Parse reads hook.o,key=value,... ; the plugin itself is yet to be loaded.
+func Parse(spec string) (path string, in blob.Input, err error) {
+	fields := splitFields(spec)
+	for _, f := range fields[1:] {
+		key, value, _ := strings.Cut(f, "=")
+		switch key {
+		case "":
+			return "", in, fmt.Errorf("--pie-plugin %s: a parameter has no name; write key=value", WithoutValues(spec))
+		case selectKey:
+			s, err := blob.ParseSelector(value)
+			if err != nil {
+				return "", in, fmt.Errorf("--pie-plugin %s: %w", WithoutValues(spec), err)
+			}
+			in.Tasks = append(in.Tasks, s)
+		default:
+			in.Params = append(in.Params, blob.Param{Key: key, Value: value})
+		}
+	}
+	if fields[0] == "" {
+		return "", in, fmt.Errorf("--pie-plugin %q: give the object file first", WithoutValues(spec))
+	}
+	return fields[0], in, nil
+}
+
+// splitFields splits at commas; a backslash takes the next character as it is.
+func splitFields(spec string) (fields []string) {
+	var field strings.Builder
+	for i := 0; i < len(spec); i++ {
+		switch c := spec[i]; {
+		case c == '\\' && i+1 < len(spec):
+			i++
+			field.WriteByte(spec[i])
+		case c == ',':
+			fields = append(fields, field.String())
+			field.Reset()
+		default:
+			field.WriteByte(c)
+		}
+	}
+	return append(fields, field.String())
+}
+
+// WithoutValues leaves the names of a plugin's parameters: the values may be secrets.
+func WithoutValues(spec string) string {
+	fields := splitFields(spec)
+	for i, f := range fields[1:] {
+		if key, _, found := strings.Cut(f, "="); found && key != selectKey {
+			fields[i+1] = key + "=..."
+		}
+	}
+	return strings.Join(fields, ",")
+}
+
+// Load loads what --pie-plugin named, for restoring on this machine. All problems of all plugins come together.
+func Load(specs []string) ([]blob.Input, error) {
+	var inputs []blob.Input
+	var errs []error
+	for _, spec := range specs {
+		path, in, err := Parse(spec)
+		if err == nil {
+			in.Plugin, err = loadFile(path)
+			if err == nil {
+				err = in.CheckParams()
+			}
+			inputs = append(inputs, in)
+		}
+		errs = append(errs, err)
+	}
+	return inputs, several.Join(errs...)
+}
+
+func loadFile(name string) (*loader.Plugin, error) {
+	f, info, err := files.OpenRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return loader.Load(f, info.Size(), name, loader.Options{Machine: elf.EM_X86_64})
+}
+
+// Digest is the SHA-256 of an object file, in hexadecimal digits.
+func Digest(name string) (string, error) {
+	f, _, err := files.OpenRegular(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)), nil
+}

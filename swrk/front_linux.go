@@ -1,0 +1,132 @@
+//go:build amd64
+
+package swrk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// Front is crpie in criu's place, for one process that somebody has started as criu.
+type Front struct {
+	ConfigDir string // DefaultConfigDir
+	Getenv    func(string) string
+	Secure    bool   // the environment is somebody's whom this process does not trust
+	Tool      string // name and version, for what is grafted
+	Errors    io.Writer
+}
+
+// Serve answers the request that waits on a descriptor, or executes criu, which answers it. It returns the exit
+// status.
+func (f *Front) Serve(ctx context.Context, fd int) (status int, err error) {
+	channel := sys.Borrow(fd)
+	buffer := make([]byte, maxMessage)
+	n, err := channel.Peek(buffer)
+	if err != nil { // criu says what is wrong with the descriptor
+		return f.pass(fd)
+	}
+	if n > maxMessage {
+		err := fmt.Errorf("request of %d bytes, more than %d", n, maxMessage)
+		return 1, errors.Join(err, channel.Send(failure(pb.CriuReqType_EMPTY, -1, unix.EBADRQC, err)))
+	}
+	s := &session{front: f, fd: fd}
+	ours, err := s.judge(buffer[:n])
+	if err == nil && !ours {
+		return f.pass(fd)
+	}
+	return s.serve(ctx, err)
+}
+
+// pass leaves the request to criu.
+func (f *Front) pass(fd int) (status int, err error) {
+	return 1, f.Pass([]string{"swrk", strconv.Itoa(fd)})
+}
+
+// session is one request that criu does not get as it is.
+type session struct {
+	front   *Front
+	fd      int
+	peer    sys.Channel // the runtime
+	peerPid int
+	kind    pb.CriuReqType
+	opts    *pb.CriuOpts
+	config  *config
+	log     log
+	opened  opened
+	graft   *grafted     // nil: none
+	criu    *sys.Command // nil: not started
+	// delivered: the runtime has got criu's answer, and gets no other one.
+	delivered bool
+}
+
+// judge decides whether a request is for criu as it is. An error is why it must not be carried out.
+func (s *session) judge(data []byte) (ours bool, err error) {
+	kind, ok := messageType(data)
+	if !ok {
+		return false, nil // criu does not understand it either
+	}
+	s.kind = kind
+	req, err := decode(data)
+	switch {
+	case kind == pb.CriuReqType_RESTORE && err != nil:
+		return false, err
+	case err != nil || req.GetKeepOpen(): // criu refuses to restore and to keep the connection
+		return false, nil
+	}
+	s.opts = req.Opts
+	s.config, err = s.front.read(s.opts.GetConfigFile(), func() (*container, error) { return describe(s.opts) })
+	if kind != pb.CriuReqType_RESTORE {
+		return s.config.changed, nil
+	}
+	if err == nil {
+		err = s.config.decide()
+	}
+	return s.config.grafts() || s.config.changed, err
+}
+
+// decide refuses settings that cannot be followed.
+func (c *config) decide() error {
+	switch {
+	case c.Way == Graft && len(c.Plugins) == 0:
+		return errors.New("restore-with graft: no pie-plugin is configured for this container")
+	case c.Way == Native:
+		return errors.New("restore-with crpie: a runtime's request is not restored by crpie itself yet; " +
+			"write restore-with graft or auto")
+	}
+	return nil
+}
+
+// grafts reports whether the images are grafted.
+func (c *config) grafts() bool { return len(c.Plugins) > 0 && c.Way != CRIU }
+
+// serve takes the request off the connection and carries it out, or says why not.
+func (s *session) serve(ctx context.Context, refused error) (status int, err error) {
+	if s.peer, err = sys.Inherit(s.fd); err != nil {
+		return 1, err
+	}
+	defer s.peer.Close()
+	defer s.opened.close()
+	buffer := make([]byte, maxMessage)
+	if _, _, err = s.peer.Receive(buffer); err != nil {
+		return 1, err
+	}
+	err = refused
+	if s.peerPid, err = s.peer.Peer(); err == nil {
+		err = refused
+	}
+	if err == nil {
+		status, err = s.restore(ctx)
+	}
+	if err != nil && !s.delivered {
+		return 1, s.fail(-1, err)
+	}
+	return status, err
+}

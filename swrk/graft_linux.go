@@ -1,0 +1,202 @@
+//go:build amd64
+
+package swrk
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/graft"
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/report"
+)
+
+// grafted is an image directory that exists for one restore.
+type grafted struct {
+	dir   string
+	plan  *graft.Plan
+	tasks []uint32 // all pids of the images, the root task's first
+}
+
+// removeGraft removes the directory. That it cannot changes nothing for the runtime.
+func (s *session) removeGraft() {
+	if err := os.RemoveAll(s.graft.dir); err != nil {
+		fmt.Fprintf(s.front.Errors, "crpie: %v\n", escape.Error(err))
+	}
+}
+
+// refuseForGraft names, all together, what a restore of grafted images cannot do.
+func (s *session) refuseForGraft() error {
+	var errs []error
+	no := func(wrong bool, what, why string) {
+		if wrong {
+			errs = append(errs, fmt.Errorf("%s: not supported together with pie-plugin: %s", what, why))
+		}
+	}
+	no(s.opts.GetLazyPages(), "lazy_pages", "pages of plugins are in no page server")
+	no(s.opts.GetLeaveStopped(), "leave_stopped",
+		"hooks would run when the tasks are continued, and nobody could wait for them")
+	no(len(s.opts.GetExecCmd()) > 0, "exec_cmd", "the command would run before the hooks")
+	return several.Join(errs...)
+}
+
+// makeGraft grafts the plugins onto the images, which stay as they are.
+func (s *session) makeGraft(ctx context.Context) error {
+	source, err := s.imagesDir()
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	defer source.Close()
+	name, err := realName(source)
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	root, err := files.OpenDir(name)
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	defer root.Close()
+	dir, err := images.Open(files.FS(root))
+	if err != nil {
+		return err
+	}
+	opts, err := s.graftOptions(root)
+	if err != nil {
+		return err
+	}
+	place := s.placeBeside(source, name)
+	opts.Copy = place.apart
+	g := &grafted{dir: place.dir}
+	if g.plan, err = graft.New(dir, opts); err != nil {
+		return err
+	}
+	for _, t := range dir.Tasks {
+		g.tasks = append(g.tasks, t.Pid)
+	}
+	s.graft = g
+	if err := g.plan.WriteDir(ctx, name, g.dir); err != nil {
+		return err
+	}
+	s.logGraft(name)
+	return nil
+}
+
+func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
+	info, err := root.Stat("inventory.img") // criu writes it last
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	c := s.config
+	opts := &graft.Options{
+		Patience: patienceOfTasks, HookTimeout: c.HookTimeout, LogLevel: report.LogInfo, AllowSeccomp: c.AllowSeccomp,
+		AllowSkipped: c.AllowSkipped,
+		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.Keep.VGetrandom, KeepWipeOnFork: c.Keep.WipeOnFork,
+	}
+	inputs, err := pluginspec.Load(c.Plugins)
+	errs := []error{err}
+	for _, in := range inputs {
+		if in.Plugin == nil {
+			continue // Load has said why
+		}
+		sum, err := pluginspec.Digest(in.Plugin.File)
+		errs = append(errs, err)
+		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
+	}
+	for _, t := range c.Tasks {
+		selector, err := blob.ParseSelector(t)
+		if err != nil {
+			err = fmt.Errorf("pie-task: %w", err)
+		}
+		errs = append(errs, err)
+		opts.Tasks = append(opts.Tasks, selector)
+	}
+	return opts, several.Join(errs...)
+}
+
+func (s *session) logGraft(name string) {
+	var plugins []string
+	for _, spec := range s.config.Plugins {
+		plugins = append(plugins, pluginspec.WithoutValues(spec))
+	}
+	s.log.printf("restore-with %s: grafted %s onto %s for criu", s.config.Way, escape.Name(strings.Join(plugins, " ")),
+		escape.Name(name))
+	for _, note := range append(s.config.notes, s.graft.plan.Notes...) {
+		s.log.printf("%s", escape.Name(note))
+	}
+	if s.opts.GetAutoDedup() {
+		s.log.printf("auto_dedup has no effect: the images are left as they are")
+	}
+}
+
+// realName finds the path of an open directory, which must still be there.
+func realName(dir *os.File) (string, error) {
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	if err != nil {
+		return "", err
+	}
+	here, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if info, err := dir.Stat(); err != nil || !os.SameFile(info, here) {
+		return "", errors.Join(fmt.Errorf("%s is another directory than the one that was opened", name), err)
+	}
+	return name, nil
+}
+
+// place is where the grafted directory is made.
+type place struct {
+	dir   string
+	apart bool // on another mount or file system: nothing can be linked
+}
+
+// placeBeside chooses a name beside the images: files can be linked there, and a relative link "parent" leads to
+// them also for tasks that are in another mount namespace by then. Where one cannot write, or the images are a
+// mount of their own, the directory for temporary files has to do, with copies.
+func (s *session) placeBeside(source *os.File, name string) place {
+	const prefix = ".crpie-swrk-"
+	unique := prefix + rand.Text()
+	beside := filepath.Dir(name)
+	if sameMount(source, beside) && unix.Access(beside, unix.W_OK) == nil {
+		return place{filepath.Join(beside, unique), false}
+	}
+	return place{filepath.Join(os.TempDir(), unique), true}
+}
+
+// sameMount reports whether an open directory is on the same mount as another, proc_pid_fdinfo(5).
+func sameMount(dir *os.File, other string) bool {
+	f, err := os.OpenFile(other, directory, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	a, err1 := mountID(dir)
+	b, err2 := mountID(f)
+	return err1 == nil && err2 == nil && a == b
+}
+
+func mountID(f *os.File) (string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", fs.ErrNotExist
+}

@@ -1,0 +1,148 @@
+//go:build linux && amd64
+
+package swrk
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+)
+
+const someRules = `# for all
+pie-timeout 2s
+pie-plugin all.o
+
+[image=docker.io/*/redis:* name=web-?]
+pie-plugin "redis web.o,key=a b"
+[annotation=org.example.clone=yes]
+restore-with graft
+pie-allow-seccomp
+[name=web-1]
+pie-timeout 5s
+pie-allow-seccomp=false
+`
+
+// Rules hold for the containers that they describe; of several the last one has the word, and lists grow.
+func TestRules(t *testing.T) {
+	rules, problems := parseRules("f", someRules)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, c := range []struct {
+		is      container
+		plugins string
+		timeout string
+		way     Way
+		seccomp bool
+	}{
+		{container{}, "all.o", "2s", Auto, false},
+		{container{names: []string{"web-1"}}, "all.o", "5s", Auto, false},
+		{container{names: []string{"id", "web-2"}, images: []string{"docker.io/library/redis:7"}},
+			"all.o redis web.o,key=a b", "2s", Auto, false},
+		{container{names: []string{"web-22"}, images: []string{"docker.io/library/redis:7"}}, "all.o", "2s", Auto, false},
+		{container{annotations: map[string]string{"org.example.clone": "yes"}}, "all.o", "2s", Graft, true},
+		{container{names: []string{"web-1"}, annotations: map[string]string{"org.example.clone": "yes"}}, "all.o", "5s",
+			Graft, false},
+		{container{annotations: map[string]string{"org.example.clone": "no"}}, "all.o", "2s", Auto, false},
+	} {
+		all := &config{Settings: defaults()}
+		if err := all.follow(rules, func() (*container, error) { return &c.is, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(all.Plugins, " "); got != c.plugins || all.HookTimeout.String() != c.timeout ||
+			all.Way != c.way || all.AllowSeccomp != c.seccomp {
+			t.Errorf("%+v: %+v", c.is, all.Settings)
+		}
+	}
+}
+
+// Everything that is wrong with a file comes out in one run, in its order.
+func TestRuleProblems(t *testing.T) {
+	_, problems := parseRules("f",
+		"pie-timeout -1s\npie-plugin\n[\n[image]\npie-tmeout 1s\n[name=x]\nreal-criu /usr/sbin/criu\nreal-criu criu\n"+
+			"pie-plugin a.o b.o\npie-plugin a.o,=v\nrestore-with \"x\npie-allow-seccomp maybe\n")
+	want := []string{
+		`f:1: pie-timeout: -1s: want a time such as 500ms or 10s`,
+		`f:2: pie-plugin: give a value`,
+		`f:3: [: want [image=PATTERN], [name=PATTERN], [annotation=KEY=PATTERN], or several of them apart`,
+		`f:4: image: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN`,
+		`f:5: unknown option pie-tmeout; there are pie-plugin, pie-timeout, pie-task, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, ` +
+			`pie-keep-wipeonfork, restore-with, real-criu`,
+		`f:11: no closing quote after "x"`,
+		`f:7: real-criu: it is for all containers; write it above the first header`,
+		`f:8: real-criu: criu: want an absolute path`,
+		`f:9: pie-plugin: unexpected "b.o"; put values with spaces in double quotes`,
+		`f:10: pie-plugin: --pie-plugin a.o,=...: a parameter has no name; write key=value`,
+		`f:12: pie-allow-seccomp: maybe: want true, false, or nothing`,
+	}
+	if !slices.Equal(problems, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(problems, "\n"), strings.Join(want, "\n"))
+	}
+	_, problems = parseRules("f", strings.Repeat("[name=x]\n", maxRules+1))
+	if want := "f:1001: more than 1000 headers"; len(problems) != 1 || problems[0] != want {
+		t.Errorf("got %q, want %q", problems, want)
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"", "", true}, {"*", "", true}, {"", "a", false}, {"a*b", "a/x/b", true}, {"a*b", "a/x/bc", false}, {"?", "",
+			false},
+		{"*a*a*", "banana", true}, {"x?z", "xyz", true}, {"*.o", "a.o.o", true}, {"**", "x", true}, {"a", "b", false},
+		{strings.Repeat("*a", 2000) + "b", strings.Repeat("a", 2000), false},
+	} {
+		if got := glob(c.pattern, c.s); got != c.want {
+			t.Errorf("glob(%.20q, %.20q) = %v", c.pattern, c.s, got)
+		}
+	}
+}
+
+// A container is known by the bundle that criu is started in, and by its state directory.
+func TestDescribe(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write := func(text string) {
+		if err := os.WriteFile("config.json", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"annotations":{"a":"b","io.kubernetes.cri.container-name":"web","io.kubernetes.cri.image-name":"redis:7"}}`)
+	c, err := describe(&pb.CriuOpts{Root: pb.String("/run/runc/4711/criu-root")})
+	if err != nil || !slices.Equal(c.names, []string{"4711", "web"}) || !slices.Equal(c.images, []string{"redis:7"}) ||
+		c.annotations["a"] != "b" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	write(`{"annotations":3}`)
+	if _, err := describe(&pb.CriuOpts{}); err == nil || !strings.HasPrefix(err.Error(), "config.json: json: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzRequest: whatever comes, the type that is found without decoding is the one that decoding finds.
+func FuzzRequest(f *testing.F) {
+	f.Add(request(f, pb.CriuReqType_RESTORE, &pb.CriuOpts{ImagesDirFd: pb.Int32(3), ConfigFile: pb.String("x")}))
+	f.Add([]byte{0x08, 0x02, 0x08, 0x0a})
+	f.Add([]byte("\x12\xff\xff\xff\xff\x0f"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		kind, ok := messageType(data)
+		req := &pb.CriuReq{}
+		_, err := images.Unmarshal(data, req)
+		if err != nil {
+			return
+		}
+		if !ok && !bytes.ContainsAny(data,
+			"\x03\x0b\x13\x1b\x23\x2b\x33\x3b\x43\x4b\x53\x5b\x63\x6b\x73\x7b\x83\x8b\x93\x9b\xa3\xab\xb3\xbb\xc3\xcb\xd3\xdb\xe3\xeb\xf3\xfb") {
+			t.Errorf("type %v is not found", req.GetType())
+		}
+		if ok && kind != req.GetType() {
+			t.Errorf("type %v, want %v", kind, req.GetType())
+		}
+	})
+}
