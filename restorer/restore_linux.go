@@ -92,6 +92,9 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 // WritePlan writes what the restore will do as text, for people: its form may change.
 func (p *Prepared) WritePlan(w io.Writer) { p.plan.Print(w) }
 
+// WritePlanJSON writes the same as a JSON document, whose members are described in docs/dry-run.md.
+func (p *Prepared) WritePlanJSON(w io.Writer) error { return p.plan.Document().WriteJSON(w) }
+
 // Notes lists what comes back otherwise than it was.
 func (p *Prepared) Notes() []string { return p.plan.Notes }
 

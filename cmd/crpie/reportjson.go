@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -55,17 +53,7 @@ func reportJSON(w io.Writer, results []checked) error {
 	return writeJSON(w, doc)
 }
 
-func writeJSON(w io.Writer, doc any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(doc); err != nil {
-		return err
-	}
-	_, err := w.Write(escape.JSON(b.Bytes()))
-	return err
-}
+func writeJSON(w io.Writer, doc any) error { return escape.WriteJSON(w, doc) }
 
 func jsonViolations(all []loader.Violation) []jsonViolation {
 	var out []jsonViolation

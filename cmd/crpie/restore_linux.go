@@ -166,8 +166,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		log.printf(report.LogInfo, 0, "%s", note)
 	}
 	if r.dryRun {
-		prepared.WritePlan(std.out)
-		return exitOK, nil
+		return exitOK, r.writePlan(std.out, prepared)
 	}
 	for _, warning := range prepared.Warnings() {
 		log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
@@ -197,6 +196,15 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
 	}
 	return relay.waitFor(root)
+}
+
+// writePlan prints the plan in the format of --format.
+func (r *restoreFlags) writePlan(w io.Writer, prepared *restorer.Prepared) error {
+	if r.format == "json" {
+		return prepared.WritePlanJSON(w)
+	}
+	prepared.WritePlan(w)
+	return nil
 }
 
 // begin is what a log begins with.

@@ -85,7 +85,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 	f.BoolVar(&r.logPid, "log-pid", false, "Write what plugins log in process PID to FILE.PID.")
 	addVerbosity(f, &r.verbosity)
 	f.StringVar(&r.pidfile, "pidfile", "", "Write the pid of the first restored process to `FILE`.")
-	f.StringVarP(&r.format, "format", "f", "text", "Say why a restore failed as `FORMAT`: text, or json on standard output.")
+	f.StringVarP(&r.format, "format", "f", "text", "Say why a restore failed, and print the plan of --dry-run, as `FORMAT`: text, or json on standard output.")
 	f.StringVar(&r.config, "config", "", "Read options from `FILE`, one per line without dashes, and none from the default files.")
 	f.BoolVar(&r.noDefaultConfig, "no-default-config", false, "Read no options from the default files.")
 	f.BoolP("version", "V", false, "Print version and plugin ABI.")
@@ -129,7 +129,7 @@ func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
 	f.IntVar(&r.readers, "page-readers", -1, "Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
 	f.StringArrayVar(&r.scripts, "action-script", nil, "Run `SCRIPT` before, during and after the restore, with CRTOOLS_SCRIPT_ACTION set; "+
 		"may be given several times. One that fails undoes the restore.")
-	f.BoolVar(&r.dryRun, "dry-run", false, "Print the plan and create no process.")
+	f.BoolVar(&r.dryRun, "dry-run", false, "Print a summary and the plan, and create no process.")
 }
 
 // negatable are the flags that criu(8) takes back by --no-FLAG.

@@ -50,7 +50,19 @@ type ArgKind int
 
 // The kinds.
 const (
-	ArgHidden ArgKind = iota
-	ArgValue
+	ArgHidden ArgKind = iota // not at all
+	ArgInt
+	ArgHex
+	ArgFD
+	ArgString // the address of a string
+	ArgMode   // octal
+	ArgOpenFlags
+	ArgPipeFlags
+	ArgSockType
+	ArgCloneFlags
+	ArgClock
 	ArgStage
+	ArgGate
+	ArgBarrier
+	ArgMark
 )

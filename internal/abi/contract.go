@@ -1395,34 +1395,72 @@ const OpArgs = 6
 
 // Ops describes the operations, by number.
 var Ops = [...]OpInfo{
-	OpSyscall:          {Name: ""},
-	OpPipe:             {Name: "pipe", Args: []ArgInfo{{"flags", ArgValue}, {"read", ArgValue}, {"write", ArgValue}}},
-	OpSocketpair:       {Name: "socketpair", Args: []ArgInfo{{"type", ArgValue}, {"first", ArgValue}, {"second", ArgValue}}},
-	OpOpenUnlinked:     {Name: "open without a name", Args: []ArgInfo{{"path", ArgHidden}, {"link", ArgHidden}, {"flags", ArgValue}, {"mode", ArgValue}, {"fd", ArgValue}, {"dirs", ArgHidden}}},
-	OpOpenPty:          {Name: "open pseudo-terminal", Args: []ArgInfo{{"ptmx", ArgHidden}, {"flags", ArgValue}, {"number", ArgValue}, {"fd", ArgValue}}},
-	OpInsertInput:      {Name: "type", Args: []ArgInfo{{"fd", ArgValue}, {"bytes", ArgValue}, {"len", ArgValue}}},
-	OpOpenExitedPidfds: {Name: "pidfds of a process that is gone", Args: []ArgInfo{{"nr", ArgValue}, {"pidfds", ArgHidden}}},
-	OpOpenExitedProc:   {Name: "process that has ended", Args: []ArgInfo{{"pid", ArgValue}, {"nr", ArgValue}, {"files", ArgHidden}, {"cwd", ArgHidden}}},
-	OpDrainEvents:      {Name: "forget events", Args: []ArgInfo{{"fd", ArgValue}, {"fanotify", ArgHidden}}},
-	OpReadPages:        {Name: "read memory", Args: []ArgInfo{{"runs", ArgHidden}, {"nr", ArgValue}, {"readers", ArgHidden}}},
-	OpUpdatePages:      {Name: "update memory", Args: []ArgInfo{{"runs", ArgHidden}, {"nr", ArgValue}}},
-	OpCopyMemory:       {Name: "copy", Args: []ArgInfo{{"to", ArgValue}, {"from", ArgValue}, {"len", ArgValue}}},
-	OpSetupAio:         {Name: "make AIO context", Args: []ArgInfo{{"ring", ArgValue}, {"len", ArgValue}, {"nr_events", ArgValue}, {"null", ArgHidden}}},
-	OpCreateTimer:      {Name: "timer_create", Args: []ArgInfo{{"clock", ArgValue}, {"sigevent", ArgValue}, {"id", ArgValue}}},
-	OpExpireTimer:      {Name: "expire timer", Args: []ArgInfo{{"id", ArgValue}, {"spec", ArgHidden}, {"clock", ArgHidden}}},
-	OpCloneTask:        {Name: "clone task", Args: []ArgInfo{{"task", ArgValue}, {"flags", ArgHidden}}},
-	OpCloneThread:      {Name: "clone thread", Args: []ArgInfo{{"thread", ArgValue}}},
-	OpRunTask:          {Name: "become task", Args: []ArgInfo{{"task", ArgValue}}},
-	OpSetPdeathsig:     {Name: "die with parent", Args: []ArgInfo{{"parent", ArgValue}}},
-	OpWaitTraced:       {Name: "wait to be traced", Waits: true},
-	OpWaitGate:         {Name: "wait for gate", Waits: true, Args: []ArgInfo{{"gate", ArgValue}}},
-	OpArriveBarrier:    {Name: "arrive at barrier", Args: []ArgInfo{{"barrier", ArgValue}}},
-	OpWaitBarrier:      {Name: "await barrier", Waits: true, Args: []ArgInfo{{"barrier", ArgValue}, {"threads", ArgValue}}},
-	OpSetMark:          {Name: "mark", Args: []ArgInfo{{"mark", ArgValue}}},
-	OpWaitMark:         {Name: "follow", Waits: true, Args: []ArgInfo{{"status", ArgValue}, {"mark", ArgValue}}},
-	OpNotify:           {Name: "report", Args: []ArgInfo{{"ready", ArgHidden}}},
-	OpUnshareStatus:    {Name: "leave the shared memory"},
-	OpRunHooks:         {Name: "hooks", Args: []ArgInfo{{"stage", ArgStage}}},
+	OpSyscall:          {Name: "syscall"},
+	OpPipe:             {Name: "pipe", Args: []ArgInfo{{"flags", ArgPipeFlags}, {"read", ArgFD}, {"write", ArgFD}}},
+	OpSocketpair:       {Name: "socketpair", Args: []ArgInfo{{"type", ArgSockType}, {"first", ArgFD}, {"second", ArgFD}}},
+	OpOpenUnlinked:     {Name: "open_unlinked", Args: []ArgInfo{{"path", ArgString}, {"link", ArgString}, {"flags", ArgOpenFlags}, {"mode", ArgMode}, {"fd", ArgFD}, {"dirs", ArgHidden}}},
+	OpOpenPty:          {Name: "open_pty", Args: []ArgInfo{{"ptmx", ArgString}, {"flags", ArgOpenFlags}, {"number", ArgInt}, {"fd", ArgFD}}},
+	OpInsertInput:      {Name: "insert_input", Args: []ArgInfo{{"fd", ArgFD}, {"bytes", ArgHex}, {"len", ArgInt}}},
+	OpOpenExitedPidfds: {Name: "open_exited_pidfds", Args: []ArgInfo{{"nr", ArgInt}, {"pidfds", ArgHidden}}},
+	OpOpenExitedProc:   {Name: "open_exited_proc", Args: []ArgInfo{{"pid", ArgInt}, {"nr", ArgInt}, {"files", ArgHidden}, {"cwd", ArgString}}},
+	OpDrainEvents:      {Name: "drain_events", Args: []ArgInfo{{"fd", ArgFD}, {"fanotify", ArgInt}}},
+	OpReadPages:        {Name: "read_pages", Args: []ArgInfo{{"runs", ArgHidden}, {"nr", ArgInt}, {"readers", ArgInt}}},
+	OpUpdatePages:      {Name: "update_pages", Args: []ArgInfo{{"runs", ArgHidden}, {"nr", ArgInt}}},
+	OpCopyMemory:       {Name: "copy_memory", Args: []ArgInfo{{"to", ArgHex}, {"from", ArgHex}, {"len", ArgInt}}},
+	OpSetupAio:         {Name: "setup_aio", Args: []ArgInfo{{"ring", ArgHex}, {"len", ArgInt}, {"nr_events", ArgInt}, {"null", ArgFD}}},
+	OpCreateTimer:      {Name: "create_timer", Args: []ArgInfo{{"clock", ArgClock}, {"sigevent", ArgHex}, {"id", ArgInt}}},
+	OpExpireTimer:      {Name: "expire_timer", Args: []ArgInfo{{"id", ArgInt}, {"spec", ArgHex}, {"clock", ArgClock}}},
+	OpCloneTask:        {Name: "clone_task", Args: []ArgInfo{{"task", ArgInt}, {"flags", ArgCloneFlags}}},
+	OpCloneThread:      {Name: "clone_thread", Args: []ArgInfo{{"thread", ArgInt}}},
+	OpRunTask:          {Name: "run_task", Args: []ArgInfo{{"task", ArgInt}}},
+	OpSetPdeathsig:     {Name: "set_pdeathsig", Args: []ArgInfo{{"parent", ArgInt}}},
+	OpWaitTraced:       {Name: "wait_traced", Waits: true},
+	OpWaitGate:         {Name: "wait_gate", Waits: true, Args: []ArgInfo{{"gate", ArgGate}}},
+	OpArriveBarrier:    {Name: "arrive_barrier", Args: []ArgInfo{{"barrier", ArgBarrier}}},
+	OpWaitBarrier:      {Name: "wait_barrier", Waits: true, Args: []ArgInfo{{"barrier", ArgBarrier}, {"threads", ArgInt}}},
+	OpSetMark:          {Name: "set_mark", Args: []ArgInfo{{"mark", ArgMark}}},
+	OpWaitMark:         {Name: "wait_mark", Waits: true, Args: []ArgInfo{{"status", ArgInt}, {"mark", ArgMark}}},
+	OpNotify:           {Name: "notify", Args: []ArgInfo{{"ready", ArgInt}}},
+	OpUnshareStatus:    {Name: "unshare_status"},
+	OpRunHooks:         {Name: "run_hooks", Args: []ArgInfo{{"stage", ArgStage}}},
 	OpPark:             {Name: "park"},
-	OpExitGroup:        {Name: "exit_group", Args: []ArgInfo{{"status", ArgValue}}},
+	OpExitGroup:        {Name: "exit_group", Args: []ArgInfo{{"status", ArgInt}}},
+}
+
+// ValueName returns the name of an argument's value, or "" if it has none.
+func (k ArgKind) ValueName(v uint64) string {
+	switch k {
+	case ArgGate:
+		switch v {
+		case GateCreds:
+			return "GATE_CREDS"
+		}
+	case ArgBarrier:
+		switch v {
+		case BarrierSetup:
+			return "BARRIER_SETUP"
+		case BarrierHooks:
+			return "BARRIER_HOOKS"
+		case BarrierIDs:
+			return "BARRIER_IDS"
+		}
+	case ArgMark:
+		switch v {
+		case MarkBorn:
+			return "MARK_BORN"
+		case MarkGroup:
+			return "MARK_GROUP"
+		case MarkHelpers:
+			return "MARK_HELPERS"
+		case MarkLate:
+			return "MARK_LATE"
+		case MarkLeases:
+			return "MARK_LEASES"
+		case MarkOwnFiles:
+			return "MARK_OWN_FILES"
+		case MarkFiles:
+			return "MARK_FILES"
+		}
+	}
+	return ""
 }

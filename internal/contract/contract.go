@@ -53,6 +53,7 @@ type Enum struct {
 	Go      string // a Go type of their own; empty: untyped
 	GoBase  string // of that type: uint32
 	About   string
+	Kind    Kind // of the arguments that take the values
 	Members []Enumerator
 }
 
@@ -80,7 +81,6 @@ type Op struct {
 	Waits bool // for the controller, or for other threads and tasks, and comes back
 	Calls bool // functions of plugins
 	Ends  bool // does not come back: nothing after it is carried out
-	Print string
 }
 
 // Arg is an argument of an operation: 64 bits.
@@ -95,9 +95,21 @@ type Kind string
 
 // The kinds.
 const (
-	Hidden Kind = "Hidden" // an address in the plan, a length: of no use to people
-	Value  Kind = "Value"
-	Stage  Kind = "Stage" // by its name, without parentheses
+	Hidden     Kind = "Hidden" // an address in the plan, of no use to people
+	Int        Kind = "Int"
+	Hex        Kind = "Hex"
+	FD         Kind = "FD"
+	String     Kind = "String" // the address of a string
+	Mode       Kind = "Mode"   // octal
+	OpenFlags  Kind = "OpenFlags"
+	PipeFlags  Kind = "PipeFlags"
+	SockType   Kind = "SockType"
+	CloneFlags Kind = "CloneFlags"
+	Clock      Kind = "Clock"
+	Stage      Kind = "Stage"
+	Gate       Kind = "Gate"
+	Barrier    Kind = "Barrier"
+	Mark       Kind = "Mark"
 )
 
 // MaxArgs is how many arguments an operation has room for: those of a system call.

@@ -27,6 +27,7 @@ func Go(groups ...*Group) ([]byte, error) {
 		op.golang(&b)
 	}
 	opTable(&b)
+	valueNames(&b, groups)
 	return format.Source([]byte(b.String()))
 }
 
@@ -139,7 +140,7 @@ func opTable(b *strings.Builder) {
 	fmt.Fprintf(b, "\n// OpArgs is how many arguments an operation has room for.\nconst OpArgs = %d\n\n// Ops describes the operations, by number.\n"+
 		"var Ops = [...]OpInfo{\n", MaxArgs)
 	for _, op := range Ops() {
-		fmt.Fprintf(b, "Op%s: {Name: %q", op.Go, op.Print)
+		fmt.Fprintf(b, "Op%s: {Name: %q", op.Go, op.member())
 		if op.Waits {
 			fmt.Fprint(b, ", Waits: true")
 		}
@@ -153,6 +154,25 @@ func opTable(b *strings.Builder) {
 		fmt.Fprintln(b, "},")
 	}
 	fmt.Fprintln(b, "}")
+}
+
+// valueNames writes how values of the enums print, where arguments take them.
+func valueNames(b *strings.Builder, groups []*Group) {
+	fmt.Fprint(b, "\n// ValueName returns the name of an argument's value, or \"\" if it has none.\n"+
+		"func (k ArgKind) ValueName(v uint64) string {\nswitch k {\n")
+	for _, g := range groups {
+		for _, e := range g.Enums {
+			if e.Kind == "" {
+				continue
+			}
+			fmt.Fprintf(b, "case Arg%s:\nswitch v {\n", e.Kind)
+			for _, m := range e.Members {
+				fmt.Fprintf(b, "case %s:\nreturn %q\n", m.Go, strings.TrimPrefix(m.C, strings.ToUpper(g.Prefix)))
+			}
+			fmt.Fprint(b, "}\n")
+		}
+	}
+	fmt.Fprint(b, "}\nreturn \"\"\n}\n")
 }
 
 var initials = map[string]string{"abi": "ABI", "id": "ID", "fd": "FD", "fds": "FDs", "vma": "VMA", "vmas": "VMAs", "mm": "MM"}

@@ -56,14 +56,14 @@ func restorerEnums() []Enum {
 			},
 		},
 		{
-			About: "Gates, which the controller opens one after the other.",
+			Kind: Gate, About: "Gates, which the controller opens one after the other.",
 			Members: []Enumerator{
 				{"CRPIE_GATE_CREDS", "GateCreds", 1,
 					"every thread is traced: seccomp filters may be installed; every process group exists"},
 			},
 		},
 		{
-			About: "Barriers of a task.",
+			Kind: Barrier, About: "Barriers of a task.",
 			Members: []Enumerator{
 				{"CRPIE_BARRIER_SETUP", "BarrierSetup", 0, "threads that have set themselves up; the leader waits"},
 				{"CRPIE_BARRIER_HOOKS", "BarrierHooks", 1, "threads that have run their last hooks; the leader waits"},
@@ -71,7 +71,7 @@ func restorerEnums() []Enum {
 			},
 		},
 		{
-			About: "Marks that the leader of a task reaches one after the other; other tasks wait for them.",
+			Kind: Mark, About: "Marks that the leader of a task reaches one after the other; other tasks wait for them.",
 			Members: []Enumerator{
 				{"CRPIE_MARK_BORN", "MarkBorn", 1, "it exists"},
 				{"CRPIE_MARK_GROUP", "MarkGroup", 2, "it leads or is in its process group"},

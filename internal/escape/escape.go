@@ -5,6 +5,8 @@
 package escape
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -128,6 +130,19 @@ func JSON(doc []byte) []byte {
 		}
 	}
 	return []byte(b.String())
+}
+
+// WriteJSON writes a JSON document with escaped strings, indented.
+func WriteJSON(w io.Writer, doc any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(doc); err != nil {
+		return err
+	}
+	_, err := w.Write(JSON(b.Bytes()))
+	return err
 }
 
 // Writer escapes the bytes written to w, as Text does; each call has to bring whole lines.

@@ -22,6 +22,14 @@ func (a *Arena) End() uint64 { return a.base + uint64(len(a.buf)) }
 // At gives the bytes from an address on. They are valid until more is laid out.
 func (a *Arena) At(addr uint64) []byte { return a.buf[addr-a.base:] }
 
+// Lookup gives the bytes from an address on, nil if the arena does not have it.
+func (a *Arena) Lookup(addr uint64) []byte {
+	if addr < a.base || addr >= a.End() {
+		return nil
+	}
+	return a.At(addr)
+}
+
 // Reserve lays out n zero bytes, aligned to 8, and gives their address, as all that follow do.
 func (a *Arena) Reserve(n int) uint64 {
 	for len(a.buf)%8 != 0 {

@@ -65,3 +65,16 @@ func TestArena(t *testing.T) {
 		t.Errorf("contents %q to %#x", got, a.End())
 	}
 }
+
+func TestLookup(t *testing.T) {
+	a := NewArena(0x1000)
+	addr := a.String("name")
+	if got := a.Lookup(addr); string(got) != "name\x00" {
+		t.Errorf("got %q", got)
+	}
+	for _, nowhere := range []uint64{0, 0xfff, a.End(), math.MaxUint64} {
+		if got := a.Lookup(nowhere); got != nil {
+			t.Errorf("%#x has %q", nowhere, got)
+		}
+	}
+}

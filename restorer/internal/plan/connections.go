@@ -3,7 +3,6 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 
@@ -47,21 +46,20 @@ const (
 	StepSegment // a packet as from the other end
 )
 
+// String reads like a line of strace(1) without the descriptor.
 func (s Step) String() string {
 	switch s.Do {
 	case StepOption:
-		if len(s.Data) == 4 {
-			return formatCall("setsockopt", []uint64{s.Level, s.Option, uint64(binary.LittleEndian.Uint32(s.Data))})
-		}
-		return fmt.Sprintf("setsockopt(%d, %#x, %d bytes)", s.Level, s.Option, len(s.Data))
+		args := uapi.Format([]uapi.Arg{{Kind: uapi.Words, Set: &uapi.SockLevels}}, []uint64{s.Level, s.Option, 1, uint64(len(s.Data))}, stepData(s.Data))
+		return "setsockopt(" + strings.Join(args, ", ") + ")"
 	case StepSend:
 		return fmt.Sprintf("send %d bytes", len(s.Data))
 	case StepShutdown:
-		return "shutdown(1)"
+		return "shutdown(SHUT_WR)"
 	case StepConnect:
 		return fmt.Sprintf("connect(%v)", s.At)
 	case StepFlags:
-		return fmt.Sprintf("fcntl(F_SETFL, %#x)", s.Flags)
+		return "fcntl(F_SETFL, " + uapi.OpenFlags.String(uint64(s.Flags)) + ")"
 	case StepFilter:
 		if len(s.Data) == 0 {
 			return "detach filter"
@@ -71,32 +69,17 @@ func (s Step) String() string {
 	return fmt.Sprintf("packet to %v, state %d", s.At, s.State)
 }
 
+// stepData is the memory of a step, which has one argument that is a pointer.
+type stepData []byte
+
+func (d stepData) Lookup(uint64) []byte { return d }
+
 func OptionStep(level, option uint64, value uint32) Step {
 	return Step{Do: StepOption, Level: level, Option: option, Data: binary.LittleEndian.AppendUint32(nil, value)}
 }
 
 // RoomStep: what is sent must not wait for room.
 var RoomStep = OptionStep(uapi.SolSocket, uapi.SoSndbufforce, RoomForQueues)
-
-func (p *Plan) PrintConnections(w io.Writer) {
-	for _, c := range p.Connections {
-		fmt.Fprintf(w, "%s, task %d fd %d:\n", c.What, c.Pid, c.Fd)
-		for _, phase := range []struct {
-			name  string
-			steps []Step
-		}{{"settle", c.Settle}, {"hear", c.Hear}, {"wake", c.Wake}, {"rest", c.Rest}} {
-			for _, s := range phase.steps {
-				fmt.Fprintf(w, "%9s  %v\n", phase.name, s)
-			}
-		}
-	}
-	for _, table := range p.Unlock.Tables {
-		fmt.Fprintf(w, "delete nftables table inet %s if it is there\n", table)
-	}
-	for _, rule := range p.Unlock.Rules {
-		fmt.Fprintf(w, "delete %s if it is there\n", rule)
-	}
-}
 
 // NetworkLock is what criu dump has left behind so that nobody answers for connections that nobody has.
 type NetworkLock struct {

@@ -1,16 +1,14 @@
 package plan
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"slices"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/stage"
 )
 
 // Plan is everything a restore will do, decided before any process exists.
@@ -58,6 +56,9 @@ type Task struct {
 	Dead    bool   // ends at once, as it had: nobody traces it
 	Queued  uint64 // signals that were pending when it was dumped (bit n-1: signal n)
 
+	Descriptors, Sockets int          // as dumped; sockets are among the descriptors
+	Hooks                []StageHooks // in the order of the stages
+
 	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change of
 	// ids has made of it.
 	Dumpable int
@@ -77,6 +78,12 @@ type Thread struct {
 	RseqCSAddr, RseqCS uint64
 
 	OpsAt uint64 // where encode has put Ops
+}
+
+// StageHooks are the plugins that run at a stage, in the order of the command line.
+type StageHooks struct {
+	Stage   stage.Stage
+	Plugins []string
 }
 
 // ExtraFile is a descriptor that the tasks inherit from the controller until their own are in place.
@@ -211,50 +218,6 @@ func layMM(a *memory.Arena, m *MM) uint64 {
 		StartStack: m.StartStack, ArgStart: m.ArgStart, ArgEnd: m.ArgEnd, EnvStart: m.EnvStart, EnvEnd: m.EnvEnd,
 		Auxv: a.Words(m.Auxv...), AuxvWords: uint64(len(m.Auxv)),
 	}})
-}
-
-// Print writes the plan for people: crpie restore --dry-run.
-func (p *Plan) Print(w io.Writer) {
-	r := &p.Region
-	fmt.Fprintf(w, "region %#x-%#x: blob %d bytes, plan %d bytes\n", r.Start, r.End, r.Shared-r.Start, r.End-r.Plan)
-	for _, warning := range p.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", warning)
-	}
-	for _, f := range p.Files {
-		fmt.Fprintf(w, "pass %s as fd %d\n", escape.Name(f.Name), f.Number)
-	}
-	for _, note := range p.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
-	}
-	for _, d := range p.Cgroups {
-		PrintCgroup(w, &d)
-	}
-	printProgram(w, "zygote", p.Zygote)
-	for _, t := range p.Tasks {
-		for _, th := range t.Threads {
-			printProgram(w, fmt.Sprintf("task %d %q thread %d", t.Pid, t.Comm, th.Tid), th.Ops)
-		}
-	}
-	p.PrintConnections(w)
-}
-
-func PrintCgroup(w io.Writer, d *CgroupDir) {
-	what := "set"
-	if d.Make {
-		what = "make"
-	}
-	fmt.Fprintf(w, "%s cgroup %s", what, escape.Name(d.Name))
-	for _, p := range d.Properties {
-		fmt.Fprintf(w, " %s=%q", escape.Name(p.Name), p.Value)
-	}
-	fmt.Fprintln(w)
-}
-
-func printProgram(w io.Writer, who string, ops []Op) {
-	fmt.Fprintf(w, "%s: %d operations\n", who, len(ops))
-	for i := range ops {
-		fmt.Fprintf(w, "%5d  %s\n", i, &ops[i])
-	}
 }
 
 // FdsPassed is one more than the highest number of a descriptor that the zygote is executed with.

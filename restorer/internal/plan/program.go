@@ -2,13 +2,10 @@ package plan
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/restorer/internal/uapi"
-	"github.com/crpie/crpie/stage"
 )
 
 func Words32(w []uint32) []byte {
@@ -41,69 +38,20 @@ type Op struct {
 	Args  [abi.OpArgs]uint64
 	Want  int64  // with OpWant: the only good result; with OpFD: the descriptor number to give the result
 	What  string // for people: what this operation restores
-}
+	Phase string // in which it is carried out; empty: none that has a name
 
-// String reads like a line of strace, and says what for.
-func (op *Op) String() string {
-	s := op.call()
-	switch {
-	case op.Flags&abi.OpFD != 0:
-		s += fmt.Sprintf(" as fd %d", op.Want)
-	case op.Flags&abi.OpWant != 0:
-		s += fmt.Sprintf(" = %#x", uint64(op.Want))
-	}
-	if op.What != "" {
-		s += "  # " + op.What
-	}
-	return escape.Name(s)
-}
-
-// call names the operation and its arguments.
-func (op *Op) call() string {
-	if op.Code == abi.OpSyscall {
-		sc := uapi.Syscalls[op.Nr]
-		return formatCall(sc.Name, op.Args[:sc.Args])
-	}
-	info := &abi.Ops[op.Code]
-	var shown []uint64
-	for i, arg := range info.Args {
-		switch arg.Kind {
-		case abi.ArgStage:
-			return info.Name + " " + stage.Stage(op.Args[i]).String()
-		case abi.ArgValue:
-			shown = append(shown, op.Args[i])
-		}
-	}
-	if len(shown) == 0 {
-		return info.Name
-	}
-	return formatCall(info.Name, shown)
-}
-
-func formatCall(name string, args []uint64) string {
-	s := name + "("
-	for i, a := range args {
-		if i > 0 {
-			s += ", "
-		}
-		if a < 10 {
-			s += fmt.Sprint(a)
-		} else if int64(a) < 0 && int64(a) > -4096 {
-			s += fmt.Sprint(int64(a))
-		} else {
-			s += fmt.Sprintf("%#x", a)
-		}
-	}
-	return s + ")"
+	arena *memory.Arena // to which its arguments point
 }
 
 // Program collects the operations of one thread.
 type Program struct {
 	Ops   []Op
 	Arena *memory.Arena
+	Phase string // of what is added
 }
 
 func (p *Program) add(op Op) *Op {
+	op.Phase, op.arena = p.Phase, p.Arena
 	p.Ops = append(p.Ops, op)
 	return &p.Ops[len(p.Ops)-1]
 }

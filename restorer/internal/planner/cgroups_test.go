@@ -83,7 +83,7 @@ make cgroup cpu,cpuacct:/c
 			}
 			var got strings.Builder
 			for i := range planned.Cgroups {
-				plan.PrintCgroup(&got, &planned.Cgroups[i])
+				planned.Document().Cgroups[i].Print(&got)
 			}
 			if got.String() != tc.want {
 				t.Errorf("got:\n%swant:\n%s", got.String(), tc.want)
@@ -347,7 +347,7 @@ func TestCpusetAbove(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got strings.Builder
-	plan.PrintCgroup(&got, &planned.Cgroups[1])
+	planned.Document().Cgroups[1].Print(&got)
 	if want := "make cgroup cpu,cpuset:/a cpuset.cpus=\"0-3\" cpuset.mems=\"0\"\n"; got.String() != want {
 		t.Errorf("got %s, want %s", got.String(), want)
 	}

@@ -2,12 +2,14 @@ package planner
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,6 +122,54 @@ func TestGoldenPlans(t *testing.T) {
 					firstDifference(got.String(), string(want)))
 			}
 		})
+	}
+}
+
+// JSON holds the same as the text: what is decoded from it prints as the plan does.
+func TestPlansAsJSON(t *testing.T) {
+	for _, name := range []string{"static", "files", "threads", "seccomp", "ptys"} {
+		dir := openSample(t, sampleFS(t, name))
+		planned, err := buildSample(t, dir, hosttest.New(dir), &job.Options{Readers: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text, encoded, again bytes.Buffer
+		planned.Print(&text)
+		if err := planned.Document().WriteJSON(&encoded); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(encoded.Bytes(), []byte(": null")) {
+			t.Errorf("%s: the document has a null", name)
+		}
+		var d plan.Document
+		decoder := json.NewDecoder(&encoded)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Print(&again); again.String() != text.String() {
+			t.Errorf("%s:\n%s", name, firstDifference(again.String(), text.String()))
+		}
+	}
+}
+
+// Every argument of the samples that has a name prints with it.
+func TestPlansPrintNames(t *testing.T) {
+	for _, name := range []string{"static", "files", "threads", "seccomp", "ptys"} {
+		dir := openSample(t, sampleFS(t, name))
+		planned, err := buildSample(t, dir, hosttest.New(dir), &job.Options{Readers: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		planned.Print(&text)
+		for line := range strings.Lines(text.String()) {
+			call, _, _ := strings.Cut(line, "  # ")
+			if m := regexp.MustCompile(`\|(0x)?[0-9]|(fcntl|ioctl|setsockopt|socket)\([0-9]+, (0x)?[0-9]|(prctl|arch_prctl|madvise|mmap|openat)\((0x)?[0-9]+, [0-9]+\)`).
+				FindString(call); m != "" {
+				t.Errorf("%s: %q in %s", name, m, line)
+			}
+		}
 	}
 }
 

@@ -121,29 +121,29 @@ func TestTCPNeedsFlag(t *testing.T) {
 // steps prints everything that the controller does.
 func steps(p *plan.Plan) string {
 	var out strings.Builder
-	p.PrintConnections(&out)
+	p.Document().PrintConnections(&out)
 	return out.String()
 }
 
 // What a connection had been closed to decides what is done to it, and which numbers its queues begin with: a FIN counts.
 func TestTCPStates(t *testing.T) {
-	const window, hear = "   settle  setsockopt(6, 0x1d, 20 bytes)\n", "     hear  detach filter\n     wake  setsockopt(6, 0x13, 0)\n"
-	const sent = "   settle  setsockopt(1, 0x20, 0x20000000)\n   settle  setsockopt(6, 0x14, 2)\n   settle  send 2 bytes\n   settle  setsockopt(6, 0x14, 0)\n"
-	const unsent = "     rest  setsockopt(1, 0x20, 0x20000000)\n     rest  send 1 bytes\n     rest  setsockopt(1, 0x20, 0)\n"
+	const window, hear = "   settle  setsockopt(SOL_TCP, TCP_REPAIR_WINDOW, 20 bytes, 20)\n", "     hear  detach filter\n     wake  setsockopt(SOL_TCP, TCP_REPAIR, [0], 4)\n"
+	const sent = "   settle  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  send 2 bytes\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [0], 4)\n"
+	const unsent = "     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n     rest  send 1 bytes\n     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [0], 4)\n"
 	const fin = "   settle  packet to 127.0.0.1:80, state 8\n"
 	for state, want := range map[uint32]struct {
 		in, out uint32
 		steps   string
 	}{
 		uapi.TcpEstablished: {1000, 2000, sent + window + hear + unsent},
-		uapi.TcpFinWait1:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(1)\n"},
-		uapi.TcpFinWait2:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(1)\n"},
+		uapi.TcpFinWait1:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
+		uapi.TcpFinWait2:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
 		uapi.TcpCloseWait:   {999, 2000, sent + window + fin + hear + unsent},
-		uapi.TcpLastAck:     {999, 1999, sent + window + fin + hear + unsent + "     rest  shutdown(1)\n"},
-		uapi.TcpClosing:     {999, 1999, sent + window + hear + unsent + "     rest  shutdown(1)\n     rest  packet to 127.0.0.1:80, state 0\n"},
-		uapi.TcpClose: {999, 1999, sent + window + fin + "   settle  setsockopt(6, 0x14, 2)\n   settle  shutdown(1)\n" +
+		uapi.TcpLastAck:     {999, 1999, sent + window + fin + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
+		uapi.TcpClosing:     {999, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n     rest  packet to 127.0.0.1:80, state 0\n"},
+		uapi.TcpClose: {999, 1999, sent + window + fin + "   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  shutdown(SHUT_WR)\n" +
 			"   settle  packet to 127.0.0.1:80, state 7\n" + hear + unsent},
-		uapi.TcpSynSent: {1003, 2002, hear + "     rest  connect(127.0.0.1:4711)\n     rest  fcntl(F_SETFL, 0x0)\n"},
+		uapi.TcpSynSent: {1003, 2002, hear + "     rest  connect(127.0.0.1:4711)\n     rest  fcntl(F_SETFL, O_RDONLY)\n"},
 	} {
 		dir, e, s := withTCP(t)
 		if e.State = &state; state == uapi.TcpSynSent {

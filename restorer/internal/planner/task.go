@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -24,7 +25,7 @@ func (p *planner) planTask(img *images.Task) {
 		p.planZombie(img)
 		return
 	}
-	t := &taskPlanner{planner: p, Process: p.NewTask(img, &plan.Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm()})}
+	t := &taskPlanner{planner: p, Process: p.NewTask(img, p.describe(img))}
 	p.Plan.Tasks = append(p.Plan.Tasks, t.Task)
 	for _, runsIn := range p.runsIn {
 		t.Task.Plugins = append(t.Task.Plugins, runsIn[img.Pid])
@@ -65,6 +66,33 @@ func (p *planner) planTask(img *images.Task) {
 	threads[0].thread.Ops = t.Prog.Ops
 }
 
+// describe begins the plan of a task with what people read of it.
+func (p *planner) describe(img *images.Task) *plan.Task {
+	t := &plan.Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Descriptors: len(img.Fds)}
+	for _, fd := range img.Fds {
+		switch fd.GetType() {
+		case pb.FdTypes_INETSK, pb.FdTypes_UNIXSK, pb.FdTypes_PACKETSK, pb.FdTypes_NETLINKSK:
+			t.Sockets++
+		}
+	}
+	for _, at := range stage.All() {
+		if names := p.running(img.Pid, at); names != nil {
+			t.Hooks = append(t.Hooks, plan.StageHooks{Stage: at, Plugins: names})
+		}
+	}
+	return t
+}
+
+// running lists the plugins that have something to run in a task at a stage.
+func (p *planner) running(pid uint32, at stage.Stage) (names []string) {
+	for i, h := range p.hooked {
+		if p.runsIn[i][pid] && slices.Contains(h.Stages, at) {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
 // checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
 func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
@@ -77,7 +105,7 @@ func (t *taskPlanner) checkIDs() {
 
 // hook adds the hooks of a stage, if there are any. The first one waits until a crash would be noticed.
 func (t *taskPlanner) hook(p *plan.Program, at stage.Stage) {
-	if !t.anyRuns(at) {
+	if t.running(t.Img.Pid, at) == nil {
 		return
 	}
 	if !t.gated {
@@ -90,16 +118,6 @@ func (t *taskPlanner) hook(p *plan.Program, at stage.Stage) {
 func (t *taskPlanner) awaitTracer() {
 	t.Prog.Core("", abi.WaitTraced{})
 	t.gated = true
-}
-
-// anyRuns reports whether a plugin has something to run in this task at a stage.
-func (t *taskPlanner) anyRuns(at stage.Stage) bool {
-	for i, h := range t.hooked {
-		if t.runsIn[i][t.Img.Pid] && slices.Contains(h.Stages, at) {
-			return true
-		}
-	}
-	return false
 }
 
 // begin: should the parent (of the root: the controller) die before the task is traced, the task dies too.

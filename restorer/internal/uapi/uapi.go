@@ -109,43 +109,6 @@ const (
 	SysCloseRange       = 436
 )
 
-// Syscalls names the system calls that programs use, and how many arguments are worth printing.
-var Syscalls = [...]struct {
-	Name string
-	Args int
-}{
-	SysWrite: {"write", 3}, SysClose: {"close", 1}, SysLseek: {"lseek", 3},
-	SysMmap: {"mmap", 6}, SysMprotect: {"mprotect", 3}, SysMunmap: {"munmap", 2},
-	SysRtSigaction: {"rt_sigaction", 2}, SysRtSigprocmask: {"rt_sigprocmask", 2}, SysMremap: {"mremap", 5}, SysMsync: {"msync", 3},
-	SysShmget: {"shmget", 3}, SysShmat: {"shmat", 3}, SysShmctl: {"shmctl", 3}, SysSemget: {"semget", 3}, SysSemctl: {"semctl", 4},
-	SysMsgget: {"msgget", 2}, SysMsgsnd: {"msgsnd", 4}, SysMsgctl: {"msgctl", 3},
-	SysMadvise: {"madvise", 3}, SysSetitimer: {"setitimer", 2}, SysFcntl: {"fcntl", 3}, SysKill: {"kill", 2},
-	SysRtSigtimedwait: {"rt_sigtimedwait", 3}, SysWaitid: {"waitid", 4},
-	SysFchdir: {"fchdir", 1}, SysUmask: {"umask", 1}, SysSetpgid: {"setpgid", 2}, SysSetsid: {"setsid", 0}, SysGetsid: {"getsid", 1},
-	SysSetgroups: {"setgroups", 2}, SysSetresuid: {"setresuid", 3}, SysSetresgid: {"setresgid", 3},
-	SysSetfsuid: {"setfsuid", 1}, SysSetfsgid: {"setfsgid", 1}, SysCapset: {"capset", 2},
-	SysRtSigqueueinfo: {"rt_sigqueueinfo", 3}, SysSigaltstack: {"sigaltstack", 2},
-	SysPersonality: {"personality", 1}, SysSetpriority: {"setpriority", 3},
-	SysSchedSetsched: {"sched_setscheduler", 3}, SysMlock: {"mlock", 2}, SysPrctl: {"prctl", 5},
-	SysArchPrctl: {"arch_prctl", 2}, SysChroot: {"chroot", 1},
-	SysSetTidAddress: {"set_tid_address", 1}, SysTimerSettime: {"timer_settime", 4},
-	SysEpollCtl: {"epoll_ctl", 4}, SysOpenat: {"openat", 4},
-	SysUnshare: {"unshare", 1}, SysSetns: {"setns", 2}, SysSetRobustList: {"set_robust_list", 2}, SysTimerfdCreate: {"timerfd_create", 2},
-	SysTimerfdSettime: {"timerfd_settime", 4}, SysSignalfd4: {"signalfd4", 4}, SysEventfd2: {"eventfd2", 2},
-	SysEpollCreate1: {"epoll_create1", 1}, SysDup3: {"dup3", 3}, SysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", 4},
-	SysPrlimit64: {"prlimit64", 4}, SysSeccomp: {"seccomp", 3}, SysMembarrier: {"membarrier", 3},
-	SysRseq: {"rseq", 4}, SysCloseRange: {"close_range", 3},
-	SysPidfdOpen: {"pidfd_open", 2}, SysPidfdGetfd: {"pidfd_getfd", 3},
-	SysInotifyInit1: {"inotify_init1", 1}, SysInotifyAddWatch: {"inotify_add_watch", 3}, SysFanotifyInit: {"fanotify_init", 2},
-	SysFanotifyMark: {"fanotify_mark", 5}, SysOpenByHandleAt: {"open_by_handle_at", 3},
-	SysIoctl: {"ioctl", 3}, SysSendfile: {"sendfile", 4}, SysFtruncate: {"ftruncate", 2}, SysFchmod: {"fchmod", 2}, SysFchown: {"fchown", 3},
-	SysFchownat: {"fchownat", 5}, SysFchmodat: {"fchmodat", 3}, SysUtimensat: {"utimensat", 4}, SysTee: {"tee", 4}, SysFlock: {"flock", 2}, SysMemfdCreate: {"memfd_create", 2},
-	SysSocket: {"socket", 3}, SysConnect: {"connect", 3}, SysSendto: {"sendto", 4}, SysShutdown: {"shutdown", 2},
-	SysBind: {"bind", 3}, SysListen: {"listen", 2}, SysSetsockopt: {"setsockopt", 5}, SysChdir: {"chdir", 1},
-	SysSendmsg: {"sendmsg", 3}, SysMkdir: {"mkdir", 2}, SysFsopen: {"fsopen", 2}, SysFsconfig: {"fsconfig", 5},
-	SysFsmount: {"fsmount", 3}, SysUnlink: {"unlink", 1}, SysChmod: {"chmod", 2}, SysLchown: {"lchown", 3}, SysAccept4: {"accept4", 4},
-}
-
 // mmap(2) and friends.
 const (
 	ProtRead  = 1

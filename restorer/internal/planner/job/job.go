@@ -65,6 +65,11 @@ const (
 	PhaseTimers                   // the last hook has run
 )
 
+var phaseNames = [...]string{PhaseDescriptors: "descriptors", PhaseSeals: "seals", PhaseOwners: "owners", PhaseTimers: "timers"}
+
+// String names the phase in a printed plan.
+func (ph Phase) String() string { return phaseNames[ph] }
+
 // deferred is an operation that a task carries out in a later phase.
 type deferred struct {
 	phase Phase
@@ -90,11 +95,13 @@ func (t *Process) Waits(ph Phase) bool {
 
 // Enter plans what was deferred to a phase, in the order in which it was deferred.
 func (t *Process) Enter(ph Phase) {
+	t.Prog.Phase = ph.String()
 	for _, d := range t.Of.deferred[t.Img.Pid] {
 		if d.phase == ph {
 			d.plan(t.Prog)
 		}
 	}
+	t.Prog.Phase = ""
 }
 
 // handover is a deferred operation on a description that the zygote has made: the first task that has it carries it out.
