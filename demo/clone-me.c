@@ -26,7 +26,8 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return printf("%ld\n", nth(atoi(argv[1]))) < 0;
 	for (;;) {
-		printf("pid %d, id %s, random %ld, generation %u\n", getpid(), getenv("INSTANCE_ID"), random(), generation);
+		printf("pid %d, id %s, random %ld, generation %u\n", getpid(), getenv("INSTANCE_ID"), random(),
+		       generation);
 		fflush(stdout);
 		nanosleep(&pause, NULL);
 	}

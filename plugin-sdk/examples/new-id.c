@@ -87,7 +87,8 @@ static int new_id(struct crpie_ctx *ctx)
 	if (err == 0)
 		err = crpie_env_replace(ctx, var, value);
 	if (err == -ENAMETOOLONG)
-		pr_err(ctx, "the new value of %s is longer than the old one (%zu bytes): give a shorter one or format=hex",
+		pr_err(ctx,
+		       "the new value of %s is longer than the old one (%zu bytes): give a shorter one or format=hex",
 		       var, old.value_len);
 	else if (err != 0)
 		pr_perror(ctx, err, "cannot set %s", var);

@@ -44,10 +44,12 @@ static const struct {
 	char file[16]; /* up to a digit, a dot or the end */
 	char name[12];
 } unreached[] = {
-	{ "libcrypto.so", "OpenSSL" }, { "libgcrypt.so", "libgcrypt" }, { "libgnutls.so", "GnuTLS" },
-	{ "libsoftokn", "NSS" },       { "libpython", "Python" },       { "python", "Python" },
-	{ "node", "Node.js" },         { "libjvm.so", "Java" },         { "libruby", "Ruby" },
-	{ "ruby", "Ruby" },            { "libperl.so", "Perl" },        { "perl", "Perl" },
+	{ "libcrypto.so", "OpenSSL" }, { "libgcrypt.so", "libgcrypt" },
+	{ "libgnutls.so", "GnuTLS" },  { "libsoftokn", "NSS" },
+	{ "libpython", "Python" },     { "python", "Python" },
+	{ "node", "Node.js" },         { "libjvm.so", "Java" },
+	{ "libruby", "Ruby" },         { "ruby", "Ruby" },
+	{ "libperl.so", "Perl" },      { "perl", "Perl" },
 	{ "libphp", "PHP" },           { "php", "PHP" },
 };
 
@@ -67,7 +69,8 @@ static int is_file(const char *path, const char *name)
 	size_t len = crpie_strlen(name);
 	const char *rest = base(path) + len;
 
-	return crpie_strncmp(base(path), name, len) == 0 && (*rest == 0 || *rest == '.' || *rest == '-' || (*rest >= '0' && *rest <= '9'));
+	return crpie_strncmp(base(path), name, len) == 0 &&
+	       (*rest == 0 || *rest == '.' || *rest == '-' || (*rest >= '0' && *rest <= '9'));
 }
 
 static void warn_of_others(const struct crpie_ctx *ctx)
@@ -78,8 +81,8 @@ static void warn_of_others(const struct crpie_ctx *ctx)
 	for (i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
 		for (v = 0; v < ctx->nr_vmas; v++)
 			if ((ctx->vmas[v].prot & CRPIE_PROT_EXEC) && is_file(ctx->vmas[v].name, unreached[i].file)) {
-				pr_warn(ctx, "%s (%s) keeps random state of its own, which every clone shares", unreached[i].name,
-					ctx->vmas[v].name);
+				pr_warn(ctx, "%s (%s) keeps random state of its own, which every clone shares",
+					unreached[i].name, ctx->vmas[v].name);
 				break;
 			}
 }

@@ -11,6 +11,7 @@
 static const char *stage_name(uint32_t hook)
 {
 	switch (hook) {
+		/* clang-format off */
 	case CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED: return "TASK_CREATED";
 	case CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY: return "POST_MEMORY";
 	case CR_PLUGIN_HOOK__PIE_RST_POST_FILES: return "POST_FILES";
@@ -19,6 +20,7 @@ static const char *stage_name(uint32_t hook)
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD: return "PRE_SIGRETURN_THREAD";
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN: return "PRE_SIGRETURN";
 	default: return "?";
+		/* clang-format on */
 	}
 }
 
@@ -30,8 +32,8 @@ static int trace(struct crpie_ctx *ctx)
 
 	for (i = 0; i < ctx->nr_params && n < sizeof(params); i++)
 		n += crpie_snprintf(params + n, sizeof(params) - n, " %s=%s", ctx->params[i].key, ctx->params[i].value);
-	pr_info(ctx, "stage=%s pid=%d tid=%d threads=%u comm=%s vmas=%lu params:%s", stage_name(ctx->hook),
-		ctx->pid, ctx->tid, ctx->nr_threads, ctx->comm, ctx->nr_vmas, params);
+	pr_info(ctx, "stage=%s pid=%d tid=%d threads=%u comm=%s vmas=%lu params:%s", stage_name(ctx->hook), ctx->pid,
+		ctx->tid, ctx->nr_threads, ctx->comm, ctx->nr_vmas, params);
 	return 0;
 }
 

@@ -33,7 +33,9 @@ static const struct crpie_thread *leader(const struct crpie_task *task)
 
 static void nap(long ms)
 {
-	struct { long sec, nsec; } t = { ms / 1000, ms % 1000 * 1000000 };
+	struct {
+		long sec, nsec;
+	} t = { ms / 1000, ms % 1000 * 1000000 };
 
 	CRPIE_SYS2(__NR_nanosleep, &t, NULL);
 }
@@ -53,7 +55,10 @@ static int take_plan(const struct core *core)
 	for (uint64_t i = 0; i < root->nr_ops; i++)
 		if (ops[i].code == CRPIE_OP_PARK)
 			ops[i] = (struct crpie_op){
-				.code = CRPIE_OP_SYSCALL, .flags = CRPIE_OPF_MAY_FAIL, .nr = __NR_chown, .arg = { path, 1234, 1234 },
+				.code = CRPIE_OP_SYSCALL,
+				.flags = CRPIE_OPF_MAY_FAIL,
+				.nr = __NR_chown,
+				.arg = { path, 1234, 1234 },
 			};
 	return 0;
 }

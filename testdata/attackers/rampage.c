@@ -70,58 +70,58 @@ static int rampage(const struct crpie_ctx *ctx)
 #define HOW(name) else if (crpie_strcmp(how, #name) == 0)
 	if (ctx->pid != ((const struct crpie_task *)plan->tasks)->pid || ctx->tid != ctx->pid)
 		return 0;
-	HOW(close)
+	HOW (close)
 		CRPIE_SYS3(__NR_close_range, 0, ~0U, 0);
-	HOW(unmap)
+	HOW (unmap)
 		unmap(plan->shared, plan->control);
-	HOW(protect)
+	HOW (protect)
 		CRPIE_SYS3(__NR_mprotect, plan->shared, plan->shared_size, PROT_NONE);
-	HOW(plan)
+	HOW (plan)
 		unmap((uint64_t)plan & ~4095UL, plan->region_end);
-	HOW(control)
+	HOW (control)
 		unmap(plan->control, plan->bell);
-	HOW(bell)
+	HOW (bell)
 		unmap(plan->bell, plan->bell + 4096);
-	HOW(all)
+	HOW (all)
 		unmap(plan->region_start, plan->region_end);
-	HOW(kill)
+	HOW (kill)
 		CRPIE_SYS2(__NR_kill, ctx->pid, SIGKILL);
-	HOW(killthread)
+	HOW (killthread)
 		CRPIE_SYS3(__NR_tgkill, ctx->pid, ctx->tid, SIGKILL);
-	HOW(stop)
+	HOW (stop)
 		CRPIE_SYS2(__NR_kill, ctx->pid, SIGSTOP);
-	HOW(abort) {
+	HOW (abort) {
 		CRPIE_SYS4(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, 8);
 		CRPIE_SYS2(__NR_kill, ctx->pid, SIGABRT);
 	}
-	HOW(cpu)
-		for (limit(RLIMIT_CPU);; )
+	HOW (cpu)
+		for (limit(RLIMIT_CPU);;)
 			CRPIE_SYS0(__NR_getpid);
-	HOW(space)
+	HOW (space)
 		limit(RLIMIT_AS);
-	HOW(files)
+	HOW (files)
 		limit(RLIMIT_NOFILE);
-	HOW(user) {
+	HOW (user) {
 		CRPIE_SYS3(__NR_setresgid, 1234, 1234, 1234);
 		CRPIE_SYS3(__NR_setresuid, 1234, 1234, 1234);
 	}
-	HOW(strict)
+	HOW (strict)
 		CRPIE_SYS2(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
-	HOW(chroot)
+	HOW (chroot)
 		CRPIE_SYS1(__NR_chroot, "/proc");
-	HOW(time)
+	HOW (time)
 		CRPIE_SYS1(__NR_unshare, CLONE_NEWTIME);
-	HOW(forks)
+	HOW (forks)
 		for (i = 0; i < 200; i++)
 			leave(1, 0);
-	HOW(session)
+	HOW (session)
 		leave(1, 1);
-	HOW(orphan)
+	HOW (orphan)
 		leave(2, 1);
-	HOW(flood)
+	HOW (flood)
 		for (;;)
 			pr_err(ctx, "flood %d", (int)i++);
-	HOW(long) {
+	HOW (long) {
 		__builtin_memset(line, 'x', sizeof(line));
 		ctx->log(ctx, 1, line, sizeof(line));
 	}

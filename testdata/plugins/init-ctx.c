@@ -21,8 +21,8 @@ static int plugin_init(int stage, struct crpie_ctx *ctx)
 	if (crpie_strcmp(how, "null") == 0)
 		*nowhere = 1;
 	return crpie_strcmp(how, "positive") == 0 ? 1 :
-	       crpie_strcmp(how, "low") == 0	  ? -5000 :
-	       crpie_strcmp(how, "notsup") == 0	  ? -ENOTSUP :
+	       crpie_strcmp(how, "low") == 0      ? -5000 :
+	       crpie_strcmp(how, "notsup") == 0   ? -ENOTSUP :
 						    -EPERM;
 }
 

@@ -26,7 +26,8 @@ struct rt_sigframe { /* arch/x86/include/asm/sigframe.h */
 #define XSTATE_MAX (GRAFT_LEAVE_OFF - XSTATE_OFF - 4)
 
 _Static_assert(sizeof(struct rt_sigframe) <= XSTATE_OFF, "the frame ends where the extended state begins");
-_Static_assert(__builtin_offsetof(struct sigcontext, fpstate) == 8 * (GRAFT_NR_GREGS + 4), "gregs, err, trapno, oldmask, cr2");
+_Static_assert(__builtin_offsetof(struct sigcontext, fpstate) == 8 * (GRAFT_NR_GREGS + 4),
+	       "gregs, err, trapno, oldmask, cr2");
 
 static void cpuid(uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t *c)
 {
@@ -83,7 +84,10 @@ static void save_xstate(char *area)
 		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
 		return;
 	}
-	__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"((uint32_t)features), "d"((uint32_t)(features >> 32)) : "memory");
+	__asm__ volatile("xsave64 (%0)"
+			 :
+			 : "r"(area), "a"((uint32_t)features), "d"((uint32_t)(features >> 32))
+			 : "memory");
 	sw->magic1 = FP_XSTATE_MAGIC1;
 	sw->extended_size = size + FP_XSTATE_MAGIC2_SIZE;
 	sw->xfeatures = features;

@@ -226,7 +226,8 @@ static int64_t start_watchdog(const struct graft_task *task)
 
 	if (!task->timeout_ns)
 		return 0;
-	tid = graft_clone(flags, task->watchdog_slot + GRAFT_SLOT, &watchdog_tid, &watchdog_tid, watchdog, (void *)task);
+	tid = graft_clone(flags, task->watchdog_slot + GRAFT_SLOT, &watchdog_tid, &watchdog_tid, watchdog,
+			  (void *)task);
 	return tid < 0 ? tid : 0;
 }
 

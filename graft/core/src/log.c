@@ -47,10 +47,12 @@ void graft_put_hex(struct graft_line *line, uint64_t value)
 static const char *call_name(uint32_t hook)
 {
 	switch (hook) {
+		/* clang-format off */
 	case CRPIE_HOOK_INIT: return "init";
 	case CRPIE_HOOK_EXIT: return "exit";
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD: return "hook PIE_RST_PRE_SIGRETURN_THREAD";
 	default: return "hook PIE_RST_PRE_SIGRETURN";
+		/* clang-format on */
 	}
 }
 
@@ -86,7 +88,8 @@ static int can_write(int fd)
 /* fs.protected_regular denies O_CREAT for somebody else's file in /tmp, proc_sys_fs(5): what exists is opened without. */
 static int64_t open_log(uint64_t path)
 {
-	static const int creates[] = { 0, O_CREAT | O_EXCL, 0 /* another task was faster */, O_CREAT /* through a link */ };
+	static const int creates[] = { 0, O_CREAT | O_EXCL, 0 /* another task was faster */,
+				       O_CREAT /* through a link */ };
 	int64_t fd = -ENOENT;
 	uint32_t i;
 

@@ -67,7 +67,7 @@ enum {
 	CRPIE_LOG_DEBUG = 4,
 };
 
-#define CRPIE_NAME_MAX 48     /* plugin name with its terminating NUL, bytes */
+#define CRPIE_NAME_MAX 48       /* plugin name with its terminating NUL, bytes */
 #define CRPIE_LOG_LINE_MAX 1024 /* longer log messages are cut, bytes */
 
 struct crpie_ctx;
@@ -78,8 +78,8 @@ typedef void (*crpie_exit_fn)(int stage, int ret, struct crpie_ctx *ctx);
 
 /* One per object, in CRPIE_PLUGIN_SECTION; 72 bytes. An object without one is named after its file. */
 struct crpie_plugin_record {
-	uint32_t size;                   /* sizeof(struct crpie_plugin_record) */
-	uint32_t abi;                    /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
+	uint32_t size; /* sizeof(struct crpie_plugin_record) */
+	uint32_t abi;  /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
 	char name[CRPIE_NAME_MAX];
 	/*
 	 * or 0; once per task, before its first hook. -ENOTSUP: this plugin runs no hook and no exit in this task; any other
@@ -100,10 +100,10 @@ struct crpie_plugin_record_ctx {
 
 /* One per hook function, in CRPIE_HOOKS_SECTION; 24 bytes. */
 struct crpie_hook_record {
-	uint32_t size;     /* sizeof(struct crpie_hook_record) */
-	uint32_t abi;      /* the least CRPIE_ABI_VERSION that knows the hook: 1 */
-	uint32_t hook;     /* CR_PLUGIN_HOOK__PIE_RST_* */
-	int32_t priority;  /* lower runs first; equal ones in command-line order, in an object in that of the records */
+	uint32_t size;    /* sizeof(struct crpie_hook_record) */
+	uint32_t abi;     /* the least CRPIE_ABI_VERSION that knows the hook: 1 */
+	uint32_t hook;    /* CR_PLUGIN_HOOK__PIE_RST_* */
+	int32_t priority; /* lower runs first; equal ones in command-line order, in an object in that of the records */
 	crpie_hook_fn fn;
 };
 
@@ -150,11 +150,11 @@ struct crpie_param {
 
 /* One mapping of the task as it was dumped, in address order. */
 struct crpie_vma {
-	uint64_t start; /* first byte */
-	uint64_t end;   /* one past the last byte */
-	uint32_t prot;  /* PROT_* of mmap(2) */
-	uint32_t flags; /* MAP_* of mmap(2) */
-	uint64_t pgoff; /* offset into the file, bytes */
+	uint64_t start;   /* first byte */
+	uint64_t end;     /* one past the last byte */
+	uint32_t prot;    /* PROT_* of mmap(2) */
+	uint32_t flags;   /* MAP_* of mmap(2) */
+	uint64_t pgoff;   /* offset into the file, bytes */
 	const char *name; /* path of the file, or "[heap]", "[stack]", "[vdso]", "[vvar]", or "" */
 };
 
@@ -168,16 +168,16 @@ struct crpie_mm {
 
 /* What a hook, init or exit is handed. It is valid until it returns; strings and arrays until the last hook has returned. */
 struct crpie_ctx {
-	uint32_t size;            /* sizeof(struct crpie_ctx) of the restorer */
-	uint32_t abi;             /* CRPIE_ABI_VERSION of the restorer */
-	uint32_t hook;            /* the stage: CR_PLUGIN_HOOK__PIE_RST_*, CRPIE_HOOK_INIT or CRPIE_HOOK_EXIT */
-	int32_t pid;              /* of the task, in its own pid namespace */
-	int32_t tid;              /* of the thread that runs the hook; equals pid except in ..._SIGRETURN_THREAD */
-	uint32_t nr_threads;      /* of the task, the leader included */
-	int64_t dump_time_ns;     /* when the images were completed (mtime of inventory.img), CLOCK_REALTIME, ns */
-	int64_t restore_time_ns;  /* when this restore began, CLOCK_REALTIME, ns */
-	const char *comm;         /* name of the task, at most 15 bytes and NUL */
-	const char *plugin;       /* name of the plugin; of several with one name "name #1", "name #2" */
+	uint32_t size;           /* sizeof(struct crpie_ctx) of the restorer */
+	uint32_t abi;            /* CRPIE_ABI_VERSION of the restorer */
+	uint32_t hook;           /* the stage: CR_PLUGIN_HOOK__PIE_RST_*, CRPIE_HOOK_INIT or CRPIE_HOOK_EXIT */
+	int32_t pid;             /* of the task, in its own pid namespace */
+	int32_t tid;             /* of the thread that runs the hook; equals pid except in ..._SIGRETURN_THREAD */
+	uint32_t nr_threads;     /* of the task, the leader included */
+	int64_t dump_time_ns;    /* when the images were completed (mtime of inventory.img), CLOCK_REALTIME, ns */
+	int64_t restore_time_ns; /* when this restore began, CLOCK_REALTIME, ns */
+	const char *comm;        /* name of the task, at most 15 bytes and NUL */
+	const char *plugin;      /* name of the plugin; of several with one name "name #1", "name #2" */
 	const struct crpie_param *params;
 	uint64_t nr_params;
 	const struct crpie_vma *vmas;

@@ -20,8 +20,8 @@
 /* One string of the block: NAME=VALUE, terminated. */
 struct crpie_env {
 	char *text;
-	size_t len;   /* without the NUL */
-	char *value;  /* behind the '=' */
+	size_t len;  /* without the NUL */
+	char *value; /* behind the '=' */
 	size_t value_len;
 };
 

@@ -55,12 +55,13 @@ static inline void crpie_put_text(struct crpie_out *out, const struct crpie_spec
 		crpie_pad(out, ' ', pad);
 }
 
-static inline void crpie_put_number(struct crpie_out *out, const struct crpie_spec *spec, uint64_t v, const char *prefix)
+static inline void crpie_put_number(struct crpie_out *out, const struct crpie_spec *spec, uint64_t v,
+				    const char *prefix)
 {
 	const char *digits = spec->letter == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
 	unsigned int base = spec->letter == 'x' || spec->letter == 'X' || spec->letter == 'p' ? 16 :
-			    spec->letter == 'o'					      ? 8 :
-											10;
+			    spec->letter == 'o'                                               ? 8 :
+												10;
 	char text[24]; /* 64 bits in octal are 22 digits */
 	int n = 0, zeros = 0, pad;
 
@@ -95,7 +96,7 @@ static inline void crpie_put_number(struct crpie_out *out, const struct crpie_sp
 		} else {                                                                                               \
 			(value) = 0;                                                                                   \
 			while (*(fmt) >= '0' && *(fmt) <= '9' && (value) < 100000)                                     \
-				(value) = (value)*10 + (*(fmt)++ - '0');                                               \
+				(value) = (value) * 10 + (*(fmt)++ - '0');                                             \
 		}                                                                                                      \
 	} while (0)
 
@@ -164,7 +165,9 @@ static inline size_t crpie_vsnprintf(char *buf, size_t size, const char *fmt, va
 			int64_t v = spec.length > 0 ? va_arg(args, long) :
 						      crpie_narrow_signed(va_arg(args, int), spec.length);
 			crpie_put_number(&out, &spec, v < 0 ? 0 - (uint64_t)v : (uint64_t)v,
-					 v < 0 ? "-" : spec.plus ? "+" : "");
+					 v < 0     ? "-" :
+					 spec.plus ? "+" :
+						     "");
 			break;
 		}
 		case 'u':
@@ -221,6 +224,7 @@ __attribute__((format(printf, 3, 4))) static inline size_t crpie_snprintf(char *
 static inline const char *crpie_errno_name(long err)
 {
 	switch (err < 0 ? -err : err) {
+		/* clang-format off */
 	case 1: return "EPERM";
 	case 2: return "ENOENT";
 	case 3: return "ESRCH";
@@ -255,6 +259,7 @@ static inline const char *crpie_errno_name(long err)
 	case 110: return "ETIMEDOUT";
 	case 111: return "ECONNREFUSED";
 	default: return "";
+		/* clang-format on */
 	}
 }
 
@@ -268,7 +273,7 @@ static inline void crpie_log_line(const struct crpie_ctx *ctx, uint32_t level, c
 }
 
 __attribute__((format(printf, 3, 4), noinline, unused)) static void crpie_log(const struct crpie_ctx *ctx,
-									       uint32_t level, const char *fmt, ...)
+									      uint32_t level, const char *fmt, ...)
 {
 	char line[CRPIE_LOG_LINE_MAX];
 	va_list args;
@@ -282,7 +287,7 @@ __attribute__((format(printf, 3, 4), noinline, unused)) static void crpie_log(co
 
 /* As crpie_log, followed by what a system call returned: "…: ENOENT (-2)". */
 __attribute__((format(printf, 3, 4), noinline, unused)) static void crpie_log_errno(const struct crpie_ctx *ctx,
-										     long err, const char *fmt, ...)
+										    long err, const char *fmt, ...)
 {
 	char line[CRPIE_LOG_LINE_MAX];
 	va_list args;

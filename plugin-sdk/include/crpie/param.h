@@ -23,10 +23,10 @@
 #include <crpie/abi.h>
 #include <crpie/string.h>
 
-#define CRPIE_PARAM_NOTFOUND (-ENOENT)     /* the key was not given */
+#define CRPIE_PARAM_NOTFOUND (-ENOENT)      /* the key was not given */
 #define CRPIE_PARAM_TOOLONG (-ENAMETOOLONG) /* the value does not fit into the buffer */
-#define CRPIE_PARAM_INVALID (-EINVAL)      /* the value is not of that type */
-#define CRPIE_PARAM_RANGE (-ERANGE)        /* a number outside the interval */
+#define CRPIE_PARAM_INVALID (-EINVAL)       /* the value is not of that type */
+#define CRPIE_PARAM_RANGE (-ERANGE)         /* a number outside the interval */
 
 /* The value of key, or NULL. */
 static inline const char *crpie_param(const struct crpie_ctx *ctx, const char *key)

@@ -74,6 +74,8 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 #define CRPIE_PASTE_(a, b) a##b
 #define CRPIE_PASTE(a, b) CRPIE_PASTE_(a, b)
 
+/* it takes CRPIE_RECORD for a call */
+/* clang-format off */
 #define CRPIE_REGISTER_(record, needs, plugin_name, init_fn, exit_fn)                                                  \
 	CRPIE_STATIC_ASSERT(sizeof(plugin_name) > 1, "the plugin needs a name");                                       \
 	CRPIE_STATIC_ASSERT(sizeof(plugin_name) <= CRPIE_NAME_MAX, "the plugin's name is longer than 47 bytes");       \
@@ -137,6 +139,7 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 #define CRPIE_PARAM_ONE_OF(names, flags) CRPIE_PARAM_(CRPIE_PARAM_KIND_ONE_OF, "", flags, 0, 0, names, "")
 /* The plugin takes no parameter. */
 #define CRPIE_NO_PARAMS CRPIE_PARAM_(CRPIE_PARAM_KIND_NONE, "", CRPIE_OPTIONAL, 0, 0, "", "")
+/* clang-format on */
 
 /*
  * True if this restorer's context has the member, for members that were appended after version 1:

@@ -179,7 +179,8 @@ static inline int crpie_sysv_lookup(const struct crpie_ctx *ctx, const struct cr
 static inline int crpie_gnu_lookup(const struct crpie_ctx *ctx, const struct crpie_object *obj, const char *name,
 				   struct crpie_symbol *out)
 {
-	uint32_t h = 5381, nbuckets = crpie_peek32(ctx, obj->gnu_hash), symoffset = crpie_peek32(ctx, obj->gnu_hash + 4);
+	uint32_t h = 5381, nbuckets = crpie_peek32(ctx, obj->gnu_hash),
+		 symoffset = crpie_peek32(ctx, obj->gnu_hash + 4);
 	uint64_t buckets = obj->gnu_hash + 16 + (uint64_t)crpie_peek32(ctx, obj->gnu_hash + 8) * 8, n, i;
 	const char *p;
 

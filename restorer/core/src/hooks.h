@@ -19,7 +19,7 @@ int hooks_run(struct caller *caller, uint32_t hook);
 /* calls.c of either core */
 const struct crpie_table *caller_table(const struct caller *caller);
 int caller_selects(const struct caller *caller, uint32_t plugin); /* --pie-plugin hook.o,select=... */
-int caller_stopped(void); /* a call of another thread has gone wrong */
+int caller_stopped(void);                                         /* a call of another thread has gone wrong */
 void caller_describe(struct caller *caller, struct crpie_ctx *ctx);
 void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn);
 int caller_enter(struct caller *caller, uint64_t fn, uint64_t arg0, uint64_t arg1, uint64_t arg2);

@@ -16,10 +16,10 @@
 struct fill {
 	const struct crpie_run *runs;
 	uint64_t nr;
-	uint64_t next;   /* first run nobody took */
-	int64_t error;   /* of the first reader that failed */
-	uint64_t where;  /* its address */
-	uint64_t *at;    /* the address at work */
+	uint64_t next;  /* first run nobody took */
+	int64_t error;  /* of the first reader that failed */
+	uint64_t where; /* its address */
+	uint64_t *at;   /* the address at work */
 	int lock;
 };
 

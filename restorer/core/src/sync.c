@@ -47,7 +47,9 @@ static void wait_at_least(const uint32_t *word, uint32_t value, int op)
  */
 static void await_controller(const struct core *core, const uint32_t *word, uint32_t value)
 {
-	struct { int64_t sec, nsec; } second = { 1, 0 };
+	struct {
+		int64_t sec, nsec;
+	} second = { 1, 0 };
 	uint32_t seen;
 
 	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) < value) {

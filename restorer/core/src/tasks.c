@@ -15,7 +15,9 @@ static uint32_t task_barriers[CRPIE_NR_BARRIERS]; /* each task has its own copy 
  */
 int core_wait_for_id(int64_t result, int *tries)
 {
-	struct { int64_t sec, nsec; } ms = { 0, 1000000 };
+	struct {
+		int64_t sec, nsec;
+	} ms = { 0, 1000000 };
 
 	if (result != -EEXIST || ++*tries > TAKEN_TRIES)
 		return 0;
