@@ -1,7 +1,8 @@
 // Package swrk stands in front of criu when a container runtime starts crpie as criu: it speaks criu's RPC, protobuf
 // messages on a socket of type SOCK_SEQPACKET.
 //
-//	runtime ── request ── peek ──► RESTORE with plugins ──► graft in front of criu, hooks supervised ── answer
+//	runtime ── request ── peek ──► RESTORE with plugins ──► crpie's own restorer, if its plan allows ──────── answer
+//	                       │                          └──► graft in front of criu, hooks supervised ───────── answer
 //	                       └─────► anything else ─────────► criu itself, on the same descriptor, nothing read
 //
 // What lives here: which requests are ours, the settings that say how a container is restored, the relay between the

@@ -22,6 +22,8 @@ type Front struct {
 	Secure    bool   // the environment is somebody's whom this process does not trust
 	Tool      string // name and version, for what is grafted
 	Errors    io.Writer
+	// Native restores by crpie's own restorer, and returns the root task's pid; a *NotPlanned if it does not take the request.
+	Native func(ctx context.Context, request *NativeRequest) (root int, err error)
 }
 
 // Serve answers the request that waits on a descriptor, or executes criu, which answers it. It returns the exit
@@ -65,6 +67,8 @@ type session struct {
 	criu    *sys.Command // nil: not started
 	// delivered: the runtime has got criu's answer, and gets no other one.
 	delivered bool
+	begun     bool          // crpie's own restorer had begun when it failed
+	words     <-chan packet // of the runtime, when it is told of something
 }
 
 // judge decides whether a request is for criu as it is. An error is why it must not be carried out.
@@ -89,23 +93,19 @@ func (s *session) judge(data []byte) (ours bool, err error) {
 	if err == nil {
 		err = s.config.decide()
 	}
-	return s.config.grafts() || s.config.changed, err
+	return s.config.Way == Native || s.config.grafts() || s.config.changed, err
 }
 
 // decide refuses settings that cannot be followed.
 func (c *config) decide() error {
-	switch {
-	case c.Way == Graft && len(c.Plugins) == 0:
+	if c.Way == Graft && len(c.Plugins) == 0 {
 		return errors.New("restore-with graft: no pie-plugin is configured for this container")
-	case c.Way == Native:
-		return errors.New("restore-with crpie: a runtime's request is not restored by crpie itself yet; " +
-			"write restore-with graft or auto")
 	}
 	return nil
 }
 
-// grafts reports whether the images are grafted.
-func (c *config) grafts() bool { return len(c.Plugins) > 0 && c.Way != CRIU }
+// grafts reports whether the images are grafted, if crpie's own restorer does not take them.
+func (c *config) grafts() bool { return len(c.Plugins) > 0 && c.Way != CRIU && c.Way != Native }
 
 // serve takes the request off the connection and carries it out, or says why not.
 func (s *session) serve(ctx context.Context, refused error) (status int, err error) {
@@ -122,7 +122,11 @@ func (s *session) serve(ctx context.Context, refused error) (status int, err err
 	if s.peerPid, err = s.peer.Peer(); err == nil {
 		err = refused
 	}
+	done := false
 	if err == nil {
+		done, err = s.tryNative(ctx)
+	}
+	if err == nil && !done {
 		status, err = s.restore(ctx)
 	}
 	if err != nil && !s.delivered {

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 func beFront() (status int) {
-	f := &Front{ConfigDir: os.Getenv("CRPIE_CONFIG_DIR"), Getenv: os.Getenv, Tool: "test", Errors: os.Stderr}
+	f := &Front{ConfigDir: os.Getenv("CRPIE_CONFIG_DIR"), Getenv: os.Getenv, Tool: "test", Errors: os.Stderr, Native: beRestorer}
 	err := ended.Until(func(ctx context.Context) (err error) {
 		status, err = f.Serve(ctx, 3)
 		return err
@@ -54,6 +54,23 @@ func beFront() (status int) {
 		return ended.Status(err, 1)
 	}
 	return status
+}
+
+// beRestorer is crpie's own restorer, which takes a request only if the test wants it.
+func beRestorer(ctx context.Context, q *NativeRequest) (int, error) {
+	if os.Getenv(manner) != "native" {
+		return 0, &NotPlanned{errors.New("not this one")}
+	}
+	for _, script := range []string{"pre-restore", "post-restore"} {
+		if err := q.Notify(ctx, script, 4711); err != nil {
+			return 0, err
+		}
+	}
+	data, err := json.Marshal(&seen{Args: append(q.Plugins[:3], q.Flags...), Config: q.ConfigText})
+	if err == nil {
+		err = os.WriteFile(os.Getenv(reportFile), data, 0o600)
+	}
+	return 4711, err
 }
 
 // seen is what the criu of these tests has seen.
@@ -425,6 +442,45 @@ func TestRelayFailures(t *testing.T) {
 	}
 }
 
+// crpie's own restorer is asked first, and the runtime is told what criu would tell it.
+func TestNative(t *testing.T) {
+	for _, agree := range []bool{true, false} {
+		r := newRuntime(t, "native", "pie-plugin x.o,key=v\n")
+		r.write("runc.conf", "tcp-close\npie-timeout 3s\n")
+		opts := r.restoreOpts()
+		opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")), pb.Bool(true), pb.Bool(true)
+		r.start(request(t, pb.CriuReqType_RESTORE, opts))
+		for _, want := range []string{"pre-restore 0", "post-restore 4711"} {
+			resp, _ := r.receive()
+			if got := fmt.Sprint(resp.GetNotify().GetScript(), " ", resp.GetNotify().GetPid()); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			word := request(t, pb.CriuReqType_NOTIFY, nil)
+			if agree || want == "pre-restore 0" {
+				word = append(word, 0x18, 1) // notify_success
+			}
+			if err := r.line.Send(word); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, _ := r.receive()
+		status := r.status()
+		if !agree {
+			if want := "notification post-restore: the runtime reported an error"; status != 1 || resp.GetSuccess() ||
+				resp.GetCrErrmsg() != want || resp.GetCrErrno() != int32(unix.ECANCELED) {
+				t.Errorf("status %d, answer %v, %s", status, resp, resp.GetCrErrmsg())
+			}
+			continue
+		}
+		s := r.seen()
+		want := "--pie-plugin=x.o,key=v --pie-timeout=3s --keep-vgetrandom=false --restore-detached --restore-sibling"
+		if status != 0 || !resp.GetSuccess() || resp.GetRestore().GetPid() != 4711 || strings.Join(s.Args, " ") != want ||
+			s.Config != "tcp-close\n\n" {
+			t.Errorf("status %d, answer %v, flags %q, configuration %q", status, resp, s.Args, s.Config)
+		}
+	}
+}
+
 // A signal ends criu, too, and the runtime learns of it.
 func TestSignal(t *testing.T) {
 	r := relayed(t, "wait")
@@ -452,8 +508,12 @@ func TestRefused(t *testing.T) {
 		change            func(*pb.CriuOpts)
 		want              string
 	}{
-		{"native", "restore-with crpie\n", "", nil,
-			"restore-with crpie: a runtime's request is not restored by crpie itself yet; write restore-with graft or auto"},
+		{"native", "restore-with crpie\n", "", nil, "not this one"},
+		{"native requests", "restore-with crpie\npie-task root\n", "", func(o *pb.CriuOpts) {
+			o.Root, o.Unknown = pb.String("/r"), []byte("\xfa\x3f\x03abc")
+		}, "root: not supported by crpie's own restorer: it is for namespaces, which it does not restore yet\n" +
+			"field 1023: not supported by crpie's own restorer: this crpie does not know it\n" +
+			"pie-task: only for grafts; write select= behind the plugin"},
 		{"no plugin", "restore-with graft\n", "", nil,
 			"restore-with graft: no pie-plugin is configured for this container"},
 		{"requests", "pie-plugin x.o\n", "", lazy,

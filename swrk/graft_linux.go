@@ -127,11 +127,7 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 }
 
 func (s *session) logGraft(name string) {
-	var plugins []string
-	for _, spec := range s.config.Plugins {
-		plugins = append(plugins, pluginspec.WithoutValues(spec))
-	}
-	s.log.printf("restore-with %s: grafted %s onto %s for criu", s.config.Way, escape.Name(strings.Join(plugins, " ")),
+	s.log.printf("restore-with %s: grafted %s onto %s for criu", s.config.Way, s.config.describePlugins(),
 		escape.Name(name))
 	for _, note := range append(s.config.notes, s.graft.plan.Notes...) {
 		s.log.printf("%s", escape.Name(note))

@@ -33,8 +33,13 @@ func (l *log) printf(format string, args ...any) {
 
 // error adds an error. runc shows lines with the word Error.
 func (l *log) error(err error) {
+	l.lines("Error (crpie): ", err)
+}
+
+// lines adds what an error says, each line behind a prefix.
+func (l *log) lines(prefix string, err error) {
 	for line := range strings.Lines(asLines.Replace(escape.Error(err))) {
-		l.printf("Error (crpie): %s", strings.TrimRight(line, "\n"))
+		l.printf("%s%s", prefix, strings.TrimRight(line, "\n"))
 	}
 }
 
@@ -105,7 +110,7 @@ var asLines = strings.NewReplacer("--allow-", "pie-allow-", "--task ", "pie-task
 // fail answers with an error, after it is in the log.
 func (s *session) fail(pid int, err error) error {
 	s.log.error(err)
-	s.flush(s.criu == nil)
+	s.flush(s.criu == nil && !s.begun)
 	return s.answer(failure(s.kind, pid, s.errno(), err), err)
 }
 
@@ -120,7 +125,7 @@ func (s *session) answer(data []byte, err error) error {
 // errno is the number for criu's field cr_errno: something has ended a restore that went on, or the request cannot
 // be carried out, for which criu has EBADRQC.
 func (s *session) errno() unix.Errno {
-	if s.criu != nil {
+	if s.criu != nil || s.begun {
 		return unix.ECANCELED
 	}
 	return unix.EBADRQC

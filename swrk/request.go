@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
@@ -82,7 +81,7 @@ func decode(data []byte) (*pb.CriuReq, error) {
 }
 
 // failure is criu's answer to a request that has failed. pid is the root task's, or -1.
-func failure(kind pb.CriuReqType, pid int, errno unix.Errno, err error) []byte {
+func failure(kind pb.CriuReqType, pid int, errno syscall.Errno, err error) []byte {
 	const longest = 4096 // runc reads 40960 bytes
 	text := escape.Error(err)
 	if len(text) > longest {

@@ -5,6 +5,7 @@ package swrk
 import (
 	"bytes"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,56 @@ func TestDescribe(t *testing.T) {
 	write(`{"annotations":3}`)
 	if _, err := describe(&pb.CriuOpts{}); err == nil || !strings.HasPrefix(err.Error(), "config.json: json: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Every field of a request is spelled as a flag, refused, or without effect on a restore by crpie: none is forgotten.
+func TestNativeFlags(t *testing.T) {
+	without := strings.Fields(`ImagesDirFd ImagesDir Pid LeaveRunning EvasiveDevices FileLocks LogFile NotifyScripts ParentImg TrackMem AutoDedup WorkDirFd
+		LinkRemap ForceIrmap AutoExtMnt ExtSharing ExtMasters SkipMnt EnableFs UnixSkIno GhostLimit IrmapScanPaths CgroupProps CgroupPropsFile
+		CgroupDumpController FreezeCgroup Timeout TcpSkipInFlight WeakSysctls StatusFd OrphanPtsMaster ConfigFile TlsCacert TlsCacrl TlsCert TlsKey Tls
+		TlsNoCnVerify CgroupYard PreDumpMode PidfdStoreSk NetworkLock MntnsCompatMode Unprivileged DisplayStats LogToStderr`)
+	plain, _ := nativeFlags(&pb.CriuOpts{})
+	kind := reflect.TypeFor[pb.CriuOpts]()
+	for i := range kind.NumField() {
+		opts := &pb.CriuOpts{}
+		set(reflect.ValueOf(opts).Elem().Field(i))
+		flags, err := nativeFlags(opts)
+		none := slices.Equal(flags, plain) && err == nil
+		if name := kind.Field(i).Name; none != slices.Contains(without, name) {
+			t.Errorf("%s: %q, %v", name, flags, err)
+		}
+	}
+	flags, err := nativeFlags(&pb.CriuOpts{
+		ManageCgroups: pb.Bool(true), CgRoot: []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")}, {Path: pb.String("/b")}},
+		LogLevel: pb.Int32(4), InheritFd: []*pb.InheritFd{{Key: pb.String("pipe:[7]"), Fd: pb.Int32(1)}}, External: []string{"file[1:2]"},
+	})
+	want := "--restore-detached --verbosity=4 --inherit-fd=fd[1]:pipe:[7] --external=file[1:2] --manage-cgroups=soft --cgroup-root=cpu:/a --cgroup-root=/b"
+	if err != nil || strings.Join(flags, " ") != want {
+		t.Errorf("got %q, %v", flags, err)
+	}
+}
+
+// set gives a field a value that is not the default.
+func set(v reflect.Value) {
+	switch {
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8:
+		v.SetBytes([]byte("\xf8\x3f\x07"))
+	case v.Kind() == reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		if v.Type().Elem().Kind() == reflect.Pointer {
+			v.Index(0).Set(reflect.New(v.Type().Elem().Elem()))
+		}
+	default:
+		v.Set(reflect.New(v.Type().Elem()))
+		switch e := v.Elem(); {
+		case e.Kind() == reflect.Bool:
+			e.SetBool(true)
+		case e.CanInt():
+			e.SetInt(1)
+		case e.CanUint():
+			e.SetUint(1)
+		}
 	}
 }
 

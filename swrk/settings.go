@@ -18,7 +18,7 @@ type Way string
 
 // The ways, values of restore-with.
 const (
-	Auto   Way = "auto"  // by graft where plugins are configured, else by criu
+	Auto   Way = "auto"  // where plugins are configured as crpie or else graft, without any as criu
 	Native Way = "crpie" // by crpie's own restorer
 	Graft  Way = "graft" // by criu, from images onto which the plugins have been grafted
 	CRIU   Way = "criu"  // by criu, untouched

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/become"
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
@@ -141,19 +142,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 			return r.fail(std, err)
 		}
 	}
-	prepared, err := restorer.Prepare(&restorer.Options{
-		Images:  r.images,
-		Plugins: plugins,
-		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix, Freebind: r.freebind,
-			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
-			Inherit: inherited, External: r.external,
-			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
-			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
-		},
-		Run: run,
-	})
+	opts := r.options(plugins, inherited, level)
+	opts.Run = run
+	prepared, err := restorer.Prepare(opts)
 	var own *restorer.OwnIDError
 	if errors.As(err, &own) {
 		return r.giveID(own, relay)
@@ -205,6 +196,22 @@ func (r *restoreFlags) writePlan(w io.Writer, prepared *restorer.Prepared) error
 	}
 	prepared.WritePlan(w)
 	return nil
+}
+
+// options are those of the plan.
+func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inherited, level report.LogLevel) *restorer.Options {
+	return &restorer.Options{
+		Images:  r.images,
+		Plugins: plugins,
+		Plan: restorer.PlanOptions{
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix, Freebind: r.freebind,
+			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
+			Inherit: inherited, External: r.external,
+			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
+			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
+		},
+	}
 }
 
 // begin is what a log begins with.

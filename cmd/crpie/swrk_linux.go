@@ -18,8 +18,9 @@ func swrkManual() *manual {
 	return &manual{
 		usage: swrkUsage,
 		about: `Answers the request that a container runtime sends over descriptor FD, as criu swrk does: runc and crun start it so
-under the name criu. A container for which plugins are configured is restored by criu from images onto which they have
-been grafted; if a hook fails, so does the restore, and nothing is left. Every other request goes to criu, unread.
+under the name criu. A container for which plugins are configured is restored by crpie itself where its plan allows, else
+by criu from images onto which they have been grafted; if a hook fails, so does the restore, and nothing is left. Every
+other request goes to criu, unread.
 
 Which plugins: lines pie-plugin FILE.o[,KEY=VALUE]... in the configuration file that the runtime names (annotation
 org.criu.config, /etc/criu/runc.conf, /etc/criu/crun.conf), in criu's own as #crpie: pie-plugin ..., or in
@@ -63,7 +64,7 @@ func asCRIU(args []string, std streams) int {
 func front(std streams) *swrk.Front {
 	f := &swrk.Front{
 		ConfigDir: swrk.DefaultConfigDir, Getenv: os.Getenv, Secure: sys.Secure(), Tool: "crpie " + toolVersion(),
-		Errors: std.err,
+		Errors: std.err, Native: native,
 	}
 	if dir := os.Getenv("CRPIE_CONFIG_DIR"); dir != "" && !f.Secure {
 		f.ConfigDir = dir

@@ -116,7 +116,8 @@ func configured(t *testing.T, text string) func(*pb.CriuOpts) {
 
 // Programs of every kind go on behind hooks that somebody has waited for.
 func TestFrontRestoresPrograms(t *testing.T) {
-	lines := configured(t, "pie-allow-skipped-stages\npie-plugin "+trace(t)+"\n")
+	lines := configured(t, "restore-with graft\npie-allow-skipped-stages\npie-plugin "+trace(t)+"\n")
+	itself := configured(t, "pie-plugin "+trace(t)+"\n")
 	for _, name := range []string{"static", "threads", "tree", "glibc", "sessions"} {
 		t.Run(name, func(t *testing.T) {
 			var args []string
@@ -129,6 +130,12 @@ func TestFrontRestoresPrograms(t *testing.T) {
 			if status != 0 || !answer.GetSuccess() || answer.GetRestore().GetPid() != int32(im.Pid) ||
 				!strings.Contains(log, "crpie: all hooks have run in ") {
 				t.Fatalf("status %d, answer %v\n%s", status, answer, ownLines(log))
+			}
+			im.Adopt(t).MustPass(t)
+			answer, status, log = byRPC(t, im, func(o *pb.CriuOpts) { itself(o); o.RstSibling = pb.Bool(true) })
+			if status != 0 || !answer.GetSuccess() || answer.GetRestore().GetPid() != int32(im.Pid) ||
+				!strings.Contains(log, "crpie: restore-with auto: restored by crpie itself, with ") || !strings.Contains(log, "PIE_RST_POST_FILES") {
+				t.Fatalf("by crpie itself: status %d, answer %v, %s\n%s", status, answer, answer.GetCrErrmsg(), log)
 			}
 			im.Adopt(t).MustPass(t)
 			if digest(t, im.Dir) != before {
@@ -151,9 +158,13 @@ func TestFrontUndoesTrees(t *testing.T) {
 			last = task.Pid
 		}
 	}
-	for _, how := range []string{"error", "null", "exit"} {
-		lines := fmt.Sprintf("pie-allow-skipped-stages\npie-plugin %s,stage=PRE_SIGRETURN,how=%s,tid=%d\n",
+	for _, how := range []string{"error", "null", "exit", "null native", "error native"} {
+		how, native, _ := strings.Cut(how, " ")
+		lines := fmt.Sprintf("restore-with graft\npie-allow-skipped-stages\npie-plugin %s,stage=PRE_SIGRETURN,how=%s,tid=%d\n",
 			testenv.Plugin(t, "testdata/plugins/fail.c"), how, last)
+		if native != "" {
+			lines = strings.Replace(lines, "restore-with graft\npie-allow-skipped-stages\n", "", 1)
+		}
 		answer, status, log := byRPC(t, im, configured(t, lines))
 		if answer.GetSuccess() {
 			im.Adopt(t)
