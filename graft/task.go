@@ -123,7 +123,8 @@ func gregs(c *pb.CoreEntry) [abi.GraftNrGregs]uint64 {
 	}
 }
 
-// describe gives struct graft_task, whose strings and arrays it lays out. The size of the blob is known when all is laid out.
+// describe gives struct graft_task, whose strings and arrays it lays out. The size of the blob is known when all is
+// laid out.
 func (t *taskGraft) describe() abi.GraftTask {
 	task := abi.GraftTask{
 		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid), NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
@@ -190,8 +191,9 @@ func (t *taskGraft) mmInfo() uint64 {
 	}})
 }
 
-// useStderr tells what lines may do to descriptor 2. A database that happens to have the number 2, or a connection, must not
-// get any: a file counts only if it cannot be read, is appended to, or is standard output too, of this or another task.
+// useStderr tells what lines may do to descriptor 2. A database that happens to have the number 2, or a connection,
+// must not get any: a file counts only if it cannot be read, is appended to, or is standard output too, of this or
+// another task.
 func (t *taskGraft) useStderr() uint64 {
 	stderr := t.dir.Files[fileID(t.img, 2)]
 	switch stderr.GetType() {
@@ -215,7 +217,8 @@ func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
 	return abi.GraftStderrNone
 }
 
-// findOutputs looks for files that are standard output and standard error of a task: a child in a pipeline has only the latter.
+// findOutputs looks for files that are standard output and standard error of a task: a child in a pipeline has only the
+// latter.
 func (g *grafter) findOutputs() {
 	g.outputs = map[*pb.FileEntry]bool{}
 	for _, t := range g.dir.Tasks {

@@ -11,7 +11,8 @@ type Group struct {
 	Numbers []Number
 }
 
-// Struct is a struct that Go lays out or reads, little-endian, with the natural alignment that all ABIs of 64 bits share.
+// Struct is a struct that Go lays out or reads, little-endian, with the natural alignment that all ABIs of 64 bits
+// share.
 type Struct struct {
 	C, Go   string // Go is empty for structs that Go does not touch
 	About   string

@@ -123,7 +123,8 @@ func TestEveryExchangeIsNoticed(t *testing.T) {
 	}
 	exchangeNumbers(try)
 	exchangeOperations(try)
-	for kind, least := range map[string]int{"members": 500, "types": 200, "sizes": 300, "numbers": 2000, "operations": 400, "arguments": 40} {
+	for kind, least := range map[string]int{"members": 500, "types": 200, "sizes": 300, "numbers": 2000,
+		"operations": 400, "arguments": 40} {
 		if tried[kind] < least {
 			t.Errorf("%d exchanges of %s were tried, fewer than %d", tried[kind], kind, least)
 		}
@@ -157,7 +158,8 @@ func exchangeMembers(g, s int, try func(kind, what string, n numbers)) {
 	})
 }
 
-// exchangeNumbers exchanges the names of every two constants that differ, and those of every two structs that differ in size.
+// exchangeNumbers exchanges the names of every two constants that differ, and those of every two structs that differ in
+// size.
 func exchangeNumbers(try func(kind, what string, n numbers)) {
 	names := func(groups []*Group) (all []*string, values []int) {
 		for _, g := range groups {

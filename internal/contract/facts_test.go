@@ -111,7 +111,8 @@ func facts(t *testing.T, cc string, exprs []string) numbers {
 	}
 	include := loadertest.Include(t)
 	root := filepath.Join(include, "..", "..")
-	cmd := exec.Command(loadertest.Tool(t, cc), "-c", "-Werror", "-ffreestanding", "-I", include, "-I", filepath.Join(root, "restorer", "core", "src"),
+	cmd := exec.Command(loadertest.Tool(t, cc), "-c", "-Werror", "-ffreestanding", "-I", include, "-I",
+		filepath.Join(root, "restorer", "core", "src"),
 		"-I", filepath.Join(root, "graft", "core", "src"), "-o", object, file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", cc, err, out)

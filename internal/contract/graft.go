@@ -7,21 +7,27 @@ const (
 
 // Graft is the contract between crpie graft and its core: graft/core/src/graft_contract.h.
 func Graft() *Group {
-	return &Group{Name: "crpie graft", Prefix: "graft_", Structs: graftStructs(), Enums: graftEnums(), Numbers: graftNumbers()}
+	return &Group{Name: "crpie graft", Prefix: "graft_", Structs: graftStructs(), Enums: graftEnums(),
+		Numbers: graftNumbers()}
 }
 
 func graftNumbers() []Number {
 	const signals = 16 << 10
 	return []Number{
 		{C: "GRAFT_PAGE", Go: "GraftPage", Value: graftPage, About: "bytes"},
-		{C: "GRAFT_STACK", Go: "GraftStack", Value: stack, Text: "(124 << 10)", About: "bytes for hooks, as in crpie restore"},
+		{C: "GRAFT_STACK", Go: "GraftStack", Value: stack, Text: "(124 << 10)",
+			About: "bytes for hooks, as in crpie restore"},
 		{C: "GRAFT_SIGSTACK", Go: "GraftSigstack", Value: signals, Text: "(16 << 10)",
 			About: "bytes for struct graft_worker and the handler of crashes"},
-		{C: "GRAFT_SLOT", Go: "GraftSlot", Value: graftPage + stack + signals, Text: "(GRAFT_PAGE + GRAFT_STACK + GRAFT_SIGSTACK)",
+		{C: "GRAFT_SLOT", Go: "GraftSlot", Value: graftPage + stack + signals,
+			Text:  "(GRAFT_PAGE + GRAFT_STACK + GRAFT_SIGSTACK)",
 			About: "of a thread: guard page, stack, signal stack"},
-		{C: "GRAFT_LEAVE_OFF", Value: graftPage - 64, Text: "(GRAFT_PAGE - 64)", About: "of struct graft_leave in the first frame page"},
-		{C: "GRAFT_NR_GREGS", Go: "GraftNrGregs", Value: numGregs, About: "the first words of struct sigcontext, asm/sigcontext.h"},
-		{C: "GRAFT_EXIT_STATUS", Go: "GraftExitStatus", Value: 70, About: "of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h"},
+		{C: "GRAFT_LEAVE_OFF", Value: graftPage - 64, Text: "(GRAFT_PAGE - 64)",
+			About: "of struct graft_leave in the first frame page"},
+		{C: "GRAFT_NR_GREGS", Go: "GraftNrGregs", Value: numGregs,
+			About: "the first words of struct sigcontext, asm/sigcontext.h"},
+		{C: "GRAFT_EXIT_STATUS", Go: "GraftExitStatus", Value: 70,
+			About: "of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h"},
 	}
 }
 
@@ -112,7 +118,8 @@ func graftStructs() []Struct {
 			{"watchdog_slot", u64, ""},
 			{"renewals", u64, "struct graft_renewal[nr_renewals]"},
 			{"nr_renewals", u64, ""},
-			{"patience_ns", i64, "not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so long"},
+			{"patience_ns", i64,
+				"not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so long"},
 		},
 	}
 	status := Struct{

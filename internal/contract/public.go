@@ -8,9 +8,11 @@ const (
 	firstHook = 0x100
 )
 
-// Public is the contract with plugins: plugin-sdk/include/crpie/abi.h, which is written by hand, because plugin authors read it.
+// Public is the contract with plugins: plugin-sdk/include/crpie/abi.h, which is written by hand, because plugin authors
+// read it.
 func Public() *Group {
-	return &Group{Name: "plugins", Prefix: "crpie_", Structs: publicStructs(), Enums: publicEnums(), Numbers: publicNumbers()}
+	return &Group{Name: "plugins", Prefix: "crpie_", Structs: publicStructs(), Enums: publicEnums(),
+		Numbers: publicNumbers()}
 }
 
 func publicNumbers() []Number {
@@ -25,7 +27,8 @@ func publicNumbers() []Number {
 }
 
 // stages are the hooks in the order of their numbers.
-var stages = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS", "PRE_CREDS", "PRE_SIGRETURN_THREAD", "PRE_SIGRETURN", "MAX"}
+var stages = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS", "PRE_CREDS",
+	"PRE_SIGRETURN_THREAD", "PRE_SIGRETURN", "MAX"}
 
 func publicEnums() []Enum {
 	var hooks Enum
@@ -36,10 +39,12 @@ func publicEnums() []Enum {
 		hooks,
 		{Members: []Enumerator{{C: "CRPIE_HOOK_INIT", Value: 0xf0}, {C: "CRPIE_HOOK_EXIT", Value: 0xf1}}},
 		{Members: []Enumerator{
-			{C: "CR_PLUGIN_STAGE__DUMP", Value: 0}, {C: "CR_PLUGIN_STAGE__PRE_DUMP", Value: 1}, {C: "CR_PLUGIN_STAGE__RESTORE", Value: 2},
+			{C: "CR_PLUGIN_STAGE__DUMP", Value: 0}, {C: "CR_PLUGIN_STAGE__PRE_DUMP", Value: 1},
+			{C: "CR_PLUGIN_STAGE__RESTORE", Value: 2},
 		}},
 		{Members: []Enumerator{
-			{C: "CRPIE_LOG_ERROR", Value: 1}, {C: "CRPIE_LOG_WARN", Value: 2}, {C: "CRPIE_LOG_INFO", Value: 3}, {C: "CRPIE_LOG_DEBUG", Value: 4},
+			{C: "CRPIE_LOG_ERROR", Value: 1}, {C: "CRPIE_LOG_WARN", Value: 2}, {C: "CRPIE_LOG_INFO", Value: 3},
+			{C: "CRPIE_LOG_DEBUG", Value: 4},
 		}},
 		{
 			Go: "ParamKind", GoBase: "uint32", About: "What the value of a parameter is.",
@@ -53,7 +58,8 @@ func publicEnums() []Enum {
 				{"CRPIE_PARAM_KIND_ONE_OF", "ParamOneOf", 6, ""},
 			},
 		},
-		{About: "Flags of a parameter.", Members: []Enumerator{{C: "CRPIE_OPTIONAL", Value: 0}, {"CRPIE_REQUIRED", "ParamRequired", 1, ""}}},
+		{About: "Flags of a parameter.", Members: []Enumerator{{C: "CRPIE_OPTIONAL", Value: 0},
+			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}}},
 	}
 }
 
@@ -63,13 +69,16 @@ func publicStructs() []Struct {
 	}
 	functions := []Member{{"name", text(nameMax), ""}, {"init", ptr, ""}, {"exit", ptr, ""}}
 	ctx := Struct{C: "crpie_ctx", Members: []Member{
-		{"size", u32, ""}, {"abi", u32, ""}, {"hook", u32, ""}, {"pid", i32, ""}, {"tid", i32, ""}, {"nr_threads", u32, ""},
-		{"dump_time_ns", i64, ""}, {"restore_time_ns", i64, ""}, {"comm", ptr, ""}, {"plugin", ptr, ""}, {"params", ptr, ""},
+		{"size", u32, ""}, {"abi", u32, ""}, {"hook", u32, ""}, {"pid", i32, ""}, {"tid", i32, ""},
+		{"nr_threads", u32, ""},
+		{"dump_time_ns", i64, ""}, {"restore_time_ns", i64, ""}, {"comm", ptr, ""}, {"plugin", ptr, ""},
+		{"params", ptr, ""},
 		{"nr_params", u64, ""}, {"vmas", ptr, ""}, {"nr_vmas", u64, ""}, {"mm", ptr, ""}, {"log", ptr, ""},
 		{"reserved", array(u64, 4), ""}, {"vma_madv", ptr, ""},
 	}}
 	mm := Struct{C: "crpie_mm", Go: "MM", Use: Written}
-	for _, name := range []string{"start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack", "arg_start", "arg_end",
+	for _, name := range []string{"start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
+		"start_stack", "arg_start", "arg_end",
 		"env_start", "env_end"} {
 		mm.Members = append(mm.Members, Member{name, u64, ""})
 	}
@@ -77,12 +86,16 @@ func publicStructs() []Struct {
 	return []Struct{
 		record("crpie_plugin_record", "PluginRecord", functions...),
 		record("crpie_plugin_record_ctx", "", slices.Clone(functions)...),
-		record("crpie_hook_record", "HookRecord", Member{"hook", u32, ""}, Member{"priority", i32, ""}, Member{"fn", ptr, ""}),
-		record("crpie_param_record", "ParamRecord", Member{"kind", u32, ""}, Member{"flags", u32, ""}, Member{"min", u64, ""}, Member{"max", u64, ""},
-			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""}, Member{"help", text(paramHelpMax), ""}),
+		record("crpie_hook_record", "HookRecord", Member{"hook", u32, ""}, Member{"priority", i32, ""},
+			Member{"fn", ptr, ""}),
+		record("crpie_param_record", "ParamRecord", Member{"kind", u32, ""}, Member{"flags", u32, ""},
+			Member{"min", u64, ""}, Member{"max", u64, ""},
+			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""},
+			Member{"help", text(paramHelpMax), ""}),
 		{C: "crpie_param", Go: "ParamPair", Use: Written, Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},
 		{C: "crpie_vma", Go: "VMA", Use: Written, Members: []Member{
-			{"start", u64, ""}, {"end", u64, ""}, {"prot", u32, ""}, {"flags", u32, ""}, {"pgoff", u64, ""}, {"name", ptr, ""},
+			{"start", u64, ""}, {"end", u64, ""}, {"prot", u32, ""}, {"flags", u32, ""}, {"pgoff", u64, ""},
+			{"name", ptr, ""},
 		}},
 		mm, ctx,
 	}

@@ -52,7 +52,8 @@ func restorerEnums() []Enum {
 				{"CRPIE_STATE_RUNNING", "StateRunning", 1, ""},
 				{"CRPIE_STATE_FAILED", "StateFailed", 2, "op, result, and while a hook ran: hook, plugin, fn"},
 				{"CRPIE_STATE_PARKED", "StateParked", 3, ""},
-				{"CRPIE_STATE_LEFT", "StateLeft", 4, "in shared memory, of a task's leader: the task has statuses of its own"},
+				{"CRPIE_STATE_LEFT", "StateLeft", 4,
+					"in shared memory, of a task's leader: the task has statuses of its own"},
 			},
 		},
 		{
@@ -71,7 +72,8 @@ func restorerEnums() []Enum {
 			},
 		},
 		{
-			Kind: Mark, About: "Marks that the leader of a task reaches one after the other; other tasks wait for them.",
+			Kind:  Mark,
+			About: "Marks that the leader of a task reaches one after the other; other tasks wait for them.",
 			Members: []Enumerator{
 				{"CRPIE_MARK_BORN", "MarkBorn", 1, "it exists"},
 				{"CRPIE_MARK_GROUP", "MarkGroup", 2, "it leads or is in its process group"},
@@ -273,5 +275,6 @@ func restorerStructs() []Struct {
 			{"want", i64, "the only good result; below 0: any that is not an error"},
 		},
 	}
-	return []Struct{table, plugin, hook, op, run, pidfd, file, thread, task, plan, status, shared, control, call, bell, record, stub}
+	return []Struct{table, plugin, hook, op, run, pidfd, file, thread, task, plan, status, shared, control, call,
+		bell, record, stub}
 }

@@ -2,8 +2,8 @@ package plan
 
 import "fmt"
 
-// Document is what crpie restore --dry-run prints, as text or JSON: docs/dry-run.md. A member changes its meaning or goes only with
-// another SchemaVersion.
+// Document is what crpie restore --dry-run prints, as text or JSON: docs/dry-run.md. A member changes its meaning or
+// goes only with another SchemaVersion.
 type Document struct {
 	SchemaVersion int          `json:"schema_version"`
 	Tasks         []TaskInfo   `json:"tasks"` // parents before children
@@ -96,11 +96,13 @@ type StepInfo struct {
 func (p *Plan) Document() *Document {
 	r := &p.Region
 	d := &Document{
-		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{},
+		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes),
+		Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
 		Region: RegionInfo{
-			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End), BlobBytes: r.Shared - r.Start, PlanBytes: r.End - r.Plan,
+			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),
+			BlobBytes: r.Shared - r.Start, PlanBytes: r.End - r.Plan,
 		},
-		Programs: []Listing{{Operations: operations(p.Zygote)}}, Connections: []WakingInfo{}, NetworkLock: p.Unlock.describe(),
+		Programs: []Listing{{Operations: operations(p.Zygote)}}, NetworkLock: p.Unlock.describe(),
 	}
 	for _, f := range p.Files {
 		d.Files = append(d.Files, FileInfo{f.Number, f.Name})
@@ -125,7 +127,8 @@ func list(s []string) []string { return append([]string{}, s...) }
 
 func (t *Task) describe() TaskInfo {
 	info := TaskInfo{
-		Pid: t.Pid, Comm: t.Comm, Ends: t.Dead, Mappings: len(t.VMAs), Descriptors: t.Descriptors, Sockets: t.Sockets, Hooks: []HooksInfo{},
+		Pid: t.Pid, Comm: t.Comm, Ends: t.Dead, Hooks: []HooksInfo{},
+		Mappings: len(t.VMAs), Descriptors: t.Descriptors, Sockets: t.Sockets,
 	}
 	for _, th := range t.Threads {
 		info.Threads = append(info.Threads, th.Tid)

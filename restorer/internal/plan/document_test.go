@@ -23,7 +23,8 @@ func TestDocumentIsDocumented(t *testing.T) {
 	}
 	members := members("", reflect.TypeFor[Document]())
 	if !slices.Equal(described, members) {
-		t.Errorf("docs/dry-run.md describes\n%s\nthe document has\n%s", strings.Join(described, " "), strings.Join(members, " "))
+		t.Errorf("docs/dry-run.md describes\n%s\nthe document has\n%s", strings.Join(described, " "),
+			strings.Join(members, " "))
 	}
 }
 

@@ -20,7 +20,8 @@ func (op *Op) describe() OperationInfo {
 	return OperationInfo{Call: name, Args: list(args), Result: op.result(), For: op.What, Phase: op.Phase}
 }
 
-// result prints the result that the operation must have: a value, the number that the new descriptor gets, or ? if any will do.
+// result prints the result that the operation must have: a value, the number that the new descriptor gets, or ? if any
+// will do.
 func (op *Op) result() string {
 	switch {
 	case op.Flags&abi.OpMayFail != 0:

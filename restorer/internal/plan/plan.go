@@ -59,8 +59,8 @@ type Task struct {
 	Descriptors, Sockets int          // as dumped; sockets are among the descriptors
 	Hooks                []StageHooks // in the order of the stages
 
-	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change of
-	// ids has made of it.
+	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change
+	// of ids has made of it.
 	Dumpable int
 
 	StatusIndex int // of its leader, among the statuses of struct crpie_shared: encode counts
@@ -229,8 +229,8 @@ func (p *Plan) FdsPassed() int {
 	return n
 }
 
-// Descriptors is how many numbers a task needs while it is restored. The restorer itself, which opens every passed file, moves
-// it on its way to the zygote, and holds the tasks that have connections, needs no more.
+// Descriptors is how many numbers a task needs while it is restored. The restorer itself, which opens every passed
+// file, moves it on its way to the zygote, and holds the tasks that have connections, needs no more.
 func (p *Plan) Descriptors() int {
 	const other = 64
 	return p.HighestFD + 2*len(p.Files) + len(p.Tasks) + other

@@ -18,7 +18,8 @@ func (d *Document) WriteJSON(w io.Writer) error { return escape.WriteJSON(w, d) 
 // Print writes the document as text: a summary, and then what happens in its order.
 func (d *Document) Print(w io.Writer) {
 	d.summary(w)
-	fmt.Fprintf(w, "region %s-%s: blob %d bytes, plan %d bytes\n", d.Region.Start, d.Region.End, d.Region.BlobBytes, d.Region.PlanBytes)
+	fmt.Fprintf(w, "region %s-%s: blob %d bytes, plan %d bytes\n", d.Region.Start, d.Region.End, d.Region.BlobBytes,
+		d.Region.PlanBytes)
 	for _, warning := range d.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
@@ -96,7 +97,8 @@ func (t *TaskInfo) print(w io.Writer, hooks bool) {
 		fmt.Fprintln(w, "ends at once")
 		return
 	}
-	fmt.Fprintf(w, "%s, %s, %s, of which %s\n", count(len(t.Threads), "thread"), count(t.Mappings, "mapping"), count(t.Descriptors, "descriptor"),
+	fmt.Fprintf(w, "%s, %s, %s, of which %s\n", count(len(t.Threads), "thread"), count(t.Mappings, "mapping"),
+		count(t.Descriptors, "descriptor"),
 		count(t.Sockets, "socket"))
 	if hooks {
 		printHooks(w, t.Hooks)

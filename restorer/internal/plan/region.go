@@ -40,8 +40,8 @@ type Region struct {
 	Slots int // stacks
 }
 
-// Descriptors by which the zygote's stub maps the region. They and the standard streams are below firstScratch: no passed
-// descriptor can meet them.
+// Descriptors by which the zygote's stub maps the region. They and the standard streams are below firstScratch: no
+// passed descriptor can meet them.
 const (
 	SealedFD = 3 + iota
 	SharedFD
@@ -51,8 +51,8 @@ const (
 	RegionFiles     = BellFD - SealedFD + 1
 )
 
-// LayRegion lays a region out from start for a blob of blobSize bytes; End is set when the plan is complete. One status is
-// the zygote's.
+// LayRegion lays a region out from start for a blob of blobSize bytes; End is set when the plan is complete. One status
+// is the zygote's.
 func LayRegion(start, blobSize uint64, threads, slots int) Region {
 	r := Region{Start: start, Slots: slots}
 	r.Shared = start + memory.PageUp(blobSize)
@@ -84,9 +84,9 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 	return r.Stacks + uint64(slot)*abi.StackSlot + abi.StackGuard, abi.StackSlot - abi.StackGuard
 }
 
-// FindGap picks a place in the largest hole between the used spans: the middle, moved by random within half of the hole, so
-// that nobody can know it. That keeps the region away from stacks, which grow down, and heaps, which grow up, while they are
-// being restored.
+// FindGap picks a place in the largest hole between the used spans: the middle, moved by random within half of the
+// hole, so that nobody can know it. That keeps the region away from stacks, which grow down, and heaps, which grow up,
+// while they are being restored.
 func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
 	hole := memory.LargestHole(used)
 	if hole.Size() < size+2*memory.PageSize {

@@ -180,7 +180,8 @@ func (k Kind) bytes(b []byte) string {
 	return quote(b)
 }
 
-// formatSockaddr prints struct sockaddr_un, unix(7), struct sockaddr_in, ip(7), struct sockaddr_in6, ipv6(7), and others as bytes.
+// formatSockaddr prints struct sockaddr_un, unix(7), struct sockaddr_in, ip(7), struct sockaddr_in6, ipv6(7), and
+// others as bytes.
 func formatSockaddr(b []byte) string {
 	family, rest := uint64(binary.LittleEndian.Uint16(b)), b[2:]
 	name := families.String(family)
@@ -241,8 +242,10 @@ func SignalName(n uint64) string {
 const sigRtmin = 32 // the kernel's; libraries keep the first ones
 
 var signals = [...]string{
-	"0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2",
-	"SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
+	"0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
+	"SIGSEGV", "SIGUSR2",
+	"SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU",
+	"SIGURG", "SIGXCPU",
 	"SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
 }
 

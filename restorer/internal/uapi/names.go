@@ -7,19 +7,24 @@ func words(s *Set) Arg { return Arg{Words, s} }
 var (
 	hex, integer, mode, signal, id = Arg{Kind: Hex}, Arg{Kind: Int}, Arg{Kind: Mode}, Arg{Kind: Signal}, Arg{Kind: ID}
 
-	fd, str, data, option, sockaddr = Arg{Kind: FD}, Arg{Kind: String}, Arg{Kind: Bytes}, Arg{Kind: Option}, Arg{Kind: Sockaddr}
+	fd, str, data, option, sockaddr = Arg{Kind: FD}, Arg{Kind: String}, Arg{Kind: Bytes}, Arg{Kind: Option},
+		Arg{Kind: Sockaddr}
 )
 
 // OpenFlags are the flags of openat(2), also of descriptors that are made in another way.
 var OpenFlags = Set{
-	Mask:   OAccmode,
-	Values: []Named{{Value: ORdonly, Name: "O_RDONLY"}, {Value: OWronly, Name: "O_WRONLY"}, {Value: ORdwr, Name: "O_RDWR"}},
+	Mask: OAccmode,
+	Values: []Named{
+		{Value: ORdonly, Name: "O_RDONLY"}, {Value: OWronly, Name: "O_WRONLY"}, {Value: ORdwr, Name: "O_RDWR"},
+	},
 	Flags: []Named{
-		{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"}, {Value: ONoctty, Name: "O_NOCTTY"},
-		{Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"}, {Value: ONonblock, Name: "O_NONBLOCK"},
-		{Value: 0o4010000, Name: "O_SYNC"}, {Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: 0o40000, Name: "O_DIRECT"},
-		{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"}, {Value: ONofollow, Name: "O_NOFOLLOW"},
-		{Value: 0o1000000, Name: "O_NOATIME"}, {Value: OCloexec, Name: "O_CLOEXEC"}, {Value: OPath, Name: "O_PATH"},
+		{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"},
+		{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"},
+		{Value: ONonblock, Name: "O_NONBLOCK"}, {Value: 0o4010000, Name: "O_SYNC"},
+		{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: 0o40000, Name: "O_DIRECT"},
+		{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"},
+		{Value: ONofollow, Name: "O_NOFOLLOW"}, {Value: 0o1000000, Name: "O_NOATIME"},
+		{Value: OCloexec, Name: "O_CLOEXEC"}, {Value: OPath, Name: "O_PATH"},
 	},
 }
 
@@ -27,21 +32,26 @@ var OpenFlags = Set{
 var StatusFlags = Set{Flags: OpenFlags.Flags}
 
 var protFlags = Set{
-	None:  "PROT_NONE",
-	Flags: []Named{{Value: ProtRead, Name: "PROT_READ"}, {Value: ProtWrite, Name: "PROT_WRITE"}, {Value: ProtExec, Name: "PROT_EXEC"}},
+	None: "PROT_NONE",
+	Flags: []Named{
+		{Value: ProtRead, Name: "PROT_READ"}, {Value: ProtWrite, Name: "PROT_WRITE"},
+		{Value: ProtExec, Name: "PROT_EXEC"},
+	},
 }
 
 var mapFlags = Set{
 	Mask: 0xf,
 	Values: []Named{
-		{Value: MapShared, Name: "MAP_SHARED"}, {Value: MapPrivate, Name: "MAP_PRIVATE"}, {Value: 3, Name: "MAP_SHARED_VALIDATE"},
-		{Value: MapDroppable, Name: "MAP_DROPPABLE"},
+		{Value: MapShared, Name: "MAP_SHARED"}, {Value: MapPrivate, Name: "MAP_PRIVATE"},
+		{Value: 3, Name: "MAP_SHARED_VALIDATE"}, {Value: MapDroppable, Name: "MAP_DROPPABLE"},
 	},
 	Flags: []Named{
-		{Value: 0x10, Name: "MAP_FIXED"}, {Value: MapAnonymous, Name: "MAP_ANONYMOUS"}, {Value: 0x40, Name: "MAP_32BIT"},
-		{Value: MapGrowsdown, Name: "MAP_GROWSDOWN"}, {Value: MapLocked, Name: "MAP_LOCKED"}, {Value: MapNoreserve, Name: "MAP_NORESERVE"},
-		{Value: 0x8000, Name: "MAP_POPULATE"}, {Value: MapStack, Name: "MAP_STACK"}, {Value: MapHugetlb, Name: "MAP_HUGETLB"},
-		{Value: MapFixedNoreplace, Name: "MAP_FIXED_NOREPLACE"}, {Value: 21 << 26, Name: "MAP_HUGE_2MB"}, {Value: 30 << 26, Name: "MAP_HUGE_1GB"},
+		{Value: 0x10, Name: "MAP_FIXED"}, {Value: MapAnonymous, Name: "MAP_ANONYMOUS"},
+		{Value: 0x40, Name: "MAP_32BIT"}, {Value: MapGrowsdown, Name: "MAP_GROWSDOWN"},
+		{Value: MapLocked, Name: "MAP_LOCKED"}, {Value: MapNoreserve, Name: "MAP_NORESERVE"},
+		{Value: 0x8000, Name: "MAP_POPULATE"}, {Value: MapStack, Name: "MAP_STACK"},
+		{Value: MapHugetlb, Name: "MAP_HUGETLB"}, {Value: MapFixedNoreplace, Name: "MAP_FIXED_NOREPLACE"},
+		{Value: 21 << 26, Name: "MAP_HUGE_2MB"}, {Value: 30 << 26, Name: "MAP_HUGE_1GB"},
 	},
 }
 
@@ -49,28 +59,36 @@ var mremapFlags = Set{Flags: []Named{
 	{Value: 1, Name: "MREMAP_MAYMOVE"}, {Value: 2, Name: "MREMAP_FIXED"}, {Value: 4, Name: "MREMAP_DONTUNMAP"},
 }}
 
-var msyncFlags = Set{Flags: []Named{{Value: MsAsync, Name: "MS_ASYNC"}, {Value: 2, Name: "MS_INVALIDATE"}, {Value: 4, Name: "MS_SYNC"}}}
+var msyncFlags = Set{Flags: []Named{
+	{Value: MsAsync, Name: "MS_ASYNC"}, {Value: 2, Name: "MS_INVALIDATE"},
+	{Value: 4, Name: "MS_SYNC"},
+}}
 
 var advice = Set{Values: []Named{
-	{Value: 0, Name: "MADV_NORMAL"}, {Value: 1, Name: "MADV_RANDOM"}, {Value: 2, Name: "MADV_SEQUENTIAL"}, {Value: 4, Name: "MADV_DONTNEED"},
-	{Value: 10, Name: "MADV_DONTFORK"}, {Value: 12, Name: "MADV_MERGEABLE"}, {Value: 14, Name: "MADV_HUGEPAGE"}, {Value: 15, Name: "MADV_NOHUGEPAGE"},
-	{Value: 16, Name: "MADV_DONTDUMP"}, {Value: 18, Name: "MADV_WIPEONFORK"}, {Value: 102, Name: "MADV_GUARD_INSTALL"},
+	{Value: 0, Name: "MADV_NORMAL"}, {Value: 1, Name: "MADV_RANDOM"}, {Value: 2, Name: "MADV_SEQUENTIAL"},
+	{Value: 4, Name: "MADV_DONTNEED"}, {Value: 10, Name: "MADV_DONTFORK"}, {Value: 12, Name: "MADV_MERGEABLE"},
+	{Value: 14, Name: "MADV_HUGEPAGE"}, {Value: 15, Name: "MADV_NOHUGEPAGE"}, {Value: 16, Name: "MADV_DONTDUMP"},
+	{Value: 18, Name: "MADV_WIPEONFORK"}, {Value: 102, Name: "MADV_GUARD_INSTALL"},
 	{Value: 103, Name: "MADV_GUARD_REMOVE"},
 }}
 
 // CloneFlags are the flags of clone3(2), unshare(2) and setns(2).
 var CloneFlags = Set{Flags: []Named{
-	{Value: CloneNewtime, Name: "CLONE_NEWTIME"}, {Value: 0x100, Name: "CLONE_VM"}, {Value: 0x200, Name: "CLONE_FS"},
-	{Value: CloneFiles, Name: "CLONE_FILES"}, {Value: 0x800, Name: "CLONE_SIGHAND"}, {Value: CloneParent, Name: "CLONE_PARENT"},
-	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: 0x20000, Name: "CLONE_NEWNS"}, {Value: 0x40000, Name: "CLONE_SYSVSEM"},
-	{Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"}, {Value: 0x4000000, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
-	{Value: 0x10000000, Name: "CLONE_NEWUSER"}, {Value: 0x20000000, Name: "CLONE_NEWPID"}, {Value: 0x40000000, Name: "CLONE_NEWNET"},
+	{Value: CloneNewtime, Name: "CLONE_NEWTIME"}, {Value: 0x100, Name: "CLONE_VM"},
+	{Value: 0x200, Name: "CLONE_FS"}, {Value: CloneFiles, Name: "CLONE_FILES"},
+	{Value: 0x800, Name: "CLONE_SIGHAND"}, {Value: CloneParent, Name: "CLONE_PARENT"},
+	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: 0x20000, Name: "CLONE_NEWNS"},
+	{Value: 0x40000, Name: "CLONE_SYSVSEM"}, {Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"},
+	{Value: 0x4000000, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
+	{Value: 0x10000000, Name: "CLONE_NEWUSER"}, {Value: 0x20000000, Name: "CLONE_NEWPID"},
+	{Value: 0x40000000, Name: "CLONE_NEWNET"},
 }}
 
 // Clocks are the clocks of timers, clock_getres(2).
 var Clocks = Set{Values: []Named{
-	{Value: 0, Name: "CLOCK_REALTIME"}, {Value: 1, Name: "CLOCK_MONOTONIC"}, {Value: 2, Name: "CLOCK_PROCESS_CPUTIME_ID"},
-	{Value: 3, Name: "CLOCK_THREAD_CPUTIME_ID"}, {Value: 7, Name: "CLOCK_BOOTTIME"}, {Value: 8, Name: "CLOCK_REALTIME_ALARM"},
+	{Value: 0, Name: "CLOCK_REALTIME"}, {Value: 1, Name: "CLOCK_MONOTONIC"},
+	{Value: 2, Name: "CLOCK_PROCESS_CPUTIME_ID"}, {Value: 3, Name: "CLOCK_THREAD_CPUTIME_ID"},
+	{Value: 7, Name: "CLOCK_BOOTTIME"}, {Value: 8, Name: "CLOCK_REALTIME_ALARM"},
 	{Value: 9, Name: "CLOCK_BOOTTIME_ALARM"}, {Value: 11, Name: "CLOCK_TAI"},
 }}
 
@@ -78,62 +96,70 @@ var Clocks = Set{Values: []Named{
 var SockTypes = Set{
 	Mask: 0xf,
 	Values: []Named{
-		{Value: SockStream, Name: "SOCK_STREAM"}, {Value: SockDgram, Name: "SOCK_DGRAM"}, {Value: SockRaw, Name: "SOCK_RAW"},
-		{Value: SockSeqpacket, Name: "SOCK_SEQPACKET"}, {Value: SockPacket, Name: "SOCK_PACKET"},
+		{Value: SockStream, Name: "SOCK_STREAM"}, {Value: SockDgram, Name: "SOCK_DGRAM"},
+		{Value: SockRaw, Name: "SOCK_RAW"}, {Value: SockSeqpacket, Name: "SOCK_SEQPACKET"},
+		{Value: SockPacket, Name: "SOCK_PACKET"},
 	},
-	Flags: []Named{{Value: ONonblock, Name: "SOCK_NONBLOCK"}, {Value: OCloexec, Name: "SOCK_CLOEXEC"}},
-}
+	Flags: []Named{{Value: ONonblock, Name: "SOCK_NONBLOCK"}, {Value: OCloexec, Name: "SOCK_CLOEXEC"}}}
 
 var families = Set{Values: []Named{
-	{Value: AfUnix, Name: "AF_UNIX"}, {Value: AfInet, Name: "AF_INET"}, {Value: AfInet6, Name: "AF_INET6"}, {Value: AfNetlink, Name: "AF_NETLINK"},
-	{Value: AfPacket, Name: "AF_PACKET"},
+	{Value: AfUnix, Name: "AF_UNIX"}, {Value: AfInet, Name: "AF_INET"}, {Value: AfInet6, Name: "AF_INET6"},
+	{Value: AfNetlink, Name: "AF_NETLINK"}, {Value: AfPacket, Name: "AF_PACKET"},
 }}
 
 var ipProtocols = []Arg{words(&SockTypes), words(&Set{Values: []Named{
-	{Value: 0, Name: "IPPROTO_IP"}, {Value: IpprotoICMP, Name: "IPPROTO_ICMP"}, {Value: IpprotoTCP, Name: "IPPROTO_TCP"},
-	{Value: IpprotoUDP, Name: "IPPROTO_UDP"}, {Value: IpprotoICMPv6, Name: "IPPROTO_ICMPV6"}, {Value: IpprotoUDPLite, Name: "IPPROTO_UDPLITE"},
+	{Value: 0, Name: "IPPROTO_IP"}, {Value: IpprotoICMP, Name: "IPPROTO_ICMP"},
+	{Value: IpprotoTCP, Name: "IPPROTO_TCP"}, {Value: IpprotoUDP, Name: "IPPROTO_UDP"},
+	{Value: IpprotoICMPv6, Name: "IPPROTO_ICMPV6"}, {Value: IpprotoUDPLite, Name: "IPPROTO_UDPLITE"},
 	{Value: 255, Name: "IPPROTO_RAW"},
 }})}
 
 var socketFamilies = Set{Values: []Named{
-	{Value: AfUnix, Name: "AF_UNIX"}, {AfInet, "AF_INET", ipProtocols}, {AfInet6, "AF_INET6", ipProtocols}, {Value: AfNetlink, Name: "AF_NETLINK"},
-	{Value: AfPacket, Name: "AF_PACKET"},
+	{Value: AfUnix, Name: "AF_UNIX"}, {AfInet, "AF_INET", ipProtocols}, {AfInet6, "AF_INET6", ipProtocols},
+	{Value: AfNetlink, Name: "AF_NETLINK"}, {Value: AfPacket, Name: "AF_PACKET"},
 }}
 
 // SockLevels are the levels of setsockopt(2), each with its options.
 var SockLevels = Set{Values: []Named{
 	{SolSocket, "SOL_SOCKET", sockOption(&Set{Values: []Named{
-		{Value: SoReuseaddr, Name: "SO_REUSEADDR"}, {Value: SoDontroute, Name: "SO_DONTROUTE"}, {Value: SoBroadcast, Name: "SO_BROADCAST"},
-		{Value: 7, Name: "SO_SNDBUF"}, {Value: 8, Name: "SO_RCVBUF"}, {Value: SoKeepalive, Name: "SO_KEEPALIVE"},
-		{Value: SoOobinline, Name: "SO_OOBINLINE"}, {Value: SoNoCheck, Name: "SO_NO_CHECK"}, {Value: SoPriority, Name: "SO_PRIORITY"},
-		{Value: SoLinger, Name: "SO_LINGER"}, {Value: SoReuseport, Name: "SO_REUSEPORT"}, {Value: SoPasscred, Name: "SO_PASSCRED"},
-		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {Value: SoRcvtimeo, Name: "SO_RCVTIMEO"}, {Value: SoSndtimeo, Name: "SO_SNDTIMEO"},
-		{Value: SoBindtodevice, Name: "SO_BINDTODEVICE"}, {Value: SoAttachFilter, Name: "SO_ATTACH_FILTER"},
-		{Value: SoDetachFilter, Name: "SO_DETACH_FILTER"}, {Value: SoSndbufforce, Name: "SO_SNDBUFFORCE"},
-		{Value: SoRcvbufforce, Name: "SO_RCVBUFFORCE"}, {Value: SoPasssec, Name: "SO_PASSSEC"}, {Value: SoMark, Name: "SO_MARK"},
+		{Value: SoReuseaddr, Name: "SO_REUSEADDR"}, {Value: SoDontroute, Name: "SO_DONTROUTE"},
+		{Value: SoBroadcast, Name: "SO_BROADCAST"}, {Value: 7, Name: "SO_SNDBUF"},
+		{Value: 8, Name: "SO_RCVBUF"}, {Value: SoKeepalive, Name: "SO_KEEPALIVE"},
+		{Value: SoOobinline, Name: "SO_OOBINLINE"}, {Value: SoNoCheck, Name: "SO_NO_CHECK"},
+		{Value: SoPriority, Name: "SO_PRIORITY"}, {Value: SoLinger, Name: "SO_LINGER"},
+		{Value: SoReuseport, Name: "SO_REUSEPORT"}, {Value: SoPasscred, Name: "SO_PASSCRED"},
+		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {Value: SoRcvtimeo, Name: "SO_RCVTIMEO"},
+		{Value: SoSndtimeo, Name: "SO_SNDTIMEO"}, {Value: SoBindtodevice, Name: "SO_BINDTODEVICE"},
+		{Value: SoAttachFilter, Name: "SO_ATTACH_FILTER"}, {Value: SoDetachFilter, Name: "SO_DETACH_FILTER"},
+		{Value: SoSndbufforce, Name: "SO_SNDBUFFORCE"}, {Value: SoRcvbufforce, Name: "SO_RCVBUFFORCE"},
+		{Value: SoPasssec, Name: "SO_PASSSEC"}, {Value: SoMark, Name: "SO_MARK"},
 		{Value: SoBufLock, Name: "SO_BUF_LOCK"},
 	}})},
 	{SolIP, "SOL_IP", sockOption(&Set{Values: []Named{
-		{Value: IpTos, Name: "IP_TOS"}, {Value: IpTTL, Name: "IP_TTL"}, {Value: IpHdrincl, Name: "IP_HDRINCL"}, {Value: IpPktinfo, Name: "IP_PKTINFO"},
-		{Value: IpFreebind, Name: "IP_FREEBIND"}, {Value: IpNodefrag, Name: "IP_NODEFRAG"},
+		{Value: IpTos, Name: "IP_TOS"}, {Value: IpTTL, Name: "IP_TTL"}, {Value: IpHdrincl, Name: "IP_HDRINCL"},
+		{Value: IpPktinfo, Name: "IP_PKTINFO"}, {Value: IpFreebind, Name: "IP_FREEBIND"},
+		{Value: IpNodefrag, Name: "IP_NODEFRAG"},
 	}})},
 	{SolIPv6, "SOL_IPV6", sockOption(&Set{Values: []Named{
-		{Value: Ipv6V6only, Name: "IPV6_V6ONLY"}, {Value: Ipv6Hdrincl, Name: "IPV6_HDRINCL"}, {Value: Ipv6Recvpktinfo, Name: "IPV6_RECVPKTINFO"},
-		{Value: Ipv6Freebind, Name: "IPV6_FREEBIND"},
+		{Value: Ipv6V6only, Name: "IPV6_V6ONLY"}, {Value: Ipv6Hdrincl, Name: "IPV6_HDRINCL"},
+		{Value: Ipv6Recvpktinfo, Name: "IPV6_RECVPKTINFO"}, {Value: Ipv6Freebind, Name: "IPV6_FREEBIND"},
 	}})},
 	{SolTCP, "SOL_TCP", sockOption(&Set{Values: []Named{
-		{Value: TcpNodelay, Name: "TCP_NODELAY"}, {Value: TcpCork, Name: "TCP_CORK"}, {Value: TcpKeepidle, Name: "TCP_KEEPIDLE"},
-		{Value: TcpKeepintvl, Name: "TCP_KEEPINTVL"}, {Value: TcpKeepcnt, Name: "TCP_KEEPCNT"}, {Value: TcpRepair, Name: "TCP_REPAIR"},
+		{Value: TcpNodelay, Name: "TCP_NODELAY"}, {Value: TcpCork, Name: "TCP_CORK"},
+		{Value: TcpKeepidle, Name: "TCP_KEEPIDLE"}, {Value: TcpKeepintvl, Name: "TCP_KEEPINTVL"},
+		{Value: TcpKeepcnt, Name: "TCP_KEEPCNT"}, {Value: TcpRepair, Name: "TCP_REPAIR"},
 		{Value: TcpRepairQueue, Name: "TCP_REPAIR_QUEUE"}, {Value: TcpQueueSeq, Name: "TCP_QUEUE_SEQ"},
 		{Value: TcpRepairOptions, Name: "TCP_REPAIR_OPTIONS"}, {Value: TcpTimestamp, Name: "TCP_TIMESTAMP"},
 		{Value: TcpRepairWindow, Name: "TCP_REPAIR_WINDOW"},
 	}})},
 	{SolPacket, "SOL_PACKET", sockOption(&Set{Values: []Named{
-		{Value: PacketAddMembership, Name: "PACKET_ADD_MEMBERSHIP"}, {Value: PacketRxRing, Name: "PACKET_RX_RING"},
-		{Value: PacketCopyThresh, Name: "PACKET_COPY_THRESH"}, {Value: PacketAuxdata, Name: "PACKET_AUXDATA"},
-		{Value: PacketOrigdev, Name: "PACKET_ORIGDEV"}, {Value: PacketVersion, Name: "PACKET_VERSION"}, {Value: PacketReserve, Name: "PACKET_RESERVE"},
-		{Value: PacketTxRing, Name: "PACKET_TX_RING"}, {Value: PacketLoss, Name: "PACKET_LOSS"}, {Value: PacketVnetHdr, Name: "PACKET_VNET_HDR"},
-		{Value: PacketTimestamp, Name: "PACKET_TIMESTAMP"}, {Value: PacketFanout, Name: "PACKET_FANOUT"},
+		{Value: PacketAddMembership, Name: "PACKET_ADD_MEMBERSHIP"},
+		{Value: PacketRxRing, Name: "PACKET_RX_RING"}, {Value: PacketCopyThresh, Name: "PACKET_COPY_THRESH"},
+		{Value: PacketAuxdata, Name: "PACKET_AUXDATA"}, {Value: PacketOrigdev, Name: "PACKET_ORIGDEV"},
+		{Value: PacketVersion, Name: "PACKET_VERSION"}, {Value: PacketReserve, Name: "PACKET_RESERVE"},
+		{Value: PacketTxRing, Name: "PACKET_TX_RING"}, {Value: PacketLoss, Name: "PACKET_LOSS"},
+		{Value: PacketVnetHdr, Name: "PACKET_VNET_HDR"}, {Value: PacketTimestamp, Name: "PACKET_TIMESTAMP"},
+		{Value: PacketFanout, Name: "PACKET_FANOUT"},
 	}})},
 	{SolRaw, "SOL_RAW", sockOption(&Set{Values: []Named{{Value: IcmpFilter, Name: "ICMP_FILTER"}}})},
 	{SolICMPv6, "SOL_ICMPV6", sockOption(&Set{Values: []Named{{Value: IcmpFilter, Name: "ICMPV6_FILTER"}}})},
@@ -142,22 +168,30 @@ var SockLevels = Set{Values: []Named{
 // sockOption are the arguments behind a level.
 func sockOption(s *Set) []Arg { return []Arg{words(s), option, integer} }
 
-var lockTypes = Set{Values: []Named{{Value: 0, Name: "F_RDLCK"}, {Value: 1, Name: "F_WRLCK"}, {Value: 2, Name: "F_UNLCK"}}}
+var lockTypes = Set{Values: []Named{
+	{Value: 0, Name: "F_RDLCK"}, {Value: 1, Name: "F_WRLCK"},
+	{Value: 2, Name: "F_UNLCK"},
+}}
 
 var fcntlCommands = Set{Values: []Named{
-	{0, "F_DUPFD", []Arg{fd}}, {1, "F_GETFD", []Arg{}}, {2, "F_SETFD", []Arg{words(&Set{Flags: []Named{{Value: FdCloexec, Name: "FD_CLOEXEC"}}})}},
-	{FSetfl, "F_SETFL", []Arg{words(&StatusFlags)}}, {6, "F_SETLK", []Arg{hex}}, {FSetown, "F_SETOWN", []Arg{integer}},
-	{FSetsig, "F_SETSIG", []Arg{signal}}, {FSetownEx, "F_SETOWN_EX", []Arg{hex}}, {37, "F_OFD_SETLK", []Arg{hex}},
+	{0, "F_DUPFD", []Arg{fd}}, {1, "F_GETFD", []Arg{}},
+	{2, "F_SETFD", []Arg{words(&Set{Flags: []Named{
+		{Value: FdCloexec, Name: "FD_CLOEXEC"}}})}},
+	{FSetfl, "F_SETFL", []Arg{words(&StatusFlags)}}, {6, "F_SETLK", []Arg{hex}},
+	{FSetown, "F_SETOWN", []Arg{integer}}, {FSetsig, "F_SETSIG", []Arg{signal}},
+	{FSetownEx, "F_SETOWN_EX", []Arg{hex}}, {37, "F_OFD_SETLK", []Arg{hex}},
 	{1024, "F_SETLEASE", []Arg{words(&lockTypes)}}, {FSetpipeSz, "F_SETPIPE_SZ", []Arg{integer}},
 	{1033, "F_ADD_SEALS", []Arg{words(&Set{Flags: []Named{
-		{Value: 1, Name: "F_SEAL_SEAL"}, {Value: 2, Name: "F_SEAL_SHRINK"}, {Value: 4, Name: "F_SEAL_GROW"}, {Value: 8, Name: "F_SEAL_WRITE"},
-		{Value: 0x10, Name: "F_SEAL_FUTURE_WRITE"}, {Value: 0x20, Name: "F_SEAL_EXEC"},
+		{Value: 1, Name: "F_SEAL_SEAL"}, {Value: 2, Name: "F_SEAL_SHRINK"}, {Value: 4, Name: "F_SEAL_GROW"},
+		{Value: 8, Name: "F_SEAL_WRITE"}, {Value: 0x10, Name: "F_SEAL_FUTURE_WRITE"},
+		{Value: 0x20, Name: "F_SEAL_EXEC"},
 	}})}},
 }}
 
 var ioctlRequests = Set{Values: []Named{
-	{Value: Tcsets, Name: "TCSETS"}, {Tiocexcl, "TIOCEXCL", []Arg{}}, {Tiocsctty, "TIOCSCTTY", []Arg{integer}}, {Value: Tiocspgrp, Name: "TIOCSPGRP"},
-	{Value: Tiocswinsz, Name: "TIOCSWINSZ"}, {Tiocpkt, "TIOCPKT", []Arg{hex}}, {Tiocvhangup, "TIOCVHANGUP", []Arg{}},
+	{Value: Tcsets, Name: "TCSETS"}, {Tiocexcl, "TIOCEXCL", []Arg{}}, {Tiocsctty, "TIOCSCTTY", []Arg{integer}},
+	{Value: Tiocspgrp, Name: "TIOCSPGRP"}, {Value: Tiocswinsz, Name: "TIOCSWINSZ"},
+	{Tiocpkt, "TIOCPKT", []Arg{hex}}, {Tiocvhangup, "TIOCVHANGUP", []Arg{}},
 	{Tiocgptpeer, "TIOCGPTPEER", []Arg{words(&OpenFlags)}}, {Value: Tiocslcktrmios, Name: "TIOCSLCKTRMIOS"},
 	{Tiocsptlck, "TIOCSPTLCK", []Arg{hex}}, {InotifyIocSetnextwd, "INOTIFY_IOC_SETNEXTWD", []Arg{integer}},
 	{Value: TfdIocSetTicks, Name: "TFD_IOC_SET_TICKS"},
@@ -166,131 +200,197 @@ var ioctlRequests = Set{Values: []Named{
 var capability = Arg{Kind: Capability}
 
 var prctlOptions = Set{Values: []Named{
-	{PrSetPdeathsig, "PR_SET_PDEATHSIG", []Arg{signal}}, {PrSetDumpable, "PR_SET_DUMPABLE", []Arg{integer}}, {PrSetName, "PR_SET_NAME", []Arg{str}},
-	{PrCapbsetDrop, "PR_CAPBSET_DROP", []Arg{capability}}, {PrSetSecurebits, "PR_SET_SECUREBITS", []Arg{words(&Set{Flags: []Named{
-		{Value: 1, Name: "SECBIT_NOROOT"}, {Value: 2, Name: "SECBIT_NOROOT_LOCKED"}, {Value: SecbitNoSetuidFixup, Name: "SECBIT_NO_SETUID_FIXUP"},
+	{PrSetPdeathsig, "PR_SET_PDEATHSIG", []Arg{signal}}, {PrSetDumpable, "PR_SET_DUMPABLE", []Arg{integer}},
+	{PrSetName, "PR_SET_NAME", []Arg{str}}, {PrCapbsetDrop, "PR_CAPBSET_DROP", []Arg{capability}},
+	{PrSetSecurebits, "PR_SET_SECUREBITS", []Arg{words(&Set{Flags: []Named{
+		{Value: 1, Name: "SECBIT_NOROOT"}, {Value: 2, Name: "SECBIT_NOROOT_LOCKED"},
+		{Value: SecbitNoSetuidFixup, Name: "SECBIT_NO_SETUID_FIXUP"},
 		{Value: 8, Name: "SECBIT_NO_SETUID_FIXUP_LOCKED"}, {Value: SecbitKeepCaps, Name: "SECBIT_KEEP_CAPS"},
 		{Value: 32, Name: "SECBIT_KEEP_CAPS_LOCKED"}, {Value: 64, Name: "SECBIT_NO_CAP_AMBIENT_RAISE"},
 		{Value: 128, Name: "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"},
 	}})}},
-	{PrSetMM, "PR_SET_MM", []Arg{words(&Set{Values: []Named{{Value: PrSetMMMap, Name: "PR_SET_MM_MAP"}}}), hex, integer}},
-	{PrSetChildSubreaper, "PR_SET_CHILD_SUBREAPER", []Arg{integer}}, {PrSetNoNewPrivs, "PR_SET_NO_NEW_PRIVS", []Arg{integer}},
+	{PrSetMM, "PR_SET_MM", []Arg{words(&Set{Values: []Named{{Value: PrSetMMMap, Name: "PR_SET_MM_MAP"}}}), hex,
+		integer}},
+	{PrSetChildSubreaper, "PR_SET_CHILD_SUBREAPER", []Arg{integer}},
+	{PrSetNoNewPrivs, "PR_SET_NO_NEW_PRIVS", []Arg{integer}},
 	{PrSetThpDisable, "PR_SET_THP_DISABLE", []Arg{integer}},
-	{PrCapAmbient, "PR_CAP_AMBIENT", []Arg{words(&Set{Values: []Named{{PrCapAmbientRaise, "PR_CAP_AMBIENT_RAISE", []Arg{capability}}}})}},
+	{PrCapAmbient, "PR_CAP_AMBIENT",
+		[]Arg{words(&Set{Values: []Named{
+			{PrCapAmbientRaise, "PR_CAP_AMBIENT_RAISE", []Arg{capability}}}})}},
 	{PrTimerRestoreIDs, "PR_TIMER_CREATE_RESTORE_IDS", []Arg{integer}},
 }}
 
 var archPrctlCodes = Set{Values: []Named{
-	{Value: ArchSetGS, Name: "ARCH_SET_GS"}, {Value: ArchSetFS, Name: "ARCH_SET_FS"}, {Value: ArchMapVDSO64, Name: "ARCH_MAP_VDSO_64"},
+	{Value: ArchSetGS, Name: "ARCH_SET_GS"}, {Value: ArchSetFS, Name: "ARCH_SET_FS"},
+	{Value: ArchMapVDSO64, Name: "ARCH_MAP_VDSO_64"},
 }}
 
 var resources = Set{Values: []Named{
-	{Value: 0, Name: "RLIMIT_CPU"}, {Value: 1, Name: "RLIMIT_FSIZE"}, {Value: 2, Name: "RLIMIT_DATA"}, {Value: 3, Name: "RLIMIT_STACK"},
-	{Value: 4, Name: "RLIMIT_CORE"}, {Value: 5, Name: "RLIMIT_RSS"}, {Value: 6, Name: "RLIMIT_NPROC"}, {Value: 7, Name: "RLIMIT_NOFILE"},
-	{Value: 8, Name: "RLIMIT_MEMLOCK"}, {Value: 9, Name: "RLIMIT_AS"}, {Value: 10, Name: "RLIMIT_LOCKS"}, {Value: 11, Name: "RLIMIT_SIGPENDING"},
-	{Value: 12, Name: "RLIMIT_MSGQUEUE"}, {Value: 13, Name: "RLIMIT_NICE"}, {Value: 14, Name: "RLIMIT_RTPRIO"}, {Value: 15, Name: "RLIMIT_RTTIME"},
+	{Value: 0, Name: "RLIMIT_CPU"}, {Value: 1, Name: "RLIMIT_FSIZE"}, {Value: 2, Name: "RLIMIT_DATA"},
+	{Value: 3, Name: "RLIMIT_STACK"}, {Value: 4, Name: "RLIMIT_CORE"}, {Value: 5, Name: "RLIMIT_RSS"},
+	{Value: 6, Name: "RLIMIT_NPROC"}, {Value: 7, Name: "RLIMIT_NOFILE"}, {Value: 8, Name: "RLIMIT_MEMLOCK"},
+	{Value: 9, Name: "RLIMIT_AS"}, {Value: 10, Name: "RLIMIT_LOCKS"}, {Value: 11, Name: "RLIMIT_SIGPENDING"},
+	{Value: 12, Name: "RLIMIT_MSGQUEUE"}, {Value: 13, Name: "RLIMIT_NICE"}, {Value: 14, Name: "RLIMIT_RTPRIO"},
+	{Value: 15, Name: "RLIMIT_RTTIME"},
 }}
 
 var (
-	sigHow = Set{Values: []Named{{Value: 0, Name: "SIG_BLOCK"}, {Value: 1, Name: "SIG_UNBLOCK"}, {Value: SigSetmask, Name: "SIG_SETMASK"}}}
+	sigHow = Set{Values: []Named{
+		{Value: 0, Name: "SIG_BLOCK"}, {Value: 1, Name: "SIG_UNBLOCK"},
+		{Value: SigSetmask, Name: "SIG_SETMASK"},
+	}}
 
-	whence = Set{Values: []Named{{Value: 0, Name: "SEEK_SET"}, {Value: 1, Name: "SEEK_CUR"}, {Value: 2, Name: "SEEK_END"}}}
+	whence = Set{Values: []Named{
+		{Value: 0, Name: "SEEK_SET"}, {Value: 1, Name: "SEEK_CUR"},
+		{Value: 2, Name: "SEEK_END"},
+	}}
 
-	itimers = Set{Values: []Named{{Value: 0, Name: "ITIMER_REAL"}, {Value: 1, Name: "ITIMER_VIRTUAL"}, {Value: 2, Name: "ITIMER_PROF"}}}
+	itimers = Set{Values: []Named{
+		{Value: 0, Name: "ITIMER_REAL"}, {Value: 1, Name: "ITIMER_VIRTUAL"},
+		{Value: 2, Name: "ITIMER_PROF"},
+	}}
 
 	timerFlags = Set{Flags: []Named{{Value: 1, Name: "TIMER_ABSTIME"}}}
 
-	timerfdFlags = Set{Flags: []Named{{Value: 1, Name: "TFD_TIMER_ABSTIME"}, {Value: 2, Name: "TFD_TIMER_CANCEL_ON_SET"}}}
+	timerfdFlags = Set{Flags: []Named{
+		{Value: 1, Name: "TFD_TIMER_ABSTIME"},
+		{Value: 2, Name: "TFD_TIMER_CANCEL_ON_SET"},
+	}}
 
-	epollOps = Set{Values: []Named{{Value: 1, Name: "EPOLL_CTL_ADD"}, {Value: 2, Name: "EPOLL_CTL_DEL"}, {Value: 3, Name: "EPOLL_CTL_MOD"}}}
+	epollOps = Set{Values: []Named{
+		{Value: 1, Name: "EPOLL_CTL_ADD"}, {Value: 2, Name: "EPOLL_CTL_DEL"},
+		{Value: 3, Name: "EPOLL_CTL_MOD"},
+	}}
 
 	policies = Set{
 		Mask: 0xf,
 		Values: []Named{
-			{Value: 0, Name: "SCHED_OTHER"}, {Value: 1, Name: "SCHED_FIFO"}, {Value: 2, Name: "SCHED_RR"}, {Value: 3, Name: "SCHED_BATCH"},
-			{Value: 5, Name: "SCHED_IDLE"}, {Value: 6, Name: "SCHED_DEADLINE"},
+			{Value: 0, Name: "SCHED_OTHER"}, {Value: 1, Name: "SCHED_FIFO"}, {Value: 2, Name: "SCHED_RR"},
+			{Value: 3, Name: "SCHED_BATCH"}, {Value: 5, Name: "SCHED_IDLE"},
+			{Value: 6, Name: "SCHED_DEADLINE"},
 		},
-		Flags: []Named{{Value: 0x40000000, Name: "SCHED_RESET_ON_FORK"}},
-	}
+		Flags: []Named{{Value: 0x40000000, Name: "SCHED_RESET_ON_FORK"}}}
 
-	priorities = Set{Values: []Named{{Value: PrioProcess, Name: "PRIO_PROCESS"}, {Value: 1, Name: "PRIO_PGRP"}, {Value: 2, Name: "PRIO_USER"}}}
+	priorities = Set{Values: []Named{
+		{Value: PrioProcess, Name: "PRIO_PROCESS"}, {Value: 1, Name: "PRIO_PGRP"},
+		{Value: 2, Name: "PRIO_USER"},
+	}}
 
 	seccompOps = Set{Values: []Named{
 		{SeccompModeStrict, "SECCOMP_SET_MODE_STRICT", []Arg{integer, hex}},
 		{SeccompModeFilter, "SECCOMP_SET_MODE_FILTER", []Arg{words(&Set{Flags: []Named{
 			{Value: 1, Name: "SECCOMP_FILTER_FLAG_TSYNC"}, {Value: 2, Name: "SECCOMP_FILTER_FLAG_LOG"},
-			{Value: 4, Name: "SECCOMP_FILTER_FLAG_SPEC_ALLOW"}, {Value: 8, Name: "SECCOMP_FILTER_FLAG_NEW_LISTENER"},
+			{Value: 4, Name: "SECCOMP_FILTER_FLAG_SPEC_ALLOW"},
+			{Value: 8, Name: "SECCOMP_FILTER_FLAG_NEW_LISTENER"},
 		}}), hex}},
 	}}
 
-	ipcFlags = Set{Mask: 0o777, Mode: true, Flags: []Named{{Value: 0o1000, Name: "IPC_CREAT"}, {Value: 0o2000, Name: "IPC_EXCL"}, {Value: 0o4000, Name: "IPC_NOWAIT"}}}
+	ipcFlags = Set{Mask: 0o777, Mode: true, Flags: []Named{
+		{Value: 0o1000, Name: "IPC_CREAT"},
+		{Value: 0o2000, Name: "IPC_EXCL"}, {Value: 0o4000, Name: "IPC_NOWAIT"},
+	}}
 
 	ipcCommands = Set{Values: []Named{
-		{Value: 0, Name: "IPC_RMID"}, {Value: 1, Name: "IPC_SET"}, {Value: 11, Name: "SHM_LOCK"}, {Value: 17, Name: "SETALL"},
+		{Value: 0, Name: "IPC_RMID"}, {Value: 1, Name: "IPC_SET"}, {Value: 11, Name: "SHM_LOCK"},
+		{Value: 17, Name: "SETALL"},
 	}}
 
-	waitTypes = Set{Values: []Named{{Value: 0, Name: "P_ALL"}, {Value: PPid, Name: "P_PID"}, {Value: 2, Name: "P_PGID"}, {Value: 3, Name: "P_PIDFD"}}}
+	waitTypes = Set{Values: []Named{
+		{Value: 0, Name: "P_ALL"}, {Value: PPid, Name: "P_PID"},
+		{Value: 2, Name: "P_PGID"}, {Value: 3, Name: "P_PIDFD"},
+	}}
 
 	waitFlags = Set{Flags: []Named{
-		{Value: 1, Name: "WNOHANG"}, {Value: WExited, Name: "WEXITED"}, {Value: WNowait, Name: "WNOWAIT"}, {Value: 0x40000000, Name: "__WALL"},
+		{Value: 1, Name: "WNOHANG"}, {Value: WExited, Name: "WEXITED"}, {Value: WNowait, Name: "WNOWAIT"},
+		{Value: 0x40000000, Name: "__WALL"},
 	}}
 
-	flockOps = Set{Flags: []Named{{Value: 1, Name: "LOCK_SH"}, {Value: 2, Name: "LOCK_EX"}, {Value: 4, Name: "LOCK_NB"}, {Value: 8, Name: "LOCK_UN"}}}
+	flockOps = Set{Flags: []Named{
+		{Value: 1, Name: "LOCK_SH"}, {Value: 2, Name: "LOCK_EX"},
+		{Value: 4, Name: "LOCK_NB"}, {Value: 8, Name: "LOCK_UN"},
+	}}
 
-	shutdownHow = Set{Values: []Named{{Value: 0, Name: "SHUT_RD"}, {Value: 1, Name: "SHUT_WR"}, {Value: 2, Name: "SHUT_RDWR"}}}
+	shutdownHow = Set{Values: []Named{
+		{Value: 0, Name: "SHUT_RD"}, {Value: 1, Name: "SHUT_WR"},
+		{Value: 2, Name: "SHUT_RDWR"},
+	}}
 
-	msgFlags = Set{Flags: []Named{{Value: MsgDontwait, Name: "MSG_DONTWAIT"}, {Value: MsgNosignal, Name: "MSG_NOSIGNAL"}, {Value: 1, Name: "MSG_OOB"}}}
+	msgFlags = Set{Flags: []Named{
+		{Value: MsgDontwait, Name: "MSG_DONTWAIT"},
+		{Value: MsgNosignal, Name: "MSG_NOSIGNAL"}, {Value: 1, Name: "MSG_OOB"},
+	}}
 
 	memfdFlags = Set{Flags: []Named{
-		{Value: 1, Name: "MFD_CLOEXEC"}, {Value: 2, Name: "MFD_ALLOW_SEALING"}, {Value: 4, Name: "MFD_HUGETLB"}, {Value: 8, Name: "MFD_NOEXEC_SEAL"},
-		{Value: 16, Name: "MFD_EXEC"}, {Value: 21 << 26, Name: "MFD_HUGE_2MB"}, {Value: 30 << 26, Name: "MFD_HUGE_1GB"},
+		{Value: 1, Name: "MFD_CLOEXEC"}, {Value: 2, Name: "MFD_ALLOW_SEALING"}, {Value: 4, Name: "MFD_HUGETLB"},
+		{Value: 8, Name: "MFD_NOEXEC_SEAL"}, {Value: 16, Name: "MFD_EXEC"},
+		{Value: 21 << 26, Name: "MFD_HUGE_2MB"}, {Value: 30 << 26, Name: "MFD_HUGE_1GB"},
 	}}
 
 	membarriers = Set{Values: []Named{
-		{Value: 2, Name: "MEMBARRIER_CMD_GLOBAL_EXPEDITED"}, {Value: 4, Name: "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED"},
-		{Value: 8, Name: "MEMBARRIER_CMD_PRIVATE_EXPEDITED"}, {Value: 16, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED"},
-		{Value: 64, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE"}, {Value: 256, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ"},
+		{Value: 2, Name: "MEMBARRIER_CMD_GLOBAL_EXPEDITED"},
+		{Value: 4, Name: "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED"},
+		{Value: 8, Name: "MEMBARRIER_CMD_PRIVATE_EXPEDITED"},
+		{Value: 16, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED"},
+		{Value: 64, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE"},
+		{Value: 256, Name: "MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ"},
 	}}
 
 	rseqFlags = Set{Flags: []Named{{Value: 1, Name: "RSEQ_FLAG_UNREGISTER"}}}
 
-	closeRangeFlags = Set{Flags: []Named{{Value: 2, Name: "CLOSE_RANGE_UNSHARE"}, {Value: 4, Name: "CLOSE_RANGE_CLOEXEC"}}}
+	closeRangeFlags = Set{Flags: []Named{
+		{Value: 2, Name: "CLOSE_RANGE_UNSHARE"},
+		{Value: 4, Name: "CLOSE_RANGE_CLOEXEC"},
+	}}
 
 	atFlags = Set{Flags: []Named{{Value: 0x100, Name: "AT_SYMLINK_NOFOLLOW"}, {Value: 0x1000, Name: "AT_EMPTY_PATH"}}}
 
 	inotifyMask = Set{Flags: []Named{
-		{Value: InAllEvents, Name: "IN_ALL_EVENTS"}, {Value: 1, Name: "IN_ACCESS"}, {Value: 2, Name: "IN_MODIFY"}, {Value: 4, Name: "IN_ATTRIB"},
-		{Value: 8, Name: "IN_CLOSE_WRITE"}, {Value: 0x10, Name: "IN_CLOSE_NOWRITE"}, {Value: 0x20, Name: "IN_OPEN"},
-		{Value: 0x40, Name: "IN_MOVED_FROM"}, {Value: 0x80, Name: "IN_MOVED_TO"}, {Value: 0x100, Name: "IN_CREATE"}, {Value: 0x200, Name: "IN_DELETE"},
-		{Value: 0x400, Name: "IN_DELETE_SELF"}, {Value: 0x800, Name: "IN_MOVE_SELF"}, {Value: 1 << 24, Name: "IN_ONLYDIR"},
-		{Value: 1 << 25, Name: "IN_DONT_FOLLOW"}, {Value: InExclUnlink, Name: "IN_EXCL_UNLINK"}, {Value: 1 << 28, Name: "IN_MASK_CREATE"},
+		{Value: InAllEvents, Name: "IN_ALL_EVENTS"}, {Value: 1, Name: "IN_ACCESS"},
+		{Value: 2, Name: "IN_MODIFY"}, {Value: 4, Name: "IN_ATTRIB"}, {Value: 8, Name: "IN_CLOSE_WRITE"},
+		{Value: 0x10, Name: "IN_CLOSE_NOWRITE"}, {Value: 0x20, Name: "IN_OPEN"},
+		{Value: 0x40, Name: "IN_MOVED_FROM"}, {Value: 0x80, Name: "IN_MOVED_TO"},
+		{Value: 0x100, Name: "IN_CREATE"}, {Value: 0x200, Name: "IN_DELETE"},
+		{Value: 0x400, Name: "IN_DELETE_SELF"}, {Value: 0x800, Name: "IN_MOVE_SELF"},
+		{Value: 1 << 24, Name: "IN_ONLYDIR"}, {Value: 1 << 25, Name: "IN_DONT_FOLLOW"},
+		{Value: InExclUnlink, Name: "IN_EXCL_UNLINK"}, {Value: 1 << 28, Name: "IN_MASK_CREATE"},
 		{Value: 1 << 29, Name: "IN_MASK_ADD"}, {Value: InOneshot, Name: "IN_ONESHOT"},
 	}}
 
 	fanotifyFlags = Set{Flags: []Named{
-		{Value: 1, Name: "FAN_CLOEXEC"}, {Value: 2, Name: "FAN_NONBLOCK"}, {Value: 4, Name: "FAN_CLASS_CONTENT"}, {Value: 8, Name: "FAN_CLASS_PRE_CONTENT"},
-		{Value: 0x10, Name: "FAN_UNLIMITED_QUEUE"}, {Value: 0x20, Name: "FAN_UNLIMITED_MARKS"}, {Value: 0x40, Name: "FAN_ENABLE_AUDIT"},
-		{Value: 0x80, Name: "FAN_REPORT_PIDFD"}, {Value: 0x100, Name: "FAN_REPORT_TID"}, {Value: 0x200, Name: "FAN_REPORT_FID"},
-		{Value: 0x400, Name: "FAN_REPORT_DIR_FID"}, {Value: 0x800, Name: "FAN_REPORT_NAME"}, {Value: 0x1000, Name: "FAN_REPORT_TARGET_FID"},
+		{Value: 1, Name: "FAN_CLOEXEC"}, {Value: 2, Name: "FAN_NONBLOCK"},
+		{Value: 4, Name: "FAN_CLASS_CONTENT"}, {Value: 8, Name: "FAN_CLASS_PRE_CONTENT"},
+		{Value: 0x10, Name: "FAN_UNLIMITED_QUEUE"}, {Value: 0x20, Name: "FAN_UNLIMITED_MARKS"},
+		{Value: 0x40, Name: "FAN_ENABLE_AUDIT"}, {Value: 0x80, Name: "FAN_REPORT_PIDFD"},
+		{Value: 0x100, Name: "FAN_REPORT_TID"}, {Value: 0x200, Name: "FAN_REPORT_FID"},
+		{Value: 0x400, Name: "FAN_REPORT_DIR_FID"}, {Value: 0x800, Name: "FAN_REPORT_NAME"},
+		{Value: 0x1000, Name: "FAN_REPORT_TARGET_FID"},
 	}}
 
 	fanotifyMarks = Set{Flags: []Named{
-		{Value: FanMarkAdd, Name: "FAN_MARK_ADD"}, {Value: 2, Name: "FAN_MARK_REMOVE"}, {Value: 4, Name: "FAN_MARK_DONT_FOLLOW"},
-		{Value: 8, Name: "FAN_MARK_ONLYDIR"}, {Value: FanMarkMount, Name: "FAN_MARK_MOUNT"}, {Value: FanMarkIgnoredMask, Name: "FAN_MARK_IGNORED_MASK"},
-		{Value: FanMarkSurvModify, Name: "FAN_MARK_IGNORED_SURV_MODIFY"}, {Value: 0x100, Name: "FAN_MARK_FILESYSTEM"},
-		{Value: 0x200, Name: "FAN_MARK_EVICTABLE"}, {Value: FanMarkIgnore, Name: "FAN_MARK_IGNORE"},
+		{Value: FanMarkAdd, Name: "FAN_MARK_ADD"}, {Value: 2, Name: "FAN_MARK_REMOVE"},
+		{Value: 4, Name: "FAN_MARK_DONT_FOLLOW"}, {Value: 8, Name: "FAN_MARK_ONLYDIR"},
+		{Value: FanMarkMount, Name: "FAN_MARK_MOUNT"},
+		{Value: FanMarkIgnoredMask, Name: "FAN_MARK_IGNORED_MASK"},
+		{Value: FanMarkSurvModify, Name: "FAN_MARK_IGNORED_SURV_MODIFY"},
+		{Value: 0x100, Name: "FAN_MARK_FILESYSTEM"}, {Value: 0x200, Name: "FAN_MARK_EVICTABLE"},
+		{Value: FanMarkIgnore, Name: "FAN_MARK_IGNORE"},
 	}}
 
 	fsconfigCommands = Set{Values: []Named{
-		{0, "FSCONFIG_SET_FLAG", []Arg{str}}, {1, "FSCONFIG_SET_STRING", []Arg{str, str}}, {6, "FSCONFIG_CMD_CREATE", []Arg{}},
+		{0, "FSCONFIG_SET_FLAG", []Arg{str}}, {1, "FSCONFIG_SET_STRING", []Arg{str, str}},
+		{6, "FSCONFIG_CMD_CREATE", []Arg{}},
 	}}
 
-	eventfdFlags = Set{Flags: []Named{{Value: 1, Name: "EFD_SEMAPHORE"}, {Value: ONonblock, Name: "EFD_NONBLOCK"}, {Value: OCloexec, Name: "EFD_CLOEXEC"}}}
+	eventfdFlags = Set{Flags: []Named{
+		{Value: 1, Name: "EFD_SEMAPHORE"}, {Value: ONonblock, Name: "EFD_NONBLOCK"},
+		{Value: OCloexec, Name: "EFD_CLOEXEC"},
+	}}
 )
 
 // Syscalls says how the system calls that programs use are printed.
 var Syscalls = [...]Syscall{
-	SysWrite: {"write", []Arg{fd, data, integer}}, SysClose: {"close", []Arg{fd}}, SysLseek: {"lseek", []Arg{fd, integer, words(&whence)}},
+	SysWrite: {"write", []Arg{fd, data, integer}}, SysClose: {"close", []Arg{fd}},
+	SysLseek:          {"lseek", []Arg{fd, integer, words(&whence)}},
 	SysMmap:           {"mmap", []Arg{hex, integer, words(&protFlags), words(&mapFlags), fd, hex}},
 	SysMprotect:       {"mprotect", []Arg{hex, integer, words(&protFlags)}},
 	SysMunmap:         {"munmap", []Arg{hex, integer}},
@@ -312,42 +412,61 @@ var Syscalls = [...]Syscall{
 	SysKill:           {"kill", []Arg{integer, signal}},
 	SysRtSigtimedwait: {"rt_sigtimedwait", []Arg{hex, hex, hex}},
 	SysWaitid:         {"waitid", []Arg{words(&waitTypes), integer, hex, words(&waitFlags)}},
-	SysFchdir:         {"fchdir", []Arg{fd}}, SysUmask: {"umask", []Arg{mode}}, SysSetpgid: {"setpgid", []Arg{integer, integer}},
-	SysSetsid: {"setsid", nil}, SysGetsid: {"getsid", []Arg{integer}},
-	SysSetgroups: {"setgroups", []Arg{integer, hex}}, SysSetresuid: {"setresuid", []Arg{id, id, id}}, SysSetresgid: {"setresgid", []Arg{id, id, id}},
-	SysSetfsuid: {"setfsuid", []Arg{id}}, SysSetfsgid: {"setfsgid", []Arg{id}}, SysCapset: {"capset", []Arg{hex, hex}},
-	SysRtSigqueueinfo: {"rt_sigqueueinfo", []Arg{integer, signal, hex}}, SysSigaltstack: {"sigaltstack", []Arg{hex, hex}},
-	SysPersonality: {"personality", []Arg{hex}}, SysSetpriority: {"setpriority", []Arg{words(&priorities), integer, integer}},
-	SysSchedSetsched: {"sched_setscheduler", []Arg{integer, words(&policies), hex}}, SysMlock: {"mlock", []Arg{hex, integer}},
-	SysPrctl: {"prctl", []Arg{words(&prctlOptions), hex, hex, hex, hex}}, SysArchPrctl: {"arch_prctl", []Arg{words(&archPrctlCodes), hex}},
-	SysChroot: {"chroot", []Arg{str}}, SysSetTidAddress: {"set_tid_address", []Arg{hex}},
+	SysFchdir:         {"fchdir", []Arg{fd}}, SysUmask: {"umask", []Arg{mode}},
+	SysSetpgid: {"setpgid", []Arg{integer, integer}},
+	SysSetsid:  {"setsid", nil}, SysGetsid: {"getsid", []Arg{integer}},
+	SysSetgroups: {"setgroups", []Arg{integer, hex}}, SysSetresuid: {"setresuid", []Arg{id, id, id}},
+	SysSetresgid: {"setresgid", []Arg{id, id, id}},
+	SysSetfsuid:  {"setfsuid", []Arg{id}}, SysSetfsgid: {"setfsgid", []Arg{id}}, SysCapset: {"capset", []Arg{hex, hex}},
+	SysRtSigqueueinfo: {"rt_sigqueueinfo", []Arg{integer, signal, hex}},
+	SysSigaltstack:    {"sigaltstack", []Arg{hex, hex}},
+	SysPersonality:    {"personality", []Arg{hex}}, SysSetpriority: {"setpriority",
+		[]Arg{words(&priorities), integer, integer}},
+	SysSchedSetsched: {"sched_setscheduler", []Arg{integer, words(&policies), hex}},
+	SysMlock:         {"mlock", []Arg{hex, integer}},
+	SysPrctl:         {"prctl", []Arg{words(&prctlOptions), hex, hex, hex, hex}},
+	SysArchPrctl:     {"arch_prctl", []Arg{words(&archPrctlCodes), hex}},
+	SysChroot:        {"chroot", []Arg{str}}, SysSetTidAddress: {"set_tid_address", []Arg{hex}},
 	SysTimerSettime: {"timer_settime", []Arg{integer, words(&timerFlags), hex, hex}},
-	SysEpollCtl:     {"epoll_ctl", []Arg{fd, words(&epollOps), fd, hex}}, SysOpenat: {"openat", []Arg{fd, str, words(&OpenFlags)}},
-	SysUnshare: {"unshare", []Arg{words(&CloneFlags)}}, SysSetns: {"setns", []Arg{fd, words(&CloneFlags)}},
-	SysSetRobustList: {"set_robust_list", []Arg{hex, integer}}, SysTimerfdCreate: {"timerfd_create", []Arg{words(&Clocks), words(&StatusFlags)}},
-	SysTimerfdSettime: {"timerfd_settime", []Arg{fd, words(&timerfdFlags), hex, hex}},
-	SysSignalfd4:      {"signalfd4", []Arg{fd, hex, integer, words(&StatusFlags)}}, SysEventfd2: {"eventfd2", []Arg{integer, words(&eventfdFlags)}},
-	SysEpollCreate1: {"epoll_create1", []Arg{words(&StatusFlags)}}, SysDup3: {"dup3", []Arg{fd, fd, words(&StatusFlags)}},
+	SysEpollCtl:     {"epoll_ctl", []Arg{fd, words(&epollOps), fd, hex}},
+	SysOpenat:       {"openat", []Arg{fd, str, words(&OpenFlags)}},
+	SysUnshare:      {"unshare", []Arg{words(&CloneFlags)}}, SysSetns: {"setns", []Arg{fd, words(&CloneFlags)}},
+	SysSetRobustList:    {"set_robust_list", []Arg{hex, integer}},
+	SysTimerfdCreate:    {"timerfd_create", []Arg{words(&Clocks), words(&StatusFlags)}},
+	SysTimerfdSettime:   {"timerfd_settime", []Arg{fd, words(&timerfdFlags), hex, hex}},
+	SysSignalfd4:        {"signalfd4", []Arg{fd, hex, integer, words(&StatusFlags)}},
+	SysEventfd2:         {"eventfd2", []Arg{integer, words(&eventfdFlags)}},
+	SysEpollCreate1:     {"epoll_create1", []Arg{words(&StatusFlags)}},
+	SysDup3:             {"dup3", []Arg{fd, fd, words(&StatusFlags)}},
 	SysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", []Arg{integer, integer, signal, hex}},
-	SysPrlimit64:        {"prlimit64", []Arg{integer, words(&resources), hex, hex}}, SysSeccomp: {"seccomp", []Arg{words(&seccompOps), hex, hex}},
-	SysMembarrier: {"membarrier", []Arg{words(&membarriers), integer, integer}}, SysRseq: {"rseq", []Arg{hex, integer, words(&rseqFlags), hex}},
-	SysCloseRange: {"close_range", []Arg{hex, hex, words(&closeRangeFlags)}},
-	SysPidfdOpen:  {"pidfd_open", []Arg{integer, words(&StatusFlags)}}, SysPidfdGetfd: {"pidfd_getfd", []Arg{fd, fd, integer}},
-	SysInotifyInit1: {"inotify_init1", []Arg{words(&StatusFlags)}}, SysInotifyAddWatch: {"inotify_add_watch", []Arg{fd, str, words(&inotifyMask)}},
-	SysFanotifyInit:   {"fanotify_init", []Arg{words(&fanotifyFlags), words(&OpenFlags)}},
-	SysFanotifyMark:   {"fanotify_mark", []Arg{fd, words(&fanotifyMarks), hex, fd, str}},
-	SysOpenByHandleAt: {"open_by_handle_at", []Arg{fd, hex, words(&OpenFlags)}},
-	SysIoctl:          {"ioctl", []Arg{fd, words(&ioctlRequests), hex}}, SysSendfile: {"sendfile", []Arg{fd, fd, hex, integer}},
-	SysFtruncate: {"ftruncate", []Arg{fd, integer}}, SysFchmod: {"fchmod", []Arg{fd, mode}}, SysFchown: {"fchown", []Arg{fd, id, id}},
+	SysPrlimit64:        {"prlimit64", []Arg{integer, words(&resources), hex, hex}},
+	SysSeccomp:          {"seccomp", []Arg{words(&seccompOps), hex, hex}},
+	SysMembarrier:       {"membarrier", []Arg{words(&membarriers), integer, integer}},
+	SysRseq:             {"rseq", []Arg{hex, integer, words(&rseqFlags), hex}},
+	SysCloseRange:       {"close_range", []Arg{hex, hex, words(&closeRangeFlags)}},
+	SysPidfdOpen:        {"pidfd_open", []Arg{integer, words(&StatusFlags)}},
+	SysPidfdGetfd:       {"pidfd_getfd", []Arg{fd, fd, integer}},
+	SysInotifyInit1:     {"inotify_init1", []Arg{words(&StatusFlags)}},
+	SysInotifyAddWatch:  {"inotify_add_watch", []Arg{fd, str, words(&inotifyMask)}},
+	SysFanotifyInit:     {"fanotify_init", []Arg{words(&fanotifyFlags), words(&OpenFlags)}},
+	SysFanotifyMark:     {"fanotify_mark", []Arg{fd, words(&fanotifyMarks), hex, fd, str}},
+	SysOpenByHandleAt:   {"open_by_handle_at", []Arg{fd, hex, words(&OpenFlags)}},
+	SysIoctl:            {"ioctl", []Arg{fd, words(&ioctlRequests), hex}},
+	SysSendfile:         {"sendfile", []Arg{fd, fd, hex, integer}},
+	SysFtruncate:        {"ftruncate", []Arg{fd, integer}}, SysFchmod: {"fchmod", []Arg{fd, mode}},
+	SysFchown:   {"fchown", []Arg{fd, id, id}},
 	SysFchownat: {"fchownat", []Arg{fd, str, id, id, words(&atFlags)}}, SysFchmodat: {"fchmodat", []Arg{fd, str, mode}},
 	SysUtimensat: {"utimensat", []Arg{fd, str, hex, words(&atFlags)}}, SysTee: {"tee", []Arg{fd, fd, integer, hex}},
 	SysFlock: {"flock", []Arg{fd, words(&flockOps)}}, SysMemfdCreate: {"memfd_create", []Arg{str, words(&memfdFlags)}},
-	SysSocket: {"socket", []Arg{words(&socketFamilies), words(&SockTypes), hex}}, SysConnect: {"connect", []Arg{fd, sockaddr, integer}},
-	SysSendto: {"sendto", []Arg{fd, data, integer, words(&msgFlags)}}, SysShutdown: {"shutdown", []Arg{fd, words(&shutdownHow)}},
-	SysBind: {"bind", []Arg{fd, sockaddr, integer}}, SysListen: {"listen", []Arg{fd, integer}},
+	SysSocket:   {"socket", []Arg{words(&socketFamilies), words(&SockTypes), hex}},
+	SysConnect:  {"connect", []Arg{fd, sockaddr, integer}},
+	SysSendto:   {"sendto", []Arg{fd, data, integer, words(&msgFlags)}},
+	SysShutdown: {"shutdown", []Arg{fd, words(&shutdownHow)}},
+	SysBind:     {"bind", []Arg{fd, sockaddr, integer}}, SysListen: {"listen", []Arg{fd, integer}},
 	SysSetsockopt: {"setsockopt", []Arg{fd, words(&SockLevels), hex, hex, integer}}, SysChdir: {"chdir", []Arg{str}},
 	SysSendmsg: {"sendmsg", []Arg{fd, hex, words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
-	SysFsopen: {"fsopen", []Arg{str, hex}}, SysFsconfig: {"fsconfig", []Arg{fd, words(&fsconfigCommands), hex, hex, hex}},
-	SysFsmount: {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}}, SysChmod: {"chmod", []Arg{str, mode}},
-	SysLchown: {"lchown", []Arg{str, id, id}}, SysAccept4: {"accept4", []Arg{fd, hex, hex, words(&StatusFlags)}},
-}
+	SysFsopen: {"fsopen", []Arg{str, hex}}, SysFsconfig: {"fsconfig",
+		[]Arg{fd, words(&fsconfigCommands), hex, hex, hex}},
+	SysFsmount: {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},
+	SysChmod:  {"chmod", []Arg{str, mode}},
+	SysLchown: {"lchown", []Arg{str, id, id}}, SysAccept4: {"accept4", []Arg{fd, hex, hex, words(&StatusFlags)}}}

@@ -51,7 +51,8 @@ const headers = `#define _GNU_SOURCE
 #include <linux/close_range.h>
 `
 
-// missing are names that the headers of Debian 12, Linux 6.1 and glibc 2.36, lack or hide; glibc says that O_LARGEFILE is 0.
+// missing are names that the headers of Debian 12, Linux 6.1 and glibc 2.36, lack or hide; glibc says that O_LARGEFILE
+// is 0.
 var missing = strings.Fields("MAP_DROPPABLE MADV_GUARD_INSTALL MADV_GUARD_REMOVE PR_TIMER_CREATE_RESTORE_IDS MFD_NOEXEC_SEAL MFD_EXEC " +
 	"F_SEAL_EXEC INOTIFY_IOC_SETNEXTWD TFD_IOC_SET_TICKS O_LARGEFILE")
 
@@ -100,31 +101,41 @@ func (m fakeMemory) Lookup(addr uint64) []byte { return m[addr] }
 
 func TestFormatCall(t *testing.T) {
 	mem := fakeMemory{
-		1: []byte("/x\x00rest"), 2: []byte("ab\x01"), 3: {1, 0, 0, 0}, 4: {2, 0, 0, 80, 127, 0, 0, 1}, 5: []byte("\x01\x00/run/s\x00"),
-		6: []byte("\x01\x00\x00abstract"), 7: append([]byte{10, 0, 1, 187, 0, 0, 0, 0}, append(make([]byte, 15), 1)...), 8: []byte("eth0\x00"),
+		1: []byte("/x\x00rest"), 2: []byte("ab\x01"), 3: {1, 0, 0, 0}, 4: {2, 0, 0, 80, 127, 0, 0, 1},
+		5: []byte("\x01\x00/run/s\x00"),
+		6: []byte("\x01\x00\x00abstract"), 7: append([]byte{10, 0, 1, 187, 0, 0, 0, 0},
+			append(make([]byte, 15), 1)...), 8: []byte("eth0\x00"),
 	}
 	for want, call := range map[string][]uint64{
-		`openat(AT_FDCWD, "/x", O_RDWR|O_CLOEXEC)`:                                 {SysOpenat, AtFdcwd, 1, ORdwr | OCloexec},
-		`openat(3, 0x100, O_WRONLY|O_CREAT|0x1000000)`:                             {SysOpenat, 3, 0x100, OWronly | OCreat | 0x1000000},
-		`mprotect(0x7000, 4096, PROT_NONE)`:                                        {SysMprotect, 0x7000, 4096, 0},
-		`write(1, "ab\x01", 3)`:                                                    {SysWrite, 1, 2, 3},
-		`prctl(PR_SET_PDEATHSIG, SIGKILL)`:                                         {SysPrctl, PrSetPdeathsig, 9},
-		`prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW)`:                 {SysPrctl, PrCapAmbient, PrCapAmbientRaise, CapNetRaw},
-		`prctl(0x63, 1, 0, 0, 0)`:                                                  {SysPrctl, 99, 1},
-		`fcntl(5, F_SETFL, O_NONBLOCK)`:                                            {SysFcntl, 5, FSetfl, ONonblock},
-		`setsockopt(5, SOL_SOCKET, SO_KEEPALIVE, [1], 4)`:                          {SysSetsockopt, 5, SolSocket, SoKeepalive, 3, 4},
-		`setsockopt(5, SOL_SOCKET, SO_BINDTODEVICE, 5 bytes, 5)`:                   {SysSetsockopt, 5, SolSocket, SoBindtodevice, 8, 5},
-		`socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP)`:                  {SysSocket, AfInet, SockStream | ONonblock, IpprotoTCP},
-		`bind(5, {sa_family=AF_INET, 127.0.0.1:80}, 8)`:                            {SysBind, 5, 4, 8},
-		`bind(5, {sa_family=AF_INET6, [::1]:443}, 24)`:                             {SysBind, 5, 7, 24},
-		`bind(5, {sa_family=AF_UNIX, sun_path="/run/s"}, 9)`:                       {SysBind, 5, 5, 9},
-		`bind(5, {sa_family=AF_UNIX, sun_path=@"abstract"}, 11)`:                   {SysBind, 5, 6, 11},
-		`setresuid(-1, 0, 1000)`:                                                   {SysSetresuid, 0xffffffff, 0, 1000},
-		`kill(7, SIGRT_2)`:                                                         {SysKill, 7, 34},
-		`sched_setscheduler(0, SCHED_FIFO|SCHED_RESET_ON_FORK, 0x8000)`:            {SysSchedSetsched, 0, 1 | 0x40000000, 0x8000},
-		`seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, 0x8000)`:      {SysSeccomp, 1, 1, 0x8000},
-		`shmget(0x1234, 4096, 0600|IPC_CREAT|IPC_EXCL)`:                            {SysShmget, 0x1234, 4096, 0o3600},
-		`mmap(0x7000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED, 3, 0x10)`: {SysMmap, 0x7000, 4096, 3, 0x12, 3, 0x10},
+		`openat(AT_FDCWD, "/x", O_RDWR|O_CLOEXEC)`: {SysOpenat, AtFdcwd, 1,
+			ORdwr | OCloexec},
+		`openat(3, 0x100, O_WRONLY|O_CREAT|0x1000000)`: {SysOpenat, 3, 0x100,
+			OWronly | OCreat | 0x1000000},
+		`mprotect(0x7000, 4096, PROT_NONE)`: {SysMprotect, 0x7000, 4096, 0},
+		`write(1, "ab\x01", 3)`:             {SysWrite, 1, 2, 3},
+		`prctl(PR_SET_PDEATHSIG, SIGKILL)`:  {SysPrctl, PrSetPdeathsig, 9},
+		`prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW)`: {SysPrctl, PrCapAmbient,
+			PrCapAmbientRaise, CapNetRaw},
+		`prctl(0x63, 1, 0, 0, 0)`:       {SysPrctl, 99, 1},
+		`fcntl(5, F_SETFL, O_NONBLOCK)`: {SysFcntl, 5, FSetfl, ONonblock},
+		`setsockopt(5, SOL_SOCKET, SO_KEEPALIVE, [1], 4)`: {SysSetsockopt, 5, SolSocket,
+			SoKeepalive, 3, 4},
+		`setsockopt(5, SOL_SOCKET, SO_BINDTODEVICE, 5 bytes, 5)`: {SysSetsockopt, 5, SolSocket,
+			SoBindtodevice, 8, 5},
+		`socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP)`: {SysSocket, AfInet,
+			SockStream | ONonblock, IpprotoTCP},
+		`bind(5, {sa_family=AF_INET, 127.0.0.1:80}, 8)`:          {SysBind, 5, 4, 8},
+		`bind(5, {sa_family=AF_INET6, [::1]:443}, 24)`:           {SysBind, 5, 7, 24},
+		`bind(5, {sa_family=AF_UNIX, sun_path="/run/s"}, 9)`:     {SysBind, 5, 5, 9},
+		`bind(5, {sa_family=AF_UNIX, sun_path=@"abstract"}, 11)`: {SysBind, 5, 6, 11},
+		`setresuid(-1, 0, 1000)`:                                 {SysSetresuid, 0xffffffff, 0, 1000},
+		`kill(7, SIGRT_2)`:                                       {SysKill, 7, 34},
+		`sched_setscheduler(0, SCHED_FIFO|SCHED_RESET_ON_FORK, 0x8000)`: {SysSchedSetsched, 0,
+			1 | 0x40000000, 0x8000},
+		`seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, 0x8000)`: {SysSeccomp, 1, 1, 0x8000},
+		`shmget(0x1234, 4096, 0600|IPC_CREAT|IPC_EXCL)`:                       {SysShmget, 0x1234, 4096, 0o3600},
+		`mmap(0x7000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED, 3, 0x10)`: {SysMmap, 0x7000, 4096, 3, 0x12,
+			3, 0x10},
 	} {
 		args := make([]uint64, 6)
 		copy(args, call[1:])
