@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // table is the hook table before it has an address: the counts and offsets of its parts. internal/abi has the structs.
@@ -99,7 +100,7 @@ type encoder struct {
 	params  int
 }
 
-func (e *encoder) put(off int, s abi.Record) { s.Put(e.b[off:]) }
+func (e *encoder) put(off int, s memory.Record) { s.Put(e.b[off:]) }
 
 func (e *encoder) addr(off int) uint64 { return uint64(e.at) + uint64(off) }
 

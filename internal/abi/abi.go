@@ -21,12 +21,6 @@ func (k ParamKind) Known() bool { return k <= ParamOneOf }
 // String names a kind that is known.
 func (k ParamKind) String() string { return paramKindNames[k] }
 
-// Record is a struct that C reads.
-type Record interface {
-	Bytes() int
-	Put(b []byte)
-}
-
 // Operation is an operation of a restore program with its arguments by name.
 type Operation interface {
 	Encode() (OpCode, [OpArgs]uint64)

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
 )
 
 // reader is a struct that Go reads.
 type reader interface{ Get(b []byte) }
 
-var written = []abi.Record{
+var written = []memory.Record{
 	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{}, &abi.OpRecord{}, &abi.Run{}, &abi.Pidfd{}, &abi.File{},
 	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{}, &abi.GraftRenewal{},
 }
@@ -37,7 +38,7 @@ func TestStructsAreWrittenWhereCReads(t *testing.T) {
 				continue
 			}
 			seen++
-			i := slices.IndexFunc(written, func(r abi.Record) bool { return reflect.TypeOf(r).Elem().Name() == s.Go })
+			i := slices.IndexFunc(written, func(r memory.Record) bool { return reflect.TypeOf(r).Elem().Name() == s.Go })
 			if i < 0 {
 				t.Fatalf("abi.%s is not tried", s.Go)
 			}
@@ -45,7 +46,7 @@ func TestStructsAreWrittenWhereCReads(t *testing.T) {
 				record := reflect.New(reflect.TypeOf(written[i]).Elem())
 				ones(record.Elem().Field(k))
 				b := make([]byte, c["sizeof(struct "+s.C+")"])
-				record.Interface().(abi.Record).Put(b)
+				record.Interface().(memory.Record).Put(b)
 				if want := c.member(&s, &m); !bytes.Equal(b, want) {
 					t.Errorf("abi.%s.%s is written as\n% x, C reads\n% x", s.Go, camel(m.Name), b, want)
 				}
