@@ -5,8 +5,8 @@ GO        ?= go
 PREFIX    ?= /usr/local
 DESTDIR   ?=
 FUZZTIME  ?= 20s
-# One package at a time: a restore needs its pid free, and another package's compilers could have taken it.
-TESTFLAGS ?= -p 1 -timeout 60m
+# Packages side by side, each in namespaces of its own; one at a time where that is not possible.
+TESTFLAGS ?= $(shell scripts/in-namespaces --flags) -timeout 60m
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0

@@ -4,10 +4,12 @@ package testenv
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +43,34 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("left behind: %v", left)
+		}
+	}
+}
+
+// A program in namespaces of its own has pids of its own; its status is passed on; nothing outlives it when it is killed.
+func TestInNamespaces(t *testing.T) {
+	NeedRoot(t)
+	script := filepath.Join(Root(), "scripts", "in-namespaces")
+	err := exec.Command(script, "sh", "-c", "exit $$").Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() < 2 || exit.ExitCode() > 9 {
+		t.Errorf("%v, want a small pid", err)
+	}
+	cmd := exec.Command(script, "sh", "-c", "setsid sleep 1001 & echo; wait")
+	mark := Mark()
+	cmd.Env = append(os.Environ(), mark)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	_, mark, _ = strings.Cut(mark, "=")
+	for end := time.Now().Add(Timeout); len(Leftovers(mark)) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("left behind: %v", Leftovers(mark))
 		}
 	}
 }

@@ -3,8 +3,11 @@
 package testenv
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,7 +154,7 @@ func (r recipe) files(tb testing.TB) []string {
 }
 
 // cached runs build unless its product, named after a digest of the sources and flags, is there already. Two test
-// binaries may build at once: the last rename wins, and both products are the same.
+// binaries may build at once: the first product stays, since it may be running when the second one is complete.
 func (r recipe) cached(tb testing.TB, build func(out string, files []string) *exec.Cmd) []string {
 	tb.Helper()
 	files, digest := r.files(tb), sha256.New()
@@ -171,11 +174,12 @@ func (r recipe) cached(tb testing.TB, build func(out string, files []string) *ex
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	fresh := fmt.Sprintf("%s.%d", product, os.Getpid())
+	fresh := product + "." + rand.Text() // pids repeat in each namespace
+	defer os.Remove(fresh)
 	if err := run(build(fresh, files), ""); err != nil {
 		tb.Fatalf("victim %s: %v", r.name, err)
 	}
-	if err := os.Rename(fresh, product); err != nil {
+	if err := os.Link(fresh, product); err != nil && !errors.Is(err, fs.ErrExist) {
 		tb.Fatal(err)
 	}
 	return []string{product}
