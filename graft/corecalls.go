@@ -35,28 +35,30 @@ const (
 )
 
 // coreCalls lists every call of the core; a test compares it with the sources.
-var coreCalls = slices.Concat([]coreCall{
-	{name: "sigaltstack", nr: 131},
-	{name: "mprotect", nr: 10, args: []seccomp.Arg{some, is(pageSize), is(0)}},
-	{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x80)}}, // FUTEX_WAIT_PRIVATE
-	{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x81)}}, // FUTEX_WAKE_PRIVATE
-	{name: "rt_sigprocmask", nr: 14, args: []seccomp.Arg{is(1), some, is(0), is(8)}},
-	{name: "rt_sigprocmask", nr: 14, args: []seccomp.Arg{is(2), some, is(0), is(8)}},
-	{name: "rt_sigreturn", nr: 15},
-	{name: "clock_gettime", nr: 228, args: []seccomp.Arg{is(0)}},
-	{name: "clock_gettime", nr: 228, args: []seccomp.Arg{is(1)}},
-	{name: "munmap", nr: 11},
-	{name: "gettid", nr: 186},
-	{name: "getpid", nr: 39},
-	{name: "rt_tgsigqueueinfo", nr: 297},
-	{name: "exit_group", nr: 231, args: []seccomp.Arg{is(70)}},
+func coreCalls() []coreCall {
+	return slices.Concat([]coreCall{
+		{name: "sigaltstack", nr: 131},
+		{name: "mprotect", nr: 10, args: []seccomp.Arg{some, is(pageSize), is(0)}},
+		{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x80)}}, // FUTEX_WAIT_PRIVATE
+		{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x81)}}, // FUTEX_WAKE_PRIVATE
+		{name: "rt_sigprocmask", nr: 14, args: []seccomp.Arg{is(1), some, is(0), is(8)}},
+		{name: "rt_sigprocmask", nr: 14, args: []seccomp.Arg{is(2), some, is(0), is(8)}},
+		{name: "rt_sigreturn", nr: 15},
+		{name: "clock_gettime", nr: 228, args: []seccomp.Arg{is(0)}},
+		{name: "clock_gettime", nr: 228, args: []seccomp.Arg{is(1)}},
+		{name: "munmap", nr: 11},
+		{name: "gettid", nr: 186},
+		{name: "getpid", nr: 39},
+		{name: "rt_tgsigqueueinfo", nr: 297},
+		{name: "exit_group", nr: 231, args: []seccomp.Arg{is(70)}},
 
-	{name: "rt_sigaction", nr: 13, args: []seccomp.Arg{some, some, some, is(8)}, leader: true},
-	{name: "clone", nr: 56, args: []seccomp.Arg{is(cloneWatchdog)}, leader: true, when: watched},
-	{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0)}, leader: true, when: watched}, // FUTEX_WAIT
-	{name: "tgkill", nr: 234, args: []seccomp.Arg{some, some, is(7)}, leader: true, when: watched},
-	{name: "exit", nr: 60, args: []seccomp.Arg{is(0)}, leader: true, when: watched},
-}, renewalCalls(), namingCalls(), logCalls())
+		{name: "rt_sigaction", nr: 13, args: []seccomp.Arg{some, some, some, is(8)}, leader: true},
+		{name: "clone", nr: 56, args: []seccomp.Arg{is(cloneWatchdog)}, leader: true, when: watched},
+		{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0)}, leader: true, when: watched}, // FUTEX_WAIT
+		{name: "tgkill", nr: 234, args: []seccomp.Arg{some, some, is(7)}, leader: true, when: watched},
+		{name: "exit", nr: 60, args: []seccomp.Arg{is(0)}, leader: true, when: watched},
+	}, renewalCalls(), namingCalls(), logCalls())
+}
 
 func renewalCalls() []coreCall {
 	calls := []coreCall{}

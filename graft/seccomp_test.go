@@ -111,7 +111,7 @@ func TestSeccomp(t *testing.T) {
 
 // Each call of the core, denied by killing, is refused by its name.
 func TestSeccompDeniesEachCall(t *testing.T) {
-	for _, call := range coreCalls {
+	for _, call := range coreCalls() {
 		opts := options(t)
 		opts.HookTimeout, opts.LogFile = 1e9, "/log"
 		_, err := New(filtered(t, "glibc", answering(call.nr, seccomp.KillProcess), nil), opts)
@@ -129,7 +129,7 @@ func TestCoreCallsAgreeWithTheCore(t *testing.T) {
 			openLog, openCreat, openExcl) +
 		fmt.Sprintf("_Static_assert((CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|CLONE_SYSVSEM|CLONE_PARENT_SETTID|"+
 			"CLONE_CHILD_CLEARTID) == %d, \"\");\n", cloneWatchdog)
-	for _, c := range coreCalls {
+	for _, c := range coreCalls() {
 		listed[c.name] = true
 		source += fmt.Sprintf("_Static_assert(__NR_%s == %d, \"\");\n", c.name, c.nr)
 	}
