@@ -29,14 +29,14 @@ const (
 )
 
 // State is how far a supervised task has come.
-type State = abi.GraftState
+type State uint32
 
 // The states of a supervised task.
 const (
-	NotBegun = abi.GraftNotBegun
-	Running  = abi.GraftRunning
-	Done     = abi.GraftDone   // all hooks have run; the task waits
-	Failed   = abi.GraftFailed // a hook has failed; the task waits for its end
+	NotBegun = State(abi.GraftNotBegun)
+	Running  = State(abi.GraftRunning)
+	Done     = State(abi.GraftDone)   // all hooks have run; the task waits
+	Failed   = State(abi.GraftFailed) // a hook has failed; the task waits for its end
 )
 
 // HookError is a call into a plugin that has failed in a grafted task.
@@ -79,7 +79,7 @@ func (s *Supervised) Read(status []byte) (State, error) {
 	var words abi.GraftStatus
 	words.Get(status)
 	switch state := State(words.State); {
-	case state == abi.GraftFailing:
+	case words.State == uint32(abi.GraftFailing):
 		return Running, nil
 	case state > Failed:
 		return state, fmt.Errorf("restore task %d: its status is overwritten: state %d", s.Pid, state)
