@@ -171,15 +171,14 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 
 // runtime is somebody who starts crpie as criu.
 type runtime struct {
-	t       *testing.T
-	line    sys.Channel
-	cmd     *exec.Cmd
-	stderr  bytes.Buffer
-	dir     string
-	manner  string
-	rules   string
-	waited  bool
-	waiting error
+	t      *testing.T
+	line   sys.Channel
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	dir    string
+	manner string
+	rules  string
+	waited bool
 }
 
 // newRuntime makes the directories of a test: rules for containers, images, work.
@@ -405,6 +404,34 @@ func TestRelay(t *testing.T) {
 func reap(pid int) {
 	var status unix.WaitStatus
 	_, _ = unix.Wait4(pid, &status, 0, nil)
+}
+
+// A dump whose configuration has lines of crpie's reaches criu without them, and nothing else is done about it.
+func TestDumpWithLines(t *testing.T) {
+	for pid, want := range map[int32]string{
+		1234: "",
+		0:    "a process that dumps itself: not supported with lines of crpie's in DIR/runc.conf; write them as #crpie: comments",
+	} {
+		r := newRuntime(t, "", "")
+		r.write("runc.conf", "pie-plugin /no/such.o\ntcp-close\n")
+		opts := r.restoreOpts()
+		opts.ConfigFile = pb.String(r.path("runc.conf"))
+		if pid != 0 {
+			opts.Pid = &pid
+		}
+		r.start(request(t, pb.CriuReqType_DUMP, opts))
+		resp, _ := r.receive()
+		want = strings.ReplaceAll(want, "DIR", r.dir)
+		if status := r.status(); resp.GetType() != pb.CriuReqType_DUMP || resp.GetSuccess() != (status == 0) || resp.GetCrErrmsg() != want {
+			t.Errorf("status %d, answer %v, %s", status, resp, resp.GetCrErrmsg())
+		}
+		if want != "" {
+			continue
+		}
+		if s := r.seen(); s.Config != "\ntcp-close\n" || s.Images != r.path("images") {
+			t.Errorf("criu's configuration is %q, its images are %s", s.Config, s.Images)
+		}
+	}
 }
 
 // relayed is a runtime that restores by a relay, in which criu behaves in a manner.

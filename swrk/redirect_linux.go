@@ -80,15 +80,13 @@ func (s *session) rewrite(req *pb.CriuReq) ([]byte, error) {
 	if req.Opts == nil {
 		return images.Marshal(req)
 	}
-	opts := pb.Clone(req.Opts)
-	req = pb.Clone(req)
-	req.Opts = opts
-	if err := s.redirect(opts); err != nil {
-		return nil, err
-	}
-	if req.GetType() != pb.CriuReqType_RESTORE && opts.GetPid() == 0 && dumps(req.GetType()) {
+	if dumps(req.GetType()) && req.Opts.GetPid() == 0 {
 		return nil, fmt.Errorf("a process that dumps itself: not supported with lines of crpie's in %s; "+
-			"write them as comments, #crpie: ...", opts.GetConfigFile())
+			"write them as #crpie: comments", req.Opts.GetConfigFile())
+	}
+	req = pb.Clone(req)
+	if err := s.redirect(req.Opts); err != nil {
+		return nil, err
 	}
 	return images.Marshal(req)
 }

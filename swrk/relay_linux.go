@@ -194,11 +194,14 @@ func (r *relay) end(closed error) (status int, err error) {
 	if !r.answered && r.kind == pb.CriuReqType_RESTORE {
 		return 0, several.Join(errors.New("criu has ended without an answer"), r.undo())
 	}
-	status, _, err = r.criu.Wait()
-	if err == nil && !r.success {
+	status, known, err := r.criu.Wait()
+	if err != nil || !known { // a sibling's, or nobody's, because SIGCHLD is ignored here, wait(2)
+		status = 0
+	}
+	if !r.success {
 		status = max(status, 1)
 	}
-	return status, err
+	return status, nil
 }
 
 // patience is how long criu may take to end by a signal.

@@ -58,7 +58,7 @@ func (r *relay) supervise(ctx context.Context) error {
 		}
 	}
 	r.release()
-	r.log.printf("all hooks have run in %d tasks", len(r.graft.plan.Supervised))
+	r.log.printf("all hooks have run, grafted tasks: %d", len(r.graft.plan.Supervised))
 	return nil
 }
 

@@ -113,7 +113,7 @@ func TestFrontGraftsOnTheWay(t *testing.T) {
 	c.front("pie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") + ",var=INSTANCE_ID,value=a-clone\n")
 	ok, said, log := c.restores(images)
 	if !ok || !strings.Contains(log, "crpie: restore-with auto: grafted ") ||
-		!strings.Contains(log, "all hooks have run in 1 task") {
+		!strings.Contains(log, "all hooks have run, grafted tasks: 1\n") {
 		t.Errorf("restored: %v\n%s\n%s", ok, said, log)
 	}
 	c.wantID("a-clone")
@@ -121,6 +121,33 @@ func TestFrontGraftsOnTheWay(t *testing.T) {
 	if digest(t, images) != before {
 		t.Error("the images have changed")
 	}
+}
+
+// The annotation that names a file for criu names plugins as well, at a dump too, where criu must not see them.
+func TestFrontFollowsAnnotations(t *testing.T) {
+	c := newContainer(t)
+	lines := fmt.Sprintf("# of this container\nrestore-with graft\npie-plugin %s,var=INSTANCE_ID,value=a-clone\n",
+		testenv.Plugin(t, "plugin-sdk/examples/new-id.c"))
+	config, images := filepath.Join(c.dir, "config.json"), filepath.Join(c.dir, "images")
+	text, err := os.ReadFile(config)
+	if err == nil {
+		annotated := fmt.Sprintf(`{"annotations":{"org.criu.config":%q},`, filepath.Join(c.dir, "criu.conf"))
+		err = os.WriteFile(config, []byte(strings.Replace(string(text), "{", annotated, 1)), 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.dir, "criu.conf"), []byte(lines), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.front("")
+	c.runc("run", "--detach", c.name)
+	c.wantID("the-first-of-its-kind")
+	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+	if ok, said, log := c.restores(images); !ok || !strings.Contains(log, "crpie: restore-with graft: grafted ") {
+		t.Errorf("restored: %v\n%s\n%s", ok, said, log)
+	}
+	c.wantID("a-clone")
 }
 
 // A hook that goes wrong is a restore that fails: runc says so, nothing is left, and the images can be restored

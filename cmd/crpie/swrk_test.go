@@ -128,7 +128,7 @@ func TestFrontRestoresPrograms(t *testing.T) {
 			before := digest(t, im.Dir)
 			answer, status, log := byRPC(t, im, lines)
 			if status != 0 || !answer.GetSuccess() || answer.GetRestore().GetPid() != int32(im.Pid) ||
-				!strings.Contains(log, "crpie: all hooks have run in ") {
+				!strings.Contains(log, "crpie: all hooks have run, grafted tasks: ") {
 				t.Fatalf("status %d, answer %v\n%s", status, answer, ownLines(log))
 			}
 			im.Adopt(t).MustPass(t)
