@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestCapturedWorkerKeepsToItself(t *testing.T) {
 	for _, workers := range []string{"1", "40"} {
 		im := testenv.Start(t, "workers", workers).Dump(t)
 		for _, stage := range []string{"PRE_SIGRETURN_THREAD", "PRE_SIGRETURN"} {
-			flag := filepath.Join("/tmp", fmt.Sprintf("crpie-test-%d-%s-%s", os.Getpid(), workers, stage)) // a worker has to reach it
+			flag := filepath.Join("/tmp", "crpie-test-"+rand.Text()) // a worker has to reach it
 			t.Cleanup(func() { os.Remove(flag) })
 			p, _ := restore(t, im, "--pie-plugin", plugin+",stage="+stage+",how=take,flag="+flag)
 			p.MustPass(t)
