@@ -16,8 +16,8 @@ const (
 // mostReserved is how much address space a mapping may reserve if images are to be incremental, bytes.
 const mostReserved = 1 << 30
 
-// reserved tells how long a mapping is that CRIU makes writable for a moment if the images refer to others, and that was
-// not when the program made it: Linux then wants memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
+// reserved tells how long a mapping is that CRIU makes writable for a moment if the images refer to others, and that
+// was not when the program made it: Linux then wants memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
 func reserved(t *images.Task) (longest uint64) {
 	for _, v := range t.Mm.GetVmas() {
 		if v.GetFlags()&mapPrivate != 0 && v.GetFlags()&(mapNoreserve|mapHugetlb) == 0 && v.GetProt()&protWrite == 0 {
@@ -32,8 +32,9 @@ func (g *grafter) standAloneIfNeeded() {
 	for _, t := range g.dir.Tasks {
 		if n := reserved(t); g.plan.Parent && n > mostReserved {
 			g.plan.Parent = false
-			g.plan.Notes = append(g.plan.Notes, fmt.Sprintf("written as with --copy: task %d reserves %d GiB of address space in one mapping, "+
-				"for which CRIU needs as much memory if images refer to others", t.Pid, n>>30))
+			g.plan.Notes = append(g.plan.Notes,
+				fmt.Sprintf("written as with --copy: task %d reserves %d GiB of address space in one mapping, "+
+					"for which CRIU needs as much memory if images refer to others", t.Pid, n>>30))
 		}
 	}
 }
@@ -59,7 +60,8 @@ func (g *grafter) checkWatchdogs(tasks []*images.Task) {
 			continue
 		}
 		g.refuse(fmt.Sprintf("task %d", t.Pid), "--pie-timeout=0 needs no watchdog",
-			"RLIMIT_NPROC is %d, but user %d needs %d for the threads in the images and the watchdogs", limits[rlimitNproc].GetCur(),
+			"RLIMIT_NPROC is %d, but user %d needs %d for the threads in the images and the watchdogs",
+			limits[rlimitNproc].GetCur(),
 			owner(t), needed[owner(t)])
 	}
 }

@@ -15,8 +15,9 @@ import (
 )
 
 // A checkpoint image is a container image of which one layer is a checkpoint, as podman container checkpoint
-// --create-image, buildah, checkpointctl build and CRI-O make it. The documents are those of the OCI image specification
-// 1.1 (index, manifest, configuration), and manifest.json of docker save. Members that are not known here stay as they are.
+// --create-image, buildah, checkpointctl build and CRI-O make it. The documents are those of the OCI image
+// specification 1.1 (index, manifest, configuration), and manifest.json of docker save. Members that are not known here
+// stay as they are.
 type checkpointImage struct {
 	store    store
 	index    object // of an OCI layout; nil in an archive of docker save
@@ -248,7 +249,8 @@ func (im *checkpointImage) readLayers(ctx context.Context, descriptors []object,
 // found notes the layer with the checkpoint.
 func (im *checkpointImage) found(i int, t *tarball, comp compression) error {
 	if im.layer != nil {
-		return several.Join(fmt.Errorf("it has an inventory.img, and %s as well", im.paths.layers[im.which]), t.file.Close())
+		return several.Join(fmt.Errorf("it has an inventory.img, and %s as well", im.paths.layers[im.which]),
+			t.file.Close())
 	}
 	im.which, im.layer, im.comp = i, t, comp
 	return t.findImages()
@@ -339,7 +341,7 @@ func (e endingReader) Read(b []byte) (int, error) {
 	return e.r.Read(b)
 }
 
-// budget is what is left of the limits: they hold for an archive and all layers in it together.
+// budget counts what the limits still allow: they hold for an archive and all layers in it together.
 type budget struct{ all, left Limits }
 
 // spend unpacks one of the tars of an image.
@@ -367,7 +369,7 @@ func (l Limits) exceeded(name string) error {
 	return &LimitError{name, map[string]int64{"size": l.Size, "entries": int64(l.Entries), "headers": l.Headers}[name]}
 }
 
-// readDocument reads a JSON document whose digest nobody knows.
+// readDocument reads a JSON document without checking a digest.
 func readDocument[T any](s store, name string) (v T, err error) {
 	data, err := readText(s, name)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // store holds the files of a container image: an OCI image layout, or what docker save writes.
 type store interface {
-	// open gives a regular file; what is not there is fs.ErrNotExist.
+	// open gives a regular file; for a missing one fs.ErrNotExist.
 	open(name string) (*stored, error)
 }
 

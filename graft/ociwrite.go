@@ -19,8 +19,8 @@ import (
 	"github.com/crpie/crpie/internal/several"
 )
 
-// provenanceKey is the annotation of a manifest, or in an archive of docker save the label of a configuration, that says
-// what was grafted: JSON, as Provenance.note makes it.
+// provenanceKey is the annotation of a manifest, or in an archive of docker save the label of a configuration, that
+// says what was grafted: JSON, as Provenance.note makes it.
 const provenanceKey = "io.github.crpie.graft"
 
 // replaced is a file of a store that gets new contents, and perhaps a new name: blobs are named by their digests.

@@ -112,7 +112,8 @@ func (g *grafter) begin() {
 	}
 	p.HookTimeoutMs, p.LogFile = g.opts.HookTimeout.Milliseconds(), g.opts.LogFile
 	for i, in := range g.opts.Plugins {
-		gp := GraftedPlugin{Name: g.labels[i], File: filepath.Base(in.Plugin.File), SHA256: in.SHA256, Hooks: []string{}}
+		gp := GraftedPlugin{Name: g.labels[i], File: filepath.Base(in.Plugin.File), SHA256: in.SHA256,
+			Hooks: []string{}}
 		for _, kv := range in.Params {
 			gp.Params = append(gp.Params, kv.Key)
 		}
@@ -138,7 +139,8 @@ func (g *grafter) replace(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	g.plan.Provenance.Replaced = append(g.plan.Provenance.Replaced, Replaced{name, fmt.Sprintf("%x", sha256.Sum256(old))})
+	g.plan.Provenance.Replaced = append(g.plan.Provenance.Replaced,
+		Replaced{name, fmt.Sprintf("%x", sha256.Sum256(old))})
 	g.plan.Files = append(g.plan.Files, File{name, []Part{{Data: data}}})
 	if !g.plan.Parent {
 		g.plan.Files = append(g.plan.Files, File{path.Join(originals, name), []Part{{Data: old}}})
@@ -185,7 +187,8 @@ func ReadProvenance(fsys fs.FS) (*Provenance, error) {
 		return nil, fmt.Errorf("graft %s: schema_version %d is not known here, want 1", ProvenanceFile, p.SchemaVersion)
 	}
 	if p.Mode != incremental && p.Mode != standAlone || len(p.Tasks) == 0 || len(p.Replaced) == 0 {
-		return nil, fmt.Errorf("graft %s: mode %q, %d tasks, %d replaced images: no graft writes that", ProvenanceFile, p.Mode,
+		return nil, fmt.Errorf("graft %s: mode %q, %d tasks, %d replaced images: no graft writes that", ProvenanceFile,
+			p.Mode,
 			len(p.Tasks), len(p.Replaced))
 	}
 	return p, nil

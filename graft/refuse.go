@@ -26,8 +26,9 @@ func (g *grafter) checkTask(t *images.Task) {
 		}
 	}
 	if g.opts.Patience != 0 && t.Core.GetTc().GetTaskState() == images.StateStopped {
-		g.refuse(where, "continue it before the dump", "it was stopped when it was dumped, so its hooks would run when somebody continues it, "+
-			"and whoever restores it would wait for them")
+		g.refuse(where, "continue it before the dump",
+			"it was stopped when it was dumped, so its hooks would run when somebody continues it, "+
+				"and whoever restores it would wait for them")
 	}
 	for _, v := range t.Mm.GetVmas() {
 		if g.plan.Parent && v.GetFlags()&mapHugetlb != 0 && v.GetFlags()&mapPrivate != 0 {

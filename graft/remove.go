@@ -115,8 +115,10 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("graft %s: %w", in.File, err)
 		}
-		if in.Offset < 0 || in.Size < 0 || in.Offset > in.Total || info.Size() < in.Total || info.Size()-in.Total != in.Size {
-			return nil, fmt.Errorf("graft %s: %d bytes, want %d and the %d that were inserted at %d", in.File, info.Size(),
+		if in.Offset < 0 || in.Size < 0 || in.Offset > in.Total || info.Size() < in.Total ||
+			info.Size()-in.Total != in.Size {
+			return nil, fmt.Errorf("graft %s: %d bytes, want %d and the %d that were inserted at %d", in.File,
+				info.Size(),
 				in.Total, in.Size, in.Offset)
 		}
 		files = append(files, File{in.File, []Part{
@@ -135,12 +137,13 @@ func readVerified(fsys fs.FS, name string, r Replaced) ([]byte, error) {
 		return nil, err
 	}
 	if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != r.SHA256 {
-		return nil, fmt.Errorf("graft %s: sha256 is %s, was %s when it was grafted: it has been changed since", name, got, r.SHA256)
+		return nil, fmt.Errorf("graft %s: sha256 is %s, was %s when it was grafted: it has been changed since", name,
+			got, r.SHA256)
 	}
 	return data, nil
 }
 
-// readSmall reads an image that is no longer than images.Open takes.
+// readSmall reads an image of at most the size that images.Open takes.
 func readSmall(fsys fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
 	switch {

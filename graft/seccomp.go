@@ -125,7 +125,7 @@ func (g *grafter) note(format string, args ...any) {
 	g.plan.Notes = append(g.plan.Notes, fmt.Sprintf(format, args...))
 }
 
-// noteUndeclared names the plugins whose system calls nobody knows.
+// noteUndeclared names the plugins that do not declare their system calls.
 func (g *grafter) noteUndeclared() {
 	for i, p := range g.opts.Plugins {
 		if makesCalls(p.Plugin) {

@@ -22,8 +22,9 @@ const (
 	sparseMoreExt = 504 // the same in such a block
 )
 
-// physical returns where the contents of the entry at start begin in an archive, and where the next entry does. archive/tar
-// tells what an entry means, but of a sparse file or one of unknown type not how many bytes of the archive are its.
+// physical returns where the contents of the entry at start begin in an archive, and where the next entry does.
+// archive/tar tells what an entry means, but of a sparse file or one of unknown type not how many bytes of the archive
+// are its.
 func physical(r io.ReaderAt, start int64) (data, end int64, err error) {
 	size := int64(-1) // from a pax record
 	for at := start; ; {
@@ -70,7 +71,8 @@ const maxEntry = 1 << 60
 // tarNumber decodes a number of a header: octal digits, or binary after a byte with its top bit set.
 func tarNumber(field []byte) (int64, error) {
 	if field[0] == 0x80 {
-		if n := binary.BigEndian.Uint64(field[len(field)-8:]); n < maxEntry && bytes.Count(field[1:len(field)-8], []byte{0}) == len(field)-9 {
+		if n := binary.BigEndian.Uint64(field[len(field)-8:]); n < maxEntry && bytes.Count(field[1:len(field)-8],
+			[]byte{0}) == len(field)-9 {
 			return int64(n), nil
 		}
 		return 0, fmt.Errorf("size % x", field)

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Limits bound what an archive may cost. A member that is 0 is that of DefaultLimits.
+// Limits bound what an archive may cost. A member of 0 stands for the one of DefaultLimits.
 type Limits struct {
 	Size    int64 // bytes of the archive unpacked, all of which are written to a temporary file
 	Entries int   // files in it
@@ -43,7 +43,7 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf(what, e.Limit) + "\n  hint: if you trust it, raise the limit: --archive-limit " + e.Name + "=N"
 }
 
-// spool is an archive on its way into a file: what is read from it has been written there.
+// spool copies an archive into a file; it gives only bytes that it has written there.
 type spool struct {
 	from  io.Reader
 	file  *os.File

@@ -39,7 +39,8 @@ func (p *Plan) WriteDir(ctx context.Context, source, out string) error {
 	})
 }
 
-// complete fills a temporary directory beside out, and gives it its name, and mode and owner of source, when fill is done.
+// complete fills a temporary directory beside out, and gives it its name, and mode and owner of source, when fill is
+// done.
 func complete(out string, source *os.Root, fill func(tmp string) error) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new directory", out)
@@ -101,7 +102,8 @@ func makeFolder(source *os.Root, dir, name string) error {
 	return makeAlike(name, like)
 }
 
-// write makes one file, like the one that it replaces, or like the inventory: images are as secret as the memory they hold.
+// write makes one file, like the one that it replaces, or like the inventory: images are as secret as the memory they
+// hold.
 func (f *File) write(ctx context.Context, source *os.Root, name string) error {
 	like, err := source.Stat(filepath.FromSlash(f.Name))
 	if err != nil {

@@ -4,14 +4,14 @@
 //	plugins ─┼─ plan ── zygote ── tasks run their programs ── registers ── off they go
 //	host ────┘                        └── any failure ── undo, report
 //
-// Prepare reads the images and decides everything: it returns a plan, or a *refusal.Refusal that lists whatever cannot be restored.
-// Run carries the plan out, and leaves nothing behind when something fails; package report has its errors, Describe
-// makes values of them. This package is the front door; its rooms are
+// Prepare reads the images and decides everything: it returns a plan, or a *refusal.Refusal that lists whatever cannot
+// be restored. Run carries the plan out, and leaves nothing behind when something fails; package report has its errors,
+// Describe makes values of them. This package is the front door; its rooms are
 //
 //	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data
 //	internal/uapi          numbers of the kernel's interface, with names for printing
 //	internal/host          facts about this host
-//	internal/planner       order and people: who is cloned by whom and when, sessions, threads, signals, credentials, cgroups
+//	internal/planner       order and tasks: births, sessions, threads, signals, credentials, cgroups
 //	internal/planner/job   what the rooms of the planner share: images, host, options, refusals, phases
 //	internal/planner/mem   memory: mappings, contents, inheritance, shared memory, huge pages, AIO, vDSO, IPC
 //	internal/planner/file  descriptors of files, pipes, memfds, timers, watches; files without a name; locks

@@ -15,15 +15,15 @@ import (
 	"github.com/crpie/crpie/restorer/internal/host"
 )
 
-// The kernel hands out ids in ascending order and begins again at the highest one, pid_namespaces(7); ids that are asked for,
-// clone3(2) set_tid, are no part of that order. So that nothing of the restorer's own gets in the way, neither a thread that the
-// Go runtime starts when it likes nor the zygote or a page reader, the order continues behind the ids of the plan before a
-// process exists.
+// The kernel hands out ids in ascending order and begins again at the highest one, pid_namespaces(7); ids that are
+// asked for, clone3(2) set_tid, are no part of that order. So that nothing of the restorer's own gets in the way,
+// neither a thread that the Go runtime starts when it likes nor the zygote or a page reader, the order continues behind
+// the ids of the plan before a process exists.
 
 // idsToSpare is how many ids may be handed out during a restore.
 func idsToSpare(tasks int) int { return 1024 + (abi.MaxReaders+1)*tasks }
 
-// keepClear moves the order on if the next ids are needed. That it could not is no failure: an id that is taken is one.
+// keepClear moves the order on if the next ids are needed. It may fail: a taken id is an error later.
 func keepClear(dir *images.Dir) {
 	last, most := lastID(), highestID()
 	if last == 0 || most == 0 {
@@ -46,8 +46,8 @@ func idsOf(dir *images.Dir) (ids []int) {
 	return slices.Compact(ids)
 }
 
-// behind gives the id after which the next ones, spare of them, are none of ids, which are sorted: last if that is so, or else
-// the highest of ids, or, should the ids end there, the one with the most room.
+// behind gives the id after which the next ones, spare of them, are none of ids, which are sorted: last if that is so,
+// or else the highest of ids, or, should the ids end there, the one with the most room.
 func behind(ids []int, last, most, spare int) int {
 	if i, _ := slices.BinarySearch(ids, last+1); (i == len(ids) || ids[i] > last+spare) && last+spare <= most {
 		return last
@@ -104,7 +104,9 @@ func ownID(dir *images.Dir) error {
 	var pid error
 	for _, t := range dir.Tasks {
 		for _, th := range t.Threads {
-			own := &OwnIDError{ID: int(th.Tid), Thread: int(th.Tid) != os.Getpid(), Root: t.Parent == nil && th.Tid == t.Pid}
+			own := &OwnIDError{
+				ID: int(th.Tid), Thread: int(th.Tid) != os.Getpid(), Root: t.Parent == nil && th.Tid == t.Pid,
+			}
 			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err != nil {
 				continue
 			}

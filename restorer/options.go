@@ -19,8 +19,8 @@ type PlanOptions struct {
 	Sibling  bool // --restore-sibling: the root task becomes a child of this process's parent
 
 	Cgroups CgroupMode // --manage-cgroups; empty: CgroupsSoft
-	// CgroupRoots says where the topmost cgroups of the dump are to be (--cgroup-root), by controller, as ParseCgroupRoot
-	// gives them.
+	// CgroupRoots says where the topmost cgroups of the dump are to be (--cgroup-root), by controller, as
+	// ParseCgroupRoot gives them.
 	CgroupRoots map[string]string
 
 	Readers  int             // extra page readers for large tasks, 7 at the most; -1: one for each further CPU
@@ -46,8 +46,9 @@ type PlanOptions struct {
 
 // Inherited is a descriptor of this process that takes the place of a file of the images.
 type Inherited struct {
-	FD       int                      // its number; it is open while Prepare runs
-	Resource string                   // "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "socket:[INODE]", "tty[RDEV:DEV]"
+	FD int // its number; it is open while Prepare runs
+	// "path/of/a/file", "file[MNT_ID:INODE]", "pipe:[INODE]", "socket:[INODE]", "tty[RDEV:DEV]"
+	Resource string
 	Open     func() (*os.File, error) // called by Run, which closes what it gives
 }
 
@@ -93,7 +94,8 @@ func (o *PlanOptions) check() error {
 		errs = append(errs, fmt.Errorf("options: Cgroups is %q, want one of %q", o.Cgroups, CgroupModes()))
 	}
 	if o.FileValidation != "" && !slices.Contains(FileValidations(), o.FileValidation) {
-		errs = append(errs, fmt.Errorf("options: FileValidation is %q, want one of %q", o.FileValidation, FileValidations()))
+		errs = append(errs, fmt.Errorf("options: FileValidation is %q, want one of %q", o.FileValidation,
+			FileValidations()))
 	}
 	if o.Readers < -1 {
 		errs = append(errs, fmt.Errorf("options: Readers is %d, want -1 or more", o.Readers))
@@ -104,7 +106,8 @@ func (o *PlanOptions) check() error {
 		}
 	}
 	if !o.LogLevel.Known() {
-		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff, report.LogDebug))
+		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff,
+			report.LogDebug))
 	}
 	return several.Join(errs...)
 }
@@ -114,7 +117,8 @@ func (o *PlanOptions) job() *job.Options {
 		ShellJob: o.ShellJob, Detached: o.Detached, Sibling: o.Sibling,
 		Cgroups: job.CgroupMode(o.Cgroups), CgroupRoots: o.CgroupRoots,
 		Readers: o.Readers, LogLevel: o.LogLevel,
-		TCPEstablished: o.TCPEstablished, TCPClose: o.TCPClose, ExtUnix: o.ExtUnix, Freebind: o.Freebind, NoLocks: o.NoLocks,
+		TCPEstablished: o.TCPEstablished, TCPClose: o.TCPClose, ExtUnix: o.ExtUnix, Freebind: o.Freebind,
+		NoLocks:    o.NoLocks,
 		LSMProfile: o.LSMProfile, External: o.External,
 		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
 		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,

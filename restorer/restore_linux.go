@@ -28,8 +28,8 @@ type Options struct {
 
 func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.check()) }
 
-// Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for one
-// Run, and not for several goroutines at a time.
+// Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for
+// one Run, and not for several goroutines at a time.
 type Prepared struct {
 	plan  *plan.Plan
 	run   *run.Options
@@ -37,8 +37,8 @@ type Prepared struct {
 	stub  []byte
 }
 
-// Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close the
-// result when done with it.
+// Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close
+// the result when done with it.
 func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -104,8 +104,8 @@ func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 // Close releases the image directories.
 func (p *Prepared) Close() error { return p.chain.close() }
 
-// Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks are let
-// go, nothing of it is left.
+// Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks
+// are let go, nothing of it is left.
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
 	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub}
 	if err := run.Run(); err != nil {

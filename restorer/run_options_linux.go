@@ -16,21 +16,22 @@ import (
 // DefaultTimeout is the longest time without progress where RunOptions do not say.
 const DefaultTimeout = run.DefaultTimeout
 
-// RunOptions say how a plan is carried out. All functions are called by one goroutine, that of Prepare and Run, and hold
-// the restore up.
+// RunOptions say how a plan is carried out. All functions are called by one goroutine, that of Prepare and Run, and
+// hold the restore up.
 type RunOptions struct {
-	HookTimeout  time.Duration        // longest time that one call into a plugin may take; 0: no limit
-	Timeout      time.Duration        // longest time without progress, hooks aside; 0: DefaultTimeout
-	LeaveStopped bool                 // leave every task stopped, by SIGSTOP
-	Log          func(report.Line)    // receives what plugins log; may be nil
-	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil. An error undoes the restore
+	HookTimeout  time.Duration     // longest time that one call into a plugin may take; 0: no limit
+	Timeout      time.Duration     // longest time without progress, hooks aside; 0: DefaultTimeout
+	LeaveStopped bool              // leave every task stopped, by SIGSTOP
+	Log          func(report.Line) // receives what plugins log; may be nil
+	// called when everything is restored and nothing runs yet; may be nil. An error undoes the restore
+	BeforeResume func(root int) error
 
 	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
 	// restore, except at PostResume.
 	Act func(a Action, root int) error
 
-	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives, as
-	// soon as everything else is undone; a Body needs Failed.
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives,
+	// as soon as everything else is undone; a Body needs Failed.
 	Body   Body
 	Failed func(err error) (status int)
 
@@ -40,18 +41,18 @@ type RunOptions struct {
 // A Body is a process that exists and becomes the root task: it has the pid already, and a parent that waits for it.
 type Body interface {
 	Pid() int
-	// Execute has it execute a zygote with files as its descriptors, up to number needed; trace is called with the thread
-	// that will, just before.
+	// Execute has it execute a zygote with files as its descriptors, up to number needed; trace is called with the
+	// thread that will, just before.
 	Execute(zygote *os.File, files []*os.File, needed int, trace func(tid int) error) error
 }
 
-// Action is a moment of a restore at which somebody outside may act, as the action scripts of criu(8).
+// Action is a moment of a restore at which a program outside may act, as the action scripts of criu(8).
 type Action string
 
 // The actions of a restore, in order.
 const (
 	PreRestore          = Action(run.PreRestore)          // no process exists
-	SetupNamespaces     = Action(run.SetupNamespaces)     // if the tasks have namespaces of their own: the root task exists in them
+	SetupNamespaces     = Action(run.SetupNamespaces)     // the root task exists, in namespaces of its own
 	PostSetupNamespaces = Action(run.PostSetupNamespaces) // and they are set up; the task has not done anything yet
 	PostRestore         = Action(run.PostRestore)         // the tasks are as they were, and stopped
 	PreResume           = Action(run.PreResume)           // their connections are awake, too
@@ -75,8 +76,9 @@ func (o *RunOptions) check() error {
 
 func (o *RunOptions) runner() *run.Options {
 	r := &run.Options{
-		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log, BeforeResume: o.BeforeResume,
-		Body: o.Body, Failed: o.Failed, Trace: o.Trace,
+		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log,
+		BeforeResume: o.BeforeResume,
+		Body:         o.Body, Failed: o.Failed, Trace: o.Trace,
 	}
 	if o.Act != nil {
 		r.Act = func(a run.Action, root int) error { return o.Act(Action(a), root) }

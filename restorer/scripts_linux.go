@@ -31,7 +31,8 @@ func (e *ActionError) Error() string {
 
 func (e *ActionError) Unwrap() error { return e.Err }
 
-// Scripts are programs to run at each action, as criu(8) --action-script. Run fits RunOptions.Act when it is given a context.
+// Scripts are programs to run at each action, as criu(8) --action-script. Run fits RunOptions.Act when it is given a
+// context.
 type Scripts struct {
 	files   []string
 	workDir string
@@ -59,11 +60,11 @@ func NewScripts(names []string, workDir, images string, environ []string, output
 	return s, several.Join(append(errs, err)...)
 }
 
-// scriptPause is how long the output of a script is waited for that somebody still has whom it has left behind.
+// scriptPause bounds the wait for the output of processes that a script has left behind.
 const scriptPause = time.Second
 
-// Run runs all scripts, that which was named last first, as criu does. root is the pid of the root task, 0 when there is
-// none yet. One that fails does not keep the others from running.
+// Run runs all scripts, that which was named last first, as criu does. root is the pid of the root task, 0 when there
+// is none yet. One that fails does not keep the others from running.
 func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
 	environ := append(slices.Clone(s.environ), "CRTOOLS_SCRIPT_ACTION="+string(a))
 	if root != 0 {

@@ -2,8 +2,8 @@ package memory
 
 import "encoding/binary"
 
-// Arena is memory at a known address: strings, structs and arrays that point to each other by their addresses, as the C code
-// that it is for reads them.
+// Arena is memory at a known address: strings, structs and arrays that point to each other by their addresses, as the C
+// code that it is for reads them.
 type Arena struct {
 	base    uint64
 	buf     []byte

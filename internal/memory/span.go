@@ -26,8 +26,8 @@ func PageDown(n uint64) uint64 { return n &^ (PageSize - 1) }
 // Bounds of the addresses at which memory for the restorer, or for a graft, is looked for.
 const (
 	LowestAddr = 0x100000 // above any vm.mmap_min_addr in use
-	// HighestAddr is below the stack and the vDSO that the kernel puts at the top of an address space of four-level page
-	// tables, Documentation/arch/x86/x86_64/mm.rst.
+	// HighestAddr is below the stack and the vDSO that the kernel puts at the top of an address space of four-level
+	// page tables, Documentation/arch/x86/x86_64/mm.rst.
 	HighestAddr = 0x7e0000000000
 )
 
@@ -37,8 +37,8 @@ type Span struct{ Start, End uint64 }
 // Size is the length of a span, bytes.
 func (s Span) Size() uint64 { return s.End - s.Start }
 
-// LargestHole finds the largest span from LowestAddr to HighestAddr that no used one touches; the lowest of several. The used
-// ones may overlap, and come in any order.
+// LargestHole finds the largest span from LowestAddr to HighestAddr that no used one touches; the lowest of several.
+// The used ones may overlap, and come in any order.
 func LargestHole(used []Span) (best Span) {
 	used = slices.SortedFunc(slices.Values(used), func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
 	at := uint64(LowestAddr)

@@ -8,8 +8,8 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// How CRIU 4 looks for a build id. It takes the first note of its type, whoever the note's owner is, from whichever PT_NOTE
-// segment: what an unchanged file has must be what the dump found there.
+// How CRIU 4 looks for a build id. It takes the first note of its type, whoever the note's owner is, from whichever
+// PT_NOTE segment: what an unchanged file has must be what the dump found there.
 const (
 	NoteWindow  = 1 << 20 // bytes at the beginning of the file
 	MaxBuildID  = 512     // bytes

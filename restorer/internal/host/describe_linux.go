@@ -18,9 +18,11 @@ func (h *Host) Describe() []string {
 		cgroups = append(cgroups, fmt.Sprintf("%q at %q, own %q", name, h.Cgroups[name].Mount, h.Cgroups[name].Own))
 	}
 	return []string{
-		fmt.Sprintf("host: %s, %d CPUs, XSAVE features %#x, vDSO %d bytes behind %d of data, time namespaces %t", sys.Kernel(), h.CPUs,
+		fmt.Sprintf("host: %s, %d CPUs, XSAVE features %#x, vDSO %d bytes behind %d of data, time namespaces %t",
+			sys.Kernel(), h.CPUs,
 			h.Xsave.Features, len(h.VDSO.Code), h.VDSO.DataSize, h.TimeNamespaces),
-		fmt.Sprintf("crpie's own: capabilities %#x, bounding set %#x, no_new_privs %t, label %q, descriptors up to %d, policy %d, nice %d",
+		fmt.Sprintf("crpie's own: capabilities %#x, bounding set %#x, no_new_privs %t, label %q, descriptors up to %d, "+
+			"policy %d, nice %d",
 			h.Caps, h.Bounds, h.NoNewPrivs, h.LSM, h.MaxFiles, h.SchedPolicy, h.Nice),
 		"cgroups: " + strings.Join(cgroups, "; "),
 	}
@@ -33,7 +35,8 @@ func DescribeImages(dir *images.Dir, dumped time.Time) string {
 		threads += len(t.Threads)
 	}
 	inv := dir.Inventory
-	return fmt.Sprintf("images: version %d, dumped %s by CRIU run %q, network lock %v, LSM %v, root task %d, %d tasks, %d threads",
+	return fmt.Sprintf("images: version %d, dumped %s by CRIU run %q, network lock %v, LSM %v, root task %d, "+
+		"%d tasks, %d threads",
 		inv.GetImgVersion(), dumped.UTC().Format(time.RFC3339), inv.GetDumpCriuRunId(), inv.GetNetworkLockMethod(),
 		inv.GetLsmtype(), dir.Tasks[0].Pid, len(dir.Tasks), threads)
 }

@@ -42,7 +42,7 @@ type Host struct {
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
 
-	// HugePages counts the free huge pages of a size in bytes that nobody has reserved.
+	// HugePages counts the free and unreserved huge pages of a size in bytes.
 	HugePages func(size uint64) uint64
 	// AioRoom is how many more requests AIO contexts may be made for.
 	AioRoom func() uint64
@@ -65,8 +65,8 @@ type Host struct {
 	SocketKind func(fd int) (family, kind uint32)
 	// InetSockets lists this host's internet sockets that have a port.
 	InetSockets func() []InetSocket
-	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if the first is
-	// greater.
+	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if the
+	// first is greater.
 	PingGroups [2]uint32
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool
@@ -102,7 +102,7 @@ type Hierarchy struct {
 	Own   string // the path of this process's cgroup
 }
 
-// NoLoginUID is the login uid of who has not logged in, audit(7).
+// NoLoginUID is the login uid of a process that no login has started, audit(7).
 const NoLoginUID = math.MaxUint32
 
 func SortedNames(m map[string]Hierarchy) []string {

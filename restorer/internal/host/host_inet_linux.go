@@ -23,7 +23,8 @@ func inetSockets() []InetSocket {
 		protocol uint32
 	}{
 		{"tcp", uapi.IpprotoTCP}, {"tcp6", uapi.IpprotoTCP}, {"udp", uapi.IpprotoUDP}, {"udp6", uapi.IpprotoUDP},
-		{"udplite", uapi.IpprotoUDPLite}, {"udplite6", uapi.IpprotoUDPLite}, {"icmp", uapi.IpprotoICMP}, {"icmp6", uapi.IpprotoICMP},
+		{"udplite", uapi.IpprotoUDPLite}, {"udplite6", uapi.IpprotoUDPLite}, {"icmp", uapi.IpprotoICMP},
+		{"icmp6", uapi.IpprotoICMP},
 	} {
 		for line := range strings.Lines(ReadProc("/proc/net/" + table.name)) {
 			fields := strings.Fields(line)
@@ -89,7 +90,8 @@ func interfaceName(number uint32) string {
 // netlinkPort looks the port up in the table of all netlink sockets, proc_pid_net(5).
 func netlinkPort(protocol, port uint32) bool {
 	for line := range strings.Lines(ReadProc("/proc/net/netlink")) {
-		if f := strings.Fields(line); len(f) > 2 && f[1] == strconv.FormatUint(uint64(protocol), 10) && f[2] == strconv.FormatUint(uint64(port), 10) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == strconv.FormatUint(uint64(protocol), 10) &&
+			f[2] == strconv.FormatUint(uint64(port), 10) {
 			return true
 		}
 	}

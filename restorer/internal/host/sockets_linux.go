@@ -12,8 +12,8 @@ import (
 // beforeName is what stands in /proc/net/unix before a name, proc_pid_net(5).
 var beforeName = pattern.Pattern(`(^|\n)[0-9a-f]+: (\S+ ){5} *\d+ $`)
 
-// livingUnixName reports whether a living unix socket has a name: abstract ones begin with NUL. Every NUL is an @ in that
-// table; a newline is itself.
+// livingUnixName reports whether a living unix socket has a name: abstract ones begin with NUL. Every NUL is an @ in
+// that table; a newline is itself.
 func livingUnixName(name string) bool {
 	if !strings.HasPrefix(name, "\x00") {
 		return sys.UnixAlive(name)

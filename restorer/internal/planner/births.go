@@ -10,10 +10,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A session can only be inherited (setsid(2)). A task is in another one than its parent's if it was born before its parent
-// led a session of its own, or if it is an orphan that a subreaper has adopted. The first is cloned early; the second by a
-// helper in the right session, which then ends, so that the same subreaper adopts it again, PR_SET_CHILD_SUBREAPER of
-// prctl(2).
+// A session can only be inherited (setsid(2)). A task is in another one than its parent's if it was born before its
+// parent led a session of its own, or if it is an orphan that a subreaper has adopted. The first is cloned early; the
+// second by a helper in the right session, which then ends, so that the same subreaper adopts it again,
+// PR_SET_CHILD_SUBREAPER of prctl(2).
 
 // planBirths decides for every task how it comes into being.
 func (p *planner) planBirths() {
@@ -53,7 +53,8 @@ func (p *planner) bornEarly(t *images.Task, bornIn map[uint32]uint32) {
 	for a := t; a.Parent != nil && a.Parent.Sid != t.Sid; a = a.Parent {
 		parent := a.Parent
 		if was, ok := bornIn[parent.Pid]; ok && was != t.Sid {
-			p.Refuse(fmt.Sprintf("task %d", t.Pid), "", "it is in session %d, but its parent %d, which led its own, was born in session %d: impossible",
+			p.Refuse(fmt.Sprintf("task %d", t.Pid), "",
+				"it is in session %d, but its parent %d, which led its own, was born in session %d: impossible",
 				t.Sid, parent.Pid, was)
 			return
 		}
@@ -66,23 +67,27 @@ func (p *planner) bornEarly(t *images.Task, bornIn map[uint32]uint32) {
 func (p *planner) adopted(t *images.Task) job.Birth {
 	where := fmt.Sprintf("task %d", t.Pid)
 	if !t.Parent.Core.GetTc().GetChildSubreaper() {
-		p.Refuse(where, "", "it is in session %d and its parent %d, which has not adopted it, in session %d: not supported",
+		p.Refuse(where, "",
+			"it is in session %d and its parent %d, which has not adopted it, in session %d: not supported",
 			t.Sid, t.Parent.Pid, t.Parent.Sid) // its parent may have been an orphan itself, and then have led a session
 		return job.Birth{Creator: t.Parent}
 	}
 	h := p.sessionHelper(t)
 	if h == nil {
-		p.Refuse(where, "", "it is in session %d, whose tasks have different parents, and none is its leader: not supported", t.Sid)
+		p.Refuse(where, "",
+			"it is in session %d, whose tasks have different parents, and none is its leader: not supported", t.Sid)
 		return job.Birth{Creator: t.Parent}
 	}
 	if adopter(h) != t.Parent {
-		p.Refuse(where, "", "it is in session %d and its parent is %d, but the subreaper of that session is another task: impossible",
+		p.Refuse(where, "",
+			"it is in session %d and its parent is %d, but the subreaper of that session is another task: impossible",
 			t.Sid, t.Parent.Pid)
 		return job.Birth{Creator: t.Parent}
 	}
 	switch { // what a failure leaves of its children would not come to the restorer
 	case p.Opts.Sibling:
-		p.Refuse(where, "restore it without --restore-sibling", "it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
+		p.Refuse(where, "restore it without --restore-sibling",
+			"it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
 	case p.Opts.Become != 0:
 		p.Refuse(where, "run it again, or, as the first program of a container, with exec: it will have another pid",
 			"it is an orphan in session %d: not supported when crpie itself was given the root task's pid", t.Sid)
@@ -102,8 +107,8 @@ func adopter(h *job.Helper) *images.Task {
 	return nil
 }
 
-// sessionHelper gives the helper that clones the orphans of a session: a child of the session's leader, the leader itself if
-// it is a zombie, or a leader in its place.
+// sessionHelper gives the helper that clones the orphans of a session: a child of the session's leader, the leader
+// itself if it is a zombie, or a leader in its place.
 func (p *planner) sessionHelper(t *images.Task) *job.Helper {
 	for _, h := range p.helpers {
 		if h.Session == t.Sid && h.Leads && h.Creator != t.Parent {
@@ -140,7 +145,9 @@ func (p *planner) checkHelper(h *job.Helper) {
 		p.Refuse(where, "", "%d is no number of a session or process group that was dumped", h.Pid)
 	}
 	if p.numbered(h.Pid) {
-		p.Refuse(where, "", "a session or process group has the number %d, and so has a thread that does not lead it: not supported", h.Pid)
+		p.Refuse(where, "",
+			"a session or process group has the number %d, and so has a thread that does not lead it: not supported",
+			h.Pid)
 	}
 }
 
@@ -156,7 +163,7 @@ func (p *planner) numbered(tid uint32) bool {
 	return false
 }
 
-// freeID finds a number that nobody has or needs.
+// freeID finds a number that no process has and no task needs.
 func (p *planner) freeID(below uint32) uint32 {
 	used := map[uint32]bool{}
 	for _, t := range p.Dir.Tasks {
@@ -176,8 +183,8 @@ func (p *planner) freeID(below uint32) uint32 {
 	return below // taken: checkHelper says so
 }
 
-// planGroups finds process groups whose leader is gone: the first member has a helper lead it until it has joined. It also
-// finds whom zombies wait for, which cannot wait until everybody exists.
+// planGroups finds process groups whose leader is gone: the first member has a helper lead it until it has joined. It
+// also finds whom zombies wait for, which cannot wait until everybody exists.
 func (p *planner) planGroups() {
 	for _, t := range p.Dir.Tasks {
 		if p.groupMaker(t.Pgid) != nil || p.foreignGroup(t) {
@@ -206,8 +213,8 @@ func (p *planner) sessionLeader(sid uint32) *job.Helper {
 	return nil
 }
 
-// groupMaker gives the task with which a process group begins to exist: its leader, the first member that has a helper lead
-// it, or the first one that a helper has made, or waits for, in its own group.
+// groupMaker gives the task with which a process group begins to exist: its leader, the first member that has a helper
+// lead it, or the first one that a helper has made, or waits for, in its own group.
 func (p *planner) groupMaker(pgid uint32) *images.Task {
 	if leader := p.Dir.TaskByPid(pgid); leader != nil && leader.Pgid == pgid {
 		return leader

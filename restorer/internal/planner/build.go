@@ -54,7 +54,9 @@ func newPlanner(j *job.Job, layout *blob.Layout, hooked []Hooked) *planner {
 
 // Build decides everything about a restore: pure, and the same for the same input. A *Refusal lists all that cannot
 // be restored.
-func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Host, opts *job.Options) (*plan.Plan, error) {
+func Build(
+	dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Host, opts *job.Options,
+) (*plan.Plan, error) {
 	p := newPlanner(job.New(dir, host, opts), layout, hooked)
 	p.checkDirectory()
 	if err := p.Err(); err != nil {
@@ -76,7 +78,8 @@ func Build(dir *images.Dir, layout *blob.Layout, hooked []Hooked, host *host.Hos
 	}
 	p.Plan.Encode()
 	if size := len(p.Plan.Arena.Contents()); size > roomForPlan-roomForVDSO {
-		p.Refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size, roomForPlan-roomForVDSO)
+		p.Refuse("the plan", "", "it has %d bytes, more than %d: too much data in queues", size,
+			roomForPlan-roomForVDSO)
 	}
 	return p.Plan, p.Err()
 }
@@ -93,14 +96,16 @@ func (p *planner) checkDirectory() {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
 	}
 	if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
-		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again", "process %d was to become the root task: the images have changed", pid)
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
+			"process %d was to become the root task: the images have changed", pid)
 	}
 	p.checkContainers()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}
 	for _, plugin := range p.Dir.Inventory.GetPluginsEntry().GetPlugins() {
-		p.Refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported", plugin)
+		p.Refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported",
+			plugin)
 	}
 	for _, h := range p.hooked {
 		p.runsIn = append(p.runsIn, pick.Tasks(&p.Collector, "plugin "+h.Name+" select=", p.Dir.Tasks, h.Tasks))
@@ -147,8 +152,10 @@ func (p *planner) layOut() error {
 	arena := memory.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
-		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Sibling: p.Opts.Itself(), Cgroups: p.cgroups,
-		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(), LateCalls: lateCalls(p.hooked),
+		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Sibling: p.Opts.Itself(),
+		Cgroups:    p.cgroups,
+		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
+		LateCalls:  lateCalls(p.hooked),
 		Namespaces: p.TimeNamespaceID() != 0 || p.mem.Ipc() != nil,
 	}
 	return nil
@@ -160,8 +167,8 @@ func (p *planner) planTasks() {
 	}
 }
 
-// planZygote: close what is not for the tasks, make what several tasks share, and create the root task as a child of the
-// controller.
+// planZygote closes the descriptors that no task gets, makes what several tasks share, and creates the root task as a
+// child of the controller.
 func (p *planner) planZygote() {
 	z := &plan.Program{Arena: p.Plan.Arena}
 	all := z.Arena.Words(^uint64(0))
@@ -180,14 +187,15 @@ func (p *planner) planZygote() {
 	p.Plan.Zygote = z.Ops
 }
 
-// roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes. Tasks
-// get their own limits back late.
+// roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes.
+// Tasks get their own limits back late.
 func (p *planner) roomForFDs(z *plan.Program) {
 	const rlimitNofile = 7
 	p.Plan.HighestFD = p.Fds.Highest()
 	need := uint64(p.Plan.Descriptors())
 	if most := p.Host.MaxFiles; most != 0 && need > most {
-		p.Refuse("this host", fmt.Sprintf("sysctl -w fs.nr_open=%d", need), "%d descriptors are needed, but fs.nr_open is %d", need, most)
+		p.Refuse("this host", fmt.Sprintf("sysctl -w fs.nr_open=%d", need),
+			"%d descriptors are needed, but fs.nr_open is %d", need, most)
 	}
 	hard := p.Host.Rlimits[rlimitNofile][1]
 	if need > hard && !p.Host.Has(uapi.CapSysResource) {
@@ -204,27 +212,32 @@ func (p *planner) timeNamespace(z *plan.Program) {
 	id := p.TimeNamespaceID()
 	te := p.Dir.Timens[id]
 	if id != 0 && te == nil {
-		p.Refuse(fmt.Sprintf("task %d", p.Dir.Tasks[0].Pid), "", "timens-%d.img, the clocks of its time namespace, is missing", id)
+		p.Refuse(fmt.Sprintf("task %d", p.Dir.Tasks[0].Pid), "",
+			"timens-%d.img, the clocks of its time namespace, is missing", id)
 	}
 	if id != 0 && !p.Host.TimeNamespaces {
-		p.Refuse("this host", "restore on Linux 5.6 or newer with CONFIG_TIME_NS", "it has no time namespaces, and the tasks were in one of their own")
+		p.Refuse("this host", "restore on Linux 5.6 or newer with CONFIG_TIME_NS",
+			"it has no time namespaces, and the tasks were in one of their own")
 	}
 	if te == nil || !p.Host.TimeNamespaces {
 		return
 	}
 	if !p.Host.Has(uapi.CapSysTime) {
-		p.Refuse("this host", "run it as root", "crpie lacks %s, without which clocks cannot go on from where they were", uapi.CapNames[uapi.CapSysTime])
+		p.Refuse("this host", "run it as root",
+			"crpie lacks %s, without which clocks cannot go on from where they were", uapi.CapNames[uapi.CapSysTime])
 	}
 	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.Host.MonotonicNs
 	boot := int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec()) - p.Host.BoottimeNs
 	text := "monotonic " + offset(mono) + "\nboottime " + offset(boot) + "\n"
 	fd := p.Fds.Scratch()
 	z.Sys("time namespace", uapi.SysUnshare, uapi.CloneNewtime)
-	z.Open(fd, true, "clock offsets", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/timens_offsets"), uapi.OWronly)
+	z.Open(fd, true, "clock offsets", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/timens_offsets"),
+		uapi.OWronly)
 	z.Want(int64(len(text)), "clock offsets", uapi.SysWrite, uint64(fd), z.Arena.String(text), uint64(len(text)))
 	z.Sys("", uapi.SysClose, uint64(fd))
 	if p.Opts.Itself() { // which is for children, and the zygote is to be in it itself
-		z.Open(fd, true, "time namespace", uapi.SysOpenat, uapi.AtFdcwd, z.Arena.String("/proc/self/ns/time_for_children"), uapi.ORdonly)
+		z.Open(fd, true, "time namespace", uapi.SysOpenat, uapi.AtFdcwd,
+			z.Arena.String("/proc/self/ns/time_for_children"), uapi.ORdonly)
 		z.Sys("time namespace", uapi.SysSetns, uint64(fd), uapi.CloneNewtime)
 		z.Sys("", uapi.SysClose, uint64(fd))
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/host"
 )
 
-// A cgroup namespace has its roots where the task that makes it is, cgroup_namespaces(7). So the root task goes there first,
-// and then to its own cgroups; its children are born in the namespace. CRIU dumps no other one.
+// A cgroup namespace has its roots where the task that makes it is, cgroup_namespaces(7). So the root task goes there
+// first, and then to its own cgroups; its children are born in the namespace. CRIU dumps no other one.
 
 // ownCgroupNamespace reports whether the tasks were in another cgroup namespace than CRIU.
 func (p *planner) ownCgroupNamespace() bool {
@@ -19,7 +19,8 @@ func (p *planner) ownCgroupNamespace() bool {
 	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
 }
 
-// namespaceMembers are the cgroups of the root task with the lengths of their roots' paths. What CRIU was in as well has none.
+// namespaceMembers are the cgroups of the root task with the lengths of their roots' paths. What CRIU was in as well
+// has none.
 func (p *planner) namespaceMembers() []*pb.CgMemberEntry {
 	if !p.ownCgroupNamespace() {
 		return nil
@@ -42,7 +43,8 @@ func (p *planner) namespaceRoot(hierarchy string) string {
 	return "/"
 }
 
-// planCgroupNamespace finds where the roots of the tasks' namespace have to be. Those cgroups are the root task's, or above them.
+// planCgroupNamespace finds where the roots of the tasks' namespace have to be. Those cgroups are the root task's, or
+// above them.
 func (p *planner) planCgroupNamespace() {
 	if !p.ownCgroupNamespace() {
 		return
@@ -68,21 +70,25 @@ func (p *planner) checkRoots() {
 	for _, c := range p.namespaceMembers() {
 		at, prefix := c.GetPath(), int(c.GetCgnsPrefix())
 		if prefix > len(at) || prefix > 0 && (!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {
-			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is no path of a cgroup", prefix, at)
+			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is no path of a cgroup",
+				prefix, at)
 		}
 	}
 	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
 		if h := p.Host.Cgroups[hierarchy]; h.Mount == "" && h.Own != p.cgroupRoots[hierarchy] {
 			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
-				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here", hierarchy, p.cgroupRoots[hierarchy])
+				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here", hierarchy,
+				p.cgroupRoots[hierarchy])
 		}
 	}
 }
 
-// threadControllers are those of version 2 that a cgroup may hand out while a process is in it but none below it, cgroups(7).
+// threadControllers are those of version 2 that a cgroup may hand out while a process is in it but none below it,
+// cgroups(7).
 var threadControllers = []string{"cpu", "cpuset", "perf_event", "pids"}
 
-// checkUnifiedRoot refuses a root of version 2 that hands out controllers: no process may be in it, not even for a moment.
+// checkUnifiedRoot refuses a root of version 2 that hands out controllers: no process may be in it, not even for a
+// moment.
 func (p *planner) checkUnifiedRoot() {
 	h, ok := p.Host.Cgroups[""]
 	root := p.cgroupRoots[""]
@@ -98,8 +104,10 @@ func (p *planner) checkUnifiedRoot() {
 	}
 	for _, controller := range strings.Fields(control) {
 		if exists || !slices.Contains(threadControllers, controller) {
-			p.Refuse(threadWhere(p.Dir.Tasks[0], 0), "use --manage-cgroups=ignore", "its cgroup namespace began at :%s, "+
-				"which hands out the controller %s, so that no process can be in it: not supported", root, controller)
+			p.Refuse(threadWhere(p.Dir.Tasks[0], 0), "use --manage-cgroups=ignore",
+				"its cgroup namespace began at :%s, "+
+					"which hands out the controller %s, so that no process can be in it: not supported", root,
+				controller)
 		}
 	}
 }

@@ -21,8 +21,8 @@ func ParseCgroupRoot(s string) (controller, root string, err error) {
 	return controller, root, nil
 }
 
-// newRoot is where the cgroups of a hierarchy are to be that were below the topmost one that was dumped; "" says that they
-// come back to where they were.
+// newRoot is where the cgroups of a hierarchy are to be that were below the topmost one that was dumped; "" says that
+// they come back to where they were.
 func (p *planner) newRoot(hierarchy string) string {
 	for _, controller := range strings.Split(hierarchy, ",") {
 		if root, ok := p.Opts.CgroupRoots[controller]; ok {

@@ -9,8 +9,8 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// Threads of a process may be in different cgroups: of version 1 in any, of version 2 in threaded ones that have one domain,
-// Documentation/admin-guide/cgroup-v2.rst, "Threads".
+// Threads of a process may be in different cgroups: of version 1 in any, of version 2 in threaded ones that have one
+// domain, Documentation/admin-guide/cgroup-v2.rst, "Threads".
 
 // threaded is the type of a cgroup for threads, cgroup.type.
 const threaded = "threaded"
@@ -24,8 +24,8 @@ func isThreaded(entry *pb.CgroupDirEntry) bool {
 	return false
 }
 
-// keepTogether leaves threads in their process's cgroup of version 2, unless that or theirs was threaded: a thread that was in
-// CRIU's cgroups has no set in the images, so that its process's path is all that is known.
+// keepTogether leaves threads in their process's cgroup of version 2, unless that or theirs was threaded: a thread that
+// was in CRIU's cgroups has no set in the images, so that its process's path is all that is known.
 func (p *planner) keepTogether(t *images.Task) {
 	leader := p.memberships[t.Pid]
 	for i, th := range t.Threads[1:] {

@@ -103,7 +103,8 @@ func (p *planner) needMembership(where string, m membership, seen map[string]boo
 		switch {
 		case seen[name] || ok && own.Own == at:
 		case !ok || own.Mount == "":
-			p.Refuse(where, "mount it, or use --manage-cgroups=ignore", "it was in cgroup %s, but that hierarchy is not mounted here", name)
+			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
+				"it was in cgroup %s, but that hierarchy is not mounted here", name)
 		case !cleanPath(at):
 			p.Refuse(where, "", "%q is no path of a cgroup", at)
 		default:
@@ -130,7 +131,8 @@ func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	mode, exists := p.cgroupMode(), p.exists(mount+at)
 	switch {
 	case exists && mode == job.CgroupsStrict:
-		p.Refuse(where, "remove it, or use another mode of --manage-cgroups", "cgroup %s:%s exists already", hierarchy, at)
+		p.Refuse(where, "remove it, or use another mode of --manage-cgroups", "cgroup %s:%s exists already", hierarchy,
+			at)
 	case !exists && (mode == job.CgroupsNone || mode == job.CgroupsProps):
 		p.Refuse(where, "make it, or use --manage-cgroups=soft", "cgroup %s:%s does not exist", hierarchy, at)
 	}
@@ -149,8 +151,8 @@ func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	p.cgroupTree(where, hierarchy, at, mount, entry)
 }
 
-// bareCgroup is a cgroup to make of which the images say nothing. One of cpuset in version 1 is of no use without its parent's
-// CPUs and memory, cpuset(7).
+// bareCgroup is a cgroup to make of which the images say nothing. One of cpuset in version 1 is of no use without its
+// parent's CPUs and memory, cpuset(7).
 func (p *planner) bareCgroup(hierarchy, at, mount string) plan.CgroupDir {
 	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: true}
 	if hierarchy == "" && p.threadedDirs[at] {
@@ -164,7 +166,8 @@ func (p *planner) bareCgroup(hierarchy, at, mount string) plan.CgroupDir {
 		above = path.Dir(above)
 	}
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		d.Properties = append(d.Properties, plan.CgroupProperty{Name: file, Value: p.Host.CgroupFile(mount + path.Join(above, file))})
+		d.Properties = append(d.Properties, plan.CgroupProperty{Name: file,
+			Value: p.Host.CgroupFile(mount + path.Join(above, file))})
 	}
 	return d
 }
@@ -188,9 +191,11 @@ func (p *planner) addCgroup(d plan.CgroupDir) {
 // cgroupTree sees to a cgroup and those below it.
 func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.CgroupDirEntry) {
 	mode := p.cgroupMode()
-	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: !p.exists(mount + at), Owner: entry.GetDirPerms()}
+	d := plan.CgroupDir{Name: hierarchy + ":" + at, Path: mount + at, Make: !p.exists(mount + at),
+		Owner: entry.GetDirPerms()}
 	if !d.Make && isThreaded(entry) && p.Host.CgroupFile(d.Path+"/cgroup.type") != threaded {
-		p.Refuse(where, "remove it, or use --manage-cgroups=ignore", "cgroup %s was threaded; the one that exists is not", d.Name)
+		p.Refuse(where, "remove it, or use --manage-cgroups=ignore",
+			"cgroup %s was threaded; the one that exists is not", d.Name)
 	}
 	if d.Make || mode == job.CgroupsProps || mode == job.CgroupsFull {
 		d.Properties = p.properties(where, d.Name, entry)
@@ -216,19 +221,23 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 		switch {
 		case strings.ContainsAny(file, "/\x00") || file == "." || file == ".." || file == "":
 			p.Refuse(where, "", "%q is no property of a cgroup", file)
-		case file == "cgroup.type" && value == threaded: // first: controllers may be enabled only then, and it is empty now
+		case file == "cgroup.type" && value == threaded:
+			// first: controllers may be enabled only then, and the cgroup is empty now
 			list = slices.Insert(list, 0, plan.CgroupProperty{Name: file, Value: value, Owner: prop.GetPerms()})
 		case file == "freezer.state" && value != "THAWED", file == "cgroup.freeze" && value == "1":
-			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own", "cgroup %s was frozen: not supported", name)
+			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own",
+				"cgroup %s was frozen: not supported", name)
 		case file == "cgroup.subtree_control" && value == "":
-			list = append(list, append(delegated(prop.GetPerms()), plan.CgroupProperty{Name: file, Value: "", Owner: prop.GetPerms()})...)
+			list = append(list, append(delegated(prop.GetPerms()), plan.CgroupProperty{Name: file, Value: "",
+				Owner: prop.GetPerms()})...)
 		case value == "" || file == "cgroup.type" || file == "cgroup.procs" || file == "tasks":
 			if prop.GetPerms() != nil { // delegation, cgroups(7)
 				list = append(list, plan.CgroupProperty{Name: file, Value: "", Owner: prop.GetPerms()})
 			}
 		case file == "cgroup.subtree_control":
 			list = append(list, delegated(prop.GetPerms())...)
-			list = append(list, plan.CgroupProperty{Name: file, Value: "+" + strings.Join(strings.Fields(value), " +"), Owner: prop.GetPerms()})
+			list = append(list, plan.CgroupProperty{Name: file, Value: "+" + strings.Join(strings.Fields(value), " +"),
+				Owner: prop.GetPerms()})
 		case file == "devices.list":
 			list = append(list, plan.CgroupProperty{Name: "devices.deny", Value: "a", Owner: nil})
 			for _, line := range strings.Split(value, "\n") {
@@ -241,13 +250,14 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 	return list
 }
 
-// delegated gives the files of version 2 that CRIU does not dump to whom cgroup.subtree_control is: delegation is of all three,
-// cgroups(7).
+// delegated gives the files of version 2 that CRIU does not dump to whom cgroup.subtree_control is: delegation is of
+// all three, cgroups(7).
 func delegated(to *pb.CgroupPerms) []plan.CgroupProperty {
 	if to == nil {
 		return nil
 	}
-	return []plan.CgroupProperty{{Name: "cgroup.procs", Value: "", Owner: to}, {Name: "cgroup.threads", Value: "", Owner: to}}
+	return []plan.CgroupProperty{{Name: "cgroup.procs", Value: "", Owner: to}, {Name: "cgroup.threads", Value: "",
+		Owner: to}}
 }
 
 // cgroupEntry finds what the images say of a cgroup.
@@ -301,7 +311,8 @@ func (p *planner) moveCgroups(prog *plan.Program, from, to membership, file func
 			continue
 		}
 		fd, what := p.Fds.Scratch(), "cgroup "+hierarchy+":"+at
-		prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, prog.Arena.String(h.Mount+path.Join(at, file(hierarchy))), uapi.OWronly)
+		prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd,
+			prog.Arena.String(h.Mount+path.Join(at, file(hierarchy))), uapi.OWronly)
 		prog.Want(1, what, uapi.SysWrite, uint64(fd), prog.Arena.String("0"), 1) // the writer
 		prog.Sys("", uapi.SysClose, uint64(fd))
 	}

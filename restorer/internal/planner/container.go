@@ -8,15 +8,17 @@ import (
 	"github.com/crpie/crpie/images"
 )
 
-// Namespaces that only criu restores make a container of the tasks in them. It is refused once, not for each of its tasks and
-// each image of its mounts and interfaces.
+// Namespaces that only criu restores make a container of the tasks in them. It is refused once, not for each of its
+// tasks and each image of its mounts and interfaces.
 
 // containerHint is the way out.
-const containerHint = "containers are restored by criu, runc or podman; put the plugins into the images with crpie graft first"
+const containerHint = "containers are restored by criu, runc or podman; put the plugins into the images with crpie " +
+	"graft first"
 
 // namespaceImages are the beginnings of images that say what was in namespaces, CRIU's image-desc.c.
 var namespaceImages = []string{
-	"mountpoints-", "tmpfs-", "autofs-", "binfmt-misc-", "utsns-", "ipcns-", "userns-", "pidns-", "netns-", "netdev-", "ifaddr-",
+	"mountpoints-", "tmpfs-", "autofs-", "binfmt-misc-", "utsns-", "ipcns-", "userns-", "pidns-", "netns-", "netdev-",
+	"ifaddr-",
 	"route-", "route6-", "rule-", "iptables-", "ip6tables-", "nftables-", "netns-ct-", "netns-exp-",
 }
 

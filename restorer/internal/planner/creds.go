@@ -24,7 +24,8 @@ func (t *threadPlanner) creds(c *pb.CredsEntry) {
 	}
 	groups := c.GetGroups()
 	p.Sys("supplementary groups", uapi.SysSetgroups, uint64(len(groups)), p.Arena.Bytes(plan.Words32(groups)))
-	p.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits, uapi.SecbitNoSetuidFixup|uapi.SecbitKeepCaps)
+	p.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits,
+		uapi.SecbitNoSetuidFixup|uapi.SecbitKeepCaps)
 	p.Sys("gids", uapi.SysSetresgid, uint64(c.GetGid()), uint64(c.GetEgid()), uint64(c.GetSgid()))
 	p.Sys("fsgid", uapi.SysSetfsgid, uint64(c.GetFsgid()))
 	p.Sys("uids", uapi.SysSetresuid, uint64(c.GetUid()), uint64(c.GetEuid()), uint64(c.GetSuid()))
@@ -41,8 +42,8 @@ func (t *threadPlanner) creds(c *pb.CredsEntry) {
 }
 
 // stayClosed keeps others of the task's uid out where the change of ids opens a process to them (fs.suid_dumpable is 1,
-// proc_sys_fs(5)). Capabilities keep them out until then, ptrace(2), so no thread drops its own before the flag is right for
-// all of them.
+// proc_sys_fs(5)). Capabilities keep them out until then, ptrace(2), so no thread drops its own before the flag is
+// right for all of them.
 func (t *threadPlanner) stayClosed() {
 	const debug = 1
 	if t.Host.SuidDumpable != debug {
@@ -50,7 +51,8 @@ func (t *threadPlanner) stayClosed() {
 	}
 	t.prog.Sys("not dumpable while it is restored", uapi.SysPrctl, uapi.PrSetDumpable, 0)
 	t.prog.Core("ids have changed", abi.ArriveBarrier{Barrier: abi.BarrierIDs})
-	t.prog.Core("ids of all threads have changed", abi.WaitBarrier{Barrier: abi.BarrierIDs, Threads: uint64(len(t.Img.Threads))})
+	t.prog.Core("ids of all threads have changed", abi.WaitBarrier{Barrier: abi.BarrierIDs,
+		Threads: uint64(len(t.Img.Threads))})
 }
 
 func (t *threadPlanner) capset(c *pb.CredsEntry) {
@@ -81,7 +83,8 @@ func (t *threadPlanner) checkCreds(c *pb.CredsEntry) {
 		t.Refuse(t.where(), "start crpie without it", "crpie has no_new_privs, which the task would keep")
 	}
 	if label := t.label(c); label != "" && label != "unconfined" && label != ownLabel(t.Host.LSM) {
-		t.Refuse(t.where(), "start crpie with this label: aa-exec(1), runcon(1)", "security label %q: changing labels is not supported", label)
+		t.Refuse(t.where(), "start crpie with this label: aa-exec(1), runcon(1)",
+			"security label %q: changing labels is not supported", label)
 	}
 	if len(c.GetApparmorData()) != 0 {
 		t.Refuse(t.where(), "", "AppArmor namespace of its own: not supported")
@@ -119,7 +122,8 @@ func (t *threadPlanner) seccomp(index uint32) {
 	var chain []uint32
 	for i := index; ; {
 		if int(i) >= len(filters) || len(chain) > len(filters) {
-			t.Refuse(t.where(), "", "seccomp filter %d: seccomp.img has %d filters, or they name each other in a circle",
+			t.Refuse(t.where(), "",
+				"seccomp filter %d: seccomp.img has %d filters, or they name each other in a circle",
 				i, len(filters))
 			return
 		}
@@ -133,11 +137,13 @@ func (t *threadPlanner) seccomp(index uint32) {
 		f := filters[chain[n]]
 		const instruction = 8 // sizeof(struct sock_filter)
 		if len(f.GetFilter())%instruction != 0 || len(f.GetFilter()) == 0 {
-			t.Refuse(t.where(), "", "seccomp filter %d: %d bytes are no whole instructions", chain[n], len(f.GetFilter()))
+			t.Refuse(t.where(), "", "seccomp filter %d: %d bytes are no whole instructions", chain[n],
+				len(f.GetFilter()))
 			return
 		}
 		code := t.prog.Arena.Bytes(f.GetFilter())
 		fprog := t.prog.Arena.Words(uint64(len(f.GetFilter())/instruction), code)
-		t.prog.Sys(fmt.Sprintf("seccomp filter %d", chain[n]), uapi.SysSeccomp, uapi.SeccompModeFilter, uint64(f.GetFlags()), fprog)
+		t.prog.Sys(fmt.Sprintf("seccomp filter %d", chain[n]), uapi.SysSeccomp, uapi.SeccompModeFilter,
+			uint64(f.GetFlags()), fprog)
 	}
 }

@@ -38,7 +38,7 @@ func (t *taskPlanner) descriptors() {
 }
 
 // sharedDescriptors serves a task whose descriptor table is an ancestor's, CLONE_FILES of clone(2): the ancestor
-// restores the descriptors, when nobody uses others any more.
+// restores the descriptors, when no task uses others any more.
 func (t *taskPlanner) sharedDescriptors() {
 	t.oomScore()
 	t.loginUID()

@@ -1,8 +1,8 @@
 // Package planner turns images, plugins and facts about a host into a plan, or into a list of everything that cannot be
 // restored. It is pure: the same input gives the same plan, on every system.
 //
-// This package plans order and people; what a task has is planned in the rooms below: mem, file, tty and sock, which share a
-// job. A room imports job, and file where it opens files; none imports this package.
+// This package plans order and people; what a task has is planned in the rooms below: mem, file, tty and sock, which
+// share a job. A room imports job, and file where it opens files; none imports this package.
 //
 //	build        everything, from the images to the encoded plan
 //	births       who clones whom and when; sessions and process groups

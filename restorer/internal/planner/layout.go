@@ -58,7 +58,8 @@ func HooksOf(plugins []blob.Input) []Hooked {
 	return all
 }
 
-// lateCalls counts the calls into plugins that come after the change of privileges: of one thread, and of the task's last.
+// lateCalls counts the calls into plugins that come after the change of privileges: of one thread, and of the task's
+// last.
 func lateCalls(hooked []Hooked) (n int) {
 	for _, h := range hooked {
 		for _, at := range h.Stages {

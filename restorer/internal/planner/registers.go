@@ -44,7 +44,8 @@ func xstate(f *pb.UserX86FpregsEntry) plan.Xstate {
 	for bit, data := range map[int][]byte{
 		xfeatYMM: plan.Words32(xs.GetYmmhSpace()), xfeatBndregs: plan.Words64(xs.GetBndregState()),
 		xfeatBndcsr: plan.Words64(xs.GetBndcsrState()), xfeatOpmask: plan.Words64(xs.GetOpmaskReg()),
-		xfeatZmmHi: plan.Words64(xs.GetZmmUpper()), xfeatHi16: plan.Words64(xs.GetHi16Zmm()), xfeatPKRU: plan.Words32(xs.GetPkru()),
+		xfeatZmmHi: plan.Words64(xs.GetZmmUpper()), xfeatHi16: plan.Words64(xs.GetHi16Zmm()),
+		xfeatPKRU: plan.Words32(xs.GetPkru()),
 	} {
 		if xs.GetXstateBv()&(1<<bit) != 0 && len(data) != 0 {
 			x.Components[bit] = data

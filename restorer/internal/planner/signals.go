@@ -45,7 +45,8 @@ func (t *taskPlanner) stopSignal() int {
 		return 0
 	}
 	index := sigactionIndex(uapi.SigTstp)
-	if tc.GetStopSigno() != uapi.SigTstp || t.orphaned() || len(tc.GetSigactions()) <= index || tc.GetSigactions()[index].GetSigaction() != 0 {
+	if tc.GetStopSigno() != uapi.SigTstp || t.orphaned() || len(tc.GetSigactions()) <= index ||
+		tc.GetSigactions()[index].GetSigaction() != 0 {
 		return uapi.SigStop
 	}
 	for _, th := range t.Img.Threads {
@@ -56,7 +57,7 @@ func (t *taskPlanner) stopSignal() int {
 	return uapi.SigTstp
 }
 
-// orphaned reports whether nobody in the task's process group has a parent in another group of the session.
+// orphaned reports whether no task in the task's process group has a parent in another group of the session.
 func (t *taskPlanner) orphaned() bool {
 	for _, m := range t.Dir.Tasks {
 		if m.Pgid == t.Img.Pgid && m.Parent != nil && m.Parent.Pgid != m.Pgid && m.Parent.Sid == m.Sid {

@@ -93,7 +93,7 @@ func (p *planner) running(pid uint32, at stage.Stage) (names []string) {
 	return names
 }
 
-// checkIDs refuses numbers that somebody else has: clone3(2) could not give them out.
+// checkIDs refuses numbers that are taken: clone3(2) could not give them out.
 func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
 		if who := t.Host.Holder(int(th.Tid)); who != "" && int(th.Tid) != t.Opts.Become {
@@ -218,16 +218,17 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	}
 }
 
-// leave ends what tasks can do to each other: marks and statuses of this one are its own from here on. It comes before the
-// limits for memory, which may leave no room for that.
+// leave ends what tasks can do to each other: marks and statuses of this one are its own from here on. It comes before
+// the limits for memory, which may leave no room for that.
 func (t *taskPlanner) leave() { t.Prog.Core("", abi.UnshareStatus{}) }
 
-// closed keeps those who have the task's uid from looking into it, ptrace(2), until the controller has unmapped the region
-// and sets the flag again.
+// closed keeps those who have the task's uid from looking into it, ptrace(2), until the controller has unmapped the
+// region and sets the flag again.
 func (t *taskPlanner) closed() {
 	t.Prog.Sys("not dumpable while it is restored", uapi.SysPrctl, uapi.PrSetDumpable, 0)
 	t.Task.Dumpable = -1
-	if mm := t.Img.Mm; mm != nil && mm.Dumpable != nil && mm.GetDumpable() <= 1 { // 2 cannot be set: suid_dumpable, prctl(2)
+	// 2 cannot be set: suid_dumpable, prctl(2)
+	if mm := t.Img.Mm; mm != nil && mm.Dumpable != nil && mm.GetDumpable() <= 1 {
 		t.Task.Dumpable = int(mm.GetDumpable())
 	}
 }
@@ -268,7 +269,9 @@ func (t *taskPlanner) limit(resource int, soft, hard uint64) {
 	}
 	if ours := t.Host.Rlimits[resource][1]; hard > ours && !t.Host.Has(uapi.CapSysResource) {
 		t.Refuse(t.Where(), "raise crpie's own hard limit first, or run it with CAP_SYS_RESOURCE",
-			"RLIMIT_%s: hard limit %d is above crpie's own %d, and crpie lacks CAP_SYS_RESOURCE", uapi.RlimitNames[resource], hard, ours)
+			"RLIMIT_%s: hard limit %d is above crpie's own %d, and crpie lacks CAP_SYS_RESOURCE",
+			uapi.RlimitNames[resource], hard, ours)
 	}
-	t.Prog.Sys("RLIMIT_"+uapi.RlimitNames[resource], uapi.SysPrlimit64, 0, uint64(resource), t.Prog.Arena.Words(soft, hard), 0)
+	t.Prog.Sys("RLIMIT_"+uapi.RlimitNames[resource], uapi.SysPrlimit64, 0, uint64(resource),
+		t.Prog.Arena.Words(soft, hard), 0)
 }

@@ -80,7 +80,8 @@ func (t *threadPlanner) own() {
 	for _, s := range tc.GetSignalsP().GetSignals() {
 		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
 			t.queued(s.GetSiginfo())
-			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid), uint64(t.thread.Tid), sig,
+			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid), uint64(t.thread.Tid),
+				sig,
 				p.Arena.Bytes(s.GetSiginfo()))
 		}
 	}
@@ -131,7 +132,8 @@ func (t *threadPlanner) needNice(format string, args ...any) {
 func (t *threadPlanner) siginfo(info []byte) (sig uint64, ok bool) {
 	const siginfoSize = 128 // sizeof(siginfo_t)
 	if len(info) != siginfoSize || info[0] == 0 || info[0] > uapi.NrSignals || info[1]|info[2]|info[3] != 0 {
-		t.Refuse(t.where(), "", "pending signal: %d bytes are no siginfo of a signal from 1 to %d", len(info), uapi.NrSignals)
+		t.Refuse(t.where(), "", "pending signal: %d bytes are no siginfo of a signal from 1 to %d", len(info),
+			uapi.NrSignals)
 		return 0, false
 	}
 	return uint64(info[0]), true

@@ -11,9 +11,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A timer whose signal waits to be taken is in a state that no system call sets, but that every timer reaches by expiring. So
-// it is armed for the past, and what the images have of its signal is left out: the kernel's own belongs to the timer. It
-// goes with it when the timer is set anew or deleted (Linux 6.13), counts overruns, and taking it starts the next interval.
+// A timer whose signal waits to be taken is in a state that no system call sets, but that every timer reaches by
+// expiring. So it is armed for the past, and what the images have of its signal is left out: the kernel's own belongs
+// to the timer. It goes with it when the timer is set anew or deleted (Linux 6.13), counts overruns, and taking it
+// starts the next interval.
 
 // sigevent notifications, timer_create(2).
 const sigevThreadID = 4
@@ -41,10 +42,11 @@ func (t *taskPlanner) timersCreate() {
 	}
 }
 
-// timerClock gives the clock of a posix timer. CPU time of "the thread" is of the one that has made the timer, and the images do not
-// say which that was: the one that it notifies, or the leader, who makes it here.
+// timerClock gives the clock of a posix timer. CPU time of "the thread" is of the one that has made the timer, and the
+// images do not say which that was: the one that it notifies, or the leader, who makes it here.
 func timerClock(tm *pb.PosixTimerEntry) uint64 {
-	const threadCPU, ofThread = -2, 6 // CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
+	// CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
+	const threadCPU, ofThread = -2, 6
 	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&sigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
 		return uint64(tm.GetClockId())
 	}
@@ -63,9 +65,9 @@ func (t *taskPlanner) timersStart() {
 	t.Enter(job.PhaseTimers)
 }
 
-// startItimer: ITIMER_REAL stands still from its expiration to the moment when somebody takes the signal, and says 0
-// meanwhile. It expires at once; a signal that is pending is so only once. If the signal is ignored, it comes here because
-// everything is blocked, and is taken when the task goes on: the timer runs for one more interval.
+// startItimer: ITIMER_REAL stands still from its expiration to the moment when a thread takes the signal, and says 0
+// meanwhile. It expires at once; a signal that is pending is so only once. If the signal is ignored, it comes here
+// because everything is blocked, and is taken when the task goes on: the timer runs for one more interval.
 func (t *taskPlanner) startItimer(which int, it *pb.ItimerEntry) {
 	value := [2]uint64{it.GetVsec(), it.GetVusec()}
 	interval := [2]uint64{it.GetIsec(), it.GetIusec()}
@@ -74,7 +76,8 @@ func (t *taskPlanner) startItimer(which int, it *pb.ItimerEntry) {
 	}
 	if value != [2]uint64{} {
 		spec := t.Prog.Arena.Words(interval[0], interval[1], value[0], value[1])
-		t.Prog.Sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], uapi.SysSetitimer, uint64(which), spec, 0)
+		t.Prog.Sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], uapi.SysSetitimer, uint64(which),
+			spec, 0)
 	}
 }
 

@@ -26,15 +26,16 @@ var sharedTables = []struct {
 	{"signal handlers (CLONE_SIGHAND)", (*pb.TaskKobjIdsEntry).GetSighandId},
 }
 
-// checkSharedTables refuses tasks that share more than a descriptor table with the parent, each with the first task that
-// has the same: a damaged image may give all tasks one.
+// checkSharedTables refuses tasks that share more than a descriptor table with the parent, each with the first task
+// that has the same: a damaged image may give all tasks one.
 func (p *planner) checkSharedTables(t *images.Task) {
 	if t.Ids == nil {
 		return
 	}
 	where := fmt.Sprintf("task %d", t.Pid)
 	first := func(same func(other *images.Task) bool) *images.Task {
-		i := slices.IndexFunc(p.Dir.Tasks, func(other *images.Task) bool { return other == t || other.Ids != nil && same(other) })
+		i := slices.IndexFunc(p.Dir.Tasks,
+			func(other *images.Task) bool { return other == t || other.Ids != nil && same(other) })
 		if other := p.Dir.Tasks[i]; other != t {
 			return other
 		}
@@ -45,8 +46,11 @@ func (p *planner) checkSharedTables(t *images.Task) {
 			p.Refuse(where, "", "it shares its %s with task %d: not supported", table.name, other.Pid)
 		}
 	}
-	if other := first(func(o *images.Task) bool { return job.SharesFiles(t, o) }); other != nil && !job.SharesFiles(t, t.Parent) {
-		p.Refuse(where, "", "it shares its file descriptor table (CLONE_FILES) with task %d, but not with its parent: not supported", other.Pid)
+	if other := first(func(o *images.Task) bool { return job.SharesFiles(t, o) }); other != nil &&
+		!job.SharesFiles(t, t.Parent) {
+		p.Refuse(where, "",
+			"it shares its file descriptor table (CLONE_FILES) with task %d, but not with its parent: not supported",
+			other.Pid)
 	}
 }
 
@@ -65,7 +69,7 @@ func (p *planner) planShared() {
 	p.files.CheckLocks()
 }
 
-// shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and what is in flight.
+// shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and those in flight.
 func (p *planner) shareFiles() {
 	made := p.filesOfZygote()
 	zygote := p.ZygoteTask(made)
@@ -88,7 +92,8 @@ func (p *planner) filesOfZygote() (made []*pb.FdinfoEntry) {
 		id := fd.GetId()
 		_, passed := p.SharedFDs[id]
 		late := fd.GetType() == pb.FdTypes_TTY || p.files.LateMakers[id] != nil || passed
-		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || crowded[id] || users.connects(p.Dir.Files[id].GetPipe())) {
+		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || crowded[id] ||
+			users.connects(p.Dir.Files[id].GetPipe())) {
 			made = append(made, &pb.FdinfoEntry{
 				Id: fd.Id, Type: fd.Type, Fd: pb.Uint32(uint32(p.Fds.Scratch())), Flags: pb.Uint32(uapi.FdCloexec),
 			})
@@ -97,7 +102,7 @@ func (p *planner) filesOfZygote() (made []*pb.FdinfoEntry) {
 	return made
 }
 
-// fileUsers tells who has which open file description.
+// fileUsers lists the tasks that have each open file description.
 type fileUsers struct {
 	order  []*pb.FdinfoEntry          // the first descriptor of each description
 	tasks  map[uint32]int             // how many have it, by its id; being in flight counts for one
@@ -196,13 +201,15 @@ func (t *taskPlanner) awaitZombies() {
 }
 
 func (t *taskPlanner) awaitZombie(child *images.Task) {
-	t.Prog.Sys(fmt.Sprintf("child %d has ended", child.Pid), uapi.SysWaitid, uapi.PPid, uint64(child.Pid), 0, uapi.WExited|uapi.WNowait, 0)
+	t.Prog.Sys(fmt.Sprintf("child %d has ended", child.Pid), uapi.SysWaitid, uapi.PPid, uint64(child.Pid), 0,
+		uapi.WExited|uapi.WNowait, 0)
 }
 
 // planZombie plans a task that had ended and waited for its parent: it is created and ends the same way.
 func (p *planner) planZombie(img *images.Task) {
 	t := &taskPlanner{
-		planner: p, Process: p.NewTask(img, &plan.Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(), Dead: true}),
+		planner: p, Process: p.NewTask(img, &plan.Task{Pid: int(img.Pid), Comm: img.Core.GetTc().GetComm(),
+			Dead: true}),
 	}
 	p.Plan.Tasks = append(p.Plan.Tasks, t.Task)
 	t.checkIDs()
@@ -232,8 +239,8 @@ func (p *planner) planZombie(img *images.Task) {
 	t.Task.Threads = []*plan.Thread{{Tid: t.Task.Pid, Ops: t.Prog.Ops}}
 }
 
-// group puts the task into a process group that exists by now: one of its own, an ancestor's, or one whose leader is gone and
-// has to be helped. The others wait until every task exists (joinsLate), setpgid(2).
+// group puts the task into a process group that exists by now: one of its own, an ancestor's, or one whose leader is
+// gone and has to be helped. The others wait until every task exists (joinsLate), setpgid(2).
 func (t *taskPlanner) group() {
 	switch pgid := t.Img.Pgid; {
 	case pgid == t.Img.Sid && t.Img.Sid == t.Img.Pid: // setsid has done it

@@ -51,8 +51,8 @@ const (
 	perLinux, perLinux32 = 0, 8
 )
 
-// personality gives what the images mean: CRIU takes the hexadecimal number in /proc/PID/personality for a decimal one, and stops
-// at the first letter.
+// personality gives what the images mean: CRIU takes the hexadecimal number in /proc/PID/personality for a decimal one,
+// and stops at the first letter.
 func personality(dumped uint32) (value uint32, ok bool) {
 	meant, err := strconv.ParseUint(strconv.FormatUint(uint64(dumped), 10), 16, 32)
 	for _, value := range []uint32{uint32(meant), dumped} {
@@ -63,8 +63,8 @@ func personality(dumped uint32) (value uint32, ok bool) {
 	return 0, false
 }
 
-// personality restores that of a task in one of its threads: each has its own, but CRIU dumps the leader's. A letter that was
-// dropped leaves a number that none has.
+// personality restores that of a task in one of its threads: each has its own, but CRIU dumps the leader's. A letter
+// that was dropped leaves a number that none has.
 func (t *threadPlanner) personality() {
 	dumped := t.Img.Core.GetTc().GetPersonality()
 	value, ok := personality(dumped)

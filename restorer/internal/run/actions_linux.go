@@ -4,13 +4,13 @@ package run
 
 import "github.com/crpie/crpie/internal/abi"
 
-// Action is a moment of a restore at which somebody outside may act, as the action scripts of criu(8).
+// Action is a moment of a restore at which a program outside may act, as the action scripts of criu(8).
 type Action string
 
 // The actions of a restore, in order.
 const (
 	PreRestore          Action = "pre-restore"           // no process exists
-	SetupNamespaces     Action = "setup-namespaces"      // if the tasks have namespaces of their own: the root task exists in them
+	SetupNamespaces     Action = "setup-namespaces"      // the root task exists, in namespaces of its own
 	PostSetupNamespaces Action = "post-setup-namespaces" // and they are set up; the task has not done anything yet
 	PostRestore         Action = "post-restore"          // the tasks are as they were, and stopped
 	PreResume           Action = "pre-resume"            // their connections are awake, too

@@ -24,16 +24,17 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A Body is a process that exists and becomes the root task: what the task has outside of itself, a parent that waits and a
-// pid, it has already. It executes the zygote, and is traced from the moment before. internal/become has the only one.
+// A Body is a process that exists and becomes the root task: what the task has outside of itself, a parent that waits
+// and a pid, it has already. It executes the zygote, and is traced from the moment before. internal/become has the only
+// one.
 type Body interface {
 	Pid() int
-	// Execute has it execute a zygote with files as its descriptors, which takes so many; trace is called with the thread that
-	// will, just before.
+	// Execute has it execute a zygote with files as its descriptors, which takes so many; trace is called with the
+	// thread that will, just before.
 	Execute(zygote *os.File, files []*os.File, needed int, trace func(tid int) error) error
 }
 
-// body reports whether pid is that of what executes the zygote and is not to be killed as others are.
+// body reports whether pid belongs to the Body that executes the zygote, which is not killed as others are.
 func (r *Runner) body(pid int) bool { return r.embodied && pid == r.Opts.Body.Pid() }
 
 // embody lets the body become the zygote.
@@ -63,7 +64,8 @@ func (r *Runner) awaitExecuted(root *plan.Task, thread int) error {
 			case !changed:
 				continue
 			case ws.Exited() || ws.Signaled():
-				return fmt.Errorf("restore: start the zygote: process %d ended with wait status %#x", root.Pid, uint32(ws))
+				return fmt.Errorf("restore: start the zygote: process %d ended with wait status %#x", root.Pid,
+					uint32(ws))
 			}
 			if err := sys.Continue(tid); err != nil {
 				return fmt.Errorf("restore: start the zygote: %w", err)
@@ -74,13 +76,14 @@ func (r *Runner) awaitExecuted(root *plan.Task, thread int) error {
 			}
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("restore: process %d does not execute the zygote within %v (--progress-timeout)", root.Pid, r.Opts.Limit())
+			return fmt.Errorf("restore: process %d does not execute the zygote within %v (--progress-timeout)",
+				root.Pid, r.Opts.Limit())
 		}
 	}
 }
 
-// toldToEnd: signals for the body are pending until it is let go. One that would end the restore does so, unless it was pending
-// at the dump, or crpie was started to ignore it.
+// toldToEnd: signals for the body are pending until it is let go. One that would end the restore does so, unless it was
+// pending at the dump, or crpie was started to ignore it.
 func (r *Runner) toldToEnd() error {
 	status := host.ReadProc(fmt.Sprintf("/proc/%d/status", r.Opts.Body.Pid()))
 	for line := range strings.Lines(status) {
@@ -104,7 +107,8 @@ func (r *Runner) moveBody() error {
 		return nil
 	}
 	var errs []error
-	for _, h := range host.CgroupHierarchies(host.ReadProc("/proc/self/cgroup"), host.ReadProc("/proc/self/mountinfo")) {
+	for _, h := range host.CgroupHierarchies(host.ReadProc("/proc/self/cgroup"),
+		host.ReadProc("/proc/self/mountinfo")) {
 		if h.Mount == "" {
 			continue
 		}
@@ -135,8 +139,8 @@ func (r *Runner) giveUp(failure error) error {
 	return several.Join(append(errs, r.root.Wait())...)
 }
 
-// exit has the traced process pid call exit_group(status), by an instruction of its own program or of the region. Where there is
-// none, or somebody is quicker, it ends by SIGKILL.
+// exit has the traced process pid call exit_group(status), by an instruction of its own program or of the region. Where
+// there is none, or another tracer is quicker, it ends by SIGKILL.
 func (r *Runner) exit(pid, status int) {
 	regs, err := sys.GetRegs(pid)
 	if err != nil && sys.Interrupt(pid) == nil { // it has not stopped yet
@@ -170,7 +174,8 @@ func syscallInsn(pid int) uint64 {
 	for line := range strings.Lines(host.ReadProc(fmt.Sprintf("/proc/%d/maps", pid))) {
 		var start, end uint64
 		var prot string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &end, &prot); n != 3 || prot[2] != 'x' || start > 1<<62 { // not vsyscall
+		// not vsyscall
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &end, &prot); n != 3 || prot[2] != 'x' || start > 1<<62 {
 			continue
 		}
 		code := make([]byte, min(end-start, 4<<20))

@@ -62,7 +62,7 @@ func (r *Runner) setProperty(d *plan.CgroupDir, prop plan.CgroupProperty) error 
 	return nil // this kernel's cgroups have no such file, and nothing was in it
 }
 
-// writeProperty writes what is not so already: some properties say more than they take.
+// writeProperty writes a value that differs from the present one: some properties say more than they take.
 func (r *Runner) writeProperty(d *plan.CgroupDir, name string, prop plan.CgroupProperty) error {
 	if was, err := os.ReadFile(name); err == nil {
 		text := strings.TrimRight(string(was), "\n")

@@ -87,7 +87,8 @@ func (r *Runner) eachConnection(steps func(*plan.Connection) []plan.Step) error 
 	return nil
 }
 
-// doSteps carries out steps on the task's own socket. One at a time is open here: there may be more of them than descriptors.
+// doSteps carries out steps on the task's own socket. One at a time is open here: there may be more of them than
+// descriptors.
 func doSteps(c *plan.Connection, task sys.Pidfd, steps []plan.Step) error {
 	if len(steps) == 0 {
 		return nil
@@ -157,7 +158,8 @@ func (r *Runner) reenterRepair() {
 	}
 }
 
-// openNetwork undoes the lock. That it is gone already is fine: the images may have been restored before, or come from elsewhere.
+// openNetwork undoes the lock. That it is gone already is fine: the images may have been restored before, or come from
+// elsewhere.
 func openNetwork(l *plan.NetworkLock) error {
 	for _, table := range l.Tables {
 		if err := sys.DeleteTable(table); err != nil {

@@ -96,7 +96,8 @@ func (r *Runner) leaveRegion() error {
 			}
 			return []uint64{uapi.PrSetDumpable, uint64(t.Dumpable)}
 		}},
-		{"munmap of the region's first page", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{reg.Start, memory.PageSize} }},
+		{"munmap of the region's first page", uapi.SysMunmap,
+			func(*plan.Task) []uint64 { return []uint64{reg.Start, memory.PageSize} }},
 	} {
 		if err := r.everywhere(&c, uint64(insn)); err != nil {
 			return err
@@ -212,7 +213,7 @@ func (r *Runner) release() error {
 }
 
 // undo kills and collects whatever exists of the plan. Only processes that are this one's children or tracees are
-// touched: a pid that somebody else has is never killed.
+// touched: a pid of another process is never killed.
 func (r *Runner) undo() error {
 	if r.zygote != 0 {
 		r.reap(r.zygote)
@@ -274,8 +275,8 @@ func ours(pid int) bool {
 	return err == nil
 }
 
-// Collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just created
-// when its parent was killed is killed here. A thread that was never ours is gone in that sense, and not found.
+// Collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just
+// created when its parent was killed is killed here. A thread that was never ours is gone in that sense, and not found.
 func Collect(pid, tid int) (found bool, err error) {
 	for {
 		ws, changed, err := sys.Poll(tid)
@@ -313,9 +314,11 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 	const rw, nowhere = uapi.ProtRead | uapi.ProtWrite, ^uint64(0)
 	calls = append(calls,
 		call("map the shared memory", r.Shared, r.Control-r.Shared, rw, uapi.MapShared, plan.SharedFD, 0),
-		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD, r.ControlOff()),
+		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD,
+			r.ControlOff()),
 		call("map the bell", r.Bell, r.Stacks-r.Bell, rw, uapi.MapShared, plan.BellFD, 0),
-		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve, nowhere, 0),
+		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve,
+			nowhere, 0),
 		call("map the plan", r.Plan, r.End-r.Plan, uapi.ProtRead, uapi.MapPrivate, plan.SealedFD, r.PlanOff()))
 	stack, size := r.Stack(0)
 	return append(calls, stubCall{nr: uapi.SysMprotect, want: 0, what: "prepare its stack",

@@ -13,8 +13,8 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
-// logReader consumes a log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a record
-// that cannot be is skipped together with everything after it.
+// logReader consumes a log ring (restorer/core/src/log.c). The ring is written by tasks and trusted in nothing: a
+// record that cannot be is skipped together with everything after it.
 type logReader struct {
 	ring ring
 	tail uint64 // bytes ever consumed
@@ -23,7 +23,7 @@ type logReader struct {
 // ring is the memory of a log.
 type ring interface {
 	read(b []byte, at uint64) error
-	// release clears n bytes, because a length of 0 marks what is not written yet, and tells the writers.
+	// release clears n bytes, because a length of 0 marks a record that is not written yet, and tells the writers.
 	release(at uint64, n int, tail uint64) error
 }
 
@@ -63,7 +63,8 @@ func records(b []byte, record func(rec []byte)) (done int, ok bool) {
 		if length == 0 {
 			break
 		}
-		if length < abi.LogRecordSize || length > abi.LogRecordSize+abi.LogLineMax || length%8 != 0 || length > uint64(len(rest)) {
+		if length < abi.LogRecordSize || length > abi.LogRecordSize+abi.LogLineMax || length%8 != 0 ||
+			length > uint64(len(rest)) {
 			return done, false
 		}
 		record(rest[:length])
@@ -120,12 +121,14 @@ func (r *ownRing) read(b []byte, at uint64) error { return sys.ReadProcess(r.pid
 
 func (r *ownRing) release(at uint64, n int, tail uint64) error {
 	word := binary.LittleEndian.AppendUint64(nil, tail)
-	return sys.WriteProcess(r.pid, append(r.spans(make([]byte, n), at), sys.Span{Addr: r.region.Shared + abi.SharedLogTailOff, Data: word})...)
+	return sys.WriteProcess(r.pid, append(r.spans(make([]byte, n), at),
+		sys.Span{Addr: r.region.Shared + abi.SharedLogTailOff, Data: word})...)
 }
 
 // drainShared passes on what tasks have logged before they left the shared memory.
 func (r *Runner) drainShared() {
-	_ = r.log.drain(r.sharedRing().head(), func(rec []byte) { r.passOn(rec, nil) }) // this process's memory: no call can fail
+	// this process's memory: no call can fail
+	_ = r.log.drain(r.sharedRing().head(), func(rec []byte) { r.passOn(rec, nil) })
 }
 
 func (r *Runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r.Plan.Region.LogOff()} }

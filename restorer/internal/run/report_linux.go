@@ -110,7 +110,7 @@ func (r *Runner) during(t *plan.Task, th *plan.Thread, st abi.Status) string {
 var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: "exit_group"}
 
 // ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
-// those of the call. Otherwise somebody else ends the task, and is still to be seen.
+// those of the call. Otherwise another thread or process ends the task, which is reported when it is seen.
 func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	regs, err := sys.GetRegs(th.Tid)
 	if err != nil {
@@ -131,7 +131,8 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
 }
 
-// calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so yet.
+// calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so
+// yet.
 func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *abi.Status, ip uint64) {
 	if loc, ok := r.Plan.Image.Locate(blob.Addr(ip)); st.Hook == 0 && ok && loc.Plugin >= 0 {
 		r.share.calling(t.StatusIndex+slices.Index(t.Threads, th), st)

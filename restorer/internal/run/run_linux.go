@@ -56,8 +56,8 @@ type Options struct {
 	// restore, except at PostResume.
 	Act func(a Action, root int) error
 
-	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives, as
-	// soon as everything else is undone.
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives,
+	// as soon as everything else is undone.
 	Body   Body
 	Failed func(err error) (status int)
 
@@ -141,7 +141,8 @@ func (r *Runner) cancelled() error {
 // prepare writes blob and plan where all tasks will map them, and opens what they inherit.
 func (r *Runner) prepare() error {
 	r.watch = watch{
-		statuses: make([]abi.Status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{}, moved: time.Now(),
+		statuses: make([]abi.Status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{},
+		moved: time.Now(),
 		round: time.Now(),
 	}
 	if err := r.share.make(r.Plan); err != nil {
@@ -158,8 +159,8 @@ func (r *Runner) prepare() error {
 	return nil
 }
 
-// startZygote executes the stub. A zygote whose pid is one that a task needs ends by itself (core/src/tasks.c); its number
-// is kept until another has been given a different one.
+// startZygote executes the stub. A zygote whose pid is one that a task needs ends by itself (core/src/tasks.c); its
+// number is kept until another has been given a different one.
 func (r *Runner) startZygote() error {
 	reg := &r.Plan.Region
 	entry, ok := r.Plan.Image.CoreSymbol("core_entry")
@@ -203,8 +204,8 @@ func (r *Runner) startZygote() error {
 	}
 }
 
-// zygoteFiles lists what the zygote is executed with, by number: every passed descriptor has the number already under which
-// the tasks look for it, and each number in between is closed.
+// zygoteFiles lists what the zygote is executed with, by number: every passed descriptor has the number already under
+// which the tasks look for it, and each number in between is closed.
 func (r *Runner) zygoteFiles() []*os.File {
 	files := make([]*os.File, r.Plan.FdsPassed())
 	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr})
@@ -233,8 +234,8 @@ func (r *Runner) close() {
 	r.share.close()
 }
 
-// seizeOptions: the kernel kills the tasks should the controller die, shows a thread that ends itself or executes a program
-// while its registers tell so, and keeps filters quiet until the tasks are let go.
+// seizeOptions: the kernel kills the tasks should the controller die, shows a thread that ends itself or executes a
+// program while its registers tell so, and keeps filters quiet until the tasks are let go.
 func seizeOptions(t *plan.Task) uintptr {
 	options := uintptr(sys.OptExitKill | sys.OptSysGood | sys.OptTraceExit | sys.OptTraceExec)
 	if t.Seccomp {

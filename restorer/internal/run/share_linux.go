@@ -100,8 +100,8 @@ func (s *share) calling(index int, st *abi.Status) {
 	st.Hook, st.Plugin, st.Fn = call.Hook, call.Plugin, call.Fn
 }
 
-// status reads a thread's status from the shared memory: whatever the thread, or what controls it, has written there. The state
-// comes first: what it announces was written before it.
+// status reads a thread's status from the shared memory: whatever the thread, or what controls it, has written there.
+// The state comes first: what it announces was written before it.
 func (s *share) status(index int) (st abi.Status) {
 	off := abi.SharedStatusAt(index)
 	state := atomic.LoadUint32(sys.Word(s.shared, off+abi.StatusStateOff))

@@ -13,8 +13,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They were free
-// when this was planned; what is there by now and does not look like that is somebody else's.
+// removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They
+// were free when this was planned; a file that is there by now and does not look like that belongs to another process.
 func removeMoments(p *plan.Plan) {
 	planned := time.Unix(0, p.RestoreTimeNs)
 	for _, m := range p.Moments {
@@ -45,7 +45,7 @@ func isMoment(m *plan.Moment, info fs.FileInfo, planned time.Time) bool {
 }
 
 // removeSockets removes the paths that a restore which failed has given to sockets. They were free when it was planned;
-// one that a living socket has is somebody else's.
+// one that a living socket has belongs to another process.
 func removeSockets(p *plan.Plan) {
 	for _, path := range p.Sockets {
 		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 && !sys.UnixAlive(path) {

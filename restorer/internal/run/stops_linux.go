@@ -17,10 +17,10 @@ import (
 )
 
 // Whoever may signal a task can stop it while it is restored. All signals but SIGKILL and SIGSTOP are blocked and stay
-// pending until the task is let go. A SIGSTOP is dropped: nothing can hold it back, and a stopped task cannot be restored.
-// It shows as a signal-delivery-stop of the thread that would have taken it; if nobody traces that thread, as a group-stop
-// of those that are traced, PTRACE_EVENT_STOP of ptrace(2); and before the task is traced as a process that makes no
-// progress. The last two are undone by SIGCONT, which the task may see later if it has a handler for it.
+// pending until the task is let go. A SIGSTOP is dropped: nothing can hold it back, and a stopped task cannot be
+// restored. It shows as a signal-delivery-stop of the thread that would have taken it; if that thread is not traced, as
+// a group-stop of those that are traced, PTRACE_EVENT_STOP of ptrace(2); and before the task is traced as a process
+// that makes no progress. The last two are undone by SIGCONT, which the task may see later if it has a handler for it.
 
 // unstopAfter is how long nothing must have moved before untraced processes are looked at, which reads /proc.
 const unstopAfter = 50 * time.Millisecond
@@ -42,7 +42,7 @@ func isEventStop(ws unix.WaitStatus) bool { return sys.Event(ws) == unix.PTRACE_
 // isGroupStop: PTRACE_INTERRUPT and SIGCONT cause event stops, too, with SIGTRAP.
 func isGroupStop(ws unix.WaitStatus) bool { return isEventStop(ws) && ws.StopSignal() != unix.SIGTRAP }
 
-// goOn resumes a thread that somebody has stopped, and its process.
+// goOn resumes a thread that a signal from outside has stopped, and its process.
 func (r *Runner) goOn(t *plan.Task, tid int, ws unix.WaitStatus, resume func(tid int) error) error {
 	r.watch.stopped = time.Now()
 	if isGroupStop(ws) {
@@ -62,9 +62,10 @@ type tracee struct {
 	tid  int
 }
 
-// waitStop waits for a stop of the kind that good accepts, until stopBy. Stops that somebody else has caused are passed by, by
-// resume; anything else at this point is a failure. A wait without a limit might never end: the leader of threads that have
-// stopped can be killed alone, seccomp(2), and is reported when they are gone, which takes their tracer.
+// waitStop waits for a stop of the kind that good accepts, until stopBy. Stops with another cause are passed
+// by, by resume; anything else at this point is a failure. A wait without a limit might never end: the leader of
+// threads that have stopped can be killed alone, seccomp(2), and is reported when they are gone, which takes their
+// tracer.
 func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume func(tid int) error) error {
 	for {
 		ws, changed, err := sys.WaitUntil(th.tid, r.stopBy)
@@ -72,13 +73,15 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 		case err != nil:
 			return fmt.Errorf("restore: %w", err)
 		case !changed:
-			return failed(th.task, th.tid, "thread %d does not stop within %v (--progress-timeout)", th.tid, r.Opts.Limit())
+			return failed(th.task, th.tid, "thread %d does not stop within %v (--progress-timeout)", th.tid,
+				r.Opts.Limit())
 		case ws.Stopped() && good(ws):
 			return nil
 		case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
 			return failed(th.task, th.tid, "thread %d was killed, or ended itself, when it was to be stopped", th.tid)
 		case ws.Stopped() && hasAddr(ws.StopSignal()):
-			return failed(th.task, th.tid, "thread %d crashed with %s when it was to be stopped", th.tid, signalName(int(ws.StopSignal())))
+			return failed(th.task, th.tid, "thread %d crashed with %s when it was to be stopped", th.tid,
+				signalName(int(ws.StopSignal())))
 		case !somebodyStopped(ws):
 			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid, uint32(ws))
 		}
@@ -88,8 +91,8 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 	}
 }
 
-// unstop lets processes go on that somebody has stopped before they could be traced. Only what descends from this process
-// by way of the plan is signalled.
+// unstop lets processes go on that were stopped before they could be traced. Only what descends from this
+// process by way of the plan is signalled.
 func (r *Runner) unstop() {
 	family := map[int]bool{os.Getpid(): true, r.zygote: true}
 	untraced := []int{r.zygote}

@@ -23,8 +23,8 @@ type stray struct {
 	fd  sys.Pidfd
 }
 
-// strays stops the tasks and their descendants, and lists those that are not in the plan. Who has stopped forks no more, so
-// that none is missed.
+// strays stops the tasks and their descendants, and lists those that are not in the plan. Who has stopped forks no
+// more, so that none is missed.
 func (r *Runner) strays(tasks []int) []stray {
 	var found []stray
 	queue := tasks
@@ -36,7 +36,8 @@ func (r *Runner) strays(tasks []int) []stray {
 	for len(queue) > 0 {
 		freeze(queue[0])
 		for _, pid := range childrenOf(queue[0]) {
-			if r.Plan.Uses(pid) && !(r.embodied && !ours(pid)) { // else killed with its parent, which lives on for a while
+			// else killed with its parent, which lives on for a while
+			if r.Plan.Uses(pid) && !(r.embodied && !ours(pid)) {
 				continue
 			}
 			add(pid)
@@ -48,10 +49,12 @@ func (r *Runner) strays(tasks []int) []stray {
 	return found
 }
 
-// eachOrphan finds what a hook has forked and has lost its parent since: a child of this process that still has the region.
+// eachOrphan finds what a hook has forked and has lost its parent since: a child of this process that still has the
+// region.
 func (r *Runner) eachOrphan(found []stray, add func(pid int)) {
 	for _, pid := range childrenOf(os.Getpid()) {
-		known := r.Plan.Uses(pid) || pid == r.zygote || slices.ContainsFunc(found, func(s stray) bool { return s.pid == pid })
+		known := r.Plan.Uses(pid) || pid == r.zygote ||
+			slices.ContainsFunc(found, func(s stray) bool { return s.pid == pid })
 		if !known && hasRegion(pid) {
 			add(pid)
 		}

@@ -26,12 +26,14 @@ func stubELF(code []byte, addr uint64, calls []stubCall, entry, arg, stack uint6
 	size := table + uint64(len(calls)+1)*abi.StubCallSize
 
 	b := encode(nil, &elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB),
+			byte(elf.EV_CURRENT)},
+		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
 		Entry: addr + text, Phoff: header, Ehsize: header, Phentsize: program, Phnum: 1,
 	})
 	b = encode(b, &elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: addr, Paddr: addr, Filesz: size, Memsz: size, Align: memory.PageSize,
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: addr, Paddr: addr, Filesz: size,
+		Memsz: size, Align: memory.PageSize,
 	})
 	b = append(append(b, code...), make([]byte, size-table)...)
 	for i, c := range append(calls, stubCall{nr: -1, args: [abi.OpArgs]uint64{entry, arg, stack}}) {

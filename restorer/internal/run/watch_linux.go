@@ -19,8 +19,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
-// idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads; harried
-// while somebody keeps stopping them.
+// idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads;
+// harried while signals from outside keep stopping them.
 const (
 	idle    = 4 * time.Millisecond
 	harried = 100 * time.Microsecond
@@ -33,13 +33,15 @@ type watch struct {
 	news     uint32                    // the bell's count when these were read last
 	round    time.Time                 // when they were looked after last
 	moved    time.Time                 // when a status changed last that is believed
-	deadline time.Time                 // if set, for everything that is left: the tasks may be anybody's now, and say what they like
-	stopped  time.Time                 // when somebody stopped a thread last
+	// if set, for everything that is left: the tasks may be anybody's now, and say what they like
+	deadline time.Time
+	stopped  time.Time // when somebody stopped a thread last
 	hooks    map[int]hookSeen
 }
 
-// await sleeps until done, passing on what plugins log. A failed operation, a crash, an unexpected end, an overdue hook,
-// and that nothing moves any more are its errors. It looks after all of them every few milliseconds, whatever tasks ring.
+// await sleeps until done, passing on what plugins log. A failed operation, a crash, an unexpected end, an overdue
+// hook, and that nothing moves any more are its errors. It looks after all of them every few milliseconds, whatever
+// tasks ring.
 func (r *Runner) await(done func() bool) error {
 	rung := sys.Word(r.share.bell, abi.BellRungOff)
 	for {
@@ -69,8 +71,8 @@ func (r *Runner) await(done func() bool) error {
 // explainTime bounds the wait for the event that follows.
 const explainTime = time.Second
 
-// explain finds what became of a task whose report is gone or nonsense. One that executes a program loses its memory a moment
-// before PTRACE_EVENT_EXEC tells.
+// explain finds what became of a task whose report is gone or nonsense. One that executes a program loses its memory a
+// moment before PTRACE_EVENT_EXEC tells.
 func (r *Runner) explain(err error) error {
 	for end := time.Now().Add(explainTime); time.Now().Before(end); time.Sleep(collectPause) {
 		if found := r.casualties(); found != nil {
@@ -87,7 +89,7 @@ func (r *Runner) pause() time.Duration {
 	return idle
 }
 
-// lookAfter finds what nobody rings for.
+// lookAfter finds changes that no bell announces: ends, stops and overdue hooks.
 func (r *Runner) lookAfter() error {
 	for _, find := range []func() error{r.overdue, r.casualties, r.stuck} {
 		if err := find(); err != nil {
@@ -99,7 +101,8 @@ func (r *Runner) lookAfter() error {
 
 func loadWord(w *uint32) uint32 { return atomic.LoadUint32(w) }
 
-// look reads what the threads report. What a task has in memory of its own takes a system call to read: only if asked to.
+// look reads what the threads report. What a task has in memory of its own takes a system call to read: only if asked
+// to.
 func (r *Runner) look(all bool) error {
 	for _, t := range r.Plan.Tasks {
 		if err := r.lookAt(t, all); err != nil {
@@ -170,7 +173,8 @@ func (r *Runner) lastLook() error {
 func (r *Runner) see(t *plan.Task, thread int, st abi.Status) error {
 	if st.State > abi.StateParked {
 		tid := t.Threads[thread].Tid
-		return failed(t, tid, "thread %d reports state %#x, which is none: something has overwritten its report", tid, st.State)
+		return failed(t, tid, "thread %d reports state %#x, which is none: something has overwritten its report", tid,
+			st.State)
 	}
 	r.know(t.StatusIndex+thread, st)
 	return nil
@@ -240,13 +244,14 @@ func (r *Runner) overdue() error {
 	})
 }
 
-// stuck reports that nothing moves any more. A running hook has a limit of its own. Once privileges have changed, a task
-// may report whatever it likes: from then on the time for everything together is limited.
+// stuck reports that nothing moves any more. A running hook has a limit of its own. Once privileges have changed, a
+// task may report whatever it likes: from then on the time for everything together is limited.
 func (r *Runner) stuck() error {
 	limit := r.Opts.Limit()
 	if !r.watch.deadline.IsZero() {
 		if time.Now().After(r.watch.deadline) {
-			return fmt.Errorf("restore: the tasks are not done %v after they could have been (--progress-timeout): %s", limit, r.laggards())
+			return fmt.Errorf("restore: the tasks are not done %v after they could have been (--progress-timeout): %s",
+				limit, r.laggards())
 		}
 		return nil
 	}
@@ -301,7 +306,8 @@ func (r *Runner) casualties() error {
 			return nil
 		}
 		ws, changed, err := sys.Poll(th.Tid)
-		if err != nil && th.Tid == t.Pid && host.IsZombie(t.Pid) { // another task's child, gone before it could be traced: only /proc tells
+		// another task's child, gone before it could be traced: only /proc tells
+		if err != nil && th.Tid == t.Pid && host.IsZombie(t.Pid) {
 			return failed(t, th.Tid, "it has ended%s", r.during(t, th, r.status(index)))
 		}
 		if err != nil || !changed {
@@ -317,7 +323,7 @@ func (r *Runner) casualties() error {
 	})
 }
 
-// zygoteEnded: status 0 is its ordinary end; it is waited for again by nobody.
+// zygoteEnded takes a status of 0 for its ordinary end; it is not waited for again.
 func (r *Runner) zygoteEnded(ws unix.WaitStatus) error {
 	if ws.Exited() && ws.ExitStatus() == 0 {
 		return nil
@@ -328,8 +334,8 @@ func (r *Runner) zygoteEnded(ws unix.WaitStatus) error {
 	return fmt.Errorf("restore zygote: killed by %s", signalName(int(ws.Signal())))
 }
 
-// casualty explains a thread's end or stop. When a whole task ends, the thread that is noticed first need not be the one
-// that ended it; the leader's end is reported last of all, wait(2) of a traced thread group.
+// casualty explains a thread's end or stop. When a whole task ends, the thread that is noticed first need not be the
+// one that ended it; the leader's end is reported last of all, wait(2) of a traced thread group.
 func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.WaitStatus) error {
 	switch {
 	case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
@@ -341,7 +347,8 @@ func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.
 	case ws.Exited():
 		return failed(t, th.Tid, "thread %d ended with status %d%s", th.Tid, ws.ExitStatus(), r.during(t, th, st))
 	case ws.Signaled():
-		return failed(t, th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())), r.during(t, th, st))
+		return failed(t, th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())),
+			r.during(t, th, st))
 	case somebodyStopped(ws):
 		return r.goOn(t, th.Tid, ws, sys.Continue)
 	case ws.Stopped():

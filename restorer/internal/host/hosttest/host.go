@@ -18,11 +18,15 @@ import (
 // New makes a host that suits a dump: it has every file as it was, a vDSO of the usual size, every CPU feature and
 // capability, no limit, and no socket, process or cgroup of its own. Tests change the members that they are about.
 func New(dir *images.Dir) *host.Host {
-	files := &files{infos: map[string]Info{"/dev/pts/ptmx": {Kind: fs.ModeDevice | fs.ModeCharDevice}}, builds: map[string][]byte{}}
+	files := &files{infos: map[string]Info{"/dev/pts/ptmx": {Kind: fs.ModeDevice | fs.ModeCharDevice}},
+		builds: map[string][]byte{}}
 	files.addAll(dir)
 	return &host.Host{
-		VDSO: host.VDSO{DataSize: 6 * memory.PageSize, Code: make([]byte, 2*memory.PageSize)}, Xsave: sys.Xsave{Features: math.MaxUint64},
-		CPUs: 2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: unlimited(), LoginUID: host.NoLoginUID, TTY: -1, TimeNamespaces: true,
+		VDSO:  host.VDSO{DataSize: 6 * memory.PageSize, Code: make([]byte, 2*memory.PageSize)},
+		Xsave: sys.Xsave{Features: math.MaxUint64},
+		CPUs:  2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: unlimited(),
+		LoginUID: host.NoLoginUID,
+		TTY:      -1, TimeNamespaces: true,
 		MountOfHandle:  func(uint32, uint32, []byte) string { return "" },
 		Stat:           files.stat,
 		Lstat:          files.stat,

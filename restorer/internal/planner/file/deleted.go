@@ -11,10 +11,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A file that was deleted while it was open is in the images with its contents (a ghost file), or, if it has another name,
-// as a link that the dump made beside it (criu dump --link-remap). Either gets its old name for the moment in which it is
-// opened, so that /proc shows the same name as before; when there is another file of that name by now, a name like it. Directories
-// that are gone, too, are there for the moment as well.
+// A file that was deleted while it was open is in the images with its contents (a ghost file), or, if it has another
+// name, as a link that the dump made beside it (criu dump --link-remap). Either gets its old name for the moment in
+// which it is opened, so that /proc shows the same name as before; when there is another file of that name by now, a
+// name like it. Directories that are gone, too, are there for the moment as well.
 
 // makeDeleted plans what the zygote does for them. The link stays: the images can be restored again.
 func (p *Room) makeDeleted() {
@@ -59,7 +59,8 @@ func (p *Room) openMoment(what string, at plan.Moment, flags, device uint64, fd 
 	}
 	p.Plan.Moments = append(p.Plan.Moments, at)
 	p.Shared.Core(what, abi.OpenUnlinked{
-		Path: a.String(at.Path), Link: other, Flags: flags, Mode: device<<32 | uint64(at.Mode), FD: uint64(fd), Dirs: a.Words(append(dirs, 0)...),
+		Path: a.String(at.Path), Link: other, Flags: flags, Mode: device<<32 | uint64(at.Mode), FD: uint64(fd),
+		Dirs: a.Words(append(dirs, 0)...),
 	})
 }
 
@@ -84,19 +85,20 @@ func (p *Room) makeGhost(r *pb.RemapFilePathEntry, name string, g *images.Ghost)
 // makeOpen makes a file with its contents.
 func (p *Room) makeOpen(r *pb.RemapFilePathEntry, what string, at plan.Moment, g *images.Ghost) {
 	e, s, fd := g.Entry, p.Shared, p.Fds.Scratch()
-	flags := map[uint32]uint64{uapi.SIfreg: uapi.ORdwr | uapi.ONofollow, uapi.SIfifo: uapi.ORdwr | uapi.ONofollow | uapi.ONonblock, uapi.SIfdir: uapi.ODirectory | uapi.ONofollow}
+	flags := map[uint32]uint64{uapi.SIfreg: uapi.ORdwr | uapi.ONofollow,
+		uapi.SIfifo: uapi.ORdwr | uapi.ONofollow | uapi.ONonblock, uapi.SIfdir: uapi.ODirectory | uapi.ONofollow}
 	p.openMoment(what, at, flags[e.GetMode()&uapi.SIfmt], 0, fd)
 	p.ghostContents(what, fd, g)
 	s.Sys(what, uapi.SysFchown, uint64(fd), uint64(e.GetUid()), uint64(e.GetGid()))
 	s.Sys(what, uapi.SysFchmod, uint64(fd), uint64(e.GetMode()&0o7777))
 	p.ghostTimes(what, uint64(fd), 0, e)
-	// what is executed or mapped must not be open for writing, execve(2)
+	// an executed or mapped file must not be open for writing, execve(2)
 	s.Open(p.keep(r), true, what, uapi.SysOpenat, uapi.AtFdcwd, s.Arena.String(ProcFd(fd)), uapi.OPath)
 	s.Sys("", uapi.SysClose, uint64(fd))
 }
 
-// makeUnopened makes a file that need not or cannot be opened for that: a device or a symbolic link. CRIU dumps character devices
-// alone.
+// makeUnopened makes a file that need not or cannot be opened for that: a device or a symbolic link. CRIU dumps
+// character devices alone.
 func (p *Room) makeUnopened(r *pb.RemapFilePathEntry, what string, at plan.Moment, g *images.Ghost) {
 	e, s, kept := g.Entry, p.Shared, p.keep(r)
 	kind, path := e.GetMode()&uapi.SIfmt, s.Arena.String(ProcFd(kept))

@@ -13,9 +13,9 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote makes it,
-// opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before, and so is who changes
-// to such a directory: a task that has its working directory there does the same for itself.
+// A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote
+// makes it, opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before, and
+// so is who changes to such a directory: a task that has its working directory there does the same for itself.
 
 // OpenEnded plans the zygote's part.
 func (p *Room) OpenEnded() {
@@ -64,18 +64,22 @@ func (p *Room) openFolder(pid uint32) {
 		p.SharedFDs[id] = number
 	}
 	what := fmt.Sprintf("%d files of process %d, which has ended", len(later), pid)
-	p.Shared.Core(what, abi.OpenExitedProc{Pid: uint64(pid), Nr: uint64(len(list)), Files: memory.Records(p.Shared.Arena, list)})
+	p.Shared.Core(what, abi.OpenExitedProc{Pid: uint64(pid), Nr: uint64(len(list)),
+		Files: memory.Records(p.Shared.Arena, list)})
 	for _, do := range later {
 		do()
 	}
 }
 
-// enterEnded changes the task's directory. Threads that exist already may have the number, unlike when the zygote works.
+// enterEnded changes the task's directory. Threads that exist already may have the number, unlike when the zygote
+// works.
 func (t *Descriptors) enterEnded(pid uint32, path, where string) {
 	for _, other := range t.Dir.Tasks {
 		for _, th := range other.Threads {
 			if th.Tid == pid && th.Tid != other.Pid { // of tasks: openEnded
-				t.Refuse(where, "", "%s is of a process that has ended, and whose id a thread of task %d has by now: not supported", path, other.Pid)
+				t.Refuse(where, "",
+					"%s is of a process that has ended, and whose id a thread of task %d has by now: not supported",
+					path, other.Pid)
 			}
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A fifo keeps its contents, and lets others open it without waiting, as long as somebody has it open, fifo(7). The zygote
-// opens each one for both reading and writing, fills it, and every task holds on to that until it has its own descriptors.
+// A fifo keeps its contents, and lets others open it without waiting, as long as a process has it open, fifo(7). The
+// zygote opens each one for both reading and writing, fills it, and every task holds on to that until it has its own
+// descriptors.
 
 // openFifos plans the zygote's part.
 func (p *Room) openFifos() {
@@ -45,11 +46,12 @@ func (p *Room) openFifo(where string, e *pb.FifoEntry) {
 	}
 	b := p.Payload(where, data.Data)
 	p.mustBeEmpty(what, fd)
-	s.Want(int64(len(b)), fmt.Sprintf("%d bytes in %s", len(b), what), uapi.SysWrite, uint64(fd), s.Arena.Bytes(b), uint64(len(b)))
+	s.Want(int64(len(b)), fmt.Sprintf("%d bytes in %s", len(b), what), uapi.SysWrite, uint64(fd), s.Arena.Bytes(b),
+		uint64(len(b)))
 }
 
-// mustBeEmpty fails the restore if somebody who was not dumped has put data into the fifo: tee(2) would copy it and leave it
-// there.
+// mustBeEmpty fails the restore if a process that was not dumped has put data into the fifo: tee(2) would copy it and
+// leave it there.
 func (p *Room) mustBeEmpty(what string, fd int) {
 	const eagain, nonblock = -11, 2 // SPLICE_F_NONBLOCK
 	read, write, s := uint64(p.Fds.Scratch()), uint64(p.Fds.Scratch()), p.Shared

@@ -34,8 +34,9 @@ type Room struct {
 
 func NewRoom(j *job.Job) *Room {
 	r := &Room{
-		Job: j, filled: map[uint32]bool{}, flying: map[uint32][]uint32{}, Nameless: map[string]int{}, remaps: map[uint32]*pb.RemapFilePathEntry{},
-		ended: map[uint32]bool{}, validated: map[uint32]bool{},
+		Job: j, filled: map[uint32]bool{}, flying: map[uint32][]uint32{}, Nameless: map[string]int{},
+		remaps: map[uint32]*pb.RemapFilePathEntry{},
+		ended:  map[uint32]bool{}, validated: map[uint32]bool{},
 	}
 	for _, remap := range j.Dir.Remaps {
 		if remap.GetRemapType() == pb.RemapType_PROCFS { // one for all files of a process
@@ -104,7 +105,8 @@ type Descriptors struct {
 
 // Task begins the plan of a task's descriptors.
 func (r *Room) Task(t *job.Process) *Descriptors {
-	f := &Descriptors{Room: r, Process: t, ByFile: map[uint32][]*pb.FdinfoEntry{}, describers: map[pb.FdTypes]Describer{}}
+	f := &Descriptors{Room: r, Process: t, ByFile: map[uint32][]*pb.FdinfoEntry{},
+		describers: map[pb.FdTypes]Describer{}}
 	for _, k := range r.Kinds {
 		f.describers[k.Of] = k.New(f)
 	}
@@ -255,7 +257,8 @@ func (f *Descriptors) eventfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetEfd()
 	f.Create(fd, "eventfd", uapi.SysEventfd2, 0, uint64(e.GetFlags()&(uapi.ONonblock|efdSemaphore)))
 	if e.GetCounter() != 0 { // the argument of eventfd2 has only 32 bits
-		f.Prog.Want(8, "counter of the eventfd", uapi.SysWrite, uint64(fd.GetFd()), f.Prog.Arena.Words(e.GetCounter()), 8)
+		f.Prog.Want(8, "counter of the eventfd", uapi.SysWrite, uint64(fd.GetFd()), f.Prog.Arena.Words(e.GetCounter()),
+			8)
 	}
 	f.Owner(fd, e.GetFown())
 }
@@ -269,7 +272,8 @@ func (f *Descriptors) epoll(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 
 func (f *Descriptors) signalfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	s := file.GetSgfd()
-	f.Create(fd, "signalfd", uapi.SysSignalfd4, ^uint64(0), f.Prog.Arena.Words(s.GetSigmask()), 8, uint64(s.GetFlags()&uapi.ONonblock))
+	f.Create(fd, "signalfd", uapi.SysSignalfd4, ^uint64(0), f.Prog.Arena.Words(s.GetSigmask()), 8,
+		uint64(s.GetFlags()&uapi.ONonblock))
 	f.Owner(fd, s.GetFown())
 }
 
@@ -310,12 +314,14 @@ func (t *Descriptors) workingDirectory(id uint32, where string) {
 	}
 	if path, ok := t.PathOf(id, where); ok {
 		fd := t.Fds.Scratch()
-		t.Prog.Open(fd, true, "working directory "+t.ShownAs(id), uapi.SysOpenat, uapi.AtFdcwd, t.Prog.Arena.String(path), uapi.OPath|uapi.ODirectory)
+		t.Prog.Open(fd, true, "working directory "+t.ShownAs(id), uapi.SysOpenat, uapi.AtFdcwd,
+			t.Prog.Arena.String(path), uapi.OPath|uapi.ODirectory)
 		t.Prog.Sys("working directory", uapi.SysFchdir, uint64(fd))
 	}
 }
 
-// afterHooks defers an operation on a description until the last hook has run; of a shared one, to the first task that has it.
+// afterHooks defers an operation on a description until the last hook has run; of a shared one, to the first task that
+// has it.
 func (f *Descriptors) afterHooks(fd *pb.FdinfoEntry, planned func(prog *plan.Program, number uint64)) {
 	if f.Prog == f.Shared {
 		f.HandOver(fd.GetId(), job.PhaseTimers, planned)

@@ -28,7 +28,8 @@ func (p *Room) PlanInheritFDs() {
 	}
 	for _, resource := range p.Opts.External {
 		if !given[resource] {
-			p.Refuse("--external "+resource, "give it an open file: --inherit-fd fd[N]:"+resource, "no descriptor takes its place")
+			p.Refuse("--external "+resource, "give it an open file: --inherit-fd fd[N]:"+resource,
+				"no descriptor takes its place")
 		}
 	}
 }
@@ -113,5 +114,6 @@ func (p *Room) canInherit(in *job.Inherited, file *pb.FileEntry, kind uint32) bo
 func (f *Descriptors) inheritPipe(fd *pb.FdinfoEntry, number int, flags uint32) {
 	path := f.Prog.Arena.String(ProcFd(number))
 	f.Create(fd, "pipe that was passed", uapi.SysOpenat, uapi.AtFdcwd, path, uint64(flags&uapi.OAccmode|uapi.ONonblock))
-	f.Prog.Sys("status flags", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetfl, uint64(flags&^(uapi.OAccmode|uapi.OCloexec|uapi.OLargefile)))
+	f.Prog.Sys("status flags", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetfl,
+		uint64(flags&^(uapi.OAccmode|uapi.OCloexec|uapi.OLargefile)))
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Some descriptions need a process that exists: pidfds, pidfd_open(2), files in /proc/PID, and namespaces, which are the
-// process's own. The first task that has one makes it, when that process is there; other tasks that have the same description
-// take it from there, pidfd_getfd(2). Pidfds of processes that are gone are made by the zygote, of one that it makes for that and
-// that ends.
+// Some descriptions need a process that exists: pidfds, pidfd_open(2), files in /proc/PID, and namespaces, which are
+// the process's own. The first task that has one makes it, when that process is there; other tasks that have the same
+// description take it from there, pidfd_getfd(2). Pidfds of processes that are gone are made by the zygote, of one that
+// it makes for that and that ends.
 
 // ofNobody is what fdinfo says of a pidfd of a process that is gone.
 const ofNobody = -1
@@ -76,7 +76,8 @@ func (p *Room) makeGone(fds []*pb.FdinfoEntry) {
 	for _, fd := range fds {
 		number := p.Fds.Scratch()
 		p.SharedFDs[fd.GetId()] = number
-		list = append(list, abi.Pidfd{FD: uint32(number), Flags: p.Dir.Files[fd.GetId()].GetPidfd().GetFlags() & uapi.ONonblock})
+		list = append(list, abi.Pidfd{FD: uint32(number),
+			Flags: p.Dir.Files[fd.GetId()].GetPidfd().GetFlags() & uapi.ONonblock})
 	}
 	p.Shared.Core(fmt.Sprintf("%d pidfds of a process that is gone", len(fds)),
 		abi.OpenExitedPidfds{Nr: uint64(len(fds)), Pidfds: memory.Records(p.Shared.Arena, list)})
@@ -90,7 +91,8 @@ func (f *Descriptors) pidfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 		return
 	}
 	f.awaitTarget(target)
-	f.Create(fd, fmt.Sprintf("pidfd of %d", target.Pid), uapi.SysPidfdOpen, uint64(target.Pid), uint64(e.GetFlags()&uapi.ONonblock))
+	f.Create(fd, fmt.Sprintf("pidfd of %d", target.Pid), uapi.SysPidfdOpen, uint64(target.Pid),
+		uint64(e.GetFlags()&uapi.ONonblock))
 	f.Owner(fd, e.GetFown())
 }
 
@@ -100,7 +102,8 @@ func (f *Descriptors) awaitTarget(target *images.Task) {
 	}
 }
 
-// inProc opens a file in a task's folder of /proc. What is there of threads and descriptors comes later than the folder.
+// inProc opens a file in a task's folder of /proc. What is there of threads and descriptors comes later than the
+// folder.
 func (f *Descriptors) inProc(fd *pb.FdinfoEntry, target *images.Task, name, rest string) {
 	reg := f.Dir.Files[fd.GetId()].GetReg()
 	if thread, ok := strings.CutPrefix(rest, "task/"); ok {
@@ -130,8 +133,10 @@ func (f *Descriptors) inProc(fd *pb.FdinfoEntry, target *images.Task, name, rest
 // namespaces are the files in /proc/PID/ns, namespaces(7), with the numbers that the images have for the task's own.
 func namespaces(ids *pb.TaskKobjIdsEntry) map[uint32]namespace {
 	return map[uint32]namespace{
-		0x80: {"time", ids.GetTimeNsId()}, 0x20000: {"mnt", ids.GetMntNsId()}, 0x2000000: {"cgroup", ids.GetCgroupNsId()},
-		0x4000000: {"uts", ids.GetUtsNsId()}, 0x8000000: {"ipc", ids.GetIpcNsId()}, 0x10000000: {"user", ids.GetUserNsId()},
+		0x80: {"time", ids.GetTimeNsId()}, 0x20000: {"mnt", ids.GetMntNsId()},
+		0x2000000: {"cgroup", ids.GetCgroupNsId()},
+		0x4000000: {"uts", ids.GetUtsNsId()}, 0x8000000: {"ipc", ids.GetIpcNsId()},
+		0x10000000: {"user", ids.GetUserNsId()},
 		0x20000000: {"pid", ids.GetPidNsId()}, 0x40000000: {"net", ids.GetNetNsId()},
 	}
 }
@@ -146,7 +151,8 @@ func (f *Descriptors) namespaceFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetNsf()
 	ns, known := namespaces(f.Img.Ids)[e.GetNsCflag()]
 	if !known || ns.id != e.GetNsId() {
-		f.Refuse(f.FdWhere(fd), "", "namespace %d of kind %#x, which is not the task's own: not supported", e.GetNsId(), e.GetNsCflag())
+		f.Refuse(f.FdWhere(fd), "", "namespace %d of kind %#x, which is not the task's own: not supported", e.GetNsId(),
+			e.GetNsCflag())
 		return
 	}
 	f.open(fd, "namespace "+ns.name, "/proc/self/ns/"+ns.name, e.GetFlags(), 0)

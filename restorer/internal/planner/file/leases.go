@@ -10,11 +10,11 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A lease that somebody is about to break stays until its holder agrees or /proc/sys/fs/lease-break-time is over, fcntl(2). The images
-// have what is to be left of it, and whoever waited in open(2) is waiting again after a restore, or has been told
-// EWOULDBLOCK. So the lease is taken as it must have been, and broken once more.
+// A lease that is about to be broken stays until its holder agrees or /proc/sys/fs/lease-break-time is over,
+// fcntl(2). The images have what is to be left of it, and whoever waited in open(2) is waiting again after a restore,
+// or has been told EWOULDBLOCK. So the lease is taken as it must have been, and broken once more.
 
-// LeaseBreaking is CRIU's mark in file_lock_entry.type beside what is to be left of a lease.
+// LeaseBreaking is CRIU's mark in file_lock_entry.type, beside the type that the lease is to be reduced to.
 const LeaseBreaking = 4
 
 // lease is one of a task's.
@@ -34,14 +34,15 @@ func (p *Room) leasesOf(owner *images.Task) (all []lease) {
 		for _, fd := range holder.Fds {
 			if fd.GetFd() == uint32(l.GetFd()) {
 				flags := p.Dir.Files[fd.GetId()].GetReg().GetFlags()
-				all = append(all, lease{uint64(l.GetFd()), p.SameAs(fd.GetId()), leaseBefore(l.GetType(), flags), l.GetType() &^ LeaseBreaking})
+				all = append(all, lease{uint64(l.GetFd()), p.SameAs(fd.GetId()), leaseBefore(l.GetType(), flags),
+					l.GetType() &^ LeaseBreaking})
 			}
 		}
 	}
 	return all
 }
 
-// leaseBefore: only who has a file open for reading may have a lease for reading.
+// leaseBefore gives the lease before it was broken; a lease for reading needs a file that is open for reading.
 func leaseBefore(kind, flags uint32) uint32 {
 	switch {
 	case kind&LeaseBreaking == 0:
@@ -54,7 +55,8 @@ func leaseBefore(kind, flags uint32) uint32 {
 
 func (l lease) breaking() bool { return l.before != l.after }
 
-// Leases takes the task's leases, and breaks them when everybody has those of the same file: there are no new ones then.
+// Leases takes the task's leases, and breaks them when everybody has those of the same file: there are no new ones
+// then.
 func (t *Descriptors) Leases() {
 	own := t.leasesOf(t.Img)
 	for _, l := range own {
@@ -81,7 +83,8 @@ func (t *Descriptors) sharesLeased(other *images.Task, own []lease) bool {
 	})
 }
 
-// takeLease makes nobody the owner, until phaseOwners, if the holder has been told already that somebody is about to break it.
+// takeLease leaves the lease without an owner, until PhaseOwners, if the holder has been told already that it is about
+// to break it.
 func (t *Descriptors) takeLease(l lease) {
 	t.Prog.Sys("lease", uapi.SysFcntl, l.fd, fSetlease, uint64(l.before))
 	if l.breaking() {
@@ -99,6 +102,7 @@ func (t *Descriptors) breakLease(l lease) {
 	if l.after == FUnlck {
 		how = uapi.OWronly
 	}
-	t.Prog.Want(ewouldblock, "lease that is about to be broken", uapi.SysOpenat, uapi.AtFdcwd, t.Prog.Arena.String(ProcFd(int(l.fd))),
+	t.Prog.Want(ewouldblock, "lease that is about to be broken", uapi.SysOpenat, uapi.AtFdcwd,
+		t.Prog.Arena.String(ProcFd(int(l.fd))),
 		how|uapi.ONonblock)
 }

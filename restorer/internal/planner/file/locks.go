@@ -54,8 +54,8 @@ func (p *Room) CheckLocks() {
 	}
 }
 
-// Locks takes the task's locks when it has only its own descriptors: closing any other one of the same file would release
-// them, fcntl(2).
+// Locks takes the task's locks when it has only its own descriptors: closing any other one of the same file would
+// release them, fcntl(2).
 func (t *Descriptors) Locks() {
 	for _, l := range t.Dir.Locks {
 		if t.Opts.NoLocks || l.GetPid() != int32(t.Img.Pid) {

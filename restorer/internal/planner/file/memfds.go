@@ -74,7 +74,8 @@ func (p *Room) copyFrom(what string, fd int, to uint64, from images.Range) {
 	p.Shared.Want(from.Offset, what, uapi.SysLseek, uint64(image), uint64(from.Offset), 0)
 	for left := from.Size; left > 0; left -= atMost {
 		n := min(left, atMost)
-		p.Shared.Want(n, fmt.Sprintf("%d bytes of %s", n, what), uapi.SysSendfile, uint64(fd), uint64(image), 0, uint64(n))
+		p.Shared.Want(n, fmt.Sprintf("%d bytes of %s", n, what), uapi.SysSendfile, uint64(fd), uint64(image), 0,
+			uint64(n))
 	}
 }
 
@@ -116,8 +117,8 @@ func (p *Room) writesTo(t *images.Task, inode uint32) bool {
 	return false
 }
 
-// memfd makes a description of a memfd. One for reading and writing is that of memfd_create(2) itself: the file would count as
-// open for writing, which keeps it from being executed, if it were opened again (ETXTBSY, execve(2)).
+// memfd makes a description of a memfd. One for reading and writing is that of memfd_create(2) itself: the file would
+// count as open for writing, which keeps it from being executed, if it were opened again (ETXTBSY, execve(2)).
 func (f *Descriptors) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetMemfd()
 	if number, made := f.Nameless[MemfdKey(e.GetInodeId())]; made && f.ofMemfdCreate(e.GetInodeId()) == fd.GetId() {
@@ -131,7 +132,8 @@ func (f *Descriptors) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	f.Owner(fd, e.GetFown())
 }
 
-// ofMemfdCreate gives the first description of a memfd for reading and writing. The images do not say which one its maker had.
+// ofMemfdCreate gives the first description of a memfd for reading and writing. The images do not say which one its
+// maker had.
 func (p *Room) ofMemfdCreate(inode uint32) (id uint32) {
 	for _, t := range p.Dir.Tasks {
 		for _, fd := range t.Fds {

@@ -6,9 +6,9 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// A file may have no name: a memfd, a file that was deleted while it was open. The zygote makes each of them once and keeps
-// it under a scratch descriptor; tasks open and map it as /proc/self/fd/N, which makes descriptions with flags and
-// positions of their own, proc_pid_fd(5).
+// A file may have no name: a memfd, a file that was deleted while it was open. The zygote makes each of them once and
+// keeps it under a scratch descriptor; tasks open and map it as /proc/self/fd/N, which makes descriptions with flags
+// and positions of their own, proc_pid_fd(5).
 
 // MakeNameless plans the zygote's part.
 func (p *Room) MakeNameless() {

@@ -25,7 +25,8 @@ func (f *Descriptors) inotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 		}
 		mask := w.GetMask() & (uapi.InAllEvents | uapi.InExclUnlink | uapi.InOneshot)
 		f.Prog.Sys("number of "+what, uapi.SysIoctl, uint64(fd.GetFd()), uapi.InotifyIocSetnextwd, uint64(w.GetWd()))
-		f.Prog.Want(int64(w.GetWd()), what+", "+path, uapi.SysInotifyAddWatch, uint64(fd.GetFd()), f.Prog.Arena.String(path), uint64(mask))
+		f.Prog.Want(int64(w.GetWd()), what+", "+path, uapi.SysInotifyAddWatch, uint64(fd.GetFd()),
+			f.Prog.Arena.String(path), uint64(mask))
 		done()
 	}
 	f.finishNotify(fd, e.GetFlags(), 0)
@@ -39,7 +40,8 @@ func (f *Descriptors) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	for i, m := range e.GetMark() {
 		what := fmt.Sprintf("mark %d", i)
 		if (m.GetMask()|m.GetIgnoredMask())&uapi.FanPermissions != 0 {
-			f.Refuse(f.FdWhere(fd), "", "fanotify %s asks for permission events: whatever restores the files would wait for them", what)
+			f.Refuse(f.FdWhere(fd), "",
+				"fanotify %s asks for permission events: whatever restores the files would wait for them", what)
 			continue
 		}
 		switch {
@@ -65,7 +67,8 @@ func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMar
 		return
 	}
 	add := func(mask uint32, flags uint64) {
-		f.Prog.Sys("fanotify "+what+", "+path, uapi.SysFanotifyMark, uint64(fd.GetFd()), uapi.FanMarkAdd|kind|flags, uint64(mask), uapi.AtFdcwd,
+		f.Prog.Sys("fanotify "+what+", "+path, uapi.SysFanotifyMark, uint64(fd.GetFd()), uapi.FanMarkAdd|kind|flags,
+			uint64(mask), uapi.AtFdcwd,
 			f.Prog.Arena.String(path))
 	}
 	const ofIgnored = uapi.FanMarkSurvModify | uapi.FanMarkIgnore
@@ -81,8 +84,8 @@ func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMar
 	}
 }
 
-// finishNotify: what the restore itself does to files that are watched is nobody's business. Other tasks may still do it, so
-// such events are thrown away after the last hook.
+// finishNotify drops events that the restore itself has caused. Other tasks may still cause some, so they are thrown
+// away after the last hook.
 func (f *Descriptors) finishNotify(fd *pb.FdinfoEntry, flags uint32, fanotify uint64) {
 	if flags&uapi.OAsync != 0 {
 		f.SetFlags(fd, flags)
@@ -92,9 +95,12 @@ func (f *Descriptors) finishNotify(fd *pb.FdinfoEntry, flags uint32, fanotify ui
 	})
 }
 
-// watched gives a path of what is watched: the name that CRIU found, or that of a file without one in /proc. When neither
-// exists there is the handle by which the kernel knows the file, open_by_handle_at(2). Call done when the path was used.
-func (f *Descriptors) watched(fd *pb.FdinfoEntry, what string, dev uint32, inode uint64, h *pb.FhEntry) (path string, done func(), ok bool) {
+// watched gives a path of the watched file: the name that CRIU found, or that of a file without one in /proc. When
+// neither exists there is the handle by which the kernel knows the file, open_by_handle_at(2). Call done when the path
+// was used.
+func (f *Descriptors) watched(
+	fd *pb.FdinfoEntry, what string, dev uint32, inode uint64, h *pb.FhEntry,
+) (path string, done func(), ok bool) {
 	if path = h.GetPath(); path != "" {
 		_, err := f.Host.Stat(path)
 		if err != nil {
@@ -111,7 +117,8 @@ func (f *Descriptors) watched(fd *pb.FdinfoEntry, what string, dev uint32, inode
 		mount = f.Host.MountOfHandle(dev>>20, dev&0xfffff, handle)
 	}
 	if mount == "" {
-		f.Refuse(f.FdWhere(fd), "", "%s: file %d of device %d:%d, which has no name, is not there any more", what, inode, dev>>20, dev&0xfffff)
+		f.Refuse(f.FdWhere(fd), "", "%s: file %d of device %d:%d, which has no name, is not there any more", what,
+			inode, dev>>20, dev&0xfffff)
 		return "", nil, false
 	}
 	return f.openHandle(what, mount, handle)
@@ -119,8 +126,10 @@ func (f *Descriptors) watched(fd *pb.FdinfoEntry, what string, dev uint32, inode
 
 func (f *Descriptors) openHandle(what, mount string, handle []byte) (path string, done func(), ok bool) {
 	root, number := f.Fds.Scratch(), f.Fds.Scratch()
-	f.Prog.Open(root, true, what+": file system", uapi.SysOpenat, uapi.AtFdcwd, f.Prog.Arena.String(mount), uapi.ONonblock)
-	f.Prog.Open(number, true, what+": file", uapi.SysOpenByHandleAt, uint64(root), f.Prog.Arena.Bytes(handle), uapi.OPath)
+	f.Prog.Open(root, true, what+": file system", uapi.SysOpenat, uapi.AtFdcwd, f.Prog.Arena.String(mount),
+		uapi.ONonblock)
+	f.Prog.Open(number, true, what+": file", uapi.SysOpenByHandleAt, uint64(root), f.Prog.Arena.Bytes(handle),
+		uapi.OPath)
 	return ProcFd(number), func() {
 		f.Prog.Sys("", uapi.SysClose, uint64(number))
 		f.Prog.Sys("", uapi.SysClose, uint64(root))

@@ -17,8 +17,8 @@ const (
 	ownerPgrp
 )
 
-// Owner restores whom a description signals and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist yet,
-// so it is set when all do.
+// Owner restores whom a description signals and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist
+// yet, so it is set when all do.
 func (f *Descriptors) Owner(fd *pb.FdinfoEntry, o *pb.FownEntry) {
 	if o.GetSignum() != 0 {
 		f.Prog.Sys("signal of its owner", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetsig, uint64(o.GetSignum()))
@@ -63,13 +63,14 @@ func (p *Room) ownerExists(o *pb.FownEntry) bool {
 // Owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges.
 func (f *Descriptors) Owners() {
 	if f.Waits(job.PhaseOwners) {
-		f.Prog.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits, uapi.SecbitNoSetuidFixup|uapi.SecbitKeepCaps)
+		f.Prog.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits,
+			uapi.SecbitNoSetuidFixup|uapi.SecbitKeepCaps)
 		f.Enter(job.PhaseOwners)
 	}
 }
 
-// setOwner sets the owner of a descriptor. The kernel remembers the uids of the process that sets an owner and later checks
-// with them whether it may be signalled, fcntl(2).
+// setOwner sets the owner of a descriptor. The kernel remembers the uids of the process that sets an owner and later
+// checks with them whether it may be signalled, fcntl(2).
 func setOwner(o *pb.FownEntry) func(prog *plan.Program, fd uint64) {
 	return func(prog *plan.Program, fd uint64) {
 		const same = ^uint64(0)

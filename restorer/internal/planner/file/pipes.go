@@ -40,7 +40,8 @@ func (f *pipePlanner) Collect() {
 		f.pipes[id] = ends
 		what := fmt.Sprintf("pipe %d", id)
 		const oDirect = 0o40000 // packet mode, pipe(2)
-		f.Prog.Core(what, abi.Pipe{Flags: uint64(e.GetFlags() & oDirect), Read: uint64(ends.read), Write: uint64(ends.write)})
+		f.Prog.Core(what, abi.Pipe{Flags: uint64(e.GetFlags() & oDirect), Read: uint64(ends.read),
+			Write: uint64(ends.write)})
 		f.pipeContents(id, what, ends, e.GetFlags()&oDirect != 0)
 	}
 }
@@ -55,7 +56,8 @@ func (f *pipePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packe
 		return
 	}
 	if packets {
-		f.Refuse(f.Where(), "", "%s in packet mode with %d bytes in it: CRIU does not dump where packets end", what, len(b))
+		f.Refuse(f.Where(), "", "%s in packet mode with %d bytes in it: CRIU does not dump where packets end", what,
+			len(b))
 		return
 	}
 	// a full pipe must not block the restore
@@ -124,8 +126,8 @@ func (f *Descriptors) Epolls() {
 	}
 }
 
-// FillInFlight has a task fill an epoll set that only a queue has. CRIU takes the numbers in it for those of the task that has the
-// socket, and does not look whether they are of the same files.
+// FillInFlight has a task fill an epoll set that only a queue has. CRIU takes the numbers in it for those of the task
+// that has the socket, and does not look whether they are of the same files.
 func (p *Room) FillInFlight(by *images.Task, id uint32) {
 	owner := job.TableOwner(by)
 	p.flying[owner.Pid] = append(p.flying[owner.Pid], id)
@@ -143,8 +145,10 @@ func (f *Descriptors) fill(set uint64, id uint32, where, what string) {
 			continue
 		}
 		const epollCtlAdd = 1
-		event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}), plan.Words64([]uint64{e.GetData()})...))
-		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd, uint64(e.GetTfd()), event)
+		event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}),
+			plan.Words64([]uint64{e.GetData()})...))
+		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd, uint64(e.GetTfd()),
+			event)
 	}
 }
 

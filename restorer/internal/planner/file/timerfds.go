@@ -20,8 +20,8 @@ func (f *Descriptors) timerfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	f.afterHooks(fd, func(prog *plan.Program, number uint64) { f.startTimerfd(prog, number, e) })
 }
 
-// startTimerfd sets a timer to the time that was left. One that has expired stands still until that is read, and the images do
-// not say since when, so that it goes on one interval later.
+// startTimerfd sets a timer to the time that was left. One that has expired stands still until that is read, and the
+// images do not say since when, so that it goes on one interval later.
 func (f *Room) startTimerfd(prog *plan.Program, number uint64, e *pb.TimerfdEntry) {
 	left := [2]uint64{e.GetVsec(), e.GetVnsec()}
 	if left == [2]uint64{} && e.GetTicks() != 0 {
@@ -39,6 +39,7 @@ func (f *Room) startTimerfd(prog *plan.Program, number uint64, e *pb.TimerfdEntr
 		prog.Sys("timerfd", uapi.SysTimerfdSettime, number, flags, spec, 0)
 	}
 	if e.GetTicks() != 0 {
-		prog.Sys("expirations of the timerfd", uapi.SysIoctl, number, uapi.TfdIocSetTicks, prog.Arena.Words(e.GetTicks()))
+		prog.Sys("expirations of the timerfd", uapi.SysIoctl, number, uapi.TfdIocSetTicks,
+			prog.Arena.Words(e.GetTicks()))
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// regular checks that a file which the images name by path is still what it was, and gives the path. It says once what is
-// wrong with a file, however many mappings and tasks have it.
+// regular checks that a file which the images name by path is still what it was, and gives the path. It says once what
+// is wrong with a file, however many mappings and tasks have it.
 func (p *Room) regular(id uint32, where string) (name string, ok bool) {
 	reg := p.Dir.Files[id].GetReg()
 	if reg == nil {

@@ -65,7 +65,8 @@ const (
 	PhaseTimers                   // the last hook has run
 )
 
-var phaseNames = [...]string{PhaseDescriptors: "descriptors", PhaseSeals: "seals", PhaseOwners: "owners", PhaseTimers: "timers"}
+var phaseNames = [...]string{PhaseDescriptors: "descriptors", PhaseSeals: "seals", PhaseOwners: "owners",
+	PhaseTimers: "timers"}
 
 // String names the phase in a printed plan.
 func (ph Phase) String() string { return phaseNames[ph] }
@@ -104,7 +105,8 @@ func (t *Process) Enter(ph Phase) {
 	t.Prog.Phase = ""
 }
 
-// handover is a deferred operation on a description that the zygote has made: the first task that has it carries it out.
+// handover is a deferred operation on a description that the zygote has made: the first task that has it carries it
+// out.
 type handover struct {
 	phase Phase
 	plan  func(prog *plan.Program, fd uint64)
@@ -158,7 +160,7 @@ func (j *Job) ZygoteTask(made []*pb.FdinfoEntry) *Process {
 	return &Process{Of: j, Img: &images.Task{Fds: made}, Task: &plan.Task{Pid: int(j.Dir.Tasks[0].Pid)}, Prog: j.Shared}
 }
 
-// FindTask finds a task by a pid that may be of nobody.
+// FindTask finds a task by its pid; nil: no task has it.
 func (j *Job) FindTask(pid int32) *images.Task {
 	if pid <= 0 {
 		return nil
@@ -201,12 +203,13 @@ func (j *Job) PagesFD(level int, file string) int {
 	}
 	fd := j.Fds.Scratch()
 	j.pages[name] = fd
-	j.Plan.Files = append(j.Plan.Files, plan.ExtraFile{Number: fd, Name: name, Open: func() (*os.File, error) { return j.Opts.OpenImage(level, file) }})
+	j.Plan.Files = append(j.Plan.Files, plan.ExtraFile{Number: fd, Name: name,
+		Open: func() (*os.File, error) { return j.Opts.OpenImage(level, file) }})
 	return fd
 }
 
-// TimeNamespaceID is under which number the images have the clocks: 0 if the tasks were in CRIU's time namespace. What crpie
-// or CRIU has restored is in one of its own, time_namespaces(7).
+// TimeNamespaceID is under which number the images have the clocks: 0 if the tasks were in CRIU's time namespace. What
+// crpie or CRIU has restored is in one of its own, time_namespaces(7).
 func (j *Job) TimeNamespaceID() uint32 {
 	its := j.Dir.Tasks[0].Ids.GetTimeNsId()
 	if its == j.Dir.Inventory.GetRootIds().GetTimeNsId() {
@@ -241,8 +244,8 @@ func (j *Job) Clock(id uint32) int64 {
 	return j.Opts.RestoreTime.UnixNano()
 }
 
-// What a restore loses is refused where the loss would break the application, warned of where only the application knows,
-// and documented where the images do not show it, docs/support.md.
+// What a restore loses is refused where the loss would break the application, warned of where only the application
+// knows, and documented where the images do not show it, docs/support.md.
 
 // Warn adds to what whoever restores should know.
 func (j *Job) Warn(where, format string, args ...any) {

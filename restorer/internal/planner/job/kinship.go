@@ -11,8 +11,8 @@ type Birth struct {
 	Early   bool // before its creator leads a session
 }
 
-// Helper is a process that is not in the images, or a zombie: it clones orphans, or leads a process group until somebody has
-// joined. It ends before the application goes on.
+// Helper is a process that is not in the images, or a zombie: it clones orphans, or leads a process group until
+// somebody has joined. It ends before the application goes on.
 type Helper struct {
 	Pid     uint32
 	Session uint32         // in which it clones orphans
@@ -33,8 +33,8 @@ func (j *Job) Origin(t *images.Task) *images.Task {
 	return b.Creator
 }
 
-// ExistsFor reports whether a task is there when another begins with its descriptors: itself, those that it is cloned from,
-// and those that are cloned from it.
+// ExistsFor reports whether a task is there when another begins with its descriptors: itself, those that it is cloned
+// from, and those that are cloned from it.
 func (j *Job) ExistsFor(target, t *images.Task) bool {
 	if b := j.Births[target.Pid]; b.Creator == t && b.Helper == nil {
 		return true
@@ -47,7 +47,8 @@ func (j *Job) ExistsFor(target, t *images.Task) bool {
 	return false
 }
 
-// ClonedFrom reports whether a task or the one that it is cloned from, and so on, is cloned from the leader of a session.
+// ClonedFrom reports whether a task or the one that it is cloned from, and so on, is cloned from the leader of a
+// session.
 func (j *Job) ClonedFrom(t *images.Task, leader uint32) bool {
 	for t != nil {
 		b := j.Births[t.Pid]

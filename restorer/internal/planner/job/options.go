@@ -15,11 +15,13 @@ type Options struct {
 	Sibling  bool       // --restore-sibling: the root task becomes a child of this process's parent
 	Become   int        // pid of a process that becomes the root task; 0: a new one does
 	Cgroups  CgroupMode // --manage-cgroups
-	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see AllControllers.
+	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see
+	// AllControllers.
 	CgroupRoots map[string]string
 	Readers     int             // extra page readers for large tasks; -1: as many as there are other CPUs
 	LogLevel    report.LogLevel // least important level that plugins' lines are kept for
-	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them (--tcp-close).
+	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them
+	// (--tcp-close).
 	TCPEstablished, TCPClose bool
 	NoLocks                  bool // leave file locks away (--no-file-locks)
 	// LSMProfile is the security label of all tasks, instead of those of the dump (--lsm-profile).
@@ -28,14 +30,16 @@ type Options struct {
 	ExtUnix bool
 	// Freebind restores IPv4 sockets whose address this host lacks, too (--freebind).
 	Freebind bool
-	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one (--external).
+	// Inherit are descriptors that take the place of files (--inherit-fd), External names files that must have one
+	// (--external).
 	Inherit  []Inherited
 	External []string
 	// FileValidation says how files are compared with what they were (--file-validation; "" is the default, ByBuildID);
 	// SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
 	FileValidation FileValidation
 	SkipFileRWX    bool
-	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom, --keep-wipeonfork).
+	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom,
+	// --keep-wipeonfork).
 	KeepVgetrandom, KeepWipeOnFork bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
@@ -43,7 +47,7 @@ type Options struct {
 	DumpTime, RestoreTime time.Time
 }
 
-// Itself reports whether the zygote itself is the root task, which is no child of this process.
+// Itself reports whether the zygote itself is the root task, which is not a child of this process then.
 func (o *Options) Itself() bool { return o.Sibling || o.Become != 0 }
 
 // CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.

@@ -11,8 +11,8 @@ import (
 )
 
 // An AIO context (io_setup(2)) is named by the address of its ring of completed events, which is a mapping that only
-// io_setup makes. The dumped ring is read into ordinary memory at its address; the core makes a context, brings its ring to
-// the same state and moves it there (core/src/aio.c).
+// io_setup makes. The dumped ring is read into ordinary memory at its address; the core makes a context, brings its
+// ring to the same state and moves it there (core/src/aio.c).
 
 // The ring: fs/aio.c, struct aio_ring and struct io_event.
 const (
@@ -40,7 +40,8 @@ func (m *space) checkAio() {
 			continue
 		}
 		rings++
-		if a := m.aioRing(v); a == nil || uint64(a.GetRingLen()) != v.GetEnd()-v.GetStart() || a.GetRingLen() > maxRing {
+		if a := m.aioRing(v); a == nil || uint64(a.GetRingLen()) != v.GetEnd()-v.GetStart() ||
+			a.GetRingLen() > maxRing {
 			m.Refuse(m.vmaWhere(v), "", "AIO ring without a context (io_setup(2)) of its own: not supported")
 			continue
 		}
@@ -59,8 +60,10 @@ func (m *space) checkRing(v *pb.VmaEntry) {
 		return
 	}
 	nr, head, tail := le.Uint32(ring[4:]), le.Uint32(ring[8:]), le.Uint32(ring[12:])
-	if want := uint32((len(ring) - aioHeader) / aioEvent); nr != want || head >= nr || tail >= nr || le.Uint32(ring[16:]) != AioMagic {
-		m.Refuse(m.vmaWhere(v), "", "AIO ring of %d events with head %d and tail %d, want %d events", nr, head, tail, want)
+	if want := uint32((len(ring) - aioHeader) / aioEvent); nr != want || head >= nr || tail >= nr ||
+		le.Uint32(ring[16:]) != AioMagic {
+		m.Refuse(m.vmaWhere(v), "", "AIO ring of %d events with head %d and tail %d, want %d events", nr, head, tail,
+			want)
 	}
 }
 
@@ -74,7 +77,8 @@ func (m *space) makeAio() {
 		}
 		if fd < 0 {
 			fd = m.Fds.Scratch()
-			m.Prog.Open(fd, true, "for events of nothing", uapi.SysOpenat, uapi.AtFdcwd, m.Prog.Arena.String("/dev/null"), uapi.ORdonly)
+			m.Prog.Open(fd, true, "for events of nothing", uapi.SysOpenat, uapi.AtFdcwd,
+				m.Prog.Arena.String("/dev/null"), uapi.ORdonly)
 		}
 		m.Prog.Core(fmt.Sprintf("AIO context of %d requests", a.GetNrReq()), abi.SetupAio{
 			Ring: v.GetStart(), Len: v.GetEnd() - v.GetStart(), NrEvents: uint64(a.GetNrReq()), Null: uint64(fd),

@@ -13,9 +13,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Huge pages, Documentation/admin-guide/mm/hugetlbpage.rst. Files of them cannot be written to, only mapped: the zygote maps
-// each memfd of huge pages, one after the other, into a window behind the region and fills it there. Shared anonymous memory
-// of huge pages looks to CRIU like a memfd, too; it is made as what it is, and opened through /proc/self/map_files.
+// Huge pages, Documentation/admin-guide/mm/hugetlbpage.rst. Files of them cannot be written to, only mapped: the zygote
+// maps each memfd of huge pages, one after the other, into a window behind the region and fills it there. Shared
+// anonymous memory of huge pages looks to CRIU like a memfd, too; it is made as what it is, and opened through
+// /proc/self/map_files.
 
 // memfd_create(2), mmap(2): the logarithm of the page size is in six bits of the flags.
 const (
@@ -70,7 +71,8 @@ func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 		s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()), file.MfdAllowSealing|uint64(flags))
 		s.Sys(what, uapi.SysFtruncate, uint64(fd), inode.GetSize())
 		if len(pieces) > 0 {
-			s.Want(int64(window), what, uapi.SysMmap, window, inode.GetSize(), uapi.ProtRead|uapi.ProtWrite, shared, uint64(fd), 0)
+			s.Want(int64(window), what, uapi.SysMmap, window, inode.GetSize(), uapi.ProtRead|uapi.ProtWrite, shared,
+				uint64(fd), 0)
 		}
 	}
 	m := p.zygoteMemory()
@@ -99,7 +101,8 @@ func (p *Room) hugePagesOf(id uint32, inode *pb.MemfdInodeEntry, pieces []images
 	for _, t := range p.Dir.Tasks {
 		for _, v := range t.Mm.GetVmas() {
 			of := p.Dir.Files[uint32(v.GetShmid())].GetMemfd()
-			if v.GetStatus()&images.VmaMemfd != 0 && of.GetInodeId() == id && v.GetFlags()&(uapi.MapShared|uapi.MapNoreserve) == uapi.MapShared {
+			if v.GetStatus()&images.VmaMemfd != 0 && of.GetInodeId() == id &&
+				v.GetFlags()&(uapi.MapShared|uapi.MapNoreserve) == uapi.MapShared {
 				return inode.GetSize() / huge
 			}
 		}
@@ -141,7 +144,8 @@ func (p *Room) CheckHugePages() {
 	for _, size := range slices.Sorted(maps.Keys(p.hugeNeed)) {
 		need, free := p.hugeNeed[size], p.Host.HugePages(size)
 		if need > free {
-			p.Refuse("this host", fmt.Sprintf("raise /sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages by %d", size>>10, need-free),
+			p.Refuse("this host", fmt.Sprintf("raise /sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages by %d",
+				size>>10, need-free),
 				"the tasks need %d huge pages of %d KiB, of which %d are free", need, size>>10, free)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// inherit plans what a child does with the copy of its parent's memory in which it begins: what both have in the same way
-// stays, and its pages stay shared until one of them writes; the rest is unmapped.
+// inherit plans what a child does with the copy of its parent's memory in which it begins: what both have in the same
+// way stays, and its pages stay shared until one of them writes; the rest is unmapped.
 func (m *space) inherit() {
 	parent := m.Of.Origin(m.Img)
 	if parent == nil {
@@ -119,7 +119,8 @@ func (m *space) openGuards(parent *images.Task) {
 	for _, g := range parent.Guards {
 		for _, part := range split(memory.Span{Start: g.GetStart(), End: g.GetEnd()}, m.kept) {
 			if part.inside {
-				m.Prog.Sys("the parent's guard pages", uapi.SysMadvise, part.Start, part.End-part.Start, madvGuardRemove)
+				m.Prog.Sys("the parent's guard pages", uapi.SysMadvise, part.Start, part.End-part.Start,
+					madvGuardRemove)
 			}
 		}
 	}
@@ -145,7 +146,8 @@ type stretch struct {
 // split cuts a span at the borders of others, which are sorted and do not overlap.
 func split(s memory.Span, others []memory.Span) []stretch {
 	var parts []stretch
-	first, _ := slices.BinarySearchFunc(others, s.Start, func(o memory.Span, at uint64) int { return cmp.Compare(o.End, at+1) })
+	first, _ := slices.BinarySearchFunc(others, s.Start,
+		func(o memory.Span, at uint64) int { return cmp.Compare(o.End, at+1) })
 	for _, o := range others[first:] {
 		if o.Start >= s.End {
 			break

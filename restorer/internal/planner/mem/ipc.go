@@ -11,9 +11,9 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// System V objects are in the images if the tasks had an IPC namespace of their own, ipc_namespaces(7); CRIU refuses to dump
-// tasks that use those of its own namespace. The zygote makes a namespace anew, with the same settings and objects under
-// the same ids, and the tasks are born in it.
+// System V objects are in the images if the tasks had an IPC namespace of their own, ipc_namespaces(7); CRIU refuses to
+// dump tasks that use those of its own namespace. The zygote makes a namespace anew, with the same settings and objects
+// under the same ids, and the tasks are born in it.
 
 // sysvipc(7) and the calls of each kind.
 const (
@@ -164,7 +164,7 @@ func (p *Room) makeSysv(e *pb.IpcShmEntry, addr uint64) {
 	}
 }
 
-// sysvShmem adds that of the namespace to what the zygote makes.
+// sysvShmem adds the shared memory of the IPC namespace, which the zygote makes.
 func (p *Room) sysvShmem() {
 	ns := p.Ipc()
 	if ns == nil {

@@ -20,9 +20,9 @@ import (
 // parallelBytes is how much memory is worth a second page reader.
 const parallelBytes = 16 << 20
 
-// Space plans the address space of a task in the order that the kernel forces: the vDSO while no other is mapped, mappings,
-// contents while they are writable, then protections, advice and locks, and last the addresses of PR_SET_MM_MAP, whose
-// executable may be set only now that nothing maps the old one.
+// Space plans the address space of a task in the order that the kernel forces: the vDSO while no other is mapped,
+// mappings, contents while they are writable, then protections, advice and locks, and last the addresses of
+// PR_SET_MM_MAP, whose executable may be set only now that nothing maps the old one.
 func (r *Room) Space(t *job.Process) {
 	m := &space{Room: r, Process: t, written: map[uint64]bool{}, renewed: r.renewedOf(t.Img)}
 	m.noteRenewed()
@@ -81,8 +81,8 @@ var refusedVMAs = []struct {
 	{images.VmaShadowStack, "shadow stack"}, {vmaUprobes, "uprobes area"},
 }
 
-// lastingAdvice are the values of madvise(2) that a mapping keeps, each a bit: 0 to 2, and MADV_DONTFORK to MADV_KEEPONFORK.
-// Others change contents, or even files.
+// lastingAdvice are the values of madvise(2) that a mapping keeps, each a bit: 0 to 2, and MADV_DONTFORK to
+// MADV_KEEPONFORK. Others change contents, or even files.
 const lastingAdvice = 1<<0 | 1<<1 | 1<<2 | 0x3ff<<10
 
 // collect sorts the mappings by what has to be done with them.
@@ -92,7 +92,8 @@ func (m *space) collect() {
 			m.Refuse(m.vmaWhere(v), "", "advice %#x (bits of madvise(2)) that does not last: not supported", bad)
 		}
 		m.Task.VMAs = append(m.Task.VMAs, plan.VMA{
-			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(), Flags: v.GetFlags(), Madv: v.GetMadv(), Name: m.Dir.VMAName(v),
+			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(), Flags: v.GetFlags(),
+			Madv: v.GetMadv(), Name: m.Dir.VMAName(v),
 		})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
@@ -141,7 +142,8 @@ func (m *space) memfdOf(v *pb.VmaEntry) *pb.MemfdInodeEntry {
 	return m.Dir.Memfds[m.Dir.Files[uint32(v.GetShmid())].GetMemfd().GetInodeId()]
 }
 
-// shmemOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a memfd.
+// shmemOf gives the shmid of the shared anonymous or System V memory that a mapping shows, be it one that looks like a
+// memfd.
 func (m *space) shmemOf(v *pb.VmaEntry) (shmid uint64, ok bool) {
 	switch {
 	case v.GetStatus()&(images.VmaAnonShared|images.VmaSysvIPC) != 0:
@@ -197,7 +199,8 @@ func (m *space) addRun(v *pb.VmaEntry, p images.Piece) {
 }
 
 // asInFile reports whether dumped pages of code are what the file has anyway. CRIU lends a page of code for the system
-// calls that it makes in the task: the kernel copies the page then, and so it is dumped. Not writing it keeps it shared.
+// calls that it makes in the task: the kernel copies the page then, and so it is dumped. Not writing it keeps it
+// shared.
 func (m *space) asInFile(v *pb.VmaEntry, p images.Piece) bool {
 	const atMost = 64 // pages worth the comparison
 	if p.Pages > atMost {
@@ -209,7 +212,8 @@ func (m *space) asInFile(v *pb.VmaEntry, p images.Piece) bool {
 		return false
 	}
 	file := make([]byte, len(dumped))
-	n, _ := m.Host.ReadFileAt(m.Dir.VMAName(v), file, int64(v.GetPgoff()+p.Vaddr-v.GetStart())) // zeros follow the end of a file
+	// zeros follow the end of a file
+	n, _ := m.Host.ReadFileAt(m.Dir.VMAName(v), file, int64(v.GetPgoff()+p.Vaddr-v.GetStart()))
 	clear(file[n:])
 	return bytes.Equal(dumped, file)
 }
@@ -339,7 +343,8 @@ func (m *space) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 		return
 	}
 	if path, ok := m.files.PathOf(key.id, m.vmaWhere(v)); ok {
-		m.Prog.Open(fd, true, "mapped file "+m.Dir.VMAName(v), uapi.SysOpenat, uapi.AtFdcwd, m.Prog.Arena.String(path), uint64(key.flags))
+		m.Prog.Open(fd, true, "mapped file "+m.Dir.VMAName(v), uapi.SysOpenat, uapi.AtFdcwd, m.Prog.Arena.String(path),
+			uint64(key.flags))
 	}
 }
 
@@ -352,7 +357,8 @@ func (m *space) mapOne(v *pb.VmaEntry, part memory.Span, fd int) {
 	if m.written[v.GetStart()] {
 		prot = uapi.ProtRead | uapi.ProtWrite // and not executable meanwhile
 	}
-	const kept = uapi.MapPrivate | uapi.MapShared | uapi.MapAnonymous | uapi.MapGrowsdown | uapi.MapNoreserve | uapi.MapStack | uapi.MapDroppable | uapi.MapHugetlb
+	const kept = uapi.MapPrivate | uapi.MapShared | uapi.MapAnonymous | uapi.MapGrowsdown | uapi.MapNoreserve |
+		uapi.MapStack | uapi.MapDroppable | uapi.MapHugetlb
 	flags := uint64(v.GetFlags()&kept) | uapi.MapFixedNoreplace
 	if v.GetStatus()&images.VmaAioRing != 0 {
 		prot, flags = uapi.ProtRead|uapi.ProtWrite, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapFixedNoreplace
@@ -374,7 +380,7 @@ func (m *space) mapOne(v *pb.VmaEntry, part memory.Span, fd int) {
 	m.Prog.Want(int64(part.Start), "", uapi.SysMmap, part.Start, part.End-part.Start, prot, flags, file, pgoff)
 }
 
-// fill reads the contents of private mappings: what is new as it is, what is the parent's where it differs.
+// fill reads the contents of private mappings: all of new ones, and of inherited ones the pages that differ.
 func (m *space) fill() {
 	var update []images.Piece
 	for _, r := range m.runs {
@@ -436,7 +442,8 @@ func (m *space) emitUpdate() {
 		}
 		for _, part := range split(memory.Span{Start: v.GetStart(), End: v.GetEnd()}, m.kept) {
 			if part.inside {
-				m.Prog.Sys("writable for a moment", uapi.SysMprotect, part.Start, part.End-part.Start, uapi.ProtRead|uapi.ProtWrite)
+				m.Prog.Sys("writable for a moment", uapi.SysMprotect, part.Start, part.End-part.Start,
+					uapi.ProtRead|uapi.ProtWrite)
 			}
 		}
 	}
@@ -444,7 +451,8 @@ func (m *space) emitUpdate() {
 }
 
 func (m *space) emit(what string, op func(runs, nr uint64) abi.Operation) {
-	m.Prog.Core(fmt.Sprintf("%s, %d bytes", what, m.bytes), op(memory.Records(m.Prog.Arena, m.reads), uint64(len(m.reads))))
+	m.Prog.Core(fmt.Sprintf("%s, %d bytes", what, m.bytes), op(memory.Records(m.Prog.Arena, m.reads),
+		uint64(len(m.reads))))
 	m.reads, m.bytes = nil, 0
 }
 
@@ -481,13 +489,15 @@ func (m *space) advise() {
 	}
 }
 
-// lock locks a mapping. mlock(2) says ENOMEM of one that is locked, but of which not every page could be faulted in: behind
-// PROT_NONE, beyond the end of a file, in a guard region, and what may only be executed on CPUs with protection keys, where
-// the kernel gives it a key that forbids reading (pkeys(7)).
+// lock locks a mapping. mlock(2) says ENOMEM of one that is locked, but of which not every page could be faulted in:
+// behind PROT_NONE, beyond the end of a file, in a guard region, and what may only be executed on CPUs with protection
+// keys, where the kernel gives it a key that forbids reading (pkeys(7)).
 func (m *space) lock(v *pb.VmaEntry) {
 	length := v.GetEnd() - v.GetStart()
-	guarded := slices.ContainsFunc(m.Img.Guards, func(g *pb.VmaEntry) bool { return g.GetStart() < v.GetEnd() && g.GetEnd() > v.GetStart() })
-	if guarded || v.GetProt()&(uapi.ProtRead|uapi.ProtWrite) == 0 || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
+	guarded := slices.ContainsFunc(m.Img.Guards,
+		func(g *pb.VmaEntry) bool { return g.GetStart() < v.GetEnd() && g.GetEnd() > v.GetStart() })
+	if guarded || v.GetProt()&(uapi.ProtRead|uapi.ProtWrite) == 0 ||
+		v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0 {
 		m.Prog.Try("", uapi.SysMlock, v.GetStart(), length)
 		return
 	}
@@ -510,7 +520,8 @@ func (m *space) mmMap() {
 	p, fd := m.Prog, -1
 	if !m.sameExe() { // it cannot be set while something maps the old one, be it the same, prctl(2)
 		fd = m.Fds.Scratch()
-		p.Open(fd, true, "executable "+m.files.ShownAs(mm.GetExeFileId()), uapi.SysOpenat, uapi.AtFdcwd, p.Arena.String(path), uapi.ORdonly)
+		p.Open(fd, true, "executable "+m.files.ShownAs(mm.GetExeFileId()), uapi.SysOpenat, uapi.AtFdcwd,
+			p.Arena.String(path), uapi.ORdonly)
 	}
 	v, auxv := &m.Task.MM, mm.GetMmSavedAuxv()
 	prctlMap := p.Arena.Words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// A vDSO is a small shared object that the kernel maps into every process, vdso(7). A process finds its functions once, when
-// it starts, and keeps their addresses; another kernel has them elsewhere.
+// A vDSO is a small shared object that the kernel maps into every process, vdso(7). A process finds its functions once,
+// when it starts, and keeps their addresses; another kernel has them elsewhere.
 
 // VdsoFunctions finds the functions of a vDSO: offsets from its first byte, by name. The image may be anything.
 func VdsoFunctions(image []byte) (map[string]uint64, error) {
@@ -141,8 +141,8 @@ var vdsoCalls = map[string]uint32{
 	"gettimeofday": 96, "time": 201, "clock_gettime": 228, "clock_getres": 229, "getcpu": 309, "getrandom": 318,
 }
 
-// RedirectVDSO makes every function of a dumped vDSO go on in the same one of this kernel's, which is mapped at addr; those
-// that this kernel's lacks become system calls, or say ENOSYS.
+// RedirectVDSO makes every function of a dumped vDSO go on in the same one of this kernel's, which is mapped at addr;
+// those that this kernel's lacks become system calls, or say ENOSYS.
 func RedirectVDSO(dumped, host []byte, addr uint64) ([]byte, error) {
 	theirs, err := VdsoFunctions(dumped)
 	if err != nil {
@@ -183,7 +183,8 @@ func jumpTo(addr uint64) []byte {
 	return append(code, 0x41, 0xff, 0xe3)
 }
 
-// vdsoFallback is mov $nr,%eax; syscall; ret. The arguments of functions are in the registers of system calls, up to the third.
+// vdsoFallback is mov $nr,%eax; syscall; ret. The arguments of functions are in the registers of system calls, up to
+// the third.
 func vdsoFallback(name string) []byte {
 	const enosys = 38
 	if nr, ok := vdsoCalls[strings.TrimPrefix(name, "__vdso_")]; ok {

@@ -9,10 +9,12 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// renewedOf gives the mappings of a task that come back as fresh memory, so that no two restored processes draw the same keys.
+// renewedOf gives the mappings of a task that come back as fresh memory, so that no two restored processes draw the
+// same keys.
 func (r *Room) renewedOf(t *images.Task) map[*pb.VmaEntry]renew.Kind {
 	if _, known := r.renewed[t.Pid]; !known {
-		r.renewed[t.Pid] = renew.Find(r.Dir, t, renew.Keep{VGetrandom: r.Opts.KeepVgetrandom, WipeOnFork: r.Opts.KeepWipeOnFork})
+		r.renewed[t.Pid] = renew.Find(r.Dir, t, renew.Keep{VGetrandom: r.Opts.KeepVgetrandom,
+			WipeOnFork: r.Opts.KeepWipeOnFork})
 	}
 	return r.renewed[t.Pid]
 }
@@ -33,7 +35,8 @@ func (m *space) note(v *pb.VmaEntry, what string) {
 	m.Plan.Notes = append(m.Plan.Notes, fmt.Sprintf("%s: %s", m.vmaWhere(v), what))
 }
 
-// droppable are the flags of memory for states of getrandom. A kernel without MAP_DROPPABLE has no getrandom in its vDSO either.
+// droppable are the flags of memory for states of getrandom. A kernel without MAP_DROPPABLE has no getrandom in its
+// vDSO either.
 func (m *space) droppable() uint64 {
 	if m.Host.Droppable {
 		return uapi.MapDroppable | uapi.MapAnonymous | uapi.MapFixedNoreplace

@@ -11,10 +11,10 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// sharedMemory is one piece of shared anonymous or System V memory. The zygote maps each one whole behind the region and fills
-// it; a task cuts its own mappings out of that (mremap(2) with an old size of 0 makes another mapping of the same shared
-// pages) and unmaps the whole when its children, who do the same, exist. System V memory is attached instead of mapped, and
-// may be mapped by no task.
+// sharedMemory is one piece of shared anonymous or System V memory. The zygote maps each one whole behind the region
+// and fills it; a task cuts its own mappings out of that (mremap(2) with an old size of 0 makes another mapping of the
+// same shared pages) and unmaps the whole when its children, who do the same, exist. System V memory is attached
+// instead of mapped, and may be mapped by no task.
 type sharedMemory struct {
 	addr, size uint64
 	order      int
@@ -90,7 +90,8 @@ func (p *Room) MakeShmem() {
 // zygoteMemory plans contents that the zygote reads.
 func (p *Room) zygoteMemory() *space {
 	root := p.Dir.Tasks[0]
-	return &space{Room: p, Process: &job.Process{Of: p.Job, Img: root, Task: &plan.Task{Pid: int(root.Pid)}, Prog: p.Shared}}
+	return &space{Room: p, Process: &job.Process{Of: p.Job, Img: root, Task: &plan.Task{Pid: int(root.Pid)},
+		Prog: p.Shared}}
 }
 
 // SharedContents finds the contents of shared memory below an offset, whose page addresses are offsets.

@@ -9,11 +9,11 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// maxVDSO bounds what is read of the images for a vDSO; there have been some of 2 to 16 KiB.
+// maxVDSO bounds the vDSO that is read from the images; known ones have 2 to 16 KiB.
 const maxVDSO = 1 << 20
 
-// vdso maps the kernel's vDSO where it was, if it is the one that was dumped. Otherwise the dumped one comes back as ordinary
-// memory, with functions that go on in the kernel's, which is mapped behind the region.
+// vdso maps the kernel's vDSO where it was, if it is the one that was dumped. Otherwise the dumped one comes back as
+// ordinary memory, with functions that go on in the kernel's, which is mapped behind the region.
 func (m *space) vdso() {
 	if len(m.vdsoVMA) == 0 {
 		return
@@ -52,8 +52,8 @@ func (m *space) together() bool {
 	return true
 }
 
-// mapVDSO has the kernel map its vDSO, the data first. The address is a hint, and the result the size of the code: msync(2)
-// says whether it was followed.
+// mapVDSO has the kernel map its vDSO, the data first. The address is a hint, and the result the size of the code:
+// msync(2) says whether it was followed.
 func (m *space) mapVDSO(what, check string, at uint64) {
 	host := &m.Host.VDSO
 	m.Prog.Want(int64(len(host.Code)), what, uapi.SysArchPrctl, uapi.ArchMapVDSO64, at)
@@ -64,7 +64,8 @@ func (m *space) mapVDSO(what, check string, at uint64) {
 func (m *space) redirect(v *pb.VmaEntry, dumped []byte) {
 	patched, err := RedirectVDSO(dumped, m.Host.VDSO.Code, m.VdsoAt+m.Host.VDSO.DataSize)
 	if err != nil {
-		m.Refuse(m.vmaWhere(v), "restore on the kernel that it was dumped on", "its vDSO differs from this kernel's, and cannot be redirected: %v", err)
+		m.Refuse(m.vmaWhere(v), "restore on the kernel that it was dumped on",
+			"its vDSO differs from this kernel's, and cannot be redirected: %v", err)
 		return
 	}
 	for _, th := range m.Img.Threads {
@@ -77,8 +78,10 @@ func (m *space) redirect(v *pb.VmaEntry, dumped []byte) {
 		m.mapVDSO("this kernel's vDSO", "this kernel's vDSO is where it was to be", m.VdsoAt)
 	}
 	at, size := v.GetStart(), v.GetEnd()-v.GetStart()
-	m.Prog.Want(int64(at), "vDSO of the dump", uapi.SysMmap, at, size, uapi.ProtRead|uapi.ProtWrite, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapFixedNoreplace, ^uint64(0), 0)
-	m.Prog.Core("vDSO of the dump, whose functions go on in this kernel's", abi.CopyMemory{To: at, From: m.Prog.Arena.Bytes(patched), Len: size})
+	m.Prog.Want(int64(at), "vDSO of the dump", uapi.SysMmap, at, size, uapi.ProtRead|uapi.ProtWrite,
+		uapi.MapPrivate|uapi.MapAnonymous|uapi.MapFixedNoreplace, ^uint64(0), 0)
+	m.Prog.Core("vDSO of the dump, whose functions go on in this kernel's",
+		abi.CopyMemory{To: at, From: m.Prog.Arena.Bytes(patched), Len: size})
 	m.Prog.Sys("vDSO of the dump", uapi.SysMprotect, at, size, uint64(v.GetProt()))
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Whether this host lets internet sockets have their addresses is asked before anything exists.
 
-// checkHere refuses addresses that this host does not have and ports that somebody else has.
+// checkHere refuses addresses that this host does not have and ports that are taken.
 func (f *descriptors) checkHere(where string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	what := inetName(e, source)
 	if !f.checkAddress(where, what, e, source) {
@@ -37,7 +37,8 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 	case e.GetIpOpts().GetFreebind():
 		return true
 	case e.GetFamily() == uapi.AfInet && !f.Opts.Freebind:
-		f.Refuse(where, "give the address to one of its interfaces, or use --freebind", "%s: this host does not have the address", what)
+		f.Refuse(where, "give the address to one of its interfaces, or use --freebind",
+			"%s: this host does not have the address", what)
 	default:
 		f.Warn(where, "%s: this host does not have the address, and nobody reaches the socket until it does", what)
 		return true
@@ -45,9 +46,9 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 	return false
 }
 
-// lacksAddress reports whether a socket can have its address by IP_FREEBIND alone, ip(7). The host had it once, or the option
-// was switched off after bind: the images do not tell. CRIU restores IPv6 sockets all the same, whose addresses may only be about
-// to be valid (RFC 4862, tentative addresses). No IPv4 socket can be connected from there.
+// lacksAddress reports whether a socket can have its address by IP_FREEBIND alone, ip(7). The host had it once, or the
+// option was switched off after bind: the images do not tell. CRIU restores IPv6 sockets all the same, whose addresses
+// may only be about to be valid (RFC 4862, tentative addresses). No IPv4 socket can be connected from there.
 func (f *descriptors) lacksAddress(e *pb.InetSkEntry, source netip.AddrPort) bool {
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	return e.GetSrcPort() != 0 && !f.Host.CanBind(source.Addr(), device)
@@ -91,8 +92,8 @@ func (p *Room) portTaken(e *pb.InetSkEntry, at netip.AddrPort) bool {
 	})
 }
 
-// Overlap: what is bound to one address is in the way of the other. :: takes the IPv4 addresses, too, unless it is for
-// IPv6 only, which is known of ours.
+// Overlap reports whether a socket bound to one address keeps another from the other. :: takes the IPv4 addresses, too,
+// unless it is for IPv6 only, which is known of ours.
 func Overlap(ours, theirs netip.Addr, v6only bool) bool {
 	if ours.Is6() && ours.IsUnspecified() && !v6only {
 		return true

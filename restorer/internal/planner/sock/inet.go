@@ -27,7 +27,8 @@ func (f *descriptors) inetSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry) {
 	what := inetName(e, source)
 	number := int(fd.GetFd())
 	f.pingGroup(e, func() {
-		f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock, uint64(e.GetProto()))
+		f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock,
+			uint64(e.GetProto()))
 	})
 	f.ipOptions(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
@@ -50,7 +51,8 @@ func (f *descriptors) inetSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry) {
 
 // inetName is for people.
 func inetName(e *pb.InetSkEntry, at netip.AddrPort) string {
-	protocol := map[uint32]string{uapi.IpprotoTCP: "TCP", uapi.IpprotoUDP: "UDP", uapi.IpprotoUDPLite: "UDP-Lite", uapi.IpprotoICMP: "ICMP",
+	protocol := map[uint32]string{uapi.IpprotoTCP: "TCP", uapi.IpprotoUDP: "UDP", uapi.IpprotoUDPLite: "UDP-Lite",
+		uapi.IpprotoICMP:   "ICMP",
 		uapi.IpprotoICMPv6: "ICMPv6"}[e.GetProto()]
 	if e.GetSrcPort() == 0 {
 		return protocol + " socket"
@@ -58,12 +60,13 @@ func inetName(e *pb.InetSkEntry, at netip.AddrPort) string {
 	return fmt.Sprintf("%s socket %v", protocol, at)
 }
 
-// checkInet refuses what is not supported by its name.
+// checkInet refuses kinds of sockets that are not supported.
 func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
 	source, okSource := inetAddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
 	dest, okDest := inetAddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
 	stream := e.GetType() == uapi.SockStream && e.GetProto() == uapi.IpprotoTCP
-	datagram := e.GetType() == uapi.SockDgram && (e.GetProto() == uapi.IpprotoUDP || e.GetProto() == uapi.IpprotoUDPLite)
+	datagram := e.GetType() == uapi.SockDgram && (e.GetProto() == uapi.IpprotoUDP ||
+		e.GetProto() == uapi.IpprotoUDPLite)
 	where := f.FdWhere(fd)
 	switch {
 	case !stream && !datagram && !isPing(e) && e.GetType() != uapi.SockRaw:
@@ -73,7 +76,8 @@ func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, 
 	case hasConnection(e), e.GetType() == uapi.SockRaw: // these have checks of their own
 		return source, dest, true
 	case isPing(e) && f.Host.PingGroups[0] > f.Host.PingGroups[1]:
-		f.Refuse(where, `allow them: sysctl net.ipv4.ping_group_range="0 0"`, "%s: this host allows nobody any", inetName(e, source))
+		f.Refuse(where, `allow them: sysctl net.ipv4.ping_group_range="0 0"`, "%s: this host allows nobody any",
+			inetName(e, source))
 	case stream && e.GetState() != uapi.TcpListen && e.GetState() != uapi.TcpClose:
 		f.Refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source), e.GetState())
 	default:
@@ -128,8 +132,8 @@ func (f *descriptors) bindInet(number int, what string, e *pb.InetSkEntry, at ne
 	}
 }
 
-// shutdownInet shuts a socket down, also one that is not connected: shutdown(2) does it and says ENOTCONN, net/ipv4/af_inet.c
-// inet_shutdown.
+// shutdownInet shuts a socket down, also one that is not connected: shutdown(2) does it and says ENOTCONN,
+// net/ipv4/af_inet.c inet_shutdown.
 func (f *descriptors) shutdownInet(number int, what string, e *pb.InetSkEntry) {
 	const enotconn = -107
 	switch how := e.GetShutdown(); {
@@ -141,8 +145,8 @@ func (f *descriptors) shutdownInet(number int, what string, e *pb.InetSkEntry) {
 	}
 }
 
-// forbidReuse switches SO_REUSEADDR off where new sockets have it, INET_PROTOSW_REUSE in net/ipv4/af_inet.c. A dump without
-// the option leaves it.
+// forbidReuse switches SO_REUSEADDR off where new sockets have it, INET_PROTOSW_REUSE in net/ipv4/af_inet.c. A dump
+// without the option leaves it.
 func (f *descriptors) forbidReuse(number int, what string, e *pb.InetSkEntry) {
 	reuse := e.GetOpts().Reuseaddr
 	if reuse != nil && !*reuse && (isPing(e) || e.GetType() == uapi.SockRaw) && !f.crowded[e.GetId()] {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// InFlight are the files that sockets have in their queues (SCM_RIGHTS, unix(7)), in the order of the queues. The zygote
-// makes them, the sockets, and whatever it needs for that: who sends has all of them.
+// InFlight are the files that sockets have in their queues (SCM_RIGHTS, unix(7)), in the order of the queues. The
+// zygote makes them, the sockets, and whatever it needs for that: who sends has all of them.
 func (p *Room) InFlight() []uint32 {
 	var ids []uint32
 	seen := map[uint32]bool{}

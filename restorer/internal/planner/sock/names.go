@@ -13,9 +13,9 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A unix socket that is bound to a path has the path, as it was given to bind(2), for a name, and a file, by which it is
-// connected to, unix(7). The file may have been renamed, which CRIU does not dump, or deleted, and then another one may
-// have its path. Connections are made through a descriptor of the file, whatever has become of its path.
+// A unix socket that is bound to a path has the path, as it was given to bind(2), for a name, and a file, by which it
+// is connected to, unix(7). The file may have been renamed, which CRIU does not dump, or deleted, and then another one
+// may have its path. Connections are made through a descriptor of the file, whatever has become of its path.
 
 const sunPath = 108
 
@@ -54,7 +54,7 @@ func unixPath(e *pb.UnixSkEntry) string {
 	}
 }
 
-// checkName: a name must be free. A file that is still there must be that of a socket that nobody has open any more.
+// checkName: a name must be free. A file that is still there must belong to a socket that no process has open any more.
 func (u *unixPlanner) checkName(s *unixSocket) {
 	abstract := len(s.GetName()) > 0 && s.path == ""
 	switch {
@@ -67,7 +67,8 @@ func (u *unixPlanner) checkName(s *unixSocket) {
 		u.Refuse(s.where, "", "%s: the directory of its name was not dumped", s.what)
 	case s.GetDeleted():
 		if !u.Host.Has(uapi.CapSysChroot) {
-			u.Refuse(s.where, "run it as root", "%s had been deleted, and crpie lacks %s to name it so", s.what, uapi.CapNames[uapi.CapSysChroot])
+			u.Refuse(s.where, "run it as root", "%s had been deleted, and crpie lacks %s to name it so", s.what,
+				uapi.CapNames[uapi.CapSysChroot])
 		}
 	default:
 		u.checkPath(s)
@@ -113,7 +114,8 @@ func (u *unixPlanner) bind(s *unixSocket) {
 		u.Prog.Sys(s.what+" had been deleted", uapi.SysUnlink, u.Prog.Arena.String(s.path))
 		u.quitPrivate()
 	case u.paths[s.path] != nil:
-		u.Refuse(s.where, "", "%s has the name of another socket, so one of the two had been renamed, which CRIU does not dump", s.what)
+		u.Refuse(s.where, "",
+			"%s has the name of another socket, so one of the two had been renamed, which CRIU does not dump", s.what)
 	default:
 		u.paths[s.path] = s
 		if _, err := u.Host.Stat(s.path); err == nil { // a socket that nobody has open: checkPath has looked
@@ -164,8 +166,8 @@ func (u *unixPlanner) connect(s, to *unixSocket) {
 	u.Prog.Sys(s.what+" to "+to.what, uapi.SysConnect, uint64(s.number), addr, size)
 }
 
-// privateFS is a file system that is mounted nowhere (fsmount(2), Linux 5.2). A deleted socket is bound in it, with it as
-// root directory, so its path is what it was, and nobody's file is in the way or touched.
+// privateFS is a file system that is mounted nowhere (fsmount(2), Linux 5.2). A deleted socket is bound in it, with it
+// as root directory, so its path is the old one, and no other file is in the way or touched.
 type privateFS struct {
 	mount, root int // descriptors, 0: none yet
 	dirs        map[string]bool
@@ -192,7 +194,8 @@ func (u *unixPlanner) makePrivate() {
 	p, v := u.Prog, &u.private
 	context := u.Fds.Scratch()
 	v.mount, v.root, v.dirs = u.Fds.Scratch(), u.Fds.Scratch(), map[string]bool{}
-	p.Open(v.root, true, "root directory", uapi.SysOpenat, uapi.AtFdcwd, p.Arena.String("/"), uapi.OPath|uapi.ODirectory)
+	p.Open(v.root, true, "root directory", uapi.SysOpenat, uapi.AtFdcwd, p.Arena.String("/"),
+		uapi.OPath|uapi.ODirectory)
 	p.Open(context, true, "private file system", uapi.SysFsopen, p.Arena.String("tmpfs"), 0)
 	p.Sys("private file system", uapi.SysFsconfig, uint64(context), fsconfigCmdCreate, 0, 0, 0)
 	p.Open(v.mount, true, "private file system", uapi.SysFsmount, uint64(context), 0, 0)

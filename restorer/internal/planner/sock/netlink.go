@@ -8,7 +8,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// netlinkSocket restores a socket to the kernel, with its port, groups and destination. CRIU dumps none that has messages.
+// netlinkSocket restores a socket to the kernel, with its port, groups and destination. CRIU dumps none that has
+// messages.
 func (f *descriptors) netlinkSocket(fd *pb.FdinfoEntry, e *pb.NetlinkSkEntry) {
 	what := fmt.Sprintf("netlink socket, protocol %d", e.GetProtocol())
 	if e.GetPortid() != 0 {
@@ -55,7 +56,8 @@ func (f *descriptors) checkNetlink(where, what string, e *pb.NetlinkSkEntry) boo
 	}
 	switch {
 	case e.GetDstGroup() > uapi.NetlinkGroups:
-		f.Refuse(where, "", "%s is connected to group %d, above %d: not supported", what, e.GetDstGroup(), uapi.NetlinkGroups)
+		f.Refuse(where, "", "%s is connected to group %d, above %d: not supported", what, e.GetDstGroup(),
+			uapi.NetlinkGroups)
 	case e.GetPortid() != 0 && f.Host.NetlinkPort(e.GetProtocol(), e.GetPortid()):
 		f.Refuse(where, "end the process that has it", "%s: the port is in use", what)
 	default:

@@ -11,7 +11,8 @@ import (
 // sends a name, and SO_SNDBUF may be smaller than what has been sent.
 func (f *descriptors) socketOptions(number int, what string, o *pb.SkOptsEntry) {
 	if !f.Host.Has(uapi.CapNetAdmin) { // SO_SNDBUFFORCE and SO_RCVBUFFORCE, socket(7)
-		f.Refuse(f.Where(), "run crpie as root", "%s: crpie lacks %s, without which its buffers are cut", what, uapi.CapNames[uapi.CapNetAdmin])
+		f.Refuse(f.Where(), "run crpie as root", "%s: crpie lacks %s, without which its buffers are cut", what,
+			uapi.CapNames[uapi.CapNetAdmin])
 	}
 	f.socketFlagOptions(number, what, o)
 	f.socketNumbers(number, what, o)
@@ -26,9 +27,12 @@ func (f *descriptors) socketFlagOptions(number int, what string, o *pb.SkOptsEnt
 		option uint64
 		on     bool
 	}{
-		{uapi.SoReuseport, o.GetSoReuseport()}, {uapi.SoPasscred, o.GetSoPasscred()}, {uapi.SoPasssec, o.GetSoPasssec()},
-		{uapi.SoDontroute, o.GetSoDontroute()}, {uapi.SoNoCheck, o.GetSoNoCheck()}, {uapi.SoBroadcast, o.GetSoBroadcast()},
-		{uapi.SoKeepalive, o.GetSoKeepalive()}, {uapi.SoOobinline, o.GetSoOobinline() != 0}, {uapi.SoReuseaddr, o.GetReuseaddr()},
+		{uapi.SoReuseport, o.GetSoReuseport()}, {uapi.SoPasscred, o.GetSoPasscred()},
+		{uapi.SoPasssec, o.GetSoPasssec()},
+		{uapi.SoDontroute, o.GetSoDontroute()}, {uapi.SoNoCheck, o.GetSoNoCheck()},
+		{uapi.SoBroadcast, o.GetSoBroadcast()},
+		{uapi.SoKeepalive, o.GetSoKeepalive()}, {uapi.SoOobinline, o.GetSoOobinline() != 0},
+		{uapi.SoReuseaddr, o.GetReuseaddr()},
 	} {
 		if flag.on {
 			f.Prog.SetOption(number, what, uapi.SolSocket, flag.option, 1)
@@ -51,7 +55,8 @@ func (f *descriptors) attachFilter(number int, what string, filter []uint64) {
 		f.Prog.Arena.Words(uint64(len(filter)), program), 16) // struct sock_fprog
 }
 
-// SocketFilter lays out struct sock_filter[], linux/filter.h. An image has code, jt, jf and k from the highest bits down.
+// SocketFilter lays out struct sock_filter[], linux/filter.h. An image has code, jt, jf and k from the highest bits
+// down.
 func SocketFilter(instructions []uint64) []byte {
 	var b []byte
 	for _, i := range instructions {
@@ -85,7 +90,8 @@ func (f *descriptors) socketNumbers(number int, what string, o *pb.SkOptsEntry) 
 	}
 	timeout := func(option, sec, usec uint64) {
 		if sec != 0 || usec != 0 {
-			f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, option, f.Prog.Arena.Words(sec, usec), 16)
+			f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, option, f.Prog.Arena.Words(sec, usec),
+				16)
 		}
 	}
 	timeout(uapi.SoRcvtimeo, o.GetSoRcvTmoSec(), o.GetSoRcvTmoUsec())
@@ -101,5 +107,6 @@ func (f *descriptors) shutdownSocket(number int, what string, how pb.SkShutdown)
 
 // socketFlags: sockets are made with SOCK_NONBLOCK, so that nothing of the restore can block.
 func (f *descriptors) socketFlags(fd *pb.FdinfoEntry, flags uint32) {
-	f.Prog.Sys("status flags", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetfl, uint64(flags&^(uapi.OAccmode|uapi.OCloexec|uapi.OLargefile)))
+	f.Prog.Sys("status flags", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetfl,
+		uint64(flags&^(uapi.OAccmode|uapi.OCloexec|uapi.OLargefile)))
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// packetSocket restores a socket that sees the packets of interfaces. It is given its protocol together with its interface:
-// without one it sees nothing.
+// packetSocket restores a socket that sees the packets of interfaces. It is given its protocol together with its
+// interface: without one it sees nothing.
 func (f *descriptors) packetSocket(fd *pb.FdinfoEntry, e *pb.PacketSockEntry) {
 	what := fmt.Sprintf("packet socket, protocol %#04x", swap16(e.GetProtocol()))
 	device := f.checkPacket(f.FdWhere(fd), what, e)
@@ -30,7 +30,8 @@ func (f *descriptors) packetSocket(fd *pb.FdinfoEntry, e *pb.PacketSockEntry) {
 			option uint64
 			on     bool
 		}{
-			{uapi.PacketAuxdata, e.GetAuxData()}, {uapi.PacketOrigdev, e.GetOrigDev()}, {uapi.PacketVnetHdr, e.GetVnetHdr()},
+			{uapi.PacketAuxdata, e.GetAuxData()}, {uapi.PacketOrigdev, e.GetOrigDev()},
+			{uapi.PacketVnetHdr, e.GetVnetHdr()},
 			{uapi.PacketLoss, e.GetLoss()},
 		} {
 			if flag.on {
@@ -42,7 +43,8 @@ func (f *descriptors) packetSocket(fd *pb.FdinfoEntry, e *pb.PacketSockEntry) {
 	}
 	f.memberships(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
-	if e.GetType() != uapi.SockPacket || device != "" { // it cannot be bound to none, and hears all interfaces without being bound
+	// it cannot be bound to none, and hears all interfaces without being bound
+	if e.GetType() != uapi.SockPacket || device != "" {
 		addr := packetAddress(e, device)
 		f.Prog.Sys(what, uapi.SysBind, uint64(number), f.Prog.Arena.Bytes(addr), uint64(len(addr)))
 	}
@@ -67,22 +69,26 @@ func (f *descriptors) checkPacket(where, what string, e *pb.PacketSockEntry) (de
 	}
 	if e.GetIfindex() != 0 {
 		if device = f.Host.InterfaceName(e.GetIfindex()); device == "" {
-			f.Refuse(where, "make the interface again", "%s is bound to interface %d: this host has none of that number", what, e.GetIfindex())
+			f.Refuse(where, "make the interface again",
+				"%s is bound to interface %d: this host has none of that number", what, e.GetIfindex())
 		}
 	}
 	for _, m := range e.GetMclist() {
 		if len(m.GetAddr()) > uapi.MaxHardwareAddress {
-			f.Refuse(where, "", "%s has a membership of %d bytes, more than %d", what, len(m.GetAddr()), uapi.MaxHardwareAddress)
+			f.Refuse(where, "", "%s has a membership of %d bytes, more than %d", what, len(m.GetAddr()),
+				uapi.MaxHardwareAddress)
 		}
 		if f.Host.InterfaceName(m.GetIndex()) == "" {
-			f.Refuse(where, "make the interface again", "%s has a membership of interface %d: this host has none of that number",
+			f.Refuse(where, "make the interface again",
+				"%s has a membership of interface %d: this host has none of that number",
 				what, m.GetIndex())
 		}
 	}
 	return device
 }
 
-// packetAddress lays out a struct sockaddr_ll, or for a socket of the old kind a struct sockaddr with the interface's name.
+// packetAddress lays out a struct sockaddr_ll, or for a socket of the old kind a struct sockaddr with the interface's
+// name.
 func packetAddress(e *pb.PacketSockEntry, device string) []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint16(nil, uapi.AfPacket)
@@ -105,7 +111,8 @@ func (f *descriptors) memberships(number int, what string, e *pb.PacketSockEntry
 		b = le.AppendUint16(le.AppendUint16(b, uint16(m.GetType())), uint16(len(m.GetAddr())))
 		b = append(b, make([]byte, uapi.MaxHardwareAddress)...)
 		copy(b[8:], m.GetAddr())
-		f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolPacket, uapi.PacketAddMembership, f.Prog.Arena.Bytes(b), uint64(len(b)))
+		f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolPacket, uapi.PacketAddMembership,
+			f.Prog.Arena.Bytes(b), uint64(len(b)))
 	}
 }
 
@@ -119,7 +126,8 @@ func (f *descriptors) packetRing(number int, what string, option uint64, r *pb.P
 		r.GetSizeofPriv(), r.GetFeatures()} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
-	f.Prog.Sys("ring of "+what, uapi.SysSetsockopt, uint64(number), uapi.SolPacket, option, f.Prog.Arena.Bytes(b), uint64(len(b)))
+	f.Prog.Sys("ring of "+what, uapi.SysSetsockopt, uint64(number), uapi.SolPacket, option, f.Prog.Arena.Bytes(b),
+		uint64(len(b)))
 }
 
 // MapRings maps the rings of packet sockets, now that the task has these. What was in them is lost, as with CRIU.
@@ -134,7 +142,8 @@ func (f *descriptors) MapRings() {
 				"mapping of packet socket %#x, of which the task has no descriptor: not supported", v.GetShmid())
 			continue
 		}
-		f.Prog.Want(int64(v.GetStart()), "ring of a packet socket", uapi.SysMmap, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(v.GetProt()),
+		f.Prog.Want(int64(v.GetStart()), "ring of a packet socket", uapi.SysMmap, v.GetStart(), v.GetEnd()-v.GetStart(),
+			uint64(v.GetProt()),
 			uapi.MapShared|uapi.MapFixedNoreplace, uint64(fds[0].GetFd()), v.GetPgoff())
 	}
 }

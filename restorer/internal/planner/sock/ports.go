@@ -7,11 +7,12 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Several sockets have one port because SO_REUSEPORT or SO_REUSEADDR let them when they were bound, socket(7); some may have
-// given the option up since. The zygote makes all sockets of such a port: it binds them with both options, and gives each
-// its own values when the last one is bound and listens.
+// Several sockets have one port because SO_REUSEPORT or SO_REUSEADDR let them when they were bound, socket(7); some may
+// have given the option up since. The zygote makes all sockets of such a port: it binds them with both options, and
+// gives each its own values when the last one is bound and listens.
 
-// CrowdedPorts finds the files of sockets whose options would not let them be bound to the port that they have in common.
+// CrowdedPorts finds the files of sockets whose options would not let them be bound to the port that they have in
+// common.
 func (p *Room) CrowdedPorts() map[uint32]bool {
 	p.crowded = map[uint32]bool{}
 	onPort := map[uint32][]*pb.InetSkEntry{}
@@ -74,7 +75,8 @@ func (f *descriptors) letIn(number int, what string, e *pb.InetSkEntry) {
 	}{{uapi.SoReuseport, e.GetOpts().GetSoReuseport()}, {uapi.SoReuseaddr, e.GetOpts().GetReuseaddr()}} {
 		if !o.on {
 			f.Prog.SetOption(number, what, uapi.SolSocket, o.option, 1)
-			f.Process.Later(job.PhaseDescriptors, func(prog *plan.Program) { prog.SetOption(number, what, uapi.SolSocket, o.option, 0) })
+			f.Process.Later(job.PhaseDescriptors,
+				func(prog *plan.Program) { prog.SetOption(number, what, uapi.SolSocket, o.option, 0) })
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// delivery is what is sent again, to fill the queue of a socket, when every descriptor exists.
+// delivery is a message that is sent again, to fill the queue of a socket, when every descriptor exists.
 type delivery struct{ from, to *unixSocket }
 
 // queues sorts the queues by the file that they belong to.
@@ -48,7 +48,8 @@ func (u *unixPlanner) deliver(d delivery) {
 		if len(control) > 0 {
 			what += fmt.Sprintf(", descriptors in flight: %d", (len(control)-uapi.CmsgHeader)/4)
 		}
-		u.Prog.Want(int64(len(b)), what, uapi.SysSendmsg, uint64(d.from.number), u.message(b, control), uapi.MsgDontwait|uapi.MsgNosignal)
+		u.Prog.Want(int64(len(b)), what, uapi.SysSendmsg, uint64(d.from.number), u.message(b, control),
+			uapi.MsgDontwait|uapi.MsgNosignal)
 	}
 }
 
@@ -66,7 +67,8 @@ func (u *unixPlanner) rights(to *unixSocket, scm []*pb.ScmEntry) []byte {
 	}
 	ids := scm[0].GetRights()
 	if len(scm) > 1 || scm[0].GetType() != uapi.ScmRights || len(ids) > uapi.MaxRights {
-		u.Refuse(to.where, "", "%s has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported", to.what)
+		u.Refuse(to.where, "",
+			"%s has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported", to.what)
 		return nil
 	}
 	le := binary.LittleEndian
@@ -101,14 +103,16 @@ func (u *unixPlanner) canFly(to *unixSocket, id uint32) bool {
 	return what == ""
 }
 
-// fillEpoll has the task that is to receive an epoll set fill it, and warns: CRIU has not looked whether that task's numbers are
-// meant. There is none if the socket is in flight itself.
+// fillEpoll has the task that is to receive an epoll set fill it, and warns: CRIU has not looked whether that task's
+// numbers are meant. There is none if the socket is in flight itself.
 func (u *unixPlanner) fillEpoll(to *unixSocket, id uint32) bool {
 	for _, t := range u.Dir.Tasks {
 		for _, fd := range t.Fds {
 			if fd.GetId() == to.GetId() {
 				u.FillInFlight(t, id)
-				u.Warn(to.where, "%s has an epoll set in its queue, in which are the descriptors of task %d with the same numbers", to.what, t.Pid)
+				u.Warn(to.where,
+					"%s has an epoll set in its queue, in which are the descriptors of task %d with the same numbers",
+					to.what, t.Pid)
 				return true
 			}
 		}

@@ -42,7 +42,8 @@ func (f *descriptors) checkRaw(where, what string, e *pb.InetSkEntry, source net
 	case len(filter) != 0 && len(filter) != words:
 		f.Refuse(where, "", "%s has a filter of %d words, want %d", what, len(filter), words)
 	case raw.GetChecksum():
-		f.Refuse(where, "", "%s computes checksums (IPV6_CHECKSUM), but where they are was not dumped: not supported", what)
+		f.Refuse(where, "", "%s computes checksums (IPV6_CHECKSUM), but where they are was not dumped: not supported",
+			what)
 	default:
 		return f.checkAddress(where, what, e, source)
 	}
@@ -73,6 +74,7 @@ func (f *descriptors) rawOptions(number int, what string, e *pb.InetSkEntry) {
 		if e.GetFamily() == uapi.AfInet6 {
 			filterLevel = uapi.SolICMPv6
 		}
-		f.Prog.Sys("filter of "+what, uapi.SysSetsockopt, uint64(number), filterLevel, uapi.IcmpFilter, f.Prog.Arena.Bytes(b), uint64(len(b)))
+		f.Prog.Sys("filter of "+what, uapi.SysSetsockopt, uint64(number), filterLevel, uapi.IcmpFilter,
+			f.Prog.Arena.Bytes(b), uint64(len(b)))
 	}
 }

@@ -24,14 +24,15 @@ func (p *Room) unlock(source, dest netip.AddrPort) {
 	switch p.Dir.Inventory.GetNetworkLockMethod() {
 	case LockIptables:
 		source, dest := unmapped(source), unmapped(dest)
-		lock.Rules = append(lock.Rules, plan.LockRule{Chain: "INPUT", From: dest, To: source}, plan.LockRule{Chain: "OUTPUT", From: source, To: dest})
+		lock.Rules = append(lock.Rules, plan.LockRule{Chain: "INPUT", From: dest, To: source},
+			plan.LockRule{Chain: "OUTPUT", From: source, To: dest})
 	case LockNftables:
 		lock.Tables = p.lockTables()
 	}
 }
 
-// lockTables: the table is named after the run of the dump, by CRIU 4.1 cut to what fits into 31 characters with the family,
-// or, by an older CRIU, after the root task.
+// lockTables: the table is named after the run of the dump, by CRIU 4.1 cut to what fits into 31 characters with the
+// family, or, by an older CRIU, after the root task.
 func (p *Room) lockTables() []string {
 	const family, room = "inet ", 31
 	run := p.Dir.Inventory.GetDumpCriuRunId()
@@ -68,7 +69,8 @@ func (s *TcpStream) Segment(seq, ack uint32, flags byte, state uint32) plan.Step
 	tcp = be.AppendUint16(tcp, uint16(window))
 	tcp = append(tcp, 0, 0, 0, 0) // checksum, urgent pointer
 	be.PutUint16(tcp[16:], checksum(from.Addr(), to.Addr(), tcp))
-	return plan.Step{Do: plan.StepSegment, Data: append(ipHeader(from.Addr(), to.Addr(), len(tcp)), tcp...), At: to, State: state}
+	return plan.Step{Do: plan.StepSegment, Data: append(ipHeader(from.Addr(), to.Addr(), len(tcp)), tcp...), At: to,
+		State: state}
 }
 
 // ipHeader: the kernel fills in an IPv4 header's checksum, raw(7).

@@ -11,8 +11,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// TcpStream is a connection as it is given back. Sequence numbers are those of the data: a FIN has one of its own, which
-// the dump has counted.
+// TcpStream is a connection as it is given back. Sequence numbers are those of the data: a FIN has one of its own,
+// which the dump has counted.
 type TcpStream struct {
 	*pb.TcpStreamEntry
 	state          uint32
@@ -24,15 +24,17 @@ type TcpStream struct {
 
 // finSent: the application has said that it will send no more. finGot: the other end has.
 func (s *TcpStream) finSent() bool {
-	return s.state == uapi.TcpFinWait1 || s.state == uapi.TcpFinWait2 || s.state == uapi.TcpLastAck || s.state == uapi.TcpClosing || s.state == uapi.TcpClose
+	return s.state == uapi.TcpFinWait1 || s.state == uapi.TcpFinWait2 || s.state == uapi.TcpLastAck ||
+		s.state == uapi.TcpClosing || s.state == uapi.TcpClose
 }
 
 func (s *TcpStream) finGot() bool {
-	return s.state == uapi.TcpCloseWait || s.state == uapi.TcpLastAck || s.state == uapi.TcpClosing || s.state == uapi.TcpClose
+	return s.state == uapi.TcpCloseWait || s.state == uapi.TcpLastAck || s.state == uapi.TcpClosing ||
+		s.state == uapi.TcpClose
 }
 
-// over: both ends have closed it and everything has been read. While the kernel remembers it (TIME_WAIT) it cannot be made
-// again, but a socket that is closed is the same to the application, save for its name.
+// over: both ends have closed it and everything has been read. While the kernel remembers it (TIME_WAIT) it cannot be
+// made again, but a socket that is closed is the same to the application, save for its name.
 func (s *TcpStream) over() bool { return s.state == uapi.TcpClose && s.GetInqLen() == 0 }
 
 // connection restores a TCP socket that has another end.
@@ -47,10 +49,12 @@ func (f *descriptors) connection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, 
 		f.closedConnection(fd, e, what)
 		return
 	case f.Dir.Inventory.GetTcpClose():
-		f.Refuse(where, "use --tcp-close to restore it closed", "%s was dumped with --tcp-close: its state is lost", what)
+		f.Refuse(where, "use --tcp-close to restore it closed", "%s was dumped with --tcp-close: its state is lost",
+			what)
 		return
 	case !f.Opts.TCPEstablished:
-		f.Refuse(where, "use --tcp-established to restore it, or --tcp-close to restore it closed", "%s: not without a flag", what)
+		f.Refuse(where, "use --tcp-established to restore it, or --tcp-close to restore it closed",
+			"%s: not without a flag", what)
 		return
 	}
 	s, ok := f.stream(where, what, e, source, dest)
@@ -97,7 +101,9 @@ func (f *descriptors) closedConnection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, wh
 }
 
 // stream reads the image of a connection and what was in its queues.
-func (f *descriptors) stream(where, what string, e *pb.InetSkEntry, source, dest netip.AddrPort) (s *TcpStream, ok bool) {
+func (f *descriptors) stream(
+	where, what string, e *pb.InetSkEntry, source, dest netip.AddrPort,
+) (s *TcpStream, ok bool) {
 	img := f.Dir.TCP[e.GetIno()]
 	if img == nil {
 		f.Refuse(where, "", "%s: tcp-stream-%x.img is missing", what, e.GetIno())
@@ -127,7 +133,8 @@ func (f *descriptors) stream(where, what string, e *pb.InetSkEntry, source, dest
 func (f *descriptors) checkStream(where, what string, s *TcpStream) bool {
 	before := f.Len()
 	switch s.state {
-	case uapi.TcpEstablished, uapi.TcpSynSent, uapi.TcpFinWait1, uapi.TcpFinWait2, uapi.TcpClose, uapi.TcpCloseWait, uapi.TcpLastAck, uapi.TcpClosing:
+	case uapi.TcpEstablished, uapi.TcpSynSent, uapi.TcpFinWait1, uapi.TcpFinWait2, uapi.TcpClose, uapi.TcpCloseWait,
+		uapi.TcpLastAck, uapi.TcpClosing:
 	default:
 		f.Refuse(where, "", "%s in state %d: not supported", what, s.state)
 	}
@@ -135,13 +142,16 @@ func (f *descriptors) checkStream(where, what string, s *TcpStream) bool {
 		f.Refuse(where, "", "%s is only being made, but has data: impossible", what)
 	}
 	if s.GetUnsqLen() > s.GetOutqLen() {
-		f.Refuse(where, "", "%s: of %d bytes in its send queue %d are unsent: impossible", what, s.GetOutqLen(), s.GetUnsqLen())
+		f.Refuse(where, "", "%s: of %d bytes in its send queue %d are unsent: impossible", what, s.GetOutqLen(),
+			s.GetUnsqLen())
 	}
 	if uint64(s.GetInqLen())+uint64(s.GetOutqLen()) > plan.RoomForQueues {
-		f.Refuse(where, "", "%s has %d and %d bytes in its queues: more than %d", what, s.GetInqLen(), s.GetOutqLen(), plan.RoomForQueues)
+		f.Refuse(where, "", "%s has %d and %d bytes in its queues: more than %d", what, s.GetInqLen(), s.GetOutqLen(),
+			plan.RoomForQueues)
 	}
 	if s.GetSndWscale() > uapi.MaxWscale || s.GetRcvWscale() > uapi.MaxWscale {
-		f.Refuse(where, "", "%s: window scales %d and %d, more than %d", what, s.GetSndWscale(), s.GetRcvWscale(), uapi.MaxWscale)
+		f.Refuse(where, "", "%s: window scales %d and %d, more than %d", what, s.GetSndWscale(), s.GetRcvWscale(),
+			uapi.MaxWscale)
 	}
 	if s.GetMssClamp() == 0 || s.GetMssClamp() > 0xffff {
 		f.Refuse(where, "", "%s: segments of %d bytes: impossible", what, s.GetMssClamp())
@@ -176,7 +186,8 @@ func (f *descriptors) checkConnection(where, what string, e *pb.InetSkEntry, s *
 func (p *Room) sameConnections(s *TcpStream) []host.InetSocket {
 	var same []host.InetSocket
 	for _, other := range p.inetSockets() {
-		if other.Protocol == uapi.IpprotoTCP && sameEndpoint(other.Local, s.Source) && sameEndpoint(other.Remote, s.Dest) {
+		if other.Protocol == uapi.IpprotoTCP && sameEndpoint(other.Local, s.Source) &&
+			sameEndpoint(other.Remote, s.Dest) {
 			same = append(same, other)
 		}
 	}
@@ -222,14 +233,16 @@ func (f *descriptors) sleepingConnection(number int, what string, s *TcpStream, 
 	addr, size = f.inetAddress(s.Dest, f.scope(e))
 	p.Sys(what, uapi.SysConnect, uint64(number), addr, size)
 	options := p.Arena.Bytes(RepairOptions(s))
-	p.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolTCP, uapi.TcpRepairOptions, options, uint64(len(RepairOptions(s))))
+	p.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolTCP, uapi.TcpRepairOptions, options,
+		uint64(len(RepairOptions(s))))
 	if s.GetOptMask()&uapi.TcpiOptTimestamps != 0 {
 		set(uapi.TcpTimestamp, uint64(s.GetTimestamp()))
 	}
 	set(uapi.TcpRepairQueue, uapi.TcpRecvQueue)
 	for rest := s.received; len(rest) > 0; {
 		n := min(len(rest), plan.QueueChunk)
-		p.Want(int64(n), fmt.Sprintf("%d received bytes of %s", n, what), uapi.SysSendto, uint64(number), p.Arena.Bytes(rest[:n]),
+		p.Want(int64(n), fmt.Sprintf("%d received bytes of %s", n, what), uapi.SysSendto, uint64(number),
+			p.Arena.Bytes(rest[:n]),
 			uint64(n), uapi.MsgDontwait|uapi.MsgNosignal)
 		rest = rest[n:]
 	}
@@ -267,8 +280,9 @@ func (p *Room) holderOf(id uint32) (pid, fd int) {
 	return 0, 0
 }
 
-// planWaking plans what the controller does to the socket. Before anything is sent it gets its send queue, its window and
-// the FIN that it had received; then it hears again; then it is awake, sends the rest, and closes what had been closed.
+// planWaking plans what the controller does to the socket. Before anything is sent it gets its send queue, its window
+// and the FIN that it had received; then it hears again; then it is awake, sends the rest, and closes what had been
+// closed.
 func (f *descriptors) planWaking(fd *pb.FdinfoEntry, what string, e *pb.InetSkEntry, s *TcpStream) {
 	c := &plan.Connection{What: what, At: s.Source}
 	c.Pid, c.Fd = f.holderOf(fd.GetId())
@@ -287,18 +301,21 @@ func (f *descriptors) planWaking(fd *pb.FdinfoEntry, what string, e *pb.InetSkEn
 // settleSteps: what has been sent is not sent again unless the other end asks for it.
 func settleSteps(c *plan.Connection, s *TcpStream) {
 	if len(s.sent) > 0 {
-		c.Settle = append(c.Settle, plan.RoomStep, plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue), plan.Step{Do: plan.StepSend, Data: s.sent},
+		c.Settle = append(c.Settle, plan.RoomStep, plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue),
+			plan.Step{Do: plan.StepSend, Data: s.sent},
 			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpNoQueue))
 	}
 	if s.SndWnd != nil {
-		c.Settle = append(c.Settle, plan.Step{Do: plan.StepOption, Level: uapi.SolTCP, Option: uapi.TcpRepairWindow, Data: repairWindow(s)})
+		c.Settle = append(c.Settle, plan.Step{Do: plan.StepOption, Level: uapi.SolTCP, Option: uapi.TcpRepairWindow,
+			Data: repairWindow(s)})
 	}
 	switch s.state {
 	case uapi.TcpCloseWait, uapi.TcpLastAck:
 		c.Settle = append(c.Settle, s.Segment(s.inEnd, s.outEnd-s.GetOutqLen(), FlagFin|FlagAck, uapi.TcpCloseWait))
 	case uapi.TcpClose:
 		c.Settle = append(c.Settle, s.Segment(s.inEnd, s.outEnd, FlagFin|FlagAck, uapi.TcpCloseWait),
-			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue), plan.Step{Do: plan.StepShutdown}, // counts as sent
+			// counts as sent
+			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue), plan.Step{Do: plan.StepShutdown},
 			s.Segment(s.inEnd+1, s.outEnd+1, FlagAck, uapi.TcpClose))
 	}
 }
@@ -316,7 +333,8 @@ func restSteps(c *plan.Connection, s *TcpStream, e *pb.InetSkEntry) {
 		}
 	}
 	if s.state == uapi.TcpSynSent {
-		c.Rest = append(c.Rest, plan.Step{Do: plan.StepConnect, At: s.Dest}, plan.Step{Do: plan.StepFlags, Flags: e.GetFlags()})
+		c.Rest = append(c.Rest, plan.Step{Do: plan.StepConnect, At: s.Dest},
+			plan.Step{Do: plan.StepFlags, Flags: e.GetFlags()})
 	}
 	if s.state != uapi.TcpClose && s.finSent() {
 		c.Rest = append(c.Rest, plan.Step{Do: plan.StepShutdown})

@@ -47,7 +47,8 @@ func (u *unixPlanner) Collect() {
 		if fd.GetType() != pb.FdTypes_UNIXSK || e == nil || shared {
 			continue
 		}
-		s := &unixSocket{UnixSkEntry: e, number: u.Fds.Scratch(), where: u.FdWhere(fd), what: socketName(e), path: unixPath(e)}
+		s := &unixSocket{UnixSkEntry: e, number: u.Fds.Scratch(), where: u.FdWhere(fd), what: socketName(e),
+			path: unixPath(e)}
 		u.byID[fd.GetId()] = s
 		if u.check(s) {
 			u.list = append(u.list, s)
@@ -61,7 +62,7 @@ func (u *unixPlanner) Collect() {
 	u.waiting()
 }
 
-// check refuses what is not understood about a single socket.
+// check refuses a single socket that cannot be restored.
 func (u *unixPlanner) check(s *unixSocket) bool {
 	before := u.Len()
 	switch s.GetType() {
@@ -82,11 +83,12 @@ func (u *unixPlanner) check(s *unixSocket) bool {
 
 func (s *unixSocket) isStream() bool { return s.GetType() != uapi.SockDgram }
 
-// mutual is the socket at the other end, if that is where the other one is connected, too. To datagram sockets that have
-// each other as peer others may have been connected before; such are no pair.
+// mutual is the socket at the other end, if that is where the other one is connected, too. To datagram sockets that
+// have each other as peer others may have been connected before; such are not a pair.
 func (u *unixPlanner) mutual(s *unixSocket) *unixSocket {
 	other := u.byIno[s.GetPeer()]
-	if s.GetPeer() == 0 || other == nil || other == s || other.GetPeer() != s.GetIno() || other.GetType() != s.GetType() {
+	if s.GetPeer() == 0 || other == nil || other == s || other.GetPeer() != s.GetIno() ||
+		other.GetType() != s.GetType() {
 		return nil
 	}
 	if !s.isStream() && len(u.to[s.GetIno()])+len(u.to[other.GetIno()]) > 2 {
@@ -106,7 +108,7 @@ func (u *unixPlanner) orphan(s *unixSocket) bool {
 	return len(s.GetName()) == 0 && (s.GetState() == uapi.TcpEstablished || len(u.queue(s)) > 0)
 }
 
-// standalone makes the sockets that are no end of a connection: with a name or without, listening or not.
+// standalone makes the sockets that have no peer: with a name or without, listening or not.
 func (u *unixPlanner) standalone() {
 	for _, s := range u.list {
 		if u.mutual(s) != nil || u.orphan(s) {
@@ -147,7 +149,8 @@ func (u *unixPlanner) createSentTo(s *unixSocket) {
 }
 
 func (u *unixPlanner) socketpair(a, b *unixSocket) {
-	u.Prog.Core(b.what, abi.Socketpair{Type: uint64(b.GetType()) | uapi.ONonblock, First: uint64(a.number), Second: uint64(b.number)})
+	u.Prog.Core(b.what, abi.Socketpair{Type: uint64(b.GetType()) | uapi.ONonblock, First: uint64(a.number),
+		Second: uint64(b.number)})
 	a.made, b.made = true, true
 }
 
@@ -200,9 +203,11 @@ func (u *unixPlanner) listener(s *unixSocket) *unixSocket {
 		return l
 	}
 	e := &pb.UnixSkEntry{
-		Ino: s.Ino, Type: s.Type, State: pb.Uint32(uapi.TcpListen), Name: s.Name, NameDir: s.NameDir, Deleted: s.Deleted, FilePerms: s.FilePerms,
+		Ino: s.Ino, Type: s.Type, State: pb.Uint32(uapi.TcpListen), Name: s.Name, NameDir: s.NameDir,
+		Deleted: s.Deleted, FilePerms: s.FilePerms,
 	}
-	l := &unixSocket{UnixSkEntry: e, number: u.Fds.Scratch(), where: s.where, what: "listener for " + s.what, path: s.path}
+	l := &unixSocket{UnixSkEntry: e, number: u.Fds.Scratch(), where: s.where, what: "listener for " + s.what,
+		path: s.path}
 	u.open(l)
 	u.bind(l)
 	u.Prog.Sys(l.what, uapi.SysListen, uint64(l.number), 0)
@@ -241,8 +246,8 @@ func (u *unixPlanner) datagrams() {
 	}
 }
 
-// connectDatagram connects a datagram socket after all that are connected to it: only its peer may connect to one that has a peer
-// already, unix(7).
+// connectDatagram connects a datagram socket after all that are connected to it: only its peer may connect to one that
+// has a peer already, unix(7).
 func (u *unixPlanner) connectDatagram(s *unixSocket) {
 	if s.connected || s.GetPeer() == 0 {
 		return

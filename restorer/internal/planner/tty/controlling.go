@@ -9,10 +9,11 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would not.
-// /dev/tty opens it, credentials(7), so the leader opens all descriptions of that, too.
+// A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would
+// not. /dev/tty opens it, credentials(7), so the leader opens all descriptions of that, too.
 
-// controllingTerminals finds out which session each description of /dev/tty belongs to: that of the first task that has it.
+// controllingTerminals finds out which session each description of /dev/tty belongs to: that of the first task that has
+// it.
 func (p *Room) controllingTerminals() {
 	p.ctties = map[uint32][]*pb.FdinfoEntry{}
 	for _, task := range p.Dir.Tasks {
@@ -54,7 +55,7 @@ func (p *Room) checkHolders(id, sid uint32) {
 	}
 }
 
-// ControllingTerminal gives a session the terminal that it had, and its leader what is open as /dev/tty.
+// ControllingTerminal gives a session the terminal that it had, and its leader the descriptors of /dev/tty.
 func (p *Room) ControllingTerminal(t *job.Process) {
 	term := p.controls(t.Img.Pid)
 	if term == nil {
@@ -72,8 +73,8 @@ func (p *Room) ControllingTerminal(t *job.Process) {
 	}
 }
 
-// Foreground makes a new process group of the task's session its terminal's foreground, if it was. TIOCSCTTY has done it for
-// the session leader's own. All signals are blocked, SIGTTOU too, which the terminal would send, tcsetpgrp(3).
+// Foreground makes a new process group of the task's session its terminal's foreground, if it was. TIOCSCTTY has done
+// it for the session leader's own. All signals are blocked, SIGTTOU too, which the terminal would send, tcsetpgrp(3).
 func (p *Room) Foreground(t *job.Process, pgid uint32) {
 	if term := p.controls(t.Img.Sid); term != nil && term.pgrp == pgid {
 		t.Prog.Sys("foreground process group of "+term.name, uapi.SysIoctl, uint64(term.fd), uapi.Tiocspgrp,

@@ -18,13 +18,15 @@ func (f *descriptors) Collect() {
 		return
 	}
 	f.terminal = f.Fds.Scratch()
-	f.Prog.Open(f.terminal, true, "this terminal", uapi.SysFcntl, uint64(f.Host.TTY), 0 /* F_DUPFD */, uint64(f.terminal))
+	f.Prog.Open(f.terminal, true, "this terminal", uapi.SysFcntl, uint64(f.Host.TTY),
+		0 /* F_DUPFD */, uint64(f.terminal))
 }
 
 func (f *descriptors) Describe(fd *pb.FdinfoEntry, entry *pb.FileEntry) {
 	switch {
 	case f.Dir.Ttys[entry.GetTty().GetTtyInfoId()].GetType() == pb.TtyType_EXT_TTY:
-		f.Refuse(f.FdWhere(fd), "give it an open terminal: --inherit-fd fd[N]:"+file.ResourceOf(f.Dir, entry), "terminal that was dumped as external")
+		f.Refuse(f.FdWhere(fd), "give it an open terminal: --inherit-fd fd[N]:"+file.ResourceOf(f.Dir, entry),
+			"terminal that was dumped as external")
 	case !f.Opts.ShellJob:
 		f.Refuse(f.FdWhere(fd), "use --shell-job to give it crpie's own terminal", "terminal: not supported")
 	case f.terminal < 0:

@@ -15,8 +15,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// The zygote makes every pseudo-terminal of which the tree has the master, or a slave that is hung up, with both of its ends,
-// and opens other terminals, so that they exist before the sessions that they control; pty(7), ioctl_tty(2).
+// The zygote makes every pseudo-terminal of which the tree has the master, or a slave that is hung up, with both of its
+// ends, and opens other terminals, so that they exist before the sessions that they control; pty(7), ioctl_tty(2).
 
 // Room plans terminals.
 type Room struct {
@@ -29,7 +29,8 @@ type Room struct {
 func NewRoom(j *job.Job, files *file.Room) *Room { return &Room{Job: j, files: files} }
 
 func (r *Room) Kinds() []file.Kind {
-	return []file.Kind{{Of: pb.FdTypes_TTY, New: func(f *file.Descriptors) file.Describer { return &descriptors{Descriptors: f, Room: r} }}}
+	return []file.Kind{{Of: pb.FdTypes_TTY,
+		New: func(f *file.Descriptors) file.Describer { return &descriptors{Descriptors: f, Room: r} }}}
 }
 
 // descriptors plans the terminals of one task.
@@ -133,13 +134,14 @@ func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.Fdinf
 	if t.info == nil {
 		t.info = info
 	}
-	if info.GetSid() != 0 && (t.sid == 0 || isMaster(info)) { // a slave tells only those whose controlling terminal it is
+	// a slave tells only those whose controlling terminal it is
+	if info.GetSid() != 0 && (t.sid == 0 || isMaster(info)) {
 		t.sid, t.pgrp = info.GetSid(), info.GetPgrp()
 	}
 }
 
-// isMaster tells the ends apart as the kernel does, Documentation/admin-guide/devices.txt: /dev/ptmx is 5:2, masters have the
-// majors 128 to 135.
+// isMaster tells the ends apart as the kernel does, Documentation/admin-guide/devices.txt: /dev/ptmx is 5:2, masters
+// have the majors 128 to 135.
 func isMaster(info *pb.TtyInfoEntry) bool {
 	const ptmx, firstMaster, lastMaster = 5<<8 | 2, 128, 135
 	major := info.GetRdev() >> 8 & 0xfff
@@ -207,7 +209,8 @@ func (p *Room) checkTerminal(t *terminal) bool {
 		p.Refuse(t.where, "mount devpts there", "terminal %s: there is no %s", t.name, t.ptmx(p))
 	case t.pty:
 		if _, err := p.Host.Stat(t.name); err == nil {
-			p.Refuse(t.where, "close the terminal that has this number, or restore elsewhere", "terminal %s exists already", t.name)
+			p.Refuse(t.where, "close the terminal that has this number, or restore elsewhere",
+				"terminal %s exists already", t.name)
 		}
 	}
 	return p.Len() == before
@@ -238,9 +241,11 @@ func (p *Room) checkSession(t *terminal) {
 	}
 	switch {
 	case !leader:
-		p.Refuse(t.where, "", "terminal %s controls session %d, whose leader was not dumped: not supported", t.name, t.sid)
+		p.Refuse(t.where, "", "terminal %s controls session %d, whose leader was not dumped: not supported", t.name,
+			t.sid)
 	case !group:
-		p.Refuse(t.where, "", "terminal %s has the foreground process group %d, which was not dumped: not supported", t.name, t.pgrp)
+		p.Refuse(t.where, "", "terminal %s has the foreground process group %d, which was not dumped: not supported",
+			t.name, t.pgrp)
 	}
 }
 
@@ -275,7 +280,8 @@ func (m *terminalMaker) make() {
 	}
 }
 
-// ttyFlags are flags with which a description of a terminal can be opened again; none becomes a controlling terminal by that.
+// ttyFlags are flags with which a description of a terminal can be opened again; none becomes a controlling terminal by
+// that.
 func (f *descriptors) ttyFlags(fd *pb.FdinfoEntry) uint64 {
 	return uint64(f.Dir.Files[fd.GetId()].GetTty().GetFlags())&^(uapi.OCreat|uapi.OExcl|uapi.OTrunc) | uapi.ONoctty
 }
@@ -311,7 +317,8 @@ func (m *terminalMaker) pair() int {
 		master = m.Fds.Scratch()
 	}
 	m.Prog.Core("master of "+m.name,
-		abi.OpenPty{Ptmx: m.Prog.Arena.String(m.ptmx(m.Room)), Flags: flags, Number: uint64(m.number), FD: uint64(master)})
+		abi.OpenPty{Ptmx: m.Prog.Arena.String(m.ptmx(m.Room)), Flags: flags, Number: uint64(m.number),
+			FD: uint64(master)})
 	m.set(master, "unlocked", uapi.Tiocsptlck, 0)
 	return master
 }
@@ -346,7 +353,8 @@ func (m *terminalMaker) settings(master int) {
 
 func (m *terminalMaker) permissions(slave int) {
 	if m.slaveInfo.Uid != nil && m.slaveInfo.Gid != nil {
-		m.Prog.Sys("owner of "+m.name, uapi.SysFchown, uint64(slave), uint64(m.slaveInfo.GetUid()), uint64(m.slaveInfo.GetGid()))
+		m.Prog.Sys("owner of "+m.name, uapi.SysFchown, uint64(slave), uint64(m.slaveInfo.GetUid()),
+			uint64(m.slaveInfo.GetGid()))
 	}
 	reg := m.Dir.Files[m.Dir.Files[m.slaves[0].GetId()].GetTty().GetRegfId()].GetReg()
 	if reg.GetMode()&uapi.SIfmt != 0 {
@@ -360,7 +368,8 @@ func (m *terminalMaker) termios(fd int, info *pb.TtyInfoEntry) {
 		m.Prog.Sys("modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tcsets, a.Bytes(termios(info.GetTermios())))
 	}
 	if info.GetTermiosLocked() != nil {
-		m.Prog.Sys("locked modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tiocslcktrmios, a.Bytes(termios(info.GetTermiosLocked())))
+		m.Prog.Sys("locked modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tiocslcktrmios,
+			a.Bytes(termios(info.GetTermiosLocked())))
 	}
 	if w := info.GetWinsize(); w != nil {
 		size := make([]byte, 8) // struct winsize
@@ -371,8 +380,8 @@ func (m *terminalMaker) termios(fd int, info *pb.TtyInfoEntry) {
 	}
 }
 
-// termios lays out struct termios of the kernel, asm-generic/termbits.h. CRIU copies the control characters as bytes into
-// its list of words.
+// termios lays out struct termios of the kernel, asm-generic/termbits.h. CRIU copies the control characters as bytes
+// into its list of words.
 func termios(e *pb.TermiosEntry) []byte {
 	const controlChars = 19 // NCCS
 	b := plan.Words32([]uint32{e.GetCIflag(), e.GetCOflag(), e.GetCCflag(), e.GetCLflag()})
@@ -392,7 +401,8 @@ func (m *terminalMaker) modes(master int) {
 		}
 		if m.info.GetLocked() {
 			m.HandOver(m.master.GetId(), job.PhaseTimers, func(prog *plan.Program, fd uint64) {
-				prog.Sys(m.name+" locked", uapi.SysIoctl, fd, uapi.Tiocsptlck, prog.Arena.Bytes(plan.Words32([]uint32{1})))
+				prog.Sys(m.name+" locked", uapi.SysIoctl, fd, uapi.Tiocsptlck,
+					prog.Arena.Bytes(plan.Words32([]uint32{1})))
 			})
 		}
 	}
@@ -401,8 +411,9 @@ func (m *terminalMaker) modes(master int) {
 	}
 }
 
-// contents puts back what had been written to either end and not been read from the other. The kernel would treat it once
-// more as on its way through: newlines, echoes, control characters. So it gets settings with which nothing happens.
+// contents puts back what had been written to either end and not been read from the other. The kernel would treat it
+// once more as on its way through: newlines, echoes, control characters. So it gets settings with which nothing
+// happens.
 func (m *terminalMaker) contents(slave int) {
 	input, output := m.queued(false), m.queued(true)
 	if len(input) == 0 && len(output) == 0 || m.info.GetTermios() == nil {
@@ -413,7 +424,8 @@ func (m *terminalMaker) contents(slave int) {
 	quiet.CIflag, quiet.COflag, quiet.CCc = pb.Uint32(0), pb.Uint32(0), nil
 	quiet.CLflag = pb.Uint32(quiet.GetCLflag() & (canonical | extproc))
 	a := m.Prog.Arena
-	m.Prog.Sys(m.name+" does nothing to its contents", uapi.SysIoctl, uint64(slave), uapi.Tcsets, a.Bytes(termios(quiet)))
+	m.Prog.Sys(m.name+" does nothing to its contents", uapi.SysIoctl, uint64(slave), uapi.Tcsets,
+		a.Bytes(termios(quiet)))
 	if len(input) > 0 {
 		what := fmt.Sprintf("%d bytes to be read from %s", len(input), m.name)
 		m.Prog.Core(what, abi.InsertInput{FD: uint64(slave), Bytes: a.Bytes(input), Len: uint64(len(input))})
