@@ -103,7 +103,7 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 	opts := &graft.Options{
 		Patience: patienceOfTasks, HookTimeout: c.HookTimeout, LogLevel: report.LogInfo, AllowSeccomp: c.AllowSeccomp,
 		AllowSkipped: c.AllowSkipped,
-		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.Keep.VGetrandom, KeepWipeOnFork: c.Keep.WipeOnFork,
+		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom, KeepWipeOnFork: c.KeepWipeOnFork,
 	}
 	inputs, err := pluginspec.Load(c.Plugins)
 	errs := []error{err}

@@ -126,8 +126,8 @@ func (s *Settings) flagsOf() (flags []string, err error) {
 	if len(s.Tasks) > 0 {
 		err = errors.New("pie-task: only for grafts; write select= behind the plugin")
 	}
-	return append(flags, "--pie-timeout="+s.HookTimeout.String(), fmt.Sprintf("--keep-vgetrandom=%v", s.Keep.VGetrandom),
-		fmt.Sprintf("--keep-wipeonfork=%v", s.Keep.WipeOnFork)), err
+	return append(flags, "--pie-timeout="+s.HookTimeout.String(), fmt.Sprintf("--keep-vgetrandom=%v", s.KeepVgetrandom),
+		fmt.Sprintf("--keep-wipeonfork=%v", s.KeepWipeOnFork)), err
 }
 
 // describePlugins hides the values of plugins' parameters.

@@ -10,7 +10,6 @@ import (
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/pluginspec"
-	"github.com/crpie/crpie/internal/renew"
 )
 
 // Way is how a container is restored.
@@ -33,7 +32,8 @@ type Settings struct {
 	HookTimeout  time.Duration
 	AllowSeccomp bool
 	AllowSkipped bool
-	Keep         renew.Keep
+	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
+	KeepVgetrandom, KeepWipeOnFork bool
 }
 
 // defaults are what holds when nothing is configured.
@@ -65,8 +65,8 @@ func options() []option {
 		}},
 		{"pie-allow-seccomp", flag(func(s *Settings) *bool { return &s.AllowSeccomp })},
 		{"pie-allow-skipped-stages", flag(func(s *Settings) *bool { return &s.AllowSkipped })},
-		{"pie-keep-vgetrandom", flag(func(s *Settings) *bool { return &s.Keep.VGetrandom })},
-		{"pie-keep-wipeonfork", flag(func(s *Settings) *bool { return &s.Keep.WipeOnFork })},
+		{"pie-keep-vgetrandom", flag(func(s *Settings) *bool { return &s.KeepVgetrandom })},
+		{"pie-keep-wipeonfork", flag(func(s *Settings) *bool { return &s.KeepWipeOnFork })},
 		{"restore-with", func(s *Settings, v string) error {
 			if s.Way = Way(v); !slices.Contains([]Way{Auto, Native, Graft, CRIU}, s.Way) {
 				return fmt.Errorf("%s: want auto, crpie, graft or criu", escape.Name(v))
