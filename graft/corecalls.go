@@ -38,7 +38,6 @@ const (
 func coreCalls() []coreCall {
 	return slices.Concat([]coreCall{
 		{name: "sigaltstack", nr: 131},
-		{name: "mprotect", nr: 10, args: []seccomp.Arg{some, is(pageSize), is(0)}},
 		{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x80)}}, // FUTEX_WAIT_PRIVATE
 		{name: "futex", nr: 202, args: []seccomp.Arg{some, is(0x81)}}, // FUTEX_WAKE_PRIVATE
 		{name: "rt_sigprocmask", nr: 14, args: []seccomp.Arg{is(1), some, is(0), is(8)}},

@@ -33,6 +33,7 @@ func lay(base, blobSize uint64, threads int) addresses {
 
 func (p *addresses) frame(thread int) uint64 { return p.frames + uint64(thread)*pageSize }
 func (p *addresses) slot(thread int) uint64  { return p.slots + uint64(thread)*abi.GraftSlot }
+func (p *addresses) stack(thread int) uint64 { return p.slot(thread) + abi.GraftGuard }
 func (p *addresses) stackTop(thread int) uint64 {
-	return p.slot(thread) + pageSize + abi.GraftStack
+	return p.stack(thread) + abi.GraftStack
 }

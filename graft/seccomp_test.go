@@ -74,11 +74,11 @@ func TestSeccomp(t *testing.T) {
 		{"a watchdog", "glibc", deny(56, seccomp.Errno|1), nil, nil,
 			"cannot graft: task 18845 thread 18845: its seccomp filters deny the graft's core clone: SECCOMP_RET_ERRNO (1)" + seccompHint, ""},
 		{"no watchdog", "glibc", deny(56, seccomp.Errno|1), nil, func(o *Options) { o.HookTimeout = 0 }, "<nil>", ""},
-		{"many threads", "threads", deny(10, seccomp.Trap), nil, nil, "cannot graft, for 2 reasons:\n" +
-			"task 18656 thread 18656: its seccomp filters deny the graft's core mprotect: SECCOMP_RET_TRAP" + seccompHint +
-			"\ntask 18656 thread 18658 (and 31 more): its seccomp filters deny the graft's core mprotect: SECCOMP_RET_TRAP" + seccompHint, ""},
-		{"one thread of many", "threads", deny(10, seccomp.UserNotif), func(i int) bool { return i != 7 }, nil,
-			"cannot graft: task 18656 thread 18664: its seccomp filters deny the graft's core mprotect: SECCOMP_RET_USER_NOTIF" + seccompHint, ""},
+		{"many threads", "threads", deny(131, seccomp.Trap), nil, nil, "cannot graft, for 2 reasons:\n" +
+			"task 18656 thread 18656: its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_TRAP" + seccompHint +
+			"\ntask 18656 thread 18658 (and 31 more): its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_TRAP" + seccompHint, ""},
+		{"one thread of many", "threads", deny(131, seccomp.UserNotif), func(i int) bool { return i != 7 }, nil,
+			"cannot graft: task 18656 thread 18664: its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_USER_NOTIF" + seccompHint, ""},
 		{"a call of the leader", "threads", deny(13, seccomp.KillProcess), func(i int) bool { return i == 0 }, nil, "<nil>", ""},
 		{"done without", "glibc", deny(319, seccomp.Errno|38), nil, nil, "<nil>", "task 18845 thread 18845: its seccomp filters answer " +
 			"memfd_create: SECCOMP_RET_ERRNO (38), so the pages that stay have no name in /proc/PID/maps"},

@@ -291,7 +291,10 @@ func (t *taskGraft) mappings() []*pb.VmaEntry {
 	for _, s := range t.image.Segments {
 		add(uint64(s.Addr), uint64(s.Addr)+s.MemSize, uint32(s.Prot))
 	}
-	add(t.at.slots, t.at.arena, protRead|protWrite)
+	for i := range len(t.img.Threads) + 1 {
+		add(t.at.slot(i), t.at.stack(i), 0)
+		add(t.at.stack(i), t.at.slot(i+1), protRead|protWrite)
+	}
 	add(t.at.arena, t.at.end, protRead)
 	return list
 }

@@ -821,12 +821,13 @@ func (s *StubCall) Put(b []byte) {
 
 // Shared with crpie graft.
 const (
-	GraftPage       = 4096   // GRAFT_PAGE: bytes
-	GraftStack      = 126976 // GRAFT_STACK: bytes for hooks, as in crpie restore
-	GraftSigstack   = 16384  // GRAFT_SIGSTACK: bytes for struct graft_worker and the handler of crashes
-	GraftSlot       = 147456 // GRAFT_SLOT: of a thread: guard page, stack, signal stack
-	GraftNrGregs    = 19     // GRAFT_NR_GREGS: the first words of struct sigcontext, asm/sigcontext.h
-	GraftExitStatus = 70     // GRAFT_EXIT_STATUS: of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h
+	GraftPage       = 4096    // GRAFT_PAGE: bytes
+	GraftGuard      = 1048576 // GRAFT_GUARD: bytes without access below each stack: CRPIE_STACK_GUARD
+	GraftStack      = 126976  // GRAFT_STACK: bytes for hooks, as in crpie restore
+	GraftSigstack   = 16384   // GRAFT_SIGSTACK: bytes for struct graft_worker and the handler of crashes
+	GraftSlot       = 1191936 // GRAFT_SLOT: of a thread: guard, stack, signal stack
+	GraftNrGregs    = 19      // GRAFT_NR_GREGS: the first words of struct sigcontext, asm/sigcontext.h
+	GraftExitStatus = 70      // GRAFT_EXIT_STATUS: of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h
 )
 
 // What a failing hook does.

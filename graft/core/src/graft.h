@@ -11,7 +11,7 @@
  *	             | frame 0 | frame 1 | … |  RW; one page per thread; struct graft_leave ends the first one
  *	blob_start   +-----------------------+
  *	             | blob image            |  RX, R, RW: this core, the plugins, the hook table
- *	             | slot 0 | slot 1 | …   |  RW; GRAFT_SLOT each: guard page, stack, signal stack; the watchdog's is last
+ *	             | slot 0 | slot 1 | …   |  RW; GRAFT_SLOT each: guard without access, stack, signal stack; the watchdog's last
  *	             | struct graft_task …   |  R
  *	blob_end     +-----------------------+
  *
@@ -47,7 +47,7 @@ struct graft_worker {
 
 static inline struct graft_worker *graft_worker_of(const struct graft_thread *thread)
 {
-	return (struct graft_worker *)(thread->slot + GRAFT_PAGE + GRAFT_STACK);
+	return (struct graft_worker *)(thread->slot + GRAFT_GUARD + GRAFT_STACK);
 }
 
 /* entry_amd64.S */

@@ -4,9 +4,10 @@
 #define CRPIE_GRAFT_CONTRACT_H
 
 #define GRAFT_PAGE 4096 /* bytes */
+#define GRAFT_GUARD (1 << 20) /* bytes without access below each stack: CRPIE_STACK_GUARD */
 #define GRAFT_STACK (124 << 10) /* bytes for hooks, as in crpie restore */
 #define GRAFT_SIGSTACK (16 << 10) /* bytes for struct graft_worker and the handler of crashes */
-#define GRAFT_SLOT (GRAFT_PAGE + GRAFT_STACK + GRAFT_SIGSTACK) /* of a thread: guard page, stack, signal stack */
+#define GRAFT_SLOT (GRAFT_GUARD + GRAFT_STACK + GRAFT_SIGSTACK) /* of a thread: guard, stack, signal stack */
 #define GRAFT_LEAVE_OFF (GRAFT_PAGE - 64) /* of struct graft_leave in the first frame page */
 #define GRAFT_NR_GREGS 19 /* the first words of struct sigcontext, asm/sigcontext.h */
 #define GRAFT_EXIT_STATUS 70 /* of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h */
@@ -64,7 +65,7 @@ struct graft_thread {
 	int32_t tid;
 	uint32_t index; /* 0: the leader */
 	uint64_t frame; /* its page among the frames */
-	uint64_t slot; /* its guard page; stack and signal stack follow */
+	uint64_t slot; /* its guard; stack and signal stack follow */
 	uint64_t sigmask;
 	uint64_t gregs[19]; /* in the order of struct sigcontext */
 };

@@ -105,8 +105,8 @@ static struct graft_cause report_crash(const struct graft_worker *w, int sig, co
 	if (sig == SIGSEGV || sig == SIGBUS) {
 		graft_put(&line, " at address ");
 		graft_put_hex(&line, at);
-		if (at >= w->thread->slot && at < w->thread->slot + GRAFT_PAGE)
-			graft_put(&line, ", the guard page of its stack (a hook has 124 KiB)");
+		if (at >= w->thread->slot && at < w->thread->slot + GRAFT_GUARD)
+			graft_put(&line, ", the guard of its stack (a hook has 124 KiB)");
 	}
 	put_place(&line, w, ip);
 	graft_end_line(&line, w->task);

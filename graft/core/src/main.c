@@ -17,12 +17,6 @@ enum { THREADS_MAY_RUN = 1, THREADS_MAY_LEAVE = 2 };
 static uint32_t gate;    /* futex */
 static uint32_t arrived; /* futex: threads that have run their hooks */
 
-/* A hook that needs more stack than there is must crash, not write into its neighbour. */
-static void protect_stack(const struct graft_thread *thread)
-{
-	sys3(__NR_mprotect, thread->slot, GRAFT_PAGE, PROT_NONE);
-}
-
 #define NAME "crpie graft"
 
 /* Puts what is at task->keep_start into a file that exists only as this mapping: "/memfd:crpie graft (deleted)". */
@@ -98,7 +92,6 @@ _Noreturn void graft_main(const struct graft_thread *thread)
 	graft_save_state(thread);
 	w->thread = thread;
 	__atomic_store_n(&w->task, task, __ATOMIC_RELEASE); /* the watchdog looks */
-	protect_stack(thread);
 	if (thread->index == 0)
 		begin_task(w);
 	graft_wait_at_least(&gate, THREADS_MAY_RUN);
