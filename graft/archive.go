@@ -28,7 +28,7 @@ func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Pla
 	own := *opts
 	own.ParentMissing = true
 	err = rewrite(ctx, archive, out, opts.Limits, func(t *tarball) (edit, error) {
-		dir, err := images.Open(t)
+		dir, err := images.Open(t, t.parents...)
 		if err != nil {
 			return edit{}, err
 		}

@@ -202,3 +202,52 @@ func TestTarballIsAFileSystem(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Several folders with an inventory are taken only if links make one chain of them.
+func TestChainsInArchives(t *testing.T) {
+	for _, c := range []struct {
+		links  map[string]string // folder to target
+		prefix string
+		chain  []string
+		want   string
+	}{
+		{map[string]string{"a": ""}, "a", nil, ""},
+		{map[string]string{"a": "../b", "b": "../c", "c": ""}, "a", []string{"b", "c"}, ""},
+		{map[string]string{"a/x": "../../a/y", "a/y": ""}, "a/x", []string{"a/y"}, ""},
+		{map[string]string{"a": "../elsewhere"}, "a", nil, ""},
+		{map[string]string{"a": "/b"}, "a", nil, ""},
+		{map[string]string{"a": "", "b": ""}, "", nil, `it has 2 files inventory.img, expected one, or those of one chain of links "parent"`},
+		{map[string]string{"a": "../c", "b": "../c", "c": ""}, "", nil, "it has 3 files inventory.img, expected one,"},
+		{map[string]string{"a": "."}, "", nil, "it has 1 files inventory.img, expected one,"},
+		{map[string]string{"a": "../b", "b": "../a"}, "", nil, "it has 2 files inventory.img, expected one,"},
+		{map[string]string{"a": "", "b": "../c", "c": "../b"}, "", nil, "it has 3 files inventory.img, of which 1 are in one chain"},
+		{nil, "", nil, "it has 0 files inventory.img, expected one,"},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, folder := range slices.Sorted(maps.Keys(c.links)) {
+			err := w.WriteHeader(&tar.Header{Name: folder + "/inventory.img"})
+			if target := c.links[folder]; target != "" && err == nil {
+				err = w.WriteHeader(&tar.Header{Name: folder + "/parent", Typeflag: tar.TypeSymlink, Linkname: target})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Close()
+		tb, _, err := unpackTemp(t, &b, Limits{})
+		if c.want != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("%v: got %v, want %s", c.links, err, c.want)
+			}
+			continue
+		}
+		var chain []string
+		for _, p := range tb.parents {
+			chain = append(chain, p.(*tarball).prefix)
+		}
+		if err != nil || tb.prefix != c.prefix || !slices.Equal(chain, c.chain) {
+			t.Errorf("%v: %v, %q with parents %v", c.links, err, tb.prefix, chain)
+		}
+	}
+}

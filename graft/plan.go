@@ -234,11 +234,6 @@ func (g *grafter) checkDirectory() {
 		g.refuse(ProvenanceFile, "give all plugins at once, or take the old graft out with crpie graft --remove",
 			"these images are grafted already")
 	}
-	if g.opts.ParentMissing {
-		if _, err := fs.Stat(g.dir.FS, "parent"); err == nil {
-			g.refuse("parent", "", "incremental images in an archive: not supported")
-		}
-	}
 }
 
 // findGap picks the middle of the largest hole: stacks grow down into theirs, heaps grow up, and new mappings come next

@@ -22,6 +22,7 @@ type tarball struct {
 	end     int64 // of the last entry: zeros follow
 	headers int64 // bytes of all of them
 	prefix  string
+	parents []fs.FS              // of incremental images, the nearest first
 	images  map[string]*tarEntry // what is below prefix, folders left out
 }
 
@@ -94,31 +95,6 @@ func (e *tarEntry) unfit() string {
 // hasInventory reports whether images may be found.
 func (t *tarball) hasInventory() bool {
 	return slices.ContainsFunc(t.entries, func(e tarEntry) bool { return path.Base(path.Clean(e.Name)) == "inventory.img" })
-}
-
-// findImages takes the folder of inventory.img: checkpoint/ in what podman and CRI-O write.
-func (t *tarball) findImages() error {
-	found := 0
-	for i := range t.entries {
-		if name := path.Clean(t.entries[i].Name); path.Base(name) == "inventory.img" {
-			t.prefix = path.Dir(name)
-			found++
-		}
-	}
-	if found != 1 {
-		return fmt.Errorf("it has %d files inventory.img, expected one", found)
-	}
-	t.images = map[string]*tarEntry{}
-	for i := range t.entries {
-		name, ok := t.image(&t.entries[i])
-		if ok && t.images[name] != nil {
-			return fmt.Errorf("%q occurs twice", t.entries[i].Name)
-		}
-		if ok {
-			t.images[name] = &t.entries[i]
-		}
-	}
-	return nil
 }
 
 // image gives the name of an entry among the images.

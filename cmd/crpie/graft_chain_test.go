@@ -1,0 +1,61 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// Incremental images in an archive are grafted with the links to their parents kept: those that are in the archive, and
+// those that whoever restores it brings along. Stock CRIU restores them.
+func TestGraftArchiveOfChain(t *testing.T) {
+	testenv.NeedCRIU(t)
+	for _, c := range []struct {
+		name    string
+		folders []string
+	}{{"whole", []string{"0", "1", "2"}}, {"last dump only", []string{"0"}}} {
+		t.Run(c.name, func(t *testing.T) {
+			im := asChain(t, testenv.Start(t, "threads").Dump(t), 3)
+			base, unpacked := t.TempDir(), t.TempDir()
+			archive, grafted, back := filepath.Join(base, "a.tar"), filepath.Join(base, "g.tar"), filepath.Join(base, "b.tar")
+			execute(t, "tar", append([]string{"-C", filepath.Dir(im.Dir), "-cf", archive}, c.folders...)...)
+			status, out := told(t, append([]string{"graft", "--archive", archive, "-o", grafted}, traced(t)...)...)
+			if status != 0 {
+				t.Fatal(out)
+			}
+			if status, out := told(t, "graft", "--remove", "--archive", grafted, "-o", back); status != 0 {
+				t.Fatal(out)
+			}
+			for _, archive := range []string{back, grafted} {
+				if err := os.RemoveAll(unpacked); err != nil {
+					t.Fatal(err)
+				}
+				execute(t, "cp", "-a", filepath.Dir(im.Dir), unpacked)
+				if err := os.RemoveAll(filepath.Join(unpacked, "0")); err != nil {
+					t.Fatal(err)
+				}
+				execute(t, "tar", "-C", unpacked, "-xf", archive)
+				if archive == back {
+					execute(t, "diff", "-r", filepath.Join(unpacked, "0"), im.Dir)
+				}
+			}
+			chained := *im
+			chained.Dir = filepath.Join(unpacked, "0")
+			p := chained.RestoreCRIU(t)
+			p.MustPass(t)
+			wantTraced(t, p.Output(), p.Pid, threadsIn(p.Output()))
+		})
+	}
+}
+
+func execute(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
