@@ -99,7 +99,7 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 	var files []File
 	for _, r := range p.Replaced {
 		if !fs.ValidPath(r.File) || path.Base(r.File) != r.File {
-			return nil, fmt.Errorf("graft %s: replaced file %q is no name of an image", ProvenanceFile, r.File)
+			return nil, fmt.Errorf("graft %s: replaced file %q is not the name of an image", ProvenanceFile, r.File)
 		}
 		data, err := readVerified(fsys, path.Join(originals, r.File), r)
 		if err != nil {
@@ -109,7 +109,7 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 	}
 	for _, in := range p.Inserted {
 		if path.Base(in.File) != in.File {
-			return nil, fmt.Errorf("graft %s: inserted file %q is no name of an image", ProvenanceFile, in.File)
+			return nil, fmt.Errorf("graft %s: inserted file %q is not the name of an image", ProvenanceFile, in.File)
 		}
 		info, err := fs.Stat(fsys, in.File)
 		if err != nil {

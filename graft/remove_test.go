@@ -103,7 +103,7 @@ func TestRemoveBelievesNoDirectory(t *testing.T) {
 		}, "no graft writes that"},
 		{"a path that climbs", true, func(t *testing.T, dir, secret string) {
 			forge(t, dir, func(p *Provenance) { p.Replaced = []Replaced{{"../secret/key", digestOf("secret")}} })
-		}, "is no name of an image"},
+		}, "is not the name of an image"},
 		{"an image that is a link", true, func(t *testing.T, dir, secret string) {
 			forge(t, dir, func(p *Provenance) {
 				p.Inserted = []Inserted{{File: "pages-9.img", Offset: 0, Size: 0, Total: 6}}

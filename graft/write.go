@@ -196,7 +196,7 @@ func takeFolder(source *os.Root, name, to string) error {
 func linkOrCopy(ctx context.Context, source *os.Root, name, to string) error {
 	if os.Link(filepath.Join(source.Name(), name), to) == nil {
 		if info, err := os.Lstat(to); err != nil || !info.Mode().IsRegular() {
-			return several.Join(fmt.Errorf("%s is no regular file any more", name), err)
+			return several.Join(fmt.Errorf("%s is not a regular file any more", name), err)
 		}
 		return nil
 	}

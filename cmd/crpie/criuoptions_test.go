@@ -168,8 +168,8 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 		"--log-pid":                   "--log-pid needs --log-file",
 		"--log-pid --no-log-pid":      "/nonexistent: no such file or directory",
 		"-x12,13 -sdlj -vvv -dv1 -v9": "/nonexistent: no such file or directory",
-		"--cgroup-root a":             `invalid argument "a" for "--cgroup-root" flag: "a" is no path of a cgroup`,
-		"--cgroup-root cpu:/a/../b":   `"/a/../b" is no path of a cgroup`,
+		"--cgroup-root a":             `invalid argument "a" for "--cgroup-root" flag: "a" is not the path of a cgroup`,
+		"--cgroup-root cpu:/a/../b":   `"/a/../b" is not the path of a cgroup`,
 		"--lsm-profile smack:x":       `want apparmor:NAME or selinux:NAME`,
 		"--close 99 --close x":        `invalid argument "x" for "--close" flag`,
 	} {

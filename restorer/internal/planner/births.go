@@ -142,7 +142,7 @@ func (p *planner) checkHelper(h *job.Helper) {
 	}
 	const most = 1 << 22 // PID_MAX_LIMIT, linux/threads.h
 	if h.Pid == 0 || h.Pid > most {
-		p.Refuse(where, "", "%d is no number of a session or process group that was dumped", h.Pid)
+		p.Refuse(where, "", "%d is not the number of a session or process group that was dumped", h.Pid)
 	}
 	if p.numbered(h.Pid) {
 		p.Refuse(where, "",

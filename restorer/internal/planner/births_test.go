@@ -72,7 +72,7 @@ func TestTreeRefusals(t *testing.T) {
 		"taken": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 1 },
 			"task 10289: number 1, of a session or process group, is taken by somebody\n  hint: end that process, or restore elsewhere"},
 		"no number": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 0 },
-			"task 10289: 0 is no number of a session or process group that was dumped"},
+			"task 10289: 0 is not the number of a session or process group that was dumped"},
 		"number of another": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = f.two.Pid },
 			"task 10289: a session or process group has the number 10290, and so has a thread that does not lead it: not supported"},
 	} {

@@ -70,7 +70,7 @@ func (p *planner) checkRoots() {
 	for _, c := range p.namespaceMembers() {
 		at, prefix := c.GetPath(), int(c.GetCgnsPrefix())
 		if prefix > len(at) || prefix > 0 && (!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {
-			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is no path of a cgroup",
+			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is not the path of a cgroup",
 				prefix, at)
 		}
 	}

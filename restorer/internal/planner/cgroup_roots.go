@@ -16,7 +16,7 @@ func ParseCgroupRoot(s string) (controller, root string, err error) {
 		controller, root = AllControllers, s
 	}
 	if !cleanPath(root) {
-		return "", "", fmt.Errorf("%q is no path of a cgroup, which begins with / and has no . or .. in it", root)
+		return "", "", fmt.Errorf("%q is not the path of a cgroup, which begins with / and has no . or .. in it", root)
 	}
 	return controller, root, nil
 }

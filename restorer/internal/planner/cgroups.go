@@ -106,7 +106,7 @@ func (p *planner) needMembership(where string, m membership, seen map[string]boo
 			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
 				"it was in cgroup %s, but that hierarchy is not mounted here", name)
 		case !cleanPath(at):
-			p.Refuse(where, "", "%q is no path of a cgroup", at)
+			p.Refuse(where, "", "%q is not the path of a cgroup", at)
 		default:
 			p.needCgroup(where, hierarchy, at, own.Mount)
 		}
@@ -207,7 +207,7 @@ func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.Cgrou
 		if name := child.GetDirName(); !d.Make && mode != job.CgroupsFull {
 			return
 		} else if strings.ContainsAny(name, "/\x00") || !cleanPath("/"+name) || name == "" {
-			p.Refuse(where, "", "%q is no name of a cgroup", name)
+			p.Refuse(where, "", "%q is not the name of a cgroup", name)
 		} else {
 			p.cgroupTree(where, hierarchy, path.Join(at, name), mount, child)
 		}
@@ -220,7 +220,7 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 		file, value := prop.GetName(), strings.TrimRight(prop.GetValue(), "\n")
 		switch {
 		case strings.ContainsAny(file, "/\x00") || file == "." || file == ".." || file == "":
-			p.Refuse(where, "", "%q is no property of a cgroup", file)
+			p.Refuse(where, "", "%q is not a property of a cgroup", file)
 		case file == "cgroup.type" && value == threaded:
 			// first: controllers may be enabled only then, and the cgroup is empty now
 			list = slices.Insert(list, 0, plan.CgroupProperty{Name: file, Value: value, Owner: prop.GetPerms()})

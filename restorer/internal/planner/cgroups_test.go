@@ -117,11 +117,11 @@ func TestCgroupRefusals(t *testing.T) {
 		"unknown": {"", func(d *images.Dir, _ *host.Host) { d.Cgroup.Sets[0].Ctls[0].Name = pb.String("x") },
 			"it was in cgroup x:/a/b, but that hierarchy is not mounted here"},
 		"path": {"", func(d *images.Dir, _ *host.Host) { d.Cgroup.Sets[0].Ctls[0].Path = pb.String("/../etc") },
-			`"/../etc" is no path of a cgroup`},
+			`"/../etc" is not the path of a cgroup`},
 		"name": {"", func(d *images.Dir, _ *host.Host) { entry(d).Children[0].DirName = pb.String("..") },
-			`".." is no name of a cgroup`},
+			`".." is not the name of a cgroup`},
 		"property": {"", func(d *images.Dir, _ *host.Host) { entry(d).Properties[0].Name = pb.String("../x") },
-			`"../x" is no property of a cgroup`},
+			`"../x" is not a property of a cgroup`},
 		"threaded": {"", func(d *images.Dir, h *host.Host) {
 			entry(d).Properties[0].Value = pb.String("threaded")
 			existing(h, "/v2/a", "/v2/a/b")
@@ -301,7 +301,7 @@ func TestCgroupNamespaceRefusals(t *testing.T) {
 		want   string
 	}{
 		"prefix":      {func(d *images.Dir, _ *host.Host) { inNamespace(d, 3) }, `the root of its cgroup namespace is 3 bytes of "/a/b"`},
-		"long prefix": {func(d *images.Dir, _ *host.Host) { inNamespace(d, 1<<31) }, `is 2147483648 bytes of "/a/b", which is no path of a cgroup`},
+		"long prefix": {func(d *images.Dir, _ *host.Host) { inNamespace(d, 1<<31) }, `is 2147483648 bytes of "/a/b", which is not the path of a cgroup`},
 		"not mounted": {func(_ *images.Dir, h *host.Host) { h.Cgroups["memory"] = host.Hierarchy{Own: "/m"} },
 			"its cgroup namespace began at memory:/, but that hierarchy is not mounted here"},
 		"controllers": {func(d *images.Dir, _ *host.Host) { control(d, "pids memory") },

@@ -137,7 +137,7 @@ func (t *threadPlanner) seccomp(index uint32) {
 		f := filters[chain[n]]
 		const instruction = 8 // sizeof(struct sock_filter)
 		if len(f.GetFilter())%instruction != 0 || len(f.GetFilter()) == 0 {
-			t.Refuse(t.where(), "", "seccomp filter %d: %d bytes are no whole instructions", chain[n],
+			t.Refuse(t.where(), "", "seccomp filter %d: %d bytes are not whole instructions", chain[n],
 				len(f.GetFilter()))
 			return
 		}

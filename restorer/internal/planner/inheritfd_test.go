@@ -35,14 +35,14 @@ func TestInheritRefusals(t *testing.T) {
 		"twice": {none, job.Options{Inherit: []job.Inherited{{FD: 9, Resource: "dev/null"}, {FD: 9, Resource: "dev/null"}}},
 			"--inherit-fd fd[9]:dev/null: it is given twice"},
 		"kind":     {none, one("dev/null"), "--inherit-fd fd[9]:dev/null: /proc/self/fd/9 is a different kind of file than it was at dump time"},
-		"terminal": {none, one("tty[502:6]"), "--inherit-fd fd[9]:tty[502:6]: descriptor 9 is no terminal"},
+		"terminal": {none, one("tty[502:6]"), "--inherit-fd fd[9]:tty[502:6]: descriptor 9 is not a terminal"},
 		"pipe": {func(d *images.Dir) {
 			for _, f := range d.Files {
 				if f.GetPipe() != nil {
 					f.Pipe.PipeId = pb.Uint32(7)
 				}
 			}
-		}, one("pipe:[7]"), "--inherit-fd fd[9]:pipe:[7]: descriptor 9 is no pipe"},
+		}, one("pipe:[7]"), "--inherit-fd fd[9]:pipe:[7]: descriptor 9 is not a pipe"},
 		"not inherited": {ext, job.Options{}, "file[1b:99] was dumped as external\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},
 		"external": {none, job.Options{External: []string{"file[1b:99]"}},
 			"--external file[1b:99]: no descriptor takes its place\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},

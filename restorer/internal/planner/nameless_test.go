@@ -66,11 +66,11 @@ func TestMemfdRefusals(t *testing.T) {
 		inode *pb.MemfdInodeEntry
 		want  string
 	}{
-		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)}, "0 bytes with flags 0x1 are no huge pages"},
+		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)}, "0 bytes with flags 0x1 are not huge pages"},
 		"huge size": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Size: pb.Uint64(1 << 20)},
-			"1048576 bytes with flags 0x4 are no huge pages"},
+			"1048576 bytes with flags 0x4 are not huge pages"},
 		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Size: pb.Uint64(1 << 63)},
-			"9223372036854775808 bytes with flags 0x4 are no huge pages"},
+			"9223372036854775808 bytes with flags 0x4 are not huge pages"},
 		"two writers": {&pb.MemfdInodeEntry{Seals: pb.Uint32(file.SealFutureWrite)},
 			"have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported"},
 	} {

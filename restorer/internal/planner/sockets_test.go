@@ -89,10 +89,10 @@ func TestUnixSocketRefusals(t *testing.T) {
 		}, "fd 1: unix socket 101 has a file with an owner (F_SETOWN) in its queue that no task has open: not supported"},
 		"too many": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, uapi.ScmRights, make([]uint32, uapi.MaxRights+1)...)
-		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
+		}, "fd 1: unix socket 101 has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported"},
 		"another message": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, 2, 1)
-		}, "fd 1: unix socket 101 has something in its queue that is no list of descriptors (SCM_RIGHTS): not supported"},
+		}, "fd 1: unix socket 101 has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported"},
 		"owner": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Fown = &pb.FownEntry{Pid: pb.Uint32(5)}
 		}, "fd 0: signals its owner 5 (F_SETOWN), which was not dumped: not supported"},
@@ -117,7 +117,7 @@ func TestUnixSocketRefusals(t *testing.T) {
 		}, `fd 2: unix socket "listener" has the name of another socket, so one of the two had been renamed, which CRIU does not dump`},
 		"directory": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
 			delete(files, "/tmp")
-		}, `fd 2: /tmp is no directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
+		}, `fd 2: /tmp is not a directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
 		"relative": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[2].NameDir = nil
 		}, `fd 2: unix socket "listener": the directory of its name was not dumped`},
@@ -163,7 +163,7 @@ func TestInheritedUnixSocket(t *testing.T) {
 	}
 	host.SocketKind = func(int) (family, kind uint32) { return uapi.AfInet, uapi.SockStream }
 	_, err = buildSample(t, dir, host, opts)
-	wantRefusal(t, err, "--inherit-fd fd[9]:socket:[100]: descriptor 9 is no unix socket of type 1")
+	wantRefusal(t, err, "--inherit-fd fd[9]:socket:[100]: descriptor 9 is not a unix socket of type 1")
 }
 
 // A peer that was not dumped is found again by its name, with --ext-unix-sk.

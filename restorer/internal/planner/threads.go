@@ -132,7 +132,7 @@ func (t *threadPlanner) needNice(format string, args ...any) {
 func (t *threadPlanner) siginfo(info []byte) (sig uint64, ok bool) {
 	const siginfoSize = 128 // sizeof(siginfo_t)
 	if len(info) != siginfoSize || info[0] == 0 || info[0] > uapi.NrSignals || info[1]|info[2]|info[3] != 0 {
-		t.Refuse(t.where(), "", "pending signal: %d bytes are no siginfo of a signal from 1 to %d", len(info),
+		t.Refuse(t.where(), "", "pending signal: %d bytes are not a siginfo of a signal from 1 to %d", len(info),
 			uapi.NrSignals)
 		return 0, false
 	}

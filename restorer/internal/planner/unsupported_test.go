@@ -42,7 +42,7 @@ func TestUnsupported(t *testing.T) {
 		"advice": {func(_ *images.Dir, task *images.Task) { task.Mm.Vmas[0].Madv = pb.Uint64(1<<9 | 1<<10) },
 			": advice 0x200 (bits of madvise(2)) that does not last: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, uapi.MapHugetlb),
-			": shared huge pages that are no memfd's: not supported\n  hint: dump with a newer CRIU"},
+			": shared huge pages that are not a memfd's: not supported\n  hint: dump with a newer CRIU"},
 
 		"machine": {func(_ *images.Dir, task *images.Task) { task.Core.Mtype = pb.CoreEntry_AARCH64.Enum() },
 			"machine AARCH64: only x86-64 tasks can be restored"},

@@ -84,8 +84,8 @@ func TestVDSORefusals(t *testing.T) {
 		dumped []byte
 		want   string
 	}{
-		"no ELF":       {make([]byte, memory.PageSize), "it is no ELF file for x86-64"},
-		"32 bits":      {change(4, 1), "it is no ELF file for x86-64"},
+		"no ELF":       {make([]byte, memory.PageSize), "it is not an ELF file for x86-64"},
+		"32 bits":      {change(4, 1), "it is not an ELF file for x86-64"},
 		"no dynamic":   {change(mem.ElfHeaderSize+mem.ElfProgSize, 4), "it has no PT_LOAD or no PT_DYNAMIC"},
 		"programs":     {change(32, 0xf0, 0xff), "program headers: 112 bytes at offset 0xfff0 lie outside of it"},
 		"dynamic":      {change(mem.ElfHeaderSize+mem.ElfProgSize+8, 0xf0, 0x0f), "PT_DYNAMIC: 80 bytes at offset 0xff0 lie outside of it"},

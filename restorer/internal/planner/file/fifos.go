@@ -67,7 +67,7 @@ func (p *Room) isFifo(where string, id uint32, path string) bool {
 		return true
 	}
 	if info, err := p.Host.Stat(path); err != nil || uapi.UnixType(info.Mode()) != uapi.SIfifo {
-		p.Refuse(where, "put back the fifo that was there at dump time", "%s is no fifo", path)
+		p.Refuse(where, "put back the fifo that was there at dump time", "%s is not a fifo", path)
 		return false
 	}
 	return true

@@ -89,19 +89,19 @@ func (p *Room) canInherit(in *job.Inherited, file *pb.FileEntry, kind uint32) bo
 		return true
 	case pb.FdTypes_PIPE:
 		if kind != uapi.SIfifo {
-			p.Refuse(in.String(), "", "descriptor %d is no pipe", in.FD)
+			p.Refuse(in.String(), "", "descriptor %d is not a pipe", in.FD)
 			return false
 		}
 		return true
 	case pb.FdTypes_TTY:
 		if kind != uapi.SIfchr {
-			p.Refuse(in.String(), "", "descriptor %d is no terminal", in.FD)
+			p.Refuse(in.String(), "", "descriptor %d is not a terminal", in.FD)
 			return false
 		}
 		return true
 	case pb.FdTypes_UNIXSK:
 		if family, kind := p.Host.SocketKind(in.FD); family != uapi.AfUnix || kind != file.GetUsk().GetType() {
-			p.Refuse(in.String(), "", "descriptor %d is no unix socket of type %d", in.FD, file.GetUsk().GetType())
+			p.Refuse(in.String(), "", "descriptor %d is not a unix socket of type %d", in.FD, file.GetUsk().GetType())
 			return false
 		}
 		return true

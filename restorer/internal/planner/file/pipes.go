@@ -78,7 +78,7 @@ func (f *pipePlanner) Describe(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	}
 	ends := f.pipes[e.GetPipeId()]
 	if ends == nil {
-		f.Refuse(f.FdWhere(fd), "", "file %#x of files.img is no pipe", fd.GetId())
+		f.Refuse(f.FdWhere(fd), "", "file %#x of files.img is not a pipe", fd.GetId())
 		return
 	}
 	var from, which int

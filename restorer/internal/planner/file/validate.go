@@ -17,7 +17,7 @@ import (
 func (p *Room) regular(id uint32, where string) (name string, ok bool) {
 	reg := p.Dir.Files[id].GetReg()
 	if reg == nil {
-		p.Refuse(where, "", "file %#x of files.img is no regular file", id)
+		p.Refuse(where, "", "file %#x of files.img is not a regular file", id)
 		return "", false
 	}
 	name = reg.GetName()

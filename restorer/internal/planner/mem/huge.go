@@ -52,7 +52,7 @@ func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	what, flags := fmt.Sprintf("memfd %q", inode.GetName()), inode.GetHugetlbFlag()
 	huge := HugeSize(flags)
 	if flags&^hugeSizeMask != MfdHugetlb || inode.GetSize()%huge != 0 || inode.GetSize() >= maxHuge {
-		p.Refuse(what, "", "%d bytes with flags %#x are no huge pages", inode.GetSize(), flags)
+		p.Refuse(what, "", "%d bytes with flags %#x are not huge pages", inode.GetSize(), flags)
 		return
 	}
 	pieces := p.SharedContents(uint64(inode.GetShmid()), what, inode.GetSize())

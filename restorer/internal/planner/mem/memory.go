@@ -123,7 +123,7 @@ func (m *space) refused(v *pb.VmaEntry) bool {
 		}
 	}
 	if v.GetFlags()&uapi.MapHugetlb != 0 && v.GetStatus()&images.VmaAnonShared != 0 {
-		m.Refuse(m.vmaWhere(v), "dump with a newer CRIU", "shared huge pages that are no memfd's: not supported")
+		m.Refuse(m.vmaWhere(v), "dump with a newer CRIU", "shared huge pages that are not a memfd's: not supported")
 		return true
 	}
 	if _, ok := m.shmemOf(v); ok {

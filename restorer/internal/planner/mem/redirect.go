@@ -56,7 +56,7 @@ func (v *vdsoImage) header() error {
 	h, err := v.at(0, ElfHeaderSize)
 	if err != nil || !bytes.HasPrefix(h, []byte(elf.ELFMAG)) || h[elf.EI_CLASS] != byte(elf.ELFCLASS64) ||
 		le.Uint16(h[18:]) != uint16(elf.EM_X86_64) || le.Uint16(h[54:]) != ElfProgSize {
-		return errors.New("it is no ELF file for x86-64")
+		return errors.New("it is not an ELF file for x86-64")
 	}
 	programs, err := v.at(le.Uint64(h[32:]), uint64(le.Uint16(h[56:]))*ElfProgSize)
 	if err != nil {

@@ -87,7 +87,7 @@ func (u *unixPlanner) hasRoot() bool {
 
 func (u *unixPlanner) checkPath(s *unixSocket) {
 	if dir, err := u.Host.Stat(path.Dir(s.path)); err != nil || !dir.IsDir() {
-		u.Refuse(s.where, "make the directory again", "%s is no directory, which %s needs", path.Dir(s.path), s.what)
+		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs", path.Dir(s.path), s.what)
 		return
 	}
 	info, err := u.Host.Stat(s.path)

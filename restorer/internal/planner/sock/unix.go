@@ -290,7 +290,7 @@ func (u *unixPlanner) Finish() {
 func (u *unixPlanner) Describe(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	s := u.byID[fd.GetId()]
 	if s == nil {
-		u.Refuse(u.FdWhere(fd), "", "file %#x of files.img is no unix socket", fd.GetId())
+		u.Refuse(u.FdWhere(fd), "", "file %#x of files.img is not a unix socket", fd.GetId())
 		return
 	}
 	u.Descriptors.Create(fd, s.what, uapi.SysFcntl, uint64(s.number), 0 /* F_DUPFD */, uint64(s.number))
