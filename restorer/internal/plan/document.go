@@ -73,7 +73,7 @@ type Listing struct {
 type OperationInfo struct {
 	Call   string   `json:"call"`
 	Args   []string `json:"args"`             // as strace(1) prints them
-	Result string   `json:"result,omitempty"` // the only good one, a descriptor's number, or "?" if any will do; without: any but an error
+	Result string   `json:"result,omitempty"` // the only good one, a descriptor's number, or "?": any
 	For    string   `json:"for,omitempty"`
 	Phase  string   `json:"phase,omitempty"`
 }
@@ -127,14 +127,14 @@ func list(s []string) []string { return append([]string{}, s...) }
 
 func (t *Task) describe() TaskInfo {
 	info := TaskInfo{
-		Pid: t.Pid, Comm: t.Comm, Ends: t.Dead, Hooks: []HooksInfo{},
+		Pid: t.Pid, Comm: t.Comm, Ends: t.Dead, Threads: []int{}, Hooks: []HooksInfo{},
 		Mappings: len(t.VMAs), Descriptors: t.Descriptors, Sockets: t.Sockets,
 	}
 	for _, th := range t.Threads {
 		info.Threads = append(info.Threads, th.Tid)
 	}
 	for _, h := range t.Hooks {
-		info.Hooks = append(info.Hooks, HooksInfo{h.Stage.String(), h.Plugins})
+		info.Hooks = append(info.Hooks, HooksInfo{h.Stage.String(), list(h.Plugins)})
 	}
 	return info
 }

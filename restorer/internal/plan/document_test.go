@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/crpie/crpie/internal/abi"
 )
 
 // Every member of the JSON document is described in docs/dry-run.md, and nothing else is.
@@ -25,6 +28,23 @@ func TestDocumentIsDocumented(t *testing.T) {
 	if !slices.Equal(described, members) {
 		t.Errorf("docs/dry-run.md describes\n%s\nthe document has\n%s", strings.Join(described, " "),
 			strings.Join(members, " "))
+	}
+}
+
+// No list is null, whatever is empty: readers in other languages go through them without asking.
+func TestDocumentHasNoNull(t *testing.T) {
+	p := Plan{
+		Zygote: []Op{{Code: abi.OpPark}}, Tasks: []*Task{{Hooks: []StageHooks{{}}}}, Cgroups: []CgroupDir{{}},
+		Connections: []*Connection{{}},
+	}
+	for _, d := range []*Document{new(Plan).Document(), p.Document()} {
+		var b bytes.Buffer
+		if err := d.WriteJSON(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), ": null") {
+			t.Errorf("%s", b.String())
+		}
 	}
 }
 
