@@ -59,7 +59,8 @@ static void tell(const struct graft_worker *w, const struct graft_cause *cause)
 	struct graft_status *s = &graft_status;
 	uint32_t running = GRAFT_STATE_RUNNING;
 
-	if (!__atomic_compare_exchange_n(&s->state, &running, GRAFT_STATE_FAILING, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (!__atomic_compare_exchange_n(&s->state, &running, GRAFT_STATE_FAILING, 0, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
 		return;
 	s->kind = cause->kind;
 	s->number = cause->number;
