@@ -12,8 +12,8 @@ import (
 // tasks and each image of its mounts and interfaces.
 
 // containerHint is the way out.
-const containerHint = "containers are restored by criu, runc or podman; put the plugins into the images with crpie " +
-	"graft first"
+const containerHint = "containers are restored by criu, runc or podman; let these start crpie as criu (docs/containers.md), " +
+	"or put the plugins into the images with crpie graft first"
 
 // namespaceImages are the beginnings of images that say what was in namespaces, CRIU's image-desc.c.
 var namespaceImages = []string{

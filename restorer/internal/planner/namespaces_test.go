@@ -44,7 +44,8 @@ func TestNamespaceRefusals(t *testing.T) {
 
 // A container is refused once, with the images of its namespaces; what else is unknown is named beside it.
 func TestContainerIsRefusedOnce(t *testing.T) {
-	const hint = "\n  hint: containers are restored by criu, runc or podman; put the plugins into the images with crpie graft first"
+	const hint = "\n  hint: containers are restored by criu, runc or podman; let these start crpie as criu (docs/containers.md), " +
+		"or put the plugins into the images with crpie graft first"
 	ours := []string{"mountpoints-12.img", "tmpfs-dev-49.tar.gz.img", "utsns-11.img", "netns-10.img", "news-1.img"}
 	for name, tc := range map[string]struct {
 		change func(dir *images.Dir)
