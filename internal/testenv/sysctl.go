@@ -20,7 +20,8 @@ func Sysctl(tb testing.TB, name, value string) {
 		tb.Fatal(err)
 	}
 	restore := exec.Command("/bin/sh", "-c", `read over; printf %s "$1" >"$2"`, "sh", string(old), file)
-	end, err := restore.StdinPipe() // closed when this process is gone
+	restore.Env = append(os.Environ(), guardVariable+"="+runID) // scripts/in-namespaces waits for it
+	end, err := restore.StdinPipe()                             // closed when this process is gone
 	if err == nil {
 		err = restore.Start()
 	}
