@@ -253,7 +253,7 @@ func TestStopSignalIsDropped(t *testing.T) {
 	p.MustPass(t)
 }
 
-// Several processes with a worker's uid do nothing but stop the workers. Each has a turn between any two steps of theirs.
+// Three threads with a worker's uid do nothing but stop the workers: that fails no restore, and takes no minute.
 func TestStopFloodOfWorkers(t *testing.T) {
 	im := testenv.Start(t, "workers", "3").Dump(t)
 	plugin := captured(t)
