@@ -21,7 +21,7 @@ import (
 )
 
 const graftUsage = `graft -D DIR -o DIR --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
-       crpie graft --archive FILE -o FILE --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
+       crpie graft --archive FILE... -o FILE|DIR --pie-plugin FILE.o[,KEY=VALUE]... [FLAGS]
        crpie graft --remove -D DIR|--archive FILE -o DIR|FILE`
 
 func graftManual(g *graftFlags) *manual {
@@ -41,19 +41,20 @@ crpie graft --remove -D ckpt2 -o ckpt3`,
 }
 
 type graftFlags struct {
-	images, archive, out, logFile, onError string
-	plugins, tasks                         []string
-	timeout                                time.Duration
-	copy, remove, seccomp, skipped         bool
-	keepRandom                             renew.Keep
-	verbosity                              verbosity
-	limits                                 archiveLimits
+	images, out, logFile, onError  string
+	archives                       []string
+	plugins, tasks                 []string
+	timeout                        time.Duration
+	copy, remove, seccomp, skipped bool
+	keepRandom                     renew.Keep
+	verbosity                      verbosity
+	limits                         archiveLimits
 }
 
 func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.images, "images-dir", "D", "", "Read the images that criu dump wrote to `DIR`.")
-	f.StringVar(&g.archive, "archive", "", "Read the checkpoint `FILE` that podman or CRI-O wrote: a tar, or an image of one "+
-		"(OCI layout or archive, docker archive).")
+	f.StringArrayVar(&g.archives, "archive", nil, "Read the checkpoint `FILE` that podman or CRI-O wrote: a tar, or an image of one "+
+		"(OCI layout or archive, docker archive); given several times, NAME is a directory for all.")
 	g.limits.register(f)
 	f.StringVarP(&g.out, "output", "o", "", "Write the directory or archive `NAME`; it must not exist.")
 	f.BoolVar(&g.copy, "copy", false, "Write a directory that stands alone.")
@@ -100,7 +101,7 @@ func (g *graftFlags) misused(rest []string) string {
 	switch {
 	case len(rest) > 0:
 		return fmt.Sprintf("unexpected argument %q", rest[0])
-	case (g.images == "") == (g.archive == ""):
+	case (g.images == "") == (len(g.archives) == 0):
 		return "give either -D DIR or --archive FILE"
 	case g.out == "":
 		return "say with -o what to write"
@@ -119,33 +120,55 @@ func (g *graftFlags) misused(rest []string) string {
 }
 
 func (g *graftFlags) run(ctx context.Context, level report.LogLevel) (done string, err error) {
-	switch {
-	case g.remove && g.archive != "":
-		return "", graft.RemoveArchive(ctx, g.archive, g.out, g.limits.Limits)
-	case g.remove:
-		return "", graft.Remove(ctx, g.images, g.out)
+	if g.remove {
+		return "", g.removeGraft(ctx)
 	}
 	opts, err := g.options(level)
 	if err != nil {
 		return "", err
 	}
-	var plan *graft.Plan
-	if g.archive != "" {
-		plan, err = graft.Archive(ctx, g.archive, g.out, opts)
-	} else {
-		plan, err = g.directory(ctx, opts)
+	var plans []*graft.Plan
+	switch len(g.archives) {
+	case 0:
+		plans, err = one(g.directory(ctx, opts))
+	case 1:
+		plans, err = one(graft.Archive(ctx, g.archives[0], g.out, opts))
+	default:
+		plans, err = graft.Archives(ctx, g.archives, g.out, opts)
 	}
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	for _, note := range plan.Notes {
-		fmt.Fprintf(&b, "note: %s\n", escape.Name(note))
-	}
-	for _, t := range plan.Provenance.Tasks {
-		fmt.Fprintf(&b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, escape.Name(t.Comm), t.Threads, t.Address)
+	for i, plan := range plans {
+		if len(plans) > 1 {
+			fmt.Fprintf(&b, "archive %s:\n", escape.Name(g.archives[i]))
+		}
+		describePlan(&b, plan)
 	}
 	return b.String(), nil
+}
+
+func one(plan *graft.Plan, err error) ([]*graft.Plan, error) { return []*graft.Plan{plan}, err }
+
+func (g *graftFlags) removeGraft(ctx context.Context) error {
+	switch len(g.archives) {
+	case 0:
+		return graft.Remove(ctx, g.images, g.out)
+	case 1:
+		return graft.RemoveArchive(ctx, g.archives[0], g.out, g.limits.Limits)
+	}
+	return graft.RemoveArchives(ctx, g.archives, g.out, g.limits.Limits)
+}
+
+// describePlan says what was done.
+func describePlan(b *strings.Builder, plan *graft.Plan) {
+	for _, note := range plan.Notes {
+		fmt.Fprintf(b, "note: %s\n", escape.Name(note))
+	}
+	for _, t := range plan.Provenance.Tasks {
+		fmt.Fprintf(b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, escape.Name(t.Comm), t.Threads, t.Address)
+	}
 }
 
 func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft.Plan, error) {

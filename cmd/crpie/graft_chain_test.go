@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -57,5 +58,33 @@ func execute(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// Archives of a pod in one call, and back.
+func TestGraftSeveralArchives(t *testing.T) {
+	testenv.NeedCRIU(t)
+	im := testenv.Start(t, "static").Dump(t)
+	base := t.TempDir()
+	a, b, out, back := filepath.Join(base, "a.tar"), filepath.Join(base, "b.tar"), filepath.Join(base, "out"), filepath.Join(base, "back")
+	for _, archive := range []string{a, b} {
+		execute(t, "tar", "-C", im.Dir, "-cf", archive, ".")
+	}
+	status, said := told(t, append([]string{"graft", "--archive", a, "--archive", b, "-o", out}, traced(t)...)...)
+	if status != 0 || !strings.Contains(said, "archive "+a+":\n") || !strings.Contains(said, "archive "+b+":\n") ||
+		strings.Count(said, "grafted task ") != 2 {
+		t.Fatalf("status %d\n%s", status, said)
+	}
+	status, said = told(t, "graft", "--remove", "--archive", filepath.Join(out, "a.tar"), "--archive", filepath.Join(out, "b.tar"), "-o", back)
+	if status != 0 {
+		t.Fatal(said)
+	}
+	for _, name := range []string{"a", "b"} {
+		unpacked := filepath.Join(base, name)
+		if err := os.Mkdir(unpacked, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, "tar", "-C", unpacked, "-xf", filepath.Join(back, name+".tar"))
+		execute(t, "diff", "-r", unpacked, im.Dir)
 	}
 }
