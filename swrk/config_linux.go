@@ -74,6 +74,9 @@ func asErrors(problems []string) (errs []error) {
 
 // readText reads a file of options.
 func readText(name string) (string, error) {
+	if files.IsNull(name) {
+		return "", nil
+	}
 	r, _, err := files.OpenRegular(name)
 	if err != nil {
 		return "", err
@@ -128,7 +131,7 @@ func (all *config) readDefault(file criuconf.File) error {
 	if err != nil {
 		return notMissing(err) // one that is missing is criu's to judge
 	}
-	var errs []error
+	errs := hiddenProblems(file.Name, text)
 	statements, _ := criuconf.Parse(file.Name, text)
 	for _, st := range statements {
 		o := ours(&st)
@@ -152,7 +155,7 @@ func (all *config) readConfigFile(name string) error {
 	}
 	lines := strings.Split(text, "\n")
 	statements, _ := criuconf.Parse(name, text)
-	var errs []error
+	errs := hiddenProblems(name, text)
 	for _, st := range statements {
 		o := ours(&st)
 		errs = append(errs, all.statement(&st, o, &all.criu))
@@ -162,6 +165,18 @@ func (all *config) readConfigFile(name string) error {
 	}
 	all.stripped, all.found = strings.Join(lines, "\n"), true
 	return several.Join(errs...)
+}
+
+// hiddenProblems are those of the lines that criu skips as comments; at all others criu stops itself.
+func hiddenProblems(name, text string) []error {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(strings.TrimSpace(line), criuconf.Directive) {
+			lines[i] = ""
+		}
+	}
+	_, problems := criuconf.ParseLines(name, lines, 1)
+	return asErrors(problems)
 }
 
 func notMissing(err error) error {

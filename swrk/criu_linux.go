@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/crpie/crpie/internal/several"
 )
 
 // fronted is the environment variable that holds the pid of the front that has started a program as criu. If that
@@ -33,9 +35,9 @@ func (f *Front) criu() (string, error) {
 	}
 	all := &config{Settings: defaults()}
 	rules, err := f.rules()
-	for _, r := range rules {
-		if err == nil && len(r.conditions) == 0 {
-			err = all.follow([]rule{r}, nil)
+	for _, r := range rules { // whatever is wrong with other lines is a restore's to say
+		if len(r.conditions) == 0 {
+			err = several.Join(err, all.follow([]rule{r}, nil))
 		}
 	}
 	if all.RealCRIU != "" {

@@ -31,13 +31,15 @@ type Front struct {
 func (f *Front) Serve(ctx context.Context, fd int) (status int, err error) {
 	channel := sys.Borrow(fd)
 	buffer := make([]byte, maxMessage)
-	n, err := channel.Peek(buffer)
+	n, err := peek(ctx, channel, buffer)
+	if ctx.Err() != nil {
+		return 1, context.Cause(ctx)
+	}
 	if err != nil { // criu says what is wrong with the descriptor
 		return f.pass(fd)
 	}
 	if n > maxMessage {
-		err := fmt.Errorf("request of %d bytes, more than %d", n, maxMessage)
-		return 1, errors.Join(err, channel.Send(failure(pb.CriuReqType_EMPTY, -1, unix.EBADRQC, err)))
+		return 1, tooLong(channel, n, buffer)
 	}
 	s := &session{front: f, fd: fd}
 	ours, err := s.judge(buffer[:n])
@@ -45,6 +47,34 @@ func (f *Front) Serve(ctx context.Context, fd int) (status int, err error) {
 		return f.pass(fd)
 	}
 	return s.serve(ctx, err)
+}
+
+// peek waits for a request, or for a signal: runtimes end a criu that has nothing to do.
+func peek(ctx context.Context, channel sys.Channel, buffer []byte) (n int, err error) {
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := channel.Peek(buffer)
+		done <- result{n, err}
+	}()
+	select {
+	case r := <-done:
+		return r.n, r.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// tooLong refuses a request of n bytes. It is taken off first: whoever closes a socket with something unread resets the
+// connection, and the other end may never see the answer.
+func tooLong(channel sys.Channel, n int, buffer []byte) error {
+	err := fmt.Errorf("request of %d bytes, more than %d", n, maxMessage)
+	_, fds, lost := channel.Receive(buffer)
+	(&packet{fds: fds}).close()
+	return errors.Join(err, lost, channel.Send(failure(pb.CriuReqType_EMPTY, -1, unix.EBADRQC, err)))
 }
 
 // pass leaves the request to criu.

@@ -177,14 +177,13 @@ type runtime struct {
 	stderr bytes.Buffer
 	dir    string
 	manner string
-	rules  string
 	waited bool
 }
 
 // newRuntime makes the directories of a test: rules for containers, images, work.
 func newRuntime(t *testing.T, manner, rules string) *runtime {
 	t.Helper()
-	r := &runtime{t: t, dir: t.TempDir(), manner: manner, rules: rules}
+	r := &runtime{t: t, dir: t.TempDir(), manner: manner}
 	for _, d := range []string{"containers.d", "images", "work"} {
 		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -211,7 +210,7 @@ func (r *runtime) write(name, text string) {
 	}
 }
 
-// start starts the front and sends it a packet.
+// start starts the front and sends it a packet, unless that is nil.
 func (r *runtime) start(packet []byte) {
 	r.t.Helper()
 	ours, its, err := sys.NewChannel()
@@ -244,6 +243,9 @@ func (r *runtime) start(packet []byte) {
 			r.cmd.Wait()
 		}
 	})
+	if packet == nil {
+		return
+	}
 	if err := ours.Send(packet); err != nil {
 		r.t.Fatal(err)
 	}
@@ -525,6 +527,86 @@ func TestSignal(t *testing.T) {
 	}
 }
 
+// A signal also ends a front that waits for a request, as it ends a criu.
+func TestSignalBeforeRequest(t *testing.T) {
+	r := newRuntime(t, "", "")
+	r.start(nil)
+	for !waits(t, r.cmd.Process.Pid) {
+		time.Sleep(time.Millisecond)
+	}
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(30*time.Second, func() { r.cmd.Process.Kill() })
+	defer stuck.Stop()
+	if status := r.status(); status != 128+15 || !strings.Contains(r.stderr.String(), "ended by SIGTERM") {
+		t.Errorf("status %d, %s", status, &r.stderr)
+	}
+}
+
+// waits reports whether a thread of a process is in recvfrom(2) on descriptor 3, proc_pid_syscall(5).
+func waits(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("threads of %d: %v %v", pid, threads, err)
+	}
+	return slices.ContainsFunc(threads, func(name string) bool {
+		call, err := os.ReadFile(name)
+		return err == nil && strings.HasPrefix(string(call), fmt.Sprintf("%d 0x3 ", unix.SYS_RECVFROM))
+	})
+}
+
+// Who asks too much gets an answer, also if it reads when crpie has ended.
+func TestTooLong(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ends[0])
+	err = unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4*maxMessage)
+	if err == nil {
+		err = unix.Sendto(ends[0], make([]byte, maxMessage+1), 0, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := (&Front{}).Serve(t.Context(), ends[1])
+	unix.Close(ends[1])
+	if status != 1 || err == nil || err.Error() != "request of 1048577 bytes, more than 1048576" {
+		t.Errorf("status %d, %v", status, err)
+	}
+	answer := make([]byte, maxMessage)
+	n, _, err := unix.Recvfrom(ends[0], answer, 0)
+	resp := &pb.CriuResp{}
+	if err == nil {
+		_, err = images.Unmarshal(answer[:n], resp)
+	}
+	if err != nil || resp.GetSuccess() || resp.GetCrErrno() != int32(unix.EBADRQC) {
+		t.Errorf("answer %v, %v", resp, err)
+	}
+}
+
+// What is wrong in rules fails no dump, and does not make another criu dump than the one that they name.
+func TestDumpBesideWrongRules(t *testing.T) {
+	r := newRuntime(t, "", "pie-timeout soon\n[name]\n")
+	r.start(request(t, pb.CriuReqType_DUMP, r.restoreOpts()))
+	if resp, _ := r.receive(); !resp.GetSuccess() || r.status() != 0 {
+		t.Errorf("answer %v, status %d, %s", resp, r.status(), &r.stderr)
+	}
+}
+
+// /dev/null in a configuration file's place says nothing.
+func TestNullConfiguration(t *testing.T) {
+	r := newRuntime(t, "", "")
+	opts := r.restoreOpts()
+	opts.ConfigFile = pb.String(os.DevNull)
+	r.start(request(t, pb.CriuReqType_RESTORE, opts))
+	if resp, _ := r.receive(); !resp.GetSuccess() || r.status() != 0 {
+		t.Errorf("answer %v, status %d, %s", resp, r.status(), &r.stderr)
+	}
+}
+
 // What cannot be done is said in an answer, in the log, and criu is not started.
 func TestRefused(t *testing.T) {
 	lazy := func(o *pb.CriuOpts) {
@@ -554,6 +636,9 @@ func TestRefused(t *testing.T) {
 			"DIR/runc.conf:2: unknown option pie-plugn; there are pie-plugin, pie-timeout, " +
 				"pie-task, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, pie-keep-wipeonfork, restore-with, real-criu\n" +
 				"DIR/runc.conf:3: restore-with: magic: want auto, crpie, graft or criu"},
+		{"hidden lines", "", "tcp-close\n#crpie: pie-plugin \"x.o\n#crpie: --pie-task root\n", nil,
+			"DIR/runc.conf:2: no closing quote after \"x.o\"\n" +
+				"DIR/runc.conf:3: \"--pie-task\": options are written without dashes here: pie-task"},
 		{"images", "pie-plugin x.o\n", "", nil, "images inventory.img: the image is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,30 +29,29 @@ const maxRules = 1000
 // parseRules reads a file of containers.d. Problems come all together, each with file and line.
 func parseRules(file, text string) (rules []rule, problems []string) {
 	rules = []rule{{}}
-	lines := strings.Split(text, "\n")
+	lines, first := strings.Split(text, "\n"), 0
 	for i, line := range lines {
 		header := strings.TrimSpace(line)
 		if !strings.HasPrefix(header, "[") {
 			continue
 		}
-		lines[i] = ""
 		if len(rules) > maxRules {
 			return nil, append(problems, fmt.Sprintf("%s:%d: more than %d headers", file, i+1, maxRules))
 		}
-		problems = append(problems, rules[len(rules)-1].fill(file, lines[:i])...)
-		clear(lines[:i])
+		problems = append(problems, rules[len(rules)-1].fill(file, lines[first:i], first+1)...)
+		first = i + 1
 		conditions, err := parseHeader(header)
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("%s:%d: %v", file, i+1, err))
 		}
 		rules = append(rules, rule{conditions: conditions})
 	}
-	return rules, append(problems, rules[len(rules)-1].fill(file, lines)...)
+	return rules, append(problems, rules[len(rules)-1].fill(file, lines[first:], first+1)...)
 }
 
-// fill takes in the lines of a rule; those before it are empty.
-func (r *rule) fill(file string, lines []string) (problems []string) {
-	statements, problems := criuconf.Parse(file, strings.Join(lines, "\n"))
+// fill takes in the lines of a rule, the first of which has the number first.
+func (r *rule) fill(file string, lines []string, first int) (problems []string) {
+	statements, problems := criuconf.ParseLines(file, lines, first)
 	for _, st := range statements {
 		o := ours(&st)
 		if o == nil {

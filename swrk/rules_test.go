@@ -12,6 +12,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/criuconf"
 )
 
 const someRules = `# for all
@@ -83,6 +84,10 @@ func TestRuleProblems(t *testing.T) {
 	}
 	if !slices.Equal(problems, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(problems, "\n"), strings.Join(want, "\n"))
+	}
+	long := strings.Repeat("\n", criuconf.MaxSize*3/4) + strings.Repeat("[name=x]\n", maxRules-1)
+	if _, problems = parseRules("f", long+"pie-timeout"); !slices.Equal(problems, []string{"f:787432: pie-timeout: give a value"}) {
+		t.Errorf("got %q", problems)
 	}
 	_, problems = parseRules("f", strings.Repeat("[name=x]\n", maxRules+1))
 	if want := "f:1001: more than 1000 headers"; len(problems) != 1 || problems[0] != want {

@@ -293,6 +293,9 @@ func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) erro
 }
 
 func readConfig(file criuconf.File) (string, error) {
+	if files.IsNull(file.Name) {
+		return "", nil
+	}
 	f, _, err := files.OpenRegular(file.Name)
 	if errors.Is(err, os.ErrNotExist) && !file.Required {
 		return "", nil

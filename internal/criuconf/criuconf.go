@@ -25,8 +25,13 @@ const MaxSize = 1 << 20
 // double quotes may contain spaces, and quotes as \". A word that begins with # begins a comment. Problems come all
 // together.
 func Parse(file, text string) (all []Statement, problems []string) {
-	for i, line := range strings.Split(text, "\n") {
-		source := fmt.Sprintf("%s:%d", file, i+1)
+	return ParseLines(file, strings.Split(text, "\n"), 1)
+}
+
+// ParseLines splits lines of a file, the first of which has the number first.
+func ParseLines(file string, lines []string, first int) (all []Statement, problems []string) {
+	for i, line := range lines {
+		source := fmt.Sprintf("%s:%d", file, first+i)
 		words, hidden, err := split(line)
 		switch {
 		case err != nil:
@@ -37,7 +42,7 @@ func Parse(file, text string) (all []Statement, problems []string) {
 				strings.TrimLeft(words[0], "-")))
 		default:
 			words[0] = "--" + words[0]
-			all = append(all, Statement{source, i + 1, hidden, words})
+			all = append(all, Statement{source, first + i, hidden, words})
 		}
 	}
 	return all, problems

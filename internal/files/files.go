@@ -25,6 +25,13 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// IsNull reports whether a name leads to /dev/null, which people name when they want a file to have no effect.
+func IsNull(name string) bool {
+	null, err := os.Stat(os.DevNull)
+	info, err2 := os.Stat(name)
+	return err == nil && err2 == nil && os.SameFile(null, info)
+}
+
 // Kind names the type of a file.
 func Kind(mode fs.FileMode) string {
 	switch mode.Type() {
