@@ -30,8 +30,11 @@ core-check: ## Fail if the committed objects are not what their sources build
 	$(MAKE) -C restorer/core check
 	$(MAKE) -C graft/core check
 
-deps: ## Install what the tests need (Debian packages)
+# Tests run in namespaces without a network. One that misses a CRIU says so.
+deps: ## Install what the tests need (Debian packages), fetch the CRIUs of Debian trixie and sid
 	scripts/install-test-deps
+	-scripts/get-criu
+	-CRIU_SUITE=sid scripts/get-criu .cache/criu-sid
 
 test: deps ## Vet and test everything; the restore tests need root
 	$(GO) vet ./...
