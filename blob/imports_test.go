@@ -17,9 +17,11 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"loader": {"internal/abi", "internal/dwarfline", "internal/escape", "internal/memory", "internal/sizes",
 			"stage"},
 		"relocator": {"loader"},
-		"blob": {"internal/abi", "internal/escape", "internal/memory", "internal/several", "internal/sizes", "loader",
+		"blob": {"internal/abi", "internal/escape", "internal/memory", "internal/several", "internal/sizes",
+			"loader",
 			"relocator"},
-		"images":       {"images/internal/wire", "images/pb", "internal/escape", "internal/memory", "internal/several"},
+		"images": {"images/internal/wire", "images/pb", "internal/escape", "internal/memory",
+			"internal/several"},
 		"internal/abi": {},
 		"stage":        {},
 

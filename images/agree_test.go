@@ -61,7 +61,8 @@ func TestRequestsLikeProtobuf(t *testing.T) {
 	kind := pb.CriuReqType_RESTORE
 	data := marshal(t, &pb.CriuReq{Type: &kind, Opts: &pb.CriuOpts{
 		ImagesDirFd: pb.Int32(-1), LogToStderr: pb.Bool(true), ConfigFile: pb.String("x"),
-		CgRoot: []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")}}, Unknown: []byte("\xf8\x3f\x07"),
+		CgRoot:  []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")}},
+		Unknown: []byte("\xf8\x3f\x07"),
 	}})
 	sameAgain(t, "request", &pb.CriuReq{}, data)
 	_, err := Unmarshal([]byte("\x08\x02\x12\x03\xb8\x04\x01"), &pb.CriuReq{}) // log_to_stderr alone

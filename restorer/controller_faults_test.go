@@ -46,7 +46,8 @@ func failEachCall(t *testing.T, im *testenv.Images) {
 			t.Errorf("call %d, %s: error %v, want EIO", n, failed, err)
 		}
 		if left := im.Leftovers(); len(left) > 0 || children(t) != before {
-			t.Fatalf("call %d, %s: left behind: %v, children %q, before the restore %q", n, failed, left, children(t), before)
+			t.Fatalf("call %d, %s: left behind: %v, children %q, before the restore %q", n, failed, left,
+				children(t), before)
 		}
 	}
 }

@@ -113,7 +113,8 @@ func (f *Failure) objects(err error) {
 	}
 	f.Kind = KindPlugin
 	for _, v := range object.Violations {
-		f.Problems = append(f.Problems, FailureProblem{Where: object.File, Code: string(v.Code), What: v.Message,
-			Fix: v.Fix})
+		f.Problems = append(f.Problems,
+			FailureProblem{Where: object.File, Code: string(v.Code), What: v.Message,
+				Fix: v.Fix})
 	}
 }

@@ -42,19 +42,21 @@ func TestCgroupOperationsFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	plugin := tracePlugin(t)
-	failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid), func(p *plan.Plan) ([]plan.Op, uint64) {
-		if _, err := os.Stat(dir); err == nil {
-			t.Fatal("the cgroup was left behind")
-		}
-		th := p.Tasks[0].Threads[0]
-		return th.Ops[:10], th.OpsAt
-	})
+	failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid),
+		func(p *plan.Plan) ([]plan.Op, uint64) {
+			if _, err := os.Stat(dir); err == nil {
+				t.Fatal("the cgroup was left behind")
+			}
+			th := p.Tasks[0].Threads[0]
+			return th.Ops[:10], th.OpsAt
+		})
 }
 
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Prepared {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}},
+		Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,9 @@ func TestEveryRedirectionFails(t *testing.T) {
 func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 	t.Helper()
 	plugin := tracePlugin(t)
-	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *plan.Plan) ([]plan.Op, uint64) { return p.Zygote, p.ZygoteAt })
+	failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *plan.Plan) ([]plan.Op, uint64) {
+		return p.Zygote, p.ZygoteAt
+	})
 	tasks := prepared(t, im, plugin).plan.Tasks
 	for k, task := range tasks {
 		if k > 1 && k < len(tasks)-2 && !allTasks {
@@ -145,10 +149,11 @@ func everyOperation(t *testing.T, im *testenv.Images, allTasks bool) {
 			if n > 1 && n < len(task.Threads)-1 {
 				continue
 			}
-			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid), func(p *plan.Plan) ([]plan.Op, uint64) {
-				th := p.Tasks[k].Threads[n]
-				return th.Ops, th.OpsAt
-			})
+			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", th.Tid),
+				func(p *plan.Plan) ([]plan.Op, uint64) {
+					th := p.Tasks[k].Threads[n]
+					return th.Ops, th.OpsAt
+				})
 		}
 	}
 }
@@ -164,7 +169,8 @@ func TestFailedOperationIsDescribed(t *testing.T) {
 	if err == nil {
 		t.Fatal("the restore succeeded")
 	}
-	want := Failure{Kind: KindTask, Task: im.Pid, Thread: thread.Tid, Operation: thread.Ops[i].String(), Errno: "EIO", Message: err.Error()}
+	want := Failure{Kind: KindTask, Task: im.Pid, Thread: thread.Tid, Operation: thread.Ops[i].String(),
+		Errno: "EIO", Message: err.Error()}
 	if got := Describe(err); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -198,9 +204,10 @@ func TestExternalOperationsFail(t *testing.T) {
 	im.Adopt(t).MustPass(t)
 }
 
-// failEach makes each operation of one program fail. A failed restore may have removed what the next one need not remove
-// any more, so every plan has its own program.
-func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want string, program func(*plan.Plan) ([]plan.Op, uint64)) {
+// failEach makes each operation of one program fail. A failed restore may have removed what the next one need not
+// remove any more, so every plan has its own program.
+func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want string,
+	program func(*plan.Plan) ([]plan.Op, uint64)) {
 	t.Helper()
 	for i := 0; ; i++ {
 		r := prepared(t, im, plugin)
@@ -217,11 +224,12 @@ func failEach(t *testing.T, im *testenv.Images, plugin *loader.Plugin, want stri
 	}
 }
 
-// inject makes operation i of an encoded program fail with EIO: in its place stands a system call that always does. PTRACE_SEIZE
-// of any process that exists refuses an address, ptrace(2).
+// inject makes operation i of an encoded program fail with EIO: in its place stands a system call that always does.
+// PTRACE_SEIZE of any process that exists refuses an address, ptrace(2).
 func inject(p *plan.Plan, opsAt uint64, i int) {
 	const init, anyAddress = 1, 1
-	broken := abi.OpRecord{Code: uint32(abi.OpSyscall), Nr: unix.SYS_PTRACE, Arg: [abi.OpArgs]uint64{unix.PTRACE_SEIZE, init, anyAddress}}
+	broken := abi.OpRecord{Code: uint32(abi.OpSyscall), Nr: unix.SYS_PTRACE,
+		Arg: [abi.OpArgs]uint64{unix.PTRACE_SEIZE, init, anyAddress}}
 	broken.Put(p.Arena.At(opsAt)[i*abi.OpRecordSize:])
 }
 

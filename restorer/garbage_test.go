@@ -21,7 +21,8 @@ import (
 // capturedPlugin does in a worker what somebody could who has captured it.
 func capturedPlugin(t *testing.T) *loader.Plugin {
 	t.Helper()
-	object := testenv.Plugin(t, "testdata/attackers/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
+	object := testenv.Plugin(t, "testdata/attackers/captured.c", "-I",
+		filepath.Join(testenv.Root(), "restorer", "core", "src"))
 	data, err := os.ReadFile(object)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,8 @@ func survives(t *testing.T, im *testenv.Images, r *Prepared, what string) (err e
 		return nil
 	}
 	if left := im.Leftovers(); len(left) > 0 || children(t) != before {
-		t.Fatalf("%s: %v: left behind: %v, children %q, before the restore %q", what, err, left, children(t), before)
+		t.Fatalf("%s: %v: left behind: %v, children %q, before the restore %q", what, err, left, children(t),
+			before)
 	}
 	return err
 }
@@ -85,7 +87,8 @@ func TestGarbageInReports(t *testing.T) {
 		for word := range (abi.SharedSize + abi.StatusSize) / 8 {
 			for _, value := range []uint64{0, 1, 1 << 31, 1<<64 - 1, 0x5a5a5a5a5a5a5a5a} {
 				what := fmt.Sprintf("%v: word %d = %#x", at, word, value)
-				r := captured(t, im, plugin, "stage="+stageName(at), "how=word", fmt.Sprint("word=", word), fmt.Sprint("value=", value))
+				r := captured(t, im, plugin, "stage="+stageName(at), "how=word",
+					fmt.Sprint("word=", word), fmt.Sprint("value=", value))
 				if survives(t, im, r, what) != nil {
 					failed++
 				}
@@ -121,7 +124,8 @@ func TestTaskNeverReports(t *testing.T) {
 		want  string
 	}{
 		{stage.PostMemory, "silent", "restore: nothing has moved for 1s (--progress-timeout): task %d"},
-		{stage.PreSigreturn, "silent", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
+		{stage.PreSigreturn, "silent",
+			"restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
 		{stage.PreSigreturn, "busy", "restore: the tasks are not done 1s after they could have been (--progress-timeout): task %d"},
 	} {
 		r := captured(t, im, plugin, "stage="+stageName(tc.stage), "how="+tc.how)

@@ -96,7 +96,8 @@ func (e *OwnIDError) Error() string {
 	if e.Root {
 		hint += "; or without -d and --exec-cmd: crpie becomes the task then"
 	}
-	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n  hint: %s", e.ID, hint)
+	return fmt.Sprintf("cannot restore: crpie itself was given id %d, which the task must have\n  hint: %s", e.ID,
+		hint)
 }
 
 // ownID finds ids of this process that the tasks need. One of a thread counts first: it can be had by starting over.
@@ -105,7 +106,8 @@ func ownID(dir *images.Dir) error {
 	for _, t := range dir.Tasks {
 		for _, th := range t.Threads {
 			own := &OwnIDError{
-				ID: int(th.Tid), Thread: int(th.Tid) != os.Getpid(), Root: t.Parent == nil && th.Tid == t.Pid,
+				ID: int(th.Tid), Thread: int(th.Tid) != os.Getpid(),
+				Root: t.Parent == nil && th.Tid == t.Pid,
 			}
 			if _, err := os.Lstat(fmt.Sprintf("/proc/self/task/%d", th.Tid)); err != nil {
 				continue

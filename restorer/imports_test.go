@@ -10,20 +10,24 @@ import (
 // TestRoomsImportDownwards holds the doors between the rooms: what a room may touch is what it imports.
 func TestRoomsImportDownwards(t *testing.T) {
 	const module, planner = "github.com/crpie/crpie/", "restorer/internal/planner"
-	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory", "internal/refuse", "internal/several", "internal/sizes",
+	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory",
+		"internal/refuse", "internal/several", "internal/sizes",
 		"refusal", "stage"}
-	base := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi", "restorer/internal/host")
+	base := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi",
+		"restorer/internal/host")
 	job := append(slices.Clone(base), planner+"/job")
 	file := append(slices.Clone(job), planner+"/file")
 	rooms := map[string][]string{
 		"restorer/internal/uapi": leaves,
-		"restorer/internal/plan": append(slices.Clone(leaves), "blob", "internal/sys", "restorer/internal/uapi"),
-		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys", "restorer/internal/uapi"),
-		planner + "/job":         append(slices.Clone(base), "report", "internal/renew"),
-		planner + "/file":        job,
-		planner + "/mem":         append(slices.Clone(file), "internal/renew"),
-		planner + "/tty":         file,
-		planner + "/sock":        file,
+		"restorer/internal/plan": append(slices.Clone(leaves), "blob", "internal/sys",
+			"restorer/internal/uapi"),
+		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys",
+			"restorer/internal/uapi"),
+		planner + "/job":  append(slices.Clone(base), "report", "internal/renew"),
+		planner + "/file": job,
+		planner + "/mem":  append(slices.Clone(file), "internal/renew"),
+		planner + "/tty":  file,
+		planner + "/sock": file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/ended", "internal/sys"),
@@ -50,7 +54,8 @@ func TestPlannerIsPure(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		for _, path := range strings.Fields(line) {
-			if slices.Contains([]string{"os/exec", "syscall", "net", "unsafe", "golang.org/x/sys/unix"}, path) {
+			if slices.Contains([]string{"os/exec", "syscall", "net", "unsafe", "golang.org/x/sys/unix"},
+				path) {
 				t.Errorf("%s imports %s", strings.SplitN(line, ":", 2)[0], path)
 			}
 		}

@@ -13,7 +13,8 @@ import (
 // The test of this name is in controller_faults_test.go: it needs fault points, which a program has with the build tag
 // "faults" alone.
 func TestEveryControllerCallFails(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-tags=faults", "-run=^TestEveryControllerCallFails$", "-count=1", "-timeout=30m", "-v", ".")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-tags=faults", "-run=^TestEveryControllerCallFails$",
+		"-count=1", "-timeout=30m", "-v", ".")
 	out, err := cmd.CombinedOutput()
 	if passed := bytes.Contains(out, []byte("--- PASS: TestEveryControllerCallFails")); err != nil || !passed {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)

@@ -102,7 +102,8 @@ func (o *PlanOptions) check() error {
 	}
 	for i, in := range o.Inherit {
 		if in.FD < 0 || in.Open == nil {
-			errs = append(errs, fmt.Errorf("options: Inherit[%d] needs a descriptor, which is %d, and Open", i, in.FD))
+			errs = append(errs, fmt.Errorf(
+				"options: Inherit[%d] needs a descriptor, which is %d, and Open", i, in.FD))
 		}
 	}
 	if !o.LogLevel.Known() {

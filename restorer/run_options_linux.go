@@ -26,12 +26,12 @@ type RunOptions struct {
 	// called when everything is restored and nothing runs yet; may be nil. An error undoes the restore
 	BeforeResume func(root int) error
 
-	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
-	// restore, except at PostResume.
+	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error
+	// undoes the restore, except at PostResume.
 	Act func(a Action, root int) error
 
-	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives,
-	// as soon as everything else is undone; a Body needs Failed.
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed
+	// gives, as soon as everything else is undone; a Body needs Failed.
 	Body   Body
 	Failed func(err error) (status int)
 

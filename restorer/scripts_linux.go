@@ -73,7 +73,8 @@ func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
 	var errs []error
 	for _, file := range slices.Backward(s.files) {
 		cmd := exec.CommandContext(ctx, file)
-		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.workDir, environ, s.output, s.output, scriptPause
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.workDir, environ, s.output, s.output,
+			scriptPause
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with ctx end the programs that it runs, too
 		cmd.Cancel = func() error { return sys.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		err := cmd.Run()

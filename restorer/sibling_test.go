@@ -58,7 +58,8 @@ func TestSiblingFaults(t *testing.T) {
 		if op.Flags&abi.OpMayFail != 0 {
 			continue
 		}
-		siblingFails(t, im, 1, i, fmt.Sprintf("RESULT restore task %d: thread %d: operation %d: ", im.Pid, im.Pid, i))
+		siblingFails(t, im, 1, i, fmt.Sprintf("RESULT restore task %d: thread %d: operation %d: ", im.Pid,
+			im.Pid, i))
 	}
 }
 
@@ -73,10 +74,12 @@ func siblingFails(t *testing.T, im *testenv.Images, thread, op int, want string)
 		t.Fatalf("thread %d operation %d: %v, want %s\n%s", thread, op, err, want, out)
 	}
 	var status syscall.WaitStatus
-	if pid, err := syscall.Wait4(im.Pid, &status, syscall.WNOHANG, nil); pid != im.Pid || status.Signal() != syscall.SIGKILL {
+	if pid, err := syscall.Wait4(im.Pid, &status, syscall.WNOHANG, nil); pid != im.Pid ||
+		status.Signal() != syscall.SIGKILL {
 		t.Fatalf("thread %d operation %d: wait gives %d, status %#x, %v", thread, op, pid, int(status), err)
 	}
 	if left := im.Leftovers(); len(left) > 0 || children(t) != before {
-		t.Fatalf("thread %d operation %d: left behind: %v, children %q, before %q", thread, op, left, children(t), before)
+		t.Fatalf("thread %d operation %d: left behind: %v, children %q, before %q", thread, op, left,
+			children(t), before)
 	}
 }

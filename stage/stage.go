@@ -16,7 +16,8 @@ const (
 	PostThreads                             // its threads exist
 	PreCreds                                // it still has the restorer's privileges
 	PreSigreturnThread                      // in each thread but the leader: next come its registers
-	PreSigreturn                            // in the leader, when all threads have had theirs: next come its registers
+	// in the leader, when all threads have had theirs: next come its registers
+	PreSigreturn
 	end
 )
 

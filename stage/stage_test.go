@@ -38,10 +38,12 @@ func TestAll(t *testing.T) {
 // Numbers from plugins and logs have a text, whatever they are.
 func TestOtherNumbers(t *testing.T) {
 	for number, want := range map[stage.Stage]string{
-		stage.Init: "init", stage.Exit: "exit", 0: "hook 0x0", stage.PreSigreturn + 1: "hook 0x107", 0xffffffff: "hook 0xffffffff",
+		stage.Init: "init", stage.Exit: "exit", 0: "hook 0x0", stage.PreSigreturn + 1: "hook 0x107",
+		0xffffffff: "hook 0xffffffff",
 	} {
 		if number.Known() || number.String() != want || number.Call() != want {
-			t.Errorf("0x%x: known %v, %q, %q; want %q", uint32(number), number.Known(), number.String(), number.Call(), want)
+			t.Errorf("0x%x: known %v, %q, %q; want %q", uint32(number), number.Known(), number.String(),
+				number.Call(), want)
 		}
 	}
 }

@@ -48,19 +48,22 @@ func TestActionScripts(t *testing.T) {
 	for _, name := range []string{"static", "ipc", "timens", "cgroups"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			flags := []string{"-W", dir, "--pidfile", "pid", "--action-script", script(t, dir, "one"), "--action-script", script(t, dir, "two")}
+			flags := []string{"-W", dir, "--pidfile", "pid", "--action-script", script(t, dir, "one"),
+				"--action-script", script(t, dir, "two")}
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			if err := im.RestoreCRIU(t, flags...).Kill(); err != nil {
 				t.Fatal(err)
 			}
 			// CRIU closes the image directory before the last action.
-			want := regexp.MustCompile(`(post-resume .*images=)no`).ReplaceAllString(strings.Join(taken(t, dir), "\n"), "${1}yes")
+			want := regexp.MustCompile(`(post-resume .*images=)no`).ReplaceAllString(
+				strings.Join(taken(t, dir), "\n"), "${1}yes")
 			if err := os.Remove(filepath.Join(dir, "pid")); err != nil {
 				t.Fatal(err)
 			}
 			p, _ := restore(t, im, flags...)
 			p.MustPass(t)
-			if got := strings.Join(taken(t, dir), "\n"); got != want || strings.Count(got, "setup-namespaces") == 4 != (name == "ipc" || name == "timens") {
+			if got := strings.Join(taken(t, dir), "\n"); got != want ||
+				strings.Count(got, "setup-namespaces") == 4 != (name == "ipc" || name == "timens") {
 				t.Errorf("got\n%s\nfrom CRIU\n%s", got, want)
 			}
 		})
@@ -72,7 +75,8 @@ func TestFailingScripts(t *testing.T) {
 	dir := t.TempDir()
 	flags := []string{"--action-script", script(t, dir, "one"), "--action-script", script(t, dir, "two")}
 	im := testenv.Start(t, "ipc").Dump(t)
-	for _, action := range []string{"pre-restore", "setup-namespaces", "post-setup-namespaces", "post-restore", "pre-resume", "post-resume"} {
+	for _, action := range []string{"pre-restore", "setup-namespaces", "post-setup-namespaces", "post-restore",
+		"pre-resume", "post-resume"} {
 		t.Run(action, func(t *testing.T) {
 			fail := filepath.Join(dir, "fail-"+action)
 			if err := os.WriteFile(fail, nil, 0o644); err != nil {
@@ -81,7 +85,8 @@ func TestFailingScripts(t *testing.T) {
 			defer os.Remove(fail)
 			status, output := tool(t, im, append([]string{"restore", "-d", "-D", im.Dir}, flags...)...)
 			want := "script " + filepath.Join(dir, "two") + ", " + action + ": exit status 3\n"
-			if !strings.Contains(output, want) || !strings.Contains(output, strings.Replace(want, "/two,", "/one,", 1)) {
+			if !strings.Contains(output, want) ||
+				!strings.Contains(output, strings.Replace(want, "/two,", "/one,", 1)) {
 				t.Errorf("output:\n%s\nwant %s", output, want)
 			}
 			if action == "post-resume" {
@@ -89,7 +94,8 @@ func TestFailingScripts(t *testing.T) {
 			} else if left := im.Leftovers(); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
-			if wanted := map[bool]int{true: exitOK, false: exitFailed}[action == "post-resume"]; status != wanted {
+			if wanted := map[bool]int{true: exitOK,
+				false: exitFailed}[action == "post-resume"]; status != wanted {
 				t.Errorf("status %d, want %d", status, wanted)
 			}
 			log := taken(t, dir)
@@ -98,7 +104,8 @@ func TestFailingScripts(t *testing.T) {
 			}
 		})
 	}
-	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--action-script", "/no/script", "--action-script", dir)
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--action-script", "/no/script",
+		"--action-script", dir)
 	if status != exitFailed || strings.Count(output, "action script: ") != 2 {
 		t.Errorf("status %d\n%s", status, output)
 	}
@@ -108,7 +115,8 @@ func TestFailingScripts(t *testing.T) {
 func TestSignalEndsScript(t *testing.T) {
 	dir := t.TempDir()
 	hang := filepath.Join(dir, "hang")
-	if err := os.WriteFile(hang, []byte("#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION = post-restore ] || exit 0\nsleep 1000 & echo $! >${0%/*}/pid\nwait\n"), 0o755); err != nil {
+	if err := os.WriteFile(hang, []byte(
+		"#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION = post-restore ] || exit 0\nsleep 1000 & echo $! >${0%/*}/pid\nwait\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	im := testenv.Start(t, "static").Dump(t)

@@ -17,8 +17,10 @@ func TestRestoreUnderOtherAttributes(t *testing.T) {
 	victim := testenv.Start(t, "static")
 	before := snapshot(t, victim)
 	im := victim.Dump(t)
-	cmd := im.Command(t, testenv.NeedTool(t, "setarch"), "x86_64", "--addr-no-randomize", testenv.NeedTool(t, "chrt"), "--batch", "0",
-		testenv.NeedTool(t, "nice"), "-n", "5", "/bin/sh", "-c", `umask 0; trap '' HUP; ulimit -S -c 0; exec "$@"`, "sh", os.Args[0], "restore", "-d", "-D", im.Dir)
+	cmd := im.Command(t, testenv.NeedTool(t, "setarch"), "x86_64", "--addr-no-randomize",
+		testenv.NeedTool(t, "chrt"), "--batch", "0",
+		testenv.NeedTool(t, "nice"), "-n", "5", "/bin/sh", "-c",
+		`umask 0; trap '' HUP; ulimit -S -c 0; exec "$@"`, "sh", os.Args[0], "restore", "-d", "-D", im.Dir)
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -30,8 +32,8 @@ func TestRestoreUnderOtherAttributes(t *testing.T) {
 	p.MustPass(t)
 }
 
-// A process that wants to die with its parent would die with a crpie that does not wait for it: crpie warns. With -S the parent
-// is who restores.
+// A process that wants to die with its parent would die with a crpie that does not wait for it: crpie warns. With -S
+// the parent is who restores.
 func TestParentsDeath(t *testing.T) {
 	testenv.NeedCRIU(t)
 	argv := append([]string{testenv.NeedTool(t, "setpriv"), "--pdeathsig", "TERM"}, testenv.Victim(t, "static")...)
@@ -44,7 +46,8 @@ func TestParentsDeath(t *testing.T) {
 		}
 	}
 	fail := testenv.Plugin(t, "testdata/plugins/fail.c")
-	if _, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", fail+",stage=PRE_CREDS,how=error"); !strings.Contains(output, "Warn: "+warning) {
+	if _, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin",
+		fail+",stage=PRE_CREDS,how=error"); !strings.Contains(output, "Warn: "+warning) {
 		t.Errorf("no warning in the log:\n%s", output)
 	}
 	p, output := restore(t, im, "-S")

@@ -46,7 +46,8 @@ func lostRows(t *testing.T, restorer string, release testenv.Release) (rows []lo
 		}
 		speaks := strings.HasPrefix(row.by, "both") || strings.HasPrefix(row.by, restorer)
 		newest := release == testenv.Newest
-		ofOthers := strings.Contains(row.by, "before 4.2") && newest || strings.Contains(row.by, "from 4.2 on") && !newest
+		ofOthers := strings.Contains(row.by, "before 4.2") && newest ||
+			strings.Contains(row.by, "from 4.2 on") && !newest
 		if speaks && !ofOthers {
 			rows = append(rows, row)
 		}
@@ -81,8 +82,8 @@ func outside(before, after testenv.Snapshot) (facts []string) {
 	return slices.Compact(facts)
 }
 
-// Everything about a process that anybody can see is after a restore what it was before the dump, or docs/support.md says
-// that it is not; and what is said there to be lost is.
+// Everything about a process that anybody can see is after a restore what it was before the dump, or docs/support.md
+// says that it is not; and what is said there to be lost is.
 func TestCensus(t *testing.T) {
 	for _, release := range testenv.Releases() {
 		t.Run("dump"+release.Tag(), func(t *testing.T) {
@@ -142,7 +143,9 @@ func compareCensus(t *testing.T, rows []lostRow, lost, lacking []string, output 
 	}
 	for _, row := range rows {
 		for _, pattern := range row.facts {
-			unknown := slices.ContainsFunc(lacking, func(fact string) bool { return matches(pattern, fact) })
+			unknown := slices.ContainsFunc(lacking, func(fact string) bool {
+				return matches(pattern, fact)
+			})
 			more := strings.HasPrefix(pattern, "proc ") // which not every kernel shows
 			if !seen[pattern] && !unknown && !more {
 				t.Errorf("docs/support.md says that %s (%s) is lost: it is not", pattern, row.what)

@@ -58,7 +58,8 @@ func (c cgroups) remove(t *testing.T) {
 	t.Helper()
 	for _, dir := range []string{filepath.Join(c.inner, "below"), c.inner, c.outer} {
 		err := os.Remove(dir)
-		for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dir) {
+		for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
+			time.Now().Before(end); err = os.Remove(dir) {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -90,8 +91,8 @@ func in(pid int) string {
 	return "nowhere"
 }
 
-// What --manage-cgroups does, whether or not the cgroups are there, is what CRIU's does; but what a failed restore has made
-// is gone, and strict looks at the tasks' cgroups alone.
+// What --manage-cgroups does, whether or not the cgroups are there, is what CRIU's does; but what a failed restore
+// has made is gone, and strict looks at the tasks' cgroups alone.
 func TestCgroupModes(t *testing.T) {
 	criu := testenv.NeedCRIU(t)
 	groups := newCgroups(t)
@@ -125,7 +126,8 @@ func TestCgroupModes(t *testing.T) {
 				var output string
 				status := 0
 				if by == "criu" {
-					cmd := im.Command(t, criu.Path, append(words, "-o", filepath.Join(t.TempDir(), "log"))...)
+					cmd := im.Command(t, criu.Path,
+						append(words, "-o", filepath.Join(t.TempDir(), "log"))...)
 					cmd.Run()
 					status = cmd.ProcessState.ExitCode()
 				} else {
@@ -133,13 +135,15 @@ func TestCgroupModes(t *testing.T) {
 				}
 				if reason, fails := strings.CutPrefix(want, "fails: "); fails {
 					if status == 0 || by == "crpie" && !strings.Contains(output, reason) {
-						t.Errorf("%s %s, there %v: status %d, want %s\n%s", by, tc.mode, there, status, want, output)
+						t.Errorf("%s %s, there %v: status %d, want %s\n%s", by, tc.mode, there,
+							status, want, output)
 					}
 				} else if status != 0 {
 					t.Errorf("%s %s, there %v: status %d\n%s", by, tc.mode, there, status, output)
 				} else {
 					p := im.Adopt(t)
-					got := strings.Replace(in(p.Pid), in(os.Getpid()), "own", 1) + " " + groups.state()
+					got := strings.Replace(in(p.Pid), in(os.Getpid()), "own", 1) + " " +
+						groups.state()
 					if got != want {
 						t.Errorf("%s %s, there %v: %s, want %s", by, tc.mode, there, got, want)
 					}
@@ -189,8 +193,8 @@ func TestCgroupRoot(t *testing.T) {
 	}
 }
 
-// Tasks of a tree in different cgroups, one of them below another's; they are dumped and restored again. What a restore that
-// fails has made or changed is as it was.
+// Tasks of a tree in different cgroups, one of them below another's; they are dumped and restored again. What a
+// restore that fails has made or changed is as it was.
 func TestCgroupsOfTree(t *testing.T) {
 	testenv.NeedCRIU(t)
 	groups := newCgroups(t)
@@ -230,11 +234,13 @@ func testCgroupsOfTree(t *testing.T, groups cgroups, rest string) {
 	im := victim.Dump(t)
 	groups.remove(t)
 	fail := testenv.Plugin(t, "testdata/plugins/fail.c") + ",stage=PRE_CREDS,how=error"
-	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", fail); status != exitFailed || groups.state() != "gone" {
+	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-plugin", fail); status != exitFailed ||
+		groups.state() != "gone" {
 		t.Errorf("status %d, cgroups %s\n%s", status, groups.state(), output)
 	}
 	groups.make(t, other)
-	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--manage-cgroups=full", "--pie-plugin", fail); status != exitFailed || groups.state() != other {
+	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--manage-cgroups=full", "--pie-plugin",
+		fail); status != exitFailed || groups.state() != other {
 		t.Errorf("status %d, cgroups %s\n%s", status, groups.state(), output)
 	}
 	groups.remove(t)

@@ -26,7 +26,8 @@ func makeCgroup(t *testing.T, dir string) string {
 
 func removeCgroup(dir string) {
 	err := os.Remove(dir)
-	for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dir) {
+	for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
+		time.Now().Before(end); err = os.Remove(dir) {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -46,13 +47,16 @@ func cgroupsOf(t *testing.T, pid int) string {
 	return strings.Join(lines, "")
 }
 
-// A cgroup namespace comes back with its root where it was, in both versions, above where the tasks are; and so do threads in
-// cgroups of their own: in version 2 in threaded ones. Outside and inside all look as before, CRIU dumps it again, and what a
-// failed restore has made is gone.
+// A cgroup namespace comes back with its root where it was, in both versions, above where the tasks are; and so do
+// threads in cgroups of their own: in version 2 in threaded ones. Outside and inside all look as before, CRIU dumps
+// it again, and what a failed restore has made is gone.
 func TestCgroupNamespaces(t *testing.T) {
 	testenv.NeedCRIU(t)
-	for version, files := range map[int][]string{1: {"cgroup.procs", "tasks"}, 2: {"cgroup.procs", "cgroup.threads"}} {
-		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) { testCgroupNamespace(t, hierarchy(t, version), files) })
+	for version, files := range map[int][]string{1: {"cgroup.procs", "tasks"},
+		2: {"cgroup.procs", "cgroup.threads"}} {
+		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
+			testCgroupNamespace(t, hierarchy(t, version), files)
+		})
 	}
 }
 
@@ -103,7 +107,8 @@ func testCgroupNamespace(t *testing.T, mount string, files []string) {
 	p.MustPass(t)
 }
 
-// Cgroups of cpuset in version 1 above those that the images have are made so that those below them can have their CPUs.
+// Cgroups of cpuset in version 1 above those that the images have are made so that those below them can have their
+// CPUs.
 func TestCpusetAbove(t *testing.T) {
 	testenv.NeedCRIU(t)
 	mount := controller(t, "cpuset")
@@ -172,7 +177,8 @@ func TestCgroupNamespaceRoot(t *testing.T) {
 	}
 	p := im.Adopt(t)
 	own, _ := os.Readlink("/proc/self/ns/cgroup")
-	if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/cgroup", p.Pid)); err != nil || its == own || in(p.Pid) != in(os.Getpid()) {
+	if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/cgroup", p.Pid)); err != nil || its == own ||
+		in(p.Pid) != in(os.Getpid()) {
 		t.Errorf("ignore: in namespace %s, crpie's is %s, in cgroup %s: %v", its, own, in(p.Pid), err)
 	}
 	if err := p.Kill(); err != nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// asChain writes a dump as a series of incremental ones of so many directories, each the parent of the one before. CRIU
-// itself makes such a series only where the kernel tracks changes of memory (CONFIG_MEM_SOFT_DIRTY). Every third page of a
-// parent is out of date: a page that was written to again later.
+// asChain writes a dump as a series of incremental ones of so many directories, each the parent of the one before.
+// CRIU itself makes such a series only where the kernel tracks changes of memory (CONFIG_MEM_SOFT_DIRTY). Every third
+// page of a parent is out of date: a page that was written to again later.
 func asChain(t *testing.T, im *testenv.Images, levels int) *testenv.Images {
 	t.Helper()
 	base := t.TempDir()
@@ -32,7 +32,8 @@ func asChain(t *testing.T, im *testenv.Images, levels int) *testenv.Images {
 			t.Fatal(err)
 		}
 		if level+1 < levels {
-			if err := os.Symlink(fmt.Sprintf("../%d", level+1), filepath.Join(dirs[level], "parent")); err != nil {
+			if err := os.Symlink(fmt.Sprintf("../%d", level+1),
+				filepath.Join(dirs[level], "parent")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -76,7 +77,8 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 	all := make([]level, len(dirs))
 	n := 0
 	for _, run := range pm.Runs {
-		data, err := images.ReadRange(os.DirFS(source), images.Range{File: pm.PagesFile, Offset: run.Offset, Size: int64(run.Pages) * images.PageSize})
+		data, err := images.ReadRange(os.DirFS(source),
+			images.Range{File: pm.PagesFile, Offset: run.Offset, Size: int64(run.Pages) * images.PageSize})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +86,8 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 			owner := n * 7 / 16 % len(dirs)
 			n++
 			for k := range all {
-				e := &pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr + i*images.PageSize), CompatNrPages: pb.Uint32(1)}
+				e := &pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr + i*images.PageSize),
+					CompatNrPages: pb.Uint32(1)}
 				switch {
 				case k < owner && k%2 == 0:
 					e.Flags = pb.Uint32(images.PageInParent)
@@ -95,7 +98,8 @@ func splitPages(t *testing.T, source, name string, dirs []string) {
 					all[k].pages.Write(data[i*images.PageSize:][:images.PageSize])
 				case n%3 == 0:
 					e.Flags = pb.Uint32(images.PagePresent)
-					all[k].pages.Write(bytes.Repeat([]byte("stale"), images.PageSize)[:images.PageSize])
+					all[k].pages.Write(bytes.Repeat([]byte("stale"),
+						images.PageSize)[:images.PageSize])
 				default: // the task did not have it yet
 					continue
 				}
@@ -140,8 +144,8 @@ func blocks(t *testing.T, dir string) (total int64) {
 	return total
 }
 
-// Pages that are in parents, several levels up, are found there; also after `criu dedup` has punched holes into what is out
-// of date. CRIU restores the same images.
+// Pages that are in parents, several levels up, are found there; also after `criu dedup` has punched holes into what
+// is out of date. CRIU restores the same images.
 func TestRestoreChain(t *testing.T) {
 	testenv.NeedCRIU(t)
 	for name, levels := range map[string]int{"threads": 5, "tree": 5, "memfd": 5, "glibc": 5, "static": 60} {
@@ -206,8 +210,8 @@ func TestChainSharesMemory(t *testing.T) {
 	}
 }
 
-// A graft refers to the dump by a link "parent": crpie restores it as CRIU does, and the grafted hooks run. So does a graft
-// onto a chain.
+// A graft refers to the dump by a link "parent": crpie restores it as CRIU does, and the grafted hooks run. So does a
+// graft onto a chain.
 func TestRestoreGraft(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "threads").Dump(t)
@@ -242,7 +246,9 @@ func TestChainRefusals(t *testing.T) {
 			must(t, os.RemoveAll(filepath.Join(dir, "..", "1")))
 			must(t, os.WriteFile(filepath.Join(dir, "..", "1"), nil, 0o600))
 		}, "1: it is a regular file, not a directory"},
-		"loop": {func(t *testing.T, dir string) { must(t, os.Symlink("../0", filepath.Join(dir, "..", "2", "parent"))) },
+		"loop": {func(t *testing.T, dir string) {
+			must(t, os.Symlink("../0", filepath.Join(dir, "..", "2", "parent")))
+		},
 			`0: the link "parent" leads back here: a directory cannot be its own ancestor`},
 		"itself": {func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "parent")))
@@ -251,7 +257,8 @@ func TestChainRefusals(t *testing.T) {
 		"long": {func(t *testing.T, dir string) {
 			for i := 2; i < 300; i++ {
 				must(t, os.MkdirAll(filepath.Join(dir, "..", fmt.Sprint(i+1)), 0o755))
-				must(t, os.Symlink(fmt.Sprintf("../%d", i+1), filepath.Join(dir, "..", fmt.Sprint(i), "parent")))
+				must(t, os.Symlink(fmt.Sprintf("../%d", i+1),
+					filepath.Join(dir, "..", fmt.Sprint(i), "parent")))
 			}
 		}, "256: more than 256 directories in a chain of parents"},
 		"link to itself": {func(t *testing.T, dir string) {

@@ -43,7 +43,8 @@ type checked struct {
 func runCheck(args []string, std streams) int {
 	f := flagSet()
 	format := f.StringP("format", "f", "text", "Write the result as `FORMAT`: text, json, sarif, github or junit.")
-	machine := f.StringP("machine", "m", "", "The objects have to be for `MACHINE`, amd64 or arm64; the default is that of each object.")
+	machine := f.StringP("machine", "m", "",
+		"The objects have to be for `MACHINE`, amd64 or arm64; the default is that of each object.")
 	core := f.Bool("core", false, "The objects need not register hooks.")
 	if status, done := parse(f, checkManual(), args, std); done {
 		return status
@@ -60,7 +61,8 @@ func runCheck(args []string, std streams) int {
 	case slices.Contains(f.Args(), stdinName) && f.NArg() > 1:
 		return misuse(std, checkUsage, "standard input (-) is checked alone")
 	}
-	debug.SetGCPercent(400) // objects are garbage as soon as they are checked; to collect them less often saves a tenth of the time
+	// objects are garbage as soon as they are checked; to collect them less often saves a tenth of the time
+	debug.SetGCPercent(400)
 	results := checkAll(f.Args(), std.in, loader.Options{Machine: m, Core: *core})
 	if err := write(std.out, results); err != nil {
 		complain(std, err)

@@ -55,11 +55,13 @@ func drawInClones(t *testing.T, name string, release testenv.Release, plugin str
 	}
 }
 
-// What is renewed is said, and can be left as it was. The kernel renews it itself about once a minute; then it is seen next time.
+// What is renewed is said, and can be left as it was. The kernel renews it itself about once a minute; then it is
+// seen next time.
 func TestKeepVgetrandom(t *testing.T) {
 	im := testenv.Start(t, "vgetrandom").Dump(t)
 	_, output := tool(t, im, "restore", "-D", im.Dir, "--dry-run")
-	if want := "state of the vDSO's getrandom, renewed (--keep-vgetrandom leaves it)"; !strings.Contains(output, want) {
+	if want := "state of the vDSO's getrandom, renewed (--keep-vgetrandom leaves it)"; !strings.Contains(output,
+		want) {
 		t.Errorf("a dry run does not say %q", want)
 	}
 	same := false

@@ -17,7 +17,8 @@ func TestCompatTask(t *testing.T) {
 	testenv.NeedCRIU(t)
 	exe := filepath.Join(t.TempDir(), "compat")
 	source := filepath.Join(testenv.Root(), "testdata", "victims", "compat.c")
-	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-m32", "-nostdlib", "-static", "-fno-pie", "-no-pie", "-O1", "-Wall",
+	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-m32", "-nostdlib", "-static", "-fno-pie", "-no-pie",
+		"-O1", "-Wall",
 		"-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-o", exe, source).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -28,7 +29,8 @@ func TestCompatTask(t *testing.T) {
 	if status != exitFailed || !strings.Contains(output, want) {
 		t.Errorf("crpie restore: status %d\n%s\nwant %s", status, output, want)
 	}
-	status, output = told(t, "graft", "-D", im.Dir, "-o", filepath.Join(t.TempDir(), "grafted"), "--pie-plugin", trace(t), "--allow-skipped-stages")
+	status, output = told(t, "graft", "-D", im.Dir, "-o", filepath.Join(t.TempDir(), "grafted"), "--pie-plugin",
+		trace(t), "--allow-skipped-stages")
 	if status != exitFailed || !strings.Contains(output, want) {
 		t.Errorf("crpie graft: status %d\n%s\nwant %s", status, output, want)
 	}

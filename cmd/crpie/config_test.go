@@ -14,8 +14,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// settings reads flags from files and arguments. A file is written to $HOME/.criu/default.conf, to what CRIU_CONFIG_FILE
-// names, or to c.conf in the working directory.
+// settings reads flags from files and arguments. A file is written to $HOME/.criu/default.conf, to what
+// CRIU_CONFIG_FILE names, or to c.conf in the working directory.
 func settings(t *testing.T, home, env, named, args string) (*restoreFlags, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,13 +47,15 @@ func TestConfigurationFiles(t *testing.T) {
 	named := "pidfile named\nlog-file named\nno-tcp-established\nshell-job\n"
 	for _, tc := range []struct{ args, want string }{
 		{"", `env env my "work" env [h.o,a=b e.o] 3s tcp=true job=false`},
-		{"-o line --pie-plugin l.o --no-tcp-established", `env line my "work" env [h.o,a=b e.o l.o] 3s tcp=false job=false`},
+		{"-o line --pie-plugin l.o --no-tcp-established",
+			`env line my "work" env [h.o,a=b e.o l.o] 3s tcp=false job=false`},
 		{"--no-default-config", `env env  env [e.o] 3s tcp=false job=false`},
 		{"--config c.conf", `named named  env [e.o] 3s tcp=false job=true`},
 		{"--config=c.conf -o line --no-shell-job", `named line  env [e.o] 3s tcp=false job=false`},
 	} {
 		r, err := settings(t, home, env, named, tc.args)
-		if got := fmt.Sprintf("%s %s %s %s %s %v tcp=%v job=%v", r.pidfile, r.logFile, r.workDir, r.images, r.plugins, r.timeout,
+		if got := fmt.Sprintf("%s %s %s %s %s %v tcp=%v job=%v", r.pidfile, r.logFile, r.workDir, r.images,
+			r.plugins, r.timeout,
 			r.tcpEstablished, r.shellJob); err != nil || got != tc.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", tc.args, err, got, tc.want)
 		}
@@ -62,7 +64,8 @@ func TestConfigurationFiles(t *testing.T) {
 
 // What is wrong is said with file and line, all of it; what criu would ignore in silence is warned of.
 func TestConfigurationProblems(t *testing.T) {
-	_, err := settings(t, "nonsense\n--tcp-close\npie-timeout soon\nhelp\nversion\nwork-dir \"x\nverbosity=9x\n", "", "", "")
+	_, err := settings(t, "nonsense\n--tcp-close\npie-timeout soon\nhelp\nversion\nwork-dir \"x\nverbosity=9x\n",
+		"", "", "")
 	for _, want := range []string{
 		"home/.criu/default.conf:1: unknown flag: --nonsense",
 		`home/.criu/default.conf:2: "--tcp-close": options are written without dashes here: tcp-close`,
@@ -97,7 +100,8 @@ func TestConfigurationProblems(t *testing.T) {
 
 // The files are for everything that criu does: what is about containers stands in no restore's way there.
 func TestConfigurationForContainers(t *testing.T) {
-	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nroot /x\n", "join-ns net:1\n", "", "-r /y")
+	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nroot /x\n", "join-ns net:1\n", "",
+		"-r /y")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +115,8 @@ func TestConfigurationForContainers(t *testing.T) {
 		t.Errorf("warnings:\n%s", got)
 	}
 	refusals := r.criuOnly.refusals()
-	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=net:1: not supported") || !strings.HasPrefix(refusals[1], "--root=/y: ") {
+	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=net:1: not supported") ||
+		!strings.HasPrefix(refusals[1], "--root=/y: ") {
 		t.Errorf("refusals %q", refusals)
 	}
 }
@@ -127,7 +132,8 @@ func TestSecureExecutionIgnoresTheEnvironment(t *testing.T) {
 	file, conf := filepath.Join(dir, "crpie"), filepath.Join(dir, ".criu", "default.conf")
 	const daemon, nobody = 1, 65534 // any two
 	for _, err := range []error{
-		os.WriteFile(file, self, 0o755), os.Chown(file, 0, daemon), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755),
+		os.WriteFile(file, self, 0o755), os.Chown(file, 0, daemon), os.Chmod(dir, 0o755),
+		os.Chmod(filepath.Dir(dir), 0o755),
 		os.Mkdir(filepath.Dir(conf), 0o755), os.WriteFile(conf, []byte("nonsense\n"), 0o644),
 	} {
 		if err != nil {
@@ -144,7 +150,8 @@ func TestSecureExecutionIgnoresTheEnvironment(t *testing.T) {
 		for _, env := range []string{"HOME=" + dir, "CRIU_CONFIG_FILE=" + conf} {
 			cmd := exec.Command(file, "restore", "-D", "/nonexistent")
 			cmd.Dir, cmd.Env = "/", []string{asTool + "=1", env}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody,
+				Gid: nobody}}
 			if out, _ := cmd.CombinedOutput(); !strings.HasPrefix(string(out), want) {
 				t.Errorf("%v, %s: %s", mode, env, out)
 			}

@@ -24,7 +24,8 @@ func criuCommands() map[string]string {
 
 // leaveToCRIU says what to type instead.
 func leaveToCRIU(why string, args []string, std streams) int {
-	fmt.Fprintf(std.err, "crpie: no command %q: %s\n  hint: %s\n", args[0], why, shellWords(append([]string{"criu"}, args...)))
+	fmt.Fprintf(std.err, "crpie: no command %q: %s\n  hint: %s\n", args[0], why,
+		shellWords(append([]string{"criu"}, args...)))
 	return exitUsage
 }
 

@@ -38,7 +38,8 @@ func TestLogPid(t *testing.T) {
 	dir := t.TempDir()
 	p, output := restore(t, im, "-W", dir, "-o", "log", "--log-pid", "-v4", "--pie-plugin", trace(t))
 	main, err := os.ReadFile(filepath.Join(dir, "log"))
-	if err != nil || output != "" || bytes.Contains(main, []byte("trace: PIE_RST")) || !bytes.Contains(main, []byte("let them go")) {
+	if err != nil || output != "" || bytes.Contains(main, []byte("trace: PIE_RST")) ||
+		!bytes.Contains(main, []byte("let them go")) {
 		t.Errorf("%v, printed %q, log:\n%s", err, output, main)
 	}
 	logs, _ := filepath.Glob(filepath.Join(dir, "log.*"))
@@ -77,7 +78,8 @@ func TestNoFileLocks(t *testing.T) {
 	}
 }
 
-// --close lets go of a descriptor before crpie does anything, so that whoever reads from its other end is not kept waiting.
+// --close lets go of a descriptor before crpie does anything, so that whoever reads from its other end is not kept
+// waiting.
 func TestClose(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -85,7 +87,8 @@ func TestClose(t *testing.T) {
 	}
 	defer r.Close()
 	im := testenv.Start(t, "static").Dump(t)
-	cmd := im.Command(t, os.Args[0], "restore", "-D", im.Dir, "--close", "3", "--exec-cmd", "--", "sh", "-c", "[ ! -e /proc/self/fd/3 ]")
+	cmd := im.Command(t, os.Args[0], "restore", "-D", im.Dir, "--close", "3", "--exec-cmd", "--", "sh", "-c",
+		"[ ! -e /proc/self/fd/3 ]")
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	cmd.ExtraFiles = []*os.File{w}
 	out, err := cmd.CombinedOutput()

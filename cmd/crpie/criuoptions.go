@@ -19,8 +19,8 @@ const (
 	idle fate = iota
 	refused
 	// containers: it is about namespaces that crpie does not restore yet. On the command line it is refused. In a
-	// configuration file it is idle, because the file is for everything that criu does on this machine; the images of such
-	// trees are refused themselves.
+	// configuration file it is idle, because the file is for everything that criu does on this machine; the
+	// images of such trees are refused themselves.
 	containers
 )
 
@@ -68,12 +68,14 @@ const (
 func criuOptions() []criuOption {
 	return []criuOption{
 		{names: "tree,t", takes: oneArgument, values: aNumber, why: "the images say which tasks there are"},
-		{names: "join-ns,J", takes: oneArgument, fate: refused, why: "crpie restores into the namespaces that it is started in",
+		{names: "join-ns,J", takes: oneArgument, fate: refused,
+			why:  "crpie restores into the namespaces that it is started in",
 			hint: "start it there: nsenter -t PID --net crpie restore ... (nsenter(1); --uts and --ipc likewise)"},
 		{names: "root,r", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "evasive-devices", negatable: true, why: forDump},
 		{names: "veth-pair", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
-		{names: "link-remap", negatable: true, why: "crpie restores deleted files whether or not they were linked"},
+		{names: "link-remap", negatable: true,
+			why: "crpie restores deleted files whether or not they were linked"},
 		{names: "page-server", negatable: true, why: forDump},
 		{names: "address", takes: oneArgument, why: forServer},
 		{names: "port", takes: oneArgument, values: aNumber, why: forServer},
@@ -81,21 +83,27 @@ func criuOptions() []criuOption {
 		{names: "ms", fate: refused, why: "criu refuses it, too", hint: "leave it away"},
 		{names: "track-mem", negatable: true, why: forDump},
 		{names: "auto-dedup", negatable: true, why: "crpie leaves the images as they are"},
-		{names: "libdir,L", takes: oneArgument, why: "crpie runs no plugins of criu's; images that need one are refused"},
-		{names: "cpu-cap", takes: maybeArgument, values: cpuCaps, why: "crpie checks what the threads' registers need",
-			refuses: `^$|(^|,)(cpu|ins|all)\b`, hint: "run criu cpuinfo check -D DIR first, and leave it away"},
+		{names: "libdir,L", takes: oneArgument,
+			why: "crpie runs no plugins of criu's; images that need one are refused"},
+		{names: "cpu-cap", takes: maybeArgument, values: cpuCaps,
+			why:     "crpie checks what the threads' registers need",
+			refuses: `^$|(^|,)(cpu|ins|all)\b`,
+			hint:    "run criu cpuinfo check -D DIR first, and leave it away"},
 		{names: "force-irmap", negatable: true, why: forDump},
 		{names: "ext-mount-map,M", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "feature", takes: oneArgument, why: forCheck},
 		{names: "skip-mnt", takes: oneArgument, why: forDumpMnt},
-		{names: "enable-fs", takes: oneArgument, why: "it is for mount namespaces, which crpie does not restore yet"},
+		{names: "enable-fs", takes: oneArgument,
+			why: "it is for mount namespaces, which crpie does not restore yet"},
 		{names: "enable-external-sharing", why: forDumpMnt},
 		{names: "enable-external-masters", why: forDumpMnt},
 		{names: "freeze-cgroup", takes: oneArgument, why: forDump},
 		{names: "ghost-limit", takes: oneArgument, why: forDump},
 		{names: "irmap-scan-path", takes: oneArgument, why: forDump},
-		{names: "timeout", takes: oneArgument, values: aNumber, why: "it limits how long criu dump waits for tasks"},
-		{names: "empty-ns", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft, values: `^net$`},
+		{names: "timeout", takes: oneArgument, values: aNumber,
+			why: "it limits how long criu dump waits for tasks"},
+		{names: "empty-ns", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft,
+			values: `^net$`},
 		{names: "lazy-pages", fate: refused, why: "crpie writes all memory before the process runs",
 			hint: "leave it away; pages that criu dump --lazy-pages kept to itself have to be fetched into the images first"},
 		{names: "extra", negatable: true, why: forCheck},
@@ -107,7 +115,8 @@ func criuOptions() []criuOption {
 		{names: "skip-in-flight", negatable: true, why: forDump},
 		{names: "deprecated", negatable: true, why: "there is nothing deprecated here"},
 		{names: "display-stats", negatable: true, why: "crpie keeps no statistics; at -v3 the log has times"},
-		{names: "weak-sysctls", negatable: true, why: "it is for network namespaces, which crpie does not restore yet"},
+		{names: "weak-sysctls", negatable: true,
+			why: "it is for network namespaces, which crpie does not restore yet"},
 		{names: "status-fd", takes: oneArgument, values: anFD, why: forServer},
 		{names: "ps-socket", takes: oneArgument, values: anFD, why: forServer},
 		{names: "stream", negatable: true, fate: refused, why: "crpie reads image directories",
@@ -118,11 +127,14 @@ func criuOptions() []criuOption {
 		{names: "tls-key", takes: oneArgument, why: forServer},
 		{names: "tls", negatable: true, why: forServer},
 		{names: "tls-no-cn-verify", why: forServer},
-		{names: "cgroup-yard", takes: oneArgument, why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
+		{names: "cgroup-yard", takes: oneArgument,
+			why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
 		{names: "pre-dump-mode", takes: oneArgument, values: `^(splice|read)$`, why: forDump},
 		{names: "lsm-mount-context", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
-		{names: "network-lock", takes: oneArgument, values: locks, why: "the images say how criu dump locked the network"},
-		{names: "mntns-compat-mode", negatable: true, why: "it is for mount namespaces, which crpie does not restore yet"},
+		{names: "network-lock", takes: oneArgument, values: locks,
+			why: "the images say how criu dump locked the network"},
+		{names: "mntns-compat-mode", negatable: true,
+			why: "it is for mount namespaces, which crpie does not restore yet"},
 		{names: "unprivileged", negatable: true, why: "crpie refuses by name what it lacks a capability for"},
 		{names: "ghost-fiemap", negatable: true, why: forDump},
 		{names: "allow-uprobes", negatable: true, why: "an uprobes area in the images is refused by name"},
@@ -220,7 +232,8 @@ func (u *used) String() string {
 func (c *criuOnly) refusals() (lines []string) {
 	for _, u := range c.used {
 		if u.refused() {
-			lines = append(lines, fmt.Sprintf("%s: not supported: %s\n  hint: %s", &u, u.option.why, u.option.hint))
+			lines = append(lines, fmt.Sprintf("%s: not supported: %s\n  hint: %s", &u, u.option.why,
+				u.option.hint))
 		}
 	}
 	return lines

@@ -63,7 +63,8 @@ func TestEverySpellingOfCRIUIsKnown(t *testing.T) {
 		if o.negatable {
 			check("no-"+o.long, "")
 		}
-		if flag := f.ShorthandLookup(o.short); o.short != "" && o.short != "h" && (flag == nil || flag.Name != o.long) {
+		if flag := f.ShorthandLookup(o.short); o.short != "" && o.short != "h" &&
+			(flag == nil || flag.Name != o.long) {
 			t.Errorf("-%s is not --%s", o.short, o.long)
 		}
 	}
@@ -86,7 +87,8 @@ func TestCRIUOptionsAreInTheDocs(t *testing.T) {
 	var got, want []string
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
 		got = append(got, m[1]+m[2]+","+m[4])
-		if fate := fates[m[2]]; fate != "" && !strings.HasPrefix(m[5], fate) || fate == "" && !strings.HasPrefix(m[5], "as criu") {
+		if fate := fates[m[2]]; fate != "" && !strings.HasPrefix(m[5], fate) ||
+			fate == "" && !strings.HasPrefix(m[5], "as criu") {
 			t.Errorf("--%s: docs/criu.md says %q, the parser %q", m[2], m[5], fate)
 		}
 	}
@@ -124,7 +126,8 @@ func TestOptionsThatAreOnlyCRIUs(t *testing.T) {
 	}
 	status, _, stderr := crpie(t, append(append(args, "-v"), idles...)...)
 	for _, spelled := range idles {
-		if !regexp.MustCompile(`(?m)^\(00\.\d+\) Warn: ` + regexp.QuoteMeta(spelled) + ` has no effect: \S`).MatchString(stderr) {
+		if !regexp.MustCompile(`(?m)^\(00\.\d+\) Warn: ` + regexp.QuoteMeta(spelled) +
+			` has no effect: \S`).MatchString(stderr) {
 			t.Errorf("%s: nothing is said at -v", spelled)
 		}
 	}
@@ -136,7 +139,8 @@ func TestOptionsThatAreOnlyCRIUs(t *testing.T) {
 	}
 	status, _, stderr = crpie(t, append(args, refusals...)...)
 	for _, spelled := range refusals {
-		if !regexp.MustCompile(`(?m)(^|^crpie: )` + regexp.QuoteMeta(spelled) + `: not supported: \S.*\n  hint: \S`).MatchString(stderr) {
+		if !regexp.MustCompile(`(?m)(^|^crpie: )` + regexp.QuoteMeta(spelled) +
+			`: not supported: \S.*\n  hint: \S`).MatchString(stderr) {
 			t.Errorf("%s: not refused with reason and hint", spelled)
 		}
 	}
@@ -173,7 +177,8 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 		"--lsm-profile smack:x":       `want apparmor:NAME or selinux:NAME`,
 		"--close 99 --close x":        `invalid argument "x" for "--close" flag`,
 	} {
-		status, _, stderr := crpie(t, append([]string{"restore", "-D", "/nonexistent"}, strings.Fields(args)...)...)
+		status, _, stderr := crpie(t, append([]string{"restore", "-D", "/nonexistent"},
+			strings.Fields(args)...)...)
 		if !strings.Contains(stderr, want) || status == exitOK {
 			t.Errorf("%s: status %d\n%s\nwant %s", args, status, stderr, want)
 		}
@@ -183,11 +188,13 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 // -v counts from the default, as criu's does.
 func TestVerbosity(t *testing.T) {
 	for args, want := range map[string]report.LogLevel{
-		"": 2, "-v": 3, "-vv": 4, "-vvvv": 4, "-v0": 0, "-v1": 1, "-dv4": 4, "--verbosity=3": 3, "--verbosity": 3, "-v1 -v": 2,
+		"": 2, "-v": 3, "-vv": 4, "-vvvv": 4, "-v0": 0, "-v1": 1, "-dv4": 4, "--verbosity=3": 3,
+		"--verbosity": 3, "-v1 -v": 2,
 		"-v 4": 3, "-Dv4": 2, "-v12": 4, "-vd": 3, "-v1 -- -v4": 1,
 	} {
 		var r restoreFlags
-		if err := r.read(r.flags(), append([]string{"--no-default-config"}, strings.Fields(args)...)); err != nil {
+		if err := r.read(r.flags(), append([]string{"--no-default-config"},
+			strings.Fields(args)...)); err != nil {
 			t.Errorf("%s: %v", args, err)
 		}
 		if got := r.verbosity.level(); got != want {
@@ -198,10 +205,12 @@ func TestVerbosity(t *testing.T) {
 
 // crpie names the command of criu that does what crpie does not.
 func TestCommandsOfCRIU(t *testing.T) {
-	for _, name := range []string{"dump", "pre-dump", "page-server", "lazy-pages", "service", "dedup", "cpuinfo", "exec"} {
+	for _, name := range []string{"dump", "pre-dump", "page-server", "lazy-pages", "service", "dedup", "cpuinfo",
+		"exec"} {
 		status, _, stderr := crpie(t, name, "-D", "a b", "it's", "\x1b")
 		want := "\n  hint: criu " + name + ` -D 'a b' 'it'\''s' $'\x1b'` + "\n"
-		if status != exitUsage || !strings.HasPrefix(stderr, "crpie: no command \""+name+"\": ") || !strings.HasSuffix(stderr, want) {
+		if status != exitUsage || !strings.HasPrefix(stderr, "crpie: no command \""+name+"\": ") ||
+			!strings.HasSuffix(stderr, want) {
 			t.Errorf("status %d, %q", status, stderr)
 		}
 	}

@@ -47,7 +47,8 @@ func objects(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, source := range map[string]string{"good.o": goodSource, "bad.o": badSource} {
-		if err := os.Rename(loadertest.Compile(t, compiler, ".c", source), filepath.Join(dir, name)); err != nil {
+		if err := os.Rename(loadertest.Compile(t, compiler, ".c", source),
+			filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +93,8 @@ func TestExitStatuses(t *testing.T) {
 		{"link fifo", 1, "crpie: open fifo: it is a FIFO, not a regular file\n"},
 		{"check -", 1, ""},
 		{"check - good.o", 2, "crpie: standard input (-) is checked alone\nusage: crpie " + checkUsage + "\n"},
-		{"check", 2, "crpie: no file given (what checks the kernel is criu check)\nusage: crpie " + checkUsage + "\n"},
+		{"check", 2, "crpie: no file given (what checks the kernel is criu check)\nusage: crpie " +
+			checkUsage + "\n"},
 		{"check --format tap good.o", 2, "crpie: unknown format \"tap\"\nusage: crpie " + checkUsage + "\n"},
 		{"check --machine arm64 good.o", 1, ""},
 		{"frobnicate", 2, "crpie: unknown command \"frobnicate\"\nTry: crpie help\n"},
@@ -100,12 +102,15 @@ func TestExitStatuses(t *testing.T) {
 		{"explain PIE201", 0, ""},
 		{"version", 0, ""},
 		{"help", 0, ""},
-		{"link --base 0x10 good.o", 1, "crpie: place image at 0x10: not a multiple of 4096, or no room for 12288 bytes\n"},
-		{"link --defsym x good.o", 2, "crpie: --defsym \"x\" is not NAME=ADDR\nusage: crpie " + linkUsage + "\n"},
+		{"link --base 0x10 good.o", 1,
+			"crpie: place image at 0x10: not a multiple of 4096, or no room for 12288 bytes\n"},
+		{"link --defsym x good.o", 2, "crpie: --defsym \"x\" is not NAME=ADDR\nusage: crpie " + linkUsage +
+			"\n"},
 	} {
 		status, _, stderr := crpie(t, strings.Fields(c.args)...)
 		if status != c.status || stderr != c.stderr {
-			t.Errorf("crpie %s: status %d, stderr %q; want %d, %q", c.args, status, stderr, c.status, c.stderr)
+			t.Errorf("crpie %s: status %d, stderr %q; want %d, %q", c.args, status, stderr, c.status,
+				c.stderr)
 		}
 	}
 }
@@ -145,26 +150,31 @@ func TestMachineReadableReports(t *testing.T) {
 	objects(t)
 	_, text, _ := crpie(t, "check", "-f", "json", "good.o", "bad.o")
 	var doc jsonReport
-	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Files) != 2 || !doc.Files[0].OK || doc.Files[1].Errors[0].Code != "PIE201" {
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Files) != 2 || !doc.Files[0].OK ||
+		doc.Files[1].Errors[0].Code != "PIE201" {
 		t.Errorf("json: %v\n%s", err, text)
 	}
 	_, text, _ = crpie(t, "check", "-f", "sarif", "--core", "good.o", "bad.o")
 	var sarif sarifLog
-	if err := json.Unmarshal([]byte(text), &sarif); err != nil || len(sarif.Runs) != 1 || len(sarif.Runs[0].Results) != 1 {
+	if err := json.Unmarshal([]byte(text), &sarif); err != nil || len(sarif.Runs) != 1 ||
+		len(sarif.Runs[0].Results) != 1 {
 		t.Fatalf("sarif: %v\n%s", err, text)
 	}
 	r := sarif.Runs[0].Results[0]
 	at := r.Locations[0].PhysicalLocation
-	if sarif.Runs[0].Tool.Driver.Rules[r.RuleIndex].ID != r.RuleID || r.RuleID != "PIE201" || !strings.HasSuffix(at.ArtifactLocation.URI, "plugin.c") || at.Region.StartLine != 4 {
+	if sarif.Runs[0].Tool.Driver.Rules[r.RuleIndex].ID != r.RuleID || r.RuleID != "PIE201" ||
+		!strings.HasSuffix(at.ArtifactLocation.URI, "plugin.c") || at.Region.StartLine != 4 {
 		t.Errorf("sarif result is %+v", r)
 	}
 	_, text, _ = crpie(t, "check", "-f", "junit", "good.o", "bad.o", "missing.o")
 	var junit junitSuites
-	if err := xml.Unmarshal([]byte(text), &junit); err != nil || junit.Tests != 3 || junit.Failures != 1 || junit.Errors != 1 {
+	if err := xml.Unmarshal([]byte(text), &junit); err != nil || junit.Tests != 3 || junit.Failures != 1 ||
+		junit.Errors != 1 {
 		t.Errorf("junit: %v\n%s", err, text)
 	}
 	_, text, _ = crpie(t, "check", "-f", "github", "good.o", "bad.o")
-	if !strings.HasPrefix(text, "::error file=") || !strings.Contains(text, "plugin.c,line=4,col=") || !strings.Contains(text, ",title=PIE201 undefined symbol::bad.o: PIE201 undefined symbol `helper`") {
+	if !strings.HasPrefix(text, "::error file=") || !strings.Contains(text, "plugin.c,line=4,col=") ||
+		!strings.Contains(text, ",title=PIE201 undefined symbol::bad.o: PIE201 undefined symbol `helper`") {
 		t.Errorf("github:\n%s", text)
 	}
 }
@@ -185,26 +195,29 @@ func TestInspect(t *testing.T) {
 	}
 	_, out, _ = crpie(t, "inspect", "-f", "json", "good.o")
 	var v view
-	if err := json.Unmarshal([]byte(out), &v); err != nil || v.Plugin != "good" || v.Hooks[0].Function != "hook" || len(v.Sections) == 0 {
+	if err := json.Unmarshal([]byte(out), &v); err != nil || v.Plugin != "good" || v.Hooks[0].Function != "hook" ||
+		len(v.Sections) == 0 {
 		t.Errorf("json: %v\n%s", err, out)
 	}
 }
 
 func TestLinkWritesImageAndMap(t *testing.T) {
 	objects(t)
-	status, out, stderr := crpie(t, "link", "--output", "image", "--base", "0x20000000", "--defsym", "helper=0x20000100", "--map", "-", "bad.o")
+	status, out, stderr := crpie(t, "link", "--output", "image", "--base", "0x20000000", "--defsym",
+		"helper=0x20000100", "--map", "-", "bad.o")
 	image, err := os.ReadFile("image")
 	// call helper at offset 4 of hook: E8 and S + A - P = 0x20000100 - 4 - 0x20000005.
 	if want := "\xe8\xf7\x00\x00\x00"; status != 0 || err != nil || !bytes.Contains(image[:32], []byte(want)) {
 		t.Errorf("status %d, %v, %s; image begins with % x", status, err, stderr, image[:min(32, len(image))])
 	}
-	if !strings.Contains(out, "0x0000000020000000 ") || !strings.Contains(out, " sym hook\n") || !strings.Contains(out, " r-x .text [") {
+	if !strings.Contains(out, "0x0000000020000000 ") || !strings.Contains(out, " sym hook\n") ||
+		!strings.Contains(out, " r-x .text [") {
 		t.Errorf("map:\n%s", out)
 	}
 }
 
-// TestStartIsLight: what packages initialise before main costs every command its time. Tables and regular expressions are
-// made when they are used.
+// TestStartIsLight: what packages initialise before main costs every command its time. Tables and regular expressions
+// are made when they are used.
 func TestStartIsLight(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "crpie")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
@@ -217,12 +230,14 @@ func TestStartIsLight(t *testing.T) {
 		t.Fatalf("%v\n%s", err, trace)
 	}
 	allowed := map[string]int{ // bytes; others 2000
-		"github.com/klauspost/compress/internal/snapref": 16 << 10, "github.com/ianlancetaylor/demangle": 16 << 10,
-		"golang.org/x/arch/arm64/arm64asm": 16 << 10, "golang.org/x/arch/x86/x86asm": 8 << 10,
+		"github.com/klauspost/compress/internal/snapref": 16 << 10,
+		"github.com/ianlancetaylor/demangle":             16 << 10,
+		"golang.org/x/arch/arm64/arm64asm":               16 << 10, "golang.org/x/arch/x86/x86asm": 8 << 10,
 		"github.com/crpie/crpie/relocator": 4 << 10,
 	}
 	seen := 0
-	for _, m := range regexp.MustCompile(`(?m)^init (\S+) .* (\d+) bytes`).FindAllStringSubmatch(string(trace), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^init (\S+) .* (\d+) bytes`).FindAllStringSubmatch(string(trace),
+		-1) {
 		seen++
 		ours := strings.Contains(m[1], ".") || m[1] == "main"
 		if n, err := strconv.Atoi(m[2]); err != nil || ours && n > max(2000, allowed[m[1]]) {
@@ -234,7 +249,8 @@ func TestStartIsLight(t *testing.T) {
 	}
 }
 
-// TestLinkReplacesItsOutput: the new file is complete when it has its name; a link stays one, and what is no file is written to.
+// TestLinkReplacesItsOutput: the new file is complete when it has its name; a link stays one, and what is no file is
+// written to.
 func TestLinkReplacesItsOutput(t *testing.T) {
 	objects(t)
 	if err := os.WriteFile("old", []byte("old"), 0o600); err != nil {
@@ -257,7 +273,8 @@ func TestLinkReplacesItsOutput(t *testing.T) {
 			t.Errorf("%s has %d bytes, %v", name, len(got), err)
 		}
 	}
-	if status, _, stderr := crpie(t, "link", "-o", "none/x", "good.o"); status != 1 || stderr != "crpie: open none/x: no such file or directory\n" {
+	if status, _, stderr := crpie(t, "link", "-o", "none/x", "good.o"); status != 1 ||
+		stderr != "crpie: open none/x: no such file or directory\n" {
 		t.Errorf("status %d, %s", status, stderr)
 	}
 	if left, _ := filepath.Glob(".*"); len(left) != 0 {

@@ -54,7 +54,8 @@ func owners(t *testing.T, dir string, files []string) (text string) {
 	return text
 }
 
-// A cgroup that was delegated, cgroups(7), is so again: its directory and files belong to whom they did, with their modes.
+// A cgroup that was delegated, cgroups(7), is so again: its directory and files belong to whom they did, with their
+// modes.
 func TestDelegatedCgroups(t *testing.T) {
 	for version, files := range map[int][]string{
 		1: {"cgroup.procs", "tasks", "notify_on_release", "pids.max"},
@@ -64,7 +65,8 @@ func TestDelegatedCgroups(t *testing.T) {
 			dir := filepath.Join(hierarchy(t, version), testenv.CgroupName())
 			remove := func() {
 				err := os.Remove(dir)
-				for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dir) {
+				for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
+					time.Now().Before(end); err = os.Remove(dir) {
 					time.Sleep(time.Millisecond)
 				}
 			}

@@ -43,8 +43,8 @@ func disassemble(w io.Writer, p *loader.Plugin, img *blob.Image) {
 	}
 }
 
-// dataMarks finds the mapping symbols of aarch64 (AAELF64, "Mapping symbols"): $d begins data, $x code. On x86-64 nothing
-// tells data in code from instructions.
+// dataMarks finds the mapping symbols of aarch64 (AAELF64, "Mapping symbols"): $d begins data, $x code. On x86-64
+// nothing tells data in code from instructions.
 func dataMarks(p *loader.Plugin, img *blob.Image) map[uint64]bool {
 	marks := map[uint64]bool{}
 	for i := range p.Symbols {

@@ -45,18 +45,21 @@ func TestDryRunAsJSON(t *testing.T) {
 		t.Fatalf("version %d, %d tasks, %d programs", d.SchemaVersion, len(d.Tasks), len(d.Programs))
 	}
 	task, program := d.Tasks[0], d.Programs[1]
-	if task.Pid != im.Pid || task.Comm != "unix" || !slices.Equal(task.Threads, []int{im.Pid}) || task.Mappings == 0 || task.Sockets == 0 ||
+	if task.Pid != im.Pid || task.Comm != "unix" || !slices.Equal(task.Threads, []int{im.Pid}) ||
+		task.Mappings == 0 || task.Sockets == 0 ||
 		task.Descriptors <= task.Sockets {
 		t.Errorf("task %+v", task)
 	}
-	if len(task.Hooks) == 0 || task.Hooks[0].Stage != "PIE_RST_TASK_CREATED" || !slices.Equal(task.Hooks[0].Plugins, []string{"trace"}) {
+	if len(task.Hooks) == 0 || task.Hooks[0].Stage != "PIE_RST_TASK_CREATED" ||
+		!slices.Equal(task.Hooks[0].Plugins, []string{"trace"}) {
 		t.Errorf("hooks %+v", task.Hooks)
 	}
 	opened := slices.ContainsFunc(program.Operations, func(op struct {
 		Call, Result string
 		Args         []string
 	}) bool {
-		return op.Call == "openat" && op.Args[0] == "AT_FDCWD" && strings.HasPrefix(op.Args[1], `"/`) && op.Result != ""
+		return op.Call == "openat" && op.Args[0] == "AT_FDCWD" && strings.HasPrefix(op.Args[1], `"/`) &&
+			op.Result != ""
 	})
 	if program.Task != im.Pid || program.Thread != im.Pid || !opened {
 		t.Errorf("program %+v", program)

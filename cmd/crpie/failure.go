@@ -12,8 +12,8 @@ import (
 	"github.com/crpie/crpie/restorer"
 )
 
-// jsonFailure is the document of crpie restore --format json; schema_version changes when a member changes its meaning or
-// goes.
+// jsonFailure is the document of crpie restore --format json; schema_version changes when a member changes its
+// meaning or goes.
 type jsonFailure struct {
 	SchemaVersion int `json:"schema_version"`
 	ExitStatus    int `json:"exit_status"`
@@ -47,7 +47,8 @@ func (r *restoreFlags) misuse(std streams, text string) int {
 	if r.format != "json" {
 		return misuse(std, restoreUsage, "%s", text)
 	}
-	doc := jsonFailure{SchemaVersion: 1, ExitStatus: exitUsage, Failure: restorer.Failure{Kind: kindUsage, Message: text}}
+	doc := jsonFailure{SchemaVersion: 1, ExitStatus: exitUsage,
+		Failure: restorer.Failure{Kind: kindUsage, Message: text}}
 	return doc.write(std)
 }
 

@@ -42,17 +42,25 @@ func TestFailuresAsJSON(t *testing.T) {
 		status int
 		want   func(f *jsonFailure) bool
 	}{
-		"hook, errno": {[]string{"--pie-plugin", fail + ",stage=POST_FILES,how=error"}, 1, func(f *jsonFailure) bool {
-			return f.Kind == "hook" && f.Task == im.Pid && f.Thread == im.Pid && f.Plugin == "fail" && f.Hook == "PIE_RST_POST_FILES" &&
-				f.Function == "fail_POST_FILES" && strings.HasSuffix(f.File, "fail.c") && f.Line > 0 && f.Errno == "EIO"
-		}},
-		"hook, crash": {[]string{"--pie-plugin", fail + ",stage=PRE_CREDS,how=null"}, 1, func(f *jsonFailure) bool {
-			return f.Kind == "hook" && f.Hook == "PIE_RST_PRE_CREDS" && f.Line > 0 && f.Errno == "" && strings.Contains(f.Message, "SIGSEGV")
-		}},
+		"hook, errno": {[]string{"--pie-plugin", fail + ",stage=POST_FILES,how=error"}, 1,
+			func(f *jsonFailure) bool {
+				return f.Kind == "hook" && f.Task == im.Pid && f.Thread == im.Pid &&
+					f.Plugin == "fail" && f.Hook == "PIE_RST_POST_FILES" &&
+					f.Function == "fail_POST_FILES" && strings.HasSuffix(f.File, "fail.c") &&
+					f.Line > 0 && f.Errno == "EIO"
+			}},
+		"hook, crash": {[]string{"--pie-plugin", fail + ",stage=PRE_CREDS,how=null"}, 1,
+			func(f *jsonFailure) bool {
+				return f.Kind == "hook" && f.Hook == "PIE_RST_PRE_CREDS" && f.Line > 0 &&
+					f.Errno == "" && strings.Contains(f.Message, "SIGSEGV")
+			}},
 		"objects": {[]string{"--pie-plugin", noPlugin, "--pie-plugin", noPlugin}, 1, func(f *jsonFailure) bool {
-			return f.Kind == "plugin" && len(f.Problems) == 2 && f.Problems[1].Where == noPlugin && f.Problems[1].Code != "" && f.Problems[1].What != ""
+			return f.Kind == "plugin" && len(f.Problems) == 2 && f.Problems[1].Where == noPlugin &&
+				f.Problems[1].Code != "" && f.Problems[1].What != ""
 		}},
-		"images": {[]string{"-D", broken}, 1, func(f *jsonFailure) bool { return f.Kind == "images" && f.File == "pstree.img" }},
+		"images": {[]string{"-D", broken}, 1, func(f *jsonFailure) bool {
+			return f.Kind == "images" && f.File == "pstree.img"
+		}},
 		"no images": {[]string{"-D", "/nonexistent"}, 1, func(f *jsonFailure) bool {
 			return f.Kind == "other" && f.Errno == "ENOENT" && strings.Contains(f.Message, "/nonexistent")
 		}},
@@ -60,14 +68,16 @@ func TestFailuresAsJSON(t *testing.T) {
 			return f.Kind == "script" && f.Action == restorer.PreRestore && f.File == script
 		}},
 		"usage": {[]string{"--root", "/x", "--stream"}, 2, func(f *jsonFailure) bool {
-			return f.Kind == "usage" && strings.Contains(f.Message, "--root=/x") && strings.Contains(f.Message, "--stream")
+			return f.Kind == "usage" && strings.Contains(f.Message, "--root=/x") &&
+				strings.Contains(f.Message, "--stream")
 		}},
 		"configuration": {[]string{"--config", noPlugin}, 2, func(f *jsonFailure) bool {
 			return f.Kind == "usage" && strings.Contains(f.Message, "none.o:1: unknown flag: --nothing")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, output := tool(t, im, append([]string{"restore", "-d", "-D", im.Dir, "--format", "json"}, tc.args...)...)
+			status, output := tool(t, im, append(
+				[]string{"restore", "-d", "-D", im.Dir, "--format", "json"}, tc.args...)...)
 			if f := failureOf(t, output); status != tc.status || f.ExitStatus != status || !tc.want(&f) {
 				t.Errorf("status %d\n%s", status, output)
 			}
@@ -96,7 +106,8 @@ func TestSignalAsJSON(t *testing.T) {
 	must(t, r.Process.Signal(syscall.SIGTERM))
 	status := r.ends()
 	output := r.output()
-	if f := failureOf(t, output[strings.Index(output, "{"):]); status != 128+15 || f.ExitStatus != status || f.Kind != "signal" || f.Signal != "SIGTERM" {
+	if f := failureOf(t, output[strings.Index(output, "{"):]); status != 128+15 || f.ExitStatus != status ||
+		f.Kind != "signal" || f.Signal != "SIGTERM" {
 		t.Errorf("status %d\n%s", status, output)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// Descriptors of higher numbers than crpie itself may have are restored all the same: under the soft limit that most processes
-// have, where the hard one allows.
+// Descriptors of higher numbers than crpie itself may have are restored all the same: under the soft limit that most
+// processes have, where the hard one allows.
 func TestHighDescriptors(t *testing.T) {
 	im := testenv.Start(t, "high").Dump(t)
 	var was syscall.Rlimit
@@ -65,7 +65,8 @@ func TestForeignFifoData(t *testing.T) {
 func TestDeletedExecutable(t *testing.T) {
 	victim := testenv.Start(t, "deleted", "exec")
 	p, _ := restore(t, victim.Dump(t, "--ghost-limit", "16M"), "--pie-plugin", trace(t))
-	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Pid)); err != nil || exe != filepath.Join(victim.Dir, "self (deleted)") {
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Pid)); err != nil ||
+		exe != filepath.Join(victim.Dir, "self (deleted)") {
 		t.Errorf("executable %q, %v", exe, err)
 	}
 	p.MustPass(t)

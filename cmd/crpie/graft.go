@@ -53,8 +53,9 @@ type graftFlags struct {
 
 func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.images, "images-dir", "D", "", "Read the images that criu dump wrote to `DIR`.")
-	f.StringArrayVar(&g.archives, "archive", nil, "Read the checkpoint `FILE` that podman or CRI-O wrote: a tar, or an image of one "+
-		"(OCI layout or archive, docker archive); given several times, NAME is a directory for all.")
+	f.StringArrayVar(&g.archives, "archive", nil,
+		"Read the checkpoint `FILE` that podman or CRI-O wrote: a tar, or an image of one "+
+			"(OCI layout or archive, docker archive); given several times, NAME is a directory for all.")
 	g.limits.register(f)
 	f.StringVarP(&g.out, "output", "o", "", "Write the directory or archive `NAME`; it must not exist.")
 	f.BoolVar(&g.copy, "copy", false, "Write a directory that stands alone.")
@@ -63,13 +64,16 @@ func (g *graftFlags) imageFlags(f *pflag.FlagSet) {
 
 func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
-	f.StringArrayVar(&g.tasks, "task", nil, "Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
+	f.StringArrayVar(&g.tasks, "task", nil,
+		"Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
 	f.StringVar(&g.onError, "on-error", "kill", "When a hook fails, do `WHAT` to the task: kill or continue.")
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
-	f.StringVar(&g.logFile, "log-file", "", "The restored task logs to `FILE`, as it sees files; the default, and where it cannot open that, is its standard error.")
+	f.StringVar(&g.logFile, "log-file", "",
+		"The restored task logs to `FILE`, as it sees files; the default, and where it cannot open that, is its standard error.")
 	addVerbosity(f, &g.verbosity)
 	addKeepRandom(f, &g.keepRandom)
-	f.BoolVar(&g.seccomp, "allow-seccomp", false, "Graft although seccomp filters deny system calls of the graft's core.")
+	f.BoolVar(&g.seccomp, "allow-seccomp", false,
+		"Graft although seccomp filters deny system calls of the graft's core.")
 	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
 }
 
@@ -167,7 +171,8 @@ func describePlan(b *strings.Builder, plan *graft.Plan) {
 		fmt.Fprintf(b, "note: %s\n", escape.Name(note))
 	}
 	for _, t := range plan.Provenance.Tasks {
-		fmt.Fprintf(b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, escape.Name(t.Comm), t.Threads, t.Address)
+		fmt.Fprintf(b, "grafted task %d (%s), threads: %d, at %s\n", t.Pid, escape.Name(t.Comm), t.Threads,
+			t.Address)
 	}
 }
 
@@ -199,8 +204,10 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 		return nil, err
 	}
 	opts := &graft.Options{
-		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile, LogLevel: level,
-		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(), Limits: g.limits.Limits,
+		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile,
+		LogLevel:     level,
+		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(),
+		Limits:         g.limits.Limits,
 		KeepVgetrandom: g.keepRandom.VGetrandom, KeepWipeOnFork: g.keepRandom.WipeOnFork,
 	}
 	var errs []error

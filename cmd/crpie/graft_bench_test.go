@@ -15,9 +15,9 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// BenchmarkGraft prints medians: how long grafting takes, and how long CRIU takes to restore images as they were dumped,
-// grafted, and grafted with --copy, in turns; for grafted ones until the last hook has returned and the blob is gone.
-// CRIU probes the kernel in each run unless /run is a tmpfs; the differences are the same.
+// BenchmarkGraft prints medians: how long grafting takes, and how long CRIU takes to restore images as they were
+// dumped, grafted, and grafted with --copy, in turns; for grafted ones until the last hook has returned and the blob
+// is gone. CRIU probes the kernel in each run unless /run is a tmpfs; the differences are the same.
 //
 //	go test ./cmd/crpie -run '^$' -bench Graft -benchtime 1x
 func BenchmarkGraft(b *testing.B) {
@@ -41,13 +41,15 @@ func benchGraft(b *testing.B, name string) string {
 	var grafting []float64
 	for i := range rounds {
 		began := time.Now()
-		out := graftInto(b, im, filepath.Join(dir, fmt.Sprint(i)), "--pie-plugin", plugin, "--allow-skipped-stages")
+		out := graftInto(b, im, filepath.Join(dir, fmt.Sprint(i)), "--pie-plugin", plugin,
+			"--allow-skipped-stages")
 		grafting = append(grafting, time.Since(began).Seconds()*1000)
 		if i == 0 {
 			grafts = append(grafts, out)
 		}
 	}
-	grafts = append(grafts, graftInto(b, im, filepath.Join(dir, "copy"), "--copy", "--pie-plugin", plugin, "--allow-skipped-stages"))
+	grafts = append(grafts, graftInto(b, im, filepath.Join(dir, "copy"), "--copy", "--pie-plugin", plugin,
+		"--allow-skipped-stages"))
 	times := make([][]float64, len(grafts))
 	for range rounds {
 		for i, g := range grafts {
@@ -62,14 +64,16 @@ func benchGraft(b *testing.B, name string) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%-10s %11.2f %13.2f %13.2f %13.2f\n", name, medianOf(grafting), medianOf(times[0]), medianOf(times[1]),
+	return fmt.Sprintf("%-10s %11.2f %13.2f %13.2f %13.2f\n", name, medianOf(grafting), medianOf(times[0]),
+		medianOf(times[1]),
 		medianOf(times[2]))
 }
 
 func graftInto(b *testing.B, im *testenv.Images, dir string, args ...string) *testenv.Images {
 	b.Helper()
 	var out bytes.Buffer
-	if status := run(append([]string{"graft", "-D", im.Dir, "-o", dir}, args...), strings.NewReader(""), &out, &out); status != 0 {
+	if status := run(append([]string{"graft", "-D", im.Dir, "-o", dir}, args...), strings.NewReader(""), &out,
+		&out); status != 0 {
 		b.Fatal(out.String())
 	}
 	grafted := *im

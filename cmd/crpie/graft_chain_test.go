@@ -23,9 +23,11 @@ func TestGraftArchiveOfChain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			im := asChain(t, testenv.Start(t, "threads").Dump(t), 3)
 			base, unpacked := t.TempDir(), t.TempDir()
-			archive, grafted, back := filepath.Join(base, "a.tar"), filepath.Join(base, "g.tar"), filepath.Join(base, "b.tar")
+			archive, grafted, back := filepath.Join(base, "a.tar"), filepath.Join(base, "g.tar"),
+				filepath.Join(base, "b.tar")
 			execute(t, "tar", append([]string{"-C", filepath.Dir(im.Dir), "-cf", archive}, c.folders...)...)
-			status, out := told(t, append([]string{"graft", "--archive", archive, "-o", grafted}, traced(t)...)...)
+			status, out := told(t, append([]string{"graft", "--archive", archive, "-o", grafted},
+				traced(t)...)...)
 			if status != 0 {
 				t.Fatal(out)
 			}
@@ -66,7 +68,8 @@ func TestGraftSeveralArchives(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "static").Dump(t)
 	base := t.TempDir()
-	a, b, out, back := filepath.Join(base, "a.tar"), filepath.Join(base, "b.tar"), filepath.Join(base, "out"), filepath.Join(base, "back")
+	a, b, out, back := filepath.Join(base, "a.tar"), filepath.Join(base, "b.tar"), filepath.Join(base, "out"),
+		filepath.Join(base, "back")
 	for _, archive := range []string{a, b} {
 		execute(t, "tar", "-C", im.Dir, "-cf", archive, ".")
 	}
@@ -75,7 +78,8 @@ func TestGraftSeveralArchives(t *testing.T) {
 		strings.Count(said, "grafted task ") != 2 {
 		t.Fatalf("status %d\n%s", status, said)
 	}
-	status, said = told(t, "graft", "--remove", "--archive", filepath.Join(out, "a.tar"), "--archive", filepath.Join(out, "b.tar"), "-o", back)
+	status, said = told(t, "graft", "--remove", "--archive", filepath.Join(out, "a.tar"), "--archive",
+		filepath.Join(out, "b.tar"), "-o", back)
 	if status != 0 {
 		t.Fatal(said)
 	}

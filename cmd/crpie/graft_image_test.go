@@ -12,18 +12,20 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// podman makes an image of a checkpoint; each form in which it leaves podman is grafted, and restored under an identity of its
-// own. skopeo, which checks every digest, takes what was written.
+// podman makes an image of a checkpoint; each form in which it leaves podman is grafted, and restored under an
+// identity of its own. skopeo, which checks every digest, takes what was written.
 func TestGraftPodmanImage(t *testing.T) {
 	testenv.NeedTool(t, "skopeo")
 	c := newPodmanContainer(t)
 	c.podman("container", "checkpoint", "--create-image", "localhost/checkpoint:1", "first")
 	c.podman("rm", "first")
 	forms := []struct{ format, transport, id string }{
-		{"oci-archive", "oci-archive", "a-clone"}, {"oci-dir", "oci", "another"}, {"docker-archive", "docker-archive", "one-more"},
+		{"oci-archive", "oci-archive", "a-clone"}, {"oci-dir", "oci", "another"},
+		{"docker-archive", "docker-archive", "one-more"},
 	}
 	for _, f := range forms {
-		c.podman("save", "--format", f.format, "--output", filepath.Join(c.dir, f.format), "localhost/checkpoint:1")
+		c.podman("save", "--format", f.format, "--output", filepath.Join(c.dir, f.format),
+			"localhost/checkpoint:1")
 	}
 	for _, f := range forms {
 		t.Run(f.format, func(t *testing.T) {
@@ -31,11 +33,13 @@ func TestGraftPodmanImage(t *testing.T) {
 			c.t = t
 			saved, grafted := filepath.Join(c.dir, f.format), filepath.Join(c.dir, f.format+"-grafted")
 			plugin := testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
-			status, out := told(t, "graft", "--archive", saved, "-o", grafted, "--pie-plugin", plugin+",var=INSTANCE_ID,value="+f.id)
+			status, out := told(t, "graft", "--archive", saved, "-o", grafted, "--pie-plugin",
+				plugin+",var=INSTANCE_ID,value="+f.id)
 			if status != 0 {
 				t.Fatal(out)
 			}
-			if status, out := told(t, "inspect", "--archive", grafted); status != 0 || !strings.Contains(out, "plugin new-id (new-id.o, ") {
+			if status, out := told(t, "inspect", "--archive", grafted); status != 0 ||
+				!strings.Contains(out, "plugin new-id (new-id.o, ") {
 				t.Errorf("status %d\n%s", status, out)
 			}
 			c.wantNoted(f.transport + ":" + grafted)

@@ -33,7 +33,8 @@ func patientTempDir(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		var err error
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(
+			100 * time.Millisecond) {
 			if err = os.RemoveAll(parent); err == nil {
 				return
 			}
@@ -60,7 +61,8 @@ func newContainer(t *testing.T) *container {
 		}
 	}
 	source := filepath.Join(testenv.Root(), "testdata", "victims", "container.c")
-	c.must(exec.Command(testenv.NeedTool(t, "gcc"), "-static", "-O1", "-Wall", "-o", filepath.Join(rootfs, "init"), source))
+	c.must(exec.Command(testenv.NeedTool(t, "gcc"), "-static", "-O1", "-Wall", "-o", filepath.Join(rootfs, "init"),
+		source))
 	spec := exec.Command("runc", "spec")
 	spec.Dir = c.dir
 	c.must(spec)
@@ -116,7 +118,8 @@ func (c *container) must(cmd *exec.Cmd) {
 func (c *container) runc(args ...string) {
 	c.t.Helper()
 	log := filepath.Join(c.dir, "runc.log")
-	cmd := exec.Command("runc", append([]string{"--root", filepath.Join(c.dir, "state"), "--log", log, "--criu", c.criu}, args...)...)
+	cmd := exec.Command("runc", append(
+		[]string{"--root", filepath.Join(c.dir, "state"), "--log", log, "--criu", c.criu}, args...)...)
 	cmd.Dir = c.dir
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(log)
@@ -153,7 +156,8 @@ func TestGraftRuncContainer(t *testing.T) {
 	c.wantID("the-first-of-its-kind")
 	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
 	before := digest(t, images)
-	if status, out := told(t, "graft", "-D", images, "-o", grafted, "--pie-plugin", plugin+",var=INSTANCE_ID,value=a-clone"); status != 0 {
+	if status, out := told(t, "graft", "-D", images, "-o", grafted, "--pie-plugin",
+		plugin+",var=INSTANCE_ID,value=a-clone"); status != 0 {
 		t.Fatal(out)
 	}
 	c.runc("restore", "--detach", "--image-path", grafted, "--work-path", filepath.Join(c.dir, "restore"), c.name)
@@ -170,7 +174,8 @@ func TestGraftPodmanContainer(t *testing.T) {
 	c.podman("container", "checkpoint", "--export", archive, "first")
 	c.podman("rm", "first")
 	plugin := testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
-	status, out := told(t, "graft", "--archive", archive, "-o", grafted, "--pie-plugin", plugin+",var=INSTANCE_ID,value=a-clone")
+	status, out := told(t, "graft", "--archive", archive, "-o", grafted, "--pie-plugin",
+		plugin+",var=INSTANCE_ID,value=a-clone")
 	if status != 0 {
 		t.Fatal(out)
 	}
@@ -178,7 +183,8 @@ func TestGraftPodmanContainer(t *testing.T) {
 	c.wantIDAt(c.mounted("second"), "a-clone")
 }
 
-// newPodmanContainer runs a container with the name first, as podman runs them by default but in the network of this machine.
+// newPodmanContainer runs a container with the name first, as podman runs them by default but in the network of this
+// machine.
 func newPodmanContainer(t *testing.T) *container {
 	t.Helper()
 	testenv.NeedTool(t, "podman")
@@ -188,7 +194,8 @@ func newPodmanContainer(t *testing.T) *container {
 	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
 	c.podman("import", rootfs, strings.ToLower(image))
 	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
-	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
+	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit",
+		"nproc=1000:1000",
 		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	return c
@@ -197,7 +204,8 @@ func newPodmanContainer(t *testing.T) *container {
 // podman runs one of its commands with storage of this test's own and the tests' CRIU.
 func (c *container) podman(args ...string) string {
 	c.t.Helper()
-	words := append([]string{"--root", filepath.Join(c.dir, "storage"), "--runroot", filepath.Join(c.dir, "run"), "--runtime", "runc",
+	words := append([]string{"--root", filepath.Join(c.dir, "storage"), "--runroot", filepath.Join(c.dir, "run"),
+		"--runtime", "runc",
 		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, args...)
 	cmd := exec.Command("podman", words...)
 	cmd.Env = append(os.Environ(), testenv.Mark(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"))

@@ -95,8 +95,8 @@ func TestGraftVictims(t *testing.T) {
 	}
 }
 
-// No line is lost or torn when many tasks write at once, each with its own position in standard error's file; and none with
-// --log-file, whoever can open that and whoever cannot.
+// No line is lost or torn when many tasks write at once, each with its own position in standard error's file; and
+// none with --log-file, whoever can open that and whoever cannot.
 func TestGraftWriters(t *testing.T) {
 	testenv.NeedCRIU(t)
 	dir := shared(t)
@@ -142,7 +142,8 @@ func TestGraftTree(t *testing.T) {
 	for _, pid := range pids {
 		wantTraced(t, p.Output(), pid, 1)
 	}
-	p = graftOnto(t, im, append(traced(t), "--task", fmt.Sprint(pids[0]), "--task", fmt.Sprint(pids[7]))...).RestoreCRIU(t)
+	p = graftOnto(t, im, append(traced(t), "--task", fmt.Sprint(pids[0]), "--task",
+		fmt.Sprint(pids[7]))...).RestoreCRIU(t)
 	p.MustPass(t)
 	wantTraced(t, p.Output(), pids[7], 1)
 	if n := strings.Count(p.Output(), "stage=PRE_SIGRETURN pid="); n != 2 {
@@ -169,7 +170,8 @@ func descendants(t *testing.T, dir string) []int {
 	status, out := told(t, "inspect", "-D", dir)
 	for line := range strings.Lines(out) {
 		var pid int
-		if n, _ := fmt.Sscanf(strings.TrimSpace(line), "task %d ", &pid); n == 1 && strings.Contains(line, ": alive,") {
+		if n, _ := fmt.Sscanf(strings.TrimSpace(line), "task %d ", &pid); n == 1 &&
+			strings.Contains(line, ": alive,") {
 			pids = append(pids, pid)
 		}
 	}
@@ -179,15 +181,16 @@ func descendants(t *testing.T, dir string) []int {
 	return pids
 }
 
-// What /proc says after CRIU's restore of grafted images is what it says after its restore of the original ones, but for
-// the memory that stays, which has a name.
+// What /proc says after CRIU's restore of grafted images is what it says after its restore of the original ones, but
+// for the memory that stays, which has a name.
 func TestGraftLeavesNoOtherTrace(t *testing.T) {
 	testenv.NeedCRIU(t)
 	for _, name := range []string{"static", "glibc", "threads"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
 			plain := settled(t, im.RestoreCRIU(t), 0)
-			got := settled(t, graftOnto(t, im, "--copy", "--pie-plugin", trace(t), "--allow-skipped-stages").RestoreCRIU(t), 2)
+			got := settled(t, graftOnto(t, im, "--copy", "--pie-plugin", trace(t),
+				"--allow-skipped-stages").RestoreCRIU(t), 2)
 			delete(plain, "ns/time") // CRIU makes a new one each time
 			delete(got, "ns/time")
 			for _, line := range plain.Diff(got) {
@@ -233,7 +236,8 @@ func blobMapped(maps string) bool {
 	return strings.Contains(maps, "\n"+end+"-")
 }
 
-// A hook that fails, crashes or hangs ends its task with a line that says so, or with --on-error=continue only the hooks.
+// A hook that fails, crashes or hangs ends its task with a line that says so, or with --on-error=continue only the
+// hooks.
 func TestGraftFailures(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin, inits := testenv.Plugin(t, "testdata/plugins/fail.c"), testenv.Plugin(t, "testdata/plugins/init-ctx.c")
@@ -243,7 +247,8 @@ func TestGraftFailures(t *testing.T) {
 		{"low", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -5000\n"},
 		{"positive", "init", "plugin init-ctx, init, thread %d: returned 1\n"},
 		{"null", "init", "plugin init-ctx, init, thread %d: crashed with signal 11 at address 0x0"},
-		{"error,errno=22", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -22\n"},
+		{"error,errno=22", "PRE_SIGRETURN",
+			"plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: returned -22\n"},
 		{"null", "PRE_SIGRETURN", "plugin fail, hook PIE_RST_PRE_SIGRETURN, thread %d: crashed with signal 11 at address 0x0"},
 		{"ud2", "PRE_SIGRETURN", "crashed with signal 4"},
 		{"stack", "PRE_SIGRETURN", "the guard of its stack (a hook has 124 KiB)"},
@@ -253,14 +258,16 @@ func TestGraftFailures(t *testing.T) {
 		{"null", "PRE_SIGRETURN_THREAD", "hook PIE_RST_PRE_SIGRETURN_THREAD, thread "},
 		{"hang", "PRE_SIGRETURN_THREAD", "still running after 150 ms (--pie-timeout)\n"},
 	} {
-		args := []string{"--pie-plugin", plugin + ",stage=" + c.stage + ",how=" + c.how, "--allow-skipped-stages", "--pie-timeout=150ms"}
+		args := []string{"--pie-plugin", plugin + ",stage=" + c.stage + ",how=" + c.how,
+			"--allow-skipped-stages", "--pie-timeout=150ms"}
 		if c.stage == "init" {
 			args[1] = inits + ",init=" + c.how
 		}
 		want := strings.ReplaceAll(c.want, "%d", fmt.Sprint(im.Pid))
 		t.Run(c.stage+" "+c.how, func(t *testing.T) {
 			ends := graftOnto(t, im, args...)
-			cmd := ends.Command(t, testenv.NeedCRIU(t).Path, "restore", "-D", ends.Dir, "-W", t.TempDir(), "-o", "log")
+			cmd := ends.Command(t, testenv.NeedCRIU(t).Path, "restore", "-D", ends.Dir, "-W", t.TempDir(),
+				"-o", "log")
 			if err := cmd.Run(); cmd.ProcessState.ExitCode() < 0 {
 				t.Fatal(err)
 			}
@@ -284,7 +291,8 @@ func TestGraftInit(t *testing.T) {
 	im := testenv.Start(t, "threads").Dump(t)
 	p := graftOnto(t, im, "-v3", "--pie-plugin", plugin).RestoreCRIU(t)
 	p.MustPass(t)
-	for _, want := range []string{"init, thread %d: stage 2 hook 0xf0 who=me\n", "exit, thread %d: stage 2 hook 0xf1 ret 0 who=me\n",
+	for _, want := range []string{"init, thread %d: stage 2 hook 0xf0 who=me\n",
+		"exit, thread %d: stage 2 hook 0xf1 ret 0 who=me\n",
 		"hook PIE_RST_PRE_SIGRETURN, thread %d: hook 0x106 who=me\n"} {
 		if want = fmt.Sprintf("plugin init-ctx, "+want, im.Pid); strings.Count(p.Output(), want) != 1 {
 			t.Errorf("not once in the output: %s%s", want, p.Output())
@@ -350,7 +358,8 @@ func TestGraftSeccompDenied(t *testing.T) {
 func TestGraftHugePages(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "huge").Dump(t)
-	status, text := told(t, "graft", "-D", im.Dir, "-o", filepath.Join(t.TempDir(), "out"), "--pie-plugin", trace(t), "--allow-skipped-stages")
+	status, text := told(t, "graft", "-D", im.Dir, "-o", filepath.Join(t.TempDir(), "out"), "--pie-plugin",
+		trace(t), "--allow-skipped-stages")
 	want := "it has private huge pages, which CRIU up to 4.2 looks for in the new directory only, for ever\n  hint: write a directory that stands alone: --copy"
 	if status != exitFailed || !strings.Contains(text, want) {
 		t.Errorf("status %d: %s", status, text)
@@ -396,7 +405,8 @@ func TestGraftProvenance(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out := told(t, "inspect", "-D", grafted.Dir)
-	for _, want := range []string{"plugin trace (trace.o, sha256 " + sum + ")", "parameters: token\n", "PIE_RST_PRE_SIGRETURN_THREAD"} {
+	for _, want := range []string{"plugin trace (trace.o, sha256 " + sum + ")", "parameters: token\n",
+		"PIE_RST_PRE_SIGRETURN_THREAD"} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("inspect: status %d, no %q in\n%s", status, want, out)
 		}
@@ -405,7 +415,8 @@ func TestGraftProvenance(t *testing.T) {
 	if err != nil || strings.Contains(string(data)+out, "sEcReT") {
 		t.Errorf("the value of a parameter is told: %v", err)
 	}
-	status, out = told(t, "graft", "-D", grafted.Dir, "-o", grafted.Dir+"2", "--pie-plugin", plugin, "--allow-skipped-stages")
+	status, out = told(t, "graft", "-D", grafted.Dir, "-o", grafted.Dir+"2", "--pie-plugin", plugin,
+		"--allow-skipped-stages")
 	if status != exitFailed || !strings.Contains(out, "these images are grafted already") {
 		t.Errorf("a second graft: status %d: %s", status, out)
 	}
@@ -435,14 +446,18 @@ func TestGraftRedis(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "socket")
 	// redis-check-rdb is the server under another name: the package redis-server would start one
-	words := []string{"redis-server", "--port", "0", "--unixsocket", socket, "--save", "''", "--set-proc-title", "no", "--logfile", filepath.Join(dir, "log")}
-	script := fmt.Sprintf("cd %s; echo READY $$; exec -a redis-server %s %s", dir, server, strings.Join(words[1:], " "))
+	words := []string{"redis-server", "--port", "0", "--unixsocket", socket, "--save", "''", "--set-proc-title",
+		"no", "--logfile", filepath.Join(dir, "log")}
+	script := fmt.Sprintf("cd %s; echo READY $$; exec -a redis-server %s %s", dir, server,
+		strings.Join(words[1:], " "))
 	p := testenv.StartCommand(t, "redis-server", "/bin/bash", "-c", script)
 	redis := func(want string, words ...string) {
 		t.Helper()
 		var out []byte
 		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if out, _ = exec.Command(client, append([]string{"-s", socket}, words...)...).CombinedOutput(); string(out) == want+"\n" {
+			if out, _ = exec.Command(client,
+				append([]string{"-s", socket}, words...)...).CombinedOutput(); string(out) == want+
+				"\n" {
 				return
 			}
 		}
@@ -554,7 +569,8 @@ func TestGraftKeepsForeignSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := p.WaitGone()
-	if err != nil || !strings.Contains(p.Output(), "still running after 400 ms") || strings.Contains(p.Output(), "crashed") {
+	if err != nil || !strings.Contains(p.Output(), "still running after 400 ms") ||
+		strings.Contains(p.Output(), "crashed") {
 		t.Errorf("%v:\n%s", err, p.Output())
 	}
 }
@@ -564,7 +580,8 @@ func TestInspectImages(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "glibc").Dump(t)
 	archive := filepath.Join(t.TempDir(), "a.tar.gz")
-	if out, err := exec.Command("tar", "-C", filepath.Dir(im.Dir), "-czf", archive, filepath.Base(im.Dir)).CombinedOutput(); err != nil {
+	if out, err := exec.Command("tar", "-C", filepath.Dir(im.Dir), "-czf", archive,
+		filepath.Base(im.Dir)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	status, of, _ := crpie(t, "inspect", "-f", "json", "-D", im.Dir)
@@ -574,7 +591,8 @@ func TestInspectImages(t *testing.T) {
 		t.Fatalf("%v, status %d and %d:\n%s\n%s", err, status, status2, of, in)
 	}
 	task := v.Tasks[0]
-	if len(v.Tasks) != 1 || int(task.Pid) != im.Pid || len(task.Threads) != 1 || len(task.Memory) < 10 || task.Here == 0 {
+	if len(v.Tasks) != 1 || int(task.Pid) != im.Pid || len(task.Threads) != 1 || len(task.Memory) < 10 ||
+		task.Here == 0 {
 		t.Errorf("got %+v", task)
 	}
 	if status, out := told(t, "inspect", "-D", im.Dir, "--base", "0x1000"); status != exitUsage {
@@ -595,7 +613,8 @@ func TestGraftExamples(t *testing.T) {
 	}
 	shell := func(line string, env ...string) string {
 		cmd := exec.Command("/bin/bash", "-ec", line)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), append(env, "PATH="+dir+":"+os.Getenv("PATH"), asTool+"=1")...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(),
+			append(env, "PATH="+dir+":"+os.Getenv("PATH"), asTool+"=1")...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, out)
@@ -614,7 +633,8 @@ int main(void)
 }
 `, 0o600)
 	shell("gcc -I " + filepath.Join(testenv.Root(), "testdata", "victims") + " -o app " + source)
-	file("app.sh", "#!/bin/bash\nexport ID=00000000-0000-0000-0000-000000000000\nexec "+filepath.Join(dir, "app")+"\n", 0o700)
+	file("app.sh", "#!/bin/bash\nexport ID=00000000-0000-0000-0000-000000000000\nexec "+filepath.Join(dir, "app")+
+		"\n", 0o700)
 	im := testenv.StartCommand(t, "app", filepath.Join(dir, "app.sh")).Dump(t)
 	if err := os.Symlink(os.Args[0], filepath.Join(dir, "crpie")); err != nil {
 		t.Fatal(err)

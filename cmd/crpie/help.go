@@ -79,7 +79,8 @@ func printFlags(w io.Writer, f *pflag.FlagSet) {
 // maxHead is the longest "-x, --flag ARGUMENT" beside which there is text; behind a longer one it is in the next line.
 const maxHead = 38
 
-// describeFlag gives "-x, --flag ARGUMENT" and what the flag does. The argument is the part of the text in `back quotes`.
+// describeFlag gives "-x, --flag ARGUMENT" and what the flag does. The argument is the part of the text in `back
+// quotes`.
 func describeFlag(one *pflag.Flag) (head, text string) {
 	head = "      --" + one.Name
 	if one.Shorthand != "" {

@@ -42,7 +42,8 @@ func TestHelp(t *testing.T) {
 			t.Errorf("crpie %s --help has no example:\n%s", name, out)
 		}
 	}
-	if status, _, stderr := crpie(t, "help", "nonsense"); status != exitUsage || !strings.Contains(stderr, "unknown command") {
+	if status, _, stderr := crpie(t, "help", "nonsense"); status != exitUsage ||
+		!strings.Contains(stderr, "unknown command") {
 		t.Errorf("crpie help nonsense: status %d, %s", status, stderr)
 	}
 }
@@ -63,8 +64,10 @@ func TestManualSynopsis(t *testing.T) {
 	for name, out := range helps(t) {
 		usage, _, _ := strings.Cut(out, "\n\n")
 		for _, word := range []string{"-D", "--archive", "FILE.o"} {
-			if strings.Contains(usage, word) && !strings.Contains(of[name], strings.Replace(word, "FILE.o", "hook.o", 1)) {
-				t.Errorf("crpie %s takes %s, which the synopsis of crpie(1) lacks:\n%s", name, word, of[name])
+			if strings.Contains(usage, word) &&
+				!strings.Contains(of[name], strings.Replace(word, "FILE.o", "hook.o", 1)) {
+				t.Errorf("crpie %s takes %s, which the synopsis of crpie(1) lacks:\n%s", name, word,
+					of[name])
 			}
 		}
 		if _, ok := of[name]; !ok {
@@ -77,7 +80,8 @@ func TestManualSynopsis(t *testing.T) {
 func TestUsageErrors(t *testing.T) {
 	for _, c := range commands() {
 		_, _, stderr := crpie(t, c.name, "--nonsense")
-		if strings.Contains(stderr, "Flags:") || strings.Contains(stderr, "Examples") || strings.Contains(stderr, "\n\n") {
+		if strings.Contains(stderr, "Flags:") || strings.Contains(stderr, "Examples") ||
+			strings.Contains(stderr, "\n\n") {
 			t.Errorf("crpie %s --nonsense:\n%s", c.name, stderr)
 		}
 	}
@@ -105,15 +109,18 @@ func TestFlagsAreInManPageAndCompletions(t *testing.T) {
 			return regexp.MustCompile(`--` + flag + `\b`).MatchString(section(command))
 		},
 		"completions/crpie.bash": func(command, flag string) bool {
-			m := regexp.MustCompile(`(?s)\n\t` + command + `\)\s.*?;;`).FindString(read("completions/crpie.bash"))
+			m := regexp.MustCompile(`(?s)\n\t` + command + `\)\s.*?;;`).FindString(
+				read("completions/crpie.bash"))
 			return regexp.MustCompile(`--` + flag + `[\s']`).MatchString(m)
 		},
 		"completions/_crpie": func(command, flag string) bool {
-			m := regexp.MustCompile(`(?s)\n\t` + command + `\)\n.*?;;`).FindString(read("completions/_crpie"))
+			m := regexp.MustCompile(`(?s)\n\t` + command + `\)\n.*?;;`).FindString(
+				read("completions/_crpie"))
 			return regexp.MustCompile(`--` + flag + `[[='*}-]`).MatchString(m)
 		},
 		"completions/crpie.fish": func(command, flag string) bool {
-			return regexp.MustCompile(`(?m)^.*__fish_seen_subcommand_from [a-z ]*\b` + command + `\b.* -l ` + flag + `\b.*$`).
+			return regexp.MustCompile(`(?m)^.*__fish_seen_subcommand_from [a-z ]*\b` + command +
+				`\b.* -l ` + flag + `\b.*$`).
 				MatchString(read("completions/crpie.fish"))
 		},
 	}
@@ -128,7 +135,8 @@ func TestFlagsAreInManPageAndCompletions(t *testing.T) {
 	}
 	var r restoreFlags
 	r.flags().VisitAll(func(f *pflag.Flag) {
-		if taken := strings.HasPrefix(f.Name, "no-") && f.Name != "no-default-config"; !taken && !parts["docs/man/crpie.1"]("restore", f.Name) {
+		if taken := strings.HasPrefix(f.Name, "no-") && f.Name != "no-default-config"; !taken &&
+			!parts["docs/man/crpie.1"]("restore", f.Name) {
 			t.Errorf("the man page lacks crpie restore --%s", f.Name)
 		}
 	})

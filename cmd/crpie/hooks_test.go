@@ -52,7 +52,8 @@ func TestWhoEndsATaskIsNamed(t *testing.T) {
 	tids := dumpedThreads(t, im.Dir)
 	for _, tid := range []int{tids[0], tids[1], tids[len(tids)-1]} {
 		for how, want := range map[string]string{
-			"exit": `called exit_group\(7\)`, "exit1": `called exit\(7\)`, "exec": `called execve: it is "/.*bin/true" now`,
+			"exit": `called exit_group\(7\)`, "exit1": `called exit\(7\)`,
+			"exec": `called execve: it is "/.*bin/true" now`,
 		} {
 			spec := fmt.Sprintf("%s,stage=PRE_SIGRETURN_THREAD,tid=%d,how=%s", plugin, tid, how)
 			mustFail(t, im, fmt.Sprintf("plugin fail, hook PIE_RST_PRE_SIGRETURN_THREAD, thread %d: .*: %s", tid, want), "--pie-plugin", spec)
@@ -68,8 +69,10 @@ func TestInit(t *testing.T) {
 	p, output := restore(t, im, "-v3", "--pie-plugin", plugin)
 	p.MustPass(t)
 	for _, want := range []string{
-		"init-ctx: init: stage 2 hook 0xf0 who=me\n", "init-ctx: PIE_RST_PRE_SIGRETURN_THREAD: hook 0x105 who=me\n",
-		"init-ctx: PIE_RST_PRE_SIGRETURN: hook 0x106 who=me\n", "init-ctx: exit: stage 2 hook 0xf1 ret 0 who=me\n",
+		"init-ctx: init: stage 2 hook 0xf0 who=me\n",
+		"init-ctx: PIE_RST_PRE_SIGRETURN_THREAD: hook 0x105 who=me\n",
+		"init-ctx: PIE_RST_PRE_SIGRETURN: hook 0x106 who=me\n",
+		"init-ctx: exit: stage 2 hook 0xf1 ret 0 who=me\n",
 	} {
 		if strings.Count(output, want) != 1 {
 			t.Errorf("not once in the output: %s%s", want, output)
@@ -77,7 +80,8 @@ func TestInit(t *testing.T) {
 	}
 	for how, want := range map[string]string{
 		"error": `returned -1 \(EPERM\)`, "positive": "returned 1, which is neither 0 nor a negative errno",
-		"low": "returned -5000, which is neither 0 nor a negative errno", "null": "crashed with SIGSEGV at address 0x0",
+		"low":  "returned -5000, which is neither 0 nor a negative errno",
+		"null": "crashed with SIGSEGV at address 0x0",
 	} {
 		mustFail(t, im, fmt.Sprintf(`plugin init-ctx, init, thread %d: plugin_init\+0x[0-9a-f]+ \(.*init-ctx\.c:\d+\): %s`, im.Pid, want),
 			"--pie-plugin", plugin+",init="+how)
@@ -101,12 +105,15 @@ func TestPluginsOfOneName(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, output)
 		}
 	}
-	p = graftOnto(t, im, "-v3", "--allow-skipped-stages", "--pie-plugin", plugin+",a", "--pie-plugin", plugin+",b").RestoreCRIU(t)
+	p = graftOnto(t, im, "-v3", "--allow-skipped-stages", "--pie-plugin", plugin+",a", "--pie-plugin",
+		plugin+",b").RestoreCRIU(t)
 	p.MustPass(t)
-	if out := p.Output(); !strings.Contains(out, "plugin trace #1, hook ") || !strings.Contains(out, "plugin trace #2, hook ") {
+	if out := p.Output(); !strings.Contains(out, "plugin trace #1, hook ") ||
+		!strings.Contains(out, "plugin trace #2, hook ") {
 		t.Errorf("grafted they are not told apart:\n%s", out)
 	}
-	mustFail(t, im, "plugin fail #2, hook PIE_RST_POST_FILES, ", "--pie-plugin", fail, "--pie-plugin", fail+",stage=POST_FILES")
+	mustFail(t, im, "plugin fail #2, hook PIE_RST_POST_FILES, ", "--pie-plugin", fail, "--pie-plugin",
+		fail+",stage=POST_FILES")
 }
 
 // Objects that were compiled with the headers of version 1 of the interface work as they did.
@@ -119,7 +126,8 @@ func TestObjectsOfTheFirstVersion(t *testing.T) {
 	}
 	p, output := restore(t, im, "-v3", "--pie-plugin", plugin)
 	p.MustPass(t)
-	if n := strings.Count(output, "init-exit: PIE_RST_"); n != 2 || !strings.Contains(output, "inits=1 at stage 0x106") {
+	if n := strings.Count(output, "init-exit: PIE_RST_"); n != 2 ||
+		!strings.Contains(output, "inits=1 at stage 0x106") {
 		t.Errorf("the plugin did not run:\n%s", output)
 	}
 	p = graftOnto(t, im, "--pie-plugin", plugin, "--allow-skipped-stages", "-v3").RestoreCRIU(t)
@@ -133,7 +141,8 @@ func TestObjectsOfTheFirstVersion(t *testing.T) {
 func TestDeclaredParameters(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "static").Dump(t)
-	app, id := testenv.Plugin(t, "plugin-sdk/examples/tell-app.c"), testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
+	app, id := testenv.Plugin(t, "plugin-sdk/examples/tell-app.c"),
+		testenv.Plugin(t, "plugin-sdk/examples/new-id.c")
 	plugins := []string{"--pie-plugin", app + ",signal=10,mode=ad,value=x", "--pie-plugin", id + ",format=uid"}
 	want := `crpie: plugin tell-app has no parameter "signal": it has symbol, addr, size, value, mode
 plugin tell-app: parameter mode="ad" is not known: did you mean add?
@@ -143,7 +152,8 @@ plugin new-id: parameter format="uid" is not known: did you mean uuid?
 plugin new-id: parameter var is missing: name of the environment variable
 `
 	out := filepath.Join(t.TempDir(), "out")
-	for _, words := range [][]string{{"restore", "-D", im.Dir}, {"restore", "--dry-run", "-D", im.Dir}, {"graft", "-D", im.Dir, "-o", out}} {
+	for _, words := range [][]string{{"restore", "-D", im.Dir}, {"restore", "--dry-run", "-D", im.Dir},
+		{"graft", "-D", im.Dir, "-o", out}} {
 		status, got := told(t, append(words, plugins...)...)
 		if status != exitFailed || got != want {
 			t.Errorf("%s: status %d:\n%s", words[0], status, got)
@@ -152,7 +162,8 @@ plugin new-id: parameter var is missing: name of the environment variable
 	if _, err := os.Lstat(out); err == nil || len(im.Leftovers()) > 0 {
 		t.Error("something was written or left")
 	}
-	if status, got := told(t, "inspect", app); status != exitOK || !regexp.MustCompile(`size +enum 1\|2\|4\|8 +false +of the variable`).MatchString(got) ||
+	if status, got := told(t, "inspect", app); status != exitOK ||
+		!regexp.MustCompile(`size +enum 1\|2\|4\|8 +false +of the variable`).MatchString(got) ||
 		!regexp.MustCompile(`addr +int from 1 +false +its address`).MatchString(got) {
 		t.Errorf("inspect: status %d\n%s", status, got)
 	}
@@ -165,12 +176,14 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	object, dir := testenv.Plugin(t, "plugin-sdk/examples/new-id.c"), t.TempDir()
-	found := regexp.MustCompile("`crpie ((?:check|inspect|link|explain) [^`]*)`").FindAllStringSubmatch(string(readme), -1)
+	found := regexp.MustCompile("`crpie ((?:check|inspect|link|explain) [^`]*)`").FindAllStringSubmatch(
+		string(readme), -1)
 	if len(found) < 4 {
 		t.Fatalf("commands %q", found)
 	}
 	for _, m := range found {
-		line := strings.NewReplacer("hook.o…", object, "hook.o", object, "-o image", "-o "+filepath.Join(dir, "image")).Replace(m[1])
+		line := strings.NewReplacer("hook.o…", object, "hook.o", object, "-o image",
+			"-o "+filepath.Join(dir, "image")).Replace(m[1])
 		if status, out := told(t, strings.Fields(line)...); status != exitOK {
 			t.Errorf("crpie %s: status %d\n%s", line, status, out)
 		}

@@ -17,11 +17,12 @@ import (
 	"github.com/crpie/crpie/internal/loadertest"
 )
 
-// evil is a name of an object, of a section, a symbol, a source file: it would clear the screen, forge a line of success, tell
-// GitHub's and Azure's runners something, and turn the rest around.
+// evil is a name of an object, of a section, a symbol, a source file: it would clear the screen, forge a line of
+// success, tell GitHub's and Azure's runners something, and turn the rest around.
 const evil = "::error::a\x1b[2J\nforged.o: ok\n::warning::b\r##[error]c\u202e\xff"
 
-// evilObjects puts evil.o, which can be a plugin, and bad.o, which cannot, into the working directory; both are full of evil names.
+// evilObjects puts evil.o, which can be a plugin, and bad.o, which cannot, into the working directory; both are full
+// of evil names.
 func evilObjects(t *testing.T) (good, bad string) {
 	t.Helper()
 	placeholder := strings.Repeat("E", len(evil))
@@ -33,7 +34,8 @@ static struct crpie_hook_record r = {sizeof r, 1, CR_PLUGIN_HOOK__PIE_RST_PRE_SI
 `
 	dir := t.TempDir()
 	for name, use := range map[string]string{evil + ".o": "0", "bad-" + evil + ".o": "MISSING() + CALL()"} {
-		text := strings.NewReplacer("USE", use, "MISSING", "M"+placeholder[1:], "NAME", placeholder, "CALL", "M"+placeholder[1:]).Replace(source)
+		text := strings.NewReplacer("USE", use, "MISSING", "M"+placeholder[1:], "NAME", placeholder, "CALL",
+			"M"+placeholder[1:]).Replace(source)
 		data, err := os.ReadFile(loadertest.Compile(t, compiler+" -w", ".c", text))
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +65,8 @@ func evilImages(t *testing.T) (dir, archive string) {
 			t.Fatal(err)
 		}
 		for path, same := range map[string]string{
-			"/srv/v/bin/static": "/a\n::error::\x1b[2J\xff", "/srv/v/static/out": "/b\n::error::\x1b[2J\xff", "static": "\n::x\x1b\xff",
+			"/srv/v/bin/static": "/a\n::error::\x1b[2J\xff",
+			"/srv/v/static/out": "/b\n::error::\x1b[2J\xff", "static": "\n::x\x1b\xff",
 		} {
 			data = bytes.ReplaceAll(data, []byte(path), []byte(same))
 		}
@@ -77,7 +80,8 @@ func evilImages(t *testing.T) (dir, archive string) {
 	for name, data := range files {
 		err := os.WriteFile(filepath.Join(dir, name), data, 0o600)
 		if err == nil {
-			err = w.WriteHeader(&tar.Header{Name: "checkpoint/" + strings.ToValidUTF8(name, "?"), Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX})
+			err = w.WriteHeader(&tar.Header{Name: "checkpoint/" + strings.ToValidUTF8(name, "?"),
+				Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX})
 		}
 		if err == nil {
 			_, err = w.Write(data)
@@ -101,7 +105,8 @@ func harmless(t *testing.T, args []string, output string) {
 	for line := range strings.SplitSeq(output, "\n") {
 		own := regexp.MustCompile(`^::(error|notice) file=`).MatchString(line) && args[0] == "check"
 		begins := strings.TrimLeft(line, " \t")
-		if !own && strings.HasPrefix(begins, "::") || strings.Contains(line, "##") || strings.HasPrefix(begins, "forged") {
+		if !own && strings.HasPrefix(begins, "::") || strings.Contains(line, "##") ||
+			strings.HasPrefix(begins, "forged") {
 			t.Errorf("crpie %q writes the line %q", args, line)
 		}
 		for _, r := range strings.ReplaceAll(line, "\t", "") {
@@ -129,18 +134,26 @@ func TestNamesCannotSpeak(t *testing.T) {
 		{"check", "-f", "junit", "--", good, bad, fifo},
 		{"check", "-f", evil, good},
 		{"check", "--" + evil},
-		{"inspect", good}, {"inspect", "--disasm", good}, {"inspect", "-f", "json", good}, {"inspect", bad}, {"inspect", fifo},
+		{"inspect", good}, {"inspect", "--disasm", good}, {"inspect", "-f", "json", good}, {"inspect", bad},
+		{"inspect", fifo},
 		{"inspect", "-D", dir}, {"inspect", "-D", dir, "-f", "json"}, {"inspect", "-D", evil},
-		{"inspect", "--archive", archive}, {"inspect", "--archive", archive, "-f", "json"}, {"inspect", "--archive", evil},
+		{"inspect", "--archive", archive}, {"inspect", "--archive", archive, "-f", "json"},
+		{"inspect", "--archive", evil},
 		{"inspect", "--archive-limit", evil},
-		{"link", "--map", "-", good}, {"link", bad}, {"link", fifo}, {"link", "--defsym", evil, good}, {"link", "--base", evil, good},
+		{"link", "--map", "-", good}, {"link", bad}, {"link", fifo}, {"link", "--defsym", evil, good},
+		{"link", "--base", evil, good},
 		{"explain", evil}, {evil}, {"help", evil}, {"version", evil},
-		{"graft", "-D", dir, "-o", "out", "--pie-plugin", good}, {"graft", "-D", dir, "-o", "out2", "--pie-plugin", bad},
-		{"graft", "--archive", archive, "-o", "out3", "--pie-plugin", good}, {"graft", "-D", evil, "-o", "x", "--pie-plugin", good},
-		{"graft", "--remove", "-D", dir, "-o", "out4"}, {"graft", "-D", dir, "-o", evil + "/x", "--pie-plugin", good},
-		{"graft", "-D", dir, "-o", "x", "--pie-plugin", good + "," + evil}, {"graft", "-D", dir, "-o", "x", "--task", evil, "--pie-plugin", good},
+		{"graft", "-D", dir, "-o", "out", "--pie-plugin", good},
+		{"graft", "-D", dir, "-o", "out2", "--pie-plugin", bad},
+		{"graft", "--archive", archive, "-o", "out3", "--pie-plugin", good},
+		{"graft", "-D", evil, "-o", "x", "--pie-plugin", good},
+		{"graft", "--remove", "-D", dir, "-o", "out4"},
+		{"graft", "-D", dir, "-o", evil + "/x", "--pie-plugin", good},
+		{"graft", "-D", dir, "-o", "x", "--pie-plugin", good + "," + evil},
+		{"graft", "-D", dir, "-o", "x", "--task", evil, "--pie-plugin", good},
 		{"restore", "--dry-run", "-D", dir}, {"restore", "--dry-run", "-D", dir, "--pie-plugin", bad, "-v4"},
-		{"restore", "--dry-run", "-D", evil}, {"restore", "--" + evil}, {"restore", "-D", dir, "--inherit-fd", evil},
+		{"restore", "--dry-run", "-D", evil}, {"restore", "--" + evil},
+		{"restore", "-D", dir, "--inherit-fd", evil},
 		{"restore", "-D", dir, "-o", evil + "/log"},
 	} {
 		_, out, complaints := crpie(t, c...)
@@ -154,12 +167,14 @@ func TestNamesSurviveInDocuments(t *testing.T) {
 	good, bad := evilObjects(t)
 	_, text, _ := crpie(t, "check", "-f", "json", "--", good, bad)
 	var doc jsonReport
-	if err := json.Unmarshal([]byte(text), &doc); err != nil || doc.Files[0].File != strings.ToValidUTF8(good, "\ufffd") {
+	if err := json.Unmarshal([]byte(text), &doc); err != nil ||
+		doc.Files[0].File != strings.ToValidUTF8(good, "\ufffd") {
 		t.Errorf("json: %v\n%s", err, text)
 	}
 	_, text, _ = crpie(t, "check", "-f", "junit", "--", good, bad)
 	var junit junitSuites
-	if err := xml.Unmarshal([]byte(text), &junit); err != nil || junit.Tests != 2 || strings.Contains(junit.Suites[0].Cases[1].Failure.Text, "\x1b") {
+	if err := xml.Unmarshal([]byte(text), &junit); err != nil || junit.Tests != 2 ||
+		strings.Contains(junit.Suites[0].Cases[1].Failure.Text, "\x1b") {
 		t.Errorf("junit: %v\n%s", err, text)
 	}
 }

@@ -61,7 +61,8 @@ func (s *small) runAsFirst(t *testing.T, argv ...string) (output string, err err
 		must(t, os.WriteFile(name, b, 0))
 	}
 	cmd := exec.CommandContext(t.Context(), testenv.NeedTool(t, "timeout"),
-		append([]string{"-k1", "60", testenv.NeedTool(t, "unshare"), "-fpm", "--kill-child", "--mount-proc"}, argv...)...)
+		append([]string{"-k1", "60", testenv.NeedTool(t, "unshare"), "-fpm", "--kill-child", "--mount-proc"},
+			argv...)...)
 	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), asTool+"=1")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -82,7 +83,8 @@ func (s *small) restored() string {
 		tail -n1 out | grep -q PASS`, os.Args[0], s.pid)
 }
 
-// A process that had a small pid gets it in a fresh pid namespace, where crpie's own threads would have had it, each time.
+// A process that had a small pid gets it in a fresh pid namespace, where crpie's own threads would have had it, each
+// time.
 func TestSmallPids(t *testing.T) {
 	testenv.NeedCRIU(t)
 	for _, pid := range []int{3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 25, 50} {
@@ -102,7 +104,8 @@ func TestSmallPids(t *testing.T) {
 func TestFirstProcess(t *testing.T) {
 	s := dumpSmall(t, 2)
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
-	out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "-v3", "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=exit")
+	out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "-v3", "--pie-plugin",
+		plugin+",stage=PRE_SIGRETURN,how=exit")
 	if err == nil || !strings.Contains(out, "exit in task 2") {
 		t.Errorf("as the first process, with a plugin that ends the task: %v\n%s", err, out)
 	}
@@ -115,7 +118,8 @@ func (s *small) passesUnderFirst(t *testing.T) error {
 	pid := 0
 	done := make(chan error, 1)
 	go func() {
-		out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "--pidfile", filepath.Join(s.dir, "pid"))
+		out, err := s.runAsFirst(t, os.Args[0], "restore", "-D", "img", "--pidfile",
+			filepath.Join(s.dir, "pid"))
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, out)
 		}
@@ -125,10 +129,14 @@ func (s *small) passesUnderFirst(t *testing.T) error {
 		_, err := os.Stat(filepath.Join(s.dir, "pid"))
 		return err == nil
 	})
-	await(t, "the victim's pid here", func() bool { pid = victimHere(filepath.Join(s.dir, "out")); return pid != 0 })
+	await(t, "the victim's pid here", func() bool {
+		pid = victimHere(filepath.Join(s.dir, "out"))
+		return pid != 0
+	})
 	must(t, syscall.Kill(pid, syscall.SIGUSR1))
 	err := <-done
-	if out, _ := os.ReadFile(filepath.Join(s.dir, "out")); err == nil && !strings.HasSuffix(string(out), "\nPASS\n") {
+	if out, _ := os.ReadFile(filepath.Join(s.dir, "out")); err == nil &&
+		!strings.HasSuffix(string(out), "\nPASS\n") {
 		err = fmt.Errorf("it says\n%s", out)
 	}
 	return err

@@ -94,7 +94,8 @@ func newHeirs(t *testing.T, victim *testenv.Process, file, pipe, tty string) *he
 func (h *heirs) check(t *testing.T, p *testenv.Process) {
 	t.Helper()
 	p.MustPass(t)
-	for _, want := range []string{"\nnamed: the new one\n", "\nexternal: the new one\n", "\npipe: through the pipe and back\n"} {
+	for _, want := range []string{"\nnamed: the new one\n", "\nexternal: the new one\n",
+		"\npipe: through the pipe and back\n"} {
 		if !strings.Contains(p.Output(), want) {
 			t.Errorf("output lacks %q:\n%s", want, p.Output())
 		}

@@ -29,7 +29,9 @@ func inheritFDs(specs []string) (inherited []restorer.Inherited, wrong string) {
 		if !sys.Inherited(n) {
 			return nil, fmt.Sprintf("--inherit-fd %s: crpie was started without descriptor %d", spec, n)
 		}
-		inherited = append(inherited, restorer.Inherited{FD: n, Resource: m[2], Open: func() (*os.File, error) { return duplicate(n, spec) }})
+		inherited = append(inherited, restorer.Inherited{FD: n, Resource: m[2], Open: func() (*os.File, error) {
+			return duplicate(n, spec)
+		}})
 	}
 	return inherited, ""
 }

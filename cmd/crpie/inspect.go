@@ -21,10 +21,12 @@ const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--dis
 func runInspect(args []string, std streams) int {
 	f := flagSet()
 	format := f.StringP("format", "f", "text", "Write the result as `FORMAT`, text or json.")
-	base := f.String("base", "0x10000000", "Lay the object out at `ADDR`, alone; in a restore the core and other plugins come first.")
+	base := f.String("base", "0x10000000",
+		"Lay the object out at `ADDR`, alone; in a restore the core and other plugins come first.")
 	core := f.Bool("core", false, "The object need not register hooks.")
 	disasm := f.Bool("disasm", false, "List the code as well.")
-	dir := f.StringP("images-dir", "D", "", "Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
+	dir := f.StringP("images-dir", "D", "",
+		"Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
 	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint or an image of one.")
 	var limits archiveLimits
 	limits.register(f)
@@ -92,8 +94,8 @@ func inspect(w io.Writer, stdin io.Reader, file string, base blob.Addr, core, as
 }
 
 // view is the answer of crpie inspect; its members are the JSON document. Addresses are for an image of this object
-// alone at Base, sizes and offsets are in bytes. Symbols are those of the image, so absolute ones are not among them, and
-// relocations those that are applied to it, so those of records and debug information are not.
+// alone at Base, sizes and offsets are in bytes. Symbols are those of the image, so absolute ones are not among them,
+// and relocations those that are applied to it, so those of records and debug information are not.
 type view struct {
 	SchemaVersion int              `json:"schema_version"`
 	Plugin        string           `json:"plugin"`
@@ -117,8 +119,8 @@ type viewHook struct {
 	Function string    `json:"function"`
 }
 
-// viewParam is one parameter that the plugin declares. Kind "one of" is not a parameter: of those in values at most one may
-// be given.
+// viewParam is one parameter that the plugin declares. Kind "one of" is not a parameter: of those in values at most
+// one may be given.
 type viewParam struct {
 	Name     string   `json:"name,omitempty"`
 	Kind     string   `json:"kind"`
@@ -167,7 +169,8 @@ type viewRelocation struct {
 }
 
 func newView(p *loader.Plugin, img *blob.Image) *view {
-	v := &view{SchemaVersion: 1, Plugin: p.Name, File: p.File, Machine: p.Machine.String(), Base: img.Base, Size: img.Size,
+	v := &view{SchemaVersion: 1, Plugin: p.Name, File: p.File, Machine: p.Machine.String(), Base: img.Base,
+		Size:  img.Size,
 		Hooks: []viewHook{}, Notes: jsonViolations(p.Notes)}
 	hook := func(name string, priority int32, f loader.Func) {
 		if f.Exists() {
@@ -182,7 +185,8 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 	hook("exit", 0, p.Exit)
 	v.AnyParams = !p.DeclaresParams
 	for _, d := range p.Params {
-		v.Params = append(v.Params, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, d.Help})
+		v.Params = append(v.Params, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values,
+			d.Help})
 	}
 	v.addSections(p, img)
 	v.addSymbols(p, img)
@@ -192,14 +196,17 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 func (v *view) addSections(p *loader.Plugin, img *blob.Image) {
 	for i := range p.Sections {
 		s := &p.Sections[i]
-		v.Sections = append(v.Sections, viewSection{s.Name, img.SectionAddr(-1, i), s.Size, s.Align, s.Segment().String()})
+		v.Sections = append(v.Sections,
+			viewSection{s.Name, img.SectionAddr(-1, i), s.Size, s.Align, s.Segment().String()})
 		for r := range s.Relocs.All() {
 			t := loader.LookupReloc(p.Machine, r.Type)
-			v.Relocations = append(v.Relocations, viewRelocation{s.Name, r.Offset, t.Name, p.SymbolLabel(r.Symbol), r.Addend})
+			v.Relocations = append(v.Relocations,
+				viewRelocation{s.Name, r.Offset, t.Name, p.SymbolLabel(r.Symbol), r.Addend})
 		}
 	}
 	if n := len(p.GOT); n > 0 {
-		v.Sections = append(v.Sections, viewSection{"GOT", img.GOT(-1), uint64(8 * n), 8, loader.ReadOnly.String()})
+		v.Sections = append(v.Sections,
+			viewSection{"GOT", img.GOT(-1), uint64(8 * n), 8, loader.ReadOnly.String()})
 	}
 }
 
@@ -210,13 +217,15 @@ func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 			continue
 		}
 		at := img.SectionAddr(-1, int(s.Section)) + blob.Addr(s.Value)
-		v.Symbols = append(v.Symbols, viewSymbol{loader.Demangle(s.Name), at, s.Size, s.Type.String(), s.Bind.String()})
+		v.Symbols = append(v.Symbols, viewSymbol{loader.Demangle(s.Name), at, s.Size, s.Type.String(),
+			s.Bind.String()})
 	}
 }
 
 // text writes the view as tables.
 func (v *view) text(w io.Writer) error {
-	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", escape.Name(v.Plugin), v.Machine, escape.Name(v.File), v.Size, v.Base)
+	fmt.Fprintf(w, "plugin %s for %s, from %s: %d bytes at 0x%x if alone\n", escape.Name(v.Plugin), v.Machine,
+		escape.Name(v.File), v.Size, v.Base)
 	switch {
 	case v.AnyParams:
 		fmt.Fprintln(w, "declares no parameters and takes any")

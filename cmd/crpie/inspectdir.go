@@ -146,12 +146,14 @@ func newImagesView(fsys fs.FS) (*imagesView, error) {
 }
 
 var taskStates = map[uint32]string{
-	images.StateAlive: "alive", images.StateDead: "dead", images.StateStopped: "stopped", images.StateZombie: "zombie",
+	images.StateAlive: "alive", images.StateDead: "dead", images.StateStopped: "stopped",
+	images.StateZombie: "zombie",
 }
 
 func newTaskView(d *images.Dir, t *images.Task) taskView {
 	tc := t.Core.GetTc()
-	v := taskView{Pid: t.Pid, Ppid: t.Ppid, Pgid: t.Pgid, Sid: t.Sid, Comm: tc.GetComm(), State: taskStates[tc.GetTaskState()]}
+	v := taskView{Pid: t.Pid, Ppid: t.Ppid, Pgid: t.Pgid, Sid: t.Sid, Comm: tc.GetComm(),
+		State: taskStates[tc.GetTaskState()]}
 	for p := t.Parent; p != nil; p = p.Parent {
 		v.depth++
 	}
@@ -181,14 +183,16 @@ func newTaskView(d *images.Dir, t *images.Task) taskView {
 func newThreadView(d *images.Dir, th images.Thread) threadView {
 	regs, tc := th.Core.GetThreadInfo().GetGpregs(), th.Core.GetThreadCore()
 	v := threadView{
-		Tid: th.Tid, Comm: strings.TrimSpace(tc.GetComm()), Ip: blob.Addr(regs.GetIp()), Sp: blob.Addr(regs.GetSp()),
+		Tid: th.Tid, Comm: strings.TrimSpace(tc.GetComm()), Ip: blob.Addr(regs.GetIp()),
+		Sp:      blob.Addr(regs.GetSp()),
 		Blocked: fmt.Sprintf("%016x", tc.GetBlkSigset()),
 	}
 	if mode := tc.GetSeccompMode().String(); mode != "disabled" {
 		v.Seccomp = mode
 	}
 	if tc.GetSeccompMode() == pb.SeccompMode_filter {
-		v.Filters, _ = seccomp.New(d.Seccomp).Chain(tc.GetSeccompFilter()) // a chain that is too long for Linux is left out
+		// a chain that is too long for Linux is left out
+		v.Filters, _ = seccomp.New(d.Seccomp).Chain(tc.GetSeccompFilter())
 	}
 	return v
 }
@@ -208,7 +212,8 @@ func (th *threadView) seccomp() string {
 
 func newMemoryView(d *images.Dir, t *images.Task, m *pb.VmaEntry) memoryView {
 	v := memoryView{
-		Start: blob.Addr(m.GetStart()), End: blob.Addr(m.GetEnd()), Prot: blob.Prot(m.GetProt()).String(), Name: vmaName(d, m),
+		Start: blob.Addr(m.GetStart()), End: blob.Addr(m.GetEnd()), Prot: blob.Prot(m.GetProt()).String(),
+		Name: vmaName(d, m),
 	}
 	runs := t.Pagemap.Runs // in address order
 	first := sort.Search(len(runs), func(i int) bool { return runs[i].End() > m.GetStart() })
@@ -250,7 +255,8 @@ func (v *imagesView) text(w io.Writer) {
 	for _, t := range v.Tasks {
 		threads += len(t.Threads)
 	}
-	fmt.Fprintf(w, "images version %d, dumped %s, tasks: %d, threads: %d\n", v.ImgVersion, v.Dumped.Format(time.RFC3339),
+	fmt.Fprintf(w, "images version %d, dumped %s, tasks: %d, threads: %d\n", v.ImgVersion,
+		v.Dumped.Format(time.RFC3339),
 		len(v.Tasks), threads)
 	if v.Graft != nil {
 		v.graft(w)
@@ -274,10 +280,12 @@ func quotedNames(names []string) string {
 // graft lists the grafted plugins; the file is trusted as little as the images.
 func (v *imagesView) graft(w io.Writer) {
 	g := v.Graft
-	fmt.Fprintf(w, "grafted by %s (%s), on-error: %s, pie-timeout: %d ms\n", escape.Name(g.Tool), escape.Name(g.Mode),
+	fmt.Fprintf(w, "grafted by %s (%s), on-error: %s, pie-timeout: %d ms\n", escape.Name(g.Tool),
+		escape.Name(g.Mode),
 		escape.Name(g.OnError), g.HookTimeoutMs)
 	for _, p := range g.Plugins {
-		fmt.Fprintf(w, "  plugin %s (%s, sha256 %s), hooks: %s", escape.Name(p.Name), escape.Name(p.File), escape.Name(p.SHA256),
+		fmt.Fprintf(w, "  plugin %s (%s, sha256 %s), hooks: %s", escape.Name(p.Name), escape.Name(p.File),
+			escape.Name(p.SHA256),
 			quotedNames(p.Hooks))
 		if len(p.Params) > 0 {
 			fmt.Fprintf(w, ", parameters: %s", quotedNames(p.Params))
@@ -291,7 +299,8 @@ func (v *imagesView) graft(w io.Writer) {
 
 func (t *taskView) text(w io.Writer) {
 	indent := strings.Repeat("  ", min(t.depth, 20))
-	fmt.Fprintf(w, "\n%stask %d %s: %s, parent %d, group %d, session %d\n", indent, t.Pid, escape.Name(t.Comm), t.State, t.Ppid,
+	fmt.Fprintf(w, "\n%stask %d %s: %s, parent %d, group %d, session %d\n", indent, t.Pid, escape.Name(t.Comm),
+		t.State, t.Ppid,
 		t.Pgid, t.Sid)
 	if t.Threads == nil {
 		return
@@ -309,7 +318,8 @@ func (t *taskView) text(w io.Writer) {
 	}
 	table("THREAD\tNAME\tIP\tSP\tBLOCKED\tSECCOMP", len(t.Threads), func(w io.Writer, i int) {
 		th := t.Threads[i]
-		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, escape.Name(th.Comm), th.Ip, th.Sp, th.Blocked, th.seccomp())
+		fmt.Fprintf(w, "%d\t%s\t0x%x\t0x%x\t%s\t%s\n", th.Tid, escape.Name(th.Comm), th.Ip, th.Sp, th.Blocked,
+			th.seccomp())
 	})
 	table("MEMORY\tPROT\tPAGES\tNAME", len(t.Memory), func(w io.Writer, i int) {
 		m := t.Memory[i]

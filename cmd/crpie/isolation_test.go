@@ -26,7 +26,8 @@ const workerUID = 1234 // testdata/victims/workers.c
 // captured is a plugin that does in a worker what somebody could who has captured it.
 func captured(t *testing.T) string {
 	t.Helper()
-	return testenv.Plugin(t, "testdata/attackers/captured.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
+	return testenv.Plugin(t, "testdata/attackers/captured.c", "-I",
+		filepath.Join(testenv.Root(), "restorer", "core", "src"))
 }
 
 // imagePids lists the pids of all tasks of an image directory.
@@ -60,7 +61,8 @@ func TestCapturedWorkerKeepsToItself(t *testing.T) {
 	}
 }
 
-// asWorker does something to each process over and over again, as somebody who has nothing but a worker's uid, until stop.
+// asWorker does something to each process over and over again, as somebody who has nothing but a worker's uid, until
+// stop.
 func asWorker(t *testing.T, pids []int, do func(pid int)) (stop func()) {
 	t.Helper()
 	var over atomic.Bool
@@ -87,7 +89,8 @@ func asWorker(t *testing.T, pids []int, do func(pid int)) (stop func()) {
 
 // becomeWorker changes the ids of this thread, unlike syscall.Setuid.
 func becomeWorker() error {
-	for _, call := range []struct{ nr, arg uintptr }{{syscall.SYS_SETGROUPS, 0}, {syscall.SYS_SETRESGID, workerUID}, {syscall.SYS_SETRESUID, workerUID}} {
+	for _, call := range []struct{ nr, arg uintptr }{{syscall.SYS_SETGROUPS, 0},
+		{syscall.SYS_SETRESGID, workerUID}, {syscall.SYS_SETRESUID, workerUID}} {
 		if _, _, errno := syscall.RawSyscall(call.nr, call.arg, call.arg, call.arg); errno != 0 {
 			return errno
 		}
@@ -142,7 +145,8 @@ func TestNobodyLooksIn(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s/%s/%d ms", workers, stage, ms), func(t *testing.T) {
-					if in := lookIn(t, im, fmt.Sprintf("%s,stage=%s,how=sleep,ms=%d", plugin, stage, ms)); in == 0 {
+					if in := lookIn(t, im, fmt.Sprintf("%s,stage=%s,how=sleep,ms=%d", plugin,
+						stage, ms)); in == 0 {
 						t.Error("the attacker never got into a worker, not even afterwards")
 					}
 				})
@@ -166,8 +170,8 @@ func lookIn(t *testing.T, im *testenv.Images, plugin string) int {
 	return len(a.in)
 }
 
-// Where a change of ids opens processes to those who have the uid (fs.suid_dumpable, proc_sys_fs(5)), it opens none that is
-// restored, and none that was closed.
+// Where a change of ids opens processes to those who have the uid (fs.suid_dumpable, proc_sys_fs(5)), it opens none
+// that is restored, and none that was closed.
 func TestNobodyLooksInWithSuidDumpable(t *testing.T) {
 	plugin := captured(t)
 	opened := testenv.Start(t, "workers", "3").Dump(t)
@@ -210,7 +214,8 @@ func TestStopSignalsFailNoRestore(t *testing.T) {
 	}{
 		{"workers", []string{"1"}, []syscall.Signal{syscall.SIGSTOP}},
 		{"workers", []string{"3"}, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}},
-		{"threads", nil, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU}},
+		{"threads", nil, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGTTIN,
+			syscall.SIGTTOU}},
 		{"tree", []string{"4"}, []syscall.Signal{syscall.SIGSTOP}},
 	} {
 		t.Run(fmt.Sprint(tc.victim, tc.signals), func(t *testing.T) {
@@ -237,7 +242,8 @@ func TestStopSignalIsDropped(t *testing.T) {
 		defer close(over)
 		for end := time.Now().Add(testenv.Timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			for _, pid := range pids {
-				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == "worker\n" && syscall.Kill(pid, syscall.SIGSTOP) == nil {
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(
+					comm) == "worker\n" && syscall.Kill(pid, syscall.SIGSTOP) == nil {
 					return
 				}
 			}
@@ -246,7 +252,8 @@ func TestStopSignalIsDropped(t *testing.T) {
 	p, _ := restore(t, im, "--pie-plugin", captured(t)+",stage=PRE_SIGRETURN,how=sleep,ms=500")
 	<-over
 	for _, pid := range pids {
-		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || strings.Contains(string(stat), ") T ") {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil ||
+			strings.Contains(string(stat), ") T ") {
 			t.Errorf("%v: %s", err, stat)
 		}
 	}
@@ -268,7 +275,8 @@ func TestStopFloodOfWorkers(t *testing.T) {
 			}))
 		}
 		began := time.Now()
-		p, _ := restore(t, im, "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=sleep,ms=50", "--progress-timeout", "20s")
+		p, _ := restore(t, im, "--pie-plugin", plugin+",stage=PRE_SIGRETURN,how=sleep,ms=50",
+			"--progress-timeout", "20s")
 		t.Logf("%v, %d signals", time.Since(began).Round(time.Millisecond), sent.Load())
 		for _, stop := range stops {
 			stop()
@@ -291,7 +299,8 @@ func TestLimitsOfWorkersLowered(t *testing.T) {
 	im := victim.Dump(t)
 	var lowered atomic.Int64
 	stop := asWorker(t, imagePids(t, im), func(pid int) {
-		for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_NOFILE, unix.RLIMIT_SIGPENDING, unix.RLIMIT_NPROC, unix.RLIMIT_STACK} {
+		for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_NOFILE, unix.RLIMIT_SIGPENDING,
+			unix.RLIMIT_NPROC, unix.RLIMIT_STACK} {
 			if unix.Prlimit(pid, resource, &unix.Rlimit{}, nil) == nil {
 				lowered.Add(1)
 			}

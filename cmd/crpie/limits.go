@@ -16,8 +16,9 @@ type archiveLimits struct{ graft.Limits }
 
 func (a *archiveLimits) register(f *pflag.FlagSet) {
 	d := graft.DefaultLimits
-	f.Var(a, "archive-limit", fmt.Sprintf("Let an archive cost `NAME=N`: size=N bytes unpacked (%dG), entries=N (%d), headers=N bytes of their headers (%dM); "+
-		"N may end in K, M, G or T.", d.Size>>30, d.Entries, d.Headers>>20))
+	f.Var(a, "archive-limit", fmt.Sprintf(
+		"Let an archive cost `NAME=N`: size=N bytes unpacked (%dG), entries=N (%d), headers=N bytes of their headers (%dM); "+
+			"N may end in K, M, G or T.", d.Size>>30, d.Entries, d.Headers>>20))
 }
 
 func (a *archiveLimits) String() string { return "" }

@@ -16,7 +16,8 @@ func TestArchiveLimits(t *testing.T) {
 	if want := (graft.Limits{Size: 3 << 30, Entries: 7, Headers: 12 << 10}); a.Limits != want {
 		t.Errorf("got %+v, want %+v", a.Limits, want)
 	}
-	for _, s := range []string{"", "size", "size=", "size=0", "size=-1", "size=1X", "size=K", "size=9999999999999T", "files=3", "entries=1e3"} {
+	for _, s := range []string{"", "size", "size=", "size=0", "size=-1", "size=1X", "size=K",
+		"size=9999999999999T", "files=3", "entries=1e3"} {
 		if a.Set(s) == nil {
 			t.Errorf("%q is accepted", s)
 		}

@@ -34,10 +34,12 @@ type linkJob struct {
 
 func runLink(args []string, std streams) int {
 	f := flagSet()
-	image := f.StringP("output", "o", "", "Write the placed image to `FILE`: its memory from the base on, without the zeros at the end.")
+	image := f.StringP("output", "o", "",
+		"Write the placed image to `FILE`: its memory from the base on, without the zeros at the end.")
 	base := f.String("base", "0x10000000", "Place the first byte at `ADDR`, a multiple of 4096.")
 	mapFile := f.String("map", "", "Write the map of sections and symbols to `FILE`; - is standard output.")
-	defsyms := f.StringArray("defsym", nil, "Give the undefined symbol of `NAME=ADDR` this address; may be given several times.")
+	defsyms := f.StringArray("defsym", nil,
+		"Give the undefined symbol of `NAME=ADDR` this address; may be given several times.")
 	if status, done := parse(f, linkManual(), args, std); done {
 		return status
 	}
@@ -60,7 +62,8 @@ func newLinkJob(object, image, mapFile, base string, defsyms []string) (*linkJob
 	if err != nil {
 		return nil, fmt.Errorf("--base %q is not an address", base)
 	}
-	j := &linkJob{object: object, image: image, mapFile: mapFile, base: blob.Addr(addr), defined: map[string]uint64{}}
+	j := &linkJob{object: object, image: image, mapFile: mapFile, base: blob.Addr(addr),
+		defined: map[string]uint64{}}
 	for _, d := range defsyms {
 		name, value, ok := strings.Cut(d, "=")
 		addr, err := strconv.ParseUint(value, 0, 64)
@@ -72,8 +75,8 @@ func newLinkJob(object, image, mapFile, base string, defsyms []string) (*linkJob
 	return j, nil
 }
 
-// run places the object and writes what was asked for. Object and image are in huge pages: for objects of some megabytes
-// most of the time of a link would else go into page faults.
+// run places the object and writes what was asked for. Object and image are in huge pages: for objects of some
+// megabytes most of the time of a link would else go into page faults.
 func (j *linkJob) run(stdout io.Writer) error {
 	f, info, err := files.OpenRegular(j.object)
 	if err != nil {

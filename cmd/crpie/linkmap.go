@@ -26,17 +26,20 @@ func writeMap(w io.Writer, p *loader.Plugin, img *blob.Image) error {
 	lines := []mapLine{{img.GOT(-1), uint64(8 * len(p.GOT)), "got", "_GLOBAL_OFFSET_TABLE_"}}
 	for i := range p.Sections {
 		s := &p.Sections[i]
-		lines = append(lines, mapLine{img.SectionAddr(-1, i), s.Size, s.Segment().String(), fmt.Sprintf("%s [%d]", s.Name, s.Index)})
+		lines = append(lines, mapLine{img.SectionAddr(-1, i), s.Size, s.Segment().String(),
+			fmt.Sprintf("%s [%d]", s.Name, s.Index)})
 	}
 	for i := range p.Symbols {
 		s := &p.Symbols[i]
 		if s.Section >= 0 && s.Name != "" && s.Type != elf.STT_SECTION {
-			lines = append(lines, mapLine{img.SectionAddr(-1, int(s.Section)) + blob.Addr(s.Value), s.Size, "sym", s.Name})
+			lines = append(lines, mapLine{img.SectionAddr(-1, int(s.Section)) + blob.Addr(s.Value), s.Size,
+				"sym", s.Name})
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b mapLine) int { return cmp.Compare(a.addr, b.addr) })
 	for _, l := range lines {
-		if _, err := fmt.Fprintf(w, "0x%016x %8x %s %s\n", l.addr, l.size, l.kind, escape.Name(l.name)); err != nil {
+		if _, err := fmt.Fprintf(w, "0x%016x %8x %s %s\n", l.addr, l.size, l.kind,
+			escape.Name(l.name)); err != nil {
 			return err
 		}
 	}

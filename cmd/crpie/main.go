@@ -44,10 +44,14 @@ type command struct {
 // commands are listed in this order by crpie help.
 func commands() []command {
 	return []command{
-		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not", atOnce(runCheck)},
-		{"inspect", "[FLAGS] FILE.o | -D DIR", "show hooks, sections, symbols and relocations of an object; tasks and memory of images", atOnce(runInspect)},
+		{"check", "[FLAGS] FILE.o...", "tell whether objects can be PIE plugins, and what to change if not",
+			atOnce(runCheck)},
+		{"inspect", "[FLAGS] FILE.o | -D DIR",
+			"show hooks, sections, symbols and relocations of an object; tasks and memory of images",
+			atOnce(runInspect)},
 		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
-		{"graft", "-D DIR -o DIR [FLAGS]", "write images that any criu restores with plugins running inside the process", runGraft},
+		{"graft", "-D DIR -o DIR [FLAGS]",
+			"write images that any criu restores with plugins running inside the process", runGraft},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"swrk", "FD", "stand in front of criu for a container runtime, which starts it", runSwrk},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},

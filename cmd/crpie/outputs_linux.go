@@ -12,10 +12,11 @@ import (
 	"syscall"
 )
 
-// Logs and pidfiles are for their owner alone: they tell of what root restores. A relative name lies beside images, which
-// somebody else may have written: there no symbolic link is followed.
+// Logs and pidfiles are for their owner alone: they tell of what root restores. A relative name lies beside images,
+// which somebody else may have written: there no symbolic link is followed.
 
-// openLog makes a log or empties it; more goes on with one. One that is a FIFO must have a reader: nothing waits for one.
+// openLog makes a log or empties it; more goes on with one. One that is a FIFO must have a reader: nothing waits for
+// one.
 func openLog(name string, beside, more bool) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND | syscall.O_NONBLOCK
 	if !more {
@@ -57,11 +58,12 @@ func (p *pidfile) check() error {
 }
 
 func (p *pidfile) taken() error {
-	return fmt.Errorf("pidfile: open %s: %w\n  hint: remove it: crpie, as criu, does not write over a file", p.name, fs.ErrExist)
+	return fmt.Errorf("pidfile: open %s: %w\n  hint: remove it: crpie, as criu, does not write over a file",
+		p.name, fs.ErrExist)
 }
 
-// write makes the file, which must be new, so that no link in its place is followed, open(2) O_EXCL. One that cannot be completed
-// is removed.
+// write makes the file, which must be new, so that no link in its place is followed, open(2) O_EXCL. One that cannot
+// be completed is removed.
 func (p *pidfile) write(root int) error {
 	if p.name == "" {
 		return nil

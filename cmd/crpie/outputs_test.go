@@ -40,7 +40,8 @@ func TestPidfile(t *testing.T) {
 	} {
 		must(t, put())
 		status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pidfile", "pid")
-		if status != exitFailed || !strings.Contains(output, "crpie: pidfile: open "+name+": file already exists\n  hint: remove it") {
+		if status != exitFailed || !strings.Contains(output,
+			"crpie: pidfile: open "+name+": file already exists\n  hint: remove it") {
 			t.Errorf("status %d\n%s", status, output)
 		}
 		must(t, os.Remove(name))
@@ -84,7 +85,8 @@ func TestLogFiles(t *testing.T) {
 		return tool(t, im, "restore", "--dry-run", "-D", im.Dir, "-v4", "-o", log)
 	}
 	must(t, os.Symlink(elsewhere, name))
-	if status, output := dry("restore.log"); status != exitFailed || !strings.Contains(output, "hint: it is a symbolic link") {
+	if status, output := dry("restore.log"); status != exitFailed ||
+		!strings.Contains(output, "hint: it is a symbolic link") {
 		t.Errorf("link: status %d\n%s", status, output)
 	}
 	if status, output := dry(name); status != exitOK {
@@ -93,7 +95,8 @@ func TestLogFiles(t *testing.T) {
 	wantPrivate(t, elsewhere)
 	must(t, os.Remove(name))
 	must(t, syscall.Mkfifo(name, 0o600))
-	if status, output := dry("restore.log"); status != exitFailed || !strings.Contains(output, "hint: it is a FIFO that nobody reads") {
+	if status, output := dry("restore.log"); status != exitFailed ||
+		!strings.Contains(output, "hint: it is a FIFO that nobody reads") {
 		t.Errorf("FIFO: status %d\n%s", status, output)
 	}
 	must(t, os.Remove(name))
@@ -107,7 +110,8 @@ func TestLogFiles(t *testing.T) {
 // addOthers puts among the images what criu, runtimes and people leave there.
 func addOthers(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range []string{"README", "descriptors.json", "config.dump", "spec.dump", "network.status", "rootfs-diff.tar", "io.kubernetes.cri-o.LogPath",
+	for _, name := range []string{"README", "descriptors.json", "config.dump", "spec.dump", "network.status",
+		"rootfs-diff.tar", "io.kubernetes.cri-o.LogPath",
 		"irmap-cache", "stats-restore", "restore.txt", "pid", "criu.log.12", ".hidden"} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
 	}
@@ -127,7 +131,8 @@ func TestStrangersAmongImages(t *testing.T) {
 	p.MustPass(t)
 	for _, flags := range [][]string{nil, {"--copy"}} {
 		out := filepath.Join(t.TempDir(), "out")
-		words := append([]string{"graft", "-D", im.Dir, "-o", out, "--allow-skipped-stages", "--pie-plugin", trace(t)}, flags...)
+		words := append([]string{"graft", "-D", im.Dir, "-o", out, "--allow-skipped-stages", "--pie-plugin",
+			trace(t)}, flags...)
 		if status, output := tool(t, im, words...); status != exitOK {
 			t.Errorf("graft %v: status %d\n%s", flags, status, output)
 		}
@@ -138,7 +143,8 @@ func TestStrangersAmongImages(t *testing.T) {
 		im.Adopt(t).MustPass(t)
 	}
 	must(t, os.WriteFile(filepath.Join(im.Dir, "news-1.img"), nil, 0o600))
-	if status, output := tool(t, im, "restore", "--dry-run", "-D", im.Dir); status != exitFailed || !strings.Contains(output, "news-1.img: this kind of image is not supported") {
+	if status, output := tool(t, im, "restore", "--dry-run", "-D", im.Dir); status != exitFailed ||
+		!strings.Contains(output, "news-1.img: this kind of image is not supported") {
 		t.Errorf("an unknown image: status %d\n%s", status, output)
 	}
 }
@@ -165,7 +171,8 @@ func TestNothingIsWaitedFor(t *testing.T) {
 			if e.Name() != "pages-1.img" { // into which inspect does not look
 				wantNotRegular(t, kind, e.Name(), "inspect", "-D", dir)
 			}
-			wantNotRegular(t, kind, e.Name(), "graft", "--copy", "-D", dir, "-o", dir+".new", "--allow-skipped-stages", "--pie-plugin", trace(t))
+			wantNotRegular(t, kind, e.Name(), "graft", "--copy", "-D", dir, "-o", dir+".new",
+				"--allow-skipped-stages", "--pie-plugin", trace(t))
 		}
 		file := filepath.Join(t.TempDir(), "file")
 		must(t, make(file))
@@ -179,7 +186,8 @@ func TestNothingIsWaitedFor(t *testing.T) {
 		wantNotRegular(t, kind, "file", "restore", "-d", "-D", im.Dir, "--pie-plugin", file)
 		wantNotRegular(t, kind, "file", "restore", "-d", "-D", im.Dir, "--config", file)
 		wantNotRegular(t, kind, "file", "graft", "-D", im.Dir, "-o", dir+".new", "--pie-plugin", file)
-		for _, words := range []string{"inspect -D", "graft --remove -o /nowhere/x -D", "check", "inspect", "link"} {
+		for _, words := range []string{"inspect -D", "graft --remove -o /nowhere/x -D", "check", "inspect",
+			"link"} {
 			wantNotRegular(t, kind, "file", append(strings.Fields(words), file)...)
 		}
 	}

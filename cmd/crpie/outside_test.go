@@ -119,7 +119,8 @@ func TestClientsOutside(t *testing.T) {
 	}
 }
 
-// The capabilities that docs/restore.md names are enough for a process that has none and no sockets, and none of them can be missing.
+// The capabilities that docs/restore.md names are enough for a process that has none and no sockets, and none of them
+// can be missing.
 func TestNeededCapabilities(t *testing.T) {
 	setpriv := testenv.NeedTool(t, "setpriv")
 	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "restore.md"))
@@ -129,7 +130,8 @@ func TestNeededCapabilities(t *testing.T) {
 	_, list, _ := strings.Cut(string(page), "and root (")
 	list, _, _ = strings.Cut(list, ", CAP_NET_ADMIN for sockets")
 	needed := strings.Split(list, ", ")
-	im := testenv.StartCommand(t, "sleep", setpriv, "--reuid=1000", "--regid=1000", "--clear-groups", "--bounding-set=-all",
+	im := testenv.StartCommand(t, "sleep", setpriv, "--reuid=1000", "--regid=1000", "--clear-groups",
+		"--bounding-set=-all",
 		"--inh-caps=-all", "/bin/sh", "-c", "echo READY $$; exec sleep 1000").Dump(t)
 	for missing := -1; missing < len(needed); missing++ {
 		set := "-all"
@@ -138,7 +140,8 @@ func TestNeededCapabilities(t *testing.T) {
 				set += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
 			}
 		}
-		cmd := im.Command(t, setpriv, "--bounding-set="+set, "--inh-caps=-all", os.Args[0], "restore", "-d", "-D", im.Dir)
+		cmd := im.Command(t, setpriv, "--bounding-set="+set, "--inh-caps=-all", os.Args[0], "restore", "-d",
+			"-D", im.Dir)
 		cmd.Env = append(cmd.Env, asTool+"=1")
 		out, err := cmd.CombinedOutput()
 		switch {

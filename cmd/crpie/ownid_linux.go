@@ -14,12 +14,13 @@ import (
 	"github.com/crpie/crpie/restorer"
 )
 
-// startedOver is in the environment of a crpie that goes on where another one has begun, and must not start itself over.
+// startedOver is in the environment of a crpie that goes on where another one has begun, and must not start itself
+// over.
 const startedOver = "CRPIE_STARTED_OVER"
 
-// giveID makes way for a task that needs an id which crpie has. A thread's goes with the thread. The pid stays, and if it is
-// that of the root task, which crpie would wait for, crpie becomes that task. A caller that expects crpie to end first, or to become
-// another program, would wait for the wrong one.
+// giveID makes way for a task that needs an id which crpie has. A thread's goes with the thread. The pid stays, and
+// if it is that of the root task, which crpie would wait for, crpie becomes that task. A caller that expects crpie to
+// end first, or to become another program, would wait for the wrong one.
 func (r *restoreFlags) giveID(own *restorer.OwnIDError, relay *relay) (status int, err error) {
 	switch {
 	case own.Thread && os.Getenv(startedOver) == "":
@@ -35,9 +36,9 @@ func (r *restoreFlags) giveID(own *restorer.OwnIDError, relay *relay) (status in
 	return controller.Follow(relay.drain)
 }
 
-// freshThreads starts this process over: execve(2) keeps its pid, but its other threads, one of which has an id that the
-// restored process needs, make way for new ones, whose ids lie elsewhere: restorer.Prepare has seen to that. It returns only
-// on an error.
+// freshThreads starts this process over: execve(2) keeps its pid, but its other threads, one of which has an id that
+// the restored process needs, make way for new ones, whose ids lie elsewhere: restorer.Prepare has seen to that. It
+// returns only on an error.
 func freshThreads() error {
 	self, err := os.Executable()
 	if err != nil {

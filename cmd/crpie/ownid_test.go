@@ -13,8 +13,9 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// second is a script in which crpie is the second process. It goes on with then when crpie says what it waits for or has ended.
-// Until the tasks exist the shell must create no process, which would be given their pids. It waits until it is alone.
+// second is a script in which crpie is the second process. It goes on with then when crpie says what it waits for or
+// has ended. Until the tasks exist the shell must create no process, which would be given their pids. It waits until
+// it is alone.
 func (s *small) second(args, until, then string) string {
 	return fmt.Sprintf(`hangs() { while read -r line; do case $line in *"hang in task"*) return 0; esac; done <log; return 1; }
 		%s restore -D img %s >log 2>&1 &
@@ -65,7 +66,8 @@ func TestBecomeEnds(t *testing.T) {
 	s := dumpSmall(t, 2)
 	s.restore(t, 128+int(syscall.SIGTERM), "", isRestored, "kill -TERM 2")
 	s.restore(t, 128+int(syscall.SIGKILL), "", isRestored, "kill -KILL 2")
-	s.restore(t, 128+int(syscall.SIGKILL), "--leave-stopped", isRestored+" && grep -q 'State:.T' /proc/2/status", "kill -KILL 2")
+	s.restore(t, 128+int(syscall.SIGKILL), "--leave-stopped", isRestored+" && grep -q 'State:.T' /proc/2/status",
+		"kill -KILL 2")
 }
 
 // The task has no child and no descriptor that it did not have, and its parent is crpie's; the log begins once.
@@ -108,7 +110,8 @@ func TestBecomeLeads(t *testing.T) {
 func TestBecomeFails(t *testing.T) {
 	groups := newCgroups(t)
 	groups.make(t, dumped)
-	s := dumpSmallOf(t, 2, fmt.Sprintf("echo 0 >%s/cgroup.procs; exec %s", groups.inner, testenv.Victim(t, "tree")[0]))
+	s := dumpSmallOf(t, 2, fmt.Sprintf("echo 0 >%s/cgroup.procs; exec %s", groups.inner,
+		testenv.Victim(t, "tree")[0]))
 	groups.remove(t)
 	fail := testenv.Plugin(t, "testdata/plugins/fail.c")
 	check := func(what, output, want string) {
@@ -128,11 +131,15 @@ func TestBecomeFails(t *testing.T) {
 		check(stage, s.restore(t, 1, plugin+",how=error", "false", ""), "returned -5 (EIO)")
 		check(stage, s.restore(t, 1, plugin+",how=null", "false", ""), "crashed with SIGSEGV")
 		status := 128 + int(syscall.SIGTERM)
-		check(stage, s.restore(t, status, "-v3 "+plugin+",how=hang", "hangs", "kill -TERM 2"), "crpie: restore: ended by SIGTERM")
+		check(stage, s.restore(t, status, "-v3 "+plugin+",how=hang", "hangs", "kill -TERM 2"),
+			"crpie: restore: ended by SIGTERM")
 	}
-	check("a hook that ends the task", s.restore(t, 7, "--pie-plugin "+fail+",select=root,stage=POST_FILES,how=exit", "false", ""), "exit_group(7)")
+	check("a hook that ends the task",
+		s.restore(t, 7, "--pie-plugin "+fail+",select=root,stage=POST_FILES,how=exit", "false", ""),
+		"exit_group(7)")
 	for _, action := range []string{"pre-restore", "post-restore", "pre-resume"} {
-		check(action, s.restore(t, 1, "--action-script "+s.script(t, action, "exit 1"), "false", ""), action+": exit status 1")
+		check(action, s.restore(t, 1, "--action-script "+s.script(t, action, "exit 1"), "false", ""),
+			action+": exit status 1")
 		script := s.script(t, action, "kill -TERM 2")
 		status := 128 + int(syscall.SIGTERM)
 		check(action, s.restore(t, status, "--action-script "+script, "false", ""), "ended by SIGTERM")
@@ -146,7 +153,8 @@ func TestBecomeFails(t *testing.T) {
 func (s *small) script(t *testing.T, action, does string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), action)
-	must(t, os.WriteFile(name, fmt.Appendf(nil, "#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != %s ] || { %s; }\n", action, does), 0o755))
+	must(t, os.WriteFile(name, fmt.Appendf(nil, "#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != %s ] || { %s; }\n", action,
+		does), 0o755))
 	return name
 }
 
@@ -165,16 +173,19 @@ func TestBecomeKilled(t *testing.T) {
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
 	for _, stage := range stageOrder {
 		s.restore(t, 128+int(syscall.SIGKILL), "-v3 --pie-plugin "+plugin+",how=hang,stage="+stage, "hangs",
-			`for d in /proc/[0-9]*; do [ "$(readlink $d/exe)" != `+os.Args[0]+` ] || kill -KILL ${d#/proc/}; done`)
+			`for d in /proc/[0-9]*; do [ "$(readlink $d/exe)" != `+os.Args[0]+
+				` ] || kill -KILL ${d#/proc/}; done`)
 	}
 }
 
-// With -d or --exec-cmd somebody waits for crpie, not for the task, and another task than the root's has to be a new process.
+// With -d or --exec-cmd somebody waits for crpie, not for the task, and another task than the root's has to be a new
+// process.
 func TestBecomeRefused(t *testing.T) {
 	s := dumpSmall(t, 2)
 	for _, args := range []string{"-d", "--exec-cmd -- true"} {
 		out, err := s.run(t, os.Args[0]+" restore -D img "+args+"; exit $?")
-		if err == nil || !strings.Contains(out, "crpie itself was given id 2, which the task must have") || !strings.Contains(out, "without -d") {
+		if err == nil || !strings.Contains(out, "crpie itself was given id 2, which the task must have") ||
+			!strings.Contains(out, "without -d") {
 			t.Errorf("%s: %v\n%s", args, err, out)
 		}
 	}
@@ -183,8 +194,10 @@ func TestBecomeRefused(t *testing.T) {
 	for _, err := os.Stat(tree.core(child)); err != nil && child < 200; _, err = os.Stat(tree.core(child)) {
 		child++
 	}
-	out, err := tree.run(t, fmt.Sprintf("echo %d >/proc/sys/kernel/ns_last_pid; %s restore -D img; exit $?", child-1, os.Args[0]))
-	if err == nil || !strings.Contains(out, fmt.Sprintf("crpie itself was given id %d, which", child)) || strings.Contains(out, "without -d") {
+	out, err := tree.run(t, fmt.Sprintf("echo %d >/proc/sys/kernel/ns_last_pid; %s restore -D img; exit $?",
+		child-1, os.Args[0]))
+	if err == nil || !strings.Contains(out, fmt.Sprintf("crpie itself was given id %d, which", child)) ||
+		strings.Contains(out, "without -d") {
 		t.Errorf("a child's pid: %v\n%s", err, out)
 	}
 }

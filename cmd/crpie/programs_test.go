@@ -8,8 +8,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// Real programs are dumped by each CRIU while they are at work and restored, by CRIU and by crpie with a plugin on all stages; they
-// go on with their work, of which nothing is lost and nothing is done twice.
+// Real programs are dumped by each CRIU while they are at work and restored, by CRIU and by crpie with a plugin on
+// all stages; they go on with their work, of which nothing is lost and nothing is done twice.
 func TestPrograms(t *testing.T) {
 	for _, release := range testenv.Releases() {
 		testenv.NeedRelease(t, release)

@@ -12,10 +12,11 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// Whatever a hook does to its process or to the restore, that ends in time and leaves nothing. What crashes in the hook, or in
-// the core because its memory is gone, is named.
+// Whatever a hook does to its process or to the restore, that ends in time and leaves nothing. What crashes in the
+// hook, or in the core because its memory is gone, is named.
 func TestRampage(t *testing.T) {
-	plugin := testenv.Plugin(t, "testdata/attackers/rampage.c", "-I", filepath.Join(testenv.Root(), "restorer", "core", "src"))
+	plugin := testenv.Plugin(t, "testdata/attackers/rampage.c", "-I",
+		filepath.Join(testenv.Root(), "restorer", "core", "src"))
 	b := dumpBelongings(t, "threads")
 	const (
 		named    = `plugin rampage, hook PIE_RST_STAGE`
@@ -30,7 +31,9 @@ func TestRampage(t *testing.T) {
 		"close": any, "control": any, "space": any, "files": any, "user": any, "strict": any, "chroot": any,
 	} {
 		for _, stage := range stageOrder {
-			t.Run(how+"/"+stage, func(t *testing.T) { b.rampage(t, plugin, how, stage, strings.ReplaceAll(want, "STAGE", stage)) })
+			t.Run(how+"/"+stage, func(t *testing.T) {
+				b.rampage(t, plugin, how, stage, strings.ReplaceAll(want, "STAGE", stage))
+			})
 		}
 	}
 	p, _ := restore(t, b.im)
@@ -44,7 +47,8 @@ func (b *belongings) rampage(t *testing.T, plugin, how, stage, want string) {
 		spec += ",then=error"
 	}
 	began := time.Now()
-	status, output := tool(t, b.im, "restore", "-d", "-D", b.im.Dir, "--pie-timeout", "1s", "--progress-timeout", "5s",
+	status, output := tool(t, b.im, "restore", "-d", "-D", b.im.Dir, "--pie-timeout", "1s", "--progress-timeout",
+		"5s",
 		"--pie-plugin", spec)
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v", took)

@@ -18,7 +18,8 @@ type reporter func(io.Writer, []checked) error
 // reports are the values of crpie check --format.
 func reports() map[string]reporter {
 	return map[string]reporter{
-		"text": reportText, "json": reportJSON, "sarif": reportSARIF, "github": reportGitHub, "junit": reportJUnit,
+		"text": reportText, "json": reportJSON, "sarif": reportSARIF, "github": reportGitHub,
+		"junit": reportJUnit,
 	}
 }
 
@@ -62,7 +63,8 @@ func reportText(out io.Writer, results []checked) error {
 		switch n := len(c.found) + c.omitted; {
 		case c.ok:
 			for _, v := range c.notes {
-				fmt.Fprintf(w, "%s: %s: %s\n", file, paint.paint(blue, fmt.Sprintf("note[%s]", v.Code)), v.Message)
+				fmt.Fprintf(w, "%s: %s: %s\n", file,
+					paint.paint(blue, fmt.Sprintf("note[%s]", v.Code)), v.Message)
 			}
 			fmt.Fprintf(w, "%s: %s: %s\n", file, paint.paint(green, "ok"), c.summary())
 		case n == 1:

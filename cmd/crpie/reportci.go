@@ -89,7 +89,8 @@ func reportJUnit(w io.Writer, results []checked) error {
 		}
 		suite.Cases = append(suite.Cases, test)
 	}
-	doc := junitSuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Suites: []junitSuite{suite}}
+	doc := junitSuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors,
+		Suites: []junitSuite{suite}}
 	text, err := xml.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err
@@ -110,7 +111,8 @@ func newJUnitCase(c checked) junitCase {
 		for _, v := range c.found {
 			painter{}.violation(&text, escape.Name(c.file), v)
 		}
-		t.Failure = &junitProblem{Message: c.found[0].Error(), Type: string(c.found[0].Code), Text: text.String()}
+		t.Failure = &junitProblem{Message: c.found[0].Error(), Type: string(c.found[0].Code),
+			Text: text.String()}
 	}
 	return t
 }

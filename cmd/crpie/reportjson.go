@@ -131,7 +131,8 @@ func reportSARIF(w io.Writer, results []checked) error {
 		if help == "" {
 			help = r.Title
 		}
-		driver.Rules = append(driver.Rules, sarifRule{string(r.Code), sarifMessage{r.Title}, sarifMessage{help}})
+		driver.Rules = append(driver.Rules,
+			sarifRule{string(r.Code), sarifMessage{r.Title}, sarifMessage{help}})
 	}
 	run := sarifRun{Tool: sarifTool{driver}, Results: []sarifResult{}}
 	for _, c := range results {

@@ -16,7 +16,8 @@ func TestReseedNamesWhatItLeaves(t *testing.T) {
 		im := testenv.Start(t, victim).Dump(t)
 		p, output := restore(t, im, "-v3", "--pie-plugin", plugin)
 		p.MustPass(t)
-		if shared := "keeps random state of its own, which every clone shares"; strings.Contains(output, shared) != (want != "") ||
+		if shared := "keeps random state of its own, which every clone shares"; strings.Contains(output,
+			shared) != (want != "") ||
 			!strings.Contains(output, want) {
 			t.Errorf("%s: reseed said:\n%s", victim, output)
 		}

@@ -128,7 +128,8 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	}
 	pid := pidfile{name: r.pidfileName()}
 	run := restorer.RunOptions{
-		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin, BeforeResume: pid.write, Act: act,
+		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin,
+		BeforeResume: pid.write, Act: act,
 		Trace: func(step string) { log.printf(report.LogDebug, 0, "%s", step) },
 	}
 	if body != nil {
@@ -199,13 +200,16 @@ func (r *restoreFlags) writePlan(w io.Writer, prepared *restorer.Prepared) error
 }
 
 // options are those of the plan.
-func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inherited, level report.LogLevel) *restorer.Options {
+func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inherited,
+	level report.LogLevel) *restorer.Options {
 	return &restorer.Options{
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
-			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix, Freebind: r.freebind,
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling,
+			Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
+			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
+			Freebind:    r.freebind,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
@@ -238,7 +242,8 @@ func (r *restoreFlags) pidfileName() string {
 	return r.inWorkDir(r.pidfile)
 }
 
-// preamble is what the log begins with. The command of --exec-cmd is told by its name, because its arguments are not crpie's.
+// preamble is what the log begins with. The command of --exec-cmd is told by its name, because its arguments are not
+// crpie's.
 func (r *restoreFlags) preamble() []string {
 	arguments := r.given
 	if r.execCmd {
@@ -319,7 +324,8 @@ func (l *logger) plugin(line report.Line) {
 			l.printf(report.LogError, 0, "%v", err)
 		}
 	}
-	l.to(w, level, line.Tid, "%s: %s: %s%s", escape.Name(line.Plugin), line.Hook, levelNames[level], escape.Name(line.Text))
+	l.to(w, level, line.Tid, "%s: %s: %s%s", escape.Name(line.Plugin), line.Hook, levelNames[level],
+		escape.Name(line.Text))
 }
 
 // taskLogs are the files of --log-pid, one for each process that logs.

@@ -105,7 +105,8 @@ func stagesLogged(output string) map[int][]string {
 	return stages
 }
 
-// Every victim is restored twice from what each stock CRIU dumped, with a plugin on all stages, and finds itself unchanged.
+// Every victim is restored twice from what each stock CRIU dumped, with a plugin on all stages, and finds itself
+// unchanged.
 func TestRestoreVictims(t *testing.T) {
 	plugin := trace(t)
 	testenv.EachDump(t, func(t *testing.T, name string, release testenv.Release) {
@@ -244,7 +245,8 @@ func TestRestoredAsBefore(t *testing.T) {
 	}
 }
 
-// Memory that parent and children have in common is still shared between them: the tree needs no more of it than CRIU's.
+// Memory that parent and children have in common is still shared between them: the tree needs no more of it than
+// CRIU's.
 func TestTreeSharesMemory(t *testing.T) {
 	testenv.NeedCRIU(t)
 	im := testenv.Start(t, "tree", "12").Dump(t)
@@ -280,11 +282,12 @@ func TestDumpAgain(t *testing.T) {
 	}
 }
 
-// Of watches, epoll sets, timers, terminals, guard regions, cgroups and some sockets CRIU brings back less. What it does
-// bring back crpie does, too, and CRIU can dump and restore what crpie has restored.
+// Of watches, epoll sets, timers, terminals, guard regions, cgroups and some sockets CRIU brings back less. What it
+// does bring back crpie does, too, and CRIU can dump and restore what crpie has restored.
 func TestAsFarAsCRIU(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom", "gone", "cgroups", "locks"} {
+	for _, name := range []string{"notify", "events", "ptys", "guards", "raw", "ping", "timers", "vgetrandom",
+		"gone", "cgroups", "locks"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name, testenv.ControlArgs(name)...).Dump(t)
 			im.RestoreCRIU(t).MustPass(t)
@@ -320,7 +323,8 @@ func TestHookFailures(t *testing.T) {
 			t.Run(stage+"/"+how, func(t *testing.T) {
 				spec := fmt.Sprintf("%s,stage=%s,how=%s", plugin, stage, how)
 				want := strings.ReplaceAll(want, "STAGE", stage)
-				status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms", "--pie-plugin", spec)
+				status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms",
+					"--pie-plugin", spec)
 				if status != exitFailed {
 					t.Errorf("status %d, want %d", status, exitFailed)
 				}
@@ -352,8 +356,10 @@ func TestForeground(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-					if b, err := os.ReadFile(pidfile); err == nil && string(b) == strconv.Itoa(im.Pid) && untraced(im.Pid) {
+				for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(
+					5 * time.Millisecond) {
+					if b, err := os.ReadFile(pidfile); err == nil &&
+						string(b) == strconv.Itoa(im.Pid) && untraced(im.Pid) {
 						syscall.Kill(im.Pid, tc.signal)
 						return
 					}
@@ -412,8 +418,8 @@ func TestExamplePlugins(t *testing.T) {
 	}
 }
 
-// Hundreds of restores in a row, plugin on all stages: none fails, nothing is left. CRPIE_TEST_RESTORES is how many there
-// are of a small process.
+// Hundreds of restores in a row, plugin on all stages: none fails, nothing is left. CRPIE_TEST_RESTORES is how many
+// there are of a small process.
 func TestManyRestores(t *testing.T) {
 	plugin, small := trace(t), 500
 	if n, err := strconv.Atoi(os.Getenv("CRPIE_TEST_RESTORES")); err == nil {

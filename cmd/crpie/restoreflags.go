@@ -80,13 +80,16 @@ Exit status: 0 restored, with -d; 1 not, and nothing is left; 2 wrong arguments;
 
 func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 	f.StringVarP(&r.images, "images-dir", "D", ".", "Read the images in `DIR`.")
-	f.StringVarP(&r.workDir, "work-dir", "W", "", "Put log and pid files with relative names into `DIR`; the default is the image directory.")
+	f.StringVarP(&r.workDir, "work-dir", "W", "",
+		"Put log and pid files with relative names into `DIR`; the default is the image directory.")
 	f.StringVarP(&r.logFile, "log-file", "o", "", "Write the log to `FILE` instead of standard error.")
 	f.BoolVar(&r.logPid, "log-pid", false, "Write what plugins log in process PID to FILE.PID.")
 	addVerbosity(f, &r.verbosity)
 	f.StringVar(&r.pidfile, "pidfile", "", "Write the pid of the first restored process to `FILE`.")
-	f.StringVarP(&r.format, "format", "f", "text", "Say why a restore failed, and print the plan of --dry-run, as `FORMAT`: text, or json on standard output.")
-	f.StringVar(&r.config, "config", "", "Read options from `FILE`, one per line without dashes, and none from the default files.")
+	f.StringVarP(&r.format, "format", "f", "text",
+		"Say why a restore failed, and print the plan of --dry-run, as `FORMAT`: text, or json on standard output.")
+	f.StringVar(&r.config, "config", "",
+		"Read options from `FILE`, one per line without dashes, and none from the default files.")
 	f.BoolVar(&r.noDefaultConfig, "no-default-config", false, "Read no options from the default files.")
 	f.BoolP("version", "V", false, "Print version and plugin ABI.")
 }
@@ -94,46 +97,57 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
-	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout, "Give up when nothing has moved for `TIME`, hooks aside.")
+	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout,
+		"Give up when nothing has moved for `TIME`, hooks aside.")
 }
 
 func (r *restoreFlags) processFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&r.detached, "restore-detached", "d", false, "Do not wait for the restored processes.")
 	f.BoolVarP(&r.sibling, "restore-sibling", "S", false, "With -d: make the first a child of crpie's parent.")
-	f.BoolVar(&r.execCmd, "exec-cmd", false, "Run the command after -- in crpie's place, as the parent of the restored processes.")
+	f.BoolVar(&r.execCmd, "exec-cmd", false,
+		"Run the command after -- in crpie's place, as the parent of the restored processes.")
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "Leave them stopped (SIGSTOP).")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "Stay in this session, on this terminal.")
 }
 
 func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
-	f.BoolVarP(&r.locks, "file-locks", "l", true, "Restore file locks; crpie does so by itself, --no-file-locks leaves them.")
+	f.BoolVarP(&r.locks, "file-locks", "l", true,
+		"Restore file locks; crpie does so by itself, --no-file-locks leaves them.")
 	f.BoolVar(&r.tcpEstablished, "tcp-established", false, "Restore TCP connections.")
 	f.BoolVar(&r.tcpClose, "tcp-close", false, "Leave sockets of TCP connections closed.")
-	f.VarPF((*externSockets)(&r.extUnix), "ext-unix-sk", "x", "Connect unix sockets to peers that were not dumped, by name.").NoOptDefVal = "true"
-	f.BoolVar(&r.freebind, "freebind", false, "Restore IPv4 sockets whose address this host lacks; nobody reaches them until it has it.")
-	f.StringArrayVar(&r.inherit, "inherit-fd", nil, "With `fd[N]:RESOURCE`, put descriptor N in the place of RESOURCE: path/of/a/file, "+
-		"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
-	f.Var(&externalFlag{r}, "external", "`RESOURCE` was dumped as external and has an --inherit-fd: file[MNT_ID:INODE], tty[RDEV:DEV].")
+	f.VarPF((*externSockets)(&r.extUnix), "ext-unix-sk", "x",
+		"Connect unix sockets to peers that were not dumped, by name.").NoOptDefVal = "true"
+	f.BoolVar(&r.freebind, "freebind", false,
+		"Restore IPv4 sockets whose address this host lacks; nobody reaches them until it has it.")
+	f.StringArrayVar(&r.inherit, "inherit-fd", nil,
+		"With `fd[N]:RESOURCE`, put descriptor N in the place of RESOURCE: path/of/a/file, "+
+			"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
+	f.Var(&externalFlag{r}, "external",
+		"`RESOURCE` was dumped as external and has an --inherit-fd: file[MNT_ID:INODE], tty[RDEV:DEV].")
 	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
 		"Compare files with what they were at the dump by `METHOD`: buildid (and size) or filesize.")
 	f.BoolVar(&r.skipRWX, "skip-file-rwx-check", false, "Do not compare the files' permissions.")
 	addKeepRandom(f, &r.keepRandom)
 	f.Func("close", "Close descriptor `N` first; may be given several times.", r.closeFD)
-	f.StringVar(&r.cgroups, "manage-cgroups", "soft", "What becomes of the tasks' cgroups: `MODE` ignore, none, props, soft, full or strict.")
+	f.StringVar(&r.cgroups, "manage-cgroups", "soft",
+		"What becomes of the tasks' cgroups: `MODE` ignore, none, props, soft, full or strict.")
 	f.Lookup("manage-cgroups").NoOptDefVal = "soft"
 	f.Func("cgroup-root", "Restore the topmost cgroups of the dump as `[CONTROLLER:]/PATH`; without a controller, those of all others.", r.cgroupRoot)
 	f.Func("lsm-profile", "Give the tasks the security label `TYPE:NAME` (apparmor or selinux), which crpie must have itself.", r.lsmProfile)
 }
 
 func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
-	f.IntVar(&r.readers, "page-readers", -1, "Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
-	f.StringArrayVar(&r.scripts, "action-script", nil, "Run `SCRIPT` before, during and after the restore, with CRTOOLS_SCRIPT_ACTION set; "+
-		"may be given several times. One that fails undoes the restore.")
+	f.IntVar(&r.readers, "page-readers", -1,
+		"Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
+	f.StringArrayVar(&r.scripts, "action-script", nil,
+		"Run `SCRIPT` before, during and after the restore, with CRTOOLS_SCRIPT_ACTION set; "+
+			"may be given several times. One that fails undoes the restore.")
 	f.BoolVar(&r.dryRun, "dry-run", false, "Print a summary and the plan, and create no process.")
 }
 
 // negatable are the flags that criu(8) takes back by --no-FLAG.
-var negatable = []string{"restore-detached", "restore-sibling", "daemon", "tcp-established", "tcp-close", "log-pid", "shell-job",
+var negatable = []string{"restore-detached", "restore-sibling", "daemon", "tcp-established", "tcp-close", "log-pid",
+	"shell-job",
 	"file-locks", "skip-file-rwx-check"}
 
 // flags are all that is accepted.
@@ -188,7 +202,8 @@ func (x *externalFlag) Set(s string) error {
 		return nil
 	case kind == "unix":
 		option.why = forDump
-	case slices.Contains([]string{"mnt", "dev", "veth", "macvlan", "netdev", "net", "pid"}, kind) && strings.Contains(s, "]"):
+	case slices.Contains([]string{"mnt", "dev", "veth", "macvlan", "netdev", "net", "pid"}, kind) &&
+		strings.Contains(s, "]"):
 		option.fate, option.why, option.hint = containers, whenPresent, useGraft
 	default:
 		return errors.New("want file[MNT_ID:INODE] or tty[RDEV:DEV]")
@@ -332,8 +347,9 @@ func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 		return fmt.Errorf("%s: %w", s.Source, err)
 	}
 	if f.NArg() > 0 { // an argument that may be left away has to be attached, getopt_long(3)
-		r.warnings = append(r.warnings, fmt.Sprintf("%s: %q is ignored, as by criu: write an argument that may be left away as %s=%s",
-			s.Source, f.Arg(0), strings.TrimPrefix(s.Words[0], "--"), escape.Name(f.Arg(0))))
+		r.warnings = append(r.warnings,
+			fmt.Sprintf("%s: %q is ignored, as by criu: write an argument that may be left away as %s=%s",
+				s.Source, f.Arg(0), strings.TrimPrefix(s.Words[0], "--"), escape.Name(f.Arg(0))))
 	}
 	return nil
 }

@@ -106,7 +106,8 @@ func TestShellJob(t *testing.T) {
 	args := []string{"restore", "-D", dir, "--pidfile", filepath.Join(t.TempDir(), "pid")}
 	refused := exec.Command(os.Args[0], args...)
 	refused.Env = append(os.Environ(), asTool+"=1")
-	if out, _ := refused.CombinedOutput(); !bytes.Contains(out, []byte("terminal: not supported\n  hint: use --shell-job")) {
+	if out, _ := refused.CombinedOutput(); !bytes.Contains(out,
+		[]byte("terminal: not supported\n  hint: use --shell-job")) {
 		t.Errorf("without --shell-job:\n%s", out)
 	}
 

@@ -32,7 +32,8 @@ func wantSibling(t *testing.T, output string) {
 	t.Helper()
 	var status, shell, parent int
 	last := output[strings.LastIndexByte(strings.TrimRight(output, "\n"), '\n')+1:]
-	if n, _ := fmt.Sscanf(last, "status %d shell %d parent %d", &status, &shell, &parent); n != 3 || status != 0 || parent != shell {
+	if n, _ := fmt.Sscanf(last, "status %d shell %d parent %d", &status, &shell, &parent); n != 3 || status != 0 ||
+		parent != shell {
 		t.Errorf("not a child of the shell's:\n%s", output)
 	}
 }
@@ -43,21 +44,25 @@ func TestRestoreSibling(t *testing.T) {
 	for _, name := range []string{"glibc", "threads", "tree", "clonefiles"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
-			wantSibling(t, underShell(t, im, os.Args[0], "restore", "-d", "-S", "-D", im.Dir, "--pie-plugin", trace(t)))
+			wantSibling(t, underShell(t, im, os.Args[0], "restore", "-d", "-S", "-D", im.Dir,
+				"--pie-plugin", trace(t)))
 			im.Adopt(t).MustPass(t)
 			log := filepath.Join(t.TempDir(), "log")
-			wantSibling(t, underShell(t, im, criu.Path, "restore", "-d", "-S", "-D", im.Dir, "-o", log, "--file-locks"))
+			wantSibling(t, underShell(t, im, criu.Path, "restore", "-d", "-S", "-D", im.Dir, "-o", log,
+				"--file-locks"))
 			im.Adopt(t).MustPass(t)
 		})
 	}
 }
 
-// A failed restore leaves nothing but zombies, which the parent and whoever adopts orphans have to collect, wherever it failed.
+// A failed restore leaves nothing but zombies, which the parent and whoever adopts orphans have to collect, wherever
+// it failed.
 func TestRestoreSiblingFails(t *testing.T) {
 	im := testenv.Start(t, "tree").Dump(t)
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
 	for _, stage := range stageOrder {
-		output := underShell(t, im, os.Args[0], "restore", "-d", "-S", "-D", im.Dir, "--pie-plugin", plugin+",how=error,stage="+stage)
+		output := underShell(t, im, os.Args[0], "restore", "-d", "-S", "-D", im.Dir, "--pie-plugin",
+			plugin+",how=error,stage="+stage)
 		if !strings.Contains(output, "returned -5 (EIO)") || !strings.Contains(output, "status 1 shell ") {
 			t.Errorf("%s: output:\n%s", stage, output)
 		}

@@ -28,12 +28,13 @@ type relay struct {
 	stopped bool
 }
 
-// startRelay gives a context that ends with a signal. What crpie was started to ignore, by nohup(1) or as a shell's job in the
-// background, it goes on to ignore.
+// startRelay gives a context that ends with a signal. What crpie was started to ignore, by nohup(1) or as a shell's
+// job in the background, it goes on to ignore.
 func startRelay() (*relay, context.Context) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r := &relay{signals: make(chan os.Signal, 64), idle: make(chan struct{}), ended: cancel}
-	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1,
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE,
+		unix.SIGUSR1,
 		unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP} {
 		if !signal.Ignored(sig) {
 			signal.Notify(r.signals, sig)
@@ -106,8 +107,8 @@ func (r *relay) to(root int) {
 	}
 }
 
-// pass sends a signal on, unless the process has it from the terminal already. A stopped process has no use for a crpie that a
-// shell waits for: both stop.
+// pass sends a signal on, unless the process has it from the terminal already. A stopped process has no use for a
+// crpie that a shell waits for: both stop.
 func (r *relay) pass(sig unix.Signal) {
 	terminals := sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGTSTP
 	group, _ := unix.Getpgid(r.root)
@@ -126,8 +127,8 @@ func (r *relay) stop() {
 	r.stopped = true
 }
 
-// waitFor passes signals on to the restored process until it has ended, and tells how. As the first process of a pid namespace
-// crpie also collects the orphans there, pid_namespaces(7).
+// waitFor passes signals on to the restored process until it has ended, and tells how. As the first process of a pid
+// namespace crpie also collects the orphans there, pid_namespaces(7).
 func (r *relay) waitFor(pid int) (status int, err error) {
 	r.to(pid)
 	for who := 0; who != pid; {

@@ -75,7 +75,8 @@ func (r *running) ends() int {
 	return r.ProcessState.ExitCode()
 }
 
-// belongings are what a restore makes outside the tasks: cgroups, the files of sockets, names of deleted files for a moment.
+// belongings are what a restore makes outside the tasks: cgroups, the files of sockets, names of deleted files for a
+// moment.
 type belongings struct {
 	im      *testenv.Images
 	cgroups cgroups
@@ -110,13 +111,16 @@ func (b *belongings) wantNone(t *testing.T, when string) {
 func TestEndedRestore(t *testing.T) {
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
 	b := dumpBelongings(t, "unix")
-	for i, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGTERM} {
+	for i, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
+		syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGTERM} {
 		stage := stageOrder[i]
-		r := start(t, b.im, "-v3", "--pie-plugin", plugin+",how=hang,stage="+stage, "--pidfile", "pid", "-W", filepath.Dir(b.im.Out()))
+		r := start(t, b.im, "-v3", "--pie-plugin", plugin+",how=hang,stage="+stage, "--pidfile", "pid", "-W",
+			filepath.Dir(b.im.Out()))
 		r.says(t, "hang in task")
 		must(t, r.Process.Signal(sig))
 		status, output := r.ends(), r.output()
-		if status != 128+int(sig) || sig != syscall.SIGPIPE && !strings.Contains(output, "crpie: restore: ended by SIG") {
+		if status != 128+int(sig) || sig != syscall.SIGPIPE &&
+			!strings.Contains(output, "crpie: restore: ended by SIG") {
 			t.Errorf("%v at %s: status %d\n%s", sig, stage, status, output)
 		}
 		b.wantNone(t, fmt.Sprintf("%v at %s", sig, stage))
@@ -135,7 +139,8 @@ func TestClosedLog(t *testing.T) {
 	cmd := b.im.Command(t, os.Args[0], "restore", "-D", b.im.Dir, "-v4")
 	cmd.Env, cmd.Stderr = append(cmd.Env, asTool+"=1"), write
 	err = cmd.Run()
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.ExitStatus() != 128+int(syscall.SIGPIPE) && ws.Signal() != syscall.SIGPIPE {
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok ||
+		ws.ExitStatus() != 128+int(syscall.SIGPIPE) && ws.Signal() != syscall.SIGPIPE {
 		t.Errorf("crpie restore with a closed log: %v", err)
 	}
 	b.wantNone(t, "closed log")
@@ -149,7 +154,8 @@ func TestRandomEnds(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("CRPIE_TEST_ENDS")); err == nil {
 		ends = n
 	}
-	victims := []string{"unix", "deleted", "static", "glibc", "threads", "tree", "inet", "memfd", "ptys", "fifo", "python"}
+	victims := []string{"unix", "deleted", "static", "glibc", "threads", "tree", "inet", "memfd", "ptys", "fifo",
+		"python"}
 	for i, name := range victims {
 		t.Run(name, func(t *testing.T) {
 			b, mounts := dumpBelongings(t, name), readFile(t, "/proc/self/mountinfo")
@@ -255,7 +261,8 @@ func (b *belongings) kill(t *testing.T, r *running) {
 	b.settle(t)
 }
 
-// named lists the names that a deleted file had at the moment of a SIGKILL. While they are there it comes back with another.
+// named lists the names that a deleted file had at the moment of a SIGKILL. While they are there it comes back with
+// another.
 func (b *belongings) named(t *testing.T) []string {
 	t.Helper()
 	return slices.DeleteFunc(b.im.Stray(t), func(path string) bool {
@@ -293,7 +300,8 @@ func TestSignalsArePassedOn(t *testing.T) {
 			return err == nil && strings.Contains(string(out), want)
 		})
 	}
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR2, syscall.SIGTSTP} {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
+		syscall.SIGUSR2, syscall.SIGTSTP} {
 		got(sig)
 	}
 	await(t, "crpie stops, too", func() bool {
@@ -326,7 +334,8 @@ func TestSignalEndsProcess(t *testing.T) {
 // What crpie was told to ignore, as by nohup(1), neither ends a restore nor reaches the process.
 func TestIgnoredSignal(t *testing.T) {
 	im := testenv.Start(t, "signals").Dump(t)
-	cmd := im.Command(t, "/bin/sh", "-c", `trap "" HUP; exec "$@"`, "sh", os.Args[0], "restore", "-D", im.Dir, "-v3")
+	cmd := im.Command(t, "/bin/sh", "-c", `trap "" HUP; exec "$@"`, "sh", os.Args[0], "restore", "-D", im.Dir,
+		"-v3")
 	r := &running{Cmd: cmd}
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(cmd.Env, asTool+"=1"), r, r
 	must(t, cmd.Start())
@@ -353,7 +362,8 @@ func keepsRunning(pid int) bool {
 func runs(pid int) bool {
 	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	return len(maps) > 0 && !strings.Contains(string(maps), "memfd:crpie") && strings.Contains(string(status), "\nTracerPid:\t0\n")
+	return len(maps) > 0 && !strings.Contains(string(maps), "memfd:crpie") &&
+		strings.Contains(string(status), "\nTracerPid:\t0\n")
 }
 
 // A graft that is ended leaves nothing, also while it waits for the rest of an archive.

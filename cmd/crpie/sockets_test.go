@@ -52,7 +52,8 @@ func TestSocketNamesInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := fmt.Sprintf("the name of unix socket %q is in use", at.Name)
-		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, want) {
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 ||
+			!strings.Contains(output, want) {
 			t.Errorf("status %d\n%s\nwant %s", status, output, want)
 		}
 		l.Close()
@@ -63,7 +64,8 @@ func TestSocketNamesInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ours + " is in the way of a socket: it is none itself"
-	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, want) {
+	if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 ||
+		!strings.Contains(output, want) {
 		t.Errorf("status %d\n%s\nwant %s", status, output, want)
 	}
 	if _, err := os.Lstat(ours); err != nil {
@@ -102,7 +104,8 @@ func TestPortsInUse(t *testing.T) {
 			defer l.Close()
 		}
 		want := found[1] + ": the port is in use\n  hint: end the process that has it"
-		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status != exitFailed || !strings.Contains(output, want) {
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status != exitFailed ||
+			!strings.Contains(output, want) {
 			t.Errorf("status %d\n%s\nwant %s", status, output, want)
 		}
 	}
@@ -155,7 +158,8 @@ func TestDeletedUnixSocketPath(t *testing.T) {
 // Sockets are connected anew to who has the names of peers that were not dumped, by crpie and criu alike.
 func TestExternalUnixPeers(t *testing.T) {
 	dir := t.TempDir()
-	for _, names := range [][2]string{{filepath.Join(dir, "log"), filepath.Join(dir, "server")}, {"@crpie log " + dir, "@crpie server " + dir}} {
+	for _, names := range [][2]string{{filepath.Join(dir, "log"), filepath.Join(dir, "server")},
+		{"@crpie log " + dir, "@crpie server " + dir}} {
 		log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: names[0], Net: "unixgram"})
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +185,8 @@ func TestExternalUnixPeers(t *testing.T) {
 		victim := testenv.Start(t, "unix", names[:]...)
 		wants("before")
 		im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
-		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 || !strings.Contains(output, "use --ext-unix-sk") {
+		if status, output := tool(t, im, "restore", "-d", "-D", im.Dir); status == 0 ||
+			!strings.Contains(output, "use --ext-unix-sk") {
 			t.Errorf("status %d\n%s", status, output)
 		}
 		p, _ := restore(t, im, "-x")
@@ -197,7 +202,8 @@ func TestExternalUnixPeers(t *testing.T) {
 // A restore may need more descriptors than crpie was allowed at first.
 func TestManySockets(t *testing.T) {
 	im := testenv.Start(t, "sockets", "many").Dump(t)
-	cmd := im.Command(t, "/bin/sh", "-c", `ulimit -Sn 300 && exec "$@"`, "sh", os.Args[0], "restore", "-d", "-D", im.Dir)
+	cmd := im.Command(t, "/bin/sh", "-c", `ulimit -Sn 300 && exec "$@"`, "sh", os.Args[0], "restore", "-d", "-D",
+		im.Dir)
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -234,7 +240,8 @@ func TestInheritUnixSocket(t *testing.T) {
 	im := victim.Dump(t, append(victim.Sockets(t), "--ext-unix-sk")...)
 	for _, argv := range [][]string{{criu.Path, "restore", "-W", t.TempDir()}, {os.Args[0], "restore"}} {
 		ends := socketpair(t)
-		cmd := im.Command(t, argv[0], append(argv[1:], "-d", "-D", im.Dir, "-x", "--inherit-fd", "fd[3]:"+resource)...)
+		cmd := im.Command(t, argv[0], append(argv[1:], "-d", "-D", im.Dir, "-x", "--inherit-fd",
+			"fd[3]:"+resource)...)
 		cmd.Env, cmd.ExtraFiles = append(cmd.Env, asTool+"=1"), ends[:1]
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -258,7 +265,8 @@ func socketpair(t *testing.T) []*os.File {
 	return ends
 }
 
-// A socket may have an address that this host lacks, because IP_FREEBIND was switched off after bind: the images do not tell.
+// A socket may have an address that this host lacks, because IP_FREEBIND was switched off after bind: the images do
+// not tell.
 func TestForeignAddresses(t *testing.T) {
 	im := testenv.Start(t, "ports", "foreign").Dump(t)
 	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
@@ -267,7 +275,8 @@ func TestForeignAddresses(t *testing.T) {
 		t.Errorf("status %d:\n%s\nwant %s", status, output, want)
 	}
 	p, output := restore(t, im, "--freebind", "--pie-plugin", trace(t))
-	if said := strings.Count(output, ": this host does not have the address, and nobody reaches the socket until it does"); said != 6 {
+	if said := strings.Count(output,
+		": this host does not have the address, and nobody reaches the socket until it does"); said != 6 {
 		t.Errorf("%d warnings of 6 sockets:\n%s", said, output)
 	}
 	p.MustPass(t)

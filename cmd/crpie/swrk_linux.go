@@ -63,7 +63,8 @@ func asCRIU(args []string, std streams) int {
 
 func front(std streams) *swrk.Front {
 	f := &swrk.Front{
-		ConfigDir: swrk.DefaultConfigDir, Getenv: os.Getenv, Secure: sys.Secure(), Tool: "crpie " + toolVersion(),
+		ConfigDir: swrk.DefaultConfigDir, Getenv: os.Getenv, Secure: sys.Secure(),
+		Tool:   "crpie " + toolVersion(),
 		Errors: std.err, Native: native,
 	}
 	if dir := os.Getenv("CRPIE_CONFIG_DIR"); dir != "" && !f.Secure {

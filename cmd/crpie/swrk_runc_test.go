@@ -14,13 +14,14 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// frontOf puts crpie under the name criu in front of the tests' CRIU, with rules for containers, and returns its path. A
-// script names crpie and its directory of rules, because podman clears the environment of its runtime.
+// frontOf puts crpie under the name criu in front of the tests' CRIU, with rules for containers, and returns its
+// path. A script names crpie and its directory of rules, because podman clears the environment of its runtime.
 func frontOf(t *testing.T, criu, rules string) string {
 	t.Helper()
 	dir := t.TempDir()
 	name := filepath.Join(dir, "criu")
-	script := fmt.Sprintf("#!/bin/bash\nexport %s=1 CRPIE_CONFIG_DIR='%s'\nexec -a criu '%s' \"$@\"\n", asTool, dir, executable(t))
+	script := fmt.Sprintf("#!/bin/bash\nexport %s=1 CRPIE_CONFIG_DIR='%s'\nexec -a criu '%s' \"$@\"\n", asTool,
+		dir, executable(t))
 	err := os.Mkdir(filepath.Join(dir, "containers.d"), 0o755)
 	if err == nil {
 		text := "real-criu " + criu + "\n" + rules
@@ -204,8 +205,8 @@ func (c *container) wantNothing() {
 	}
 }
 
-// podman restores three clones of one archive, each with a new identity, by a rule for its annotation; its runtime finds
-// crpie in PATH.
+// podman restores three clones of one archive, each with a new identity, by a rule for its annotation; its runtime
+// finds crpie in PATH.
 func TestFrontUnderPodman(t *testing.T) {
 	testenv.NeedTool(t, "podman")
 	c := newContainer(t)
@@ -214,7 +215,8 @@ func TestFrontUnderPodman(t *testing.T) {
 	rootfs := filepath.Join(c.dir, "rootfs.tar")
 	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
 	c.front(fmt.Sprintf("[annotation=org.example.clone=y*]\npie-plugin %s,var=INSTANCE_ID\n"+
-		"[annotation=org.example.clone=no]\npie-plugin /no/such.o\n", testenv.Plugin(t, "plugin-sdk/examples/new-id.c")))
+		"[annotation=org.example.clone=no]\npie-plugin /no/such.o\n",
+		testenv.Plugin(t, "plugin-sdk/examples/new-id.c")))
 	const first = "1b671a64-40d5-491e-99b0-da01ff1f3341" // as long as those that come
 	c.podman("import", rootfs, image)
 	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })

@@ -132,10 +132,15 @@ func TestFrontRestoresPrograms(t *testing.T) {
 				t.Fatalf("status %d, answer %v\n%s", status, answer, ownLines(log))
 			}
 			im.Adopt(t).MustPass(t)
-			answer, status, log = byRPC(t, im, func(o *pb.CriuOpts) { itself(o); o.RstSibling = pb.Bool(true) })
+			answer, status, log = byRPC(t, im, func(o *pb.CriuOpts) {
+				itself(o)
+				o.RstSibling = pb.Bool(true)
+			})
 			if status != 0 || !answer.GetSuccess() || answer.GetRestore().GetPid() != int32(im.Pid) ||
-				!strings.Contains(log, "crpie: restore-with auto: restored by crpie itself, with ") || !strings.Contains(log, "PIE_RST_POST_FILES") {
-				t.Fatalf("by crpie itself: status %d, answer %v, %s\n%s", status, answer, answer.GetCrErrmsg(), log)
+				!strings.Contains(log, "crpie: restore-with auto: restored by crpie itself, with ") ||
+				!strings.Contains(log, "PIE_RST_POST_FILES") {
+				t.Fatalf("by crpie itself: status %d, answer %v, %s\n%s", status, answer,
+					answer.GetCrErrmsg(), log)
 			}
 			im.Adopt(t).MustPass(t)
 			if digest(t, im.Dir) != before {
@@ -172,14 +177,16 @@ func TestFrontUndoesTrees(t *testing.T) {
 		}
 		if status != 1 || answer == nil || answer.GetCrErrno() != 125 ||
 			!strings.Contains(answer.GetCrErrmsg(), fmt.Sprintf("restore task %d: ", last)) {
-			t.Errorf("%s: status %d, answer %v, %s\n%s", how, status, answer, answer.GetCrErrmsg(), ownLines(log))
+			t.Errorf("%s: status %d, answer %v, %s\n%s", how, status, answer, answer.GetCrErrmsg(),
+				ownLines(log))
 		}
 		im.Reap()
 		if left := im.Leftovers(); len(left) > 0 {
 			t.Errorf("%s: left behind: %v", how, left)
 		}
 	}
-	if answer, status, log := byRPC(t, im, nil); status != 0 || !answer.GetSuccess() || strings.Contains(log, "crpie") {
+	if answer, status, log := byRPC(t, im, nil); status != 0 || !answer.GetSuccess() ||
+		strings.Contains(log, "crpie") {
 		t.Fatalf("status %d, answer %v\n%s", status, answer, tail(log))
 	}
 	im.Adopt(t).MustPass(t)

@@ -32,7 +32,8 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 	}
 	log := newLogger(io.Discard, r.verbosity.level())
 	opts := r.options(plugins, inherited, log.level)
-	opts.Run = restorer.RunOptions{HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin}
+	opts.Run = restorer.RunOptions{HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped,
+		Log: log.plugin}
 	opts.Run.Act = func(a restorer.Action, root int) error {
 		err := q.Notify(ctx, string(a), root)
 		if err != nil && (a == restorer.PreResume || a == restorer.PostResume) { // criu goes on
@@ -70,7 +71,8 @@ func (l *logger) begin(q *swrk.NativeRequest) error {
 	return nil
 }
 
-// ask takes in criu's configuration files, the request, and its config_file, each of which goes before those that came first.
+// ask takes in criu's configuration files, the request, and its config_file, each of which goes before those that
+// came first.
 func (r *restoreFlags) ask(q *swrk.NativeRequest) ([]restorer.Inherited, error) {
 	f := r.flags()
 	err := r.configure(f, &criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv})
@@ -90,7 +92,8 @@ func (r *restoreFlags) ask(q *swrk.NativeRequest) ([]restorer.Inherited, error) 
 		err = errors.Join(err, errors.New(strings.Join(problems, "\n")))
 	}
 	if r.pidfile != "" || len(r.scripts) > 0 || r.logPid || r.dryRun {
-		err = errors.Join(err, errors.New("pidfile, action-script and log-pid in configuration files: not supported by crpie's own restorer for runtimes"))
+		err = errors.Join(err, errors.New(
+			"pidfile, action-script and log-pid in configuration files: not supported by crpie's own restorer for runtimes"))
 	}
 	return inherited, err
 }

@@ -38,8 +38,8 @@ func TestNetworkLocks(t *testing.T) {
 	}
 }
 
-// A client that nobody dumps goes on with the restored server: nothing is lost or repeated while it is under load. The same
-// with criu restore.
+// A client that nobody dumps goes on with the restored server: nothing is lost or repeated while it is under load.
+// The same with criu restore.
 func TestOtherEndElsewhere(t *testing.T) {
 	plugin := trace(t)
 	for _, lock := range []string{"nftables", "iptables"} {
@@ -203,7 +203,8 @@ func deafListener(t *testing.T) (l net.Listener, waiting int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+		syscall.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
 	file := os.NewFile(uintptr(fd), "listener")
@@ -272,7 +273,8 @@ func TestHookDropsConnection(t *testing.T) {
 		t.Fatalf("no connection in the plan:\n%s", plan)
 	}
 	for how, file := range map[string]string{"": "", ",with=0": "/dev/null"} {
-		p, _ := restore(t, im, "-s", "--pie-plugin", fmt.Sprintf("%s,pid=%s,fd=%s%s", plugin, found[1], found[2], how))
+		p, _ := restore(t, im, "-s", "--pie-plugin",
+			fmt.Sprintf("%s,pid=%s,fd=%s%s", plugin, found[1], found[2], how))
 		if now, _ := os.Readlink(fmt.Sprintf("/proc/%s/fd/%s", found[1], found[2])); now != file {
 			t.Errorf("%q: the descriptor is %q, want %q", how, now, file)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// Sessions and process groups whose leaders are gone, zombies or somewhere else come back; CRIU dumps what was restored, and
-// that comes back, too.
+// Sessions and process groups whose leaders are gone, zombies or somewhere else come back; CRIU dumps what was
+// restored, and that comes back, too.
 func TestSessions(t *testing.T) {
 	testenv.NeedCRIU(t)
 	plugin := trace(t)
@@ -46,7 +46,8 @@ func TestCrowds(t *testing.T) {
 			im := testenv.Start(t, "crowd", strings.Fields(c.args)...).Dump(t)
 			limited := fmt.Sprintf(`ulimit -Sn %s && exec "$@"`, c.limit)
 			began := time.Now()
-			cmd := im.Command(t, "/bin/sh", "-c", limited, "sh", os.Args[0], "restore", "-d", "-D", im.Dir, "--tcp-established")
+			cmd := im.Command(t, "/bin/sh", "-c", limited, "sh", os.Args[0], "restore", "-d", "-D", im.Dir,
+				"--tcp-established")
 			cmd.Env = append(cmd.Env, asTool+"=1")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -67,7 +68,8 @@ func TestCrowds(t *testing.T) {
 // The clocks go on from where they were, whatever the clocks of crpie itself are.
 func TestRestoreInTimeNamespace(t *testing.T) {
 	im := testenv.Start(t, "timens").Dump(t)
-	cmd := im.Command(t, testenv.NeedTool(t, "unshare"), "--time", "--monotonic", "50000", "--boottime", "70000", "--fork",
+	cmd := im.Command(t, testenv.NeedTool(t, "unshare"), "--time", "--monotonic", "50000", "--boottime", "70000",
+		"--fork",
 		os.Args[0], "restore", "-d", "-D", im.Dir)
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// A program that was replaced by another build of the same size, or whose mode was changed, is restored by crpie where criu
-// restores it, and otherwise refused. A graft keeps what criu compares.
+// A program that was replaced by another build of the same size, or whose mode was changed, is restored by crpie
+// where criu restores it, and otherwise refused. A graft keeps what criu compares.
 func TestReplacedProgram(t *testing.T) {
 	testenv.NeedCRIU(t)
 	exe := filepath.Join(t.TempDir(), "program")
@@ -33,14 +33,18 @@ func TestReplacedProgram(t *testing.T) {
 		flags []string
 		want  string // of crpie; criu fails, too, if there is one
 	}{
-		"as it was":              {same, 0o755, nil, ""},
-		"another build":          {other, 0o755, nil, exe + " has build id " + ids[1] + ", but had " + ids[0] + " at dump time"},
-		"another build, named":   {other, 0o755, []string{"--file-validation", "buildid"}, exe + " has build id " + ids[1]},
+		"as it was": {same, 0o755, nil, ""},
+		"another build": {other, 0o755, nil,
+			exe + " has build id " + ids[1] + ", but had " + ids[0] + " at dump time"},
+		"another build, named": {other, 0o755, []string{"--file-validation", "buildid"},
+			exe + " has build id " + ids[1]},
 		"another build, by size": {other, 0o755, []string{"--file-validation=filesize"}, ""},
-		"another size":           {append(bytes.Clone(same), 0), 0o755, []string{"--file-validation=filesize"}, fmt.Sprintf("%s has %d bytes, but had %d", exe, len(same)+1, len(same))},
-		"mode":                   {same, 0o711, nil, exe + " has mode 0711, but had 0755 at dump time"},
-		"mode, skipped":          {same, 0o711, []string{"--skip-file-rwx-check"}, ""},
-		"set-user-ID, skipped":   {same, 0o755 | os.ModeSetuid, []string{"--skip-file-rwx-check"}, exe + " has mode 4000"},
+		"another size": {append(bytes.Clone(same), 0), 0o755, []string{"--file-validation=filesize"},
+			fmt.Sprintf("%s has %d bytes, but had %d", exe, len(same)+1, len(same))},
+		"mode":          {same, 0o711, nil, exe + " has mode 0711, but had 0755 at dump time"},
+		"mode, skipped": {same, 0o711, []string{"--skip-file-rwx-check"}, ""},
+		"set-user-ID, skipped": {same, 0o755 | os.ModeSetuid, []string{"--skip-file-rwx-check"},
+			exe + " has mode 4000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, exe, tc.data, tc.mode)
@@ -51,7 +55,9 @@ func TestReplacedProgram(t *testing.T) {
 				grafted.RestoreCRIU(t, tc.flags...).MustPass(t)
 				return
 			}
-			if status, output := tool(t, im, append([]string{"restore", "-d", "-D", im.Dir}, tc.flags...)...); status != exitFailed || strings.Count(output, tc.want) != 1 {
+			if status, output := tool(t, im,
+				append([]string{"restore", "-d", "-D", im.Dir},
+					tc.flags...)...); status != exitFailed || strings.Count(output, tc.want) != 1 {
 				t.Errorf("status %d, output:\n%s\nwant %s", status, output, tc.want)
 			}
 			for _, images := range []*testenv.Images{im, grafted} {

@@ -24,8 +24,10 @@ func foreign(t *testing.T) func([]byte) []byte {
 	dir := t.TempDir()
 	object := filepath.Join(dir, "vdso.so")
 	source := filepath.Join(testenv.Root(), "testdata", "vdso")
-	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-shared", "-nostdlib", "-fPIC", "-O1", "-Wl,--hash-style=sysv",
-		"-Wl,-T,"+filepath.Join(source, "vdso.lds"), "-o", object, filepath.Join(source, "vdso.c")).CombinedOutput()
+	out, err := exec.Command(testenv.NeedTool(t, "gcc"), "-shared", "-nostdlib", "-fPIC", "-O1",
+		"-Wl,--hash-style=sysv",
+		"-Wl,-T,"+filepath.Join(source, "vdso.lds"), "-o", object,
+		filepath.Join(source, "vdso.c")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -49,8 +51,8 @@ func named(t *testing.T) func([]byte) []byte {
 	return func([]byte) []byte { return image }
 }
 
-// A dump from another kernel: the addresses of functions that the process knows still lead to the same functions, of this
-// kernel. CRIU restores the same images, and what was restored.
+// A dump from another kernel: the addresses of functions that the process knows still lead to the same functions, of
+// this kernel. CRIU restores the same images, and what was restored.
 func TestRestoreOtherVDSO(t *testing.T) {
 	testenv.NeedCRIU(t)
 	marked, foreign := testenv.MarkVDSO(t), foreign(t)
@@ -60,7 +62,8 @@ func TestRestoreOtherVDSO(t *testing.T) {
 	}
 	dumps := []dump{
 		{"vdso", "foreign", foreign}, {"vdso", "marked", marked},
-		{"glibc", "marked", marked}, {"golang", "marked", marked}, {"python", "marked", marked}, {"threads", "marked", marked},
+		{"glibc", "marked", marked}, {"golang", "marked", marked}, {"python", "marked", marked},
+		{"threads", "marked", marked},
 		{"tree", "marked", marked},
 	}
 	if *otherVDSO != "" {
@@ -69,7 +72,8 @@ func TestRestoreOtherVDSO(t *testing.T) {
 	for _, tc := range dumps {
 		t.Run(tc.victim+"/"+tc.how, func(t *testing.T) {
 			im := testenv.Start(t, tc.victim).Dump(t).WithVDSO(t, tc.other)
-			if tc.how == "marked" { // the foreign one's clock_getres, which does nothing, is left as it is by CRIU 4.1
+			// the foreign one's clock_getres, which does nothing, is left as it is by CRIU 4.1
+			if tc.how == "marked" {
 				im.RestoreCRIU(t).MustPass(t)
 			}
 			p, _ := restore(t, im, "--pie-plugin", trace(t))

@@ -1,7 +1,8 @@
-// Package abi holds the numbers that Go and the C that runs inside a restored process agree on: offsets, operations, structs.
+// Package abi holds the numbers that Go and the C that runs inside a restored process agree on: offsets, operations,
+// structs.
 //
-// contract.go is generated from the tables of internal/contract, and so are the headers of the cores; plugin-sdk's abi.h is
-// written by hand and compared. What lives here never depends on another package of this module.
+// contract.go is generated from the tables of internal/contract, and so are the headers of the cores; plugin-sdk's
+// abi.h is written by hand and compared. What lives here never depends on another package of this module.
 package abi
 
 //go:generate go run ../contract/generate ../..

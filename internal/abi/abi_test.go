@@ -17,7 +17,8 @@ import (
 func TestSections(t *testing.T) {
 	source := "#include <crpie/abi.h>\n"
 	for name, value := range map[string]string{
-		"CRPIE_PLUGIN_SECTION": abi.PluginSection, "CRPIE_HOOKS_SECTION": abi.HooksSection, "CRPIE_PARAMS_SECTION": abi.ParamsSection,
+		"CRPIE_PLUGIN_SECTION": abi.PluginSection, "CRPIE_HOOKS_SECTION": abi.HooksSection,
+		"CRPIE_PARAMS_SECTION": abi.ParamsSection,
 	} {
 		source += fmt.Sprintf("_Static_assert(!__builtin_strcmp(%s, %q), \"Go has %s\");\n", name, value, value)
 	}
@@ -41,8 +42,9 @@ func TestAssemblyHeaderHasTheSameNumbers(t *testing.T) {
 	for i, level := range []string{"ERROR", "WARN", "INFO", "DEBUG"} {
 		source += assertEqual("CRPIE_LOG_"+level, int64(i+1))
 	}
-	for _, member := range strings.Fields("size abi hook pid tid nr_threads dump_time_ns restore_time_ns comm plugin " +
-		"params nr_params vmas nr_vmas mm log") {
+	for _, member := range strings.Fields(
+		"size abi hook pid tid nr_threads dump_time_ns restore_time_ns comm plugin " +
+			"params nr_params vmas nr_vmas mm log") {
 		source += fmt.Sprintf("_Static_assert(CRPIE_CTX_%s == offsetof(struct crpie_ctx, %s), \"\");\n",
 			strings.ToUpper(member), member)
 	}
@@ -69,7 +71,8 @@ func syntaxErrors(t *testing.T, cc, source string) string {
 	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(loadertest.Tool(t, cc), "-fsyntax-only", "-ffreestanding", "-I", loadertest.Include(t), file).CombinedOutput()
+	out, err := exec.Command(loadertest.Tool(t, cc), "-fsyntax-only", "-ffreestanding", "-I",
+		loadertest.Include(t), file).CombinedOutput()
 	if err == nil && len(out) == 0 {
 		return ""
 	}

@@ -38,7 +38,8 @@ func ParseLines(file string, lines []string, first int) (all []Statement, proble
 			problems = append(problems, fmt.Sprintf("%s: %v", source, err))
 		case len(words) == 0:
 		case strings.HasPrefix(words[0], "-"):
-			problems = append(problems, fmt.Sprintf("%s: %q: options are written without dashes here: %s", source, words[0],
+			problems = append(problems, fmt.Sprintf("%s: %q: options are written without dashes here: %s",
+				source, words[0],
 				strings.TrimLeft(words[0], "-")))
 		default:
 			words[0] = "--" + words[0]
@@ -105,10 +106,11 @@ func quoted(s string) (word, rest string, err error) {
 
 // Search says which files are read.
 type Search struct {
-	Config    string              // --config; then the default files are not read
-	NoDefault bool                // --no-default-config
-	Secure    bool                // AT_SECURE of getauxval(3): the environment is the caller's, whom the program does not trust
-	Getenv    func(string) string // os.Getenv
+	Config    string // --config; then the default files are not read
+	NoDefault bool   // --no-default-config
+	// AT_SECURE of getauxval(3): the environment is the caller's, whom the program does not trust
+	Secure bool
+	Getenv func(string) string // os.Getenv
 }
 
 // File is a configuration file.

@@ -38,7 +38,8 @@ f:11 ["--pie-plugin" "/a b.o,key=v"]
 	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
 	}
-	if len(problems) != 1 || !strings.HasPrefix(problems[0], "f:8: no closing quote") { // as criu: \" is a quote, whatever stands before
+	// as criu: \" is a quote, whatever stands before
+	if len(problems) != 1 || !strings.HasPrefix(problems[0], "f:8: no closing quote") {
 		t.Errorf("problems %q", problems)
 	}
 }

@@ -69,7 +69,8 @@ func TestLikeTheLibrary(t *testing.T) {
 		for i, got := range s.Find(addresses) {
 			want, ok := library(d, addresses[i])
 			if !ok && addresses[i] >= text.Addr && addresses[i] < text.Addr+text.Size {
-				// .debug_info of DWARF 2 cannot say that a unit has two pieces of code; that does not matter here
+				// .debug_info of DWARF 2 cannot say that a unit has two pieces of code; that does not
+				// matter here
 				continue
 			}
 			known++

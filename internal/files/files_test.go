@@ -47,7 +47,8 @@ func TestOpenRegular(t *testing.T) {
 	if err := os.Symlink(os.DevNull, link); err != nil {
 		t.Fatal(err)
 	}
-	if !files.IsNull(link) || !files.IsNull(os.DevNull) || files.IsNull("/dev/zero") || files.IsNull(plain) || files.IsNull("/none") {
+	if !files.IsNull(link) || !files.IsNull(os.DevNull) || files.IsNull("/dev/zero") || files.IsNull(plain) ||
+		files.IsNull("/none") {
 		t.Error("IsNull takes another file for /dev/null, or not /dev/null")
 	}
 	if got := files.Kind(fs.ModeSymlink | 0o777); got != "symbolic link" {

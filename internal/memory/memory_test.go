@@ -9,7 +9,8 @@ import (
 
 func TestAlignUp(t *testing.T) {
 	for _, tc := range []struct{ n, to, want uint64 }{
-		{0, 8, 0}, {1, 8, 8}, {8, 8, 8}, {9, 8, 16}, {4097, 4096, 8192}, {math.MaxUint64 - 4095, 4096, math.MaxUint64 - 4095},
+		{0, 8, 0}, {1, 8, 8}, {8, 8, 8}, {9, 8, 16}, {4097, 4096, 8192},
+		{math.MaxUint64 - 4095, 4096, math.MaxUint64 - 4095},
 		{math.MaxUint64 - 4094, 4096, math.MaxUint64}, {math.MaxUint64, 1, math.MaxUint64},
 	} {
 		if got := AlignUp(tc.n, tc.to); got != tc.want {
@@ -26,12 +27,15 @@ func TestLargestHole(t *testing.T) {
 		used []Span
 		want Span
 	}{
-		"nothing used":      {nil, Span{LowestAddr, HighestAddr}},
-		"all used":          {[]Span{{0, math.MaxUint64}}, Span{}},
-		"unsorted":          {[]Span{{0x50000000, HighestAddr}, {0, 0x40000000}}, Span{0x40000000, 0x50000000}},
-		"one in the other":  {[]Span{{0, 0x7d0000000000}, {0x1000000, 0x2000000}}, Span{0x7d0000000000, HighestAddr}},
-		"the first of two":  {[]Span{{0x200000, 0x300000}, {0x400000, HighestAddr}}, Span{LowestAddr, 0x200000}},
-		"beyond both edges": {[]Span{{0, 0x1000}, {HighestAddr + 0x1000, HighestAddr + 0x2000}}, Span{LowestAddr, HighestAddr}},
+		"nothing used": {nil, Span{LowestAddr, HighestAddr}},
+		"all used":     {[]Span{{0, math.MaxUint64}}, Span{}},
+		"unsorted":     {[]Span{{0x50000000, HighestAddr}, {0, 0x40000000}}, Span{0x40000000, 0x50000000}},
+		"one in the other": {[]Span{{0, 0x7d0000000000}, {0x1000000, 0x2000000}},
+			Span{0x7d0000000000, HighestAddr}},
+		"the first of two": {[]Span{{0x200000, 0x300000}, {0x400000, HighestAddr}},
+			Span{LowestAddr, 0x200000}},
+		"beyond both edges": {[]Span{{0, 0x1000}, {HighestAddr + 0x1000, HighestAddr + 0x2000}},
+			Span{LowestAddr, HighestAddr}},
 	} {
 		if got := LargestHole(tc.used); got != tc.want {
 			t.Errorf("%s: %#x, want %#x", name, got, tc.want)
@@ -52,14 +56,16 @@ func (p *pair) Put(b []byte) {
 func TestArena(t *testing.T) {
 	a := NewArena(0x1000)
 	addrs := []uint64{
-		a.String("ab"), a.String("c"), a.String("ab"), a.Bytes([]byte{7}), a.Words(1, 2), Records(a, []pair{{3, 4}, {5, 6}}), a.Reserve(0),
+		a.String("ab"), a.String("c"), a.String("ab"), a.Bytes([]byte{7}), a.Words(1, 2),
+		Records(a, []pair{{3, 4}, {5, 6}}), a.Reserve(0),
 	}
 	for i, want := range []uint64{0x1000, 0x1003, 0x1000, 0x1008, 0x1010, 0x1020, 0x1030} {
 		if addrs[i] != want {
 			t.Errorf("address %d is %#x, want %#x", i, addrs[i], want)
 		}
 	}
-	want := "ab\x00c\x00\x00\x00\x00" + "\x07\x00\x00\x00\x00\x00\x00\x00" + "\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00" +
+	want := "ab\x00c\x00\x00\x00\x00" + "\x07\x00\x00\x00\x00\x00\x00\x00" +
+		"\x01\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00" +
 		"\x03\x00\x00\x00\x04\x00\x00\x00\x05\x00\x00\x00\x06\x00\x00\x00"
 	if got := a.Contents(); string(got) != want || a.End() != 0x1030 || !bytes.Equal(a.At(0x1020), got[0x20:]) {
 		t.Errorf("contents %q to %#x", got, a.End())

@@ -31,7 +31,8 @@ type listed struct {
 // list compiles the module's packages and lists them with all that they import.
 func list(t *testing.T) (all []listed) {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Name,Dir,Export,GoFiles,Module", module+"/...")
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Name,Dir,Export,GoFiles,Module",
+		module+"/...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -55,18 +56,22 @@ func internal(path string) bool { return slices.Contains(strings.Split(path, "/"
 // public picks what another module can import.
 func public(all []listed) []listed {
 	return slices.DeleteFunc(slices.Clone(all), func(p listed) bool {
-		return p.Module == nil || !p.Module.Main || p.Name == "main" || internal(p.ImportPath) || len(p.GoFiles) == 0
+		return p.Module == nil || !p.Module.Main || p.Name == "main" || internal(p.ImportPath) ||
+			len(p.GoFiles) == 0
 	})
 }
 
-// TestPublicTypes walks everything that importers can reach from the exported names: no type of an internal package is there.
+// TestPublicTypes walks everything that importers can reach from the exported names: no type of an internal package
+// is there.
 func TestPublicTypes(t *testing.T) {
 	all := list(t)
 	exports := map[string]string{}
 	for _, p := range all {
 		exports[p.ImportPath] = p.Export
 	}
-	compiled := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	compiled := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})
 	w := walker{seen: map[types.Type]bool{}, used: map[string]bool{}}
 	for _, p := range public(all) {
 		pkg, err := compiled.Import(p.ImportPath)
@@ -82,7 +87,8 @@ func TestPublicTypes(t *testing.T) {
 	for _, leak := range w.leaks {
 		t.Error(leak)
 	}
-	for _, path := range []string{"restorer", "graft", "report", "refusal", "stage", "loader", "relocator", "blob", "images"} {
+	for _, path := range []string{"restorer", "graft", "report", "refusal", "stage", "loader", "relocator", "blob",
+		"images"} {
 		if !w.used[module+"/"+path] {
 			t.Errorf("no exported name leads to a type of package %s", path)
 		}
@@ -211,8 +217,8 @@ func describe(t *testing.T, p listed) *doc.Package {
 	return described
 }
 
-// undocumented finds exported names without a comment: types, functions, and groups of constants and variables. A method
-// that an interface of the standard library names needs none.
+// undocumented finds exported names without a comment: types, functions, and groups of constants and variables. A
+// method that an interface of the standard library names needs none.
 func undocumented(p *doc.Package, tell func(what string)) {
 	known := []string{"Error", "String", "Unwrap", "Is", "As"}
 	functions := func(prefix string, all []*doc.Func) {

@@ -1,5 +1,5 @@
-// Package pattern has regular expressions that are compiled when they are used: a variable of package regexp would cost every
-// start of crpie its time, and few starts match anything.
+// Package pattern has regular expressions that are compiled when they are used: a variable of package regexp would
+// cost every start of crpie its time, and few starts match anything.
 package pattern
 
 import "regexp"

@@ -25,7 +25,8 @@ func Parse(spec string) (path string, in blob.Input, err error) {
 		key, value, _ := strings.Cut(f, "=")
 		switch key {
 		case "":
-			return "", in, fmt.Errorf("--pie-plugin %s: a parameter has no name; write key=value", WithoutValues(spec))
+			return "", in, fmt.Errorf("--pie-plugin %s: a parameter has no name; write key=value",
+				WithoutValues(spec))
 		case selectKey:
 			s, err := blob.ParseSelector(value)
 			if err != nil {

@@ -15,7 +15,8 @@ type Collector struct {
 
 // Refuse adds a problem. Each part is one line, whatever names are in it.
 func (c *Collector) Refuse(where, fix, format string, args ...any) {
-	p := refusal.Problem{Where: escape.Name(where), What: escape.Name(fmt.Sprintf(format, args...)), Fix: escape.Name(fix)}
+	p := refusal.Problem{Where: escape.Name(where), What: escape.Name(fmt.Sprintf(format, args...)),
+		Fix: escape.Name(fix)}
 	c.list = append(c.list, p)
 }
 

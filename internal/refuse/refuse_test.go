@@ -31,7 +31,9 @@ func TestThreads(t *testing.T) {
 			"cannot restore: task 7: machine AARCH64: only x86-64 tasks can be restored"},
 		"no registers": {func(c *pb.CoreEntry) { c.ThreadInfo = nil }, refusal.Graft, false,
 			"cannot graft: task 7: machine X86_64: only x86-64 tasks can be grafted"},
-		"compat": {func(c *pb.CoreEntry) { c.ThreadInfo.Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum() }, refusal.Graft, true,
+		"compat": {func(c *pb.CoreEntry) {
+			c.ThreadInfo.Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum()
+		}, refusal.Graft, true,
 			"cannot graft: task 7: 32-bit (compat) task: not supported"},
 		"shadow stack": {func(c *pb.CoreEntry) {
 			c.ThreadInfo.Fpregs.Xsave.Cet = &pb.UserX86CetEntry{Cet: pb.Uint64(1), Ssp: pb.Uint64(8)}

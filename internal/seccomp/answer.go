@@ -21,7 +21,8 @@ const actionMask = 0xffff0000 // SECCOMP_RET_ACTION_FULL
 
 var actionNames = map[Answer]string{
 	KillProcess: "SECCOMP_RET_KILL_PROCESS", KillThread: "SECCOMP_RET_KILL_THREAD", Trap: "SECCOMP_RET_TRAP",
-	UserNotif: "SECCOMP_RET_USER_NOTIF", Trace: "SECCOMP_RET_TRACE", Log: "SECCOMP_RET_LOG", Allow: "SECCOMP_RET_ALLOW",
+	UserNotif: "SECCOMP_RET_USER_NOTIF", Trace: "SECCOMP_RET_TRACE", Log: "SECCOMP_RET_LOG",
+	Allow: "SECCOMP_RET_ALLOW",
 }
 
 func (a Answer) action() Answer { return a & actionMask }

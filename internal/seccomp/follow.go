@@ -32,7 +32,8 @@ func both(a, b word) word {
 // instruction is enough.
 func (p Program) Answers(c *Call) []Answer {
 	states := make([]state, len(p))
-	states[0] = state{reached: true, a: is(0), x: is(0)} // the kernel clears both, and refuses memory that is read unset
+	// the kernel clears both, and refuses memory that is read unset
+	states[0] = state{reached: true, a: is(0), x: is(0)}
 	var answers []Answer
 	for pc := range p {
 		s := &states[pc]

@@ -23,7 +23,8 @@ const (
 
 	modeImm, modeAbs, modeMem, modeLen = 0x00, 0x20, 0x60, 0x80
 
-	aluAdd, aluSub, aluMul, aluDiv, aluOr, aluAnd, aluLsh, aluRsh, aluNeg, aluXor = 0x00, 0x10, 0x20, 0x30, 0x40, 0x50,
+	aluAdd, aluSub, aluMul, aluDiv, aluOr, aluAnd, aluLsh, aluRsh, aluNeg, aluXor = 0x00, 0x10, 0x20, 0x30, 0x40,
+		0x50,
 		0x60, 0x70, 0x80, 0xa0
 
 	jmpJa, jmpJeq, jmpJgt, jmpJge, jmpJset = 0x00, 0x10, 0x20, 0x30, 0x40
@@ -38,7 +39,8 @@ const (
 var allowed = func() map[uint16]bool {
 	codes := map[uint16]bool{
 		classLd | modeAbs: true, classLd | modeLen: true, classLd | modeImm: true, classLd | modeMem: true,
-		classLdx | modeLen: true, classLdx | modeImm: true, classLdx | modeMem: true, classSt: true, classStx: true,
+		classLdx | modeLen: true, classLdx | modeImm: true, classLdx | modeMem: true, classSt: true,
+		classStx:          true,
 		classALU | aluNeg: true, classJmp | jmpJa: true, classRet: true, classRet | retA: true,
 		classMisc: true, classMisc | miscTxa: true,
 	}

@@ -54,26 +54,39 @@ var programs = []struct {
 	{"logs", deny(clone, Log), "SECCOMP_RET_LOG"},
 	{"unknown action", deny(clone, 0x12345678), "0x12345678, which kills"},
 	{"another call", deny(57, KillProcess), "SECCOMP_RET_ALLOW"},
-	{"only 64 bits", []instruction{ld(4), jeq(archX86_64, 1, 0), ret(KillProcess), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"only 32 bits", []instruction{ld(4), jeq(0x40000003, 1, 0), ret(KillProcess), ret(Allow)}, "SECCOMP_RET_KILL_PROCESS"},
+	{"only 64 bits", []instruction{ld(4), jeq(archX86_64, 1, 0), ret(KillProcess), ret(Allow)},
+		"SECCOMP_RET_ALLOW"},
+	{"only 32 bits", []instruction{ld(4), jeq(0x40000003, 1, 0), ret(KillProcess), ret(Allow)},
+		"SECCOMP_RET_KILL_PROCESS"},
 	{"no x32", []instruction{ld(0), jge(0x40000000, 0, 1), ret(KillThread), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"known argument", []instruction{ld(arg0), alu(aluAnd, 0x7e020000), jeq(0, 1, 0), ret(Errno | 1), ret(Allow)}, "SECCOMP_RET_ALLOW"},
+	{"known argument", []instruction{ld(arg0), alu(aluAnd, 0x7e020000), jeq(0, 1, 0), ret(Errno | 1), ret(Allow)},
+		"SECCOMP_RET_ALLOW"},
 	{"known bit", []instruction{ld(arg0), jset(0x100, 0, 1), ret(Errno | 1), ret(Allow)}, "SECCOMP_RET_ERRNO (1)"},
 	{"upper half", []instruction{ld(arg0 + 4), jeq(9, 1, 0), ret(Errno | 1), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"unknown argument", []instruction{ld(arg0 + 8), jeq(0, 0, 1), ret(Errno | 1), ret(Allow)}, "SECCOMP_RET_ERRNO (1) SECCOMP_RET_ALLOW"},
-	{"unknown address", []instruction{ld(8), jgt(0, 1, 0), ret(Trap), ret(Log)}, "SECCOMP_RET_TRAP SECCOMP_RET_LOG"},
-	{"known on this way", []instruction{ld(arg0 + 8), jeq(5, 0, 2), jeq(5, 1, 0), ret(Trap), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"masked away", []instruction{ld(arg0 + 8), alu(aluAnd, 0), jeq(0, 1, 0), ret(Trap), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"two ways, one value", []instruction{ld(arg0 + 8), jeq(1, 0, 2), imm(7), op(classJmp, 1), imm(7), jeq(7, 1, 0), ret(Trap), ret(Allow)},
+	{"unknown argument", []instruction{ld(arg0 + 8), jeq(0, 0, 1), ret(Errno | 1), ret(Allow)},
+		"SECCOMP_RET_ERRNO (1) SECCOMP_RET_ALLOW"},
+	{"unknown address", []instruction{ld(8), jgt(0, 1, 0), ret(Trap), ret(Log)},
+		"SECCOMP_RET_TRAP SECCOMP_RET_LOG"},
+	{"known on this way", []instruction{ld(arg0 + 8), jeq(5, 0, 2), jeq(5, 1, 0), ret(Trap), ret(Allow)},
 		"SECCOMP_RET_ALLOW"},
-	{"two ways, two values", []instruction{ld(arg0 + 8), jeq(1, 0, 2), imm(7), op(classJmp, 1), imm(8), jeq(7, 1, 0), ret(Trap), ret(Allow)},
+	{"masked away", []instruction{ld(arg0 + 8), alu(aluAnd, 0), jeq(0, 1, 0), ret(Trap), ret(Allow)},
+		"SECCOMP_RET_ALLOW"},
+	{"two ways, one value", []instruction{ld(arg0 + 8), jeq(1, 0, 2), imm(7), op(classJmp, 1), imm(7),
+		jeq(7, 1, 0), ret(Trap), ret(Allow)},
+		"SECCOMP_RET_ALLOW"},
+	{"two ways, two values", []instruction{ld(arg0 + 8), jeq(1, 0, 2), imm(7), op(classJmp, 1), imm(8),
+		jeq(7, 1, 0), ret(Trap), ret(Allow)},
 		"SECCOMP_RET_TRAP SECCOMP_RET_ALLOW"},
-	{"memory", []instruction{ld(0), op(classSt, 3), imm(0), op(classLdx|modeMem, 3), op(classMisc|miscTxa, 0), jeq(clone, 1, 0), ret(Trap), ret(Allow)},
+	{"memory", []instruction{ld(0), op(classSt, 3), imm(0), op(classLdx|modeMem, 3), op(classMisc|miscTxa, 0),
+		jeq(clone, 1, 0), ret(Trap), ret(Allow)},
 		"SECCOMP_RET_ALLOW"},
-	{"X", []instruction{ld(0), op(classMisc, 0), imm(clone), op(classJmp|jmpJeq|sourceX, 0), ret(Allow)}, "SECCOMP_RET_ALLOW"},
-	{"arithmetic", []instruction{ld(0), alu(aluAdd, 4), alu(aluMul, 3), alu(aluSub, 20), alu(aluDiv, 2), alu(aluXor, 1), alu(aluOr, 0x100), alu(aluLsh, 4),
+	{"X", []instruction{ld(0), op(classMisc, 0), imm(clone), op(classJmp|jmpJeq|sourceX, 0), ret(Allow)},
+		"SECCOMP_RET_ALLOW"},
+	{"arithmetic", []instruction{ld(0), alu(aluAdd, 4), alu(aluMul, 3), alu(aluSub, 20), alu(aluDiv, 2),
+		alu(aluXor, 1), alu(aluOr, 0x100), alu(aluLsh, 4),
 		alu(aluRsh, 2), op(classALU|aluNeg, 0), op(classRet|retA, 0)}, "0xfffffabc, which kills"},
-	{"division by 0", []instruction{op(classLdx, 0), op(classALU|aluDiv|sourceX, 0), ret(Allow)}, "SECCOMP_RET_KILL_THREAD SECCOMP_RET_ALLOW"},
+	{"division by 0", []instruction{op(classLdx, 0), op(classALU|aluDiv|sourceX, 0), ret(Allow)},
+		"SECCOMP_RET_KILL_THREAD SECCOMP_RET_ALLOW"},
 	{"length", []instruction{op(classLd|modeLen, 0), jeq(64, 1, 0), ret(Trap), ret(Allow)}, "SECCOMP_RET_ALLOW"},
 	{"returns the unknown", []instruction{ld(8), op(classRet|retA, 0)}, "SECCOMP_RET_KILL_PROCESS"},
 }
@@ -161,7 +174,8 @@ func TestManyFilters(t *testing.T) {
 					want = Errno | 5
 				}
 				if got, err := f.Answer(uint32(last), Call{Nr: clone}); err != nil || got != want {
-					t.Fatalf("%d filters, number %d denies: number %d answers %v, %v", n, bad, last, got, err)
+					t.Fatalf("%d filters, number %d denies: number %d answers %v, %v", n, bad,
+						last, got, err)
 				}
 			}
 		}
@@ -176,7 +190,8 @@ func TestManyFilters(t *testing.T) {
 }
 
 func TestBadChains(t *testing.T) {
-	f := New([]*pb.SeccompFilter{{Filter: raw(ret(Allow)), Prev: pb.Uint32(0)}, {Filter: []byte("short"), Prev: nil}})
+	f := New([]*pb.SeccompFilter{{Filter: raw(ret(Allow)), Prev: pb.Uint32(0)},
+		{Filter: []byte("short"), Prev: nil}})
 	for last, want := range map[uint32]string{
 		0: "seccomp filter 0: seccomp.img has 2 filters, and each names an earlier one",
 		1: "seccomp filter 1: 5 bytes are not 1 to 4096 whole instructions",

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/go-multierror"
 )
 
-// Join makes one error of those that are not nil, in their order; without any it returns nil. Members that Join has made
-// are taken apart.
+// Join makes one error of those that are not nil, in their order; without any it returns nil. Members that Join has
+// made are taken apart.
 func Join(errs ...error) error {
 	all := multierror.Append(nil, errs...)
 	all.ErrorFormat = Lines

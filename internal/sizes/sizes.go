@@ -1,5 +1,5 @@
-// Package sizes adds and multiplies sizes that come from files. A result that does not fit is the largest size there is,
-// which every limit refuses; so no sum of hostile sizes passes one by wrapping around.
+// Package sizes adds and multiplies sizes that come from files. A result that does not fit is the largest size there
+// is, which every limit refuses; so no sum of hostile sizes passes one by wrapping around.
 package sizes
 
 import (

@@ -15,11 +15,12 @@ func BlockSignals() {
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
 }
 
-// Become executes the program that descriptor program has open in this process, with fds as its descriptors 0, 1, …; a
-// number whose descriptor is -1 is closed. Other threads end at execve(2), and descriptors of this process's own are closed
-// then. It returns only on an error of its preparations: later ones end the process.
+// Become executes the program that descriptor program has open in this process, with fds as its descriptors 0, 1, …;
+// a number whose descriptor is -1 is closed. Other threads end at execve(2), and descriptors of this process's own
+// are closed then. It returns only on an error of its preparations: later ones end the process.
 func Become(program int, argv []string, fds []int) error {
-	if err := unix.Unshare(unix.CLONE_FILES); err != nil { // other threads wait for events of descriptors that change now
+	// other threads wait for events of descriptors that change now
+	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return fmt.Errorf("unshare CLONE_FILES: %w", err)
 	}
 	program, err := unix.FcntlInt(uintptr(program), unix.F_DUPFD_CLOEXEC, len(fds))
@@ -38,7 +39,8 @@ func Become(program int, argv []string, fds []int) error {
 	return nil
 }
 
-// NoSubreaper has orphans among this process's descendants pass it by, prctl(2) PR_SET_CHILD_SUBREAPER. execve(2) would keep it.
+// NoSubreaper has orphans among this process's descendants pass it by, prctl(2) PR_SET_CHILD_SUBREAPER. execve(2)
+// would keep it.
 func NoSubreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_CHILD_SUBREAPER: %w", err)

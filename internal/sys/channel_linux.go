@@ -14,7 +14,8 @@ type Channel struct{ fd int }
 // MaxPassed is how many descriptors one message may have; the kernel's limit is SCM_MAX_FD, 253.
 const MaxPassed = 128
 
-// channelNumber is the lowest number that a channel's end gets for another program: above those that people give descriptors.
+// channelNumber is the lowest number that a channel's end gets for another program: above those that people give
+// descriptors.
 const channelNumber = 64
 
 // NewChannel makes both ends.
@@ -105,8 +106,8 @@ func passed(control []byte) (fds []int, err error) {
 // Close closes this end.
 func (c Channel) Close() { unix.Close(c.fd) }
 
-// Peek waits for a message and leaves it there: n is its whole length, and data gets as much of it as there is room. io.EOF:
-// the other end is closed.
+// Peek waits for a message and leaves it there: n is its whole length, and data gets as much of it as there is room.
+// io.EOF: the other end is closed.
 func (c Channel) Peek(data []byte) (n int, err error) {
 	for {
 		n, _, err := unix.Recvfrom(c.fd, data, unix.MSG_PEEK|unix.MSG_TRUNC)

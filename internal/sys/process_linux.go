@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start executes path with files as its descriptors 0, 1, … and returns its pid; a number whose file is nil is closed. It dies
-// (SIGKILL) when the calling OS thread does, prctl(2) PR_SET_PDEATHSIG: the thread must be locked.
+// Start executes path with files as its descriptors 0, 1, … and returns its pid; a number whose file is nil is
+// closed. It dies (SIGKILL) when the calling OS thread does, prctl(2) PR_SET_PDEATHSIG: the thread must be locked.
 func Start(path string, argv []string, files []*os.File) (int, error) {
 	if err := fault("execve"); err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
 	}
-	attr := &syscall.ProcAttr{Env: []string{}, Files: descriptors(files), Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}
+	attr := &syscall.ProcAttr{Env: []string{}, Files: descriptors(files),
+		Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
@@ -50,8 +51,8 @@ func Wait(tid int) (unix.WaitStatus, error) {
 	return ws, err
 }
 
-// WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and again, at
-// first without a pause: a thread that is asked to stop does so within microseconds.
+// WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and
+// again, at first without a pause: a thread that is asked to stop does so within microseconds.
 func WaitUntil(tid int, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
 	if err := fault("wait4"); err != nil {
 		return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)

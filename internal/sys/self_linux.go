@@ -26,8 +26,8 @@ func Rlimits(count int) ([][2]uint64, error) {
 	return all, nil
 }
 
-// RoomForFiles has this process open count files more, or have descriptors with numbers up to count, setrlimit(2). restore goes
-// back to the limits of before.
+// RoomForFiles has this process open count files more, or have descriptors with numbers up to count, setrlimit(2).
+// restore goes back to the limits of before.
 func RoomForFiles(count int) (restore func(), err error) {
 	var before unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &before); err != nil {
@@ -38,7 +38,8 @@ func RoomForFiles(count int) (restore func(), err error) {
 		return func() {}, nil
 	}
 	room := unix.Rlimit{Cur: need, Max: max(need, before.Max)}
-	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &room, nil); err != nil { // see prlimit(2), proc_sys_fs(5) for fs.nr_open
+	// see prlimit(2), proc_sys_fs(5) for fs.nr_open
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &room, nil); err != nil {
 		return nil, fmt.Errorf("raise RLIMIT_NOFILE from %d to %d: %w", before.Max, need, err)
 	}
 	return func() { _ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &before, nil) }, nil

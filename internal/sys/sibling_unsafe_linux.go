@@ -18,8 +18,8 @@ type cloneArgs struct {
 	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize uint64
 }
 
-// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0, 1, …,
-// as Start does; CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
+// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0,
+// 1, …, as Start does; CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
 func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibling, error) {
 	if err := fault("clone3"); err != nil {
 		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, err)
@@ -31,7 +31,8 @@ func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibli
 	tid, pidfd := int32(pid), int32(-1)
 	args := cloneArgs{
 		flags: unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_VFORK,
-		pidfd: uint64(uintptr(unsafe.Pointer(&pidfd))), setTid: uint64(uintptr(unsafe.Pointer(&tid))), setTidSize: 1,
+		pidfd: uint64(uintptr(unsafe.Pointer(&pidfd))), setTid: uint64(uintptr(unsafe.Pointer(&tid))),
+		setTidSize: 1,
 	}
 	var pin runtime.Pinner // the kernel sees these as numbers
 	defer pin.Unpin()
@@ -71,7 +72,8 @@ func newExecution(path string, argv []string, fds []uintptr) (*execution, error)
 //go:noinline
 func (e *execution) clone(args *cloneArgs) unix.Errno {
 	all, old := ^uint64(0), uint64(0)
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)),
+		uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	if errno != 0 || pid != 0 {
 		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
@@ -81,8 +83,8 @@ func (e *execution) clone(args *cloneArgs) unix.Errno {
 	return 0
 }
 
-// execute gives the descriptors their numbers and executes the program. It does not return. Growing a stack, or finding on entry
-// that it is to be preempted, would take the Go runtime.
+// execute gives the descriptors their numbers and executes the program. It does not return. Growing a stack, or
+// finding on entry that it is to be preempted, would take the Go runtime.
 //
 //go:norace
 //go:noinline
@@ -105,7 +107,8 @@ func (e *execution) execute() {
 		}
 		unix.RawSyscall(unix.SYS_DUP3, e.fds[i], uintptr(i), 0)
 	}
-	unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(e.path)), uintptr(unsafe.Pointer(&e.argv[0])), uintptr(unsafe.Pointer(&e.envp[0])))
+	unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(e.path)), uintptr(unsafe.Pointer(&e.argv[0])),
+		uintptr(unsafe.Pointer(&e.envp[0])))
 	for {
 		unix.RawSyscall(unix.SYS_EXIT_GROUP, notExecuted, 0, 0)
 	}
@@ -117,7 +120,8 @@ func (e *execution) execute() {
 //go:noinline
 func startNothing() (pid int, errno unix.Errno) {
 	args, all, old := cloneArgs{}, ^uint64(0), uint64(0)
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)),
+		uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	child, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
 	for errno == 0 && child == 0 {
 		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)

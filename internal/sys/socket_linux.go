@@ -98,7 +98,8 @@ func (s Socket) SetFilter(program []byte) error {
 	filter := make([]unix.SockFilter, len(program)/8)
 	for i := range filter {
 		b := program[8*i:]
-		filter[i] = unix.SockFilter{Code: binary.LittleEndian.Uint16(b), Jt: b[2], Jf: b[3], K: binary.LittleEndian.Uint32(b[4:])}
+		filter[i] = unix.SockFilter{Code: binary.LittleEndian.Uint16(b), Jt: b[2], Jf: b[3],
+			K: binary.LittleEndian.Uint32(b[4:])}
 	}
 	return unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
@@ -113,7 +114,8 @@ func (s Socket) SendAll(data []byte) error {
 		if err := fault("sendmsg"); err != nil {
 			return err
 		}
-		n, err := unix.SendmsgN(s.fd, data[:min(len(data), sendChunk)], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		n, err := unix.SendmsgN(s.fd, data[:min(len(data), sendChunk)], nil, nil,
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == unix.EINTR {
 			continue
 		}
@@ -235,7 +237,8 @@ func DeleteTable(name string) error {
 	defer unix.Close(fd)
 	attr := append([]byte(name), 0)
 	length := 4 + len(attr)
-	attr = append(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, uint16(length)), nftaTableName), attr...)
+	attr = append(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, uint16(length)),
+		nftaTableName), attr...)
 	batch := nfMessage(nfBatchBegin, 0, 1, unix.AF_UNSPEC, nfSubsysNftables, nil)
 	batch = append(batch, nfMessage(nftDeltable, unix.NLM_F_ACK, 2, nfprotoInet, 0, attr)...)
 	batch = append(batch, nfMessage(nfBatchEnd, 0, 3, unix.AF_UNSPEC, nfSubsysNftables, nil)...)

@@ -6,10 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnixAlive reports whether the file at path is that of a living unix socket. A datagram socket that connects does nothing
-// to it: the kernel says ECONNREFUSED if nobody has it open, and EPROTOTYPE if it is no datagram socket, unix(7).
+// UnixAlive reports whether the file at path is that of a living unix socket. A datagram socket that connects does
+// nothing to it: the kernel says ECONNREFUSED if nobody has it open, and EPROTOTYPE if it is no datagram socket,
+// unix(7).
 func UnixAlive(path string) bool {
-	file, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) // the path may be too long for an address
+	// the path may be too long for an address
+	file, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AwaitEnd waits until a child has ended, which stays a zombie until it is waited for, waitid(2) WNOWAIT; with anyone, until any
-// child has. It gives the pid of the one.
+// AwaitEnd waits until a child has ended, which stays a zombie until it is waited for, waitid(2) WNOWAIT; with
+// anyone, until any child has. It gives the pid of the one.
 func AwaitEnd(pid int, anyone bool) (int, error) {
 	var info struct { // siginfo_t, sigaction(2)
 		signo, errno, code, pad int32
@@ -20,7 +20,8 @@ func AwaitEnd(pid int, anyone bool) (int, error) {
 		kind, id = unix.P_ALL, 0
 	}
 	for {
-		err := unix.Waitid(kind, id, (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
+		err := unix.Waitid(kind, id, (*unix.Siginfo)(unsafe.Pointer(&info)),
+			unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
 		if err == unix.EINTR {
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 // makerMark is the extended attribute of what is not complete yet: the pid of its maker, xattr(7).
 const makerMark = "trusted.crpie.maker"
 
-// MarkUnfinished says that this process has made a file and is not done with it. Where the file system has no extended attributes
-// nobody is told.
+// MarkUnfinished says that this process has made a file and is not done with it. Where the file system has no
+// extended attributes nobody is told.
 func MarkUnfinished(path string) {
 	_ = unix.Setxattr(path, makerMark, []byte(strconv.Itoa(os.Getpid())), 0)
 }

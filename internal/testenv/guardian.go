@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// guardVariable makes a test binary a guardian: it outlives the one that started it, and ends what that has left behind,
-// which happens when it was killed or panicked. A victim cannot watch for that by itself: CRIU would dump PR_SET_PDEATHSIG.
-// The value is the run to guard.
+// guardVariable makes a test binary a guardian: it outlives the one that started it, and ends what that has left
+// behind, which happens when it was killed or panicked. A victim cannot watch for that by itself: CRIU would dump
+// PR_SET_PDEATHSIG. The value is the run to guard.
 const guardVariable = "CRPIE_TEST_GUARD"
 
 func init() {
@@ -37,7 +37,8 @@ var runID = rand.Text()
 // newMark returns a value for markVariable.
 func newMark() string { return runID + rand.Text() }
 
-// Mark is a variable for the environment of processes that are no victims, so that they do not outlive a killed test binary.
+// Mark is a variable for the environment of processes that are no victims, so that they do not outlive a killed test
+// binary.
 func Mark() string {
 	watch("")
 	return markVariable + "=" + newMark()
@@ -52,7 +53,8 @@ func CgroupName() string {
 
 func cgroupPrefix(run string) string { return "crpie-test-" + run + "-" }
 
-// What the guardian is told, a line each. Programs that overwrite their environment, and with it the mark, are found by session.
+// What the guardian is told, a line each. Programs that overwrite their environment, and with it the mark, are found
+// by session.
 const (
 	saySession = "session "
 	sayEnded   = "ended "
@@ -73,9 +75,10 @@ func watch(line string) {
 	}
 }
 
-// guardian starts one and returns its standard input, which the kernel closes when this process ends, however it does. It
-// has a session of its own, so that Ctrl-C does not reach it, and is its parent's child, so that tests can wait for all of
-// theirs. The first process of a pid namespace cannot have such a sibling, clone(2), and needs none: all others end with it.
+// guardian starts one and returns its standard input, which the kernel closes when this process ends, however it
+// does. It has a session of its own, so that Ctrl-C does not reach it, and is its parent's child, so that tests can
+// wait for all of theirs. The first process of a pid namespace cannot have such a sibling, clone(2), and needs none:
+// all others end with it.
 var guardian = sync.OnceValue(func() io.Writer {
 	if os.Getpid() == 1 {
 		return io.Discard
@@ -165,7 +168,8 @@ func removeCgroup(root string) {
 	})
 	for i := len(dirs) - 1; i >= 0; i-- {
 		err := os.Remove(dirs[i])
-		for end := time.Now().Add(Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dirs[i]) {
+		for end := time.Now().Add(Timeout); err != nil && !os.IsNotExist(err) &&
+			time.Now().Before(end); err = os.Remove(dirs[i]) {
 			time.Sleep(time.Millisecond) // the killed are still leaving
 		}
 	}

@@ -17,8 +17,8 @@ import (
 // leavesVariable makes TestKilledTestLeavesNothing the one that is killed.
 const leavesVariable = "CRPIE_TEST_LEAVES"
 
-// A test binary that is killed leaves nothing: no victim, not its child that has dropped mark and session leader, no other
-// process with a mark, no cgroup, no file.
+// A test binary that is killed leaves nothing: no victim, not its child that has dropped mark and session leader, no
+// other process with a mark, no cgroup, no file.
 func TestKilledTestLeavesNothing(t *testing.T) {
 	NeedRoot(t)
 	if os.Getenv(leavesVariable) != "" {
@@ -47,7 +47,8 @@ func TestKilledTestLeavesNothing(t *testing.T) {
 	}
 }
 
-// A program in namespaces of its own has pids of its own; its status is passed on; nothing outlives it when it is killed.
+// A program in namespaces of its own has pids of its own; its status is passed on; nothing outlives it when it is
+// killed.
 func TestInNamespaces(t *testing.T) {
 	NeedRoot(t)
 	script := filepath.Join(Root(), "scripts", "in-namespaces")
@@ -83,7 +84,8 @@ func leave(t *testing.T) {
 	must(t, other.Start())
 	for _, mount := range cgroupMounts() {
 		if name := filepath.Join(mount, CgroupName(), "inner"); os.MkdirAll(name, 0o755) == nil {
-			must(t, os.WriteFile(filepath.Join(name, "cgroup.procs"), fmt.Append(nil, other.Process.Pid), 0))
+			must(t, os.WriteFile(filepath.Join(name, "cgroup.procs"), fmt.Append(nil, other.Process.Pid),
+				0))
 			break
 		}
 	}

@@ -14,8 +14,8 @@ import (
 // hugePages is how many the victim and one restored copy of it need.
 const hugePages = 40
 
-// reserveHugePages adds to the machine's pool of huge pages until the end of the test. Others may do so, too, at the same
-// time.
+// reserveHugePages adds to the machine's pool of huge pages until the end of the test. Others may do so, too, at the
+// same time.
 func reserveHugePages(tb testing.TB) {
 	tb.Helper()
 	NeedRoot(tb)

@@ -47,8 +47,8 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 	return im
 }
 
-// networkLock is how CRIU keeps packets from the connections that it dumps. Undoing it takes CRIU 0.4 s, also where there is
-// no connection.
+// networkLock is how CRIU keeps packets from the connections that it dumps. Undoing it takes CRIU 0.4 s, also where
+// there is no connection.
 func (p *Process) networkLock() string {
 	if p.Connected {
 		return "nftables"
@@ -127,7 +127,8 @@ func (im *Images) Reset(tb testing.TB) {
 	}
 	for path, file := range im.disk {
 		if is, ok := now[path]; ok && file.equals(is) {
-			continue // ext4(5) auto_da_alloc: a file that is truncated and written goes to the disk when it is closed
+			// ext4(5) auto_da_alloc: a file that is truncated and written goes to the disk when it is closed
+			continue
 		}
 		if err := file.write(path); err != nil {
 			tb.Fatal(err)
@@ -208,7 +209,8 @@ func (im *Images) RestoreCRIU(tb testing.TB, args ...string) *Process {
 func (im *Images) CRIURefuses(tb testing.TB, args ...string) bool {
 	tb.Helper()
 	dir := tb.TempDir()
-	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", dir, "-o", "restore.log", "--file-locks"}, args...)
+	words := append([]string{"restore", "-d", "-D", im.Dir, "-W", dir, "-o", "restore.log", "--file-locks"},
+		args...)
 	err := im.Command(tb, im.criu.Path, words...).Run()
 	if err == nil {
 		im.Adopt(tb)

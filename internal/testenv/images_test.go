@@ -89,7 +89,8 @@ func compareFds(t *testing.T, d *images.Dir, task *images.Task, s Snapshot) {
 		}
 		if reg := d.Files[fd.GetId()].GetReg(); reg != nil {
 			if s[key] != reg.GetName() || s[key+" pos"] != fmt.Sprint(reg.GetPos()) {
-				t.Errorf("%s: the images say %s at %d, /proc said %s at %s", key, reg.GetName(), reg.GetPos(), s[key], s[key+" pos"])
+				t.Errorf("%s: the images say %s at %d, /proc said %s at %s", key, reg.GetName(),
+					reg.GetPos(), s[key], s[key+" pos"])
 			}
 		}
 	}

@@ -44,8 +44,8 @@ var becomeReaper = sync.OnceFunc(func() {
 	}
 })
 
-// KeepDescriptors keeps from the victims whatever descriptors a shell or editor has let this process inherit: CRIU may not
-// know the mounts of their files, and they are no part of any test.
+// KeepDescriptors keeps from the victims whatever descriptors a shell or editor has let this process inherit: CRIU
+// may not know the mounts of their files, and they are no part of any test.
 var KeepDescriptors = sync.OnceFunc(func() {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
@@ -250,15 +250,16 @@ func cleanUp(tb testing.TB, p *Process) {
 	})
 }
 
-// orphans lists the living children of this process in the session that a victim has led, which is gone. Servers that show their state
-// in their title have overwritten their environment, and with it the mark.
+// orphans lists the living children of this process in the session that a victim has led, which is gone. Servers that
+// show their state in their title have overwritten their environment, and with it the mark.
 func orphans(session int) []int {
 	var pids []int
 	children, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, file := range children {
 		list, _ := os.ReadFile(file)
 		for _, word := range strings.Fields(string(list)) {
-			if pid, err := strconv.Atoi(word); err == nil && stat(pid)[3] == strconv.Itoa(session) && stat(pid)[0] != "Z" && pid != session {
+			if pid, err := strconv.Atoi(word); err == nil && stat(pid)[3] == strconv.Itoa(session) &&
+				stat(pid)[0] != "Z" && pid != session {
 				pids = append(pids, pid)
 			}
 		}
@@ -266,7 +267,8 @@ func orphans(session int) []int {
 	return pids
 }
 
-// stat gives the fields of proc_pid_stat(5) from the state on, which is the third; empty ones if there is no such process.
+// stat gives the fields of proc_pid_stat(5) from the state on, which is the third; empty ones if there is no such
+// process.
 func stat(pid int) []string {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))

@@ -20,7 +20,8 @@ type program struct {
 
 // The patterns are relative to testdata/victims.
 var programs = []program{
-	{recipe{"threads200", []string{"../programs/threads200.cc", "victim.h"}, []string{"-std=c++17", "-pthread"}, compileCxx}, nil, nil},
+	{recipe{"threads200", []string{"../programs/threads200.cc", "victim.h"}, []string{"-std=c++17", "-pthread"},
+		compileCxx}, nil, nil},
 	{driven("pool", "pool.py"), nil, nil},
 	{driven("shell", "shell.py"), []string{"bash", "awk"}, nil},
 	{driven("redis", "redis.py"), []string{"redis-server"}, established},

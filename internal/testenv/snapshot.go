@@ -158,7 +158,8 @@ func (s Snapshot) fdinfo(key, path string) error {
 		case !ok || volatileFdinfo.MatchString(field):
 		case field == "tfd": // of an epoll set: one line per watched descriptor, in no order
 			watched, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
-			s[key+" watches "+watched] = strings.Join(strings.Fields(epollInode.ReplaceAllString(rest, "")), " ")
+			s[key+" watches "+watched] = strings.Join(
+				strings.Fields(epollInode.ReplaceAllString(rest, "")), " ")
 		default:
 			s[key+" "+field] = strings.TrimSpace(value)
 		}
@@ -167,8 +168,9 @@ func (s Snapshot) fdinfo(key, path string) error {
 }
 
 // statusFields of /proc/PID/status are the ones that a restore must bring back; proc_pid_status(5).
-var statusFields = regexp.MustCompile(`^(Name|Umask|Tgid|Pid|TracerPid|Uid|Gid|Groups|NStgid|NSpid|NSpgid|NSsid|VmLck|` +
-	`THP_enabled|Threads|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Cpus_allowed_list)$`)
+var statusFields = regexp.MustCompile(
+	`^(Name|Umask|Tgid|Pid|TracerPid|Uid|Gid|Groups|NStgid|NSpid|NSpgid|NSsid|VmLck|` +
+		`THP_enabled|Threads|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|Cpus_allowed_list)$`)
 
 func (s Snapshot) status(dir string) error { return s.statusOf(dir, "status ", statusFields) }
 
@@ -185,7 +187,8 @@ func (s Snapshot) statusOf(dir, prefix string, fields *regexp.Regexp) error {
 	return s.keepBlocked(prefix)
 }
 
-// keepBlocked leaves out pending signals that are not blocked: they are on their way, and a timer's may be at any moment.
+// keepBlocked leaves out pending signals that are not blocked: they are on their way, and a timer's may be at any
+// moment.
 func (s Snapshot) keepBlocked(prefix string) error {
 	blocked, err := strconv.ParseUint(s[prefix+"SigBlk"], 16, 64)
 	for _, field := range []string{"SigPnd", "ShdPnd"} {
@@ -200,8 +203,10 @@ func (s Snapshot) keepBlocked(prefix string) error {
 
 // statFields are places in /proc/PID/stat, counted from 1; proc_pid_stat(5).
 var statFields = map[int]string{
-	5: "pgrp", 6: "session", 7: "tty_nr", 19: "nice", 26: "startcode", 27: "endcode", 28: "startstack", 38: "exit_signal",
-	40: "rt_priority", 41: "policy", 45: "start_data", 46: "end_data", 47: "start_brk", 48: "arg_start", 49: "arg_end",
+	5: "pgrp", 6: "session", 7: "tty_nr", 19: "nice", 26: "startcode", 27: "endcode", 28: "startstack",
+	38: "exit_signal",
+	40: "rt_priority", 41: "policy", 45: "start_data", 46: "end_data", 47: "start_brk", 48: "arg_start",
+	49: "arg_end",
 	50: "env_start", 51: "env_end",
 }
 
@@ -213,7 +218,8 @@ func (s Snapshot) statOf(dir, prefix string, fields map[int]string) error {
 		return err
 	}
 	text := string(data)
-	words := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // the name may hold spaces; words[0] is field 3
+	// the name may hold spaces; words[0] is field 3
+	words := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	for n, name := range fields {
 		if n-3 >= len(words) {
 			return fmt.Errorf("%s/stat has %d fields", dir, len(words)+2)
@@ -239,7 +245,8 @@ func (s Snapshot) links(dir string) error {
 // files are short files taken as they are; long or binary ones by their digest.
 func (s Snapshot) files(dir string) error {
 	for _, name := range []string{
-		"cmdline", "environ", "auxv", "comm", "oom_score_adj", "personality", "coredump_filter", "timers", "cgroup",
+		"cmdline", "environ", "auxv", "comm", "oom_score_adj", "personality", "coredump_filter", "timers",
+		"cgroup",
 	} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -267,8 +274,9 @@ func (s Snapshot) limits(dir string) error {
 }
 
 var (
-	threadStatus = regexp.MustCompile(`^(Name|Uid|Gid|Groups|SigPnd|SigBlk|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|` +
-		`Cpus_allowed_list)$`)
+	threadStatus = regexp.MustCompile(
+		`^(Name|Uid|Gid|Groups|SigPnd|SigBlk|Cap...|NoNewPrivs|Seccomp|Seccomp_filters|` +
+			`Cpus_allowed_list)$`)
 	threadStat = map[int]string{19: "nice", 40: "rt_priority", 41: "policy"}
 )
 

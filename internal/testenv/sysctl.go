@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Sysctl sets a file of /proc/sys until the end of the test. A shell waits for that end and puts the old value back: it comes
-// to it also if the test is killed.
+// Sysctl sets a file of /proc/sys until the end of the test. A shell waits for that end and puts the old value back:
+// it comes to it also if the test is killed.
 func Sysctl(tb testing.TB, name, value string) {
 	tb.Helper()
 	NeedRoot(tb)

@@ -12,8 +12,8 @@ import (
 	"github.com/crpie/crpie/images"
 )
 
-// Every victim passes when nothing happens to it, and when CRIU dumps and restores it, twice from the same images, as far as
-// CRIU can do that.
+// Every victim passes when nothing happens to it, and when CRIU dumps and restores it, twice from the same images, as
+// far as CRIU can do that.
 func TestVictimsPassUnderCRIU(t *testing.T) {
 	EachDump(t, func(t *testing.T, name string, release Release) {
 		args := ControlArgs(name)

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Threads lists the ids of all living threads of a process and its descendants, proc_pid_task(5); true: it leads its task.
+// Threads lists the ids of all living threads of a process and its descendants, proc_pid_task(5); true: it leads its
+// task.
 func Threads(pid int) map[int]bool {
 	all := map[int]bool{}
 	for _, task := range append(family(pid), pid) {

@@ -15,7 +15,8 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// WithVDSO is a dump as another kernel's would be: with another vDSO in every task. Everything else is in the parent directory.
+// WithVDSO is a dump as another kernel's would be: with another vDSO in every task. Everything else is in the parent
+// directory.
 func (im *Images) WithVDSO(tb testing.TB, other func(dumped []byte) []byte) *Images {
 	tb.Helper()
 	changed := *im
@@ -92,7 +93,8 @@ func rewritePagemap(tb testing.TB, pm *images.Pagemap, out string, start, end ui
 	must(tb, w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil))
 	entry := func(from, to uint64, flags uint32) {
 		if from < to {
-			must(tb, w.Write(&pb.PagemapEntry{Vaddr: &from, CompatNrPages: pb.Uint32(uint32((to - from) / images.PageSize)), Flags: &flags}, nil))
+			must(tb, w.Write(&pb.PagemapEntry{Vaddr: &from,
+				CompatNrPages: pb.Uint32(uint32((to - from) / images.PageSize)), Flags: &flags}, nil))
 		}
 	}
 	for _, r := range pm.Runs {

@@ -93,8 +93,8 @@ var recipes = []recipe{
 // newVictims are those that CRIU 4.1 cannot dump. Start has them dumped by the newest one.
 var newVictims = []string{"guards", "ping"}
 
-// Victims names all of them, the quickest first and the gigabyte last, but for the forest, of which no two are alike and not
-// all can be restored, and the census, which lists what nobody brings back.
+// Victims names all of them, the quickest first and the gigabyte last, but for the forest, of which no two are alike
+// and not all can be restored, and the census, which lists what nobody brings back.
 func Victims() []string {
 	var names []string
 	for _, r := range recipes {
@@ -124,7 +124,8 @@ func ControlArgs(name string) []string {
 		return []string{"32"}
 	case "sessions":
 		return []string{"fewer"}
-	case "cgroups", "events", "glibcrandom", "gone", "guards", "limits", "locks", "notify", "ping", "ptys", "raw", "timers", "vgetrandom":
+	case "cgroups", "events", "glibcrandom", "gone", "guards", "limits", "locks", "notify", "ping", "ptys", "raw",
+		"timers", "vgetrandom":
 		return []string{"plain"}
 	}
 	return nil

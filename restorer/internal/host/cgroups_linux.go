@@ -31,8 +31,9 @@ func cgroupMount(mountinfo, controllers string) string {
 		options := strings.Split(kind[2], ",")
 		has := func(controller string) bool { return slices.Contains(options, controller) }
 		if kind[0] == "cgroup2" && controllers == "" ||
-			kind[0] == "cgroup" && controllers != "" && !slices.ContainsFunc(strings.Split(controllers, ","),
-				func(c string) bool { return !has(c) }) {
+			kind[0] == "cgroup" && controllers != "" &&
+				!slices.ContainsFunc(strings.Split(controllers, ","),
+					func(c string) bool { return !has(c) }) {
 			return unescapeMount(mount[4])
 		}
 	}

@@ -16,8 +16,9 @@ func TestCgroupHierarchies(t *testing.T) {
 35 31 0:32 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
 `
 	want := map[string]Hierarchy{
-		"cpu,cpuacct": {"/sys/fs/cgroup/cpu,cpuacct", "/"}, "pids": {"", "/a:b"}, "name=systemd": {"/sys/fs/cgroup/systemd", "/s"},
-		"": {"/my cgroups", "/u"},
+		"cpu,cpuacct": {"/sys/fs/cgroup/cpu,cpuacct", "/"}, "pids": {"", "/a:b"},
+		"name=systemd": {"/sys/fs/cgroup/systemd", "/s"},
+		"":             {"/my cgroups", "/u"},
 	}
 	if got := CgroupHierarchies(own, mountinfo); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

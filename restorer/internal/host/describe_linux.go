@@ -15,7 +15,8 @@ import (
 func (h *Host) Describe() []string {
 	var cgroups []string
 	for _, name := range SortedNames(h.Cgroups) {
-		cgroups = append(cgroups, fmt.Sprintf("%q at %q, own %q", name, h.Cgroups[name].Mount, h.Cgroups[name].Own))
+		cgroups = append(cgroups, fmt.Sprintf("%q at %q, own %q", name, h.Cgroups[name].Mount,
+			h.Cgroups[name].Own))
 	}
 	return []string{
 		fmt.Sprintf("host: %s, %d CPUs, XSAVE features %#x, vDSO %d bytes behind %d of data, time namespaces %t",
@@ -37,6 +38,7 @@ func DescribeImages(dir *images.Dir, dumped time.Time) string {
 	inv := dir.Inventory
 	return fmt.Sprintf("images: version %d, dumped %s by CRIU run %q, network lock %v, LSM %v, root task %d, "+
 		"%d tasks, %d threads",
-		inv.GetImgVersion(), dumped.UTC().Format(time.RFC3339), inv.GetDumpCriuRunId(), inv.GetNetworkLockMethod(),
+		inv.GetImgVersion(), dumped.UTC().Format(time.RFC3339), inv.GetDumpCriuRunId(),
+		inv.GetNetworkLockMethod(),
 		inv.GetLsmtype(), dir.Tasks[0].Pid, len(dir.Tasks), threads)
 }

@@ -16,8 +16,9 @@ func mountOfHandle(major, minor uint32, handle []byte) string {
 	for line := range strings.Lines(ReadProc("/proc/self/mountinfo")) {
 		const deviceField, pointField = 2, 4
 		fields := strings.Fields(line)
-		if len(fields) > pointField && fields[deviceField] == device && sys.HasHandle(unescape(fields[pointField]),
-			handle) {
+		if len(fields) > pointField && fields[deviceField] == device &&
+			sys.HasHandle(unescape(fields[pointField]),
+				handle) {
 			return unescape(fields[pointField])
 		}
 	}

@@ -56,8 +56,8 @@ type Host struct {
 	CgroupFile func(path string) string
 	// ReadFileAt reads from a file, as io.ReaderAt does.
 	ReadFileAt func(path string, b []byte, off int64) (int, error)
-	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle, given as
-	// struct file_handle; "" when there is none.
+	// MountOfHandle finds where the file system of a device is mounted on which there is a file of a handle,
+	// given as struct file_handle; "" when there is none.
 	MountOfHandle func(major, minor uint32, handle []byte) string
 	// UnixName reports whether some unix socket has a name: the path of its file, or NUL and an abstract one.
 	UnixName func(name string) bool
@@ -65,8 +65,8 @@ type Host struct {
 	SocketKind func(fd int) (family, kind uint32)
 	// InetSockets lists this host's internet sockets that have a port.
 	InetSockets func() []InetSocket
-	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if the
-	// first is greater.
+	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if
+	// the first is greater.
 	PingGroups [2]uint32
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool

@@ -22,7 +22,8 @@ func inetSockets() []InetSocket {
 		name     string
 		protocol uint32
 	}{
-		{"tcp", uapi.IpprotoTCP}, {"tcp6", uapi.IpprotoTCP}, {"udp", uapi.IpprotoUDP}, {"udp6", uapi.IpprotoUDP},
+		{"tcp", uapi.IpprotoTCP}, {"tcp6", uapi.IpprotoTCP}, {"udp", uapi.IpprotoUDP},
+		{"udp6", uapi.IpprotoUDP},
 		{"udplite", uapi.IpprotoUDPLite}, {"udplite6", uapi.IpprotoUDPLite}, {"icmp", uapi.IpprotoICMP},
 		{"icmp6", uapi.IpprotoICMP},
 	} {

@@ -26,8 +26,9 @@ func This() (*Host, error) {
 		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
 		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
 		LeftUnfinished: sys.LeftUnfinished, CgroupFile: cgroupFile, HugePages: hugePages, AioRoom: aioRoom,
-		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle, InetSockets: inetSockets,
-		CanBind: canBind, Interface: interfaceNumber,
+		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
+		InetSockets: inetSockets,
+		CanBind:     canBind, Interface: interfaceNumber,
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
 	}
 	if err := h.readVDSO(); err != nil {
@@ -50,8 +51,9 @@ func This() (*Host, error) {
 	}
 	h.MaxFiles, _ = strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/sys/fs/nr_open")), 10, 64)
 	offsets := ReadProc("/proc/self/timens_offsets")
-	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"), sys.Boottime()-clockOffset(offsets,
-		"boottime")
+	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"),
+		sys.Boottime()-clockOffset(offsets,
+			"boottime")
 	h.Nice, h.SchedPolicy, h.Personality, h.THPDisabled = sys.Nice(), sys.SchedPolicy(), sys.Personality(),
 		sys.THPDisabled()
 	h.Cgroups = CgroupHierarchies(ReadProc("/proc/self/cgroup"), ReadProc("/proc/self/mountinfo"))

@@ -20,7 +20,8 @@ func TestLivingUnixName(t *testing.T) {
 		}
 		l.SetUnlinkOnClose(false)
 		name := strings.Replace(at, "@", "\x00", 1)
-		for of, want := range map[string]bool{name: true, "\x00" + name[1:2]: false, name + "x": false, "\x00" + t.Name(): false} {
+		for of, want := range map[string]bool{name: true, "\x00" + name[1:2]: false, name + "x": false,
+			"\x00" + t.Name(): false} {
 			if got := livingUnixName(of); got != want {
 				t.Errorf("%q while %q lives: %t, want %t", of, at, got, want)
 			}

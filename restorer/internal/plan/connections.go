@@ -26,10 +26,11 @@ type Connection struct {
 type Step struct {
 	Do            StepKind
 	Level, Option uint64 // StepOption
-	Data          []byte // StepOption, StepSend, StepFilter (struct sock_filter[]; none: detach), StepSegment (an IP packet)
-	At            netip.AddrPort
-	Flags         uint32 // StepFlags: of fcntl(2) F_SETFL
-	State         uint32 // StepSegment: the connection gets into it, 0: whatever
+	// StepOption, StepSend, StepFilter (struct sock_filter[]; none: detach), StepSegment (an IP packet)
+	Data  []byte
+	At    netip.AddrPort
+	Flags uint32 // StepFlags: of fcntl(2) F_SETFL
+	State uint32 // StepSegment: the connection gets into it, 0: whatever
 }
 
 // StepKind says what a Step does.
@@ -50,7 +51,8 @@ const (
 func (s Step) String() string {
 	switch s.Do {
 	case StepOption:
-		args := uapi.Format([]uapi.Arg{{Kind: uapi.Words, Set: &uapi.SockLevels}}, []uint64{s.Level, s.Option, 1, uint64(len(s.Data))}, stepData(s.Data))
+		args := uapi.Format([]uapi.Arg{{Kind: uapi.Words, Set: &uapi.SockLevels}},
+			[]uint64{s.Level, s.Option, 1, uint64(len(s.Data))}, stepData(s.Data))
 		return "setsockopt(" + strings.Join(args, ", ") + ")"
 	case StepSend:
 		return fmt.Sprintf("send %d bytes", len(s.Data))
@@ -103,7 +105,8 @@ func (r LockRule) Tool() string {
 
 // Args are the arguments of Tool; verb is -D to delete the rule, -C to look for it.
 func (r LockRule) Args(verb string) []string {
-	return []string{"-w", "-t", "filter", verb, r.Chain, "--protocol", "tcp", "-m", "mark", "!", "--mark", fmt.Sprintf("%#x", CriuMark),
+	return []string{"-w", "-t", "filter", verb, r.Chain, "--protocol", "tcp", "-m", "mark", "!", "--mark",
+		fmt.Sprintf("%#x", CriuMark),
 		"--source", r.From.Addr().String(), "--sport", fmt.Sprint(r.From.Port()),
 		"--destination", r.To.Addr().String(), "--dport", fmt.Sprint(r.To.Port()), "-j", "DROP"}
 }

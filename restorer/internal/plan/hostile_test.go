@@ -19,7 +19,8 @@ func TestPlansEscapeNames(t *testing.T) {
 	}
 	var b bytes.Buffer
 	p.Print(&b)
-	if got := b.String(); strings.Contains(got, "\x1b") || strings.Contains(got, "\n:") || strings.Count(got, `a\n::error::b\x1b[2J`) != 7 {
+	if got := b.String(); strings.Contains(got, "\x1b") || strings.Contains(got, "\n:") ||
+		strings.Count(got, `a\n::error::b\x1b[2J`) != 7 {
 		t.Errorf("printed:\n%q", got)
 	}
 }

@@ -96,7 +96,8 @@ func (p *Program) Core(what string, do abi.Operation) {
 func layOps(a *memory.Arena, ops []Op) uint64 {
 	all := make([]abi.OpRecord, len(ops))
 	for i, op := range ops {
-		all[i] = abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args, Want: op.Want}
+		all[i] = abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args,
+			Want: op.Want}
 	}
 	return memory.Records(a, all)
 }

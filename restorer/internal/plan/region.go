@@ -90,7 +90,8 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
 	hole := memory.LargestHole(used)
 	if hole.Size() < size+2*memory.PageSize {
-		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)", size, hole.Size())
+		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)",
+			size, hole.Size())
 	}
 	room := hole.Size() - size
 	middle := hole.Start + room/2

@@ -24,9 +24,11 @@ func aioSample(t *testing.T, nr, head, tail uint32) (*images.Dir, *pb.MmEntry) {
 		if v.GetStart() > run.Vaddr || v.GetEnd() <= run.Vaddr {
 			continue
 		}
-		v.Start, v.End, v.Status = pb.Uint64(run.Vaddr), pb.Uint64(run.Vaddr+memory.PageSize), pb.Uint32(images.VmaAioRing)
+		v.Start, v.End, v.Status = pb.Uint64(run.Vaddr), pb.Uint64(run.Vaddr+memory.PageSize),
+			pb.Uint32(images.VmaAioRing)
 		task.Pagemap.Runs = []images.Run{{Vaddr: run.Vaddr, Pages: 1, Flags: run.Flags, Offset: run.Offset}}
-		task.Mm.Aios = []*pb.AioRingEntry{{Id: v.Start, NrReq: pb.Uint32(62), RingLen: pb.Uint32(memory.PageSize)}}
+		task.Mm.Aios = []*pb.AioRingEntry{{Id: v.Start, NrReq: pb.Uint32(62),
+			RingLen: pb.Uint32(memory.PageSize)}}
 	}
 	ring := make([]byte, memory.PageSize)
 	for i, word := range []uint32{0, nr, head, tail, mem.AioMagic} {
@@ -44,10 +46,15 @@ func TestAioRefusals(t *testing.T) {
 	}{
 		"size": {128, 0, 0, nil, ": AIO ring of 128 events with head 0 and tail 0, want 127 events"},
 		"head": {127, 127, 0, nil, ": AIO ring of 127 events with head 127 and tail 0, want 127 events"},
-		"tail": {127, 0, 1 << 31, nil, ": AIO ring of 127 events with head 0 and tail 2147483648, want 127 events"},
-		"two contexts": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) { m.Aios = append(m.Aios, &pb.AioRingEntry{Id: pb.Uint64(1)}) },
+		"tail": {127, 0, 1 << 31, nil,
+			": AIO ring of 127 events with head 0 and tail 2147483648, want 127 events"},
+		"two contexts": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) {
+			m.Aios = append(m.Aios, &pb.AioRingEntry{Id: pb.Uint64(1)})
+		},
 			": 2 AIO contexts (io_setup(2)), but only 1 rings of them"},
-		"length": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) { m.Aios[0].RingLen = pb.Uint32(2 * memory.PageSize) },
+		"length": {127, 0, 0, func(_ *images.Dir, m *pb.MmEntry) {
+			m.Aios[0].RingLen = pb.Uint32(2 * memory.PageSize)
+		},
 			": AIO ring without a context (io_setup(2)) of its own: not supported"},
 		"contents": {127, 0, 0, func(d *images.Dir, _ *pb.MmEntry) { d.Tasks[0].Pagemap.Runs = nil },
 			": AIO ring without contents"},

@@ -69,7 +69,8 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 	if !t.Parent.Core.GetTc().GetChildSubreaper() {
 		p.Refuse(where, "",
 			"it is in session %d and its parent %d, which has not adopted it, in session %d: not supported",
-			t.Sid, t.Parent.Pid, t.Parent.Sid) // its parent may have been an orphan itself, and then have led a session
+			// its parent may have been an orphan itself, and then have led a session
+			t.Sid, t.Parent.Pid, t.Parent.Sid)
 		return job.Birth{Creator: t.Parent}
 	}
 	h := p.sessionHelper(t)
@@ -90,7 +91,8 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 			"it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
 	case p.Opts.Become != 0:
 		p.Refuse(where, "run it again, or, as the first program of a container, with exec: it will have another pid",
-			"it is an orphan in session %d: not supported when crpie itself was given the root task's pid", t.Sid)
+			"it is an orphan in session %d: not supported when crpie itself was given the root task's pid",
+			t.Sid)
 	}
 	p.adopters[t.Parent.Pid] = true
 	h.Clones = append(h.Clones, t)
@@ -258,7 +260,8 @@ func (p *planner) planHelpers() {
 			continue
 		}
 		t := &taskPlanner{
-			planner: p, Process: p.NewTask(nil, &plan.Task{Pid: int(h.Pid), Comm: "crpie-helper", Dead: true}),
+			planner: p, Process: p.NewTask(nil,
+				&plan.Task{Pid: int(h.Pid), Comm: "crpie-helper", Dead: true}),
 		}
 		t.Prog.Core("", abi.SetPdeathsig{Parent: uint64(h.Creator.Pid)})
 		if h.Leads {
@@ -297,7 +300,8 @@ func (t *taskPlanner) startHelper(h *job.Helper, meanwhile func()) {
 	}
 	t.Prog.Core(fmt.Sprintf("helper %d", h.Pid), abi.CloneTask{Task: index})
 	meanwhile()
-	t.Prog.Sys(fmt.Sprintf("helper %d has ended", h.Pid), uapi.SysWaitid, uapi.PPid, uint64(h.Pid), 0, uapi.WExited, 0)
+	t.Prog.Sys(fmt.Sprintf("helper %d has ended", h.Pid), uapi.SysWaitid, uapi.PPid, uint64(h.Pid), 0,
+		uapi.WExited, 0)
 	t.forgetChildren()
 }
 

@@ -30,7 +30,8 @@ func reaper(t *images.Task) { t.Core.GetTc().ChildSubreaper = pb.Bool(true) }
 
 func isIn(t *images.Task, session uint32) { t.Sid, t.Pgid = session, session }
 
-// What CRIU does not dump, what no tree of processes can have come to, and what cannot be brought back, is said by name.
+// What CRIU does not dump, what no tree of processes can have come to, and what cannot be brought back, is said by
+// name.
 func TestTreeRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(dir *images.Dir, f sampleFamily)
@@ -65,7 +66,8 @@ func TestTreeRefusals(t *testing.T) {
 			leads(f.two)
 			f.under(f.one, f.two)
 			f.under(f.two, f.dead)
-			other := &images.Task{Pid: 10292, Sid: f.one.Pid, Pgid: f.one.Pid, Core: f.dead.Core, Parent: f.two}
+			other := &images.Task{Pid: 10292, Sid: f.one.Pid, Pgid: f.one.Pid, Core: f.dead.Core,
+				Parent: f.two}
 			other.Threads = []images.Thread{{Tid: other.Pid, Core: other.Core}}
 			dir.Tasks = append(dir.Tasks, other)
 		}, "task 10292: it is in session 10289, but its parent 10290, which led its own, was born in session 10287: impossible"},

@@ -86,7 +86,8 @@ func Build(
 
 // checkDirectory refuses what no later step looks at.
 func (p *planner) checkDirectory() {
-	for _, needed := range []int{uapi.CapSysAdmin, uapi.CapSysPtrace, uapi.CapSetpcap, uapi.CapSetuid, uapi.CapSetgid} {
+	for _, needed := range []int{uapi.CapSysAdmin, uapi.CapSysPtrace, uapi.CapSetpcap, uapi.CapSetuid,
+		uapi.CapSetgid} {
 		if !p.Host.Has(needed) {
 			p.Refuse("this host", "run it as root", "crpie lacks %s", uapi.CapNames[needed])
 		}
@@ -104,7 +105,8 @@ func (p *planner) checkDirectory() {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}
 	for _, plugin := range p.Dir.Inventory.GetPluginsEntry().GetPlugins() {
-		p.Refuse("inventory.img", "restore it with criu", "CRIU's plugin %s has a part in these images: not supported",
+		p.Refuse("inventory.img", "restore it with criu",
+			"CRIU's plugin %s has a part in these images: not supported",
 			plugin)
 	}
 	for _, h := range p.hooked {
@@ -174,7 +176,8 @@ func (p *planner) planZygote() {
 	all := z.Arena.Words(^uint64(0))
 	z.Sys("block every signal", uapi.SysRtSigprocmask, uapi.SigSetmask, all, 0, 8)
 	p.roomForFDs(z)
-	z.Sys("the region is mapped", uapi.SysCloseRange, plan.FirstRegionFile, plan.FirstRegionFile+plan.RegionFiles-1, 0)
+	z.Sys("the region is mapped", uapi.SysCloseRange, plan.FirstRegionFile,
+		plan.FirstRegionFile+plan.RegionFiles-1, 0)
 	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
 	p.timeNamespace(z)
 	z.Ops = append(z.Ops, p.Shared.Ops...)
@@ -200,7 +203,8 @@ func (p *planner) roomForFDs(z *plan.Program) {
 	hard := p.Host.Rlimits[rlimitNofile][1]
 	if need > hard && !p.Host.Has(uapi.CapSysResource) {
 		p.Refuse("this host", "raise crpie's own hard limit first",
-			"%d descriptors are needed, but RLIMIT_NOFILE is %d, and crpie lacks CAP_SYS_RESOURCE", need, hard)
+			"%d descriptors are needed, but RLIMIT_NOFILE is %d, and crpie lacks CAP_SYS_RESOURCE", need,
+			hard)
 	}
 	hard = max(hard, need)
 	z.Sys("room for descriptors", uapi.SysPrlimit64, 0, rlimitNofile, z.Arena.Words(hard, hard), 0)
@@ -224,7 +228,8 @@ func (p *planner) timeNamespace(z *plan.Program) {
 	}
 	if !p.Host.Has(uapi.CapSysTime) {
 		p.Refuse("this host", "run it as root",
-			"crpie lacks %s, without which clocks cannot go on from where they were", uapi.CapNames[uapi.CapSysTime])
+			"crpie lacks %s, without which clocks cannot go on from where they were",
+			uapi.CapNames[uapi.CapSysTime])
 	}
 	mono := int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec()) - p.Host.MonotonicNs
 	boot := int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec()) - p.Host.BoottimeNs

@@ -36,7 +36,8 @@ func (p *planner) namespaceMembers() []*pb.CgMemberEntry {
 // namespaceRoot is where the root of the namespace was in a hierarchy: all of it, where the images have no prefix.
 func (p *planner) namespaceRoot(hierarchy string) string {
 	for _, c := range p.namespaceMembers() {
-		if prefix := int(c.GetCgnsPrefix()); c.GetName() == hierarchy && 0 < prefix && prefix <= len(c.GetPath()) {
+		if prefix := int(c.GetCgnsPrefix()); c.GetName() == hierarchy && 0 < prefix &&
+			prefix <= len(c.GetPath()) {
 			return c.GetPath()[:prefix]
 		}
 	}
@@ -69,7 +70,8 @@ func (p *planner) checkRoots() {
 	where := threadWhere(p.Dir.Tasks[0], 0)
 	for _, c := range p.namespaceMembers() {
 		at, prefix := c.GetPath(), int(c.GetCgnsPrefix())
-		if prefix > len(at) || prefix > 0 && (!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {
+		if prefix > len(at) || prefix > 0 &&
+			(!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {
 			p.Refuse(where, "", "the root of its cgroup namespace is %d bytes of %q, which is not the path of a cgroup",
 				prefix, at)
 		}
@@ -77,7 +79,8 @@ func (p *planner) checkRoots() {
 	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
 		if h := p.Host.Cgroups[hierarchy]; h.Mount == "" && h.Own != p.cgroupRoots[hierarchy] {
 			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
-				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here", hierarchy,
+				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here",
+				hierarchy,
 				p.cgroupRoots[hierarchy])
 		}
 	}

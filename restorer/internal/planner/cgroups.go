@@ -131,7 +131,8 @@ func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	mode, exists := p.cgroupMode(), p.exists(mount+at)
 	switch {
 	case exists && mode == job.CgroupsStrict:
-		p.Refuse(where, "remove it, or use another mode of --manage-cgroups", "cgroup %s:%s exists already", hierarchy,
+		p.Refuse(where, "remove it, or use another mode of --manage-cgroups", "cgroup %s:%s exists already",
+			hierarchy,
 			at)
 	case !exists && (mode == job.CgroupsNone || mode == job.CgroupsProps):
 		p.Refuse(where, "make it, or use --manage-cgroups=soft", "cgroup %s:%s does not exist", hierarchy, at)
@@ -223,20 +224,23 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 			p.Refuse(where, "", "%q is not a property of a cgroup", file)
 		case file == "cgroup.type" && value == threaded:
 			// first: controllers may be enabled only then, and the cgroup is empty now
-			list = slices.Insert(list, 0, plan.CgroupProperty{Name: file, Value: value, Owner: prop.GetPerms()})
+			list = slices.Insert(list, 0, plan.CgroupProperty{Name: file, Value: value,
+				Owner: prop.GetPerms()})
 		case file == "freezer.state" && value != "THAWED", file == "cgroup.freeze" && value == "1":
 			p.Refuse(where, "use --manage-cgroups=ignore to leave it in crpie's own",
 				"cgroup %s was frozen: not supported", name)
 		case file == "cgroup.subtree_control" && value == "":
-			list = append(list, append(delegated(prop.GetPerms()), plan.CgroupProperty{Name: file, Value: "",
-				Owner: prop.GetPerms()})...)
+			list = append(list, append(delegated(prop.GetPerms()),
+				plan.CgroupProperty{Name: file, Value: "",
+					Owner: prop.GetPerms()})...)
 		case value == "" || file == "cgroup.type" || file == "cgroup.procs" || file == "tasks":
 			if prop.GetPerms() != nil { // delegation, cgroups(7)
 				list = append(list, plan.CgroupProperty{Name: file, Value: "", Owner: prop.GetPerms()})
 			}
 		case file == "cgroup.subtree_control":
 			list = append(list, delegated(prop.GetPerms())...)
-			list = append(list, plan.CgroupProperty{Name: file, Value: "+" + strings.Join(strings.Fields(value), " +"),
+			list = append(list, plan.CgroupProperty{Name: file,
+				Value: "+" + strings.Join(strings.Fields(value), " +"),
 				Owner: prop.GetPerms()})
 		case file == "devices.list":
 			list = append(list, plan.CgroupProperty{Name: "devices.deny", Value: "a", Owner: nil})

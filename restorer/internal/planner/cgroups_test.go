@@ -15,7 +15,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// inCgroup puts the root of a sample into cgroups of its own: of version 2, with properties, and of two controllers of version 1.
+// inCgroup puts the root of a sample into cgroups of its own: of version 2, with properties, and of two controllers
+// of version 1.
 func inCgroup(dir *images.Dir, on *host.Host) {
 	dir.Tasks[0].Core.GetThreadCore().CgSet = pb.Uint32(9)
 	member := func(name, path string) *pb.CgMemberEntry {
@@ -25,16 +26,20 @@ func inCgroup(dir *images.Dir, on *host.Host) {
 		return &pb.CgroupPropEntry{Name: pb.String(name), Value: pb.String(value)}
 	}
 	dir.Cgroup = &pb.CgroupEntry{
-		Sets: []*pb.CgSetEntry{{Id: pb.Uint32(9), Ctls: []*pb.CgMemberEntry{member("", "/a/b"), member("cpu,cpuacct", "/c"), member("pids", "/own")}}},
+		Sets: []*pb.CgSetEntry{{Id: pb.Uint32(9),
+			Ctls: []*pb.CgMemberEntry{member("", "/a/b"), member("cpu,cpuacct", "/c"),
+				member("pids", "/own")}}},
 		Controllers: []*pb.CgControllerEntry{{Cnames: []string{""}, Dirs: []*pb.CgroupDirEntry{{
 			DirName: pb.String("a/b"),
-			Properties: []*pb.CgroupPropEntry{prop("cgroup.type", "domain"), prop("cgroup.subtree_control", "memory pids"), prop("memory.max", "max"),
+			Properties: []*pb.CgroupPropEntry{prop("cgroup.type", "domain"),
+				prop("cgroup.subtree_control", "memory pids"), prop("memory.max", "max"),
 				prop("cgroup.procs", ""), prop("devices.list", "c 1:3 r\nc 1:5 r")},
 			Children: []*pb.CgroupDirEntry{{DirName: pb.String("below")}},
 		}}}},
 	}
 	on.Cgroups = map[string]host.Hierarchy{
-		"": {Mount: "/v2", Own: "/"}, "cpu,cpuacct": {Mount: "/v1/cpu", Own: "/"}, "pids": {Mount: "/v1/pids", Own: "/own"}, "memory": {Mount: "", Own: "/"},
+		"": {Mount: "/v2", Own: "/"}, "cpu,cpuacct": {Mount: "/v1/cpu", Own: "/"},
+		"pids": {Mount: "/v1/pids", Own: "/own"}, "memory": {Mount: "", Own: "/"},
 	}
 }
 
@@ -64,9 +69,10 @@ make cgroup cpu,cpuacct:/c
 		want     string
 		moves    int
 	}{
-		"soft":         {"", nil, made, 2},
-		"soft, there":  {job.CgroupsSoft, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, "", 2},
-		"full, there":  {job.CgroupsFull, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, set + "make cgroup :/a/b/below\n", 2},
+		"soft":        {"", nil, made, 2},
+		"soft, there": {job.CgroupsSoft, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, "", 2},
+		"full, there": {job.CgroupsFull, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"},
+			set + "make cgroup :/a/b/below\n", 2},
 		"props, there": {job.CgroupsProps, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, set, 2},
 		"none, there":  {job.CgroupsNone, []string{"/v2/a", "/v2/a/b", "/v1/cpu/c"}, "", 2},
 		"strict":       {job.CgroupsStrict, nil, made, 2},
@@ -112,7 +118,9 @@ func TestCgroupRefusals(t *testing.T) {
 			"cgroup :/a/b does not exist\n  hint: make it, or use --manage-cgroups=soft"},
 		"there": {job.CgroupsStrict, func(_ *images.Dir, h *host.Host) { existing(h, "/v2/a/b") },
 			"cgroup :/a/b exists already\n  hint: remove it, or use another mode of --manage-cgroups"},
-		"not mounted": {"", func(d *images.Dir, _ *host.Host) { d.Cgroup.Sets[0].Ctls[0].Name = pb.String("memory") },
+		"not mounted": {"", func(d *images.Dir, _ *host.Host) {
+			d.Cgroup.Sets[0].Ctls[0].Name = pb.String("memory")
+		},
 			"it was in cgroup memory:/a/b, but that hierarchy is not mounted here\n  hint: mount it, or use --manage-cgroups=ignore"},
 		"unknown": {"", func(d *images.Dir, _ *host.Host) { d.Cgroup.Sets[0].Ctls[0].Name = pb.String("x") },
 			"it was in cgroup x:/a/b, but that hierarchy is not mounted here"},
@@ -127,7 +135,8 @@ func TestCgroupRefusals(t *testing.T) {
 			existing(h, "/v2/a", "/v2/a/b")
 		}, "cgroup :/a/b was threaded; the one that exists is not\n  hint: remove it, or use --manage-cgroups=ignore"},
 		"frozen": {"", func(d *images.Dir, _ *host.Host) {
-			entry(d).Properties[0].Name, entry(d).Properties[0].Value = pb.String("cgroup.freeze"), pb.String("1")
+			entry(d).Properties[0].Name, entry(d).Properties[0].Value = pb.String("cgroup.freeze"),
+				pb.String("1")
 		}, "cgroup :/a/b was frozen: not supported"},
 		"no set": {"", func(d *images.Dir, _ *host.Host) { d.Cgroup = nil },
 			"it was in a cgroup of its own, but cgroup.img has no set 9\n  hint: use --manage-cgroups=ignore to leave it in crpie's own"},
@@ -156,22 +165,25 @@ func inThreads(dir *images.Dir, thread int, paths map[string]string) {
 // typed says of which type the cgroup of version 2 at a path was.
 func typed(dir *images.Dir, path, kind string) {
 	c := dir.Cgroup.Controllers[0]
-	c.Dirs = append(c.Dirs, &pb.CgroupDirEntry{DirName: pb.String(strings.TrimPrefix(path, "/")), Properties: []*pb.CgroupPropEntry{
-		{Name: pb.String("cgroup.type"), Value: pb.String(kind)}}})
+	c.Dirs = append(c.Dirs, &pb.CgroupDirEntry{DirName: pb.String(strings.TrimPrefix(path, "/")),
+		Properties: []*pb.CgroupPropEntry{
+			{Name: pb.String("cgroup.type"), Value: pb.String(kind)}}})
 }
 
 // moves lists the files by which threads move themselves.
 func moves(ops []plan.Op) (list []string) {
 	for i := range ops {
-		if _, name, found := strings.Cut(ops[i].String(), "# cgroup "); found && strings.Contains(ops[i].String(), "openat") {
+		if _, name, found := strings.Cut(ops[i].String(), "# cgroup "); found &&
+			strings.Contains(ops[i].String(), "openat") {
 			list = append(list, name)
 		}
 	}
 	return list
 }
 
-// A thread joins its own cgroups: in version 1 any, in version 2 threaded ones, and what lies between those and their domain is
-// made threaded. Where version 2 had no threaded cgroups the thread stays with its process, whatever the sets say.
+// A thread joins its own cgroups: in version 1 any, in version 2 threaded ones, and what lies between those and their
+// domain is made threaded. Where version 2 had no threaded cgroups the thread stays with its process, whatever the
+// sets say.
 func TestThreadCgroups(t *testing.T) {
 	for name, tc := range map[string]struct {
 		at       map[string]string
@@ -179,10 +191,12 @@ func TestThreadCgroups(t *testing.T) {
 		made     string // of version 2, above and in the thread's cgroup
 		moves    []string
 	}{
-		"version 1":         {map[string]string{"": "/a/b", "pids": "/other", "cpu,cpuacct": "/c"}, nil, "", []string{"pids:/other"}},
+		"version 1": {map[string]string{"": "/a/b", "pids": "/other", "cpu,cpuacct": "/c"}, nil, "",
+			[]string{"pids:/other"}},
 		"without version 2": {map[string]string{"pids": "/own", "cpu,cpuacct": "/c"}, nil, "", nil},
 		"elsewhere":         {map[string]string{"": "/e", "cpu,cpuacct": "/c"}, nil, "", nil},
-		"version 2":         {map[string]string{"": "/a/b/t", "cpu,cpuacct": "/c"}, []string{"/a/b/t"}, ":/a/b/t cgroup.type", []string{":/a/b/t"}},
+		"version 2": {map[string]string{"": "/a/b/t", "cpu,cpuacct": "/c"}, []string{"/a/b/t"},
+			":/a/b/t cgroup.type", []string{":/a/b/t"}},
 		"what lies between": {map[string]string{"": "/a/b/m/t", "cpu,cpuacct": "/c"}, []string{"/a/b/m/t"},
 			":/a/b/m cgroup.type :/a/b/m/t cgroup.type", []string{":/a/b/m/t"}},
 	} {
@@ -226,8 +240,12 @@ func TestThreadCgroupRefusal(t *testing.T) {
 		change func(dir *images.Dir, h *host.Host)
 		want   string
 	}{
-		"a domain between": {func(dir *images.Dir, _ *host.Host) { typed(dir, "/a/b/m", "domain") }, "cgroup :/a/b/m is not threaded"},
-		"one is there":     {func(_ *images.Dir, h *host.Host) { existing(h, "/v2/a", "/v2/a/b", "/v2/a/b/m") }, "cgroup :/a/b/m is not threaded"},
+		"a domain between": {func(dir *images.Dir, _ *host.Host) {
+			typed(dir, "/a/b/m", "domain")
+		}, "cgroup :/a/b/m is not threaded"},
+		"one is there": {func(_ *images.Dir, h *host.Host) {
+			existing(h, "/v2/a", "/v2/a/b", "/v2/a/b/m")
+		}, "cgroup :/a/b/m is not threaded"},
 		"no set": {func(dir *images.Dir, _ *host.Host) { dir.Cgroup.Sets = dir.Cgroup.Sets[:1] },
 			"it was in a cgroup of its own, but cgroup.img has no set 8"},
 	} {
@@ -239,12 +257,14 @@ func TestThreadCgroupRefusal(t *testing.T) {
 			typed(dir, "/a/b/m/t", "threaded")
 			tc.change(dir, host)
 			_, err := buildSample(t, dir, host, &job.Options{})
-			wantRefusal(t, err, fmt.Sprintf("task %d thread %d: ", dir.Tasks[0].Pid, dir.Tasks[0].Threads[1].Tid), tc.want)
+			wantRefusal(t, err, fmt.Sprintf("task %d thread %d: ", dir.Tasks[0].Pid,
+				dir.Tasks[0].Threads[1].Tid), tc.want)
 		})
 	}
 }
 
-// inNamespace gives the tasks of a sample in cgroups a namespace that begins at the first bytes of their path in version 2.
+// inNamespace gives the tasks of a sample in cgroups a namespace that begins at the first bytes of their path in
+// version 2.
 func inNamespace(dir *images.Dir, bytes uint32) {
 	for _, task := range dir.Tasks {
 		if task.Ids != nil { // zombies have none
@@ -261,8 +281,9 @@ func TestCgroupNamespacePlan(t *testing.T) {
 		want string
 	}{
 		"as it was": {job.Options{}, ":/a pids:/ unshare :/a/b cpu,cpuacct:/c pids:/own"},
-		"moved":     {job.Options{CgroupRoots: map[string]string{"": "/n"}}, ":/n pids:/ unshare :/n/b cpu,cpuacct:/c pids:/own"},
-		"ignored":   {job.Options{Cgroups: job.CgroupsIgnore}, "unshare"},
+		"moved": {job.Options{CgroupRoots: map[string]string{"": "/n"}},
+			":/n pids:/ unshare :/n/b cpu,cpuacct:/c pids:/own"},
+		"ignored": {job.Options{Cgroups: job.CgroupsIgnore}, "unshare"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
@@ -293,25 +314,35 @@ func TestCgroupNamespacePlan(t *testing.T) {
 func TestCgroupNamespaceRefusals(t *testing.T) {
 	control := func(d *images.Dir, value string) {
 		c := d.Cgroup.Controllers[0]
-		c.Dirs[0] = &pb.CgroupDirEntry{DirName: pb.String("a"), Children: []*pb.CgroupDirEntry{{DirName: pb.String("b")}},
-			Properties: []*pb.CgroupPropEntry{{Name: pb.String("cgroup.subtree_control"), Value: pb.String(value)}}}
+		c.Dirs[0] = &pb.CgroupDirEntry{DirName: pb.String("a"),
+			Children: []*pb.CgroupDirEntry{{DirName: pb.String("b")}},
+			Properties: []*pb.CgroupPropEntry{{Name: pb.String("cgroup.subtree_control"),
+				Value: pb.String(value)}}}
 	}
 	for name, tc := range map[string]struct {
 		change func(d *images.Dir, h *host.Host)
 		want   string
 	}{
-		"prefix":      {func(d *images.Dir, _ *host.Host) { inNamespace(d, 3) }, `the root of its cgroup namespace is 3 bytes of "/a/b"`},
-		"long prefix": {func(d *images.Dir, _ *host.Host) { inNamespace(d, 1<<31) }, `is 2147483648 bytes of "/a/b", which is not the path of a cgroup`},
+		"prefix": {func(d *images.Dir, _ *host.Host) {
+			inNamespace(d, 3)
+		}, `the root of its cgroup namespace is 3 bytes of "/a/b"`},
+		"long prefix": {func(d *images.Dir, _ *host.Host) {
+			inNamespace(d, 1<<31)
+		}, `is 2147483648 bytes of "/a/b", which is not the path of a cgroup`},
 		"not mounted": {func(_ *images.Dir, h *host.Host) { h.Cgroups["memory"] = host.Hierarchy{Own: "/m"} },
 			"its cgroup namespace began at memory:/, but that hierarchy is not mounted here"},
 		"controllers": {func(d *images.Dir, _ *host.Host) { control(d, "pids memory") },
 			"its cgroup namespace began at :/a, which hands out the controller memory, so that no process can be in it: not supported"},
 		"controllers there": {func(_ *images.Dir, h *host.Host) {
 			existing(h, "/v2/a", "/v2/a/b")
-			h.CgroupFile = func(path string) string { return map[string]string{"/v2/a/cgroup.subtree_control": "pids"}[path] }
+			h.CgroupFile = func(path string) string {
+				return map[string]string{"/v2/a/cgroup.subtree_control": "pids"}[path]
+			}
 		}, "which hands out the controller pids"},
 		"outside": {func(d *images.Dir, _ *host.Host) {
-			d.Cgroup.Sets = append(d.Cgroup.Sets, &pb.CgSetEntry{Id: pb.Uint32(7), Ctls: []*pb.CgMemberEntry{{Name: pb.String(""), Path: pb.String("/o")}}})
+			d.Cgroup.Sets = append(d.Cgroup.Sets,
+				&pb.CgSetEntry{Id: pb.Uint32(7),
+					Ctls: []*pb.CgMemberEntry{{Name: pb.String(""), Path: pb.String("/o")}}})
 			d.Tasks[1].Core.GetThreadCore().CgSet = pb.Uint32(7)
 		}, "cgroup :/o is outside its cgroup namespace, which began at :/a: not supported"},
 	} {
@@ -359,9 +390,11 @@ func TestCgroupRoots(t *testing.T) {
 		roots map[string]string
 		want  []string
 	}{
-		"all":         {map[string]string{AllControllers: "/n/w"}, []string{":/n", ":/n/w", ":/n/w/below", "cpu,cpuacct:/c"}},
-		"unified":     {map[string]string{"": "/n"}, []string{":/n", ":/n/below", "cpu,cpuacct:/c"}},
-		"another one": {map[string]string{"cpuacct": "/n"}, []string{":/a", ":/a/b", ":/a/b/below", "cpu,cpuacct:/c"}},
+		"all": {map[string]string{AllControllers: "/n/w"},
+			[]string{":/n", ":/n/w", ":/n/w/below", "cpu,cpuacct:/c"}},
+		"unified": {map[string]string{"": "/n"}, []string{":/n", ":/n/below", "cpu,cpuacct:/c"}},
+		"another one": {map[string]string{"cpuacct": "/n"},
+			[]string{":/a", ":/a/b", ":/a/b/below", "cpu,cpuacct:/c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))

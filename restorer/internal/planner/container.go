@@ -17,7 +17,8 @@ const containerHint = "containers are restored by criu, runc or podman; let thes
 
 // namespaceImages are the beginnings of images that say what was in namespaces, CRIU's image-desc.c.
 var namespaceImages = []string{
-	"mountpoints-", "tmpfs-", "autofs-", "binfmt-misc-", "utsns-", "ipcns-", "userns-", "pidns-", "netns-", "netdev-",
+	"mountpoints-", "tmpfs-", "autofs-", "binfmt-misc-", "utsns-", "ipcns-", "userns-", "pidns-", "netns-",
+	"netdev-",
 	"ifaddr-",
 	"route-", "route6-", "rule-", "iptables-", "ip6tables-", "nftables-", "netns-ct-", "netns-exp-",
 }
@@ -92,7 +93,8 @@ func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
 		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
 		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
-		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()}, {"time", ids.GetTimeNsId(), first.GetTimeNsId()},
+		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()},
+		{"time", ids.GetTimeNsId(), first.GetTimeNsId()},
 	} {
 		if ns.its != ns.host {
 			own = append(own, ns.name)

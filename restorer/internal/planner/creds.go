@@ -64,7 +64,8 @@ func (t *threadPlanner) capset(c *pb.CredsEntry) {
 	ambient := capBits(c.GetCapAmb())
 	for n := 0; n <= uapi.CapLast; n++ {
 		if ambient&(1<<n) != 0 {
-			p.Sys("ambient "+uapi.CapNames[n], uapi.SysPrctl, uapi.PrCapAmbient, uapi.PrCapAmbientRaise, uint64(n))
+			p.Sys("ambient "+uapi.CapNames[n], uapi.SysPrctl, uapi.PrCapAmbient, uapi.PrCapAmbientRaise,
+				uint64(n))
 		}
 	}
 }

@@ -19,7 +19,8 @@ func (t *taskPlanner) descriptors() {
 	}
 	sharers := t.sharers()
 	for _, other := range sharers {
-		t.Follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other, abi.MarkOwnFiles)
+		t.Follow(fmt.Sprintf("task %d needs the restorer's descriptors no more", other.Pid), other,
+			abi.MarkOwnFiles)
 	}
 	t.oomScore()
 	t.loginUID()
@@ -84,7 +85,8 @@ func (t *taskPlanner) loginUID() {
 		return
 	}
 	if !t.Host.Has(uapi.CapAuditControl) {
-		t.Refuse(t.Where(), "", "audit's login uid %d is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL", uid)
+		t.Refuse(t.Where(), "", "audit's login uid %d is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL",
+			uid)
 		return
 	}
 	t.writeOwn("loginuid", uid)

@@ -19,8 +19,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Trees of every shape that processes can have come to are restored as they were, or refused, whoever is faster. The victim
-// forest tries the same with few of them.
+// Trees of every shape that processes can have come to are restored as they were, or refused, whoever is faster. The
+// victim forest tries the same with few of them.
 func TestForest(t *testing.T) {
 	sample, trees, restored := sampleFS(t, "tree"), uint64(200), 0
 	for seed := range trees {
@@ -39,7 +39,8 @@ func TestForest(t *testing.T) {
 
 // Shapes in which a helper was once in the wrong session, or could not have the number it needs.
 func TestFamilies(t *testing.T) {
-	const leader, dead, orphan, child, gone = forestRoot + 1, forestRoot + 2, forestRoot + 3, forestRoot + 4, forestRoot + 5
+	const leader, dead, orphan, child, gone = forestRoot + 1, forestRoot + 2, forestRoot + 3, forestRoot + 4,
+		forestRoot + 5
 	for name, family := range map[string][]process{
 		"orphans of a leader and of its child, a leader and zombie": {
 			{pid: leader, ppid: forestRoot, pgid: leader, sid: leader},
@@ -133,7 +134,8 @@ func plant(dir *images.Dir, k processes) {
 			sample = dead
 		}
 		t := *sample
-		t.Pid, t.Ppid, t.Pgid, t.Sid, t.Parent, t.Children, t.Fds = pid, k[pid].ppid, k[pid].pgid, k[pid].sid, nil, nil, nil
+		t.Pid, t.Ppid, t.Pgid, t.Sid, t.Parent, t.Children, t.Fds = pid, k[pid].ppid, k[pid].pgid, k[pid].sid,
+			nil, nil, nil
 		t.Core = pb.Clone(sample.Core)
 		t.Core.GetTc().ChildSubreaper = pb.Bool(k[pid].reaper)
 		t.Threads = []images.Thread{{Tid: pid, Core: t.Core}}

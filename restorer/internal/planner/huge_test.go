@@ -38,7 +38,8 @@ func TestHugePageRefusals(t *testing.T) {
 			}
 			inode := dir.Memfds[dir.Files[id].GetMemfd().GetInodeId()]
 			if tc.status&images.VmaMemfd != 0 {
-				*inode = pb.MemfdInodeEntry{InodeId: inode.InodeId, Name: pb.String("x"), Size: pb.Uint64(5 * 2 << 20),
+				*inode = pb.MemfdInodeEntry{InodeId: inode.InodeId, Name: pb.String("x"),
+					Size:        pb.Uint64(5 * 2 << 20),
 					HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Shmid: pb.Uint32(77)}
 			}
 			v := dir.Tasks[0].Mm.Vmas[0]
@@ -59,7 +60,8 @@ func TestHugePageRefusals(t *testing.T) {
 // Without a reservation only the pages that have contents count; two pieces of one huge page are one.
 func TestContentPages(t *testing.T) {
 	const huge = 2 << 20
-	pieces := []images.Piece{{Vaddr: 0, Pages: 256}, {Vaddr: 1 << 20, Pages: 256}, {Vaddr: 3 * huge, Pages: 1024}, {Vaddr: 5*huge + 4096, Pages: 512}}
+	pieces := []images.Piece{{Vaddr: 0, Pages: 256}, {Vaddr: 1 << 20, Pages: 256}, {Vaddr: 3 * huge, Pages: 1024},
+		{Vaddr: 5*huge + 4096, Pages: 512}}
 	if n := mem.ContentPages(pieces, huge); n != 5 {
 		t.Errorf("%d huge pages, want 5", n)
 	}

@@ -29,12 +29,16 @@ func TestInheritRefusals(t *testing.T) {
 		opts   job.Options
 		want   string
 	}{
-		"closed":   {none, job.Options{Inherit: []job.Inherited{{FD: 10, Resource: "dev/null"}}}, "--inherit-fd fd[10]:dev/null: descriptor 10 is not open"},
-		"nobody":   {none, one("dev/nul"), "--inherit-fd fd[9]:dev/nul: nothing in the images has this name"},
-		"absolute": {none, one("/dev/null"), "--inherit-fd fd[9]:/dev/null: nothing in the images has this name"},
-		"twice": {none, job.Options{Inherit: []job.Inherited{{FD: 9, Resource: "dev/null"}, {FD: 9, Resource: "dev/null"}}},
+		"closed": {none, job.Options{Inherit: []job.Inherited{{FD: 10, Resource: "dev/null"}}},
+			"--inherit-fd fd[10]:dev/null: descriptor 10 is not open"},
+		"nobody": {none, one("dev/nul"), "--inherit-fd fd[9]:dev/nul: nothing in the images has this name"},
+		"absolute": {none, one("/dev/null"),
+			"--inherit-fd fd[9]:/dev/null: nothing in the images has this name"},
+		"twice": {none, job.Options{Inherit: []job.Inherited{{FD: 9, Resource: "dev/null"},
+			{FD: 9, Resource: "dev/null"}}},
 			"--inherit-fd fd[9]:dev/null: it is given twice"},
-		"kind":     {none, one("dev/null"), "--inherit-fd fd[9]:dev/null: /proc/self/fd/9 is a different kind of file than it was at dump time"},
+		"kind": {none, one("dev/null"),
+			"--inherit-fd fd[9]:dev/null: /proc/self/fd/9 is a different kind of file than it was at dump time"},
 		"terminal": {none, one("tty[502:6]"), "--inherit-fd fd[9]:tty[502:6]: descriptor 9 is not a terminal"},
 		"pipe": {func(d *images.Dir) {
 			for _, f := range d.Files {
@@ -43,7 +47,8 @@ func TestInheritRefusals(t *testing.T) {
 				}
 			}
 		}, one("pipe:[7]"), "--inherit-fd fd[9]:pipe:[7]: descriptor 9 is not a pipe"},
-		"not inherited": {ext, job.Options{}, "file[1b:99] was dumped as external\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},
+		"not inherited": {ext, job.Options{},
+			"file[1b:99] was dumped as external\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},
 		"external": {none, job.Options{External: []string{"file[1b:99]"}},
 			"--external file[1b:99]: no descriptor takes its place\n  hint: give it an open file: --inherit-fd fd[N]:file[1b:99]"},
 		"external terminal": {func(d *images.Dir) {
@@ -81,7 +86,8 @@ func TestInheritPlan(t *testing.T) {
 	stat := host.Stat
 	host.Stat = func(path string) (fs.FileInfo, error) {
 		if path == "/proc/self/fd/9" || path == "/dev/null" {
-			return hosttest.Info{Kind: fs.ModeDevice | fs.ModeCharDevice}, map[bool]error{true: fs.ErrNotExist}[path == "/dev/null"]
+			return hosttest.Info{Kind: fs.ModeDevice | fs.ModeCharDevice},
+				map[bool]error{true: fs.ErrNotExist}[path == "/dev/null"]
 		}
 		return stat(path)
 	}
@@ -91,7 +97,8 @@ func TestInheritPlan(t *testing.T) {
 	}
 	var text strings.Builder
 	plan.Print(&text)
-	if !strings.Contains(text.String(), "pass --inherit-fd fd[9]:dev/null as fd ") || strings.Contains(text.String(), "# /dev/null") {
+	if !strings.Contains(text.String(), "pass --inherit-fd fd[9]:dev/null as fd ") ||
+		strings.Contains(text.String(), "# /dev/null") {
 		t.Error(text.String())
 	}
 }

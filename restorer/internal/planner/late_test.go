@@ -15,7 +15,8 @@ func TestLateRefusals(t *testing.T) {
 	inProc := func(format string) func(d *images.Dir) *pb.FileEntry {
 		return func(d *images.Dir) *pb.FileEntry {
 			name := fmt.Sprintf(format, d.Tasks[1].Pid)
-			return &pb.FileEntry{Type: pb.FdTypes_REG.Enum(), Reg: &pb.RegFileEntry{Name: &name, Fown: &pb.FownEntry{}}}
+			return &pb.FileEntry{Type: pb.FdTypes_REG.Enum(),
+				Reg: &pb.RegFileEntry{Name: &name, Fown: &pb.FownEntry{}}}
 		}
 	}
 	for name, tc := range map[string]struct {
@@ -24,9 +25,11 @@ func TestLateRefusals(t *testing.T) {
 	}{
 		"thread":     {inProc("/proc/%d/task/1/comm"), "/task/1/comm is of a thread: not supported"},
 		"descriptor": {inProc("/proc/%d/fdinfo/3"), "/fdinfo/3 is of another task's descriptor: not supported"},
-		"thread's":   {inProc("/proc/%[1]d/task/%[1]d/fdinfo/3"), "/fdinfo/3 is of another task's descriptor: not supported"},
+		"thread's": {inProc("/proc/%[1]d/task/%[1]d/fdinfo/3"),
+			"/fdinfo/3 is of another task's descriptor: not supported"},
 		"namespace": {func(*images.Dir) *pb.FileEntry {
-			return &pb.FileEntry{Type: pb.FdTypes_NS.Enum(), Nsf: &pb.NsFileEntry{NsId: pb.Uint32(99), NsCflag: pb.Uint32(0x40000000)}}
+			return &pb.FileEntry{Type: pb.FdTypes_NS.Enum(),
+				Nsf: &pb.NsFileEntry{NsId: pb.Uint32(99), NsCflag: pb.Uint32(0x40000000)}}
 		}, "namespace 99 of kind 0x40000000, which is not the task's own: not supported"},
 		"pidfd": {func(*images.Dir) *pb.FileEntry {
 			return &pb.FileEntry{Type: pb.FdTypes_PIDFD.Enum(), Pidfd: &pb.PidfdEntry{Nspid: pb.Int32(99)}}
@@ -63,9 +66,11 @@ func TestEndedTaken(t *testing.T) {
 		pid := tc.pid(task)
 		host := hosttest.New(dir)
 		host.Holder = func(id int) string { return map[int]string{4321: "somebody"}[id] }
-		dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: pb.Uint32(1), RemapId: &pid, RemapType: pb.RemapType_PROCFS.Enum()}}
+		dir.Remaps = []*pb.RemapFilePathEntry{{OrigId: pb.Uint32(1), RemapId: &pid,
+			RemapType: pb.RemapType_PROCFS.Enum()}}
 		dir.Files[task.Fs.GetCwdId()].Reg.Name = pb.String(fmt.Sprintf("/proc/%d/task", pid))
 		_, err := buildSample(t, dir, host, &job.Options{})
-		wantRefusal(t, err, strings.NewReplacer("PID", fmt.Sprint(pid), "TASK", fmt.Sprint(task.Pid)).Replace(tc.want))
+		wantRefusal(t, err, strings.NewReplacer("PID", fmt.Sprint(pid), "TASK",
+			fmt.Sprint(task.Pid)).Replace(tc.want))
 	}
 }

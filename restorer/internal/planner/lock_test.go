@@ -13,20 +13,23 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Where mlock(2) cannot fault every page in it says ENOMEM of memory that it has locked all the same. On CPUs with protection
-// keys that is so of memory that may only be executed (pkeys(7)).
+// Where mlock(2) cannot fault every page in it says ENOMEM of memory that it has locked all the same. On CPUs with
+// protection keys that is so of memory that may only be executed (pkeys(7)).
 func TestLockWithoutReading(t *testing.T) {
 	for _, tc := range []struct {
 		prot    uint32
 		guarded bool
 		mayFail bool
 	}{
-		{uapi.ProtRead | uapi.ProtWrite, false, false}, {uapi.ProtWrite, false, false}, {uapi.ProtRead | uapi.ProtExec, false, false},
+		{uapi.ProtRead | uapi.ProtWrite, false, false}, {uapi.ProtWrite, false, false},
+		{uapi.ProtRead | uapi.ProtExec, false, false},
 		{uapi.ProtExec, false, true}, {0, false, true}, {uapi.ProtRead | uapi.ProtWrite, true, true},
 	} {
 		dir := openSample(t, sampleFS(t, "static"))
 		task := dir.Tasks[0]
-		v := task.Mm.Vmas[slices.IndexFunc(task.Mm.Vmas, func(v *pb.VmaEntry) bool { return v.GetStatus()&images.VmaAnonPrivate != 0 })]
+		v := task.Mm.Vmas[slices.IndexFunc(task.Mm.Vmas, func(v *pb.VmaEntry) bool {
+			return v.GetStatus()&images.VmaAnonPrivate != 0
+		})]
 		v.Prot, v.Flags = pb.Uint32(tc.prot), pb.Uint32(v.GetFlags()|uapi.MapLocked)
 		if tc.guarded {
 			g := pb.Clone(v)
@@ -42,7 +45,8 @@ func TestLockWithoutReading(t *testing.T) {
 			if op.Code == abi.OpSyscall && op.Nr == uapi.SysMlock && op.Args[0] == v.GetStart() {
 				locks++
 				if mayFail := op.Flags&abi.OpMayFail != 0; mayFail != tc.mayFail {
-					t.Errorf("protection %d, guarded %v: mlock may fail: %v, want %v", tc.prot, tc.guarded, mayFail, tc.mayFail)
+					t.Errorf("protection %d, guarded %v: mlock may fail: %v, want %v", tc.prot,
+						tc.guarded, mayFail, tc.mayFail)
 				}
 			}
 		}

@@ -38,8 +38,10 @@ func TestDeletedRefusals(t *testing.T) {
 			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
 		"names of its directory taken": {uapi.SIfdir, map[string]hosttest.Info{"/a": {}, "/a.crpie-N": folder},
 			"/a/b (deleted): its name and 99 like it are taken\n  hint: move what has a name like /a/b away"},
-		"device": {0o020600, map[string]hosttest.Info{"/a": folder}, "/a/b, deleted: crpie lacks CAP_MKNOD, which devices need\n  hint: run crpie as root"},
-		"mode":   {0o600, map[string]hosttest.Info{"/a": folder}, "/a/b: it is a deleted file of mode 0600: not supported"},
+		"device": {0o020600, map[string]hosttest.Info{"/a": folder},
+			"/a/b, deleted: crpie lacks CAP_MKNOD, which devices need\n  hint: run crpie as root"},
+		"mode": {0o600, map[string]hosttest.Info{"/a": folder},
+			"/a/b: it is a deleted file of mode 0600: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := deletedSample(t, tc.mode)
@@ -66,10 +68,12 @@ func TestMemfdRefusals(t *testing.T) {
 		inode *pb.MemfdInodeEntry
 		want  string
 	}{
-		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)}, "0 bytes with flags 0x1 are not huge pages"},
+		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)},
+			"0 bytes with flags 0x1 are not huge pages"},
 		"huge size": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Size: pb.Uint64(1 << 20)},
 			"1048576 bytes with flags 0x4 are not huge pages"},
-		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Size: pb.Uint64(1 << 63)},
+		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb),
+			Size: pb.Uint64(1 << 63)},
 			"9223372036854775808 bytes with flags 0x4 are not huge pages"},
 		"two writers": {&pb.MemfdInodeEntry{Seals: pb.Uint32(file.SealFutureWrite)},
 			"have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported"},
@@ -80,7 +84,8 @@ func TestMemfdRefusals(t *testing.T) {
 			dir.Memfds = map[uint32]*pb.MemfdInodeEntry{7: tc.inode}
 			dir.Files[99] = &pb.FileEntry{Memfd: &pb.MemfdFileEntry{InodeId: pb.Uint32(7)}}
 			v := dir.Tasks[0].Mm.GetVmas()[0]
-			v.Status, v.Flags, v.Prot = pb.Uint32(images.VmaMemfd|images.VmaFileShared), pb.Uint32(uapi.MapShared), pb.Uint32(uapi.ProtWrite)
+			v.Status, v.Flags, v.Prot = pb.Uint32(images.VmaMemfd|images.VmaFileShared),
+				pb.Uint32(uapi.MapShared), pb.Uint32(uapi.ProtWrite)
 			v.Shmid = pb.Uint64(99)
 			dir.Tasks = append(dir.Tasks, dir.Tasks[0])
 			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})

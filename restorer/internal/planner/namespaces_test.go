@@ -11,20 +11,35 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// Every namespace but time is refused by name; the tasks' one time namespace has to be in the images, and possible here.
+// Every namespace but time is refused by name; the tasks' one time namespace has to be in the images, and possible
+// here.
 func TestNamespaceRefusals(t *testing.T) {
 	own := pb.Uint32(99)
 	for name, tc := range map[string]struct {
 		change func(dir *images.Dir, h *host.Host, ids *pb.TaskKobjIdsEntry)
 		want   string
 	}{
-		"pid":     {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.PidNsId = own }, "a pid namespace of its own: not supported"},
-		"network": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.NetNsId = own }, "a network namespace of its own: not supported"},
-		"UTS":     {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.UtsNsId = own }, "a UTS namespace of its own: not supported"},
-		"mount":   {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.MntNsId = own }, "a mount namespace of its own: not supported"},
-		"user":    {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.UserNsId = own }, "a user namespace of its own: not supported"},
-		"cgroup":  {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.CgroupNsId = own }, "a cgroup namespace of its own: not supported"},
-		"time":    {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) { ids.TimeNsId = own }, "a time namespace of its own: not supported"},
+		"pid": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.PidNsId = own
+		}, "a pid namespace of its own: not supported"},
+		"network": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.NetNsId = own
+		}, "a network namespace of its own: not supported"},
+		"UTS": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.UtsNsId = own
+		}, "a UTS namespace of its own: not supported"},
+		"mount": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.MntNsId = own
+		}, "a mount namespace of its own: not supported"},
+		"user": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.UserNsId = own
+		}, "a user namespace of its own: not supported"},
+		"cgroup": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.CgroupNsId = own
+		}, "a cgroup namespace of its own: not supported"},
+		"time": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
+			ids.TimeNsId = own
+		}, "a time namespace of its own: not supported"},
 		"clocks": {func(dir *images.Dir, _ *host.Host, _ *pb.TaskKobjIdsEntry) { allIn(dir, own) },
 			"task 10287: timens-99.img, the clocks of its time namespace, is missing"},
 		"old kernel": {func(dir *images.Dir, h *host.Host, _ *pb.TaskKobjIdsEntry) {
@@ -51,10 +66,13 @@ func TestContainerIsRefusedOnce(t *testing.T) {
 		change func(dir *images.Dir)
 		want   string
 	}{
-		"all tasks alike": {func(*images.Dir) {}, "cannot restore, for 2 reasons:\nnews-1.img: this kind of image is not supported\n" +
-			"task 10287 (and 2 more): it had namespaces of its own (pid, UTS, mount): not supported; their contents are in " +
-			"mountpoints-12.img, tmpfs-dev-49.tar.gz.img, utsns-11.img and 1 more" + hint},
-		"one in another": {func(dir *images.Dir) { dir.Other, dir.Tasks[2].Ids.NetNsId = ours[:2], pb.Uint32(7) },
+		"all tasks alike": {func(*images.Dir) {},
+			"cannot restore, for 2 reasons:\nnews-1.img: this kind of image is not supported\n" +
+				"task 10287 (and 2 more): it had namespaces of its own (pid, UTS, mount): not supported; their contents are in " +
+				"mountpoints-12.img, tmpfs-dev-49.tar.gz.img, utsns-11.img and 1 more" + hint},
+		"one in another": {func(dir *images.Dir) {
+			dir.Other, dir.Tasks[2].Ids.NetNsId = ours[:2], pb.Uint32(7)
+		},
 			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (pid, UTS, mount): not supported; " +
 				"their contents are in mountpoints-12.img, tmpfs-dev-49.tar.gz.img" + hint +
 				"\ntask 10290: it had namespaces of its own (pid, network, UTS, mount): not supported" + hint},
@@ -64,7 +82,8 @@ func TestContainerIsRefusedOnce(t *testing.T) {
 			dir.Other = ours
 			for _, task := range dir.Tasks {
 				if task.Ids != nil {
-					task.Ids.PidNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99), pb.Uint32(99), pb.Uint32(99)
+					task.Ids.PidNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99),
+						pb.Uint32(99), pb.Uint32(99)
 				}
 			}
 			tc.change(dir)

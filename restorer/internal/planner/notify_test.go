@@ -12,7 +12,8 @@ func TestNotifyRefusals(t *testing.T) {
 	handle := &pb.FhEntry{Bytes: pb.Uint32(8), Type: pb.Uint32(1), Handle: []uint64{7}}
 	watch := func(h *pb.FhEntry) *pb.FileEntry {
 		return &pb.FileEntry{Type: pb.FdTypes_INOTIFY.Enum(), Ify: &pb.InotifyFileEntry{Fown: &pb.FownEntry{},
-			Wd: []*pb.InotifyWdEntry{{Wd: pb.Uint32(3), IIno: pb.Uint64(9), SDev: pb.Uint32(254<<20 | 1), FHandle: h}}}}
+			Wd: []*pb.InotifyWdEntry{{Wd: pb.Uint32(3), IIno: pb.Uint64(9), SDev: pb.Uint32(254<<20 | 1),
+				FHandle: h}}}}
 	}
 	mark := func(m *pb.FanotifyMarkEntry) *pb.FileEntry {
 		return &pb.FileEntry{Type: pb.FdTypes_FANOTIFY.Enum(), Ffy: &pb.FanotifyFileEntry{Fown: &pb.FownEntry{},
@@ -24,9 +25,12 @@ func TestNotifyRefusals(t *testing.T) {
 	}{
 		"name": {watch(&pb.FhEntry{Path: pb.String("/gone")}),
 			"fd 0: watch 3: stat /gone: file does not exist\n  hint: put back the file that was there at dump time"},
-		"handle":      {watch(handle), "fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
-		"no handle":   {watch(&pb.FhEntry{}), "fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
-		"long handle": {watch(&pb.FhEntry{Bytes: pb.Uint32(1 << 31), Handle: []uint64{7}}), "is not there any more"},
+		"handle": {watch(handle),
+			"fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
+		"no handle": {watch(&pb.FhEntry{}),
+			"fd 0: watch 3: file 9 of device 254:1, which has no name, is not there any more"},
+		"long handle": {watch(&pb.FhEntry{Bytes: pb.Uint32(1 << 31), Handle: []uint64{7}}),
+			"is not there any more"},
 		"permission": {mark(&pb.FanotifyMarkEntry{Mask: pb.Uint32(0x10000)}),
 			"fd 0: fanotify mark 0 asks for permission events: whatever restores the files would wait for them"},
 		"mount": {mark(&pb.FanotifyMarkEntry{Type: pb.MarkType_MOUNT.Enum(),

@@ -17,9 +17,11 @@ func TestOwnerRefusals(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			task := dir.Tasks[0]
 			fd := task.Fds[0]
-			dir.Files[fd.GetId()].Reg.Fown = &pb.FownEntry{Pid: pb.Uint32(4321), PidType: pb.Uint32(uint32(kind))}
+			dir.Files[fd.GetId()].Reg.Fown = &pb.FownEntry{Pid: pb.Uint32(4321),
+				PidType: pb.Uint32(uint32(kind))}
 			_, err := buildSample(t, dir, hosttest.New(dir), &job.Options{})
-			wantRefusal(t, err, fmt.Sprintf("task %d fd %d: signals its owner 4321 (F_SETOWN), which was not dumped: not supported",
+			wantRefusal(t, err, fmt.Sprintf(
+				"task %d fd %d: signals its owner 4321 (F_SETOWN), which was not dumped: not supported",
 				task.Pid, fd.GetFd()))
 		})
 	}
@@ -33,11 +35,14 @@ func TestLockRefusals(t *testing.T) {
 		kind uint32
 		want string
 	}{
-		"other task": {1, file.FlPosix, file.FWrlck, "task 1 fd 0: filelocks.img has a lock of it, but it was not dumped"},
-		"kind":       {0, 16, file.FWrlck, "fd 0: file lock of kind 0x10: not supported"},
-		"lease":      {0, file.FlLease, file.FUnlck, "fd 0: file lock of type 2, neither read nor write: not supported"},
-		"broken":     {0, file.FlLease, file.LeaseBreaking | file.FWrlck, "fd 0: file lock of type 5, neither read nor write: not supported"},
-		"type":       {0, file.FlFlock, 32, "fd 0: file lock of type 32, neither read nor write: not supported"},
+		"other task": {1, file.FlPosix, file.FWrlck,
+			"task 1 fd 0: filelocks.img has a lock of it, but it was not dumped"},
+		"kind": {0, 16, file.FWrlck, "fd 0: file lock of kind 0x10: not supported"},
+		"lease": {0, file.FlLease, file.FUnlck,
+			"fd 0: file lock of type 2, neither read nor write: not supported"},
+		"broken": {0, file.FlLease, file.LeaseBreaking | file.FWrlck,
+			"fd 0: file lock of type 5, neither read nor write: not supported"},
+		"type": {0, file.FlFlock, 32, "fd 0: file lock of type 32, neither read nor write: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))

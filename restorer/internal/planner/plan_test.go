@@ -207,7 +207,8 @@ func TestRefusalsTogether(t *testing.T) {
 		where+`: it is in session 1, whose leader was not dumped`,
 		`hint: use --shell-job to restore it into the session of crpie`,
 		where+` fd 0: tun/tap device: not supported`,
-		where+` thread `+itoa(task.Pid)+`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
+		where+` thread `+itoa(task.Pid)+
+			`: AVX-512 registers are in use (XSAVE component 5), which this CPU lacks`)
 }
 
 func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
@@ -235,14 +236,26 @@ func TestHostRefusals(t *testing.T) {
 		change func(h *host.Host)
 		want   string
 	}{
-		"not root": {func(h *host.Host) { h.Caps = 0 }, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
-		"uids":     {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSetuid }, "this host: crpie lacks CAP_SETUID\n  hint: run it as root"},
-		"gids":     {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSetgid }, "this host: crpie lacks CAP_SETGID\n  hint: run it as root"},
+		"not root": {func(h *host.Host) {
+			h.Caps = 0
+		}, "this host: crpie lacks CAP_SYS_ADMIN\n  hint: run it as root"},
+		"uids": {func(h *host.Host) {
+			h.Caps &^= 1 << uapi.CapSetuid
+		}, "this host: crpie lacks CAP_SETUID\n  hint: run it as root"},
+		"gids": {func(h *host.Host) {
+			h.Caps &^= 1 << uapi.CapSetgid
+		}, "this host: crpie lacks CAP_SETGID\n  hint: run it as root"},
 		"clocks": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysTime },
 			"this host: crpie lacks CAP_SYS_TIME, without which clocks cannot go on from where they were\n  hint: run it as root"},
-		"vdso size":  {func(h *host.Host) { h.VDSO.DataSize = memory.PageSize }, "its vDSO differs from this kernel's, and cannot be redirected: it is not an ELF file for x86-64"},
-		"vdso code":  {func(h *host.Host) { h.VDSO.Code[0] = 1 }, "its vDSO differs from this kernel's, and cannot be redirected: it is not an ELF file for x86-64"},
-		"capability": {func(h *host.Host) { h.Bounds &^= 1 << 21 }, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
+		"vdso size": {func(h *host.Host) {
+			h.VDSO.DataSize = memory.PageSize
+		}, "its vDSO differs from this kernel's, and cannot be redirected: it is not an ELF file for x86-64"},
+		"vdso code": {func(h *host.Host) {
+			h.VDSO.Code[0] = 1
+		}, "its vDSO differs from this kernel's, and cannot be redirected: it is not an ELF file for x86-64"},
+		"capability": {func(h *host.Host) {
+			h.Bounds &^= 1 << 21
+		}, "the task had CAP_SYS_ADMIN, which this process's bounding set lacks"},
 		"limit": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysResource; h.Rlimits[7][1] = 10 },
 			"RLIMIT_NOFILE: hard limit 20000 is above crpie's own 10, and crpie lacks CAP_SYS_RESOURCE\n  hint: raise crpie's own hard limit first"},
 		"descriptors": {func(h *host.Host) { h.Caps &^= 1 << uapi.CapSysResource; h.Rlimits[7][1] = 30000 },
@@ -292,8 +305,10 @@ func TestFindGap(t *testing.T) {
 	if _, err := plan.FindGap(full, size, 0); err == nil {
 		t.Error("findGap found a hole in a full address space")
 	}
-	overlapping := []memory.Span{{Start: memory.LowestAddr, End: memory.HighestAddr - 4<<20}, {Start: memory.LowestAddr, End: memory.LowestAddr + 1}}
-	if at, err := plan.FindGap(overlapping, size, math.MaxUint64); err != nil || at < memory.HighestAddr-4<<20 || at+size > memory.HighestAddr {
+	overlapping := []memory.Span{{Start: memory.LowestAddr, End: memory.HighestAddr - 4<<20},
+		{Start: memory.LowestAddr, End: memory.LowestAddr + 1}}
+	if at, err := plan.FindGap(overlapping, size, math.MaxUint64); err != nil || at < memory.HighestAddr-4<<20 ||
+		at+size > memory.HighestAddr {
 		t.Errorf("findGap beside overlapping spans: %#x, %v", at, err)
 	}
 }
@@ -340,7 +355,8 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		plan, err := Build(dir, layout, everyStage, hosttest.New(dir), &job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
+		plan, err := Build(dir, layout, everyStage, hosttest.New(dir),
+			&job.Options{Readers: -1, DumpTime: time.Unix(0, 0), RestoreTime: time.Unix(0, 0)})
 		if err == nil && len(plan.Arena.Contents()) > 64<<20 {
 			t.Fatalf("a plan of %d bytes", len(plan.Arena.Contents()))
 		}

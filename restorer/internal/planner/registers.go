@@ -13,9 +13,11 @@ import (
 func regs(r *pb.UserX86RegsEntry) sys.Regs {
 	return sys.Regs{
 		R15: r.GetR15(), R14: r.GetR14(), R13: r.GetR13(), R12: r.GetR12(), Bp: r.GetBp(), Bx: r.GetBx(),
-		R11: r.GetR11(), R10: r.GetR10(), R9: r.GetR9(), R8: r.GetR8(), Ax: r.GetAx(), Cx: r.GetCx(), Dx: r.GetDx(),
+		R11: r.GetR11(), R10: r.GetR10(), R9: r.GetR9(), R8: r.GetR8(), Ax: r.GetAx(), Cx: r.GetCx(),
+		Dx: r.GetDx(),
 		Si: r.GetSi(), Di: r.GetDi(), OrigAx: ^uint64(0), Ip: r.GetIp(), Cs: r.GetCs(), Flags: r.GetFlags(),
-		Sp: r.GetSp(), Ss: r.GetSs(), FsBase: r.GetFsBase(), GsBase: r.GetGsBase(), Ds: r.GetDs(), Es: r.GetEs(),
+		Sp: r.GetSp(), Ss: r.GetSs(), FsBase: r.GetFsBase(), GsBase: r.GetGsBase(), Ds: r.GetDs(),
+		Es: r.GetEs(),
 		Fs: r.GetFs(), Gs: r.GetGs(),
 	}
 }

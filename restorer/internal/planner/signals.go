@@ -21,7 +21,8 @@ func (t *taskPlanner) signals() {
 			sig++
 		}
 		if sig > uapi.NrSignals {
-			t.Refuse(t.Where(), "", "%d signal actions: there are only %d signals", len(actions), uapi.NrSignals)
+			t.Refuse(t.Where(), "", "%d signal actions: there are only %d signals", len(actions),
+				uapi.NrSignals)
 			break
 		}
 		act := p.Arena.Words(sa.GetSigaction(), sa.GetFlags(), sa.GetRestorer(), sa.GetMask())
@@ -31,7 +32,8 @@ func (t *taskPlanner) signals() {
 	for _, s := range tc.GetSignalsS().GetSignals() {
 		if sig, ok := leader.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
 			t.queued(s.GetSiginfo())
-			p.Sys("pending signal", uapi.SysRtSigqueueinfo, uint64(t.Task.Pid), sig, p.Arena.Bytes(s.GetSiginfo()))
+			p.Sys("pending signal", uapi.SysRtSigqueueinfo, uint64(t.Task.Pid), sig,
+				p.Arena.Bytes(s.GetSiginfo()))
 		}
 	}
 	t.timersCreate()

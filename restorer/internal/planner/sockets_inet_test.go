@@ -25,8 +25,10 @@ func withInet(t *testing.T) (dir *images.Dir, s []*pb.InetSkEntry) {
 	dir = openSample(t, sampleFS(t, "static"))
 	dir.Tasks[0].Fds = nil
 	s = []*pb.InetSkEntry{
-		{Type: pb.Uint32(uapi.SockStream), Proto: pb.Uint32(uapi.IpprotoTCP), SrcPort: pb.Uint32(80), State: pb.Uint32(uapi.TcpListen)},
-		{Type: pb.Uint32(uapi.SockDgram), Proto: pb.Uint32(uapi.IpprotoUDP), SrcPort: pb.Uint32(53), State: pb.Uint32(uapi.TcpClose)},
+		{Type: pb.Uint32(uapi.SockStream), Proto: pb.Uint32(uapi.IpprotoTCP), SrcPort: pb.Uint32(80),
+			State: pb.Uint32(uapi.TcpListen)},
+		{Type: pb.Uint32(uapi.SockDgram), Proto: pb.Uint32(uapi.IpprotoUDP), SrcPort: pb.Uint32(53),
+			State: pb.Uint32(uapi.TcpClose)},
 	}
 	for i, e := range s {
 		addInet(dir, i, e)
@@ -44,7 +46,8 @@ func addInet(dir *images.Dir, fd int, e *pb.InetSkEntry) {
 	})
 }
 
-// Only whoever restores knows whether a socket had its address by IP_FREEBIND, but for IPv6, where CRIU takes that for granted.
+// Only whoever restores knows whether a socket had its address by IP_FREEBIND, but for IPv6, where CRIU takes that
+// for granted.
 func TestForeignAddressWarnings(t *testing.T) {
 	dir, s := withInet(t)
 	s[0].Family, s[0].SrcAddr = pb.Uint32(uapi.AfInet6), []uint32{0xb80d0120, 0, 0, 0x07000000}
@@ -109,8 +112,10 @@ func TestInetSocketRefusals(t *testing.T) {
 		"ICMP": {func(s []*pb.InetSkEntry, host *host.Host) {
 			s[1].Proto, host.PingGroups = pb.Uint32(uapi.IpprotoICMP), [2]uint32{1, 0}
 		}, "fd 1: ICMP socket 127.0.0.1:53: this host allows nobody any\n  hint: allow them: sysctl net.ipv4.ping_group_range"},
-		"ICMP identifier": {func(s []*pb.InetSkEntry, host *host.Host) { // one space for all addresses, and both families
-			s[1].Proto, host.InetSockets = pb.Uint32(uapi.IpprotoICMP), inUse(uapi.IpprotoICMP, "[::1]:53", uapi.TcpClose)
+		// one space for all addresses, and both families
+		"ICMP identifier": {func(s []*pb.InetSkEntry, host *host.Host) {
+			s[1].Proto, host.InetSockets = pb.Uint32(uapi.IpprotoICMP),
+				inUse(uapi.IpprotoICMP, "[::1]:53", uapi.TcpClose)
 		}, "fd 1: ICMP socket 127.0.0.1:53: the port is in use\n  hint: end the process that has it"},
 		"interface": {func(s []*pb.InetSkEntry, _ *host.Host) {
 			s[0].Opts.SoBoundDev = pb.String("eth7")
@@ -122,7 +127,8 @@ func TestInetSocketRefusals(t *testing.T) {
 			host.CanBind = func(netip.Addr, string) bool { return false }
 		}, "fd 0: TCP socket 127.0.0.1:80: this host does not have the address\n  hint: give the address to one of its interfaces, or use --freebind"},
 		"no address to send from": {func(s []*pb.InetSkEntry, host *host.Host) {
-			s[0].SrcPort, s[1].DstAddr, s[1].DstPort, s[1].IpOpts = pb.Uint32(0), localhost, pb.Uint32(7), &pb.IpOptsEntry{Freebind: pb.Bool(true)}
+			s[0].SrcPort, s[1].DstAddr, s[1].DstPort, s[1].IpOpts = pb.Uint32(0), localhost, pb.Uint32(7),
+				&pb.IpOptsEntry{Freebind: pb.Bool(true)}
 			host.CanBind = func(netip.Addr, string) bool { return false }
 		}, "fd 1: UDP socket 127.0.0.1:53: this host does not have the address\n  hint: give the address to one of its interfaces"},
 		"TCP port": {func(_ []*pb.InetSkEntry, host *host.Host) {
@@ -189,7 +195,8 @@ func TestOverlap(t *testing.T) {
 		{"::", "::1", true, true},
 		{"::ffff:127.0.0.1", "127.0.0.1", false, true},
 	} {
-		if got := sock.Overlap(netip.MustParseAddr(tc.ours), netip.MustParseAddr(tc.theirs), tc.v6only); got != tc.want {
+		if got := sock.Overlap(netip.MustParseAddr(tc.ours), netip.MustParseAddr(tc.theirs),
+			tc.v6only); got != tc.want {
 			t.Errorf("overlap(%s, %s, %v) is %v", tc.ours, tc.theirs, tc.v6only, got)
 		}
 	}
@@ -198,7 +205,8 @@ func TestOverlap(t *testing.T) {
 // An address of a link needs the number that its interface has now.
 func TestLinkAddress(t *testing.T) {
 	dir, s := withInet(t)
-	s[0].Family, s[0].SrcAddr, s[0].Ifname = pb.Uint32(uapi.AfInet6), []uint32{0x80fe, 0, 0, 0x01000000}, pb.String("eth7")
+	s[0].Family, s[0].SrcAddr, s[0].Ifname = pb.Uint32(uapi.AfInet6), []uint32{0x80fe, 0, 0, 0x01000000},
+		pb.String("eth7")
 	host := hosttest.New(dir)
 	host.Interface = func(string) uint32 { return 0x5a5a }
 	plan, err := buildSample(t, dir, host, &job.Options{})
@@ -218,7 +226,8 @@ func TestLinkAddress(t *testing.T) {
 
 // CRIU writes the fields of struct sock_filter from the highest bits down; the kernel wants them in memory order.
 func TestSocketFilter(t *testing.T) {
-	if got := sock.SocketFilter([]uint64{0x0006_01_02_0a0b0c0d}); string(got) != "\x06\x00\x01\x02\x0d\x0c\x0b\x0a" {
+	if got := sock.SocketFilter([]uint64{0x0006_01_02_0a0b0c0d}); string(
+		got) != "\x06\x00\x01\x02\x0d\x0c\x0b\x0a" {
 		t.Errorf("% x", got)
 	}
 }
@@ -242,12 +251,14 @@ func TestPingGroup(t *testing.T) {
 		for i, op := range plan.Tasks[0].Threads[0].Ops {
 			if op.Nr == uapi.SysSetresgid && op.Args[0] == math.MaxUint64 {
 				groups = append(groups, op.Args[1])
-				if next := plan.Tasks[0].Threads[0].Ops[i+1]; len(groups) == 1 && (next.Nr != uapi.SysSocket || next.Args[2] != uapi.IpprotoICMP) {
+				if next := plan.Tasks[0].Threads[0].Ops[i+1]; len(groups) == 1 &&
+					(next.Nr != uapi.SysSocket || next.Args[2] != uapi.IpprotoICMP) {
 					t.Errorf("in the group %d: %v, want the socket", op.Args[1], &next)
 				}
 			}
 		}
-		if len(groups) != tc.want || tc.want == 2 && !slices.Equal(groups, []uint64{uint64(tc.allowed[0]), uint64(tc.egid)}) {
+		if len(groups) != tc.want || tc.want == 2 &&
+			!slices.Equal(groups, []uint64{uint64(tc.allowed[0]), uint64(tc.egid)}) {
 			t.Errorf("allowed %v, crpie is in %d: groups %v", tc.allowed, tc.egid, groups)
 		}
 	}
@@ -270,23 +281,31 @@ func TestCrowdedPorts(t *testing.T) {
 		a, b socket
 		want bool
 	}{
-		"both share":           {with(listener, func(s *socket) { s.sharing = true }), with(listener, func(s *socket) { s.sharing = true }), false},
-		"one has given it up":  {listener, with(listener, func(s *socket) { s.sharing = true }), true},
-		"another port":         {listener, with(listener, func(s *socket) { s.port = 81 }), false},
-		"another address":      {listener, with(listener, func(s *socket) { s.addr = 0x0200007f }), false},
-		"another protocol":     {listener, with(udp, func(s *socket) { s.port = 80 }), false},
-		"two that reuse, UDP":  {with(udp, func(s *socket) { s.reuse = true }), with(udp, func(s *socket) { s.reuse = true }), false},
+		"both share": {with(listener, func(s *socket) { s.sharing = true }),
+			with(listener, func(s *socket) { s.sharing = true }), false},
+		"one has given it up": {listener, with(listener, func(s *socket) { s.sharing = true }), true},
+		"another port":        {listener, with(listener, func(s *socket) { s.port = 81 }), false},
+		"another address":     {listener, with(listener, func(s *socket) { s.addr = 0x0200007f }), false},
+		"another protocol":    {listener, with(udp, func(s *socket) { s.port = 80 }), false},
+		"two that reuse, UDP": {with(udp, func(s *socket) { s.reuse = true }),
+			with(udp, func(s *socket) { s.reuse = true }), false},
 		"one that reuses, UDP": {udp, with(udp, func(s *socket) { s.reuse = true }), true},
-		"listening, reusing":   {with(listener, func(s *socket) { s.reuse = true }), with(listener, func(s *socket) { s.reuse = true }), true},
-		"two interfaces":       {with(udp, func(s *socket) { s.device = "eth0" }), with(udp, func(s *socket) { s.device = "eth1" }), false},
-		"one interface":        {udp, with(udp, func(s *socket) { s.device = "eth1" }), true},
-		"a connection":         {listener, with(listener, func(s *socket) { s.connectedToPort = 9; s.state = uapi.TcpEstablished }), false},
+		"listening, reusing": {with(listener, func(s *socket) { s.reuse = true }),
+			with(listener, func(s *socket) { s.reuse = true }), true},
+		"two interfaces": {with(udp, func(s *socket) { s.device = "eth0" }),
+			with(udp, func(s *socket) { s.device = "eth1" }), false},
+		"one interface": {udp, with(udp, func(s *socket) { s.device = "eth1" }), true},
+		"a connection": {listener, with(listener, func(s *socket) {
+			s.connectedToPort = 9
+			s.state = uapi.TcpEstablished
+		}), false},
 	} {
 		dir, _ := withInet(t)
 		dir.Tasks[0].Fds = nil
 		for i, s := range []socket{tc.a, tc.b} {
 			delete(dir.Files, uint32(1000+i))
-			e := &pb.InetSkEntry{Type: &s.typ, Proto: &s.proto, SrcPort: &s.port, State: &s.state, DstPort: &s.connectedToPort}
+			e := &pb.InetSkEntry{Type: &s.typ, Proto: &s.proto, SrcPort: &s.port, State: &s.state,
+				DstPort: &s.connectedToPort}
 			addInet(dir, i, e)
 			if s.addr != 0 {
 				e.SrcAddr = []uint32{s.addr}

@@ -13,7 +13,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// withLinks is a sample whose descriptors 0 and 1 are a netlink socket that is connected to the kernel and a packet socket.
+// withLinks is a sample whose descriptors 0 and 1 are a netlink socket that is connected to the kernel and a packet
+// socket.
 func withLinks(t *testing.T) (dir *images.Dir, n *pb.NetlinkSkEntry, p *pb.PacketSockEntry) {
 	t.Helper()
 	dir = openSample(t, sampleFS(t, "static"))

@@ -18,8 +18,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// withTCP is a sample whose descriptor 0 is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4711 with three bytes received,
-// two sent and one that was not sent yet.
+// withTCP is a sample whose descriptor 0 is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4711 with three bytes
+// received, two sent and one that was not sent yet.
 func withTCP(t *testing.T) (dir *images.Dir, e *pb.InetSkEntry, s *pb.TcpStreamEntry) {
 	t.Helper()
 	fsys := sampleFS(t, "static")
@@ -30,15 +30,18 @@ func withTCP(t *testing.T) (dir *images.Dir, e *pb.InetSkEntry, s *pb.TcpStreamE
 	dir.Inventory.DumpCriuRunId = pb.String("0123456789abcdef-0123456789abcdef")
 	dir.Tasks[0].Fds = nil
 	e = &pb.InetSkEntry{
-		Type: pb.Uint32(uapi.SockStream), Proto: pb.Uint32(uapi.IpprotoTCP), SrcPort: pb.Uint32(80), State: pb.Uint32(uapi.TcpEstablished),
+		Type: pb.Uint32(uapi.SockStream), Proto: pb.Uint32(uapi.IpprotoTCP), SrcPort: pb.Uint32(80),
+		State:   pb.Uint32(uapi.TcpEstablished),
 		DstPort: pb.Uint32(4711), DstAddr: localhost,
 	}
 	addInet(dir, 0, e)
 	s = &pb.TcpStreamEntry{
-		InqLen: pb.Uint32(3), InqSeq: pb.Uint32(1003), OutqLen: pb.Uint32(3), OutqSeq: pb.Uint32(2003), UnsqLen: pb.Uint32(1),
+		InqLen: pb.Uint32(3), InqSeq: pb.Uint32(1003), OutqLen: pb.Uint32(3), OutqSeq: pb.Uint32(2003),
+		UnsqLen:   pb.Uint32(1),
 		OptMask:   pb.Uint32(uapi.TcpiOptTimestamps | uapi.TcpiOptSack | uapi.TcpiOptWscale),
 		SndWscale: pb.Uint32(7), RcvWscale: pb.Uint32(5), MssClamp: pb.Uint32(1460), Timestamp: pb.Uint32(77),
-		SndWl1: pb.Uint32(1000), SndWnd: pb.Uint32(1280), MaxWindow: pb.Uint32(1280), RcvWnd: pb.Uint32(900), RcvWup: pb.Uint32(1003),
+		SndWl1: pb.Uint32(1000), SndWnd: pb.Uint32(1280), MaxWindow: pb.Uint32(1280), RcvWnd: pb.Uint32(900),
+		RcvWup: pb.Uint32(1003),
 	}
 	dir.TCP = map[uint32]*images.TCPStream{e.GetIno(): {Entry: s, Data: images.Range{File: "queues", Size: 6}}}
 	return dir, e, s
@@ -107,7 +110,9 @@ func TestTCPRefusals(t *testing.T) {
 
 func sameConnection(state uint32) func() []host.InetSocket {
 	return func() []host.InetSocket {
-		return []host.InetSocket{{Protocol: uapi.IpprotoTCP, Local: netip.MustParseAddrPort("[::ffff:127.0.0.1]:80"), Remote: netip.MustParseAddrPort("127.0.0.1:4711"), State: state}}
+		return []host.InetSocket{{Protocol: uapi.IpprotoTCP,
+			Local:  netip.MustParseAddrPort("[::ffff:127.0.0.1]:80"),
+			Remote: netip.MustParseAddrPort("127.0.0.1:4711"), State: state}}
 	}
 }
 
@@ -125,9 +130,11 @@ func steps(p *plan.Plan) string {
 	return out.String()
 }
 
-// What a connection had been closed to decides what is done to it, and which numbers its queues begin with: a FIN counts.
+// What a connection had been closed to decides what is done to it, and which numbers its queues begin with: a FIN
+// counts.
 func TestTCPStates(t *testing.T) {
-	const window, hear = "   settle  setsockopt(SOL_TCP, TCP_REPAIR_WINDOW, 20 bytes, 20)\n", "     hear  detach filter\n     wake  setsockopt(SOL_TCP, TCP_REPAIR, [0], 4)\n"
+	const window, hear = "   settle  setsockopt(SOL_TCP, TCP_REPAIR_WINDOW, 20 bytes, 20)\n",
+		"     hear  detach filter\n     wake  setsockopt(SOL_TCP, TCP_REPAIR, [0], 4)\n"
 	const sent = "   settle  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  send 2 bytes\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [0], 4)\n"
 	const unsent = "     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n     rest  send 1 bytes\n     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [0], 4)\n"
 	const fin = "   settle  packet to 127.0.0.1:80, state 8\n"
@@ -139,15 +146,20 @@ func TestTCPStates(t *testing.T) {
 		uapi.TcpFinWait1:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
 		uapi.TcpFinWait2:    {1000, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
 		uapi.TcpCloseWait:   {999, 2000, sent + window + fin + hear + unsent},
-		uapi.TcpLastAck:     {999, 1999, sent + window + fin + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
-		uapi.TcpClosing:     {999, 1999, sent + window + hear + unsent + "     rest  shutdown(SHUT_WR)\n     rest  packet to 127.0.0.1:80, state 0\n"},
-		uapi.TcpClose: {999, 1999, sent + window + fin + "   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  shutdown(SHUT_WR)\n" +
+		uapi.TcpLastAck: {999, 1999,
+			sent + window + fin + hear + unsent + "     rest  shutdown(SHUT_WR)\n"},
+		uapi.TcpClosing: {999, 1999, sent + window + hear + unsent +
+			"     rest  shutdown(SHUT_WR)\n     rest  packet to 127.0.0.1:80, state 0\n"},
+		uapi.TcpClose: {999, 1999, sent + window + fin +
+			"   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  shutdown(SHUT_WR)\n" +
 			"   settle  packet to 127.0.0.1:80, state 7\n" + hear + unsent},
-		uapi.TcpSynSent: {1003, 2002, hear + "     rest  connect(127.0.0.1:4711)\n     rest  fcntl(F_SETFL, O_RDONLY)\n"},
+		uapi.TcpSynSent: {1003, 2002, hear +
+			"     rest  connect(127.0.0.1:4711)\n     rest  fcntl(F_SETFL, O_RDONLY)\n"},
 	} {
 		dir, e, s := withTCP(t)
 		if e.State = &state; state == uapi.TcpSynSent {
-			s.InqLen, s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), pb.Uint32(0), pb.Uint32(0), 0
+			s.InqLen, s.OutqLen, s.UnsqLen, dir.TCP[e.GetIno()].Data.Size = pb.Uint32(0), pb.Uint32(0),
+				pb.Uint32(0), 0
 		}
 		plan, err := buildSample(t, dir, hosttest.New(dir), &established)
 		if err != nil {
@@ -158,7 +170,8 @@ func TestTCPStates(t *testing.T) {
 			t.Errorf("state %d:\n%swant\n%s", state, got, want.steps)
 		}
 		if in, out := queueStarts(plan); in != want.in || out != want.out {
-			t.Errorf("state %d: queues begin at %d and %d, want %d and %d", state, in, out, want.in, want.out)
+			t.Errorf("state %d: queues begin at %d and %d, want %d and %d", state, in, out, want.in,
+				want.out)
 		}
 	}
 }
@@ -180,7 +193,8 @@ func TestRepairOptions(t *testing.T) {
 	for b := range slices.Chunk(sock.RepairOptions(&sock.TcpStream{TcpStreamEntry: s}), 4) {
 		words = append(words, binary.LittleEndian.Uint32(b))
 	}
-	want := []uint32{uapi.TcpoptSackPermitted, 0, uapi.TcpoptWindow, 5<<16 | 7, uapi.TcpoptTimestamp, 0, uapi.TcpoptMaxseg, 1460}
+	want := []uint32{uapi.TcpoptSackPermitted, 0, uapi.TcpoptWindow, 5<<16 | 7, uapi.TcpoptTimestamp, 0,
+		uapi.TcpoptMaxseg, 1460}
 	if !slices.Equal(words, want) {
 		t.Errorf("%v, want %v", words, want)
 	}
@@ -197,7 +211,8 @@ func TestSegment(t *testing.T) {
 	} {
 		_, _, s := withTCP(t)
 		at := netip.MustParseAddr(addr)
-		stream := &sock.TcpStream{TcpStreamEntry: s, Source: netip.AddrPortFrom(at, 80), Dest: netip.AddrPortFrom(at, 4711)}
+		stream := &sock.TcpStream{TcpStreamEntry: s, Source: netip.AddrPortFrom(at, 80),
+			Dest: netip.AddrPortFrom(at, 4711)}
 		got := stream.Segment(1003, 2000, sock.FlagFin|sock.FlagAck, uapi.TcpCloseWait)
 		if string(got.Data) != want {
 			t.Errorf("%s:\n% x, want\n% x", addr, got.Data, want)
@@ -218,7 +233,9 @@ func TestUnlock(t *testing.T) {
 				"delete nftables table inet CRIU-0123456789abcdef-0123456789abcdef if it is there\n"},
 		"before there were run ids": {func(dir *images.Dir) { dir.Inventory.DumpCriuRunId = nil },
 			"delete nftables table inet CRIU-18827 if it is there\n"}, // the pid of the sample's root
-		"iptables":      {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = pb.Uint32(sock.LockIptables) }, rules},
+		"iptables": {func(dir *images.Dir) {
+			dir.Inventory.NetworkLockMethod = pb.Uint32(sock.LockIptables)
+		}, rules},
 		"before 3.17":   {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = nil }, rules},
 		"skip":          {func(dir *images.Dir) { dir.Inventory.NetworkLockMethod = pb.Uint32(2) }, ""},
 		"dumped closed": {func(dir *images.Dir) { dir.Inventory.TcpClose = pb.Bool(true) }, ""},
@@ -270,7 +287,8 @@ func TestOldTCPOptions(t *testing.T) {
 	}
 	var set []uint64
 	for _, op := range plan.Tasks[0].Threads[0].Ops {
-		if op.Nr == uapi.SysSetsockopt && op.Args[1] == uapi.SolTCP && op.Args[2] <= uapi.TcpCork && plan.Arena.At(op.Args[3])[0] == 1 {
+		if op.Nr == uapi.SysSetsockopt && op.Args[1] == uapi.SolTCP && op.Args[2] <= uapi.TcpCork &&
+			plan.Arena.At(op.Args[3])[0] == 1 {
 			set = append(set, op.Args[2])
 		}
 	}

@@ -26,7 +26,8 @@ func withSockets(t *testing.T) (dir *images.Dir, s []*pb.UnixSkEntry) {
 			state = uapi.TcpListen
 		}
 		s = append(s, &pb.UnixSkEntry{
-			Id: &id, Ino: pb.Uint32(uint32(100 + i)), Peer: pb.Uint32(peer), Type: pb.Uint32(uapi.SockStream),
+			Id: &id, Ino: pb.Uint32(uint32(100 + i)), Peer: pb.Uint32(peer),
+			Type:  pb.Uint32(uapi.SockStream),
 			State: &state, Opts: &pb.SkOptsEntry{}, Fown: &pb.FownEntry{},
 		})
 		dir.Files[id] = &pb.FileEntry{Id: &id, Type: pb.FdTypes_UNIXSK.Enum(), Usk: s[i]}
@@ -57,12 +58,15 @@ func TestUnixSocketRefusals(t *testing.T) {
 			s[1].Peer = pb.Uint32(7)
 		}, "fd 1: unix socket 101 is connected to socket 7, which was not dumped: not supported"},
 		"impossible": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Peer, s[0].State, s[0].Type = pb.Uint32(0), pb.Uint32(uapi.TcpClose), pb.Uint32(uapi.SockDgram)
+			s[0].Peer, s[0].State, s[0].Type = pb.Uint32(0), pb.Uint32(uapi.TcpClose),
+				pb.Uint32(uapi.SockDgram)
 		}, "fd 1: unix socket 101 is connected to unix socket 100, which does not listen: impossible"},
 		"sends": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			s[0].Type, s[1].Type, s[1].Peer = pb.Uint32(uapi.SockDgram), pb.Uint32(uapi.SockDgram), pb.Uint32(0)
+			s[0].Type, s[1].Type, s[1].Peer = pb.Uint32(uapi.SockDgram), pb.Uint32(uapi.SockDgram),
+				pb.Uint32(0)
 		}, "fd 0: unix socket 100 sends to unix socket 101, which cannot be reached by name: not supported"},
-		"no such file": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"no such file": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode,
+			_ map[string]bool) {
 			inQueue(dir, uapi.ScmRights, 0x777)
 		}, "file 0x777 in flight: files.img has no file 0x777"},
 		"terminal": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
@@ -74,23 +78,29 @@ func TestUnixSocketRefusals(t *testing.T) {
 			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTPOLL.Enum(), Epfd: set}
 			inQueue(dir, uapi.ScmRights, 7)
 		}, ": epoll set in flight with descriptor 77, which is closed: not supported"},
-		"epoll, nested": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"epoll, nested": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode,
+			_ map[string]bool) {
 			set := &pb.EventpollFileEntry{Tfd: []*pb.EventpollTfdEntry{{}}}
 			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTPOLL.Enum(), Epfd: set}
 			dir.Tasks[0].Fds = dir.Tasks[0].Fds[2:]
 			inQueue(dir, uapi.ScmRights, 7, 1000)
-			dir.SkQueues = append(dir.SkQueues, &images.SkQueue{Entry: &pb.SkPacketEntry{IdFor: pb.Uint32(1000),
-				Scm: []*pb.ScmEntry{{Type: pb.Uint32(uapi.ScmRights), Rights: []uint32{1001}}}}})
+			dir.SkQueues = append(dir.SkQueues,
+				&images.SkQueue{Entry: &pb.SkPacketEntry{IdFor: pb.Uint32(1000),
+					Scm: []*pb.ScmEntry{{Type: pb.Uint32(uapi.ScmRights),
+						Rights: []uint32{1001}}}}})
 		}, "in flight: unix socket 101 has an epoll set in its queue that no task has open: not supported"},
-		"owner in flight": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
-			owned := &pb.EventfdFileEntry{Fown: &pb.FownEntry{Pid: &dir.Tasks[0].Pid, PidType: pb.Uint32(file.OwnerPid)}}
+		"owner in flight": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode,
+			_ map[string]bool) {
+			owned := &pb.EventfdFileEntry{Fown: &pb.FownEntry{Pid: &dir.Tasks[0].Pid,
+				PidType: pb.Uint32(file.OwnerPid)}}
 			dir.Files[7] = &pb.FileEntry{Type: pb.FdTypes_EVENTFD.Enum(), Efd: owned}
 			inQueue(dir, uapi.ScmRights, 7)
 		}, "fd 1: unix socket 101 has a file with an owner (F_SETOWN) in its queue that no task has open: not supported"},
 		"too many": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			inQueue(dir, uapi.ScmRights, make([]uint32, uapi.MaxRights+1)...)
 		}, "fd 1: unix socket 101 has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported"},
-		"another message": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
+		"another message": {func(dir *images.Dir, _ []*pb.UnixSkEntry, _ map[string]fs.FileMode,
+			_ map[string]bool) {
 			inQueue(dir, 2, 1)
 		}, "fd 1: unix socket 101 has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported"},
 		"owner": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
@@ -105,19 +115,23 @@ func TestUnixSocketRefusals(t *testing.T) {
 		"in use": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, names map[string]bool) {
 			s[2].Name, names["\x00abstract"] = []byte("\x00abstract"), true
 		}, `fd 2: the name of unix socket "@abstract" is in use` + "\n  hint: end the process that has it"},
-		"in the way": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+		"in the way": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode,
+			_ map[string]bool) {
 			files["/tmp/listener"] = 0o644
 		}, "fd 2: /tmp/listener is in the way of a socket: it is none itself\n  hint: move it away"},
-		"path in use": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, names map[string]bool) {
+		"path in use": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode,
+			names map[string]bool) {
 			files["/tmp/listener"], names["/tmp/listener"] = fs.ModeSocket, true
 		}, `fd 2: the name of unix socket "listener" is in use` + "\n  hint: end the process that has it"},
 		"renamed": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Peer, s[1].Peer = nil, nil
 			s[0].State, s[0].Name = pb.Uint32(uapi.TcpListen), []byte("/tmp/listener\x00")
 		}, `fd 2: unix socket "listener" has the name of another socket, so one of the two had been renamed, which CRIU does not dump`},
-		"directory": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode, _ map[string]bool) {
+		"directory": {func(_ *images.Dir, _ []*pb.UnixSkEntry, files map[string]fs.FileMode,
+			_ map[string]bool) {
 			delete(files, "/tmp")
-		}, `fd 2: /tmp is not a directory, which unix socket "listener" needs` + "\n  hint: make the directory again"},
+		}, `fd 2: /tmp is not a directory, which unix socket "listener" needs` +
+			"\n  hint: make the directory again"},
 		"relative": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[2].NameDir = nil
 		}, `fd 2: unix socket "listener": the directory of its name was not dumped`},
@@ -180,10 +194,13 @@ func TestExternalUnixSockets(t *testing.T) {
 		"abstract": {name: "\x00log", sockType: uapi.SockStream},
 		"data":     {name: "/log\x00", sockType: uapi.SockDgram, data: true},
 		"no flag": {name: "/log\x00", sockType: uapi.SockDgram, off: true,
-			want: connected + `unix socket "/log", which was not dumped` + "\n  hint: use --ext-unix-sk to connect it to the socket that has the name now"},
+			want: connected + `unix socket "/log", which was not dumped` +
+				"\n  hint: use --ext-unix-sk to connect it to the socket that has the name now"},
 		"dead": {name: "/dead\x00", sockType: uapi.SockDgram,
-			want: connected + `unix socket "/dead", which nobody has open` + "\n  hint: start the process that has it"},
-		"no name": {sockType: uapi.SockDgram, want: connected + "socket 7, which was not dumped and has no name: not supported"},
+			want: connected + `unix socket "/dead", which nobody has open` +
+				"\n  hint: start the process that has it"},
+		"no name": {sockType: uapi.SockDgram,
+			want: connected + "socket 7, which was not dumped and has no name: not supported"},
 		"relative": {name: "log\x00", sockType: uapi.SockDgram,
 			want: connected + `unix socket "log", which was not dumped and whose directory is not known: not supported`},
 		"stream with data": {name: "/log\x00", sockType: uapi.SockStream, data: true,
@@ -193,13 +210,15 @@ func TestExternalUnixSockets(t *testing.T) {
 			dir, s := withSockets(t)
 			dir.Tasks[0].Fds = dir.Tasks[0].Fds[:1]
 			s[0].Type, s[0].Peer = &tc.sockType, pb.Uint32(7)
-			extern := &pb.UnixSkEntry{Ino: pb.Uint32(7), Uflags: pb.Uint32(sock.UskExtern), Type: pb.Uint32(uapi.SockDgram),
+			extern := &pb.UnixSkEntry{Ino: pb.Uint32(7), Uflags: pb.Uint32(sock.UskExtern),
+				Type:  pb.Uint32(uapi.SockDgram),
 				State: pb.Uint32(uapi.TcpListen), Name: []byte(tc.name)}
 			dir.Files[7000] = &pb.FileEntry{Type: pb.FdTypes_UNIXSK.Enum(), Usk: extern}
 			if tc.data {
 				dir.SkQueues = []*images.SkQueue{{Entry: &pb.SkPacketEntry{IdFor: s[0].Id}}}
 			}
-			host := socketHost(dir, map[string]fs.FileMode{}, map[string]bool{"/log": true, "\x00log": true})
+			host := socketHost(dir, map[string]fs.FileMode{},
+				map[string]bool{"/log": true, "\x00log": true})
 			_, err := buildSample(t, dir, host, &job.Options{ExtUnix: !tc.off})
 			if tc.want != "" {
 				wantRefusal(t, err, tc.want)

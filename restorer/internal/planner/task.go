@@ -97,7 +97,8 @@ func (p *planner) running(pid uint32, at stage.Stage) (names []string) {
 func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
 		if who := t.Host.Holder(int(th.Tid)); who != "" && int(th.Tid) != t.Opts.Become {
-			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid), "end that process, or restore elsewhere",
+			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid),
+				"end that process, or restore elsewhere",
 				"its id is taken by %s", who)
 		}
 	}
@@ -192,7 +193,8 @@ func (t *taskPlanner) threads() []*threadPlanner {
 		}
 	}
 	if len(all) > 1 {
-		t.Prog.Core("all threads are set up", abi.WaitBarrier{Barrier: abi.BarrierSetup, Threads: uint64(len(all) - 1)})
+		t.Prog.Core("all threads are set up",
+			abi.WaitBarrier{Barrier: abi.BarrierSetup, Threads: uint64(len(all) - 1)})
 	}
 	return all
 }
@@ -236,7 +238,8 @@ func (t *taskPlanner) closed() {
 // lastHook runs when every thread is done.
 func (t *taskPlanner) lastHook(threads int) {
 	if threads > 1 {
-		t.Prog.Core("hooks of all threads", abi.WaitBarrier{Barrier: abi.BarrierHooks, Threads: uint64(threads - 1)})
+		t.Prog.Core("hooks of all threads",
+			abi.WaitBarrier{Barrier: abi.BarrierHooks, Threads: uint64(threads - 1)})
 	}
 	t.hook(t.Prog, stage.PreSigreturn)
 }

@@ -44,7 +44,8 @@ func (t *threadPlanner) checkRegisters() {
 	info := t.core.GetThreadInfo()
 	for _, d := range info.GetTls() {
 		if d.GetUsable() || !d.GetSegNotPresent() {
-			t.Refuse(t.where(), "", "GDT entry %d set with set_thread_area(2): not supported", d.GetEntryNumber())
+			t.Refuse(t.where(), "", "GDT entry %d set with set_thread_area(2): not supported",
+				d.GetEntryNumber())
 		}
 	}
 	missing := xstate(info.GetFpregs()).Features &^ (t.Host.Xsave.Features | 1<<xfeatX87 | 1<<xfeatSSE)
@@ -67,7 +68,8 @@ func (t *threadPlanner) own() {
 		p.Sys("robust futex list", uapi.SysSetRobustList, tc.GetFutexRla(), uint64(tc.GetFutexRlaLen()))
 	}
 	if r := tc.GetRseqEntry(); r.GetRseqAbiPointer() != 0 {
-		p.Sys("rseq area", uapi.SysRseq, r.GetRseqAbiPointer(), uint64(r.GetRseqAbiSize()), 0, uint64(r.GetSignature()))
+		p.Sys("rseq area", uapi.SysRseq, r.GetRseqAbiPointer(), uint64(r.GetRseqAbiSize()), 0,
+			uint64(r.GetSignature()))
 	}
 	const ssDisable = 2
 	if sas := tc.GetSas(); sas != nil && sas.GetSsFlags()&ssDisable == 0 {
@@ -80,7 +82,8 @@ func (t *threadPlanner) own() {
 	for _, s := range tc.GetSignalsP().GetSignals() {
 		if sig, ok := t.siginfo(s.GetSiginfo()); ok && !t.sentByTimer(s.GetSiginfo()) {
 			t.queued(s.GetSiginfo())
-			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid), uint64(t.thread.Tid),
+			p.Sys("pending signal of the thread", uapi.SysRtTgsigqueueinfo, uint64(t.Task.Pid),
+				uint64(t.thread.Tid),
 				sig,
 				p.Arena.Bytes(s.GetSiginfo()))
 		}
@@ -124,7 +127,8 @@ func (t *threadPlanner) scheduling() {
 // needNice refuses what an ordinary process may not do to its own scheduling, sched(7).
 func (t *threadPlanner) needNice(format string, args ...any) {
 	if !t.Host.Has(uapi.CapSysNice) {
-		t.Refuse(t.where(), "run crpie with CAP_SYS_NICE", "%s: crpie lacks CAP_SYS_NICE", fmt.Sprintf(format, args...))
+		t.Refuse(t.where(), "run crpie with CAP_SYS_NICE", "%s: crpie lacks CAP_SYS_NICE",
+			fmt.Sprintf(format, args...))
 	}
 }
 
@@ -132,7 +136,8 @@ func (t *threadPlanner) needNice(format string, args ...any) {
 func (t *threadPlanner) siginfo(info []byte) (sig uint64, ok bool) {
 	const siginfoSize = 128 // sizeof(siginfo_t)
 	if len(info) != siginfoSize || info[0] == 0 || info[0] > uapi.NrSignals || info[1]|info[2]|info[3] != 0 {
-		t.Refuse(t.where(), "", "pending signal: %d bytes are not a siginfo of a signal from 1 to %d", len(info),
+		t.Refuse(t.where(), "", "pending signal: %d bytes are not a siginfo of a signal from 1 to %d",
+			len(info),
 			uapi.NrSignals)
 		return 0, false
 	}

@@ -30,9 +30,11 @@ func (t *taskPlanner) timersCreate() {
 		const sigeventSize = 64
 		b := make([]byte, sigeventSize)
 		copy(b, plan.Words64([]uint64{tm.GetSivalPtr()}))
-		copy(b[8:], plan.Words32([]uint32{tm.GetSiSigno(), tm.GetItSigevNotify(), uint32(tm.GetNotifyThreadId())}))
+		copy(b[8:], plan.Words32([]uint32{tm.GetSiSigno(), tm.GetItSigevNotify(),
+			uint32(tm.GetNotifyThreadId())}))
 		if tm.GetItSigevNotify()&sigevThreadID != 0 && tm.NotifyThreadId == nil {
-			t.Refuse(t.Where(), "", "posix timer %d notifies a thread that the image does not name", tm.GetItId())
+			t.Refuse(t.Where(), "", "posix timer %d notifies a thread that the image does not name",
+				tm.GetItId())
 		}
 		p.Core(fmt.Sprintf("posix timer %d", tm.GetItId()),
 			abi.CreateTimer{Clock: timerClock(tm), Sigevent: p.Arena.Bytes(b), ID: uint64(tm.GetItId())})
@@ -76,7 +78,8 @@ func (t *taskPlanner) startItimer(which int, it *pb.ItimerEntry) {
 	}
 	if value != [2]uint64{} {
 		spec := t.Prog.Arena.Words(interval[0], interval[1], value[0], value[1])
-		t.Prog.Sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], uapi.SysSetitimer, uint64(which),
+		t.Prog.Sys([...]string{"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"}[which], uapi.SysSetitimer,
+			uint64(which),
 			spec, 0)
 	}
 }
@@ -88,7 +91,8 @@ func (t *taskPlanner) startPosixTimer(tm *pb.PosixTimerEntry) {
 	periodic := tm.GetIsec() != 0 || tm.GetInsec() != 0
 	switch what := fmt.Sprintf("posix timer %d", id); {
 	case t.signalWaits(tm) || periodic && !running:
-		p.Core(what+" has expired", abi.ExpireTimer{ID: id, Spec: p.Arena.Words(spec...), Clock: timerClock(tm)})
+		p.Core(what+" has expired", abi.ExpireTimer{ID: id, Spec: p.Arena.Words(spec...),
+			Clock: timerClock(tm)})
 	case running:
 		p.Sys(what, uapi.SysTimerSettime, id, 0, p.Arena.Words(spec...), 0)
 	}

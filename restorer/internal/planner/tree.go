@@ -42,7 +42,9 @@ func (p *planner) checkSharedTables(t *images.Task) {
 		return nil
 	}
 	for _, table := range sharedTables {
-		if other := first(func(o *images.Task) bool { return table.id(o.Ids) == table.id(t.Ids) }); other != nil {
+		if other := first(func(o *images.Task) bool {
+			return table.id(o.Ids) == table.id(t.Ids)
+		}); other != nil {
 			p.Refuse(where, "", "it shares its %s with task %d: not supported", table.name, other.Pid)
 		}
 	}
@@ -95,7 +97,8 @@ func (p *planner) filesOfZygote() (made []*pb.FdinfoEntry) {
 		if !late && (users.tasks[id] > 1 || users.flying[id] || linked[id] || crowded[id] ||
 			users.connects(p.Dir.Files[id].GetPipe())) {
 			made = append(made, &pb.FdinfoEntry{
-				Id: fd.Id, Type: fd.Type, Fd: pb.Uint32(uint32(p.Fds.Scratch())), Flags: pb.Uint32(uapi.FdCloexec),
+				Id: fd.Id, Type: fd.Type, Fd: pb.Uint32(uint32(p.Fds.Scratch())),
+				Flags: pb.Uint32(uapi.FdCloexec),
 			})
 		}
 	}

@@ -63,7 +63,9 @@ func TestTerminalRefusals(t *testing.T) {
 			"terminal /dev/pts/4 has the foreground process group 6, which was not dumped: not supported"},
 		"contents": {func(d *images.Dir, _ *host.Host) { d.TtyData[0].Data = make([]byte, 16385) },
 			"with 16385 bytes in it: CRIU dumps 16384 at most"},
-		"console": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Type, e.Pty = pb.TtyType_CONSOLE.Enum(), nil }),
+		"console": {info(childMaster, func(e *pb.TtyInfoEntry) {
+			e.Type, e.Pty = pb.TtyType_CONSOLE.Enum(), nil
+		}),
 			`terminal "/dev/gone" is not on this host`},
 		"slave": {func(d *images.Dir, _ *host.Host) { // the masters are somebody else's
 			for _, task := range d.Tasks {
@@ -114,7 +116,8 @@ func TestShellJobKeepsPairs(t *testing.T) {
 	}
 	var text strings.Builder
 	plan.Print(&text)
-	if !strings.Contains(text.String(), "# master of /dev/pts/4") || strings.Contains(text.String(), "as fd 3  # this terminal") {
+	if !strings.Contains(text.String(), "# master of /dev/pts/4") ||
+		strings.Contains(text.String(), "as fd 3  # this terminal") {
 		t.Error(text.String())
 	}
 }

@@ -17,7 +17,8 @@ func TestUnsupported(t *testing.T) {
 		change func(d *images.Dir, task *images.Task)
 		want   string
 	}{
-		"pidfd":    {firstDescriptor(pb.FdTypes_PIDFD), "fd 0: pidfd of process 0, which was not dumped: not supported"},
+		"pidfd": {firstDescriptor(pb.FdTypes_PIDFD),
+			"fd 0: pidfd of process 0, which was not dumped: not supported"},
 		"terminal": {firstDescriptor(pb.FdTypes_TTY), "fd 0: terminal: not supported\n  hint: use --shell-job"},
 		"tun":      {firstDescriptor(pb.FdTypes_TUNF), "fd 0: tun/tap device: not supported"},
 		"BPF map":  {firstDescriptor(pb.FdTypes_BPFMAP), "fd 0: BPF map: not supported"},
@@ -35,10 +36,14 @@ func TestUnsupported(t *testing.T) {
 			sysv()(d, task)
 			d.IPC[99].Vars.ShmRmidForced = pb.Uint32(1)
 		}, "IPC namespace: kernel.shm_rmid_forced is set: not supported"},
-		"IPC namespace without images": {func(_ *images.Dir, task *images.Task) { task.Ids.IpcNsId = pb.Uint32(99) },
+		"IPC namespace without images": {func(_ *images.Dir, task *images.Task) {
+			task.Ids.IpcNsId = pb.Uint32(99)
+		},
 			"it had an IPC namespace of its own: not supported"},
-		"AIO ring":    {firstMapping(images.VmaAioRing, 0), ": AIO ring without a context (io_setup(2)) of its own: not supported"},
-		"packet ring": {firstMapping(images.VmaSocket, 0), ": mapping of packet socket 0x1, of which the task has no descriptor: not supported"},
+		"AIO ring": {firstMapping(images.VmaAioRing, 0),
+			": AIO ring without a context (io_setup(2)) of its own: not supported"},
+		"packet ring": {firstMapping(images.VmaSocket, 0),
+			": mapping of packet socket 0x1, of which the task has no descriptor: not supported"},
 		"advice": {func(_ *images.Dir, task *images.Task) { task.Mm.Vmas[0].Madv = pb.Uint64(1<<9 | 1<<10) },
 			": advice 0x200 (bits of madvise(2)) that does not last: not supported"},
 		"huge pages": {firstMapping(images.VmaAnonShared, uapi.MapHugetlb),
@@ -50,14 +55,17 @@ func TestUnsupported(t *testing.T) {
 			task.Core.GetThreadInfo().Gpregs.Mode = pb.UserX86RegsMode_COMPAT.Enum()
 		},
 			": 32-bit (compat) task: not supported"},
-		"deadline": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().SchedPolicy = pb.Uint32(6) },
+		"deadline": {func(_ *images.Dir, task *images.Task) {
+			task.Core.GetThreadCore().SchedPolicy = pb.Uint32(6)
+		},
 			": scheduling policy 6: CRIU does not dump its parameters"},
 		"cgroup": {func(_ *images.Dir, task *images.Task) { task.Core.GetThreadCore().CgSet = pb.Uint32(99) },
 			"it was in a cgroup of its own, but cgroup.img has no set 99\n  hint: use --manage-cgroups=ignore"},
 		"label": {func(_ *images.Dir, task *images.Task) {
 			task.Core.GetThreadCore().GetCreds().LsmProfile = pb.String("x")
 		},
-			`security label "x": changing labels is not supported` + "\n  hint: start crpie with this label: aa-exec(1), runcon(1)"},
+			`security label "x": changing labels is not supported` +
+				"\n  hint: start crpie with this label: aa-exec(1), runcon(1)"},
 		"login": {func(_ *images.Dir, task *images.Task) { task.Core.GetTc().Loginuid = pb.Uint32(7) },
 			"audit's login uid 7 is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL"},
 		"namespaces": {func(_ *images.Dir, task *images.Task) { task.Ids.NetNsId = pb.Uint32(99) },

@@ -25,20 +25,28 @@ func TestFileValidation(t *testing.T) {
 		change func(d *images.Dir)
 		want   string
 	}{
-		"another build": {build: other, want: "task 18827 memory 400000-401000: " + exe + " has build id 616e6f74686572206275696c64206f662069742e, " +
-			"but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time: it is another build\n" +
-			"  hint: put back the build that was there at dump time; --file-validation filesize compares only sizes"},
-		"no build id any more":   {build: hosttest.ELF64(), want: exe + " has no build id, but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time"},
-		"longer":                 {build: hosttest.ELF64(hosttest.BuildID(make([]byte, 24))), want: exe + " has build id 0000"},
-		"by size":                {build: other, opts: size},
-		"dumped by size":         {build: other, change: func(d *images.Dir) { dropBuildIDs(d) }},
-		"dumped with a checksum": {change: func(d *images.Dir) { addChecksums(d) }, want: "the images have a checksum of " + exe},
-		"checksum, by size":      {change: func(d *images.Dir) { addChecksums(d) }, opts: size},
+		"another build": {build: other,
+			want: "task 18827 memory 400000-401000: " + exe +
+				" has build id 616e6f74686572206275696c64206f662069742e, " +
+				"but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time: it is another build\n" +
+				"  hint: put back the build that was there at dump time; --file-validation filesize compares only sizes"},
+		"no build id any more": {build: hosttest.ELF64(),
+			want: exe + " has no build id, but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time"},
+		"longer": {build: hosttest.ELF64(hosttest.BuildID(make([]byte, 24))),
+			want: exe + " has build id 0000"},
+		"by size":        {build: other, opts: size},
+		"dumped by size": {build: other, change: func(d *images.Dir) { dropBuildIDs(d) }},
+		"dumped with a checksum": {change: func(d *images.Dir) {
+			addChecksums(d)
+		}, want: "the images have a checksum of " + exe},
+		"checksum, by size": {change: func(d *images.Dir) { addChecksums(d) }, opts: size},
 		"mode": {mode: 0o700, want: exe + " has mode 0700, but had 0755 at dump time\n" +
 			"  hint: chmod 0755 " + exe + ", or restore with --skip-file-rwx-check"},
-		"mode, skipped":         {mode: 0o700, opts: job.Options{SkipFileRWX: true}},
-		"set-user-ID":           {mode: 0o755 | fs.ModeSetuid, want: exe + " has mode 4755, but had 0755 at dump time\n  hint: chmod 0755 " + exe},
-		"set-user-ID, not rwx":  {mode: 0o755 | fs.ModeSetuid, opts: job.Options{SkipFileRWX: true}, want: exe + " has mode 4000, but had 0000"},
+		"mode, skipped": {mode: 0o700, opts: job.Options{SkipFileRWX: true}},
+		"set-user-ID": {mode: 0o755 | fs.ModeSetuid,
+			want: exe + " has mode 4755, but had 0755 at dump time\n  hint: chmod 0755 " + exe},
+		"set-user-ID, not rwx": {mode: 0o755 | fs.ModeSetuid, opts: job.Options{SkipFileRWX: true},
+			want: exe + " has mode 4000, but had 0000"},
 		"mode is by no method":  {mode: 0o700, opts: size, want: exe + " has mode 0700"},
 		"as it was":             {},
 		"as it was, every size": {opts: size},

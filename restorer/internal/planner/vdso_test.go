@@ -20,8 +20,8 @@ type vdsoSymbol struct {
 	off  uint64
 }
 
-// makeVDSO writes a vDSO of one page that has these functions and nothing else: headers, dynamic section, hash table, symbols,
-// names.
+// makeVDSO writes a vDSO of one page that has these functions and nothing else: headers, dynamic section, hash table,
+// symbols, names.
 func makeVDSO(functions ...vdsoSymbol) []byte {
 	const dynamic, hash, symbols = 0x100, 0x180, 0x200
 	names := symbols + (len(functions)+1)*mem.ElfSymSize
@@ -84,19 +84,23 @@ func TestVDSORefusals(t *testing.T) {
 		dumped []byte
 		want   string
 	}{
-		"no ELF":       {make([]byte, memory.PageSize), "it is not an ELF file for x86-64"},
-		"32 bits":      {change(4, 1), "it is not an ELF file for x86-64"},
-		"no dynamic":   {change(mem.ElfHeaderSize+mem.ElfProgSize, 4), "it has no PT_LOAD or no PT_DYNAMIC"},
-		"programs":     {change(32, 0xf0, 0xff), "program headers: 112 bytes at offset 0xfff0 lie outside of it"},
-		"dynamic":      {change(mem.ElfHeaderSize+mem.ElfProgSize+8, 0xf0, 0x0f), "PT_DYNAMIC: 80 bytes at offset 0xff0 lie outside of it"},
+		"no ELF":     {make([]byte, memory.PageSize), "it is not an ELF file for x86-64"},
+		"32 bits":    {change(4, 1), "it is not an ELF file for x86-64"},
+		"no dynamic": {change(mem.ElfHeaderSize+mem.ElfProgSize, 4), "it has no PT_LOAD or no PT_DYNAMIC"},
+		"programs": {change(32, 0xf0, 0xff),
+			"program headers: 112 bytes at offset 0xfff0 lie outside of it"},
+		"dynamic": {change(mem.ElfHeaderSize+mem.ElfProgSize+8, 0xf0, 0x0f),
+			"PT_DYNAMIC: 80 bytes at offset 0xff0 lie outside of it"},
 		"hash":         {change(0x108, 0xff, 0xff), "DT_HASH: 8 bytes at offset 0xffff lie outside of it"},
 		"many symbols": {change(0x184, 0xff, 0xff, 0xff), "16777215 symbols do not fit into it"},
 		"symbols":      {change(0x128, 0xf0, 0x0f), "DT_SYMTAB: 48 bytes at offset 0xff0 lie outside of it"},
 		"names":        {change(0x118, 0xff, 0xff), "DT_STRTAB: 6 bytes at offset 0xffff lie outside of it"},
-		"function":     {change(0x200+mem.ElfSymSize+8, 0, 0x10), "a function at offset 0x1000 lies outside of it"},
-		"none":         {makeVDSO(), "it has no functions"},
-		"too close":    {makeVDSO(vdsoSymbol{"time", 0x800}, vdsoSymbol{"getcpu", 0x80c}), "time has only 12 bytes"},
-		"end":          {makeVDSO(vdsoSymbol{"getrandom", 0xff9}), "getrandom has only 7 bytes"},
+		"function": {change(0x200+mem.ElfSymSize+8, 0, 0x10),
+			"a function at offset 0x1000 lies outside of it"},
+		"none": {makeVDSO(), "it has no functions"},
+		"too close": {makeVDSO(vdsoSymbol{"time", 0x800}, vdsoSymbol{"getcpu", 0x80c}),
+			"time has only 12 bytes"},
+		"end": {makeVDSO(vdsoSymbol{"getrandom", 0xff9}), "getrandom has only 7 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := mem.RedirectVDSO(tc.dumped, good, 0); err == nil || err.Error() != tc.want {
@@ -129,7 +133,8 @@ func TestForeignVDSO(t *testing.T) {
 				}
 				for _, r := range task.Pagemap.Runs {
 					if r.Vaddr <= v.GetStart() && v.GetStart() < r.End() {
-						copy(fsys[task.Pagemap.PagesFile].Data[r.Offset+int64(v.GetStart()-r.Vaddr):], makeVDSO(vdsoSymbol{"time", 0x800}))
+						copy(fsys[task.Pagemap.PagesFile].Data[r.Offset+int64(
+							v.GetStart()-r.Vaddr):], makeVDSO(vdsoSymbol{"time", 0x800}))
 					}
 				}
 				tc.change(dir, v)
@@ -146,7 +151,8 @@ func TestForeignVDSO(t *testing.T) {
 			}
 			var text strings.Builder
 			plan.Print(&text)
-			for _, line := range []string{"this kernel's vDSO\n", "vDSO of the dump, whose functions go on in this kernel's\n"} {
+			for _, line := range []string{"this kernel's vDSO\n",
+				"vDSO of the dump, whose functions go on in this kernel's\n"} {
 				if !strings.Contains(text.String(), line) {
 					t.Errorf("the plan lacks %q", line)
 				}

@@ -47,16 +47,18 @@ func TestWarnings(t *testing.T) {
 		opts        job.Options
 		want        []string
 	}{
-		"nothing":            {opts: detached},
-		"SIGTERM":            {signal: 15, opts: detached, want: []string{dies}},
-		"SIGKILL":            {signal: 9, opts: detached, want: []string{strings.Replace(dies, "15", "9", 1)}},
-		"handled":            {signal: 15, handler: sigtermHandler, opts: detached},
-		"SIGWINCH":           {signal: 28, opts: detached},
-		"SIGUSR2":            {signal: 12, opts: detached, want: []string{strings.Replace(dies, "15", "12", 1)}},
-		"waited for":         {signal: 15},
-		"a sibling":          {signal: 15, opts: job.Options{Detached: true, Sibling: true}},
-		"personality":        {personality: 40000},
-		"broken personality": {personality: 14, want: []string{"task 18827 thread 18827: its personality was dumped as 14, which is none: it gets the usual one"}},
+		"nothing":  {opts: detached},
+		"SIGTERM":  {signal: 15, opts: detached, want: []string{dies}},
+		"SIGKILL":  {signal: 9, opts: detached, want: []string{strings.Replace(dies, "15", "9", 1)}},
+		"handled":  {signal: 15, handler: sigtermHandler, opts: detached},
+		"SIGWINCH": {signal: 28, opts: detached},
+		"SIGUSR2": {signal: 12, opts: detached,
+			want: []string{strings.Replace(dies, "15", "12", 1)}},
+		"waited for":  {signal: 15},
+		"a sibling":   {signal: 15, opts: job.Options{Detached: true, Sibling: true}},
+		"personality": {personality: 40000},
+		"broken personality": {personality: 14,
+			want: []string{"task 18827 thread 18827: its personality was dumped as 14, which is none: it gets the usual one"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
@@ -64,7 +66,8 @@ func TestWarnings(t *testing.T) {
 			core.GetThreadCore().PdeathSig = pb.Uint32(tc.signal)
 			core.GetTc().Personality = pb.Uint32(tc.personality)
 			for _, sig := range []int{12, 15} {
-				core.GetTc().Sigactions[sigactionIndex(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(tc.handler), Flags: pb.Uint64(0),
+				core.GetTc().Sigactions[sigactionIndex(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(
+					tc.handler), Flags: pb.Uint64(0),
 					Restorer: pb.Uint64(0), Mask: pb.Uint64(0)}
 			}
 			plan, err := buildSample(t, dir, hosttest.New(dir), &tc.opts)

@@ -64,7 +64,8 @@ func (r *Runner) awaitExecuted(root *plan.Task, thread int) error {
 			case !changed:
 				continue
 			case ws.Exited() || ws.Signaled():
-				return fmt.Errorf("restore: start the zygote: process %d ended with wait status %#x", root.Pid,
+				return fmt.Errorf("restore: start the zygote: process %d ended with wait status %#x",
+					root.Pid,
 					uint32(ws))
 			}
 			if err := sys.Continue(tid); err != nil {
@@ -93,7 +94,8 @@ func (r *Runner) toldToEnd() error {
 		}
 		pending, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
 		for sig := unix.Signal(1); sig <= uapi.NrSignals; sig++ {
-			if (pending&^r.Plan.Tasks[0].Queued)>>(sig-1)&1 != 0 && ended.Name(sig) != "" && !signal.Ignored(sig) {
+			if (pending&^r.Plan.Tasks[0].Queued)>>(sig-1)&1 != 0 && ended.Name(sig) != "" &&
+				!signal.Ignored(sig) {
 				return fmt.Errorf("restore: %w", ended.By{Signal: sig})
 			}
 		}
@@ -112,7 +114,8 @@ func (r *Runner) moveBody() error {
 		if h.Mount == "" {
 			continue
 		}
-		err := os.WriteFile(path.Join(h.Mount, h.Own, "cgroup.procs"), []byte(strconv.Itoa(r.Opts.Body.Pid())), 0)
+		err := os.WriteFile(path.Join(h.Mount, h.Own, "cgroup.procs"), []byte(strconv.Itoa(r.Opts.Body.Pid())),
+			0)
 		if !errors.Is(err, unix.ESRCH) { // it has ended
 			errs = append(errs, err)
 		}
@@ -175,7 +178,8 @@ func syscallInsn(pid int) uint64 {
 		var start, end uint64
 		var prot string
 		// not vsyscall
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &end, &prot); n != 3 || prot[2] != 'x' || start > 1<<62 {
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &end, &prot); n != 3 || prot[2] != 'x' ||
+			start > 1<<62 {
 			continue
 		}
 		code := make([]byte, min(end-start, 4<<20))

@@ -39,7 +39,9 @@ func (r *Runner) wake() error {
 	}
 	r.waking = true
 	for _, phase := range []func(*plan.Connection) []plan.Step{
-		func(c *plan.Connection) []plan.Step { return c.Hear }, func(c *plan.Connection) []plan.Step { return c.Wake },
+		func(c *plan.Connection) []plan.Step {
+			return c.Hear
+		}, func(c *plan.Connection) []plan.Step { return c.Wake },
 		func(c *plan.Connection) []plan.Step { return c.Rest },
 	} {
 		if err := r.eachConnection(phase); err != nil {

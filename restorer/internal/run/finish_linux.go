@@ -89,7 +89,9 @@ func (r *Runner) leaveRegion() error {
 	}
 	rest := reg.Start + memory.PageSize
 	for _, c := range []call{
-		{"munmap of the region", uapi.SysMunmap, func(*plan.Task) []uint64 { return []uint64{rest, reg.End - rest} }},
+		{"munmap of the region", uapi.SysMunmap, func(*plan.Task) []uint64 {
+			return []uint64{rest, reg.End - rest}
+		}},
 		{"prctl PR_SET_DUMPABLE", uapi.SysPrctl, func(t *plan.Task) []uint64 {
 			if t.Dumpable < 0 {
 				return nil
@@ -308,7 +310,8 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 	}
 	var calls []stubCall
 	for _, s := range p.Image.Segments {
-		calls = append(calls, call("map the blob", uint64(s.Addr), memory.PageUp(uint64(s.MemSize)), uint64(s.Prot),
+		calls = append(calls, call("map the blob", uint64(s.Addr), memory.PageUp(uint64(s.MemSize)),
+			uint64(s.Prot),
 			uapi.MapPrivate, plan.SealedFD, uint64(s.Addr)-r.Start))
 	}
 	const rw, nowhere = uapi.ProtRead | uapi.ProtWrite, ^uint64(0)
@@ -317,7 +320,8 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD,
 			r.ControlOff()),
 		call("map the bell", r.Bell, r.Stacks-r.Bell, rw, uapi.MapShared, plan.BellFD, 0),
-		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0, uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve,
+		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0,
+			uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve,
 			nowhere, 0),
 		call("map the plan", r.Plan, r.End-r.Plan, uapi.ProtRead, uapi.MapPrivate, plan.SealedFD, r.PlanOff()))
 	stack, size := r.Stack(0)

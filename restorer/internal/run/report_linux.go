@@ -93,7 +93,8 @@ func (r *Runner) during(t *plan.Task, th *plan.Thread, st abi.Status) string {
 	hook := ""
 	_ = r.eachThread(func(index int, of *plan.Task, _ *plan.Thread) error {
 		if s := r.status(index); of == t && s.Hook != 0 && hook == "" {
-			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.Plugin)), stage.Stage(s.Hook).Call())
+			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.Plugin)),
+				stage.Stage(s.Hook).Call())
 		}
 		return nil
 	})

@@ -52,12 +52,12 @@ type Options struct {
 	Log          func(report.Line)    // receives what plugins log; may be nil
 	BeforeResume func(root int) error // called when everything is restored and nothing runs yet; may be nil
 
-	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error undoes the
-	// restore, except at PostResume.
+	// Act is called at each Action, with the pid of the root task, or 0 at PreRestore; may be nil. An error
+	// undoes the restore, except at PostResume.
 	Act func(a Action, root int) error
 
-	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed gives,
-	// as soon as everything else is undone.
+	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed
+	// gives, as soon as everything else is undone.
 	Body   Body
 	Failed func(err error) (status int)
 
@@ -141,7 +141,8 @@ func (r *Runner) cancelled() error {
 // prepare writes blob and plan where all tasks will map them, and opens what they inherit.
 func (r *Runner) prepare() error {
 	r.watch = watch{
-		statuses: make([]abi.Status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{}, hooks: map[int]hookSeen{},
+		statuses: make([]abi.Status, r.Plan.Threads()+1), own: map[*plan.Task]*ownReport{},
+		hooks: map[int]hookSeen{},
 		moved: time.Now(),
 		round: time.Now(),
 	}

@@ -78,12 +78,14 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 		case ws.Stopped() && good(ws):
 			return nil
 		case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
-			return failed(th.task, th.tid, "thread %d was killed, or ended itself, when it was to be stopped", th.tid)
+			return failed(th.task, th.tid,
+				"thread %d was killed, or ended itself, when it was to be stopped", th.tid)
 		case ws.Stopped() && hasAddr(ws.StopSignal()):
 			return failed(th.task, th.tid, "thread %d crashed with %s when it was to be stopped", th.tid,
 				signalName(int(ws.StopSignal())))
 		case !somebodyStopped(ws):
-			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid, uint32(ws))
+			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid,
+				uint32(ws))
 		}
 		if err := r.goOn(th.task, th.tid, ws, resume); err != nil {
 			return err
@@ -120,7 +122,8 @@ func (r *Runner) reapZygote() error {
 			r.zygote = 0
 			return r.zygoteEnded(ws)
 		case time.Now().After(end):
-			return fmt.Errorf("restore zygote: it does not end within %v (--progress-timeout)", r.Opts.Limit())
+			return fmt.Errorf("restore zygote: it does not end within %v (--progress-timeout)",
+				r.Opts.Limit())
 		}
 		r.unstop()
 	}

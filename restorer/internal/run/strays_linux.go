@@ -81,7 +81,8 @@ func freeze(pid int) {
 func frozen(pid int) bool {
 	for _, thread := range threads(pid) {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, thread))
-		if i := strings.LastIndex(string(stat), ") "); i >= 0 && !strings.ContainsRune("TtZX", rune(stat[i+2])) {
+		if i := strings.LastIndex(string(stat), ") "); i >= 0 &&
+			!strings.ContainsRune("TtZX", rune(stat[i+2])) {
 			return false
 		}
 	}

@@ -345,7 +345,8 @@ func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.
 	case th.Tid != t.Pid && (ws.Exited() || ws.Signaled()):
 		return nil
 	case ws.Exited():
-		return failed(t, th.Tid, "thread %d ended with status %d%s", th.Tid, ws.ExitStatus(), r.during(t, th, st))
+		return failed(t, th.Tid, "thread %d ended with status %d%s", th.Tid, ws.ExitStatus(),
+			r.during(t, th, st))
 	case ws.Signaled():
 		return failed(t, th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())),
 			r.during(t, th, st))

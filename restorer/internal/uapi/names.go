@@ -5,7 +5,8 @@ package uapi
 func words(s *Set) Arg { return Arg{Words, s} }
 
 var (
-	hex, integer, mode, signal, id = Arg{Kind: Hex}, Arg{Kind: Int}, Arg{Kind: Mode}, Arg{Kind: Signal}, Arg{Kind: ID}
+	hex, integer, mode, signal, id = Arg{Kind: Hex}, Arg{Kind: Int}, Arg{Kind: Mode}, Arg{Kind: Signal},
+		Arg{Kind: ID}
 
 	fd, str, data, option, sockaddr = Arg{Kind: FD}, Arg{Kind: String}, Arg{Kind: Bytes}, Arg{Kind: Option},
 		Arg{Kind: Sockaddr}
@@ -342,7 +343,8 @@ var (
 		{Value: 4, Name: "CLOSE_RANGE_CLOEXEC"},
 	}}
 
-	atFlags = Set{Flags: []Named{{Value: 0x100, Name: "AT_SYMLINK_NOFOLLOW"}, {Value: 0x1000, Name: "AT_EMPTY_PATH"}}}
+	atFlags = Set{Flags: []Named{{Value: 0x100, Name: "AT_SYMLINK_NOFOLLOW"},
+		{Value: 0x1000, Name: "AT_EMPTY_PATH"}}}
 
 	inotifyMask = Set{Flags: []Named{
 		{Value: InAllEvents, Name: "IN_ALL_EVENTS"}, {Value: 1, Name: "IN_ACCESS"},
@@ -417,7 +419,8 @@ var Syscalls = [...]Syscall{
 	SysSetsid:  {"setsid", nil}, SysGetsid: {"getsid", []Arg{integer}},
 	SysSetgroups: {"setgroups", []Arg{integer, hex}}, SysSetresuid: {"setresuid", []Arg{id, id, id}},
 	SysSetresgid: {"setresgid", []Arg{id, id, id}},
-	SysSetfsuid:  {"setfsuid", []Arg{id}}, SysSetfsgid: {"setfsgid", []Arg{id}}, SysCapset: {"capset", []Arg{hex, hex}},
+	SysSetfsuid:  {"setfsuid", []Arg{id}}, SysSetfsgid: {"setfsgid", []Arg{id}},
+	SysCapset:         {"capset", []Arg{hex, hex}},
 	SysRtSigqueueinfo: {"rt_sigqueueinfo", []Arg{integer, signal, hex}},
 	SysSigaltstack:    {"sigaltstack", []Arg{hex, hex}},
 	SysPersonality:    {"personality", []Arg{hex}}, SysSetpriority: {"setpriority",
@@ -454,17 +457,20 @@ var Syscalls = [...]Syscall{
 	SysIoctl:            {"ioctl", []Arg{fd, words(&ioctlRequests), hex}},
 	SysSendfile:         {"sendfile", []Arg{fd, fd, hex, integer}},
 	SysFtruncate:        {"ftruncate", []Arg{fd, integer}}, SysFchmod: {"fchmod", []Arg{fd, mode}},
-	SysFchown:   {"fchown", []Arg{fd, id, id}},
-	SysFchownat: {"fchownat", []Arg{fd, str, id, id, words(&atFlags)}}, SysFchmodat: {"fchmodat", []Arg{fd, str, mode}},
+	SysFchown:    {"fchown", []Arg{fd, id, id}},
+	SysFchownat:  {"fchownat", []Arg{fd, str, id, id, words(&atFlags)}},
+	SysFchmodat:  {"fchmodat", []Arg{fd, str, mode}},
 	SysUtimensat: {"utimensat", []Arg{fd, str, hex, words(&atFlags)}}, SysTee: {"tee", []Arg{fd, fd, integer, hex}},
-	SysFlock: {"flock", []Arg{fd, words(&flockOps)}}, SysMemfdCreate: {"memfd_create", []Arg{str, words(&memfdFlags)}},
-	SysSocket:   {"socket", []Arg{words(&socketFamilies), words(&SockTypes), hex}},
-	SysConnect:  {"connect", []Arg{fd, sockaddr, integer}},
-	SysSendto:   {"sendto", []Arg{fd, data, integer, words(&msgFlags)}},
-	SysShutdown: {"shutdown", []Arg{fd, words(&shutdownHow)}},
-	SysBind:     {"bind", []Arg{fd, sockaddr, integer}}, SysListen: {"listen", []Arg{fd, integer}},
-	SysSetsockopt: {"setsockopt", []Arg{fd, words(&SockLevels), hex, hex, integer}}, SysChdir: {"chdir", []Arg{str}},
-	SysSendmsg: {"sendmsg", []Arg{fd, hex, words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
+	SysFlock:       {"flock", []Arg{fd, words(&flockOps)}},
+	SysMemfdCreate: {"memfd_create", []Arg{str, words(&memfdFlags)}},
+	SysSocket:      {"socket", []Arg{words(&socketFamilies), words(&SockTypes), hex}},
+	SysConnect:     {"connect", []Arg{fd, sockaddr, integer}},
+	SysSendto:      {"sendto", []Arg{fd, data, integer, words(&msgFlags)}},
+	SysShutdown:    {"shutdown", []Arg{fd, words(&shutdownHow)}},
+	SysBind:        {"bind", []Arg{fd, sockaddr, integer}}, SysListen: {"listen", []Arg{fd, integer}},
+	SysSetsockopt: {"setsockopt", []Arg{fd, words(&SockLevels), hex, hex, integer}},
+	SysChdir:      {"chdir", []Arg{str}},
+	SysSendmsg:    {"sendmsg", []Arg{fd, hex, words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
 	SysFsopen: {"fsopen", []Arg{str, hex}}, SysFsconfig: {"fsconfig",
 		[]Arg{fd, words(&fsconfigCommands), hex, hex, hex}},
 	SysFsmount: {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},

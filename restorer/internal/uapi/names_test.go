@@ -72,7 +72,8 @@ func TestNamesAgreeWithTheHeaders(t *testing.T) {
 	source := headers
 	for name, value := range all {
 		if !slices.Contains(missing, name) {
-			source += fmt.Sprintf("_Static_assert((unsigned int)(%s) == %#xu, \"%s\");\n", name, uint32(value), name)
+			source += fmt.Sprintf("_Static_assert((unsigned int)(%s) == %#xu, \"%s\");\n", name,
+				uint32(value), name)
 		}
 	}
 	cmd := exec.Command(loadertest.Tool(t, "gcc"), "-fsyntax-only", "-xc", "-")
@@ -133,8 +134,10 @@ func TestFormatCall(t *testing.T) {
 		`sched_setscheduler(0, SCHED_FIFO|SCHED_RESET_ON_FORK, 0x8000)`: {SysSchedSetsched, 0,
 			1 | 0x40000000, 0x8000},
 		`seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, 0x8000)`: {SysSeccomp, 1, 1, 0x8000},
-		`shmget(0x1234, 4096, 0600|IPC_CREAT|IPC_EXCL)`:                       {SysShmget, 0x1234, 4096, 0o3600},
-		`mmap(0x7000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED, 3, 0x10)`: {SysMmap, 0x7000, 4096, 3, 0x12,
+		`shmget(0x1234, 4096, 0600|IPC_CREAT|IPC_EXCL)`: {SysShmget, 0x1234, 4096,
+			0o3600},
+		`mmap(0x7000, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED, 3, 0x10)`: {SysMmap, 0x7000, 4096, 3,
+			0x12,
 			3, 0x10},
 	} {
 		args := make([]uint64, 6)

@@ -97,7 +97,8 @@ func (f Info) Sys() any           { return nil }
 // fileMode is the opposite of uapi.UnixMode, for the kinds of files that dumps in tests have.
 func fileMode(mode uint32) fs.FileMode {
 	m := fs.FileMode(mode & 0o777)
-	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid,
+		0o1000: fs.ModeSticky} {
 		if mode&bit != 0 {
 			m |= is
 		}

@@ -86,7 +86,8 @@ func (p *Room) makeGhost(r *pb.RemapFilePathEntry, name string, g *images.Ghost)
 func (p *Room) makeOpen(r *pb.RemapFilePathEntry, what string, at plan.Moment, g *images.Ghost) {
 	e, s, fd := g.Entry, p.Shared, p.Fds.Scratch()
 	flags := map[uint32]uint64{uapi.SIfreg: uapi.ORdwr | uapi.ONofollow,
-		uapi.SIfifo: uapi.ORdwr | uapi.ONofollow | uapi.ONonblock, uapi.SIfdir: uapi.ODirectory | uapi.ONofollow}
+		uapi.SIfifo: uapi.ORdwr | uapi.ONofollow | uapi.ONonblock,
+		uapi.SIfdir: uapi.ODirectory | uapi.ONofollow}
 	p.openMoment(what, at, flags[e.GetMode()&uapi.SIfmt], 0, fd)
 	p.ghostContents(what, fd, g)
 	s.Sys(what, uapi.SysFchown, uint64(fd), uint64(e.GetUid()), uint64(e.GetGid()))
@@ -157,7 +158,8 @@ func (p *Room) momentary(r *pb.RemapFilePathEntry, name string) (at plan.Moment,
 		at.Path, ok = p.freeName(path.Join(dir, path.Base(name)), int(r.GetOrigId()))
 	}
 	if !ok {
-		p.Refuse(where, "move what has a name like "+name+" away", "its name and %d like it are taken", momentTries-1)
+		p.Refuse(where, "move what has a name like "+name+" away", "its name and %d like it are taken",
+			momentTries-1)
 	}
 	return at, ok
 }

@@ -26,7 +26,8 @@ func (p *Room) OpenEnded() {
 			who = "a task that is restored"
 		}
 		if who != "" {
-			p.Refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s", who)
+			p.Refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s",
+				who)
 			continue
 		}
 		p.openFolder(pid)
@@ -56,7 +57,8 @@ func (p *Room) openFolder(pid uint32) {
 		reg, number := p.Dir.Files[id].GetReg(), p.Fds.Scratch()
 		fd := &pb.FdinfoEntry{Id: &id, Fd: pb.Uint32(uint32(number)), Flags: pb.Uint32(uapi.FdCloexec)}
 		flags := uint64(reg.GetFlags())&^(uapi.OCreat|uapi.OExcl|uapi.OTrunc) | uapi.ONoctty
-		list = append(list, abi.File{Path: p.Shared.Arena.String(reg.GetName()), Flags: flags, FD: uint64(number)})
+		list = append(list, abi.File{Path: p.Shared.Arena.String(reg.GetName()), Flags: flags,
+			FD: uint64(number)})
 		later = append(later, func() {
 			p.Shared.Try("position", uapi.SysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
 			f.Owner(fd, reg.GetFown())

@@ -257,7 +257,8 @@ func (f *Descriptors) eventfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetEfd()
 	f.Create(fd, "eventfd", uapi.SysEventfd2, 0, uint64(e.GetFlags()&(uapi.ONonblock|efdSemaphore)))
 	if e.GetCounter() != 0 { // the argument of eventfd2 has only 32 bits
-		f.Prog.Want(8, "counter of the eventfd", uapi.SysWrite, uint64(fd.GetFd()), f.Prog.Arena.Words(e.GetCounter()),
+		f.Prog.Want(8, "counter of the eventfd", uapi.SysWrite, uint64(fd.GetFd()),
+			f.Prog.Arena.Words(e.GetCounter()),
 			8)
 	}
 	f.Owner(fd, e.GetFown())

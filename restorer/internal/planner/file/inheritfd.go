@@ -101,7 +101,8 @@ func (p *Room) canInherit(in *job.Inherited, file *pb.FileEntry, kind uint32) bo
 		return true
 	case pb.FdTypes_UNIXSK:
 		if family, kind := p.Host.SocketKind(in.FD); family != uapi.AfUnix || kind != file.GetUsk().GetType() {
-			p.Refuse(in.String(), "", "descriptor %d is not a unix socket of type %d", in.FD, file.GetUsk().GetType())
+			p.Refuse(in.String(), "", "descriptor %d is not a unix socket of type %d", in.FD,
+				file.GetUsk().GetType())
 			return false
 		}
 		return true
@@ -113,7 +114,8 @@ func (p *Room) canInherit(in *job.Inherited, file *pb.FileEntry, kind uint32) bo
 // inheritPipe opens one end of a pipe that was passed.
 func (f *Descriptors) inheritPipe(fd *pb.FdinfoEntry, number int, flags uint32) {
 	path := f.Prog.Arena.String(ProcFd(number))
-	f.Create(fd, "pipe that was passed", uapi.SysOpenat, uapi.AtFdcwd, path, uint64(flags&uapi.OAccmode|uapi.ONonblock))
+	f.Create(fd, "pipe that was passed", uapi.SysOpenat, uapi.AtFdcwd, path,
+		uint64(flags&uapi.OAccmode|uapi.ONonblock))
 	f.Prog.Sys("status flags", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetfl,
 		uint64(flags&^(uapi.OAccmode|uapi.OCloexec|uapi.OLargefile)))
 }

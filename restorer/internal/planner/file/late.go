@@ -151,7 +151,8 @@ func (f *Descriptors) namespaceFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetNsf()
 	ns, known := namespaces(f.Img.Ids)[e.GetNsCflag()]
 	if !known || ns.id != e.GetNsId() {
-		f.Refuse(f.FdWhere(fd), "", "namespace %d of kind %#x, which is not the task's own: not supported", e.GetNsId(),
+		f.Refuse(f.FdWhere(fd), "", "namespace %d of kind %#x, which is not the task's own: not supported",
+			e.GetNsId(),
 			e.GetNsCflag())
 		return
 	}

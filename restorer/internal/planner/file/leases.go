@@ -34,7 +34,8 @@ func (p *Room) leasesOf(owner *images.Task) (all []lease) {
 		for _, fd := range holder.Fds {
 			if fd.GetFd() == uint32(l.GetFd()) {
 				flags := p.Dir.Files[fd.GetId()].GetReg().GetFlags()
-				all = append(all, lease{uint64(l.GetFd()), p.SameAs(fd.GetId()), leaseBefore(l.GetType(), flags),
+				all = append(all, lease{uint64(l.GetFd()), p.SameAs(fd.GetId()),
+					leaseBefore(l.GetType(), flags),
 					l.GetType() &^ LeaseBreaking})
 			}
 		}

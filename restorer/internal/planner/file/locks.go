@@ -47,7 +47,8 @@ func (p *Room) CheckLocks() {
 			p.Refuse(where, "", "filelocks.img has a lock of it, but it was not dumped")
 		case !slices.Contains([]uint32{FlPosix, FlFlock, flOfd, FlLease}, l.GetFlag()):
 			p.Refuse(where, "", "file lock of kind %#x: not supported", l.GetFlag())
-		case l.GetFlag() == FlLease && (l.GetType() == LeaseBreaking|fRdlck || l.GetType() == LeaseBreaking|FUnlck):
+		case l.GetFlag() == FlLease &&
+			(l.GetType() == LeaseBreaking|fRdlck || l.GetType() == LeaseBreaking|FUnlck):
 		case l.GetType() != fRdlck && l.GetType() != FWrlck:
 			p.Refuse(where, "", "file lock of type %d, neither read nor write: not supported", l.GetType())
 		}
@@ -62,7 +63,8 @@ func (t *Descriptors) Locks() {
 			continue
 		}
 		fd, exclusive := uint64(l.GetFd()), l.GetType() == FWrlck
-		flock := t.Prog.Arena.Words(uint64(l.GetType()), uint64(l.GetStart()), uint64(l.GetLen()), 0) // SEEK_SET
+		// SEEK_SET
+		flock := t.Prog.Arena.Words(uint64(l.GetType()), uint64(l.GetStart()), uint64(l.GetLen()), 0)
 		switch {
 		case l.GetFlag() == FlPosix:
 			t.Prog.Sys("lock of a range", uapi.SysFcntl, fd, fSetlk, flock)

@@ -61,7 +61,8 @@ func (p *Room) OwnMemfd(what string, fd int, inode *pb.MemfdInodeEntry) {
 func (p *Room) memfdContents(what string, fd int, inode *pb.MemfdInodeEntry) {
 	for _, piece := range p.Contents.SharedContents(uint64(inode.GetShmid()), what, inode.GetSize()) {
 		from := piece.Range()
-		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr)) // the last page may be only partly the file's
+		// the last page may be only partly the file's
+		from.Size = min(from.Size, int64(inode.GetSize()-piece.Vaddr))
 		p.copyFrom(what, fd, piece.Vaddr, from)
 	}
 }
@@ -138,7 +139,8 @@ func (p *Room) ofMemfdCreate(inode uint32) (id uint32) {
 	for _, t := range p.Dir.Tasks {
 		for _, fd := range t.Fds {
 			e := p.Dir.Files[fd.GetId()].GetMemfd()
-			if e != nil && e.GetInodeId() == inode && e.GetFlags()&(uapi.OAccmode|uapi.OPath) == uapi.ORdwr {
+			if e != nil && e.GetInodeId() == inode &&
+				e.GetFlags()&(uapi.OAccmode|uapi.OPath) == uapi.ORdwr {
 				return fd.GetId()
 			}
 		}

@@ -24,7 +24,8 @@ func (f *Descriptors) inotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 			continue
 		}
 		mask := w.GetMask() & (uapi.InAllEvents | uapi.InExclUnlink | uapi.InOneshot)
-		f.Prog.Sys("number of "+what, uapi.SysIoctl, uint64(fd.GetFd()), uapi.InotifyIocSetnextwd, uint64(w.GetWd()))
+		f.Prog.Sys("number of "+what, uapi.SysIoctl, uint64(fd.GetFd()), uapi.InotifyIocSetnextwd,
+			uint64(w.GetWd()))
 		f.Prog.Want(int64(w.GetWd()), what+", "+path, uapi.SysInotifyAddWatch, uint64(fd.GetFd()),
 			f.Prog.Arena.String(path), uint64(mask))
 		done()
@@ -54,7 +55,8 @@ func (f *Descriptors) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 				done()
 			}
 		default:
-			f.Refuse(f.FdWhere(fd), "", "fanotify %s of type %d: nothing says what it marks", what, m.GetType())
+			f.Refuse(f.FdWhere(fd), "", "fanotify %s of type %d: nothing says what it marks", what,
+				m.GetType())
 		}
 	}
 	f.finishNotify(fd, e.GetFlags(), 1)
@@ -67,7 +69,8 @@ func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMar
 		return
 	}
 	add := func(mask uint32, flags uint64) {
-		f.Prog.Sys("fanotify "+what+", "+path, uapi.SysFanotifyMark, uint64(fd.GetFd()), uapi.FanMarkAdd|kind|flags,
+		f.Prog.Sys("fanotify "+what+", "+path, uapi.SysFanotifyMark, uint64(fd.GetFd()),
+			uapi.FanMarkAdd|kind|flags,
 			uint64(mask), uapi.AtFdcwd,
 			f.Prog.Arena.String(path))
 	}
@@ -117,7 +120,8 @@ func (f *Descriptors) watched(
 		mount = f.Host.MountOfHandle(dev>>20, dev&0xfffff, handle)
 	}
 	if mount == "" {
-		f.Refuse(f.FdWhere(fd), "", "%s: file %d of device %d:%d, which has no name, is not there any more", what,
+		f.Refuse(f.FdWhere(fd), "", "%s: file %d of device %d:%d, which has no name, is not there any more",
+			what,
 			inode, dev>>20, dev&0xfffff)
 		return "", nil, false
 	}
@@ -140,7 +144,8 @@ func (f *Descriptors) openHandle(what, mount string, handle []byte) (path string
 func (p *Room) ghostNumber(dev uint32, inode uint64) (number int, made bool) {
 	for _, r := range p.Dir.Remaps {
 		g := p.Dir.Ghosts[r.GetRemapId()]
-		if r.GetRemapType() == pb.RemapType_GHOST && g.Entry.GetDev() == dev && uint64(g.Entry.GetIno()) == inode {
+		if r.GetRemapType() == pb.RemapType_GHOST && g.Entry.GetDev() == dev &&
+			uint64(g.Entry.GetIno()) == inode {
 			number, made = p.Nameless[remapKey(r)]
 			return number, made
 		}

@@ -21,12 +21,14 @@ const (
 // yet, so it is set when all do.
 func (f *Descriptors) Owner(fd *pb.FdinfoEntry, o *pb.FownEntry) {
 	if o.GetSignum() != 0 {
-		f.Prog.Sys("signal of its owner", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetsig, uint64(o.GetSignum()))
+		f.Prog.Sys("signal of its owner", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetsig,
+			uint64(o.GetSignum()))
 	}
 	switch {
 	case o.GetPid() == 0:
 	case !f.ownerExists(o):
-		f.Refuse(f.FdWhere(fd), "", "signals its owner %d (F_SETOWN), which was not dumped: not supported", o.GetPid())
+		f.Refuse(f.FdWhere(fd), "", "signals its owner %d (F_SETOWN), which was not dumped: not supported",
+			o.GetPid())
 	case f.forTasks(fd): // by the first task that has it
 		f.HandOver(fd.GetId(), job.PhaseOwners, setOwner(o))
 	default:
@@ -74,7 +76,8 @@ func (f *Descriptors) Owners() {
 func setOwner(o *pb.FownEntry) func(prog *plan.Program, fd uint64) {
 	return func(prog *plan.Program, fd uint64) {
 		const same = ^uint64(0)
-		prog.Sys("uids that the owner was set with", uapi.SysSetresuid, uint64(o.GetUid()), uint64(o.GetEuid()), same)
+		prog.Sys("uids that the owner was set with", uapi.SysSetresuid, uint64(o.GetUid()),
+			uint64(o.GetEuid()), same)
 		var ex [8]byte // struct f_owner_ex
 		binary.LittleEndian.PutUint32(ex[0:], o.GetPidType())
 		binary.LittleEndian.PutUint32(ex[4:], o.GetPid())

@@ -56,7 +56,8 @@ func (f *pipePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packe
 		return
 	}
 	if packets {
-		f.Refuse(f.Where(), "", "%s in packet mode with %d bytes in it: CRIU does not dump where packets end", what,
+		f.Refuse(f.Where(), "", "%s in packet mode with %d bytes in it: CRIU does not dump where packets end",
+			what,
 			len(b))
 		return
 	}
@@ -147,7 +148,8 @@ func (f *Descriptors) fill(set uint64, id uint32, where, what string) {
 		const epollCtlAdd = 1
 		event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}),
 			plan.Words64([]uint64{e.GetData()})...))
-		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd, uint64(e.GetTfd()),
+		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd,
+			uint64(e.GetTfd()),
 			event)
 	}
 }

@@ -38,7 +38,8 @@ func (p *Room) validate(where, name string, reg *pb.RegFileEntry) bool {
 		p.Refuse(where, "", "path %q is not absolute", name)
 		return false
 	}
-	return p.sameFile(where, name, reg.Size, reg.Mode) && p.sameMode(where, name, reg) && p.sameBuild(where, name, reg)
+	return p.sameFile(where, name, reg.Size, reg.Mode) && p.sameMode(where, name, reg) &&
+		p.sameBuild(where, name, reg)
 }
 
 // sameFile compares kind and size.

@@ -157,7 +157,8 @@ func (j *Job) statusOf(of *images.Task) int {
 
 // ZygoteTask plans descriptors of the zygote's like a task's.
 func (j *Job) ZygoteTask(made []*pb.FdinfoEntry) *Process {
-	return &Process{Of: j, Img: &images.Task{Fds: made}, Task: &plan.Task{Pid: int(j.Dir.Tasks[0].Pid)}, Prog: j.Shared}
+	return &Process{Of: j, Img: &images.Task{Fds: made}, Task: &plan.Task{Pid: int(j.Dir.Tasks[0].Pid)},
+		Prog: j.Shared}
 }
 
 // FindTask finds a task by its pid; nil: no task has it.

@@ -34,8 +34,8 @@ type Options struct {
 	// (--external).
 	Inherit  []Inherited
 	External []string
-	// FileValidation says how files are compared with what they were (--file-validation; "" is the default, ByBuildID);
-	// SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
+	// FileValidation says how files are compared with what they were (--file-validation; "" is the default,
+	// ByBuildID); SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
 	FileValidation FileValidation
 	SkipFileRWX    bool
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom,

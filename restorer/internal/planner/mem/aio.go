@@ -62,7 +62,8 @@ func (m *space) checkRing(v *pb.VmaEntry) {
 	nr, head, tail := le.Uint32(ring[4:]), le.Uint32(ring[8:]), le.Uint32(ring[12:])
 	if want := uint32((len(ring) - aioHeader) / aioEvent); nr != want || head >= nr || tail >= nr ||
 		le.Uint32(ring[16:]) != AioMagic {
-		m.Refuse(m.vmaWhere(v), "", "AIO ring of %d events with head %d and tail %d, want %d events", nr, head, tail,
+		m.Refuse(m.vmaWhere(v), "", "AIO ring of %d events with head %d and tail %d, want %d events", nr, head,
+			tail,
 			want)
 	}
 }
@@ -81,11 +82,13 @@ func (m *space) makeAio() {
 				m.Prog.Arena.String("/dev/null"), uapi.ORdonly)
 		}
 		m.Prog.Core(fmt.Sprintf("AIO context of %d requests", a.GetNrReq()), abi.SetupAio{
-			Ring: v.GetStart(), Len: v.GetEnd() - v.GetStart(), NrEvents: uint64(a.GetNrReq()), Null: uint64(fd),
+			Ring: v.GetStart(), Len: v.GetEnd() - v.GetStart(), NrEvents: uint64(a.GetNrReq()),
+			Null: uint64(fd),
 		})
 		m.aioNeed += uint64(a.GetNrReq())
 		if v.GetProt() != uapi.ProtRead|uapi.ProtWrite {
-			m.Prog.Sys("AIO ring", uapi.SysMprotect, v.GetStart(), v.GetEnd()-v.GetStart(), uint64(v.GetProt()))
+			m.Prog.Sys("AIO ring", uapi.SysMprotect, v.GetStart(), v.GetEnd()-v.GetStart(),
+				uint64(v.GetProt()))
 		}
 	}
 	if fd >= 0 {

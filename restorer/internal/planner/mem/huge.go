@@ -68,10 +68,12 @@ func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 		path := fmt.Sprintf("/proc/self/map_files/%x-%x", window, window+inode.GetSize())
 		s.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, s.Arena.String(path), uapi.ORdwr)
 	} else {
-		s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()), file.MfdAllowSealing|uint64(flags))
+		s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()),
+			file.MfdAllowSealing|uint64(flags))
 		s.Sys(what, uapi.SysFtruncate, uint64(fd), inode.GetSize())
 		if len(pieces) > 0 {
-			s.Want(int64(window), what, uapi.SysMmap, window, inode.GetSize(), uapi.ProtRead|uapi.ProtWrite, shared,
+			s.Want(int64(window), what, uapi.SysMmap, window, inode.GetSize(),
+				uapi.ProtRead|uapi.ProtWrite, shared,
 				uint64(fd), 0)
 		}
 	}
@@ -144,7 +146,8 @@ func (p *Room) CheckHugePages() {
 	for _, size := range slices.Sorted(maps.Keys(p.hugeNeed)) {
 		need, free := p.hugeNeed[size], p.Host.HugePages(size)
 		if need > free {
-			p.Refuse("this host", fmt.Sprintf("raise /sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages by %d",
+			p.Refuse("this host", fmt.Sprintf(
+				"raise /sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages by %d",
 				size>>10, need-free),
 				"the tasks need %d huge pages of %d KiB, of which %d are free", need, size>>10, free)
 		}

@@ -21,7 +21,8 @@ func (m *space) inherit() {
 	for _, pv := range parent.Mm.GetVmas() {
 		for _, v := range m.vmas {
 			if m.alike(v, pv) {
-				both := memory.Span{Start: max(v.GetStart(), pv.GetStart()), End: min(v.GetEnd(), pv.GetEnd())}
+				both := memory.Span{Start: max(v.GetStart(), pv.GetStart()),
+					End: min(v.GetEnd(), pv.GetEnd())}
 				if both.Start < both.End {
 					m.kept = append(m.kept, both)
 				}
@@ -107,7 +108,8 @@ func (m *space) forgetPages(parent *images.Task) {
 			}
 			for _, p := range split(part.Span, own) {
 				if !p.inside {
-					m.Prog.Sys("pages that only the parent has", uapi.SysMadvise, p.Start, p.End-p.Start, madvDontneed)
+					m.Prog.Sys("pages that only the parent has", uapi.SysMadvise, p.Start,
+						p.End-p.Start, madvDontneed)
 				}
 			}
 		}

@@ -40,10 +40,11 @@ func (r *Room) Space(t *job.Process) {
 // Room plans memory: what the zygote makes for several tasks, and the address space of each.
 type Room struct {
 	*job.Job
-	files     *file.Room
-	shmem     map[uint64]sharedMemory                // shared anonymous memory, by shmid
-	Window    uint64                                 // address where the zygote maps huge pages
-	VdsoAt    uint64                                 // address of this kernel's vDSO, should it not be the dumped one
+	files  *file.Room
+	shmem  map[uint64]sharedMemory // shared anonymous memory, by shmid
+	Window uint64                  // address where the zygote maps huge pages
+	// address of this kernel's vDSO, should it not be the dumped one
+	VdsoAt    uint64
 	sameVDSOs *bool                                  // whether it is, for every task; nil before the first
 	aioNeed   uint64                                 // requests that AIO contexts are for
 	hugeNeed  map[uint64]uint64                      // pages, by their size
@@ -92,8 +93,9 @@ func (m *space) collect() {
 			m.Refuse(m.vmaWhere(v), "", "advice %#x (bits of madvise(2)) that does not last: not supported", bad)
 		}
 		m.Task.VMAs = append(m.Task.VMAs, plan.VMA{
-			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(), Flags: v.GetFlags(),
-			Madv: v.GetMadv(), Name: m.Dir.VMAName(v),
+			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(),
+			Flags: v.GetFlags(),
+			Madv:  v.GetMadv(), Name: m.Dir.VMAName(v),
 		})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
@@ -123,7 +125,8 @@ func (m *space) refused(v *pb.VmaEntry) bool {
 		}
 	}
 	if v.GetFlags()&uapi.MapHugetlb != 0 && v.GetStatus()&images.VmaAnonShared != 0 {
-		m.Refuse(m.vmaWhere(v), "dump with a newer CRIU", "shared huge pages that are not a memfd's: not supported")
+		m.Refuse(m.vmaWhere(v), "dump with a newer CRIU",
+			"shared huge pages that are not a memfd's: not supported")
 		return true
 	}
 	if _, ok := m.shmemOf(v); ok {
@@ -339,11 +342,13 @@ func (m *space) mapOrder() []*pb.VmaEntry {
 func (m *space) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 	number, made := m.files.Nameless[m.files.NamelessOf(key.id)]
 	if e := m.Dir.Files[key.id].GetMemfd(); e != nil && made && key.flags == uapi.ORdwr { // see filePlanner.memfd
-		m.Prog.Open(fd, true, "mapped memfd "+m.Dir.VMAName(v), uapi.SysFcntl, uint64(number), 0 /* F_DUPFD */, 0)
+		m.Prog.Open(fd, true, "mapped memfd "+m.Dir.VMAName(v), uapi.SysFcntl, uint64(number), 0, /* F_DUPFD */
+			0)
 		return
 	}
 	if path, ok := m.files.PathOf(key.id, m.vmaWhere(v)); ok {
-		m.Prog.Open(fd, true, "mapped file "+m.Dir.VMAName(v), uapi.SysOpenat, uapi.AtFdcwd, m.Prog.Arena.String(path),
+		m.Prog.Open(fd, true, "mapped file "+m.Dir.VMAName(v), uapi.SysOpenat, uapi.AtFdcwd,
+			m.Prog.Arena.String(path),
 			uint64(key.flags))
 	}
 }
@@ -509,9 +514,11 @@ func (m *space) mmMap() {
 	mm := m.Img.Mm
 	m.Task.MM = plan.MM{
 		StartCode: mm.GetMmStartCode(), EndCode: mm.GetMmEndCode(), StartData: mm.GetMmStartData(),
-		EndData: mm.GetMmEndData(), StartBrk: mm.GetMmStartBrk(), Brk: mm.GetMmBrk(), StartStack: mm.GetMmStartStack(),
-		ArgStart: mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(), EnvEnd: mm.GetMmEnvEnd(),
-		Auxv: mm.GetMmSavedAuxv(),
+		EndData: mm.GetMmEndData(), StartBrk: mm.GetMmStartBrk(), Brk: mm.GetMmBrk(),
+		StartStack: mm.GetMmStartStack(),
+		ArgStart:   mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(),
+		EnvEnd: mm.GetMmEnvEnd(),
+		Auxv:   mm.GetMmSavedAuxv(),
 	}
 	path, ok := m.files.PathOf(mm.GetExeFileId(), m.Where()+" executable")
 	if !ok {
@@ -525,7 +532,8 @@ func (m *space) mmMap() {
 	}
 	v, auxv := &m.Task.MM, mm.GetMmSavedAuxv()
 	prctlMap := p.Arena.Words(v.StartCode, v.EndCode, v.StartData, v.EndData, v.StartBrk, v.Brk, v.StartStack,
-		v.ArgStart, v.ArgEnd, v.EnvStart, v.EnvEnd, p.Arena.Words(auxv...), uint64(uint32(fd))<<32|uint64(8*len(auxv)))
+		v.ArgStart, v.ArgEnd, v.EnvStart, v.EnvEnd, p.Arena.Words(auxv...),
+		uint64(uint32(fd))<<32|uint64(8*len(auxv)))
 	const prctlMapSize = 104
 	p.Sys("addresses and executable", uapi.SysPrctl, uapi.PrSetMM, uapi.PrSetMMMap, prctlMap, prctlMapSize)
 	if fd >= 0 {

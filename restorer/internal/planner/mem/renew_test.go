@@ -8,7 +8,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Without MAP_DROPPABLE states of getrandom get private memory, which the flags of the images would not allow to be mapped.
+// Without MAP_DROPPABLE states of getrandom get private memory, which the flags of the images would not allow to be
+// mapped.
 func TestStatesOnOldKernels(t *testing.T) {
 	for droppable, want := range map[bool]uint64{
 		true:  uapi.MapDroppable | uapi.MapAnonymous | uapi.MapFixedNoreplace,

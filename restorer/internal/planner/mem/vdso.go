@@ -22,7 +22,8 @@ func (m *space) vdso() {
 	data, code := last.GetStart()-first.GetStart(), last.GetEnd()-last.GetStart()
 	if last.GetStatus()&images.VmaVdso == 0 || code > maxVDSO || len(m.Host.VDSO.Code) == 0 {
 		m.Refuse(m.vmaWhere(last), "restore on the kernel that it was dumped on",
-			"a vDSO of %d bytes cannot become this kernel's, of %d: not supported", code, len(m.Host.VDSO.Code))
+			"a vDSO of %d bytes cannot become this kernel's, of %d: not supported", code,
+			len(m.Host.VDSO.Code))
 		return
 	}
 	dumped := m.contents(last)

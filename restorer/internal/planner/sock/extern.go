@@ -19,7 +19,8 @@ func (u *unixPlanner) checkMarked(s *unixSocket) {
 	case flags == UskService:
 		u.Refuse(s.where, "", "%s was the connection to CRIU's service: not supported", s.what)
 	default:
-		u.Refuse(s.where, "", "%s was dumped by a plugin of CRIU's, or inherited (flags %#x): not supported", s.what,
+		u.Refuse(s.where, "", "%s was dumped by a plugin of CRIU's, or inherited (flags %#x): not supported",
+			s.what,
 			flags)
 	}
 }
@@ -45,7 +46,8 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 	}
 	e := u.externalPeer(s.GetPeer())
 	if e == nil {
-		u.Refuse(s.where, "", "%s is connected to socket %d, which was not dumped: not supported", s.what, s.GetPeer())
+		u.Refuse(s.where, "", "%s is connected to socket %d, which was not dumped: not supported", s.what,
+			s.GetPeer())
 		return nil
 	}
 	to := &unixSocket{UnixSkEntry: e, what: socketName(e), path: unixPath(e)}
@@ -59,13 +61,15 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 			s.what, s.GetPeer())
 	case to.path != "" && !path.IsAbs(to.path):
 		u.Refuse(s.where, "",
-			"%s is connected to %s, which was not dumped and whose directory is not known: not supported", s.what,
+			"%s is connected to %s, which was not dumped and whose directory is not known: not supported",
+			s.what,
 			to.what)
 	case !u.Opts.ExtUnix:
 		u.Refuse(s.where, "use --ext-unix-sk to connect it to the socket that has the name now",
 			"%s is connected to %s, which was not dumped", s.what, to.what)
 	case !u.Host.UnixName(name):
-		u.Refuse(s.where, "start the process that has it", "%s is connected to %s, which nobody has open", s.what,
+		u.Refuse(s.where, "start the process that has it", "%s is connected to %s, which nobody has open",
+			s.what,
 			to.what)
 	case s.isStream() && len(u.queue(s)) > 0:
 		u.Refuse(s.where, "", "%s has data from %s, which was not dumped: not supported", s.what, to.what)

@@ -29,18 +29,21 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
 	case device != "" && f.Host.Interface(device) == 0:
-		f.Refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what, device)
+		f.Refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what,
+			device)
 	case !f.lacksAddress(e, source):
 		return true
 	case isConnected(e) && e.GetFamily() == uapi.AfInet, hasConnection(e) && !e.GetIpOpts().GetFreebind():
-		f.Refuse(where, "give the address to one of its interfaces", "%s: this host does not have the address", what)
+		f.Refuse(where, "give the address to one of its interfaces", "%s: this host does not have the address",
+			what)
 	case e.GetIpOpts().GetFreebind():
 		return true
 	case e.GetFamily() == uapi.AfInet && !f.Opts.Freebind:
 		f.Refuse(where, "give the address to one of its interfaces, or use --freebind",
 			"%s: this host does not have the address", what)
 	default:
-		f.Warn(where, "%s: this host does not have the address, and nobody reaches the socket until it does", what)
+		f.Warn(where, "%s: this host does not have the address, and nobody reaches the socket until it does",
+			what)
 		return true
 	}
 	return false
@@ -87,7 +90,8 @@ func (p *Room) portTaken(e *pb.InetSkEntry, at netip.AddrPort) bool {
 		return false
 	}
 	return slices.ContainsFunc(p.inetSockets(), func(s host.InetSocket) bool {
-		return s.Protocol == portSpace(e) && s.Local.Port() == at.Port() && (!tcp || s.State == uapi.TcpListen) &&
+		return s.Protocol == portSpace(e) && s.Local.Port() == at.Port() &&
+			(!tcp || s.State == uapi.TcpListen) &&
 			(ping || Overlap(at.Addr(), s.Local.Addr(), e.GetV6Only()))
 	})
 }

@@ -79,7 +79,8 @@ func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, 
 		f.Refuse(where, `allow them: sysctl net.ipv4.ping_group_range="0 0"`, "%s: this host allows nobody any",
 			inetName(e, source))
 	case stream && e.GetState() != uapi.TcpListen && e.GetState() != uapi.TcpClose:
-		f.Refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source), e.GetState())
+		f.Refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source),
+			e.GetState())
 	default:
 		return source, dest, f.checkHere(where, e, source)
 	}
@@ -221,7 +222,8 @@ func networkOptions(e *pb.InetSkEntry) []inetOption {
 func tcpOptions(e *pb.InetSkEntry) []inetOption {
 	tcp, old := e.GetTcpOpts(), e.GetOpts()
 	return []inetOption{
-		{uapi.SolTCP, uapi.TcpNodelay, oneIf(tcp.GetNodelay())}, {uapi.SolTCP, uapi.TcpCork, oneIf(tcp.GetCork())},
+		{uapi.SolTCP, uapi.TcpNodelay, oneIf(tcp.GetNodelay())},
+		{uapi.SolTCP, uapi.TcpCork, oneIf(tcp.GetCork())},
 		{uapi.SolTCP, uapi.TcpKeepidle, uint64(cmp.Or(tcp.GetKeepidle(), old.GetTcpKeepidle()))},
 		{uapi.SolTCP, uapi.TcpKeepintvl, uint64(cmp.Or(tcp.GetKeepintvl(), old.GetTcpKeepintvl()))},
 		{uapi.SolTCP, uapi.TcpKeepcnt, uint64(cmp.Or(tcp.GetKeepcnt(), old.GetTcpKeepcnt()))},

@@ -67,7 +67,8 @@ func (u *unixPlanner) checkName(s *unixSocket) {
 		u.Refuse(s.where, "", "%s: the directory of its name was not dumped", s.what)
 	case s.GetDeleted():
 		if !u.Host.Has(uapi.CapSysChroot) {
-			u.Refuse(s.where, "run it as root", "%s had been deleted, and crpie lacks %s to name it so", s.what,
+			u.Refuse(s.where, "run it as root", "%s had been deleted, and crpie lacks %s to name it so",
+				s.what,
 				uapi.CapNames[uapi.CapSysChroot])
 		}
 	default:
@@ -87,7 +88,8 @@ func (u *unixPlanner) hasRoot() bool {
 
 func (u *unixPlanner) checkPath(s *unixSocket) {
 	if dir, err := u.Host.Stat(path.Dir(s.path)); err != nil || !dir.IsDir() {
-		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs", path.Dir(s.path), s.what)
+		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs",
+			path.Dir(s.path), s.what)
 		return
 	}
 	info, err := u.Host.Stat(s.path)
@@ -147,7 +149,8 @@ func (u *unixPlanner) bindFile(s *unixSocket) {
 	if s.GetState() == uapi.TcpListen || !s.isStream() && len(u.to[s.GetIno()]) > 0 {
 		s.byPath = u.Fds.Scratch()
 		u.extra = append(u.extra, s.byPath)
-		u.Prog.Open(s.byPath, true, "file of "+s.what, uapi.SysOpenat, uapi.AtFdcwd, file, uapi.OPath|uapi.ONofollow)
+		u.Prog.Open(s.byPath, true, "file of "+s.what, uapi.SysOpenat, uapi.AtFdcwd, file,
+			uapi.OPath|uapi.ONofollow)
 	}
 }
 

@@ -50,7 +50,8 @@ func (f *descriptors) netlinkAddress(nr uint64, number int, what string, port, g
 func (f *descriptors) checkNetlink(where, what string, e *pb.NetlinkSkEntry) bool {
 	for i, groups := range e.GetGroups() {
 		if i > 0 && groups != 0 || e.GetPortid() == 0 && groups != 0 {
-			f.Refuse(where, "", "%s has groups above %d or no port: not supported", what, uapi.NetlinkGroups)
+			f.Refuse(where, "", "%s has groups above %d or no port: not supported", what,
+				uapi.NetlinkGroups)
 			return false
 		}
 	}

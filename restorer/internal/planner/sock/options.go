@@ -43,7 +43,8 @@ func (f *descriptors) socketFlagOptions(number int, what string, o *pb.SkOptsEnt
 // bindDevice binds a socket to an interface.
 func (f *descriptors) bindDevice(number int, what string, o *pb.SkOptsEntry) {
 	if dev := o.GetSoBoundDev(); dev != "" {
-		f.Prog.Sys(what+" bound to "+dev, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, uapi.SoBindtodevice,
+		f.Prog.Sys(what+" bound to "+dev, uapi.SysSetsockopt, uint64(number), uapi.SolSocket,
+			uapi.SoBindtodevice,
 			f.Prog.Arena.String(dev), uint64(len(dev)))
 	}
 }
@@ -86,11 +87,13 @@ func (f *descriptors) socketNumbers(number int, what string, o *pb.SkOptsEntry) 
 	}
 	if o.SoLinger != nil {
 		on := uint64(o.GetSoLinger())<<32 | 1 // struct linger
-		f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, uapi.SoLinger, f.Prog.Arena.Words(on), 8)
+		f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, uapi.SoLinger,
+			f.Prog.Arena.Words(on), 8)
 	}
 	timeout := func(option, sec, usec uint64) {
 		if sec != 0 || usec != 0 {
-			f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, option, f.Prog.Arena.Words(sec, usec),
+			f.Prog.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolSocket, option,
+				f.Prog.Arena.Words(sec, usec),
 				16)
 		}
 	}

@@ -139,10 +139,12 @@ func (f *descriptors) MapRings() {
 		fds := f.ByFile[uint32(v.GetShmid())]
 		if len(fds) == 0 || fds[0].GetType() != pb.FdTypes_PACKETSK || v.GetShmid()>>32 != 0 {
 			f.Refuse(fmt.Sprintf("%s memory %x-%x", f.Where(), v.GetStart(), v.GetEnd()), "",
-				"mapping of packet socket %#x, of which the task has no descriptor: not supported", v.GetShmid())
+				"mapping of packet socket %#x, of which the task has no descriptor: not supported",
+				v.GetShmid())
 			continue
 		}
-		f.Prog.Want(int64(v.GetStart()), "ring of a packet socket", uapi.SysMmap, v.GetStart(), v.GetEnd()-v.GetStart(),
+		f.Prog.Want(int64(v.GetStart()), "ring of a packet socket", uapi.SysMmap, v.GetStart(),
+			v.GetEnd()-v.GetStart(),
 			uint64(v.GetProt()),
 			uapi.MapShared|uapi.MapFixedNoreplace, uint64(fds[0].GetFd()), v.GetPgoff())
 	}

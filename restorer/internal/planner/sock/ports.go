@@ -17,7 +17,8 @@ func (p *Room) CrowdedPorts() map[uint32]bool {
 	p.crowded = map[uint32]bool{}
 	onPort := map[uint32][]*pb.InetSkEntry{}
 	for id, file := range p.Dir.Files {
-		if e := file.GetIsk(); e != nil && e.GetType() != uapi.SockRaw && e.GetSrcPort() != 0 && !hasConnection(e) {
+		if e := file.GetIsk(); e != nil && e.GetType() != uapi.SockRaw && e.GetSrcPort() != 0 &&
+			!hasConnection(e) {
 			for _, other := range onPort[e.GetSrcPort()] {
 				if inTheWay(e, other) {
 					p.crowded[id], p.crowded[other.GetId()] = true, true

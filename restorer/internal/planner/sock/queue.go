@@ -68,7 +68,8 @@ func (u *unixPlanner) rights(to *unixSocket, scm []*pb.ScmEntry) []byte {
 	ids := scm[0].GetRights()
 	if len(scm) > 1 || scm[0].GetType() != uapi.ScmRights || len(ids) > uapi.MaxRights {
 		u.Refuse(to.where, "",
-			"%s has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported", to.what)
+			"%s has something in its queue that is not a list of descriptors (SCM_RIGHTS): not supported",
+			to.what)
 		return nil
 	}
 	le := binary.LittleEndian

@@ -37,7 +37,9 @@ func (r *Room) Kinds() []file.Kind {
 		return file.Plain(of, func(f *file.Descriptors) file.Describe { return method(r.Task(f)) })
 	}
 	return []file.Kind{
-		{Of: pb.FdTypes_UNIXSK, New: func(f *file.Descriptors) file.Describer { return newUnixPlanner(r.Task(f)) }},
+		{Of: pb.FdTypes_UNIXSK, New: func(f *file.Descriptors) file.Describer {
+			return newUnixPlanner(r.Task(f))
+		}},
 		simple(pb.FdTypes_INETSK, func(s *descriptors) file.Describe {
 			return func(fd *pb.FdinfoEntry, file *pb.FileEntry) { s.inetSocket(fd, file.GetIsk()) }
 		}),
@@ -52,7 +54,8 @@ func (r *Room) Kinds() []file.Kind {
 
 func newUnixPlanner(s *descriptors) *unixPlanner {
 	return &unixPlanner{
-		descriptors: s, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{}, to: map[uint32][]*unixSocket{},
+		descriptors: s, byID: map[uint32]*unixSocket{}, byIno: map[uint32]*unixSocket{},
+		to:        map[uint32][]*unixSocket{},
 		listeners: map[string]*unixSocket{}, paths: map[string]*unixSocket{},
 	}
 }

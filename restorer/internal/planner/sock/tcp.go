@@ -49,7 +49,8 @@ func (f *descriptors) connection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, 
 		f.closedConnection(fd, e, what)
 		return
 	case f.Dir.Inventory.GetTcpClose():
-		f.Refuse(where, "use --tcp-close to restore it closed", "%s was dumped with --tcp-close: its state is lost",
+		f.Refuse(where, "use --tcp-close to restore it closed",
+			"%s was dumped with --tcp-close: its state is lost",
 			what)
 		return
 	case !f.Opts.TCPEstablished:
@@ -66,7 +67,8 @@ func (f *descriptors) connection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, 
 		return
 	}
 	number := int(fd.GetFd())
-	f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock, uint64(e.GetProto()))
+	f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock,
+		uint64(e.GetProto()))
 	f.ipOptions(number, what, e)
 	for _, old := range []struct { // CRIU before 3.17 kept them with the connection
 		option uint64
@@ -91,7 +93,8 @@ func (f *descriptors) connection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, 
 func (f *descriptors) closedConnection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, what string) {
 	what += ", closed"
 	number := int(fd.GetFd())
-	f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock, uint64(e.GetProto()))
+	f.Create(fd, what, uapi.SysSocket, uint64(e.GetFamily()), uint64(e.GetType())|uapi.ONonblock,
+		uint64(e.GetProto()))
 	f.ipOptions(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
 	const enotconn, both = -107, 2 // it is done all the same, net/ipv4/af_inet.c inet_shutdown
@@ -146,11 +149,13 @@ func (f *descriptors) checkStream(where, what string, s *TcpStream) bool {
 			s.GetUnsqLen())
 	}
 	if uint64(s.GetInqLen())+uint64(s.GetOutqLen()) > plan.RoomForQueues {
-		f.Refuse(where, "", "%s has %d and %d bytes in its queues: more than %d", what, s.GetInqLen(), s.GetOutqLen(),
+		f.Refuse(where, "", "%s has %d and %d bytes in its queues: more than %d", what, s.GetInqLen(),
+			s.GetOutqLen(),
 			plan.RoomForQueues)
 	}
 	if s.GetSndWscale() > uapi.MaxWscale || s.GetRcvWscale() > uapi.MaxWscale {
-		f.Refuse(where, "", "%s: window scales %d and %d, more than %d", what, s.GetSndWscale(), s.GetRcvWscale(),
+		f.Refuse(where, "", "%s: window scales %d and %d, more than %d", what, s.GetSndWscale(),
+			s.GetRcvWscale(),
 			uapi.MaxWscale)
 	}
 	if s.GetMssClamp() == 0 || s.GetMssClamp() > 0xffff {
@@ -301,21 +306,25 @@ func (f *descriptors) planWaking(fd *pb.FdinfoEntry, what string, e *pb.InetSkEn
 // settleSteps: what has been sent is not sent again unless the other end asks for it.
 func settleSteps(c *plan.Connection, s *TcpStream) {
 	if len(s.sent) > 0 {
-		c.Settle = append(c.Settle, plan.RoomStep, plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue),
+		c.Settle = append(c.Settle, plan.RoomStep,
+			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue),
 			plan.Step{Do: plan.StepSend, Data: s.sent},
 			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpNoQueue))
 	}
 	if s.SndWnd != nil {
-		c.Settle = append(c.Settle, plan.Step{Do: plan.StepOption, Level: uapi.SolTCP, Option: uapi.TcpRepairWindow,
-			Data: repairWindow(s)})
+		c.Settle = append(c.Settle, plan.Step{Do: plan.StepOption, Level: uapi.SolTCP,
+			Option: uapi.TcpRepairWindow,
+			Data:   repairWindow(s)})
 	}
 	switch s.state {
 	case uapi.TcpCloseWait, uapi.TcpLastAck:
-		c.Settle = append(c.Settle, s.Segment(s.inEnd, s.outEnd-s.GetOutqLen(), FlagFin|FlagAck, uapi.TcpCloseWait))
+		c.Settle = append(c.Settle, s.Segment(s.inEnd, s.outEnd-s.GetOutqLen(), FlagFin|FlagAck,
+			uapi.TcpCloseWait))
 	case uapi.TcpClose:
 		c.Settle = append(c.Settle, s.Segment(s.inEnd, s.outEnd, FlagFin|FlagAck, uapi.TcpCloseWait),
 			// counts as sent
-			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue), plan.Step{Do: plan.StepShutdown},
+			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue),
+			plan.Step{Do: plan.StepShutdown},
 			s.Segment(s.inEnd+1, s.outEnd+1, FlagAck, uapi.TcpClose))
 	}
 }

@@ -226,12 +226,15 @@ func (u *unixPlanner) waiting() {
 		if listener == nil {
 			continue
 		}
-		if listener.number != 0 && (listener.GetState() != uapi.TcpListen || listener.GetType() != s.GetType()) {
-			u.Refuse(s.where, "", "%s is connected to %s, which does not listen: impossible", s.what, listener.what)
+		if listener.number != 0 && (listener.GetState() != uapi.TcpListen ||
+			listener.GetType() != s.GetType()) {
+			u.Refuse(s.where, "", "%s is connected to %s, which does not listen: impossible", s.what,
+				listener.what)
 			continue
 		}
 		if len(u.queue(s)) > 0 {
-			u.Refuse(s.where, "", "%s has data from a connection that was not accepted: not supported", s.what)
+			u.Refuse(s.where, "", "%s has data from a connection that was not accepted: not supported",
+				s.what)
 		}
 		u.connect(s, listener)
 	}

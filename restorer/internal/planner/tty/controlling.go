@@ -26,7 +26,8 @@ func (p *Room) controllingTerminals() {
 				continue
 			}
 			number := uint32(p.Fds.Scratch())
-			p.ctties[task.Sid] = append(p.ctties[task.Sid], &pb.FdinfoEntry{Id: fd.Id, Type: fd.Type, Fd: &number})
+			p.ctties[task.Sid] = append(p.ctties[task.Sid],
+				&pb.FdinfoEntry{Id: fd.Id, Type: fd.Type, Fd: &number})
 			p.SharedFDs[fd.GetId()] = int(number)
 			p.checkHolders(fd.GetId(), task.Sid)
 		}

@@ -160,7 +160,8 @@ func (p *Room) collectDevice(where string, fd *pb.FdinfoEntry, info *pb.TtyInfoE
 		}
 	}
 	p.terminals = append(p.terminals, &terminal{
-		where: where, name: name, slaves: []*pb.FdinfoEntry{fd}, info: info, sid: info.GetSid(), pgrp: info.GetPgrp(),
+		where: where, name: name, slaves: []*pb.FdinfoEntry{fd}, info: info, sid: info.GetSid(),
+		pgrp: info.GetPgrp(),
 	})
 }
 
@@ -241,7 +242,8 @@ func (p *Room) checkSession(t *terminal) {
 	}
 	switch {
 	case !leader:
-		p.Refuse(t.where, "", "terminal %s controls session %d, whose leader was not dumped: not supported", t.name,
+		p.Refuse(t.where, "", "terminal %s controls session %d, whose leader was not dumped: not supported",
+			t.name,
 			t.sid)
 	case !group:
 		p.Refuse(t.where, "", "terminal %s has the foreground process group %d, which was not dumped: not supported",
@@ -325,7 +327,8 @@ func (m *terminalMaker) pair() int {
 
 // set makes an ioctl whose argument is a pointer to an int.
 func (m *terminalMaker) set(fd int, what string, request uint64, value uint32) {
-	m.Prog.Sys(m.name+" "+what, uapi.SysIoctl, uint64(fd), request, m.Prog.Arena.Bytes(plan.Words32([]uint32{value})))
+	m.Prog.Sys(m.name+" "+what, uapi.SysIoctl, uint64(fd), request,
+		m.Prog.Arena.Bytes(plan.Words32([]uint32{value})))
 }
 
 func (m *terminalMaker) hangUp(master int) {
@@ -365,7 +368,8 @@ func (m *terminalMaker) permissions(slave int) {
 func (m *terminalMaker) termios(fd int, info *pb.TtyInfoEntry) {
 	a := m.Prog.Arena
 	if info.GetTermios() != nil {
-		m.Prog.Sys("modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tcsets, a.Bytes(termios(info.GetTermios())))
+		m.Prog.Sys("modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tcsets,
+			a.Bytes(termios(info.GetTermios())))
 	}
 	if info.GetTermiosLocked() != nil {
 		m.Prog.Sys("locked modes of "+m.name, uapi.SysIoctl, uint64(fd), uapi.Tiocslcktrmios,
@@ -432,7 +436,8 @@ func (m *terminalMaker) contents(slave int) {
 	}
 	if len(output) > 0 {
 		what := fmt.Sprintf("%d bytes to be read from the master of %s", len(output), m.name)
-		m.Prog.Want(int64(len(output)), what, uapi.SysWrite, uint64(slave), a.Bytes(output), uint64(len(output)))
+		m.Prog.Want(int64(len(output)), what, uapi.SysWrite, uint64(slave), a.Bytes(output),
+			uint64(len(output)))
 	}
 }
 
@@ -452,7 +457,8 @@ func (m *terminalMaker) queued(byMaster bool) []byte {
 		}
 		b := d.GetData()
 		if len(b) > maxQueued {
-			m.Refuse(m.where, "", "terminal %s with %d bytes in it: CRIU dumps %d at most", m.name, len(b), maxQueued)
+			m.Refuse(m.where, "", "terminal %s with %d bytes in it: CRIU dumps %d at most", m.name, len(b),
+				maxQueued)
 			return nil
 		}
 		if byMaster && info.GetPacketMode() && len(b) > 0 {
@@ -467,7 +473,8 @@ func (m *terminalMaker) queued(byMaster bool) []byte {
 func (m *terminalMaker) device() {
 	for _, fd := range m.slaves {
 		if m.passed != 0 {
-			m.Create(fd, "terminal "+m.name, uapi.SysFcntl, uint64(m.passed), 0 /* F_DUPFD */, uint64(m.passed))
+			m.Create(fd, "terminal "+m.name, uapi.SysFcntl, uint64(m.passed), 0, /* F_DUPFD */
+				uint64(m.passed))
 		} else {
 			path := m.Prog.Arena.String(m.name)
 			m.Create(fd, "terminal "+m.name, uapi.SysOpenat, uapi.AtFdcwd, path, m.ttyFlags(fd))
