@@ -21,9 +21,9 @@ import (
 	"github.com/crpie/crpie/internal/several"
 )
 
-// Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with the
-// same compression. Whatever is no image of a grafted task is copied byte by byte. The checkpoint may also be a layer of
-// a container image: an OCI image layout, as a directory or archive, or what docker save writes.
+// Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with
+// the same compression. Whatever is no image of a grafted task is copied byte by byte. The checkpoint may also be a
+// layer of a container image: an OCI image layout, as a directory or archive, or what docker save writes.
 func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Plan, err error) {
 	own := *opts
 	own.ParentMissing = true
@@ -138,7 +138,9 @@ var compressions = []compression{
 		},
 		func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
 	},
-	{"bzip2", "bunzip2", "BZh", func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(bzip2.NewReader(r)), nil }, nil},
+	{"bzip2", "bunzip2", "BZh", func(r io.Reader) (io.ReadCloser, error) {
+		return io.NopCloser(bzip2.NewReader(r)), nil
+	}, nil},
 	{"xz", "unxz", "\xfd7zXZ\x00", nil, nil},
 	{"lzip", "lunzip", "LZIP", nil, nil},
 	{"lz4", "unlz4", "\x04\x22\x4d\x18", nil, nil},
@@ -182,7 +184,8 @@ func unpack(from io.Reader, to *os.File, limits Limits) (*tarball, compression, 
 	head, _ := in.Peek(6) // shorter is no archive, which readTar will say
 	comp := packing(head)
 	if comp.read == nil {
-		return nil, comp, fmt.Errorf("it is packed with %s, which is not read here; %s it first", comp.name, comp.unpack)
+		return nil, comp, fmt.Errorf("it is packed with %s, which is not read here; %s it first", comp.name,
+			comp.unpack)
 	}
 	r, err := comp.read(in)
 	if err != nil {
@@ -238,7 +241,8 @@ func (t *tarball) writeNew(w io.Writer, inOrder []File, left map[string]*File) e
 		if left[f.Name] == nil {
 			continue
 		}
-		h := tar.Header{Uid: like.Uid, Gid: like.Gid, Uname: like.Uname, Gname: like.Gname, ModTime: like.ModTime}
+		h := tar.Header{Uid: like.Uid, Gid: like.Gid, Uname: like.Uname, Gname: like.Gname,
+			ModTime: like.ModTime}
 		if dir := path.Dir(f.Name); dir != "." && dir != folder {
 			folder = dir
 			h.Typeflag, h.Name, h.Mode = tar.TypeDir, path.Join(t.prefix, dir)+"/", 0o700

@@ -34,7 +34,8 @@ func checkpointTar(t *testing.T, dir fstest.MapFS) []byte {
 		}
 	}
 	put(tar.Header{Name: "config.dump", Uid: 7}, []byte(`{"id": "x"}`))
-	put(tar.Header{Name: "bind.mounts/a", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd", Format: tar.FormatGNU}, nil)
+	put(tar.Header{Name: "bind.mounts/a", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd",
+		Format: tar.FormatGNU}, nil)
 	put(tar.Header{Name: "checkpoint/", Typeflag: tar.TypeDir, Mode: 0o700}, nil)
 	for _, name := range slices.Sorted(maps.Keys(dir)) {
 		put(tar.Header{Name: "checkpoint/" + name, Format: tar.FormatPAX}, dir[name].Data)
@@ -91,7 +92,8 @@ func TestArchive(t *testing.T) {
 		}
 		t.Run(comp.name, func(t *testing.T) {
 			base := t.TempDir()
-			in, out, back := filepath.Join(base, "in"), filepath.Join(base, "out"), filepath.Join(base, "back")
+			in, out, back := filepath.Join(base, "in"), filepath.Join(base, "out"),
+				filepath.Join(base, "back")
 			if err := os.WriteFile(in, packed(t, comp, checkpointTar(t, dir)), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +122,8 @@ func compareEntries(t *testing.T, in, out string, changed map[string]bool) {
 	was, wasRest, comp := rawEntries(t, in)
 	is, rest, compIs := rawEntries(t, out)
 	if rest != wasRest || comp.name != compIs.name {
-		t.Errorf("the end of the archive has %d bytes, had %d; packed with %s, was %s", len(rest), len(wasRest), compIs.name, comp.name)
+		t.Errorf("the end of the archive has %d bytes, had %d; packed with %s, was %s", len(rest),
+			len(wasRest), compIs.name, comp.name)
 	}
 	for name, raw := range was {
 		if (is[name] == raw) == changed[name] {
@@ -165,13 +168,15 @@ func TestDamagedArchives(t *testing.T) {
 		"empty": nil, "no archive": []byte("hello"), "half": whole[:len(whole)/2], "half a header": whole[:700],
 		"no images":  checkpointTar(t, fstest.MapFS{}),
 		"two images": append(bytes.Clone(whole[:len(whole)-9*512]), whole...),
-		"half gzip":  packed(t, compressions[0], whole)[:500], "half zstd": packed(t, compressions[1], whole)[:500],
+		"half gzip":  packed(t, compressions[0], whole)[:500],
+		"half zstd":  packed(t, compressions[1], whole)[:500],
 	} {
 		if err := os.WriteFile(in, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Archive(t.Context(), in, out, options(t))
-		if err == nil || !strings.HasPrefix(err.Error(), "archive "+in+": ") && !strings.HasPrefix(err.Error(), "images ") {
+		if err == nil || !strings.HasPrefix(err.Error(), "archive "+in+": ") &&
+			!strings.HasPrefix(err.Error(), "images ") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if entries, _ := os.ReadDir(base); len(entries) != 1 {
@@ -216,11 +221,14 @@ func TestChainsInArchives(t *testing.T) {
 		{map[string]string{"a/x": "../../a/y", "a/y": ""}, "a/x", []string{"a/y"}, ""},
 		{map[string]string{"a": "../elsewhere"}, "a", nil, ""},
 		{map[string]string{"a": "/b"}, "a", nil, ""},
-		{map[string]string{"a": "", "b": ""}, "", nil, `it has 2 files inventory.img, expected one, or those of one chain of links "parent"`},
-		{map[string]string{"a": "../c", "b": "../c", "c": ""}, "", nil, "it has 3 files inventory.img, expected one,"},
+		{map[string]string{"a": "", "b": ""}, "", nil,
+			`it has 2 files inventory.img, expected one, or those of one chain of links "parent"`},
+		{map[string]string{"a": "../c", "b": "../c", "c": ""}, "", nil,
+			"it has 3 files inventory.img, expected one,"},
 		{map[string]string{"a": "."}, "", nil, "it has 1 files inventory.img, expected one,"},
 		{map[string]string{"a": "../b", "b": "../a"}, "", nil, "it has 2 files inventory.img, expected one,"},
-		{map[string]string{"a": "", "b": "../c", "c": "../b"}, "", nil, "it has 3 files inventory.img, of which 1 are in one chain"},
+		{map[string]string{"a": "", "b": "../c", "c": "../b"}, "", nil,
+			"it has 3 files inventory.img, of which 1 are in one chain"},
 		{nil, "", nil, "it has 0 files inventory.img, expected one,"},
 	} {
 		var b bytes.Buffer
@@ -228,7 +236,8 @@ func TestChainsInArchives(t *testing.T) {
 		for _, folder := range slices.Sorted(maps.Keys(c.links)) {
 			err := w.WriteHeader(&tar.Header{Name: folder + "/inventory.img"})
 			if target := c.links[folder]; target != "" && err == nil {
-				err = w.WriteHeader(&tar.Header{Name: folder + "/parent", Typeflag: tar.TypeSymlink, Linkname: target})
+				err = w.WriteHeader(&tar.Header{Name: folder + "/parent", Typeflag: tar.TypeSymlink,
+					Linkname: target})
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -65,7 +65,9 @@ func namesDiffer(archives []string) error {
 	for _, a := range archives {
 		base := filepath.Base(a)
 		if other, ok := known[base]; ok {
-			problems = append(problems, fmt.Errorf("archives %s and %s have the same name: rename one, or graft them one by one", other, a))
+			problems = append(problems, fmt.Errorf(
+				"archives %s and %s have the same name: rename one, or graft them one by one", other,
+				a))
 		}
 		known[base] = a
 	}

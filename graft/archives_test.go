@@ -36,16 +36,19 @@ func TestArchives(t *testing.T) {
 
 	bad := place("bad.tar", []byte("hello"))
 	_, err = Archives(t.Context(), []string{bad, a, grafted[1]}, at("none"), options(t))
-	if text := strings.Split(err.Error(), "\n"); len(text) < 2 || !strings.Contains(err.Error(), "archive "+bad+": ") ||
+	if text := strings.Split(err.Error(), "\n"); len(text) < 2 ||
+		!strings.Contains(err.Error(), "archive "+bad+": ") ||
 		!strings.Contains(err.Error(), "archive "+grafted[1]+": cannot graft: "+ProvenanceFile) {
 		t.Errorf("got %v", err)
 	}
 	same := place("other/a.tar", checkpointTar(t, one))
 	_, err = Archives(t.Context(), []string{a, same}, at("none"), options(t))
-	if want := "archives " + a + " and " + same + " have the same name: rename one, or graft them one by one"; err == nil || err.Error() != want {
+	if want := "archives " + a + " and " + same +
+		" have the same name: rename one, or graft them one by one"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err := Archives(t.Context(), []string{a, b}, at("out"), options(t)); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if _, err := Archives(t.Context(), []string{a, b}, at("out"), options(t)); err == nil ||
+		!strings.Contains(err.Error(), "exists already") {
 		t.Errorf("got %v", err)
 	}
 	if left, err := filepath.Glob(at(".*")); err != nil || len(left) != 0 {

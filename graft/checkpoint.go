@@ -97,7 +97,8 @@ func (c *checkpoint) writable() error {
 	}
 	for _, p := range packings {
 		if p.write == nil {
-			return fmt.Errorf("it is packed with %s, which is read but not written; %s it first", p.name, p.unpack)
+			return fmt.Errorf("it is packed with %s, which is read but not written; %s it first", p.name,
+				p.unpack)
 		}
 	}
 	return nil

@@ -78,7 +78,8 @@ func namingCalls() []coreCall {
 	text := []seccomp.Arg{some, some, is(5), is(0x12), some, is(0)} // MAP_PRIVATE|MAP_FIXED
 	frames := []seccomp.Arg{some, some, is(3), is(0x12), some, is(pageSize)}
 	return []coreCall{
-		{name: "prctl", nr: 157, args: []seccomp.Arg{is(0x53564d41), is(0)}, leader: true, without: noName}, // PR_SET_VMA
+		// PR_SET_VMA
+		{name: "prctl", nr: 157, args: []seccomp.Arg{is(0x53564d41), is(0)}, leader: true, without: noName},
 		{name: "memfd_create", nr: 319, args: []seccomp.Arg{some, is(1)}, leader: true, without: noName},
 		{name: "write", nr: 1, leader: true, without: noName},
 		{name: "mmap", nr: 9, args: text, leader: true, without: noName},

@@ -24,7 +24,8 @@ func (c *endingContext) Err() error {
 // Whenever a graft or its removal is ended, there is no output and nothing half done beside it.
 func TestEndedGraft(t *testing.T) {
 	dir := sample(t, "glibc")
-	in, archive, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "in.tar"), filepath.Join(t.TempDir(), "out")
+	in, archive, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "in.tar"),
+		filepath.Join(t.TempDir(), "out")
 	if err := errors.Join(os.CopyFS(in, dir), os.WriteFile(archive, checkpointTar(t, dir), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,10 @@ func TestEndedGraft(t *testing.T) {
 	}
 	for name, do := range map[string]func(ctx context.Context) error{
 		"directory": func(ctx context.Context) error { return plan.WriteDir(ctx, in, out) },
-		"archive":   func(ctx context.Context) error { _, err := Archive(ctx, archive, out, options(t)); return err },
+		"archive": func(ctx context.Context) error {
+			_, err := Archive(ctx, archive, out, options(t))
+			return err
+		},
 	} {
 		looks := 0
 		for ; ; looks++ {

@@ -157,7 +157,8 @@ func compare(t *testing.T, was, is *images.Dir) {
 		}
 		for k, th := range task.Threads {
 			regs := th.Core.GetThreadInfo().GetGpregs()
-			if regs.GetIp() == old.Threads[k].Core.GetThreadInfo().GetGpregs().GetIp() || th.Core.GetThreadCore().GetBlkSigset() != ^uint64(0) {
+			if regs.GetIp() == old.Threads[k].Core.GetThreadInfo().GetGpregs().GetIp() ||
+				th.Core.GetThreadCore().GetBlkSigset() != ^uint64(0) {
 				t.Errorf("thread %d does not begin in the graft", th.Tid)
 			}
 		}
@@ -194,13 +195,19 @@ func TestRefusals(t *testing.T) {
 		{"early stage", "static", func(o *Options) { o.Plugins = []Plugin{plugin(t, both...)} },
 			"cannot graft: plugin plugin: hook at_POST_MEMORY registers PIE_RST_POST_MEMORY, which only crpie restore runs\n" +
 				"  hint: use crpie restore, or --allow-skipped-stages to graft without this hook"},
-		{"early stage allowed", "static", func(o *Options) { o.Plugins, o.AllowSkipped = []Plugin{plugin(t, both...)}, true }, "<nil>"},
-		{"only early stages", "static", func(o *Options) { o.Plugins, o.AllowSkipped = []Plugin{plugin(t, "POST_FILES")}, true },
+		{"early stage allowed", "static", func(o *Options) {
+			o.Plugins, o.AllowSkipped = []Plugin{plugin(t, both...)}, true
+		}, "<nil>"},
+		{"only early stages", "static", func(o *Options) {
+			o.Plugins, o.AllowSkipped = []Plugin{plugin(t, "POST_FILES")}, true
+		},
 			"cannot graft: plugins: no hook is left that a graft could run: PIE_RST_PRE_SIGRETURN_THREAD or PIE_RST_PRE_SIGRETURN"},
 		{"no such task", "tree", func(o *Options) { o.Tasks = []Selector{{Pid: 1}, {Comm: "nobody"}} },
 			"cannot graft, for 2 reasons:\n--task pid:1: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\"\n" +
 				"--task comm:nobody: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\""},
-		{"selects no task", "tree", func(o *Options) { o.Plugins[0].Tasks = []Selector{{Root: true}, {Comm: "x"}} },
+		{"selects no task", "tree", func(o *Options) {
+			o.Plugins[0].Tasks = []Selector{{Root: true}, {Comm: "x"}}
+		},
 			"cannot graft: plugin plugin select=comm:x: picks no living task; there are 10287 \"python3\", 10289 \"python3\", 10290 \"python3\""},
 		{"nothing in common", "tree", func(o *Options) {
 			o.Tasks, o.Plugins[0].Tasks = []Selector{{Root: true}}, []Selector{{Pid: 10290}}
@@ -244,7 +251,8 @@ func TestNothingIsWrittenHalf(t *testing.T) {
 		t.Errorf("parent is %q, %v", target, err)
 	}
 	again := open(t, os.DirFS(out), old)
-	if err := (&Plan{}).WriteDir(t.Context(), out, out); err == nil || !strings.Contains(err.Error(), "it exists already") {
+	if err := (&Plan{}).WriteDir(t.Context(), out, out); err == nil ||
+		!strings.Contains(err.Error(), "it exists already") {
 		t.Errorf("a second time: %v", err)
 	}
 	_, err = New(again, opts)
@@ -282,7 +290,8 @@ func graftDir(t *testing.T, dir fstest.MapFS, opts *Options) (out string, err er
 // A full disk in the middle leaves nothing.
 func TestFailedWriteLeavesNothing(t *testing.T) {
 	base := t.TempDir()
-	plan := &Plan{Files: []File{{"a.img", []Part{{Data: []byte("x")}}}, {"b.img", []Part{{From: "missing.img", Size: 1}}}}}
+	plan := &Plan{Files: []File{{"a.img", []Part{{Data: []byte("x")}}},
+		{"b.img", []Part{{From: "missing.img", Size: 1}}}}}
 	err := plan.WriteDir(t.Context(), base, filepath.Join(base, "out"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
@@ -297,7 +306,8 @@ func FuzzNew(f *testing.F) {
 	old := sample(f, "threads")
 	names := slices.Sorted(maps.Keys(old))
 	for i, name := range names {
-		if strings.HasPrefix(name, "core-18656") || strings.HasPrefix(name, "mm-") || strings.HasPrefix(name, "pagemap-") {
+		if strings.HasPrefix(name, "core-18656") || strings.HasPrefix(name, "mm-") ||
+			strings.HasPrefix(name, "pagemap-") {
 			f.Add(i, old[name].Data)
 		}
 	}

@@ -104,7 +104,8 @@ func TestEndlessArchives(t *testing.T) {
 		disk int64
 	}{
 		"the headers of its entries have more than 67108864 bytes\n  hint: if you trust it, raise the limit: --archive-limit headers=N": {
-			append(paxHeader("comment", strings.Repeat("A", 1_000_000)), rawHeader("f", '0', octal(0))...), 67 << 20},
+			append(paxHeader("comment", strings.Repeat("A", 1_000_000)), rawHeader("f", '0', octal(0))...),
+			67 << 20},
 		"it has more than 100000 entries\n  hint: if you trust it, raise the limit: --archive-limit entries=N": {
 			rawHeader("f", '0', octal(0)), 52 << 20},
 		"it has more than 104857600 bytes unpacked\n  hint: if you trust it, raise the limit: --archive-limit size=N": {
@@ -135,7 +136,8 @@ func TestLimitsCanBeSet(t *testing.T) {
 		{Limits{Entries: 4}, "it has more than 4 entries"},
 		{Limits{Headers: 1000}, "the headers of its entries have more than 1000 bytes"},
 	} {
-		if _, _, err := unpackTemp(t, bytes.NewReader(archive), c.limits); !strings.HasPrefix(fmt.Sprint(err), c.want) {
+		if _, _, err := unpackTemp(t, bytes.NewReader(archive), c.limits); !strings.HasPrefix(fmt.Sprint(err),
+			c.want) {
 			t.Errorf("%+v: %v, want %s", c.limits, err, c.want)
 		}
 	}
@@ -148,7 +150,8 @@ func oddities() map[string][]byte {
 	copy(gnuSparse[386:], "00000000000\x0000000000005\x00")
 	copy(gnuSparse[483:], octal(5))
 	pax1 := bytes.Join([][]byte{
-		paxHeader("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "new-sparse", "GNU.sparse.realsize", "1000"),
+		paxHeader("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "new-sparse",
+			"GNU.sparse.realsize", "1000"),
 		rawHeader("GNUSparseFile.0/new-sparse", '0', octal(517)), filled("1\n995\n5\n"), filled("later"),
 	}, nil)
 	return map[string][]byte{
@@ -157,13 +160,14 @@ func oddities() map[string][]byte {
 		"hard link":    rawHeader("link", '1', octal(77)), // a size without contents
 		"unknown type": append(rawHeader("odd", 'Z', octal(5)), filled("later")...),
 		"contiguous":   append(rawHeader("cont", '7', octal(5)), filled("later")...),
-		"pax size":     bytes.Join([][]byte{paxHeader("size", "5"), rawHeader("big", '0', octal(0)), filled("later")}, nil),
-		"global":       append(rawHeader("g", 'g', octal(len("14 comment=ab\n"))), filled("14 comment=ab\n")...),
+		"pax size": bytes.Join([][]byte{paxHeader("size", "5"), rawHeader("big", '0', octal(0)),
+			filled("later")}, nil),
+		"global": append(rawHeader("g", 'g', octal(len("14 comment=ab\n"))), filled("14 comment=ab\n")...),
 	}
 }
 
-// TestOddEntriesPass puts an entry that is no image in front of the images: it is in the output bit by bit, and the images
-// after it are changed as they should be.
+// TestOddEntriesPass puts an entry that is no image in front of the images: it is in the output bit by bit, and the
+// images after it are changed as they should be.
 func TestOddEntriesPass(t *testing.T) {
 	whole := checkpointTar(t, sample(t, "static"))
 	for name, odd := range oddities() {
@@ -191,13 +195,15 @@ func TestOddEntriesPass(t *testing.T) {
 // TestImagesAreRegularFiles has an image that is something else.
 func TestImagesAreRegularFiles(t *testing.T) {
 	for typ, want := range map[byte]string{
-		tar.TypeLink: "a hard link to another entry; pack it with --hard-dereference", tar.TypeSymlink: "a symbolic link, not a regular file",
-		tar.TypeFifo: "a FIFO, not a regular file", tar.TypeChar: "a device, not a regular file",
+		tar.TypeLink:    "a hard link to another entry; pack it with --hard-dereference",
+		tar.TypeSymlink: "a symbolic link, not a regular file",
+		tar.TypeFifo:    "a FIFO, not a regular file", tar.TypeChar: "a device, not a regular file",
 		tar.TypeCont: "an entry of type '7', not a regular file",
 	} {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
-		for _, h := range []tar.Header{{Name: "checkpoint/inventory.img"}, {Name: "checkpoint/files.img", Typeflag: typ, Linkname: "/etc/passwd"}} {
+		for _, h := range []tar.Header{{Name: "checkpoint/inventory.img"},
+			{Name: "checkpoint/files.img", Typeflag: typ, Linkname: "/etc/passwd"}} {
 			if err := w.WriteHeader(&h); err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +250,8 @@ func TestOtherPackings(t *testing.T) {
 	if want := "archive " + in + ": it is packed with bzip2, which is read but not written; bunzip2 it first"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	for magic, want := range map[string]string{"\xfd7zXZ\x00": "xz, which is not read here; unxz it first", "LZIP\x01": "lzip, ", "\x04\x22\x4d\x18": "lz4, "} {
+	for magic, want := range map[string]string{"\xfd7zXZ\x00": "xz, which is not read here; unxz it first",
+		"LZIP\x01": "lzip, ", "\x04\x22\x4d\x18": "lz4, "} {
 		write(magic + "more")
 		err := ReadArchive(in, Limits{}, func(fs.FS) error { return nil })
 		if err == nil || !strings.HasPrefix(err.Error(), "archive "+in+": it is packed with "+want) {
@@ -275,7 +282,8 @@ func FuzzArchive(f *testing.F) {
 		end := int64(0)
 		for _, e := range tb.entries {
 			if e.start != end || e.data <= e.start || e.end < e.data {
-				t.Fatalf("entry %q from %d, contents from %d to %d, expected from %d", e.Name, e.start, e.data, e.end, end)
+				t.Fatalf("entry %q from %d, contents from %d to %d, expected from %d", e.Name, e.start,
+					e.data, e.end, end)
 			}
 			end = e.end
 		}

@@ -20,7 +20,8 @@ const mostReserved = 1 << 30
 // was not when the program made it: Linux then wants memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
 func reserved(t *images.Task) (longest uint64) {
 	for _, v := range t.Mm.GetVmas() {
-		if v.GetFlags()&mapPrivate != 0 && v.GetFlags()&(mapNoreserve|mapHugetlb) == 0 && v.GetProt()&protWrite == 0 {
+		if v.GetFlags()&mapPrivate != 0 && v.GetFlags()&(mapNoreserve|mapHugetlb) == 0 &&
+			v.GetProt()&protWrite == 0 {
 			longest = max(longest, v.GetEnd()-v.GetStart())
 		}
 	}

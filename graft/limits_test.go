@@ -35,7 +35,8 @@ func TestReservedAddressSpace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plan.Parent != c.incremental || len(plan.Notes) > 0 == c.incremental || plan.Provenance.Mode == incremental != c.incremental {
+		if plan.Parent != c.incremental || len(plan.Notes) > 0 == c.incremental ||
+			plan.Provenance.Mode == incremental != c.incremental {
 			t.Errorf("%+v: parent %v, mode %s, notes %q", c, plan.Parent, plan.Provenance.Mode, plan.Notes)
 		}
 	}
@@ -66,7 +67,8 @@ func TestLimitOfProcesses(t *testing.T) {
 			if i == rlimitNproc {
 				cur = c.limit
 			}
-			limits.Rlimits = append(limits.Rlimits, &pb.RlimitEntry{Cur: pb.Uint64(cur), Max: pb.Uint64(cur)})
+			limits.Rlimits = append(limits.Rlimits,
+				&pb.RlimitEntry{Cur: pb.Uint64(cur), Max: pb.Uint64(cur)})
 		}
 		task.Core.Tc.Rlimits = limits
 		creds := task.Threads[0].Core.ThreadCore.Creds
@@ -75,7 +77,8 @@ func TestLimitOfProcesses(t *testing.T) {
 		opts.HookTimeout = c.timeout
 		_, err := New(dir, opts)
 		var refused *refusal.Refusal
-		if errors.As(err, &refused) != c.refused || c.refused && !strings.Contains(err.Error(), "RLIMIT_NPROC is") {
+		if errors.As(err, &refused) != c.refused ||
+			c.refused && !strings.Contains(err.Error(), "RLIMIT_NPROC is") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

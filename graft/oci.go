@@ -88,7 +88,8 @@ func (im *checkpointImage) readLayout() (layers []object, err error) {
 	}
 	version := ""
 	if err := layout.get("imageLayoutVersion", &version); err != nil || !strings.HasPrefix(version, "1.") {
-		return nil, several.Join(fmt.Errorf("%s: version %q is not known here, want 1", layoutFile, version), err)
+		return nil, several.Join(fmt.Errorf("%s: version %q is not known here, want 1", layoutFile, version),
+			err)
 	}
 	if im.index, err = readDocument[object](im.store, indexFile); err != nil {
 		return nil, err
@@ -261,11 +262,14 @@ func (im *checkpointImage) checkOthers(others []*tarball) error {
 	for _, t := range others {
 		for i := range t.entries {
 			name := path.Clean("/" + t.entries[i].Name)
-			hides := strings.HasPrefix(path.Base(name), ".wh.") // OCI image specification, layer.md: whiteouts
+			// OCI image specification, layer.md: whiteouts
+			hides := strings.HasPrefix(path.Base(name), ".wh.")
 			below := im.layer.prefix != "." && strings.HasPrefix(name, "/"+im.layer.prefix+"/")
 			if below || hides || im.layer.prefix == "." && im.layer.images[name[1:]] != nil {
-				return several.Join(fmt.Errorf("%q in another layer than inventory.img may change the checkpoint: "+
-					"not supported; make the image of one layer", t.entries[i].Name), im.close())
+				return several.Join(fmt.Errorf(
+					"%q in another layer than inventory.img may change the checkpoint: "+
+						"not supported; make the image of one layer",
+					t.entries[i].Name), im.close())
 			}
 		}
 	}
@@ -366,7 +370,8 @@ func spend(ctx context.Context, from io.Reader, dir string, b *budget) (*tarball
 }
 
 func (l Limits) exceeded(name string) error {
-	return &LimitError{name, map[string]int64{"size": l.Size, "entries": int64(l.Entries), "headers": l.Headers}[name]}
+	return &LimitError{name, map[string]int64{"size": l.Size, "entries": int64(l.Entries),
+		"headers": l.Headers}[name]}
 }
 
 // readDocument reads a JSON document without checking a digest.

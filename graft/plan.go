@@ -37,8 +37,8 @@ type Options struct {
 	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0
 	ParentMissing bool            // the new images cannot have a parent: an archive
 	Limits        Limits          // of an archive
-	// Patience, if not 0: each task waits behind its hooks until whoever supervises it lets it go (Plan.Supervised), and
-	// ends when it hears nothing for so long.
+	// Patience, if not 0: each task waits behind its hooks until whoever supervises it lets it go
+	// (Plan.Supervised), and ends when it hears nothing for so long.
 	Patience time.Duration
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
@@ -59,7 +59,8 @@ func (o *Options) check() error {
 		errs = append(errs, fmt.Errorf("options: HookTimeout is %v, want 0 or more", o.HookTimeout))
 	}
 	if !o.LogLevel.Known() {
-		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff, report.LogDebug))
+		errs = append(errs, fmt.Errorf("options: LogLevel is %v, want %v to %v", o.LogLevel, report.LogOff,
+			report.LogDebug))
 	}
 	return several.Join(errs...)
 }
@@ -108,8 +109,8 @@ type grafter struct {
 	outputs map[*pb.FileEntry]bool // standard output and standard error of a task
 }
 
-// New plans the graft of plugins onto a directory: pure, and the same for the same input. A *refusal.Refusal lists everything
-// that cannot be grafted.
+// New plans the graft of plugins onto a directory: pure, and the same for the same input. A *refusal.Refusal lists
+// everything that cannot be grafted.
 func New(dir *images.Dir, opts *Options) (*Plan, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -219,13 +220,16 @@ func (g *grafter) checkStages() {
 			case late(h.ID):
 				runs++
 			case !g.opts.AllowSkipped:
-				g.refuse("plugin "+g.labels[i], "use crpie restore, or --allow-skipped-stages to graft without this hook",
-					"hook %s registers %s, which only crpie restore runs", loader.Demangle(h.Fn.Symbol), h.ID)
+				g.refuse("plugin "+g.labels[i],
+					"use crpie restore, or --allow-skipped-stages to graft without this hook",
+					"hook %s registers %s, which only crpie restore runs",
+					loader.Demangle(h.Fn.Symbol), h.ID)
 			}
 		}
 	}
 	if runs == 0 && g.Len() == 0 {
-		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", stage.PreSigreturnThread, stage.PreSigreturn)
+		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", stage.PreSigreturnThread,
+			stage.PreSigreturn)
 	}
 }
 

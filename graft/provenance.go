@@ -93,7 +93,8 @@ func (g *grafter) describeCode(image *blob.Image) {
 		}
 		for k, s := range g.opts.Plugins[i].Plugin.Sections {
 			if s.Segment() == loader.Text && s.Size > 0 {
-				p.Code = append(p.Code, Code{s.Name, hexAddr(uint64(image.SectionAddr(i, k) - image.Base)), s.Size})
+				p.Code = append(p.Code, Code{s.Name,
+					hexAddr(uint64(image.SectionAddr(i, k) - image.Base)), s.Size})
 			}
 		}
 	}
@@ -184,10 +185,12 @@ func ReadProvenance(fsys fs.FS) (*Provenance, error) {
 		return nil, fmt.Errorf("graft %s: %w", ProvenanceFile, err)
 	}
 	if p.SchemaVersion != 1 {
-		return nil, fmt.Errorf("graft %s: schema_version %d is not known here, want 1", ProvenanceFile, p.SchemaVersion)
+		return nil, fmt.Errorf("graft %s: schema_version %d is not known here, want 1", ProvenanceFile,
+			p.SchemaVersion)
 	}
 	if p.Mode != incremental && p.Mode != standAlone || len(p.Tasks) == 0 || len(p.Replaced) == 0 {
-		return nil, fmt.Errorf("graft %s: mode %q, %d tasks, %d replaced images: no graft writes that", ProvenanceFile,
+		return nil, fmt.Errorf("graft %s: mode %q, %d tasks, %d replaced images: no graft writes that",
+			ProvenanceFile,
 			p.Mode,
 			len(p.Tasks), len(p.Replaced))
 	}

@@ -47,7 +47,8 @@ func (g *grafter) checkThread(where string, c *pb.CoreEntry) {
 		return
 	}
 	if c.GetThreadCore().GetRseqEntry().GetRseqCsPointer() != 0 {
-		g.refuse(where, "dump it again", "it was inside a restartable sequence that may not be aborted: not supported")
+		g.refuse(where, "dump it again",
+			"it was inside a restartable sequence that may not be aborted: not supported")
 	}
 	if c.GetThreadCore().GetSeccompMode() == pb.SeccompMode_strict {
 		g.refuse(where, "", "strict seccomp: the hook would be killed")

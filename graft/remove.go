@@ -99,7 +99,8 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 	var files []File
 	for _, r := range p.Replaced {
 		if !fs.ValidPath(r.File) || path.Base(r.File) != r.File {
-			return nil, fmt.Errorf("graft %s: replaced file %q is not the name of an image", ProvenanceFile, r.File)
+			return nil, fmt.Errorf("graft %s: replaced file %q is not the name of an image",
+				ProvenanceFile, r.File)
 		}
 		data, err := readVerified(fsys, path.Join(originals, r.File), r)
 		if err != nil {
@@ -109,7 +110,8 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 	}
 	for _, in := range p.Inserted {
 		if path.Base(in.File) != in.File {
-			return nil, fmt.Errorf("graft %s: inserted file %q is not the name of an image", ProvenanceFile, in.File)
+			return nil, fmt.Errorf("graft %s: inserted file %q is not the name of an image",
+				ProvenanceFile, in.File)
 		}
 		info, err := fs.Stat(fsys, in.File)
 		if err != nil {
@@ -117,12 +119,14 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 		}
 		if in.Offset < 0 || in.Size < 0 || in.Offset > in.Total || info.Size() < in.Total ||
 			info.Size()-in.Total != in.Size {
-			return nil, fmt.Errorf("graft %s: %d bytes, want %d and the %d that were inserted at %d", in.File,
+			return nil, fmt.Errorf("graft %s: %d bytes, want %d and the %d that were inserted at %d",
+				in.File,
 				info.Size(),
 				in.Total, in.Size, in.Offset)
 		}
 		files = append(files, File{in.File, []Part{
-			{From: in.File, Size: in.Offset}, {From: in.File, Offset: in.Offset + in.Size, Size: in.Total - in.Offset},
+			{From: in.File, Size: in.Offset},
+			{From: in.File, Offset: in.Offset + in.Size, Size: in.Total - in.Offset},
 		}})
 	}
 	return files, nil
@@ -137,7 +141,8 @@ func readVerified(fsys fs.FS, name string, r Replaced) ([]byte, error) {
 		return nil, err
 	}
 	if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != r.SHA256 {
-		return nil, fmt.Errorf("graft %s: sha256 is %s, was %s when it was grafted: it has been changed since", name,
+		return nil, fmt.Errorf("graft %s: sha256 is %s, was %s when it was grafted: it has been changed since",
+			name,
 			got, r.SHA256)
 	}
 	return data, nil

@@ -102,7 +102,9 @@ func TestRemoveBelievesNoDirectory(t *testing.T) {
 			forge(t, dir, func(p *Provenance) { p.Mode = "hostile" })
 		}, "no graft writes that"},
 		{"a path that climbs", true, func(t *testing.T, dir, secret string) {
-			forge(t, dir, func(p *Provenance) { p.Replaced = []Replaced{{"../secret/key", digestOf("secret")}} })
+			forge(t, dir, func(p *Provenance) {
+				p.Replaced = []Replaced{{"../secret/key", digestOf("secret")}}
+			})
 		}, "is not the name of an image"},
 		{"an image that is a link", true, func(t *testing.T, dir, secret string) {
 			forge(t, dir, func(p *Provenance) {
@@ -134,7 +136,8 @@ func TestRemoveBelievesNoDirectory(t *testing.T) {
 			_, dir := grafted(t, c.alone)
 			base := filepath.Dir(dir)
 			secret := filepath.Join(base, "secret")
-			if err := os.CopyFS(secret, fstest.MapFS{"key": {Data: []byte("secret"), Mode: 0o600}}); err != nil {
+			if err := os.CopyFS(secret, fstest.MapFS{"key": {Data: []byte("secret"),
+				Mode: 0o600}}); err != nil {
 				t.Fatal(err)
 			}
 			c.forge(t, dir, secret)
@@ -197,8 +200,10 @@ func TestOutputIsLikeTheInput(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != mode || int(got.Uid) != uid {
-					t.Errorf("copy=%v %s: mode %v owner %d, want %v and %d", alone, filepath.Base(name), info.Mode(), got.Uid, mode, uid)
+				if got := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != mode ||
+					int(got.Uid) != uid {
+					t.Errorf("copy=%v %s: mode %v owner %d, want %v and %d", alone,
+						filepath.Base(name), info.Mode(), got.Uid, mode, uid)
 				}
 			}
 		}

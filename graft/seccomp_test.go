@@ -29,7 +29,8 @@ func bpf(code ...[4]uint32) []byte {
 
 // answering makes a filter with an answer to one system call, which permits all others.
 func answering(nr uint32, a seccomp.Answer) []byte {
-	return bpf([4]uint32{0x20}, [4]uint32{0x15, 0, 1, nr}, [4]uint32{6, 0, 0, uint32(a)}, [4]uint32{6, 0, 0, uint32(seccomp.Allow)})
+	return bpf([4]uint32{0x20}, [4]uint32{0x15, 0, 1, nr}, [4]uint32{6, 0, 0, uint32(a)},
+		[4]uint32{6, 0, 0, uint32(seccomp.Allow)})
 }
 
 // filtered gives every thread of a sample the filter, but those that are left free.
@@ -55,7 +56,8 @@ func TestSeccomp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	openat := bpf([4]uint32{0x20}, [4]uint32{0x15, 0, 3, 257}, [4]uint32{0x20, 0, 0, 32}, [4]uint32{0x45, 0, 1, 0x40},
+	openat := bpf([4]uint32{0x20}, [4]uint32{0x15, 0, 3, 257}, [4]uint32{0x20, 0, 0, 32},
+		[4]uint32{0x45, 0, 1, 0x40},
 		[4]uint32{6, 0, 0, 0x50000 | 13}, [4]uint32{6, 0, 0, 0x7fff0000}) // no O_CREAT
 	for _, c := range []struct {
 		name, sample string
@@ -69,27 +71,38 @@ func TestSeccomp(t *testing.T) {
 		{"logged", "glibc", deny(11, seccomp.Log), nil, nil, "<nil>", ""},
 		{"killed", "glibc", deny(11, seccomp.KillThread), nil, nil,
 			"cannot graft: task 18845 thread 18845: its seccomp filters deny the graft's core munmap: SECCOMP_RET_KILL_THREAD" + seccompHint, ""},
-		{"killed, but allowed", "glibc", deny(11, seccomp.KillThread), nil, func(o *Options) { o.AllowSeccomp = true }, "<nil>",
+		{"killed, but allowed", "glibc", deny(11, seccomp.KillThread), nil, func(o *Options) {
+			o.AllowSeccomp = true
+		}, "<nil>",
 			"task 18845 thread 18845: its seccomp filters deny the graft's core munmap: SECCOMP_RET_KILL_THREAD"},
 		{"a watchdog", "glibc", deny(56, seccomp.Errno|1), nil, nil,
 			"cannot graft: task 18845 thread 18845: its seccomp filters deny the graft's core clone: SECCOMP_RET_ERRNO (1)" + seccompHint, ""},
-		{"no watchdog", "glibc", deny(56, seccomp.Errno|1), nil, func(o *Options) { o.HookTimeout = 0 }, "<nil>", ""},
+		{"no watchdog", "glibc", deny(56, seccomp.Errno|1), nil, func(o *Options) {
+			o.HookTimeout = 0
+		}, "<nil>", ""},
 		{"many threads", "threads", deny(131, seccomp.Trap), nil, nil, "cannot graft, for 2 reasons:\n" +
 			"task 18656 thread 18656: its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_TRAP" + seccompHint +
 			"\ntask 18656 thread 18658 (and 31 more): its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_TRAP" + seccompHint, ""},
 		{"one thread of many", "threads", deny(131, seccomp.UserNotif), func(i int) bool { return i != 7 }, nil,
 			"cannot graft: task 18656 thread 18664: its seccomp filters deny the graft's core sigaltstack: SECCOMP_RET_USER_NOTIF" + seccompHint, ""},
-		{"a call of the leader", "threads", deny(13, seccomp.KillProcess), func(i int) bool { return i == 0 }, nil, "<nil>", ""},
-		{"done without", "glibc", deny(319, seccomp.Errno|38), nil, nil, "<nil>", "task 18845 thread 18845: its seccomp filters answer " +
-			"memfd_create: SECCOMP_RET_ERRNO (38), so the pages that stay have no name in /proc/PID/maps"},
+		{"a call of the leader", "threads", deny(13, seccomp.KillProcess), func(i int) bool {
+			return i == 0
+		}, nil, "<nil>", ""},
+		{"done without", "glibc", deny(319, seccomp.Errno|38), nil, nil, "<nil>",
+			"task 18845 thread 18845: its seccomp filters answer " +
+				"memfd_create: SECCOMP_RET_ERRNO (38), so the pages that stay have no name in /proc/PID/maps"},
 		{"not done without", "glibc", deny(319, seccomp.KillProcess), nil, nil,
 			"cannot graft: task 18845 thread 18845: its seccomp filters deny the graft's core memfd_create: SECCOMP_RET_KILL_PROCESS" + seccompHint, ""},
 		{"by argument, not asked", "glibc", openat, nil, nil, "<nil>", ""},
-		{"by argument", "glibc", openat, nil, func(o *Options) { o.LogFile = "/log" }, "<nil>", "task 18845 thread 18845: its seccomp filters answer " +
+		{"by argument", "glibc", openat, nil, func(o *Options) {
+			o.LogFile = "/log"
+		}, "<nil>", "task 18845 thread 18845: its seccomp filters answer " +
 			"openat: SECCOMP_RET_ERRNO (13), so lines of plugins and of the core are missing"},
 		{"not a filter", "glibc", bpf([4]uint32{0x20}), nil, nil,
 			"cannot graft: task 18845 thread 18845: seccomp filter 0: instruction 0: the last one does not return", ""},
-		{"not a filter, but allowed", "glibc", bpf([4]uint32{0x20}), nil, func(o *Options) { o.AllowSeccomp = true },
+		{"not a filter, but allowed", "glibc", bpf([4]uint32{0x20}), nil, func(o *Options) {
+			o.AllowSeccomp = true
+		},
 			"cannot graft: task 18845 thread 18845: seccomp filter 0: instruction 0: the last one does not return", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,7 +128,8 @@ func TestSeccompDeniesEachCall(t *testing.T) {
 		opts := options(t)
 		opts.HookTimeout, opts.LogFile = 1e9, "/log"
 		_, err := New(filtered(t, "glibc", answering(call.nr, seccomp.KillProcess), nil), opts)
-		if call.when == nil && !strings.Contains(fmt.Sprint(err), "deny the graft's core "+call.name+": SECCOMP_RET_KILL_PROCESS") {
+		if call.when == nil && !strings.Contains(fmt.Sprint(err),
+			"deny the graft's core "+call.name+": SECCOMP_RET_KILL_PROCESS") {
 			t.Errorf("%s: %v", call.name, err)
 		}
 	}

@@ -71,8 +71,9 @@ const maxEntry = 1 << 60
 // tarNumber decodes a number of a header: octal digits, or binary after a byte with its top bit set.
 func tarNumber(field []byte) (int64, error) {
 	if field[0] == 0x80 {
-		if n := binary.BigEndian.Uint64(field[len(field)-8:]); n < maxEntry && bytes.Count(field[1:len(field)-8],
-			[]byte{0}) == len(field)-9 {
+		if n := binary.BigEndian.Uint64(field[len(field)-8:]); n < maxEntry &&
+			bytes.Count(field[1:len(field)-8],
+				[]byte{0}) == len(field)-9 {
 			return int64(n), nil
 		}
 		return 0, fmt.Errorf("size % x", field)

@@ -7,9 +7,9 @@ import (
 	"path"
 )
 
-// findImages takes the folder of inventory.img: checkpoint/ in what podman and CRI-O write. Incremental images have a link
-// "parent" to another folder, which may have one in turn. A parent that is not in the archive is brought by whoever
-// restores it, podman container restore --import-previous.
+// findImages takes the folder of inventory.img: checkpoint/ in what podman and CRI-O write. Incremental images have a
+// link "parent" to another folder, which may have one in turn. A parent that is not in the archive is brought by
+// whoever restores it, podman container restore --import-previous.
 func (t *tarball) findImages() error {
 	folders, links := t.folders()
 	tops := maps.Clone(folders)
@@ -35,7 +35,8 @@ func (t *tarball) findImages() error {
 		reached++
 	}
 	if reached != len(folders) {
-		return fmt.Errorf("it has %d files inventory.img, of which %d are in one chain of links \"parent\"", len(folders), reached)
+		return fmt.Errorf("it has %d files inventory.img, of which %d are in one chain of links \"parent\"",
+			len(folders), reached)
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func (t *tarball) add(h *tar.Header, read int64) error {
 }
 
 func isSparse(h *tar.Header) bool {
-	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" ||
+	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" ||
+		h.PAXRecords["GNU.sparse.map"] != "" ||
 		h.PAXRecords["GNU.sparse.realsize"] != "" || h.PAXRecords["GNU.sparse.size"] != ""
 }
 
@@ -94,7 +95,9 @@ func (e *tarEntry) unfit() string {
 
 // hasInventory reports whether images may be found.
 func (t *tarball) hasInventory() bool {
-	return slices.ContainsFunc(t.entries, func(e tarEntry) bool { return path.Base(path.Clean(e.Name)) == "inventory.img" })
+	return slices.ContainsFunc(t.entries, func(e tarEntry) bool {
+		return path.Base(path.Clean(e.Name)) == "inventory.img"
+	})
 }
 
 // image gives the name of an entry among the images.

@@ -40,7 +40,8 @@ func (e *LimitError) Error() string {
 		"size": "it has more than %d bytes unpacked", "entries": "it has more than %d entries",
 		"headers": "the headers of its entries have more than %d bytes",
 	}[e.Name]
-	return fmt.Sprintf(what, e.Limit) + "\n  hint: if you trust it, raise the limit: --archive-limit " + e.Name + "=N"
+	return fmt.Sprintf(what, e.Limit) + "\n  hint: if you trust it, raise the limit: --archive-limit " + e.Name +
+		"=N"
 }
 
 // spool copies an archive into a file; it gives only bytes that it has written there.
