@@ -54,7 +54,7 @@ func (p *planner) bornEarly(t *images.Task, bornIn map[uint32]uint32) {
 		parent := a.Parent
 		if was, ok := bornIn[parent.Pid]; ok && was != t.Sid {
 			p.Refuse(fmt.Sprintf("task %d", t.Pid), "",
-				"it is in session %d, but its parent %d, which led its own, was born in session %d: impossible",
+				"it is in session %d, but its parent %d, which led its own, was born in session %d: not supported",
 				t.Sid, parent.Pid, was)
 			return
 		}
@@ -81,7 +81,7 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 	}
 	if adopter(h) != t.Parent {
 		p.Refuse(where, "",
-			"it is in session %d and its parent is %d, but the subreaper of that session is another task: impossible",
+			"it is in session %d and its parent is %d, but the subreaper of that session is another task: not supported",
 			t.Sid, t.Parent.Pid)
 		return job.Birth{Creator: t.Parent}
 	}

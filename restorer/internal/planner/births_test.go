@@ -60,7 +60,7 @@ func TestTreeRefusals(t *testing.T) {
 			reaper(f.one)
 			leads(f.one)
 			isIn(f.two, f.one.Pid)
-		}, "task 10290: it is in session 10289 and its parent is 10287, but the subreaper of that session is another task: impossible"},
+		}, "task 10290: it is in session 10289 and its parent is 10287, but the subreaper of that session is another task: not supported"},
 		"born twice": {func(dir *images.Dir, f sampleFamily) {
 			leads(f.one)
 			leads(f.two)
@@ -70,7 +70,7 @@ func TestTreeRefusals(t *testing.T) {
 				Parent: f.two}
 			other.Threads = []images.Thread{{Tid: other.Pid, Core: other.Core}}
 			dir.Tasks = append(dir.Tasks, other)
-		}, "task 10292: it is in session 10289, but its parent 10290, which led its own, was born in session 10287: impossible"},
+		}, "task 10292: it is in session 10289, but its parent 10290, which led its own, was born in session 10287: not supported"},
 		"taken": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 1 },
 			"task 10289: number 1, of a session or process group, is taken by somebody\n  hint: end that process, or restore elsewhere"},
 		"no number": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 0 },

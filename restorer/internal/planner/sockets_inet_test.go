@@ -108,7 +108,7 @@ func TestInetSocketRefusals(t *testing.T) {
 		}, "fd 0: internet socket of address family 2: its addresses make no sense"},
 		"state": {func(s []*pb.InetSkEntry, _ *host.Host) {
 			s[0].State = pb.Uint32(uapi.TcpEstablished)
-		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: impossible"},
+		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: the images contradict themselves"},
 		"ICMP": {func(s []*pb.InetSkEntry, host *host.Host) {
 			s[1].Proto, host.PingGroups = pb.Uint32(uapi.IpprotoICMP), [2]uint32{1, 0}
 		}, "fd 1: ICMP socket 127.0.0.1:53: this host allows nobody any\n  hint: allow them: sysctl net.ipv4.ping_group_range"},

@@ -66,10 +66,10 @@ func TestTCPRefusals(t *testing.T) {
 		}, it + " in state 6: not supported"},
 		"connecting": {func(_ *images.Dir, e *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *host.Host) {
 			e.State = pb.Uint32(uapi.TcpSynSent)
-		}, it + " is only being made, but has data: impossible"},
+		}, it + " is only being made, but has data: the images contradict themselves"},
 		"unsent": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *host.Host) {
 			s.UnsqLen = pb.Uint32(4)
-		}, it + ": of 3 bytes in its send queue 4 are unsent: impossible"},
+		}, it + ": of 3 bytes in its send queue 4 are unsent: the images contradict themselves"},
 		"queues": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *host.Host) {
 			s.InqLen = pb.Uint32(1 << 29)
 		}, it + " has 536870912 and 3 bytes in its queues: more than 536870912"},
@@ -78,10 +78,10 @@ func TestTCPRefusals(t *testing.T) {
 		}, it + ": window scales 7 and 15, more than 14"},
 		"segments": {func(_ *images.Dir, _ *pb.InetSkEntry, s *pb.TcpStreamEntry, _ *host.Host) {
 			s.MssClamp = pb.Uint32(0)
-		}, it + ": segments of 0 bytes: impossible"},
+		}, it + ": segments of 0 bytes: the images contradict themselves"},
 		"port": {func(_ *images.Dir, e *pb.InetSkEntry, _ *pb.TcpStreamEntry, _ *host.Host) {
 			e.SrcPort = pb.Uint32(0)
-		}, "fd 0: TCP connection 127.0.0.1:0 to 127.0.0.1:4711 has no port of its own: impossible"},
+		}, "fd 0: TCP connection 127.0.0.1:0 to 127.0.0.1:4711 has no port of its own: the images contradict themselves"},
 		"capability": {func(_ *images.Dir, _ *pb.InetSkEntry, _ *pb.TcpStreamEntry, host *host.Host) {
 			host.Caps &^= 1 << uapi.CapNetRaw
 		}, it + ": crpie lacks CAP_NET_RAW\n  hint: run crpie as root"},

@@ -60,7 +60,7 @@ func TestUnixSocketRefusals(t *testing.T) {
 		"impossible": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Peer, s[0].State, s[0].Type = pb.Uint32(0), pb.Uint32(uapi.TcpClose),
 				pb.Uint32(uapi.SockDgram)
-		}, "fd 1: unix socket 101 is connected to unix socket 100, which does not listen: impossible"},
+		}, "fd 1: unix socket 101 is connected to unix socket 100, which does not listen: the images contradict themselves"},
 		"sends": {func(_ *images.Dir, s []*pb.UnixSkEntry, _ map[string]fs.FileMode, _ map[string]bool) {
 			s[0].Type, s[1].Type, s[1].Peer = pb.Uint32(uapi.SockDgram), pb.Uint32(uapi.SockDgram),
 				pb.Uint32(0)

@@ -156,7 +156,8 @@ func (t *taskPlanner) session() {
 		}
 		t.ttys.ControllingTerminal(t.Process)
 		if t.Img.Pgid != pid {
-			t.Refuse(t.Where(), "", "session leader in process group %d: impossible", t.Img.Pgid)
+			t.Refuse(t.Where(), "", "session leader in process group %d: the images contradict themselves",
+				t.Img.Pgid)
 		}
 	case t.Img.Parent != nil: // it is in the session of who clones it: planBirths
 	case !t.Opts.ShellJob:

@@ -52,7 +52,7 @@ func TestTerminalRefusals(t *testing.T) {
 		"number": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Pty.Index = pb.Uint32(1001) }),
 			"terminal /dev/pts/1001: numbers above 1000 are not supported"},
 		"two masters": {info(ownMaster, func(e *pb.TtyInfoEntry) { e.Pty.Index = pb.Uint32(4) }),
-			"a second master of /dev/pts/4: impossible"},
+			"a second master of /dev/pts/4: the images contradict themselves"},
 		"line discipline": {info(childMaster, func(e *pb.TtyInfoEntry) { e.Termios.CLine = pb.Uint32(3) }),
 			"terminal /dev/pts/4 with line discipline 3: not supported"},
 		"session": {info(ownMaster, func(e *pb.TtyInfoEntry) { e.Sid = pb.Uint32(99) }),

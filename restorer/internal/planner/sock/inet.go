@@ -79,7 +79,8 @@ func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, 
 		f.Refuse(where, `allow them: sysctl net.ipv4.ping_group_range="0 0"`, "%s: this host allows nobody any",
 			inetName(e, source))
 	case stream && e.GetState() != uapi.TcpListen && e.GetState() != uapi.TcpClose:
-		f.Refuse(where, "", "%s in state %d without a connection: impossible", inetName(e, source),
+		f.Refuse(where, "", "%s in state %d without a connection: the images contradict themselves",
+			inetName(e, source),
 			e.GetState())
 	default:
 		return source, dest, f.checkHere(where, e, source)

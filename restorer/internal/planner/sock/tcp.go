@@ -142,10 +142,10 @@ func (f *descriptors) checkStream(where, what string, s *TcpStream) bool {
 		f.Refuse(where, "", "%s in state %d: not supported", what, s.state)
 	}
 	if s.state == uapi.TcpSynSent && s.GetInqLen()+s.GetOutqLen() != 0 {
-		f.Refuse(where, "", "%s is only being made, but has data: impossible", what)
+		f.Refuse(where, "", "%s is only being made, but has data: the images contradict themselves", what)
 	}
 	if s.GetUnsqLen() > s.GetOutqLen() {
-		f.Refuse(where, "", "%s: of %d bytes in its send queue %d are unsent: impossible", what, s.GetOutqLen(),
+		f.Refuse(where, "", "%s: of %d bytes in its send queue %d are unsent: the images contradict themselves", what, s.GetOutqLen(),
 			s.GetUnsqLen())
 	}
 	if uint64(s.GetInqLen())+uint64(s.GetOutqLen()) > plan.RoomForQueues {
@@ -159,7 +159,7 @@ func (f *descriptors) checkStream(where, what string, s *TcpStream) bool {
 			uapi.MaxWscale)
 	}
 	if s.GetMssClamp() == 0 || s.GetMssClamp() > 0xffff {
-		f.Refuse(where, "", "%s: segments of %d bytes: impossible", what, s.GetMssClamp())
+		f.Refuse(where, "", "%s: segments of %d bytes: the images contradict themselves", what, s.GetMssClamp())
 	}
 	return f.Len() == before
 }
@@ -173,7 +173,7 @@ func (f *descriptors) checkConnection(where, what string, e *pb.InetSkEntry, s *
 		}
 	}
 	if e.GetSrcPort() == 0 {
-		f.Refuse(where, "", "%s has no port of its own: impossible", what)
+		f.Refuse(where, "", "%s has no port of its own: the images contradict themselves", what)
 		return false
 	}
 	if same := f.sameConnections(s); same != nil {

@@ -228,7 +228,7 @@ func (u *unixPlanner) waiting() {
 		}
 		if listener.number != 0 && (listener.GetState() != uapi.TcpListen ||
 			listener.GetType() != s.GetType()) {
-			u.Refuse(s.where, "", "%s is connected to %s, which does not listen: impossible", s.what,
+			u.Refuse(s.where, "", "%s is connected to %s, which does not listen: the images contradict themselves", s.what,
 				listener.what)
 			continue
 		}

@@ -127,7 +127,7 @@ func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.Fdinf
 	case !isMaster(info):
 		t.slaves, t.slaveInfo = append(t.slaves, fd), info
 	case t.master != nil:
-		p.Refuse(where, "", "a second master of %s: impossible", t.name)
+		p.Refuse(where, "", "a second master of %s: the images contradict themselves", t.name)
 	default:
 		t.master, t.info = fd, info
 	}
