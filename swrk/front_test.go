@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,6 +83,7 @@ type seen struct {
 	Config    string
 	Inherited string // what descriptor 4 refers to
 	Acks      []bool
+	Child     int
 }
 
 // beCRIU answers a request as criu would, in the manner that the test wants.
@@ -151,6 +153,18 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 	case "wait":
 		notify("pre-restore", nil)
 		time.Sleep(time.Minute)
+	case "late":
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGTERM)
+		unix.CloseOnExec(3)
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			return 1
+		}
+		kind := pb.CriuReqType_NOTIFY
+		say(&pb.CriuResp{Type: &kind, Success: pb.Bool(true), Notify: &pb.CriuNotify{Script: pb.String("pre-restore")}})
+		<-ended
+		s.Child, final.Restore.Pid = child.Process.Pid, pb.Int32(int32(child.Process.Pid))
 	case "fail":
 		final.Success, final.CrErrno, final.CrErrmsg = pb.Bool(false), pb.Int32(17), pb.String("no such luck")
 		say(final)
@@ -524,6 +538,25 @@ func TestSignal(t *testing.T) {
 	if log, err := os.ReadFile(r.path("work/restore.log")); err != nil ||
 		!strings.Contains(string(log), "Error (crpie): ended by SIGTERM\n") {
 		t.Errorf("log %q, %v", log, err)
+	}
+}
+
+// What criu has restored while a signal ended the front is undone: the runtime is told that there is nothing.
+func TestSignalBesideAnswer(t *testing.T) {
+	r := relayed(t, "late")
+	r.receive()
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	resp, _ := r.receive()
+	status, child := r.status(), r.seen().Child
+	if status != 128+15 || resp.GetSuccess() {
+		t.Errorf("status %d, answer %v, %s", status, resp, &r.stderr)
+	}
+	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+	if child == 0 || err == nil && !strings.Contains(string(state), ") Z ") {
+		syscall.Kill(child, syscall.SIGKILL)
+		t.Errorf("process %d is left: %s", child, state)
 	}
 }
 

@@ -117,6 +117,7 @@ func (r *relay) run(ctx context.Context) (status int, err error) {
 		select {
 		case p := <-r.fromCRIU:
 			if p.err != nil {
+				r.fromCRIU = nil
 				return r.end(p.err)
 			}
 			err = r.toRuntime(ctx, &p)
@@ -221,5 +222,25 @@ func (r *relay) stop(why error) error {
 	if r.delivered {
 		return err
 	}
+	r.hearRest()
 	return several.Join(err, r.undo())
+}
+
+// hearRest learns the root task's pid from what criu still said before it ended: it may have answered already.
+func (r *relay) hearRest() {
+	late := time.After(patience)
+	for r.fromCRIU != nil {
+		select {
+		case p := <-r.fromCRIU:
+			p.close()
+			answer := &pb.CriuResp{}
+			if p.err != nil {
+				r.fromCRIU = nil
+			} else if _, err := images.Unmarshal(p.data, answer); err == nil {
+				r.root = max(r.root, int(answer.GetNotify().GetPid()), int(answer.GetRestore().GetPid()))
+			}
+		case <-late:
+			return
+		}
+	}
 }
