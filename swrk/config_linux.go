@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/files"
@@ -47,6 +48,9 @@ func (f *Front) rules() (all []rule, err error) {
 		}
 		return nil, err
 	}
+	if err := owned(dir); err != nil {
+		return nil, err
+	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
 		return !strings.HasSuffix(e.Name(), ".conf") || strings.HasPrefix(e.Name(), ".")
 	})
@@ -56,6 +60,10 @@ func (f *Front) rules() (all []rule, err error) {
 	var errs []error
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
+		if err := owned(name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		text, err := readText(name)
 		errs = append(errs, err)
 		rules, problems := parseRules(name, text)
@@ -63,6 +71,23 @@ func (f *Front) rules() (all []rule, err error) {
 		all = append(all, rules...)
 	}
 	return all, several.Join(errs...)
+}
+
+// owned refuses rules that another user could have written: they name code that runs in containers, as root.
+func owned(name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != 0 && uid != os.Geteuid() {
+		return fmt.Errorf("%s: belongs to user %d, who could have code run in containers\n  hint: chown root",
+			name, uid)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("%s: mode %#o lets others write it and have code run in containers\n  hint: chmod go-w",
+			name, mode)
+	}
+	return nil
 }
 
 func asErrors(problems []string) (errs []error) {
@@ -137,7 +162,8 @@ func (all *config) readDefault(file criuconf.File) error {
 		o := ours(&st)
 		switch {
 		case o != nil && !st.Hidden:
-			errs = append(errs, fmt.Errorf("%s: %s: criu reads this file and stops at what it does not know; write %s %s",
+			errs = append(errs, fmt.Errorf(
+				"%s: %s: criu reads this file and stops at what it does not know; write %s %s",
 				st.Source, o.name,
 				criuconf.Directive, strings.TrimPrefix(strings.Join(st.Words, " "), "--")))
 		default:
@@ -195,7 +221,8 @@ func (all *config) statement(st *criuconf.Statement, o *option, of *criuFile) er
 	case strings.HasPrefix(name, prefix):
 		return unknown(st)
 	case st.Hidden:
-		all.notes = append(all.notes, fmt.Sprintf("%s: %s has no effect here: it is for crpie restore", st.Source, name))
+		all.notes = append(all.notes, fmt.Sprintf("%s: %s has no effect here: it is for crpie restore",
+			st.Source, name))
 	case abbreviates(name, "images-dir", len("im")):
 		of.imagesDir = value
 	case abbreviates(name, "work-dir", len("wo")):

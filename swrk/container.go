@@ -19,7 +19,8 @@ const maxJSON = 16 << 20
 var (
 	nameKeys = []string{"io.kubernetes.cri.container-name", "io.kubernetes.cri-o.ContainerName",
 		"io.kubernetes.cri-o.Name", "io.kubernetes.container.name"}
-	imageKeys = []string{"io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image",
+	imageKeys = []string{"io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName",
+		"io.kubernetes.cri-o.Image",
 		"org.opencontainers.image.base.name"}
 )
 

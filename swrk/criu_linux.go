@@ -46,8 +46,9 @@ func (f *Front) criu() (string, error) {
 	if path := f.nextInPath(); path != "" {
 		return path, nil
 	}
-	return "", errors.Join(errors.New("no criu found in PATH besides crpie; install it, or name it: real-criu PATH in "+
-		filepath.Join(f.ConfigDir, "containers.d")), err)
+	return "", errors.Join(errors.New(
+		"no criu found in PATH besides crpie; install it, or name it: real-criu PATH in "+
+			filepath.Join(f.ConfigDir, "containers.d")), err)
 }
 
 // nextInPath is the first criu of PATH that is not crpie.

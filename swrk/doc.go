@@ -6,8 +6,8 @@
 //	                       └─────► anything else ─────────► criu itself, on the same descriptor, nothing read
 //
 // What lives here: which requests are ours, the settings that say how a container is restored, the relay between the
-// runtime and criu, the watch over hooks, and the undoing of a restore whose hook failed. What never does: how images are
-// grafted (package graft), or the command line.
+// runtime and criu, the watch over hooks, and the undoing of a restore whose hook failed. What never does: how images
+// are grafted (package graft), or the command line.
 //
 // Settings and rules are pure; the rest works on Linux on x86-64.
 package swrk

@@ -46,7 +46,8 @@ func TestEveryStepFails(t *testing.T) {
 		}
 		if !strings.Contains(said, "fault: ") {
 			if status != 0 || !answer.GetSuccess() || n < 5 {
-				t.Errorf("after %d faults a restore without one: status %d, answer %v, %s", n, status, answer, said)
+				t.Errorf("after %d faults a restore without one: status %d, answer %v, %s", n, status,
+					answer, said)
 			}
 			return
 		}

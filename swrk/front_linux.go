@@ -22,7 +22,8 @@ type Front struct {
 	Secure    bool   // the environment is somebody's whom this process does not trust
 	Tool      string // name and version, for what is grafted
 	Errors    io.Writer
-	// Native restores by crpie's own restorer, and returns the root task's pid; a *NotPlanned if it does not take the request.
+	// Native restores by crpie's own restorer, and returns the root task's pid; a *NotPlanned if it does not take
+	// the request.
 	Native func(ctx context.Context, request *NativeRequest) (root int, err error)
 }
 

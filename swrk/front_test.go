@@ -45,7 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 func beFront() (status int) {
-	f := &Front{ConfigDir: os.Getenv("CRPIE_CONFIG_DIR"), Getenv: os.Getenv, Tool: "test", Errors: os.Stderr, Native: beRestorer}
+	f := &Front{ConfigDir: os.Getenv("CRPIE_CONFIG_DIR"), Getenv: os.Getenv, Tool: "test", Errors: os.Stderr,
+		Native: beRestorer}
 	err := ended.Until(func(ctx context.Context) (err error) {
 		status, err = f.Serve(ctx, 3)
 		return err
@@ -135,7 +136,8 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 	}
 	notify := func(script string, pid *int32, fds ...int) {
 		kind := pb.CriuReqType_NOTIFY
-		say(&pb.CriuResp{Type: &kind, Success: pb.Bool(true), Notify: &pb.CriuNotify{Script: &script, Pid: pid}}, fds...)
+		say(&pb.CriuResp{Type: &kind, Success: pb.Bool(true),
+			Notify: &pb.CriuNotify{Script: &script, Pid: pid}}, fds...)
 		buffer := make([]byte, maxMessage)
 		n, _, err := line.Receive(buffer)
 		if err != nil {
@@ -162,7 +164,8 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 			return 1
 		}
 		kind := pb.CriuReqType_NOTIFY
-		say(&pb.CriuResp{Type: &kind, Success: pb.Bool(true), Notify: &pb.CriuNotify{Script: pb.String("pre-restore")}})
+		say(&pb.CriuResp{Type: &kind, Success: pb.Bool(true),
+			Notify: &pb.CriuNotify{Script: pb.String("pre-restore")}})
 		<-ended
 		s.Child, final.Restore.Pid = child.Process.Pid, pb.Int32(int32(child.Process.Pid))
 	case "fail":
@@ -354,11 +357,13 @@ func TestPassThrough(t *testing.T) {
 			r.start(packet)
 			resp, _ := r.receive()
 			status, s := r.status(), r.seen()
-			if !bytes.Equal(s.Message, packet) || !slices.Equal(s.Args, []string{"swrk", "3"}) || s.Inherited != "/dev/zero" {
+			if !bytes.Equal(s.Message, packet) || !slices.Equal(s.Args, []string{"swrk", "3"}) ||
+				s.Inherited != "/dev/zero" {
 				t.Errorf("criu got %q %q, descriptor 4 is %s", s.Message, s.Args, s.Inherited)
 			}
 			if s.Pid != r.cmd.Process.Pid || resp.GetSuccess() != (status == 0) {
-				t.Errorf("criu is %d, started was %d; answer %v, status %d", s.Pid, r.cmd.Process.Pid, resp, status)
+				t.Errorf("criu is %d, started was %d; answer %v, status %d", s.Pid, r.cmd.Process.Pid,
+					resp, status)
 			}
 		})
 	}
@@ -371,7 +376,8 @@ func TestRelay(t *testing.T) {
 			r := newRuntime(t, "notify", "restore-with criu\n")
 			r.write("runc.conf", "tcp-close\npie-plugin /no/such.o,key=secret\n#crpie: pie-timeout 1s\nfile-locks\n")
 			opts := r.restoreOpts()
-			opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")), pb.Bool(true), &sibling
+			opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")),
+				pb.Bool(true), &sibling
 			opts.Unknown = []byte("\xfa\x3f\x03abc")
 			r.write("status", "")
 			opts.StatusFd = r.open("status")
@@ -379,7 +385,8 @@ func TestRelay(t *testing.T) {
 			var scripts []string
 			for range 3 {
 				resp, fds := r.receive()
-				scripts = append(scripts, fmt.Sprint(resp.GetNotify().GetScript(), " ", resp.GetNotify().GetPid(), " ", len(fds)))
+				scripts = append(scripts, fmt.Sprint(resp.GetNotify().GetScript(), " ",
+					resp.GetNotify().GetPid(), " ", len(fds)))
 				for _, fd := range fds {
 					syscall.Close(fd)
 				}
@@ -397,14 +404,17 @@ func TestRelay(t *testing.T) {
 			if !resp.GetSuccess() || resp.GetRestore().GetPid() != int32(s.Pid) || r.status() != 0 {
 				t.Errorf("answer %v, status %d, %s", resp, r.status(), &r.stderr)
 			}
-			if want := "tcp-close\n\n#crpie: pie-timeout 1s\nfile-locks\n"; s.Config != want || s.Images != r.path("images") {
-				t.Errorf("criu's configuration is %q, want %q; its images are %s", s.Config, want, s.Images)
+			if want := "tcp-close\n\n#crpie: pie-timeout 1s\nfile-locks\n"; s.Config != want ||
+				s.Images != r.path("images") {
+				t.Errorf("criu's configuration is %q, want %q; its images are %s", s.Config, want,
+					s.Images)
 			}
 			if !bytes.Contains(s.Message, opts.Unknown) || s.Inherited != "/dev/zero" ||
 				!slices.Equal(s.Args, []string{"swrk", "3"}) {
 				t.Errorf("criu got %q %q, descriptor 4 is %s", s.Message, s.Args, s.Inherited)
 			}
-			if parent := map[bool]int{false: r.cmd.Process.Pid, true: os.Getpid()}[sibling]; s.PPid != parent {
+			if parent := map[bool]int{false: r.cmd.Process.Pid,
+				true: os.Getpid()}[sibling]; s.PPid != parent {
 				t.Errorf("criu's parent is %d, want %d", s.PPid, parent)
 			}
 			if text, err := os.ReadFile(r.path("status")); err != nil || string(text) != "ready" {
@@ -438,7 +448,8 @@ func TestDumpWithLines(t *testing.T) {
 		r.start(request(t, pb.CriuReqType_DUMP, opts))
 		resp, _ := r.receive()
 		want = strings.ReplaceAll(want, "DIR", r.dir)
-		if status := r.status(); resp.GetType() != pb.CriuReqType_DUMP || resp.GetSuccess() != (status == 0) || resp.GetCrErrmsg() != want {
+		if status := r.status(); resp.GetType() != pb.CriuReqType_DUMP || resp.GetSuccess() != (status == 0) ||
+			resp.GetCrErrmsg() != want {
 			t.Errorf("status %d, answer %v, %s", status, resp, resp.GetCrErrmsg())
 		}
 		if want != "" {
@@ -464,7 +475,8 @@ func relayed(t *testing.T, manner string) *runtime {
 // What goes wrong in criu, or in the runtime, ends as it ends without us.
 func TestRelayFailures(t *testing.T) {
 	r := relayed(t, "fail")
-	if resp, _ := r.receive(); resp.GetSuccess() || resp.GetCrErrno() != 17 || resp.GetCrErrmsg() != "no such luck" ||
+	if resp, _ := r.receive(); resp.GetSuccess() || resp.GetCrErrno() != 17 ||
+		resp.GetCrErrmsg() != "no such luck" ||
 		r.status() != 1 {
 		t.Errorf("criu failed: answer %v, status %d", resp, r.status())
 	}
@@ -491,11 +503,13 @@ func TestNative(t *testing.T) {
 		r := newRuntime(t, "native", "pie-plugin x.o,key=v\n")
 		r.write("runc.conf", "tcp-close\npie-timeout 3s\n")
 		opts := r.restoreOpts()
-		opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")), pb.Bool(true), pb.Bool(true)
+		opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")), pb.Bool(true),
+			pb.Bool(true)
 		r.start(request(t, pb.CriuReqType_RESTORE, opts))
 		for _, want := range []string{"pre-restore 0", "post-restore 4711"} {
 			resp, _ := r.receive()
-			if got := fmt.Sprint(resp.GetNotify().GetScript(), " ", resp.GetNotify().GetPid()); got != want {
+			if got := fmt.Sprint(resp.GetNotify().GetScript(), " ",
+				resp.GetNotify().GetPid()); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 			word := request(t, pb.CriuReqType_NOTIFY, nil)
@@ -509,7 +523,8 @@ func TestNative(t *testing.T) {
 		resp, _ := r.receive()
 		status := r.status()
 		if !agree {
-			if want := "notification post-restore: the runtime reported an error"; status != 1 || resp.GetSuccess() ||
+			if want := "notification post-restore: the runtime reported an error"; status != 1 ||
+				resp.GetSuccess() ||
 				resp.GetCrErrmsg() != want || resp.GetCrErrno() != int32(unix.ECANCELED) {
 				t.Errorf("status %d, answer %v, %s", status, resp, resp.GetCrErrmsg())
 			}
@@ -517,7 +532,8 @@ func TestNative(t *testing.T) {
 		}
 		s := r.seen()
 		want := "--pie-plugin=x.o,key=v --pie-timeout=3s --keep-vgetrandom=false --restore-detached --restore-sibling"
-		if status != 0 || !resp.GetSuccess() || resp.GetRestore().GetPid() != 4711 || strings.Join(s.Args, " ") != want ||
+		if status != 0 || !resp.GetSuccess() || resp.GetRestore().GetPid() != 4711 ||
+			strings.Join(s.Args, " ") != want ||
 			s.Config != "tcp-close\n\n" {
 			t.Errorf("status %d, answer %v, flags %q, configuration %q", status, resp, s.Args, s.Config)
 		}
@@ -718,7 +734,8 @@ func TestHostile(t *testing.T) {
 	opts := r.restoreOpts()
 	opts.ImagesDirFd = pb.Int32(54321)
 	r.start(request(t, pb.CriuReqType_RESTORE, opts))
-	if resp, _ := r.receive(); resp.GetSuccess() || !strings.Contains(resp.GetCrErrmsg(), "fd/54321: no such file") ||
+	if resp, _ := r.receive(); resp.GetSuccess() ||
+		!strings.Contains(resp.GetCrErrmsg(), "fd/54321: no such file") ||
 		r.status() != 1 {
 		t.Errorf("answer %v, status %d", resp, r.status())
 	}

@@ -101,9 +101,11 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 	}
 	c := s.config
 	opts := &graft.Options{
-		Patience: patienceOfTasks, HookTimeout: c.HookTimeout, LogLevel: report.LogInfo, AllowSeccomp: c.AllowSeccomp,
+		Patience: patienceOfTasks, HookTimeout: c.HookTimeout, LogLevel: report.LogInfo,
+		AllowSeccomp: c.AllowSeccomp,
 		AllowSkipped: c.AllowSkipped,
-		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom, KeepWipeOnFork: c.KeepWipeOnFork,
+		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom,
+		KeepWipeOnFork: c.KeepWipeOnFork,
 	}
 	inputs, err := pluginspec.Load(c.Plugins)
 	errs := []error{err}

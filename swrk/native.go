@@ -32,8 +32,8 @@ type NotPlanned struct{ Err error }
 func (e *NotPlanned) Error() string { return e.Err.Error() }
 func (e *NotPlanned) Unwrap() error { return e.Err }
 
-// nativeFlags spells a request as flags of crpie restore. What only has to do with namespaces, or with something that crpie
-// does not do, is refused by name, all of it.
+// nativeFlags spells a request as flags of crpie restore. What only has to do with namespaces, or with something that
+// crpie does not do, is refused by name, all of it.
 func nativeFlags(o *pb.CriuOpts) (flags []string, err error) {
 	n := &spelling{}
 	n.flag(true, "--restore-detached")
@@ -76,7 +76,8 @@ func (n *spelling) no(given bool, field, why string) {
 
 // cgroupModes are the words of --manage-cgroups.
 var cgroupModes = map[pb.CriuCgMode]string{
-	pb.CriuCgMode_IGNORE: "ignore", pb.CriuCgMode_CG_NONE: "none", pb.CriuCgMode_PROPS: "props", pb.CriuCgMode_SOFT: "soft",
+	pb.CriuCgMode_IGNORE: "ignore", pb.CriuCgMode_CG_NONE: "none", pb.CriuCgMode_PROPS: "props",
+	pb.CriuCgMode_SOFT: "soft",
 	pb.CriuCgMode_FULL: "full", pb.CriuCgMode_STRICT: "strict", pb.CriuCgMode_DEFAULT: "soft",
 }
 
@@ -126,7 +127,8 @@ func (s *Settings) flagsOf() (flags []string, err error) {
 	if len(s.Tasks) > 0 {
 		err = errors.New("pie-task: only for grafts; write select= behind the plugin")
 	}
-	return append(flags, "--pie-timeout="+s.HookTimeout.String(), fmt.Sprintf("--keep-vgetrandom=%v", s.KeepVgetrandom),
+	return append(flags, "--pie-timeout="+s.HookTimeout.String(),
+		fmt.Sprintf("--keep-vgetrandom=%v", s.KeepVgetrandom),
 		fmt.Sprintf("--keep-wipeonfork=%v", s.KeepWipeOnFork)), err
 }
 

@@ -50,14 +50,16 @@ func (s *session) nativeRequest() (*NativeRequest, error) {
 	}
 	plugins = append(plugins, fmt.Sprintf("--images-dir=/proc/self/fd/%d", dir.Fd()))
 	return &NativeRequest{
-		Flags: flags, ConfigName: s.opts.GetConfigFile(), ConfigText: s.config.stripped, Plugins: plugins, Log: log,
-		First:  fmt.Sprintf("restore-with %s: restored by crpie itself, with %s", s.config.Way, s.config.describePlugins()),
+		Flags: flags, ConfigName: s.opts.GetConfigFile(), ConfigText: s.config.stripped, Plugins: plugins,
+		Log: log,
+		First: fmt.Sprintf("restore-with %s: restored by crpie itself, with %s", s.config.Way,
+			s.config.describePlugins()),
 		Notify: s.notify,
 	}, nil
 }
 
-// notify tells the runtime of an action and waits for its word, as criu does. Whatever the runtime says before the tasks go
-// on is too late for criu, and only told.
+// notify tells the runtime of an action and waits for its word, as criu does. Whatever the runtime says before the
+// tasks go on is too late for criu, and only told.
 func (s *session) notify(ctx context.Context, script string, pid int) error {
 	if !s.opts.GetNotifyScripts() {
 		return nil
@@ -104,7 +106,8 @@ func agreed(script string, p *packet) error {
 
 // tryNative carries the request out if crpie's own restorer takes it. done: the rest is not to be tried any more.
 func (s *session) tryNative(ctx context.Context) (done bool, err error) {
-	if s.kind != pb.CriuReqType_RESTORE || s.config.Way != Native && (s.config.Way != Auto || len(s.config.Plugins) == 0) {
+	if s.kind != pb.CriuReqType_RESTORE ||
+		s.config.Way != Native && (s.config.Way != Auto || len(s.config.Plugins) == 0) {
 		return false, nil
 	}
 	err = s.native(ctx)

@@ -108,7 +108,8 @@ func (s *session) redirect(opts *pb.CriuOpts) error {
 		*fd = s.opened.keep(f)
 		return nil
 	}
-	errs := []error{exchange(&opts.WorkDirFd, directory), exchange(&opts.StatusFd, os.O_WRONLY), s.redirectStore(opts),
+	errs := []error{exchange(&opts.WorkDirFd, directory), exchange(&opts.StatusFd, os.O_WRONLY),
+		s.redirectStore(opts),
 		s.redirectConfig(opts)}
 	if s.graft != nil {
 		opts.ImagesDir, opts.AutoDedup = nil, nil // what is left of images may be needed for another try

@@ -237,7 +237,8 @@ func (r *relay) hearRest() {
 			if p.err != nil {
 				r.fromCRIU = nil
 			} else if _, err := images.Unmarshal(p.data, answer); err == nil {
-				r.root = max(r.root, int(answer.GetNotify().GetPid()), int(answer.GetRestore().GetPid()))
+				r.root = max(r.root, int(answer.GetNotify().GetPid()),
+					int(answer.GetRestore().GetPid()))
 			}
 		case <-late:
 			return

@@ -64,7 +64,8 @@ func (r *rule) fill(file string, lines []string, first int) (problems []string) 
 			continue
 		}
 		if o.name == "real-criu" && len(r.conditions) > 0 {
-			problems = append(problems, st.Source+": real-criu: it is for all containers; write it above the first header")
+			problems = append(problems, st.Source+
+				": real-criu: it is for all containers; write it above the first header")
 		}
 		r.statements = append(r.statements, st)
 	}
@@ -86,7 +87,8 @@ func parseHeader(header string) (all []condition, err error) {
 			c.key, c.pattern, ok = strings.Cut(c.pattern, "=")
 		}
 		if !ok || c.kind != "annotation" && c.kind != "image" && c.kind != "name" {
-			return nil, fmt.Errorf("%s: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN", escape.Name(word))
+			return nil, fmt.Errorf("%s: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN",
+				escape.Name(word))
 		}
 		all = append(all, c)
 	}

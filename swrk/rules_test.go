@@ -4,7 +4,10 @@ package swrk
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/criuconf"
+	"github.com/crpie/crpie/internal/testenv"
 )
 
 const someRules = `# for all
@@ -46,9 +50,11 @@ func TestRules(t *testing.T) {
 		{container{names: []string{"web-1"}}, "all.o", "5s", Auto, false},
 		{container{names: []string{"id", "web-2"}, images: []string{"docker.io/library/redis:7"}},
 			"all.o redis web.o,key=a b", "2s", Auto, false},
-		{container{names: []string{"web-22"}, images: []string{"docker.io/library/redis:7"}}, "all.o", "2s", Auto, false},
+		{container{names: []string{"web-22"}, images: []string{"docker.io/library/redis:7"}}, "all.o", "2s",
+			Auto, false},
 		{container{annotations: map[string]string{"org.example.clone": "yes"}}, "all.o", "2s", Graft, true},
-		{container{names: []string{"web-1"}, annotations: map[string]string{"org.example.clone": "yes"}}, "all.o", "5s",
+		{container{names: []string{"web-1"}, annotations: map[string]string{"org.example.clone": "yes"}},
+			"all.o", "5s",
 			Graft, false},
 		{container{annotations: map[string]string{"org.example.clone": "no"}}, "all.o", "2s", Auto, false},
 	} {
@@ -60,6 +66,42 @@ func TestRules(t *testing.T) {
 			all.Way != c.way || all.AllowSeccomp != c.seccomp {
 			t.Errorf("%+v: %+v", c.is, all.Settings)
 		}
+	}
+}
+
+// Rules that another user could have written are refused: all such files, or their directory.
+func TestRulesOfOthers(t *testing.T) {
+	testenv.NeedRoot(t)
+	f := &Front{ConfigDir: t.TempDir()}
+	dir := filepath.Join(f.ConfigDir, "containers.d")
+	write := func(name string, mode fs.FileMode, uid int) {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(file, []byte("pie-timeout 1s\n"), 0o644), os.Chmod(file, mode),
+			os.Chown(file, uid, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("a.conf", 0o644, 0)
+	if rules, err := f.rules(); err != nil || len(rules) != 1 {
+		t.Fatalf("%v, %v", rules, err)
+	}
+	write("b.conf", 0o644, 1234)
+	write("c.conf", 0o664, 0)
+	write("d.conf", 0o602, 0)
+	_, err := f.rules()
+	for _, want := range []string{"b.conf: belongs to user 1234,", "c.conf: mode 0664 ", "d.conf: mode 0602 "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.rules(); err == nil || !strings.HasPrefix(err.Error(), dir+": mode 0777 ") {
+		t.Error(err)
 	}
 }
 
@@ -86,7 +128,8 @@ func TestRuleProblems(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(problems, "\n"), strings.Join(want, "\n"))
 	}
 	long := strings.Repeat("\n", criuconf.MaxSize*3/4) + strings.Repeat("[name=x]\n", maxRules-1)
-	if _, problems = parseRules("f", long+"pie-timeout"); !slices.Equal(problems, []string{"f:787432: pie-timeout: give a value"}) {
+	if _, problems = parseRules("f", long+"pie-timeout"); !slices.Equal(problems,
+		[]string{"f:787432: pie-timeout: give a value"}) {
 		t.Errorf("got %q", problems)
 	}
 	_, problems = parseRules("f", strings.Repeat("[name=x]\n", maxRules+1))
@@ -100,9 +143,11 @@ func TestGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "", true}, {"*", "", true}, {"", "a", false}, {"a*b", "a/x/b", true}, {"a*b", "a/x/bc", false}, {"?", "",
+		{"", "", true}, {"*", "", true}, {"", "a", false}, {"a*b", "a/x/b", true}, {"a*b", "a/x/bc", false},
+		{"?", "",
 			false},
-		{"*a*a*", "banana", true}, {"x?z", "xyz", true}, {"*.o", "a.o.o", true}, {"**", "x", true}, {"a", "b", false},
+		{"*a*a*", "banana", true}, {"x?z", "xyz", true}, {"*.o", "a.o.o", true}, {"**", "x", true},
+		{"a", "b", false},
 		{strings.Repeat("*a", 2000) + "b", strings.Repeat("a", 2000), false},
 	} {
 		if got := glob(c.pattern, c.s); got != c.want {
@@ -121,7 +166,8 @@ func TestDescribe(t *testing.T) {
 	}
 	write(`{"annotations":{"a":"b","io.kubernetes.cri.container-name":"web","io.kubernetes.cri.image-name":"redis:7"}}`)
 	c, err := describe(&pb.CriuOpts{Root: pb.String("/run/runc/4711/criu-root")})
-	if err != nil || !slices.Equal(c.names, []string{"4711", "web"}) || !slices.Equal(c.images, []string{"redis:7"}) ||
+	if err != nil || !slices.Equal(c.names, []string{"4711", "web"}) ||
+		!slices.Equal(c.images, []string{"redis:7"}) ||
 		c.annotations["a"] != "b" {
 		t.Errorf("got %+v, %v", c, err)
 	}
@@ -149,8 +195,10 @@ func TestNativeFlags(t *testing.T) {
 		}
 	}
 	flags, err := nativeFlags(&pb.CriuOpts{
-		ManageCgroups: pb.Bool(true), CgRoot: []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")}, {Path: pb.String("/b")}},
-		LogLevel: pb.Int32(4), InheritFd: []*pb.InheritFd{{Key: pb.String("pipe:[7]"), Fd: pb.Int32(1)}}, External: []string{"file[1:2]"},
+		ManageCgroups: pb.Bool(true), CgRoot: []*pb.CgroupRoot{{Ctrl: pb.String("cpu"), Path: pb.String("/a")},
+			{Path: pb.String("/b")}},
+		LogLevel: pb.Int32(4), InheritFd: []*pb.InheritFd{{Key: pb.String("pipe:[7]"), Fd: pb.Int32(1)}},
+		External: []string{"file[1:2]"},
 	})
 	want := "--restore-detached --verbosity=4 --inherit-fd=fd[1]:pipe:[7] --external=file[1:2] --manage-cgroups=soft --cgroup-root=cpu:/a --cgroup-root=/b"
 	if err != nil || strings.Join(flags, " ") != want {

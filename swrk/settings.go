@@ -142,5 +142,6 @@ func unknown(st *criuconf.Statement) error {
 	for _, o := range options() {
 		names = append(names, o.name)
 	}
-	return fmt.Errorf("%s: unknown option %s; there are %s", st.Source, escape.Name(name), strings.Join(names, ", "))
+	return fmt.Errorf("%s: unknown option %s; there are %s", st.Source, escape.Name(name),
+		strings.Join(names, ", "))
 }

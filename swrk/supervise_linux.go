@@ -36,8 +36,8 @@ const (
 	toEnd   = 10 * time.Second // for a killed task
 )
 
-// patienceOfTasks is how long a task waits for us before it ends: the runtime may have its time for the last notifications, and
-// this process can have been killed.
+// patienceOfTasks is how long a task waits for us before it ends: the runtime may have its time for the last
+// notifications, and this process can have been killed.
 const patienceOfTasks = time.Minute
 
 // supervise waits until the hooks of all tasks have ended and lets the tasks go. If one fails, none of them goes
@@ -82,7 +82,8 @@ func (r *relay) watch(ctx context.Context) error {
 		case p := <-r.fromRuntime:
 			p.close()
 			if !errors.Is(p.err, io.EOF) {
-				return errors.Join(errors.New("the runtime said something before it had an answer"), p.err)
+				return errors.Join(errors.New("the runtime said something before it had an answer"),
+					p.err)
 			}
 			r.fromRuntime = nil // it may have closed its half
 		case <-time.After(glance):
