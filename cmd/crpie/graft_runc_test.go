@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,8 +24,8 @@ type container struct {
 	name, criu string
 }
 
-// patientTempDir is t.TempDir, but removed with patience: a container's monitor writes to podman's storage when the
-// container has ended, and nobody can wait for it.
+// patientTempDir is t.TempDir, but removed with patience: a container's monitor, and the podman that it starts when the
+// container has ended, write to podman's storage, and nobody can wait for them.
 func patientTempDir(t *testing.T) string {
 	t.Helper()
 	parent, err := os.MkdirTemp("", "crpie-container-")
@@ -32,20 +33,27 @@ func patientTempDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		var err error
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(
-			100 * time.Millisecond) {
-			if err = os.RemoveAll(parent); err == nil {
-				return
-			}
+		for end := time.Now().Add(20 * time.Second); inCommandLine(parent) && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
 		}
-		t.Error(err)
+		if err := os.RemoveAll(parent); err != nil {
+			t.Error(err)
+		}
 	})
 	dir := filepath.Join(parent, "001")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// inCommandLine reports whether a process has a directory in its command line.
+func inCommandLine(dir string) bool {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	return slices.ContainsFunc(lines, func(name string) bool {
+		line, err := os.ReadFile(name)
+		return err == nil && strings.Contains(string(line), dir)
+	})
 }
 
 // newContainer makes a bundle: a root file system with one static program in it, which tells its identity in /id.
