@@ -199,10 +199,13 @@ type Location struct {
 }
 
 // String gives "plugin: function+0x1a (file.c:12)", or the section if no function is known.
-func (l Location) String() string {
-	s := fmt.Sprintf("%s: %s+0x%x", l.Name, l.Section, l.SectionOffset)
+func (l Location) String() string { return l.Name + ": " + l.at() }
+
+// at is String without the plugin.
+func (l Location) at() string {
+	s := fmt.Sprintf("%s+0x%x", l.Section, l.SectionOffset)
 	if l.Function != "" {
-		s = fmt.Sprintf("%s: %s+0x%x", l.Name, l.Function, l.FunctionOffset)
+		s = fmt.Sprintf("%s+0x%x", l.Function, l.FunctionOffset)
 	}
 	if l.File != "" {
 		s += fmt.Sprintf(" (%s:%d)", l.File, l.Line)
@@ -227,6 +230,19 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 		Plugin: ranges[i].object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
 		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
 	}, true
+}
+
+// Describe says what lies at an address, for a message that names the plugin before it: "function+0x1a (file.c:12)",
+// with "core: " if it is the core's, or that it is outside the blob.
+func (img *Image) Describe(addr Addr) string {
+	loc, ok := img.Locate(addr)
+	switch {
+	case !ok:
+		return fmt.Sprintf("outside the blob at %#x", uint64(addr))
+	case loc.Plugin >= 0:
+		return loc.at()
+	}
+	return loc.String()
 }
 
 // SectionAddr gives the address of a section of a plugin (-1: the core); section is an index into Plugin.Sections.

@@ -3,10 +3,11 @@ package graft
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -39,27 +40,6 @@ const (
 	Failed   = State(abi.GraftFailed) // a hook has failed; the task waits for its end
 )
 
-// HookError is a call into a plugin that has failed in a grafted task.
-type HookError struct {
-	Pid, Tid int // of the images
-	Plugin   string
-	Call     string // "hook PIE_RST_PRE_SIGRETURN", "init", "exit"
-	Place    blob.Location
-	What     string
-}
-
-func (e *HookError) Error() string {
-	head := fmt.Sprintf("restore task %d: plugin %s, %s, thread %d", e.Pid, e.Plugin, e.Call, e.Tid)
-	if e.Place.Function == "" {
-		return head + ": " + e.What
-	}
-	at := fmt.Sprintf("%s+0x%x", e.Place.Function, e.Place.FunctionOffset)
-	if e.Place.File != "" {
-		at += fmt.Sprintf(" (%s:%d)", e.Place.File, e.Place.Line)
-	}
-	return head + ": " + at + ": " + e.What
-}
-
 // supervise notes where the task's status will be.
 func (t *taskGraft) supervise() error {
 	if t.opts.Patience == 0 {
@@ -73,7 +53,7 @@ func (t *taskGraft) supervise() error {
 	return nil
 }
 
-// Read tells what a status says; err is a *HookError when a call into a plugin has failed. A hook can have written
+// Read tells what a status says; err is a *report.HookError when a call into a plugin has failed. A hook can have written
 // anything into the status, so nothing in it is relied on.
 func (s *Supervised) Read(status []byte) (State, error) {
 	var words abi.GraftStatus
@@ -86,16 +66,27 @@ func (s *Supervised) Read(status []byte) (State, error) {
 	case state != Failed:
 		return state, nil
 	}
-	at := words.Fn
-	if words.Kind == abi.GraftCrashed {
-		at = words.Ip
-	}
-	place, _ := s.image.Locate(blob.Addr(at))
-	return Failed, &HookError{
-		Pid: int(s.Pid), Tid: int(words.Tid), Plugin: escape.Name(s.image.PluginName(int(words.Plugin))),
-		Call: stage.Stage(words.Hook).Call(), Place: place, What: cause(&words),
-	}
+	return Failed, s.hookError(&words)
 }
+
+// hookError describes the call that the status names.
+func (s *Supervised) hookError(words *abi.GraftStatus) *report.HookError {
+	at := blob.Addr(words.Fn)
+	if words.Kind == abi.GraftCrashed {
+		at = blob.Addr(words.Ip)
+	}
+	e := &report.HookError{
+		Pid: int(s.Pid), Tid: int(words.Tid), Plugin: s.image.PluginName(int(words.Plugin)),
+		Hook: stage.Stage(words.Hook), Where: s.image.Describe(at), Cause: cause(words),
+	}
+	e.Location, _ = s.image.Locate(at)
+	if words.Kind == abi.GraftReturned && words.Number < 0 && words.Number >= -maxErrno {
+		e.Errno = syscall.Errno(-words.Number)
+	}
+	return e
+}
+
+const maxErrno = 4095 // MAX_ERRNO, include/linux/err.h
 
 func cause(s *abi.GraftStatus) string {
 	switch s.Kind {

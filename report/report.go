@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -17,12 +18,11 @@ type Line struct {
 	Text     string // without a newline of its own at the end
 }
 
-// HookError says which call into which plugin ended a restore.
+// HookError says which call into which plugin ended a restore, by package restorer or of grafted images.
 type HookError struct {
-	Plugin   string      // as blob.Labels names it
-	Hook     stage.Stage // or stage.Init, stage.Exit
-	Pid      int
-	Tid      int
+	Plugin   string        // as blob.Labels names it
+	Hook     stage.Stage   // or stage.Init, stage.Exit
+	Pid, Tid int           // of the images
 	Where    string        // function+offset, with the source line where the object has debug info
 	Cause    string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
 	Location blob.Location // Where, for programs
@@ -30,8 +30,8 @@ type HookError struct {
 }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, e.Plugin, e.Hook.Call(), e.Tid,
-		e.Where, e.Cause)
+	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, escape.Name(e.Plugin),
+		e.Hook.Call(), e.Tid, e.Where, e.Cause)
 }
 
 // TaskError says which step of a task, or of one of its threads, ended a restore.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,26 +19,13 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
-// where names an address of the blob, or says what else it is.
-func (r *Runner) where(addr uint64) string {
-	loc, ok := r.Plan.Image.Locate(blob.Addr(addr))
-	if !ok {
-		return fmt.Sprintf("outside the blob at %#x", addr)
-	}
-	if loc.Plugin >= 0 { // its name stands before this
-		loc.Name = ""
-		return strings.TrimPrefix(loc.String(), ": ")
-	}
-	return loc.String()
-}
-
 func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint64, cause string) *report.HookError {
 	return &report.HookError{
 		Plugin:   r.Plan.Image.PluginName(int(st.Plugin)),
 		Hook:     stage.Stage(st.Hook),
 		Pid:      t.Pid,
 		Tid:      th.Tid,
-		Where:    r.where(at),
+		Where:    r.Plan.Image.Describe(blob.Addr(at)),
 		Cause:    cause,
 		Location: r.locate(at),
 	}
@@ -129,7 +115,7 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause, r.during(t, th, st))
 }
 
 // calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so
@@ -175,7 +161,7 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.where(regs.Ip), cause, r.during(t, th, st))
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause, r.during(t, th, st))
 }
 
 func hasAddr(sig unix.Signal) bool {
