@@ -28,6 +28,7 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"refusal":              {"internal/several"},
 		"internal/refuse":      {"images/pb", "internal/escape", "refusal"},
 		"internal/memory":      {},
+		"internal/taskview":    {"images", "images/pb", "internal/abi", "internal/memory"},
 		"internal/several":     {},
 		"images/pb":            {},
 		"images/internal/wire": {},

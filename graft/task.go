@@ -14,6 +14,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
+	"github.com/crpie/crpie/internal/taskview"
 )
 
 // taskGraft is the graft of one task.
@@ -139,9 +140,10 @@ func (t *taskGraft) describe() abi.GraftTask {
 	if t.opts.LogFile != "" {
 		task.LogPath = t.arena.String(t.opts.LogFile)
 	}
-	task.VMAs, task.NrVMAs = t.vmas(), uint64(len(t.img.Mm.GetVmas()))
+	vmas, mm := taskview.VMAs(t.dir, t.img.Mm), taskview.MMOf(t.img.Mm)
+	task.VMAs, task.NrVMAs = taskview.LayVMAs(t.arena, vmas), uint64(len(vmas))
 	task.PatienceNs = t.opts.Patience.Nanoseconds()
-	task.MM = t.mmInfo()
+	task.MM = mm.Lay(t.arena)
 	renewals := t.renewals()
 	task.Renewals, task.NrRenewals = memory.Records(t.arena, renewals), uint64(len(renewals))
 	return task
@@ -163,32 +165,6 @@ func (t *taskGraft) renewals() (all []abi.GraftRenewal) {
 		all = append(all, r)
 	}
 	return all
-}
-
-// vmas lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
-func (t *taskGraft) vmas() uint64 {
-	all := t.img.Mm.GetVmas()
-	list, madv := make([]abi.VMA, len(all)), make([]uint64, len(all))
-	for i, v := range all {
-		list[i] = abi.VMA{
-			Start: v.GetStart(), End: v.GetEnd(), Prot: v.GetProt(), Flags: v.GetFlags(), Pgoff: v.GetPgoff(),
-			Name: t.arena.String(t.dir.VMAName(v)),
-		}
-		madv[i] = v.GetMadv()
-	}
-	at := memory.Records(t.arena, list)
-	t.arena.Words(madv...)
-	return at
-}
-
-func (t *taskGraft) mmInfo() uint64 {
-	m := t.img.Mm
-	return memory.Records(t.arena, []abi.MM{{
-		StartCode: m.GetMmStartCode(), EndCode: m.GetMmEndCode(), StartData: m.GetMmStartData(), EndData: m.GetMmEndData(),
-		StartBrk: m.GetMmStartBrk(), Brk: m.GetMmBrk(), StartStack: m.GetMmStartStack(), ArgStart: m.GetMmArgStart(), ArgEnd: m.GetMmArgEnd(),
-		EnvStart: m.GetMmEnvStart(), EnvEnd: m.GetMmEnvEnd(),
-		Auxv: t.arena.Words(m.GetMmSavedAuxv()...), AuxvWords: uint64(len(m.GetMmSavedAuxv())),
-	}})
 }
 
 // useStderr tells what lines may do to descriptor 2. A database that happens to have the number 2, or a connection,

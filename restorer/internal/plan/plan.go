@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -47,9 +48,9 @@ type Plan struct {
 type Task struct {
 	Pid     int
 	Comm    string
-	Threads []*Thread // the leader first
-	VMAs    []VMA     // as dumped, in address order
-	MM      MM
+	Threads []*Thread      // the leader first
+	VMAs    []taskview.VMA // as dumped, in address order
+	MM      taskview.MM
 	Stop    int    // the signal that stops it again, as it was dumped; 0: it runs
 	Seccomp bool   // has a filter: the tracer suspends it until the end
 	Plugins []bool // those that run in it
@@ -91,21 +92,6 @@ type ExtraFile struct {
 	Number int
 	Name   string
 	Open   func() (*os.File, error)
-}
-
-// VMA is one mapping as dumped, for the plugins' list.
-type VMA struct {
-	Start, End, Pgoff uint64
-	Prot, Flags       uint32
-	Madv              uint64 // a bit for each advice of madvise(2)
-	Name              string
-}
-
-// MM is struct prctl_mm_map's part that plugins see, prctl(2).
-type MM struct {
-	StartCode, EndCode, StartData, EndData, StartBrk, Brk, StartStack uint64
-	ArgStart, ArgEnd, EnvStart, EnvEnd                                uint64
-	Auxv                                                              []uint64
 }
 
 // Alive returns the tasks that go on when they are restored: all but zombies.
@@ -190,34 +176,13 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		}
 	}
 	return abi.Task{
-		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads), Comm: a.String(t.Comm), VMAs: layVMAs(a, t.VMAs),
-		NrVMAs: uint64(len(t.VMAs)), MM: layMM(a, &t.MM), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
+		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads), Comm: a.String(t.Comm), VMAs: taskview.LayVMAs(a, t.VMAs),
+		NrVMAs: uint64(len(t.VMAs)), MM: t.MM.Lay(a), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
 	}
 }
 
 func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) abi.Thread {
 	return abi.Thread{Tid: int32(tid), Status: uint32(status), Ops: ops, NrOps: uint64(count), Stack: stack, StackSize: size}
-}
-
-// layVMAs lays out struct crpie_vma[], and right behind it what madvise(2) said of each.
-func layVMAs(a *memory.Arena, vmas []VMA) uint64 {
-	all, madv := make([]abi.VMA, len(vmas)), make([]uint64, len(vmas))
-	for i, v := range vmas {
-		all[i] = abi.VMA{Start: v.Start, End: v.End, Prot: v.Prot, Flags: v.Flags, Pgoff: v.Pgoff, Name: a.String(v.Name)}
-		madv[i] = v.Madv
-	}
-	addr := memory.Records(a, all)
-	a.Words(madv...)
-	return addr
-}
-
-// layMM lays out struct crpie_mm.
-func layMM(a *memory.Arena, m *MM) uint64 {
-	return memory.Records(a, []abi.MM{{
-		StartCode: m.StartCode, EndCode: m.EndCode, StartData: m.StartData, EndData: m.EndData, StartBrk: m.StartBrk, Brk: m.Brk,
-		StartStack: m.StartStack, ArgStart: m.ArgStart, ArgEnd: m.ArgEnd, EnvStart: m.EnvStart, EnvEnd: m.EnvEnd,
-		Auxv: a.Words(m.Auxv...), AuxvWords: uint64(len(m.Auxv)),
-	}})
 }
 
 // FdsPassed is one more than the highest number of a descriptor that the zygote is executed with.

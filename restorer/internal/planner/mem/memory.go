@@ -11,7 +11,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
-	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/uapi"
@@ -88,15 +88,11 @@ const lastingAdvice = 1<<0 | 1<<1 | 1<<2 | 0x3ff<<10
 
 // collect sorts the mappings by what has to be done with them.
 func (m *space) collect() {
+	m.Task.VMAs = taskview.VMAs(m.Dir, m.Img.Mm)
 	for _, v := range m.Img.Mm.GetVmas() {
 		if bad := v.GetMadv() &^ lastingAdvice; bad != 0 {
 			m.Refuse(m.vmaWhere(v), "", "advice %#x (bits of madvise(2)) that does not last: not supported", bad)
 		}
-		m.Task.VMAs = append(m.Task.VMAs, plan.VMA{
-			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(),
-			Flags: v.GetFlags(),
-			Madv:  v.GetMadv(), Name: m.Dir.VMAName(v),
-		})
 		switch status := v.GetStatus(); {
 		case status&images.VmaVsyscall != 0: // the kernel's, and in every process
 		case status&(images.VmaVdso|images.VmaVvar) != 0:
@@ -512,14 +508,7 @@ func (m *space) lock(v *pb.VmaEntry) {
 // mmMap sets the addresses that /proc shows, the auxiliary vector and the executable, prctl(2) PR_SET_MM_MAP.
 func (m *space) mmMap() {
 	mm := m.Img.Mm
-	m.Task.MM = plan.MM{
-		StartCode: mm.GetMmStartCode(), EndCode: mm.GetMmEndCode(), StartData: mm.GetMmStartData(),
-		EndData: mm.GetMmEndData(), StartBrk: mm.GetMmStartBrk(), Brk: mm.GetMmBrk(),
-		StartStack: mm.GetMmStartStack(),
-		ArgStart:   mm.GetMmArgStart(), ArgEnd: mm.GetMmArgEnd(), EnvStart: mm.GetMmEnvStart(),
-		EnvEnd: mm.GetMmEnvEnd(),
-		Auxv:   mm.GetMmSavedAuxv(),
-	}
+	m.Task.MM = taskview.MMOf(mm)
 	path, ok := m.files.PathOf(mm.GetExeFileId(), m.Where()+" executable")
 	if !ok {
 		return
