@@ -30,6 +30,7 @@ func (d *Dir) check(p *problems) {
 	d.checkFiles(p)
 	d.checkSeccomp(p)
 	d.checkTimens(p)
+	d.checkUTS(p)
 	for _, t := range d.Tasks {
 		for i := range t.Threads {
 			if core := t.Threads[i].Core; core != nil {

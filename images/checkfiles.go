@@ -179,6 +179,21 @@ func (d *Dir) checkSeccomp(p *problems) {
 	}
 }
 
+// maxUtsName is __NEW_UTS_LEN, include/uapi/linux/utsname.h.
+const maxUtsName = 64
+
+func (d *Dir) checkUTS(p *problems) {
+	for _, id := range slices.Sorted(maps.Keys(d.UTS)) {
+		c := checker{p, fmt.Sprintf("utsns-%d.img", id), 0}
+		for _, name := range []struct{ field, value string }{
+			{"nodename", d.UTS[id].GetNodename()}, {"domainname", d.UTS[id].GetDomainname()},
+		} {
+			c.want(len(name.value) <= maxUtsName, name.field, "has %d bytes, more than %d", len(name.value),
+				maxUtsName)
+		}
+	}
+}
+
 func (d *Dir) checkTimens(p *problems) {
 	for _, id := range slices.Sorted(maps.Keys(d.Timens)) {
 		c := checker{p, fmt.Sprintf("timens-%d.img", id), 0}

@@ -23,7 +23,8 @@ type Dir struct {
 	Cgroup    *pb.CgroupEntry          // or nil
 	Stats     *pb.DumpStatsEntry       // of the dump, or nil
 	Timens    map[uint32]*pb.TimensEntry
-	Shmem     map[uint64]*Pagemap // contents of shared memory, by shmid
+	UTS       map[uint32]*pb.UtsnsEntry // by task_kobj_ids_entry.uts_ns_id
+	Shmem     map[uint64]*Pagemap       // contents of shared memory, by shmid
 	Memfds    map[uint32]*pb.MemfdInodeEntry
 	PipeData  map[uint32]*PipeData // by pipe_id
 	FifoData  map[uint32]*PipeData

@@ -43,6 +43,7 @@ func (o *opener) shared() {
 	o.timens()
 	d.TtyData = messages[*pb.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))
 	d.Ttys = index(o, "tty-info.img", "TTY_INFO", "id", (*pb.TtyInfoEntry).GetId)
+	o.uts()
 }
 
 func messages[M pb.Message](entries []Entry) []M {
@@ -130,6 +131,16 @@ func (o *opener) timens() {
 	for _, f := range o.numbered("timens-", 10) {
 		if entries, ok := o.must(f.name, "TIMENS"); ok {
 			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*pb.TimensEntry)
+		}
+	}
+}
+
+// uts reads the images of UTS namespaces, which are numbered by the namespace.
+func (o *opener) uts() {
+	o.dir.UTS = map[uint32]*pb.UtsnsEntry{}
+	for _, f := range o.numbered("utsns-", 10) {
+		if entries, ok := o.must(f.name, "UTSNS"); ok {
+			o.dir.UTS[uint32(f.id)] = entries[0].Message.(*pb.UtsnsEntry)
 		}
 	}
 }

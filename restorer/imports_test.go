@@ -13,8 +13,9 @@ func TestRoomsImportDownwards(t *testing.T) {
 	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory",
 		"internal/refuse", "internal/several", "internal/sizes",
 		"refusal", "stage"}
-	base := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi",
+	own := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi",
 		"restorer/internal/host")
+	base := append(slices.Clone(own), "restorer/internal/namespaces")
 	job := append(slices.Clone(base), planner+"/job")
 	file := append(slices.Clone(job), planner+"/file")
 	rooms := map[string][]string{
@@ -23,11 +24,12 @@ func TestRoomsImportDownwards(t *testing.T) {
 			"internal/taskview", "restorer/internal/uapi"),
 		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys",
 			"restorer/internal/uapi"),
-		planner + "/job":  append(slices.Clone(base), "report", "internal/renew"),
-		planner + "/file": job,
-		planner + "/mem":  append(slices.Clone(file), "internal/renew", "internal/taskview"),
-		planner + "/tty":  file,
-		planner + "/sock": file,
+		"restorer/internal/namespaces": append(slices.Clone(own), "internal/sys"),
+		planner + "/job":               append(slices.Clone(base), "report", "internal/renew"),
+		planner + "/file":              job,
+		planner + "/mem":               append(slices.Clone(file), "internal/renew", "internal/taskview"),
+		planner + "/tty":               file,
+		planner + "/sock":              file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/ended", "internal/sys"),

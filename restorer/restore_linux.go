@@ -13,6 +13,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner"
 	"github.com/crpie/crpie/restorer/internal/run"
@@ -35,6 +36,7 @@ type Prepared struct {
 	run   *run.Options
 	chain chain
 	stub  []byte
+	made  *namespaces.Made
 }
 
 // Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close
@@ -82,11 +84,21 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 		return nil, err
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
+	job.Namespaces = namespaces.New(dir, &namespaces.Options{})
+	made, err := job.Namespaces.Make()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			made.Close()
+		}
+	}()
 	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, job)
 	if err != nil {
 		return nil, err
 	}
-	return &Prepared{plan: decided, run: run, chain: chain, stub: stub}, nil
+	return &Prepared{plan: decided, run: run, chain: chain, stub: stub, made: made}, nil
 }
 
 // WritePlan writes what the restore will do as text, for people: its form may change.
@@ -101,8 +113,11 @@ func (p *Prepared) Notes() []string { return p.plan.Notes }
 // Warnings lists what the application may miss, or meet, afterwards.
 func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 
-// Close releases the image directories.
-func (p *Prepared) Close() error { return p.chain.close() }
+// Close releases the image directories, and namespaces that no task is in.
+func (p *Prepared) Close() error {
+	p.made.Close()
+	return p.chain.close()
+}
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks
 // are let go, nothing of it is left.

@@ -20,6 +20,9 @@ func (c *Collector) Refuse(where, fix, format string, args ...any) {
 	c.list = append(c.list, p)
 }
 
+// Add takes over what another one has gathered.
+func (c *Collector) Add(other *Collector) { c.list = append(c.list, other.list...) }
+
 // Len counts the refusals so far.
 func (c *Collector) Len() int { return len(c.list) }
 

@@ -100,6 +100,7 @@ func (p *planner) checkDirectory() {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
 			"process %d was to become the root task: the images have changed", pid)
 	}
+	p.Add(&p.Own.Collector)
 	p.checkContainers()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
@@ -158,7 +159,7 @@ func (p *planner) layOut() error {
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
 		LateCalls:  lateCalls(p.hooked),
-		Namespaces: p.TimeNamespaceID() != 0 || p.mem.Ipc() != nil,
+		Namespaces: p.TimeNamespaceID() != 0 || len(p.Own.Joined()) > 0,
 	}
 	return nil
 }

@@ -80,6 +80,15 @@ func (p *planner) refuseContainer(tasks []*images.Task, own string, theirs []str
 	p.Refuse(where, containerHint, "%s", what)
 }
 
+// utsNamespaceID is the UTS namespace in which every task has to have been: the root task's if it is in the images,
+// otherwise the one that CRIU was in.
+func (p *planner) utsNamespaceID() uint32 {
+	if p.Own.UTS != nil {
+		return p.Dir.Tasks[0].Ids.GetUtsNsId()
+	}
+	return p.Dir.Inventory.GetRootIds().GetUtsNsId()
+}
+
 // ownNamespaces names the namespaces of a task that the tree was not dumped from.
 func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 	ids, of, first := task.Ids, p.Dir.Inventory.GetRootIds(), p.Dir.Tasks[0].Ids
@@ -91,7 +100,7 @@ func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 		its, host uint32
 	}{
 		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
-		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), of.GetUtsNsId()},
+		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), p.utsNamespaceID()},
 		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
 		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()},
 		{"time", ids.GetTimeNsId(), first.GetTimeNsId()},

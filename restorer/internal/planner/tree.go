@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/crpie/crpie/images"
@@ -60,7 +61,7 @@ func (p *planner) checkSharedTables(t *images.Task) {
 func (p *planner) planShared() {
 	p.Fds = job.NewNumbers(p.Dir)
 	p.Shared = &plan.Program{Arena: p.Plan.Arena}
-	p.mem.IpcNamespace()
+	p.joinNamespaces()
 	p.files.PlanInheritFDs()
 	p.mem.MakeShmem()
 	p.files.MakeNameless()
@@ -69,6 +70,21 @@ func (p *planner) planShared() {
 	p.shareFiles()
 	p.ttys.MakeTerminals()
 	p.files.CheckLocks()
+}
+
+// joinNamespaces has the zygote, and so the tasks, enter the namespaces that the controller has made. The settings of
+// IPC are written by way of the restorer's /proc, which a container may have for reading only.
+func (p *planner) joinNamespaces() {
+	for _, ns := range p.Own.Joined() {
+		fd, s := p.Fds.Scratch(), p.Shared
+		p.Plan.Files = append(p.Plan.Files, plan.ExtraFile{Number: fd, Name: ns.Name,
+			Open: func() (*os.File, error) { return p.Own.Open(ns) }})
+		s.Sys(ns.Name, uapi.SysSetns, uint64(fd), ns.Flag)
+		s.Sys("", uapi.SysClose, uint64(fd))
+		if ns.Flag == uapi.CloneNewipc {
+			p.mem.IpcNamespace()
+		}
+	}
 }
 
 // shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and those in flight.

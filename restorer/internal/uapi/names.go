@@ -78,11 +78,11 @@ var CloneFlags = Set{Flags: []Named{
 	{Value: CloneNewtime, Name: "CLONE_NEWTIME"}, {Value: 0x100, Name: "CLONE_VM"},
 	{Value: 0x200, Name: "CLONE_FS"}, {Value: CloneFiles, Name: "CLONE_FILES"},
 	{Value: 0x800, Name: "CLONE_SIGHAND"}, {Value: CloneParent, Name: "CLONE_PARENT"},
-	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: 0x20000, Name: "CLONE_NEWNS"},
+	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: CloneNewns, Name: "CLONE_NEWNS"},
 	{Value: 0x40000, Name: "CLONE_SYSVSEM"}, {Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"},
-	{Value: 0x4000000, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
-	{Value: 0x10000000, Name: "CLONE_NEWUSER"}, {Value: 0x20000000, Name: "CLONE_NEWPID"},
-	{Value: 0x40000000, Name: "CLONE_NEWNET"},
+	{Value: CloneNewuts, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
+	{Value: 0x10000000, Name: "CLONE_NEWUSER"}, {Value: CloneNewpid, Name: "CLONE_NEWPID"},
+	{Value: CloneNewnet, Name: "CLONE_NEWNET"},
 }}
 
 // Clocks are the clocks of timers, clock_getres(2).

@@ -205,7 +205,11 @@ const (
 	WNowait           = 0x01000000
 	CloneNewtime      = 0x80
 	CloneNewcgroup    = 0x2000000
+	CloneNewuts       = 0x04000000
 	CloneNewipc       = 0x08000000
+	CloneNewpid       = 0x20000000
+	CloneNewns        = 0x00020000
+	CloneNewnet       = 0x40000000
 	SeccompModeStrict = 0
 	SeccompModeFilter = 1
 	PrioProcess       = 0

@@ -10,6 +10,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -19,6 +20,7 @@ type Job struct {
 	Dir  *images.Dir
 	Host *host.Host
 	Opts *Options
+	Own  *namespaces.Plan // the namespaces of the tasks' own
 	Plan *plan.Plan
 	Fds  *numbers
 
@@ -34,8 +36,12 @@ type Job struct {
 
 // New begins a job.
 func New(dir *images.Dir, host *host.Host, opts *Options) *Job {
+	own := opts.Namespaces
+	if own == nil {
+		own = namespaces.New(dir, &namespaces.Options{})
+	}
 	return &Job{
-		Dir: dir, Host: host, Opts: opts, SharedFDs: map[uint32]int{}, pages: map[string]int{},
+		Dir: dir, Host: host, Opts: opts, Own: own, SharedFDs: map[uint32]int{}, pages: map[string]int{},
 		deferred: map[uint32][]deferred{}, handovers: map[uint32][]handover{},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/report"
+	"github.com/crpie/crpie/restorer/internal/namespaces"
 )
 
 // Options are the choices of whoever restores.
@@ -43,6 +44,8 @@ type Options struct {
 	KeepVgetrandom, KeepWipeOnFork bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
+	// Namespaces are those that the tasks get.
+	Namespaces *namespaces.Plan
 	// DumpTime and RestoreTime are the times of which plugins are told.
 	DumpTime, RestoreTime time.Time
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // System V objects are in the images if the tasks had an IPC namespace of their own, ipc_namespaces(7); CRIU refuses to
-// dump tasks that use those of its own namespace. The zygote makes a namespace anew, with the same settings and objects
-// under the same ids, and the tasks are born in it.
+// dump tasks that use those of its own namespace. The zygote enters a new namespace and gives it the same settings and
+// objects under the same ids, and the tasks are born in it.
 
 // sysvipc(7) and the calls of each kind.
 const (
@@ -81,13 +81,9 @@ func (p *Room) checkSysv(s *pb.IpcShmEntry) {
 	}
 }
 
-// IpcNamespace plans the namespace with everything but shared memory, which MakeShmem attaches and fills.
+// IpcNamespace plans what is in the namespace, everything but shared memory, which MakeShmem attaches and fills.
 func (p *Room) IpcNamespace() {
 	ns := p.Ipc()
-	if ns == nil {
-		return
-	}
-	p.Shared.Sys("IPC namespace", uapi.SysUnshare, uapi.CloneNewipc)
 	p.ipcSettings(ns)
 	for _, s := range ns.Sems {
 		p.semaphores(s)
