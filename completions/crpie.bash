@@ -5,7 +5,7 @@ _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link swrk explain version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link swrk doctor explain version help' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -52,6 +52,7 @@ _crpie() {
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --help' ;;
+	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
 	if [[ $cur == -* ]]; then

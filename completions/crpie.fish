@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-set -l commands check inspect restore graft link swrk explain version help
+set -l commands check inspect restore graft link swrk doctor explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
@@ -7,6 +7,7 @@ complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a inspect -d '
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a restore -d 'Restore a process from CRIU images'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a link -d 'Place an object, write memory and map'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a swrk -d 'Stand in front of criu for a container runtime'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Check whether this machine can restore containers'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Tell what a rule means'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print version and plugin ABI'
 
@@ -73,3 +74,5 @@ complete -c crpie -n '__fish_seen_subcommand_from graft' -l keep-wipeonfork -d '
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-seccomp -d 'Graft although filters deny calls'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-skipped-stages -d 'Leave out early hooks'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l remove -d 'Restore the original images'
+complete -c crpie -n '__fish_seen_subcommand_from doctor' -s f -l format -x -a 'text json' -d 'Output'
+complete -c crpie -n '__fish_seen_subcommand_from doctor' -l clean -d 'Remove leftovers'

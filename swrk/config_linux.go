@@ -40,37 +40,44 @@ type criuFile struct{ imagesDir, workDir, logFile string }
 
 // rules reads the files of containers.d in the order of their names.
 func (f *Front) rules() (all []rule, err error) {
+	names, err := f.ruleFiles()
+	errs := []error{err}
+	for _, name := range names {
+		rules, err := readRules(name)
+		all, errs = append(all, rules...), append(errs, err)
+	}
+	return all, several.Join(errs...)
+}
+
+// ruleFiles names the files of containers.d.
+func (f *Front) ruleFiles() (names []string, err error) {
 	dir := filepath.Join(f.ConfigDir, "containers.d")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		return nil, err
+		return nil, notMissing(err)
 	}
 	if err := owned(dir); err != nil {
 		return nil, err
 	}
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		return !strings.HasSuffix(e.Name(), ".conf") || strings.HasPrefix(e.Name(), ".")
-	})
-	if len(entries) > maxFiles {
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".conf") && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(names) > maxFiles {
 		return nil, fmt.Errorf("%s: more than %d files", dir, maxFiles)
 	}
-	var errs []error
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		if err := owned(name); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		text, err := readText(name)
-		errs = append(errs, err)
-		rules, problems := parseRules(name, text)
-		errs = append(errs, asErrors(problems)...)
-		all = append(all, rules...)
+	return names, nil
+}
+
+// readRules reads one of them.
+func readRules(name string) ([]rule, error) {
+	if err := owned(name); err != nil {
+		return nil, err
 	}
-	return all, several.Join(errs...)
+	text, err := readText(name)
+	rules, problems := parseRules(name, text)
+	return rules, several.Join(append([]error{err}, asErrors(problems)...)...)
 }
 
 // owned refuses rules that another user could have written: they name code that runs in containers, as root.

@@ -19,7 +19,7 @@ const fronted = "CRPIE_CRIU_FRONT"
 
 // Pass executes the real criu in place of this process, with these arguments. It returns only if it cannot.
 func (f *Front) Pass(args []string) error {
-	path, err := f.criu()
+	path, err := f.RealCRIU()
 	if err != nil {
 		return err
 	}
@@ -27,8 +27,8 @@ func (f *Front) Pass(args []string) error {
 	return fmt.Errorf("execve %s: %w", path, syscall.Exec(path, append([]string{path}, args...), env))
 }
 
-// criu finds the real criu: the configured one, or else the first of PATH that is not crpie.
-func (f *Front) criu() (string, error) {
+// RealCRIU finds the criu that does everything else: the configured one, or else the first of PATH that is not crpie.
+func (f *Front) RealCRIU() (string, error) {
 	if from := os.Getenv(fronted); from == strconv.Itoa(os.Getpid()) || from == strconv.Itoa(os.Getppid()) {
 		return "", errors.New("what was started as criu has started crpie again; name criu itself: real-criu PATH in " +
 			filepath.Join(f.ConfigDir, "containers.d"))

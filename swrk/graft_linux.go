@@ -4,7 +4,6 @@ package swrk
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,20 +19,22 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/internal/scratch"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/report"
 )
 
 // grafted is an image directory that exists for one restore.
 type grafted struct {
-	dir   string
-	plan  *graft.Plan
-	tasks []uint32 // all pids of the images, the root task's first
+	scratch *scratch.Dir
+	dir     string // in it
+	plan    *graft.Plan
+	tasks   []uint32 // all pids of the images, the root task's first
 }
 
 // removeGraft removes the directory. That it cannot changes nothing for the runtime.
 func (s *session) removeGraft() {
-	if err := os.RemoveAll(s.graft.dir); err != nil {
+	if err := s.graft.scratch.Remove(); err != nil {
 		fmt.Fprintf(s.front.Errors, "crpie: %v\n", escape.Error(err))
 	}
 }
@@ -77,15 +78,19 @@ func (s *session) makeGraft(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place := s.placeBeside(source, name)
-	opts.Copy = place.apart
-	g := &grafted{dir: place.dir}
+	parent, apart := placeBeside(source, name)
+	opts.Copy = apart
+	g := &grafted{}
 	if g.plan, err = graft.New(dir, opts); err != nil {
 		return err
 	}
 	for _, t := range dir.Tasks {
 		g.tasks = append(g.tasks, t.Pid)
 	}
+	if g.scratch, err = scratch.Make(parent); err != nil {
+		return err
+	}
+	g.dir = filepath.Join(g.scratch.Name, "images")
 	s.graft = g
 	if err := g.plan.WriteDir(ctx, name, g.dir); err != nil {
 		return err
@@ -155,23 +160,15 @@ func realName(dir *os.File) (string, error) {
 	return name, nil
 }
 
-// place is where the grafted directory is made.
-type place struct {
-	dir   string
-	apart bool // on another mount or file system: nothing can be linked
-}
-
-// placeBeside chooses a name beside the images: files can be linked there, and a relative link "parent" leads to
-// them also for tasks that are in another mount namespace by then. Where one cannot write, or the images are a
-// mount of their own, the directory for temporary files has to do, with copies.
-func (s *session) placeBeside(source *os.File, name string) place {
-	const prefix = ".crpie-swrk-"
-	unique := prefix + rand.Text()
+// placeBeside chooses a directory: files can be linked beside the images, and a relative link "parent" leads to them
+// also for tasks that are in another mount namespace by then. Where one cannot write, or the images are a mount of
+// their own, the directory for temporary files has to do. apart: on another mount, where nothing can be linked.
+func placeBeside(source *os.File, name string) (dir string, apart bool) {
 	beside := filepath.Dir(name)
 	if sameMount(source, beside) && unix.Access(beside, unix.W_OK) == nil {
-		return place{filepath.Join(beside, unique), false}
+		return beside, false
 	}
-	return place{filepath.Join(os.TempDir(), unique), true}
+	return os.TempDir(), true
 }
 
 // sameMount reports whether an open directory is on the same mount as another, proc_pid_fdinfo(5).

@@ -88,7 +88,7 @@ func (s *session) restore(ctx context.Context) (status int, err error) {
 
 // runCRIU starts criu as our child, or as our sibling if its own children are to be the runtime's.
 func (s *session) runCRIU(ctx context.Context, request []byte) (status int, err error) {
-	path, err := s.front.criu()
+	path, err := s.front.RealCRIU()
 	if err != nil {
 		return 0, err
 	}

@@ -54,6 +54,7 @@ func commands() []command {
 			"write images that any criu restores with plugins running inside the process", runGraft},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"swrk", "FD", "stand in front of criu for a container runtime, which starts it", runSwrk},
+		{"doctor", "[FLAGS] [DIR...]", "check whether this machine is set up to restore containers", runDoctor},
 		{"explain", "[CODE...]", "tell what a rule of crpie check means, and how to keep it", runExplain},
 		{"version", "", "print version and plugin ABI", runVersion},
 	}
