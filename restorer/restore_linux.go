@@ -11,6 +11,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
@@ -34,7 +35,7 @@ func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.chec
 type Prepared struct {
 	plan  *plan.Plan
 	run   *run.Options
-	chain chain
+	chain chain.Chain
 	stub  []byte
 	made  *namespaces.Made
 }
@@ -45,16 +46,16 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	chain, err := openChain(opts.Images)
+	chain, err := chain.Open(opts.Images)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			chain.close()
+			chain.Close()
 		}
 	}()
-	fsys := chain.fs()
+	fsys := chain.FS()
 	dir, err := images.Open(fsys[0], fsys[1:]...)
 	if err != nil {
 		return nil, err
@@ -75,7 +76,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	for _, line := range here.Describe() {
 		run.Tell(line)
 	}
-	job.OpenImage = chain.openImage
+	job.OpenImage = chain.OpenImage
 	if run.Body != nil {
 		job.Become = run.Body.Pid()
 	}
@@ -116,7 +117,7 @@ func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 // Close releases the image directories, and namespaces that no task is in.
 func (p *Prepared) Close() error {
 	p.made.Close()
-	return p.chain.close()
+	return p.chain.Close()
 }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks

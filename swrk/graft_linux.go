@@ -16,8 +16,8 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/escape"
-	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/scratch"
 	"github.com/crpie/crpie/internal/several"
@@ -65,16 +65,17 @@ func (s *session) makeGraft(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
-	root, err := files.OpenDir(name)
-	if err != nil {
-		return fmt.Errorf("images: %w", err)
-	}
-	defer root.Close()
-	dir, err := images.Open(files.FS(root))
+	all, err := chain.Open(name)
 	if err != nil {
 		return err
 	}
-	opts, err := s.graftOptions(root)
+	defer all.Close()
+	fsys := all.FS()
+	dir, err := images.Open(fsys[0], fsys[1:]...)
+	if err != nil {
+		return err
+	}
+	opts, err := s.graftOptions(all[0])
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/graft"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
-	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/report"
@@ -177,16 +177,17 @@ func describePlan(b *strings.Builder, plan *graft.Plan) {
 }
 
 func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft.Plan, error) {
-	root, err := files.OpenDir(g.images)
-	if err != nil {
-		return nil, fmt.Errorf("images: %w", err)
-	}
-	defer root.Close()
-	dir, err := images.Open(files.FS(root))
+	source, err := chain.Open(g.images)
 	if err != nil {
 		return nil, err
 	}
-	info, err := root.Stat("inventory.img") // CRIU writes it last
+	defer source.Close()
+	all := source.FS()
+	dir, err := images.Open(all[0], all[1:]...)
+	if err != nil {
+		return nil, err
+	}
+	info, err := source[0].Stat("inventory.img") // CRIU writes it last
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}

@@ -3,12 +3,15 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -91,4 +94,49 @@ func TestGraftSeveralArchives(t *testing.T) {
 		execute(t, "tar", "-C", unpacked, "-xf", filepath.Join(back, name+".tar"))
 		execute(t, "diff", "-r", unpacked, im.Dir)
 	}
+}
+
+// The state of the vDSO's getrandom is renewed also where its page is in a parent: images of CRIU before 4.2 tell it by
+// its contents only.
+func TestGraftOfChainRenewsRandomState(t *testing.T) {
+	im := allInParent(t, testenv.Start(t, "vgetrandom").Dump(t))
+	grafted := graftOnto(t, im, "--pie-plugin", trace(t), "--allow-skipped-stages")
+	grafted.RestoreCRIU(t).MustPass(t) // it looks whether its states are fresh
+}
+
+// allInParent writes a dump as an incremental one, after which no page has changed.
+func allInParent(t *testing.T, im *testenv.Images) *testenv.Images {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "child")
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.Symlink(im.Dir, filepath.Join(dir, "parent")))
+	entries, err := os.ReadDir(im.Dir)
+	must(t, err)
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "pagemap-"):
+			referToParent(t, im.Dir, dir, name)
+		case !strings.HasPrefix(name, "pages-"):
+			must(t, os.Link(filepath.Join(im.Dir, name), filepath.Join(dir, name)))
+		}
+	}
+	child := *im
+	child.Dir = dir
+	return &child
+}
+
+func referToParent(t *testing.T, from, to, name string) {
+	t.Helper()
+	pm, err := images.ReadPagemap(os.DirFS(from), name)
+	must(t, err)
+	var b bytes.Buffer
+	w, err := images.NewWriter(&b, name, "PAGEMAP")
+	must(t, err)
+	must(t, w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil))
+	for _, run := range pm.Runs {
+		must(t, w.Write(&pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr), CompatNrPages: pb.Uint32(uint32(run.Pages)),
+			Flags: pb.Uint32(images.PageInParent)}, nil))
+	}
+	must(t, os.WriteFile(filepath.Join(to, name), b.Bytes(), 0o600))
+	must(t, os.WriteFile(filepath.Join(to, pm.PagesFile), nil, 0o600))
 }

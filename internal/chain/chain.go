@@ -1,6 +1,5 @@
-//go:build amd64
-
-package restorer
+// Package chain opens an image directory with those that it is incremental to.
+package chain
 
 import (
 	"errors"
@@ -13,18 +12,18 @@ import (
 	"github.com/crpie/crpie/internal/several"
 )
 
-// chain is an image directory and those that it is incremental to, the nearest parent first.
-type chain []*os.Root
+// Chain is an image directory and those that it is incremental to, the nearest parent first.
+type Chain []*os.Root
 
 // maxChain bounds the directories that are kept open.
 const maxChain = 256
 
-// openChain follows the links "parent". A link to nowhere ends the chain, as it does for CRIU: the directory may need
+// Open follows the links "parent". A link to nowhere ends the chain, as it does for CRIU: the directory may need
 // nothing from there.
-func openChain(dir string) (c chain, err error) {
+func Open(dir string) (c Chain, err error) {
 	defer func() {
 		if err != nil {
-			c.close()
+			c.Close()
 		}
 	}()
 	for {
@@ -51,7 +50,7 @@ func openChain(dir string) (c chain, err error) {
 }
 
 // checkLast refuses a chain that comes back to itself.
-func (c chain) checkLast() error {
+func (c Chain) checkLast() error {
 	if len(c) > maxChain {
 		return fmt.Errorf("more than %d directories in a chain of parents", maxChain)
 	}
@@ -68,7 +67,8 @@ func (c chain) checkLast() error {
 	return err
 }
 
-func (c chain) fs() []fs.FS {
+// FS gives the files of each directory.
+func (c Chain) FS() []fs.FS {
 	all := make([]fs.FS, len(c))
 	for i, root := range c {
 		all[i] = files.FS(root)
@@ -76,7 +76,8 @@ func (c chain) fs() []fs.FS {
 	return all
 }
 
-func (c chain) close() error {
+// Close closes all directories.
+func (c Chain) Close() error {
 	var all error
 	for _, root := range c {
 		all = several.Join(all, root.Close())
@@ -84,7 +85,7 @@ func (c chain) close() error {
 	return all
 }
 
-// openImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
-func (c chain) openImage(level int, name string) (*os.File, error) {
+// OpenImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
+func (c Chain) OpenImage(level int, name string) (*os.File, error) {
 	return files.OpenIn(c[level], name)
 }
