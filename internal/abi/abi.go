@@ -50,7 +50,10 @@ const (
 	ArgHex
 	ArgFD
 	ArgString // the address of a string
-	ArgMode   // octal
+	ArgBytes  // the address of as many bytes as the next argument says
+	ArgSigevent
+	ArgItimerspec
+	ArgMode // octal
 	ArgOpenFlags
 	ArgPipeFlags
 	ArgSockType

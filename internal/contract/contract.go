@@ -101,7 +101,10 @@ const (
 	Hex        Kind = "Hex"
 	FD         Kind = "FD"
 	String     Kind = "String" // the address of a string
-	Mode       Kind = "Mode"   // octal
+	Bytes      Kind = "Bytes"  // the address of as many bytes as the next argument says
+	Sigevent   Kind = "Sigevent"
+	Itimerspec Kind = "Itimerspec"
+	Mode       Kind = "Mode" // octal
 	OpenFlags  Kind = "OpenFlags"
 	PipeFlags  Kind = "PipeFlags"
 	SockType   Kind = "SockType"

@@ -57,21 +57,22 @@ func (op *Op) words() (name string, args []string) {
 	info := &abi.Ops[op.Code]
 	for i, arg := range info.Args {
 		if arg.Kind != abi.ArgHidden {
-			args = append(args, arg.Name+"="+formatArg(arg.Kind, op.Args[i], mem))
+			args = append(args, arg.Name+"="+formatArg(arg.Kind, op.Args[i:], mem))
 		}
 	}
 	return info.Name, args
 }
 
-// formatArg prints an argument of the core's.
-func formatArg(kind abi.ArgKind, v uint64, mem uapi.Memory) string {
+// formatArg prints the first argument of the core's.
+func formatArg(kind abi.ArgKind, args []uint64, mem uapi.Memory) string {
+	v := args[0]
 	if name := kind.ValueName(v); name != "" {
 		return name
 	}
 	if kind == abi.ArgStage {
 		return stage.Stage(v).String()
 	}
-	return uapi.Format([]uapi.Arg{kinds[kind]}, []uint64{v}, mem)[0]
+	return uapi.Format([]uapi.Arg{kinds[kind]}, args, mem)[0]
 }
 
 // kinds says what arguments of the core's have in common with those of system calls.
@@ -80,6 +81,9 @@ var kinds = [...]uapi.Arg{
 	abi.ArgHex:        {Kind: uapi.Hex},
 	abi.ArgFD:         {Kind: uapi.FD},
 	abi.ArgString:     {Kind: uapi.String},
+	abi.ArgBytes:      {Kind: uapi.Bytes},
+	abi.ArgSigevent:   {Kind: uapi.Pointer, Of: &uapi.Sigevent},
+	abi.ArgItimerspec: {Kind: uapi.Pointer, Of: &uapi.Itimerspec},
 	abi.ArgMode:       {Kind: uapi.Mode},
 	abi.ArgOpenFlags:  {Kind: uapi.Words, Set: &uapi.OpenFlags},
 	abi.ArgPipeFlags:  {Kind: uapi.Words, Set: &uapi.StatusFlags},

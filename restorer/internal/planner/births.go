@@ -307,8 +307,7 @@ func (t *taskPlanner) startHelper(h *job.Helper, meanwhile func()) {
 
 // forgetChildren forgets the SIGCHLDs that the restore itself has caused: those of the past are in the images.
 func (t *taskPlanner) forgetChildren() {
-	const sigchld = 17
-	set, now := t.Prog.Arena.Words(1<<(sigchld-1)), t.Prog.Arena.Words(0, 0)
+	set, now := t.Prog.Arena.Words(1<<(uapi.SigChld-1)), t.Prog.Arena.Words(0, 0)
 	t.Prog.Try("forget its SIGCHLD", uapi.SysRtSigtimedwait, set, 0, now, 8)
 }
 

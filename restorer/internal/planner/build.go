@@ -194,21 +194,20 @@ func (p *planner) planZygote() {
 // roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes.
 // Tasks get their own limits back late.
 func (p *planner) roomForFDs(z *plan.Program) {
-	const rlimitNofile = 7
 	p.Plan.HighestFD = p.Fds.Highest()
 	need := uint64(p.Plan.Descriptors())
 	if most := p.Host.MaxFiles; most != 0 && need > most {
 		p.Refuse("this host", fmt.Sprintf("sysctl -w fs.nr_open=%d", need),
 			"%d descriptors are needed, but fs.nr_open is %d", need, most)
 	}
-	hard := p.Host.Rlimits[rlimitNofile][1]
+	hard := p.Host.Rlimits[uapi.RlimitNofile][1]
 	if need > hard && !p.Host.Has(uapi.CapSysResource) {
 		p.Refuse("this host", "raise crpie's own hard limit first",
 			"%d descriptors are needed, but RLIMIT_NOFILE is %d, and crpie lacks CAP_SYS_RESOURCE", need,
 			hard)
 	}
 	hard = max(hard, need)
-	z.Sys("room for descriptors", uapi.SysPrlimit64, 0, rlimitNofile, z.Arena.Words(hard, hard), 0)
+	z.Sys("room for descriptors", uapi.SysPrlimit64, 0, uapi.RlimitNofile, z.Arena.Words(hard, hard), 0)
 }
 
 // timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be

@@ -10,10 +10,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-const capVersion3 = 0x20080522
-
-// _LINUX_CAPABILITY_VERSION_3
-
 // creds plans the change from the restorer's identity to the application's. The order is forced: groups and ids while
 // CAP_SETGID and CAP_SETUID are there, with capabilities kept across the change of uid; securebits and the bounding set
 // while CAP_SETPCAP is; then the capabilities themselves.
@@ -57,7 +53,7 @@ func (t *threadPlanner) stayClosed() {
 
 func (t *threadPlanner) capset(c *pb.CredsEntry) {
 	p := t.prog
-	header := p.Arena.Bytes(plan.Words32([]uint32{capVersion3, 0}))
+	header := p.Arena.Bytes(plan.Words32([]uint32{uapi.CapVersion3, 0}))
 	eff, prm, inh := pair(c.GetCapEff()), pair(c.GetCapPrm()), pair(c.GetCapInh())
 	data := p.Arena.Bytes(plan.Words32([]uint32{eff[0], prm[0], inh[0], eff[1], prm[1], inh[1]}))
 	p.Sys("capabilities", uapi.SysCapset, header, data)

@@ -40,7 +40,7 @@ func TestHugePageRefusals(t *testing.T) {
 			if tc.status&images.VmaMemfd != 0 {
 				*inode = pb.MemfdInodeEntry{InodeId: inode.InodeId, Name: pb.String("x"),
 					Size:        pb.Uint64(5 * 2 << 20),
-					HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Shmid: pb.Uint32(77)}
+					HugetlbFlag: pb.Uint32(uapi.MfdHugetlb), Shmid: pb.Uint32(77)}
 			}
 			v := dir.Tasks[0].Mm.Vmas[0]
 			v.Status, v.Flags, v.Shmid = &tc.status, &tc.flags, pb.Uint64(uint64(id))

@@ -9,9 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
-	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/planner/mem"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -70,12 +68,12 @@ func TestMemfdRefusals(t *testing.T) {
 	}{
 		"huge flags": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(1)},
 			"0 bytes with flags 0x1 are not huge pages"},
-		"huge size": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb), Size: pb.Uint64(1 << 20)},
+		"huge size": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(uapi.MfdHugetlb), Size: pb.Uint64(1 << 20)},
 			"1048576 bytes with flags 0x4 are not huge pages"},
-		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(mem.MfdHugetlb),
+		"huge size of nonsense": {&pb.MemfdInodeEntry{HugetlbFlag: pb.Uint32(uapi.MfdHugetlb),
 			Size: pb.Uint64(1 << 63)},
 			"9223372036854775808 bytes with flags 0x4 are not huge pages"},
-		"two writers": {&pb.MemfdInodeEntry{Seals: pb.Uint32(file.SealFutureWrite)},
+		"two writers": {&pb.MemfdInodeEntry{Seals: pb.Uint32(uapi.FSealFutureWrite)},
 			"have it mapped writable since before F_SEAL_FUTURE_WRITE: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {

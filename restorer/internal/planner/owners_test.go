@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // An owner that is not restored has no meaning: its number may be anybody's.
@@ -35,12 +36,12 @@ func TestLockRefusals(t *testing.T) {
 		kind uint32
 		want string
 	}{
-		"other task": {1, file.FlPosix, file.FWrlck,
+		"other task": {1, file.FlPosix, uapi.FWrlck,
 			"task 1 fd 0: filelocks.img has a lock of it, but it was not dumped"},
-		"kind": {0, 16, file.FWrlck, "fd 0: file lock of kind 0x10: not supported"},
-		"lease": {0, file.FlLease, file.FUnlck,
+		"kind": {0, 16, uapi.FWrlck, "fd 0: file lock of kind 0x10: not supported"},
+		"lease": {0, file.FlLease, uapi.FUnlck,
 			"fd 0: file lock of type 2, neither read nor write: not supported"},
-		"broken": {0, file.FlLease, file.LeaseBreaking | file.FWrlck,
+		"broken": {0, file.FlLease, file.LeaseBreaking | uapi.FWrlck,
 			"fd 0: file lock of type 5, neither read nor write: not supported"},
 		"type": {0, file.FlFlock, 32, "fd 0: file lock of type 32, neither read nor write: not supported"},
 	} {

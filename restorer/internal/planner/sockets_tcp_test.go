@@ -2,6 +2,7 @@ package planner
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -133,7 +134,8 @@ func steps(p *plan.Plan) string {
 // What a connection had been closed to decides what is done to it, and which numbers its queues begin with: a FIN
 // counts.
 func TestTCPStates(t *testing.T) {
-	const window, hear = "   settle  setsockopt(SOL_TCP, TCP_REPAIR_WINDOW, 20 bytes, 20)\n",
+	const window, hear = "   settle  setsockopt(SOL_TCP, TCP_REPAIR_WINDOW, {snd_wl1=0x3e8, snd_wnd=0x500, max_window=0x500, " +
+		"RECEIVED}, 20)\n",
 		"     hear  detach filter\n     wake  setsockopt(SOL_TCP, TCP_REPAIR, [0], 4)\n"
 	const sent = "   settle  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [2], 4)\n   settle  send 2 bytes\n   settle  setsockopt(SOL_TCP, TCP_REPAIR_QUEUE, [0], 4)\n"
 	const unsent = "     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [536870912], 4)\n     rest  send 1 bytes\n     rest  setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, [0], 4)\n"
@@ -166,8 +168,11 @@ func TestTCPStates(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, after, _ := strings.Cut(steps(plan), " fd 0:\n")
-		if got, _, _ := strings.Cut(after, "delete"); got != want.steps {
-			t.Errorf("state %d:\n%swant\n%s", state, got, want.steps)
+		// three bytes are in its queue
+		received := fmt.Sprintf("rcv_wnd=%#x, rcv_wup=%#x", 1900-want.in, want.in+3)
+		wantSteps := strings.ReplaceAll(want.steps, "RECEIVED", received)
+		if got, _, _ := strings.Cut(after, "delete"); got != wantSteps {
+			t.Errorf("state %d:\n%swant\n%s", state, got, wantSteps)
 		}
 		if in, out := queueStarts(plan); in != want.in || out != want.out {
 			t.Errorf("state %d: queues begin at %d and %d, want %d and %d", state, in, out, want.in,

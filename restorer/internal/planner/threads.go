@@ -71,8 +71,7 @@ func (t *threadPlanner) own() {
 		p.Sys("rseq area", uapi.SysRseq, r.GetRseqAbiPointer(), uint64(r.GetRseqAbiSize()), 0,
 			uint64(r.GetSignature()))
 	}
-	const ssDisable = 2
-	if sas := tc.GetSas(); sas != nil && sas.GetSsFlags()&ssDisable == 0 {
+	if sas := tc.GetSas(); sas != nil && sas.GetSsFlags()&uapi.SsDisable == 0 {
 		p.Sys("alternate signal stack", uapi.SysSigaltstack,
 			p.Arena.Words(sas.GetSsSp(), uint64(sas.GetSsFlags()), sas.GetSsSize()))
 	}
@@ -98,19 +97,17 @@ func (t *threadPlanner) comm() string {
 }
 
 func (t *threadPlanner) scheduling() {
-	const schedOther, schedFifo, schedRR, schedDeadline, schedExt = 0, 1, 2, 6, 7
-	const schedResetOnFork = 0x40000000 // sched_getscheduler(2) gives it with the policy
 	p, tc := t.prog, t.core.GetThreadCore()
 	given := uint64(tc.GetSchedPolicy())
-	switch policy := given &^ schedResetOnFork; policy {
-	case schedOther:
+	switch policy := given &^ uapi.SchedResetOnFork; policy {
+	case uapi.SchedOther:
 		if given != uint64(t.Host.SchedPolicy) {
 			p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, given, p.Arena.Words(0))
 		}
-	case schedDeadline, schedExt:
+	case uapi.SchedDeadline, uapi.SchedExt:
 		t.Refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
 	default:
-		if policy == schedFifo || policy == schedRR {
+		if policy == uapi.SchedFifo || policy == uapi.SchedRR {
 			t.needNice("scheduling policy %d", policy)
 		}
 		prio := p.Arena.Bytes(plan.Words32([]uint32{tc.GetSchedPrio()}))

@@ -16,9 +16,6 @@ import (
 // to the timer. It goes with it when the timer is set anew or deleted (Linux 6.13), counts overruns, and taking it
 // starts the next interval.
 
-// sigevent notifications, timer_create(2).
-const sigevThreadID = 4
-
 // timersCreate makes the posix timers. Every thread exists, and nothing is armed.
 func (t *taskPlanner) timersCreate() {
 	p := t.Prog
@@ -32,7 +29,7 @@ func (t *taskPlanner) timersCreate() {
 		copy(b, plan.Words64([]uint64{tm.GetSivalPtr()}))
 		copy(b[8:], plan.Words32([]uint32{tm.GetSiSigno(), tm.GetItSigevNotify(),
 			uint32(tm.GetNotifyThreadId())}))
-		if tm.GetItSigevNotify()&sigevThreadID != 0 && tm.NotifyThreadId == nil {
+		if tm.GetItSigevNotify()&uapi.SigevThreadID != 0 && tm.NotifyThreadId == nil {
 			t.Refuse(t.Where(), "", "posix timer %d notifies a thread that the image does not name",
 				tm.GetItId())
 		}
@@ -49,7 +46,7 @@ func (t *taskPlanner) timersCreate() {
 func timerClock(tm *pb.PosixTimerEntry) uint64 {
 	// CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
 	const threadCPU, ofThread = -2, 6
-	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&sigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
+	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&uapi.SigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
 		return uint64(tm.GetClockId())
 	}
 	return uint64(uint32(^tm.GetNotifyThreadId()<<3 | ofThread))
@@ -127,8 +124,8 @@ func (t *taskPlanner) sentByTimer(info []byte) bool {
 
 // timerOf gives the timer that has sent a signal, sigaction(2).
 func timerOf(info []byte) (id uint32, ok bool) {
-	const siCode, siTimerID, siTimer = 8, 16, -2
-	if len(info) < siTimerID+4 || int32(binary.LittleEndian.Uint32(info[siCode:])) != siTimer {
+	const siCode, siTimerID = 8, 16
+	if len(info) < siTimerID+4 || int32(binary.LittleEndian.Uint32(info[siCode:])) != uapi.SiTimer {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint32(info[siTimerID:]), true

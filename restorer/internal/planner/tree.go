@@ -246,7 +246,7 @@ func (p *planner) planZombie(img *images.Task) {
 	t.Prog.Sys("name", uapi.SysPrctl, uapi.PrSetName, t.Prog.Arena.String(t.Task.Comm))
 	code := img.Core.GetTc().GetExitCode() // as wait(2) reports it
 	if sig := uint64(code & 0x7f); sig != 0 {
-		t.Prog.Sys("no core dump", uapi.SysPrlimit64, 0, 4 /* RLIMIT_CORE */, t.Prog.Arena.Words(0, 0), 0)
+		t.Prog.Sys("no core dump", uapi.SysPrlimit64, 0, uapi.RlimitCore, t.Prog.Arena.Words(0, 0), 0)
 		if sig != uapi.SigKill && sig != uapi.SigStop {
 			t.Prog.Sys("default action", uapi.SysRtSigaction, sig, t.Prog.Arena.Words(0, 0, 0, 0), 0, 8)
 		}

@@ -23,9 +23,9 @@ func (t *taskPlanner) warnOfParentsDeath() {
 
 // defaultEnds reports whether a signal ends a task because nothing else was said, signal(7).
 func defaultEnds(tc *pb.TaskCoreEntry, sig int) bool {
-	const sigChld, sigCont, sigTtin, sigTtou, sigUrg, sigWinch = 17, 18, 21, 22, 23, 28
 	switch sig {
-	case 0, sigChld, sigCont, sigUrg, sigWinch, uapi.SigStop, uapi.SigTstp, sigTtin, sigTtou:
+	case 0, uapi.SigChld, uapi.SigCont, uapi.SigUrg, uapi.SigWinch, uapi.SigStop, uapi.SigTstp, uapi.SigTtin,
+		uapi.SigTtou:
 		return false
 	case uapi.SigKill:
 		return true
@@ -47,8 +47,7 @@ func sigactionIndex(sig int) int {
 
 // Parts of a personality, personality(2): the flags, and the execution domains that x86-64 has.
 const (
-	personalityFlags     = 0x0ffe0000
-	perLinux, perLinux32 = 0, 8
+	personalityFlags = 0x0ffe0000
 )
 
 // personality gives what the images mean: CRIU takes the hexadecimal number in /proc/PID/personality for a decimal one,
@@ -56,7 +55,8 @@ const (
 func personality(dumped uint32) (value uint32, ok bool) {
 	meant, err := strconv.ParseUint(strconv.FormatUint(uint64(dumped), 10), 16, 32)
 	for _, value := range []uint32{uint32(meant), dumped} {
-		if domain := value &^ personalityFlags; err == nil && (domain == perLinux || domain == perLinux32) {
+		if domain := value &^ personalityFlags; err == nil &&
+			(domain == uapi.PerLinux || domain == uapi.PerLinux32) {
 			return value, true
 		}
 	}

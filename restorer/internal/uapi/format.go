@@ -17,7 +17,11 @@ type Memory interface {
 // Arg says how an argument is printed.
 type Arg struct {
 	Kind Kind
-	Set  *Set // of Names
+	Set  *Set    // of Words
+	Of   *Struct // of pointers to structs
+	N    int     // of Pointer: how many; 0: one
+
+	Optional bool // a member that is left out if it is 0
 }
 
 // Kind is the kind of an argument.
@@ -36,7 +40,19 @@ const (
 	Mode          // octal
 	Signal
 	Capability
-	Words // names of a Set
+	Words   // names of a Set
+	Pointer // the address of structs
+	Counted // the same, as many as the next argument says
+	Before  // the same, as many as the argument before says
+	Sized   // the same, as many as fit into the bytes that the next argument says
+	Inline  // a struct within another
+	Chars   // bytes within a struct
+	SigMask // a set of signals
+	Siginfo // the address of a siginfo_t
+	Caps    // the address of the sets of capset(2)
+	Control // the address of control messages, as many bytes as the next argument says
+	Message // the address of a System V message, whose text has as many bytes as the next argument says
+	Handle  // the address of a struct file_handle
 )
 
 // Set is a group of constants: values that exclude each other, within a mask, and flags.
@@ -45,7 +61,8 @@ type Set struct {
 	None   string // the name of 0, if it has one
 	Values []Named
 	Flags  []Named
-	Mode   bool // what is within the mask is octal
+
+	Mode, Decimal bool // how a value without a name is printed: octal, decimal; otherwise hexadecimal
 }
 
 // Named is a constant. What it means for the arguments behind it is in Rest.
@@ -85,6 +102,8 @@ func (s *Set) value(v uint64) []string {
 		return []string{n.Name}
 	case s.Mode:
 		return []string{fmt.Sprintf("%#03o", v)}
+	case s.Decimal:
+		return []string{strconv.FormatUint(v, 10)}
 	case v != 0:
 		return []string{fmt.Sprintf("%#x", v)}
 	}
@@ -116,15 +135,11 @@ func FormatCall(nr uint64, args []uint64, mem Memory) (name string, words []stri
 // Format prints arguments.
 func Format(how []Arg, args []uint64, mem Memory) (words []string) {
 	for i := 0; i < len(how); i++ {
-		v, size := args[i], uint64(0)
-		if i+1 < len(args) {
-			size = args[i+1]
-		}
-		words = append(words, how[i].format(v, size, mem))
+		words = append(words, how[i].format(args, i, mem))
 		if how[i].Kind != Words {
 			continue
 		}
-		if n := how[i].Set.find(v); n != nil && n.Rest != nil {
+		if n := how[i].Set.find(args[i]); n != nil && n.Rest != nil {
 			return append(words, Format(n.Rest, args[i+1:], mem)...)
 		}
 	}
@@ -133,7 +148,9 @@ func Format(how []Arg, args []uint64, mem Memory) (words []string) {
 
 const atFdcwd32 = AtFdcwd & 0xffffffff
 
-func (a Arg) format(v, size uint64, mem Memory) string {
+// format prints argument i.
+func (a Arg) format(args []uint64, i int, mem Memory) string {
+	v := args[i]
 	switch a.Kind {
 	case Int:
 		return strconv.FormatInt(int64(v), 10)
@@ -146,23 +163,51 @@ func (a Arg) format(v, size uint64, mem Memory) string {
 		return fmt.Sprintf("%#03o", v)
 	case Signal:
 		return SignalName(v)
+	case SigMask:
+		return sigMask(v)
 	case Capability:
 		if v < uint64(len(CapNames)) {
 			return CapNames[v]
 		}
 	case Words:
 		return a.Set.String(v)
-	case String:
-		if b := lookup(mem, v); b != nil {
-			text, _, _ := bytes.Cut(b, []byte{0})
-			return strconv.Quote(string(text))
-		}
 	case ID:
 		return strconv.Itoa(int(int32(v)))
-	case Bytes, Option, Sockaddr:
-		if b := lookup(mem, v); b != nil && size <= uint64(len(b)) {
-			return a.Kind.bytes(b[:size])
-		}
+	case Hex:
+	default:
+		return a.memory(args, i, mem)
+	}
+	return number(v)
+}
+
+// memory prints what argument i points to, the address where nothing is known of it.
+func (a Arg) memory(args []uint64, i int, mem Memory) string {
+	v, size := args[i], uint64(0)
+	if i+1 < len(args) {
+		size = args[i+1]
+	}
+	b := lookup(mem, v)
+	switch has := uint64(len(b)); {
+	case v == 0:
+		return "NULL"
+	case a.Kind == Pointer || a.Kind == Counted || a.Kind == Before || a.Kind == Sized:
+		return a.pointed(args, i, mem)
+	case b == nil:
+	case a.Kind == String:
+		text, _, _ := bytes.Cut(b, []byte{0})
+		return strconv.Quote(string(text))
+	case a.Kind == Siginfo && has >= siginfoSize:
+		return formatSiginfo(b, mem)
+	case a.Kind == Caps && has >= capDataSize:
+		return formatCaps(b)
+	case a.Kind == Handle && has >= uint64(fileHandle.Size):
+		return formatHandle(b, mem)
+	case a.Kind == Message && has >= 8 && size <= has-8:
+		return formatMessage(b[:8+size])
+	case a.Kind == Control && size <= has:
+		return formatControl(b[:size], mem)
+	case (a.Kind == Bytes || a.Kind == Option || a.Kind == Sockaddr) && size <= has:
+		return a.Kind.bytes(b[:size])
 	}
 	return number(v)
 }
@@ -172,8 +217,6 @@ func (k Kind) bytes(b []byte) string {
 	switch {
 	case k == Option && len(b) == 4:
 		return fmt.Sprintf("[%d]", int32(binary.LittleEndian.Uint32(b)))
-	case k == Option && !printable(b):
-		return fmt.Sprintf("%d bytes", len(b))
 	case k == Sockaddr && len(b) >= 2:
 		return formatSockaddr(b)
 	}
@@ -247,9 +290,4 @@ var signals = [...]string{
 	"SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU",
 	"SIGURG", "SIGXCPU",
 	"SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
-}
-
-// printable reports whether b is ASCII text.
-func printable(b []byte) bool {
-	return !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r > '~' })
 }

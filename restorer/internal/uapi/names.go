@@ -2,7 +2,7 @@ package uapi
 
 // How system calls print: the names of what their arguments are made of. Sources as of the numbers, include/uapi.
 
-func words(s *Set) Arg { return Arg{Words, s} }
+func words(s *Set) Arg { return Arg{Kind: Words, Set: s} }
 
 var (
 	hex, integer, mode, signal, id = Arg{Kind: Hex}, Arg{Kind: Int}, Arg{Kind: Mode}, Arg{Kind: Signal},
@@ -22,7 +22,7 @@ var OpenFlags = Set{
 		{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"},
 		{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"},
 		{Value: ONonblock, Name: "O_NONBLOCK"}, {Value: 0o4010000, Name: "O_SYNC"},
-		{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: 0o40000, Name: "O_DIRECT"},
+		{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: ODirect, Name: "O_DIRECT"},
 		{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"},
 		{Value: ONofollow, Name: "O_NOFOLLOW"}, {Value: 0o1000000, Name: "O_NOATIME"},
 		{Value: OCloexec, Name: "O_CLOEXEC"}, {Value: OPath, Name: "O_PATH"},
@@ -67,10 +67,11 @@ var msyncFlags = Set{Flags: []Named{
 
 var advice = Set{Values: []Named{
 	{Value: 0, Name: "MADV_NORMAL"}, {Value: 1, Name: "MADV_RANDOM"}, {Value: 2, Name: "MADV_SEQUENTIAL"},
-	{Value: 4, Name: "MADV_DONTNEED"}, {Value: 10, Name: "MADV_DONTFORK"}, {Value: 12, Name: "MADV_MERGEABLE"},
+	{Value: MadvDontneed, Name: "MADV_DONTNEED"}, {Value: MadvDontfork, Name: "MADV_DONTFORK"},
+	{Value: 12, Name: "MADV_MERGEABLE"},
 	{Value: 14, Name: "MADV_HUGEPAGE"}, {Value: 15, Name: "MADV_NOHUGEPAGE"}, {Value: 16, Name: "MADV_DONTDUMP"},
-	{Value: 18, Name: "MADV_WIPEONFORK"}, {Value: 102, Name: "MADV_GUARD_INSTALL"},
-	{Value: 103, Name: "MADV_GUARD_REMOVE"},
+	{Value: MadvWipeonfork, Name: "MADV_WIPEONFORK"}, {Value: MadvGuardInstall, Name: "MADV_GUARD_INSTALL"},
+	{Value: MadvGuardRemove, Name: "MADV_GUARD_REMOVE"},
 }}
 
 // CloneFlags are the flags of clone3(2), unshare(2) and setns(2).
@@ -81,16 +82,16 @@ var CloneFlags = Set{Flags: []Named{
 	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: CloneNewns, Name: "CLONE_NEWNS"},
 	{Value: 0x40000, Name: "CLONE_SYSVSEM"}, {Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"},
 	{Value: CloneNewuts, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
-	{Value: 0x10000000, Name: "CLONE_NEWUSER"}, {Value: CloneNewpid, Name: "CLONE_NEWPID"},
+	{Value: CloneNewuser, Name: "CLONE_NEWUSER"}, {Value: CloneNewpid, Name: "CLONE_NEWPID"},
 	{Value: CloneNewnet, Name: "CLONE_NEWNET"},
 }}
 
 // Clocks are the clocks of timers, clock_getres(2).
 var Clocks = Set{Values: []Named{
-	{Value: 0, Name: "CLOCK_REALTIME"}, {Value: 1, Name: "CLOCK_MONOTONIC"},
+	{Value: 0, Name: "CLOCK_REALTIME"}, {Value: ClockMonotonic, Name: "CLOCK_MONOTONIC"},
 	{Value: 2, Name: "CLOCK_PROCESS_CPUTIME_ID"}, {Value: 3, Name: "CLOCK_THREAD_CPUTIME_ID"},
-	{Value: 7, Name: "CLOCK_BOOTTIME"}, {Value: 8, Name: "CLOCK_REALTIME_ALARM"},
-	{Value: 9, Name: "CLOCK_BOOTTIME_ALARM"}, {Value: 11, Name: "CLOCK_TAI"},
+	{Value: ClockBoottime, Name: "CLOCK_BOOTTIME"}, {Value: 8, Name: "CLOCK_REALTIME_ALARM"},
+	{Value: ClockBoottimeAlarm, Name: "CLOCK_BOOTTIME_ALARM"}, {Value: 11, Name: "CLOCK_TAI"},
 }}
 
 // SockTypes are the types of socket(2), with their flags.
@@ -127,11 +128,12 @@ var SockLevels = Set{Values: []Named{
 		{Value: SoBroadcast, Name: "SO_BROADCAST"}, {Value: 7, Name: "SO_SNDBUF"},
 		{Value: 8, Name: "SO_RCVBUF"}, {Value: SoKeepalive, Name: "SO_KEEPALIVE"},
 		{Value: SoOobinline, Name: "SO_OOBINLINE"}, {Value: SoNoCheck, Name: "SO_NO_CHECK"},
-		{Value: SoPriority, Name: "SO_PRIORITY"}, {Value: SoLinger, Name: "SO_LINGER"},
+		{Value: SoPriority, Name: "SO_PRIORITY"}, {SoLinger, "SO_LINGER", sized(&linger)},
 		{Value: SoReuseport, Name: "SO_REUSEPORT"}, {Value: SoPasscred, Name: "SO_PASSCRED"},
-		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {Value: SoRcvtimeo, Name: "SO_RCVTIMEO"},
-		{Value: SoSndtimeo, Name: "SO_SNDTIMEO"}, {Value: SoBindtodevice, Name: "SO_BINDTODEVICE"},
-		{Value: SoAttachFilter, Name: "SO_ATTACH_FILTER"}, {Value: SoDetachFilter, Name: "SO_DETACH_FILTER"},
+		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {SoRcvtimeo, "SO_RCVTIMEO", sized(&timeval)},
+		{SoSndtimeo, "SO_SNDTIMEO", sized(&timeval)}, {Value: SoBindtodevice, Name: "SO_BINDTODEVICE"},
+		{SoAttachFilter, "SO_ATTACH_FILTER", sized(&sockFprog)},
+		{Value: SoDetachFilter, Name: "SO_DETACH_FILTER"},
 		{Value: SoSndbufforce, Name: "SO_SNDBUFFORCE"}, {Value: SoRcvbufforce, Name: "SO_RCVBUFFORCE"},
 		{Value: SoPasssec, Name: "SO_PASSSEC"}, {Value: SoMark, Name: "SO_MARK"},
 		{Value: SoBufLock, Name: "SO_BUF_LOCK"},
@@ -150,15 +152,17 @@ var SockLevels = Set{Values: []Named{
 		{Value: TcpKeepidle, Name: "TCP_KEEPIDLE"}, {Value: TcpKeepintvl, Name: "TCP_KEEPINTVL"},
 		{Value: TcpKeepcnt, Name: "TCP_KEEPCNT"}, {Value: TcpRepair, Name: "TCP_REPAIR"},
 		{Value: TcpRepairQueue, Name: "TCP_REPAIR_QUEUE"}, {Value: TcpQueueSeq, Name: "TCP_QUEUE_SEQ"},
-		{Value: TcpRepairOptions, Name: "TCP_REPAIR_OPTIONS"}, {Value: TcpTimestamp, Name: "TCP_TIMESTAMP"},
-		{Value: TcpRepairWindow, Name: "TCP_REPAIR_WINDOW"},
+		{TcpRepairOptions, "TCP_REPAIR_OPTIONS", sized(&repairOption)},
+		{Value: TcpTimestamp, Name: "TCP_TIMESTAMP"},
+		{TcpRepairWindow, "TCP_REPAIR_WINDOW", sized(&repairWindow)},
 	}})},
 	{SolPacket, "SOL_PACKET", sockOption(&Set{Values: []Named{
-		{Value: PacketAddMembership, Name: "PACKET_ADD_MEMBERSHIP"},
-		{Value: PacketRxRing, Name: "PACKET_RX_RING"}, {Value: PacketCopyThresh, Name: "PACKET_COPY_THRESH"},
+		{PacketAddMembership, "PACKET_ADD_MEMBERSHIP", sized(&packetMember)},
+		{PacketRxRing, "PACKET_RX_RING", sized(&packetRequest)},
+		{Value: PacketCopyThresh, Name: "PACKET_COPY_THRESH"},
 		{Value: PacketAuxdata, Name: "PACKET_AUXDATA"}, {Value: PacketOrigdev, Name: "PACKET_ORIGDEV"},
 		{Value: PacketVersion, Name: "PACKET_VERSION"}, {Value: PacketReserve, Name: "PACKET_RESERVE"},
-		{Value: PacketTxRing, Name: "PACKET_TX_RING"}, {Value: PacketLoss, Name: "PACKET_LOSS"},
+		{PacketTxRing, "PACKET_TX_RING", sized(&packetRequest)}, {Value: PacketLoss, Name: "PACKET_LOSS"},
 		{Value: PacketVnetHdr, Name: "PACKET_VNET_HDR"}, {Value: PacketTimestamp, Name: "PACKET_TIMESTAMP"},
 		{Value: PacketFanout, Name: "PACKET_FANOUT"},
 	}})},
@@ -170,32 +174,36 @@ var SockLevels = Set{Values: []Named{
 func sockOption(s *Set) []Arg { return []Arg{words(s), option, integer} }
 
 var lockTypes = Set{Values: []Named{
-	{Value: 0, Name: "F_RDLCK"}, {Value: 1, Name: "F_WRLCK"},
-	{Value: 2, Name: "F_UNLCK"},
+	{Value: FRdlck, Name: "F_RDLCK"}, {Value: FWrlck, Name: "F_WRLCK"},
+	{Value: FUnlck, Name: "F_UNLCK"},
 }}
 
 var fcntlCommands = Set{Values: []Named{
 	{0, "F_DUPFD", []Arg{fd}}, {1, "F_GETFD", []Arg{}},
 	{2, "F_SETFD", []Arg{words(&Set{Flags: []Named{
 		{Value: FdCloexec, Name: "FD_CLOEXEC"}}})}},
-	{FSetfl, "F_SETFL", []Arg{words(&StatusFlags)}}, {6, "F_SETLK", []Arg{hex}},
+	{FSetfl, "F_SETFL", []Arg{words(&StatusFlags)}}, {FSetlk, "F_SETLK", []Arg{one(&lockRange)}},
 	{FSetown, "F_SETOWN", []Arg{integer}}, {FSetsig, "F_SETSIG", []Arg{signal}},
-	{FSetownEx, "F_SETOWN_EX", []Arg{hex}}, {37, "F_OFD_SETLK", []Arg{hex}},
-	{1024, "F_SETLEASE", []Arg{words(&lockTypes)}}, {FSetpipeSz, "F_SETPIPE_SZ", []Arg{integer}},
-	{1033, "F_ADD_SEALS", []Arg{words(&Set{Flags: []Named{
+	{FSetownEx, "F_SETOWN_EX", []Arg{one(&ownerEx)}},
+	{FOfdSetlk, "F_OFD_SETLK", []Arg{one(&lockRange)}},
+	{FSetlease, "F_SETLEASE", []Arg{words(&lockTypes)}}, {FSetpipeSz, "F_SETPIPE_SZ", []Arg{integer}},
+	{FAddSeals, "F_ADD_SEALS", []Arg{words(&Set{Flags: []Named{
 		{Value: 1, Name: "F_SEAL_SEAL"}, {Value: 2, Name: "F_SEAL_SHRINK"}, {Value: 4, Name: "F_SEAL_GROW"},
-		{Value: 8, Name: "F_SEAL_WRITE"}, {Value: 0x10, Name: "F_SEAL_FUTURE_WRITE"},
+		{Value: 8, Name: "F_SEAL_WRITE"}, {Value: FSealFutureWrite, Name: "F_SEAL_FUTURE_WRITE"},
 		{Value: 0x20, Name: "F_SEAL_EXEC"},
 	}})}},
 }}
 
 var ioctlRequests = Set{Values: []Named{
-	{Value: Tcsets, Name: "TCSETS"}, {Tiocexcl, "TIOCEXCL", []Arg{}}, {Tiocsctty, "TIOCSCTTY", []Arg{integer}},
-	{Value: Tiocspgrp, Name: "TIOCSPGRP"}, {Value: Tiocswinsz, Name: "TIOCSWINSZ"},
-	{Tiocpkt, "TIOCPKT", []Arg{hex}}, {Tiocvhangup, "TIOCVHANGUP", []Arg{}},
-	{Tiocgptpeer, "TIOCGPTPEER", []Arg{words(&OpenFlags)}}, {Value: Tiocslcktrmios, Name: "TIOCSLCKTRMIOS"},
-	{Tiocsptlck, "TIOCSPTLCK", []Arg{hex}}, {InotifyIocSetnextwd, "INOTIFY_IOC_SETNEXTWD", []Arg{integer}},
-	{Value: TfdIocSetTicks, Name: "TFD_IOC_SET_TICKS"},
+	{Tcsets, "TCSETS", []Arg{one(&termios)}}, {Tiocexcl, "TIOCEXCL", []Arg{}},
+	{Tiocsctty, "TIOCSCTTY", []Arg{integer}},
+	{Tiocspgrp, "TIOCSPGRP", []Arg{one(&number32)}}, {Tiocswinsz, "TIOCSWINSZ", []Arg{one(&winsize)}},
+	{Tiocpkt, "TIOCPKT", []Arg{one(&number32)}}, {Tiocvhangup, "TIOCVHANGUP", []Arg{}},
+	{Tiocgptpeer, "TIOCGPTPEER", []Arg{words(&OpenFlags)}},
+	{Tiocslcktrmios, "TIOCSLCKTRMIOS", []Arg{one(&termios)}},
+	{Tiocsptlck, "TIOCSPTLCK", []Arg{one(&number32)}},
+	{InotifyIocSetnextwd, "INOTIFY_IOC_SETNEXTWD", []Arg{integer}},
+	{TfdIocSetTicks, "TFD_IOC_SET_TICKS", []Arg{one(&number64)}},
 }}
 
 var capability = Arg{Kind: Capability}
@@ -210,8 +218,8 @@ var prctlOptions = Set{Values: []Named{
 		{Value: 32, Name: "SECBIT_KEEP_CAPS_LOCKED"}, {Value: 64, Name: "SECBIT_NO_CAP_AMBIENT_RAISE"},
 		{Value: 128, Name: "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"},
 	}})}},
-	{PrSetMM, "PR_SET_MM", []Arg{words(&Set{Values: []Named{{Value: PrSetMMMap, Name: "PR_SET_MM_MAP"}}}), hex,
-		integer}},
+	{PrSetMM, "PR_SET_MM", []Arg{words(&Set{Values: []Named{
+		{PrSetMMMap, "PR_SET_MM_MAP", []Arg{one(&mmMap), integer}}}}), hex, integer}},
 	{PrSetChildSubreaper, "PR_SET_CHILD_SUBREAPER", []Arg{integer}},
 	{PrSetNoNewPrivs, "PR_SET_NO_NEW_PRIVS", []Arg{integer}},
 	{PrSetThpDisable, "PR_SET_THP_DISABLE", []Arg{integer}},
@@ -228,8 +236,9 @@ var archPrctlCodes = Set{Values: []Named{
 
 var resources = Set{Values: []Named{
 	{Value: 0, Name: "RLIMIT_CPU"}, {Value: 1, Name: "RLIMIT_FSIZE"}, {Value: 2, Name: "RLIMIT_DATA"},
-	{Value: 3, Name: "RLIMIT_STACK"}, {Value: 4, Name: "RLIMIT_CORE"}, {Value: 5, Name: "RLIMIT_RSS"},
-	{Value: 6, Name: "RLIMIT_NPROC"}, {Value: 7, Name: "RLIMIT_NOFILE"}, {Value: 8, Name: "RLIMIT_MEMLOCK"},
+	{Value: 3, Name: "RLIMIT_STACK"}, {Value: RlimitCore, Name: "RLIMIT_CORE"}, {Value: 5, Name: "RLIMIT_RSS"},
+	{Value: 6, Name: "RLIMIT_NPROC"}, {Value: RlimitNofile, Name: "RLIMIT_NOFILE"},
+	{Value: 8, Name: "RLIMIT_MEMLOCK"},
 	{Value: 9, Name: "RLIMIT_AS"}, {Value: 10, Name: "RLIMIT_LOCKS"}, {Value: 11, Name: "RLIMIT_SIGPENDING"},
 	{Value: 12, Name: "RLIMIT_MSGQUEUE"}, {Value: 13, Name: "RLIMIT_NICE"}, {Value: 14, Name: "RLIMIT_RTPRIO"},
 	{Value: 15, Name: "RLIMIT_RTTIME"},
@@ -242,7 +251,7 @@ var (
 	}}
 
 	whence = Set{Values: []Named{
-		{Value: 0, Name: "SEEK_SET"}, {Value: 1, Name: "SEEK_CUR"},
+		{Value: SeekSet, Name: "SEEK_SET"}, {Value: 1, Name: "SEEK_CUR"},
 		{Value: 2, Name: "SEEK_END"},
 	}}
 
@@ -254,23 +263,24 @@ var (
 	timerFlags = Set{Flags: []Named{{Value: 1, Name: "TIMER_ABSTIME"}}}
 
 	timerfdFlags = Set{Flags: []Named{
-		{Value: 1, Name: "TFD_TIMER_ABSTIME"},
-		{Value: 2, Name: "TFD_TIMER_CANCEL_ON_SET"},
+		{Value: TfdTimerAbstime, Name: "TFD_TIMER_ABSTIME"},
+		{Value: TfdTimerCancelOnSet, Name: "TFD_TIMER_CANCEL_ON_SET"},
 	}}
 
 	epollOps = Set{Values: []Named{
-		{Value: 1, Name: "EPOLL_CTL_ADD"}, {Value: 2, Name: "EPOLL_CTL_DEL"},
+		{Value: EpollCtlAdd, Name: "EPOLL_CTL_ADD"}, {Value: 2, Name: "EPOLL_CTL_DEL"},
 		{Value: 3, Name: "EPOLL_CTL_MOD"},
 	}}
 
 	policies = Set{
 		Mask: 0xf,
 		Values: []Named{
-			{Value: 0, Name: "SCHED_OTHER"}, {Value: 1, Name: "SCHED_FIFO"}, {Value: 2, Name: "SCHED_RR"},
+			{Value: SchedOther, Name: "SCHED_OTHER"}, {Value: SchedFifo, Name: "SCHED_FIFO"},
+			{Value: SchedRR, Name: "SCHED_RR"},
 			{Value: 3, Name: "SCHED_BATCH"}, {Value: 5, Name: "SCHED_IDLE"},
-			{Value: 6, Name: "SCHED_DEADLINE"},
+			{Value: SchedDeadline, Name: "SCHED_DEADLINE"},
 		},
-		Flags: []Named{{Value: 0x40000000, Name: "SCHED_RESET_ON_FORK"}}}
+		Flags: []Named{{Value: SchedResetOnFork, Name: "SCHED_RESET_ON_FORK"}}}
 
 	priorities = Set{Values: []Named{
 		{Value: PrioProcess, Name: "PRIO_PROCESS"}, {Value: 1, Name: "PRIO_PGRP"},
@@ -283,17 +293,28 @@ var (
 			{Value: 1, Name: "SECCOMP_FILTER_FLAG_TSYNC"}, {Value: 2, Name: "SECCOMP_FILTER_FLAG_LOG"},
 			{Value: 4, Name: "SECCOMP_FILTER_FLAG_SPEC_ALLOW"},
 			{Value: 8, Name: "SECCOMP_FILTER_FLAG_NEW_LISTENER"},
-		}}), hex}},
+		}}), one(&sockFprog)}},
 	}}
 
 	ipcFlags = Set{Mask: 0o777, Mode: true, Flags: []Named{
-		{Value: 0o1000, Name: "IPC_CREAT"},
-		{Value: 0o2000, Name: "IPC_EXCL"}, {Value: 0o4000, Name: "IPC_NOWAIT"},
+		{Value: IpcCreat, Name: "IPC_CREAT"},
+		{Value: IpcExcl, Name: "IPC_EXCL"}, {Value: IpcNowait, Name: "IPC_NOWAIT"},
 	}}
 
-	ipcCommands = Set{Values: []Named{
-		{Value: 0, Name: "IPC_RMID"}, {Value: 1, Name: "IPC_SET"}, {Value: 11, Name: "SHM_LOCK"},
-		{Value: 17, Name: "SETALL"},
+	msgsndFlags = Set{Flags: []Named{{Value: IpcNowait, Name: "IPC_NOWAIT"}}}
+
+	shmCommands = Set{Values: []Named{
+		{IpcRmid, "IPC_RMID", []Arg{}}, {IpcSet, "IPC_SET", []Arg{one(&shmSettings)}},
+		{ShmLock, "SHM_LOCK", []Arg{}},
+	}}
+
+	semCommands = Set{Values: []Named{
+		{IpcRmid, "IPC_RMID", []Arg{}}, {IpcSet, "IPC_SET", []Arg{one(&semSettings)}},
+		{Value: Setall, Name: "SETALL"},
+	}}
+
+	msgCommands = Set{Values: []Named{
+		{IpcRmid, "IPC_RMID", []Arg{}}, {IpcSet, "IPC_SET", []Arg{one(&msgSettings)}},
 	}}
 
 	waitTypes = Set{Values: []Named{
@@ -307,13 +328,13 @@ var (
 	}}
 
 	flockOps = Set{Flags: []Named{
-		{Value: 1, Name: "LOCK_SH"}, {Value: 2, Name: "LOCK_EX"},
-		{Value: 4, Name: "LOCK_NB"}, {Value: 8, Name: "LOCK_UN"},
+		{Value: LockSh, Name: "LOCK_SH"}, {Value: LockEx, Name: "LOCK_EX"},
+		{Value: LockNb, Name: "LOCK_NB"}, {Value: 8, Name: "LOCK_UN"},
 	}}
 
 	shutdownHow = Set{Values: []Named{
 		{Value: 0, Name: "SHUT_RD"}, {Value: 1, Name: "SHUT_WR"},
-		{Value: 2, Name: "SHUT_RDWR"},
+		{Value: ShutRdwr, Name: "SHUT_RDWR"},
 	}}
 
 	msgFlags = Set{Flags: []Named{
@@ -322,7 +343,8 @@ var (
 	}}
 
 	memfdFlags = Set{Flags: []Named{
-		{Value: 1, Name: "MFD_CLOEXEC"}, {Value: 2, Name: "MFD_ALLOW_SEALING"}, {Value: 4, Name: "MFD_HUGETLB"},
+		{Value: 1, Name: "MFD_CLOEXEC"}, {Value: MfdAllowSealing, Name: "MFD_ALLOW_SEALING"},
+		{Value: MfdHugetlb, Name: "MFD_HUGETLB"},
 		{Value: 8, Name: "MFD_NOEXEC_SEAL"}, {Value: 16, Name: "MFD_EXEC"},
 		{Value: 21 << 26, Name: "MFD_HUGE_2MB"}, {Value: 30 << 26, Name: "MFD_HUGE_1GB"},
 	}}
@@ -378,13 +400,39 @@ var (
 		{Value: FanMarkIgnore, Name: "FAN_MARK_IGNORE"},
 	}}
 
+	fanotifyEvents = Set{Flags: []Named{
+		{Value: 1, Name: "FAN_ACCESS"}, {Value: 2, Name: "FAN_MODIFY"}, {Value: 4, Name: "FAN_ATTRIB"},
+		{Value: 8, Name: "FAN_CLOSE_WRITE"}, {Value: 0x10, Name: "FAN_CLOSE_NOWRITE"},
+		{Value: 0x20, Name: "FAN_OPEN"}, {Value: 0x40, Name: "FAN_MOVED_FROM"},
+		{Value: 0x80, Name: "FAN_MOVED_TO"}, {Value: 0x100, Name: "FAN_CREATE"},
+		{Value: 0x200, Name: "FAN_DELETE"}, {Value: 0x400, Name: "FAN_DELETE_SELF"},
+		{Value: 0x800, Name: "FAN_MOVE_SELF"}, {Value: 0x1000, Name: "FAN_OPEN_EXEC"},
+		{Value: 0x8000, Name: "FAN_FS_ERROR"}, {Value: 0x10000, Name: "FAN_OPEN_PERM"},
+		{Value: 0x20000, Name: "FAN_ACCESS_PERM"}, {Value: 0x40000, Name: "FAN_OPEN_EXEC_PERM"},
+		{Value: 0x8000000, Name: "FAN_EVENT_ON_CHILD"}, {Value: 0x10000000, Name: "FAN_RENAME"},
+		{Value: 0x40000000, Name: "FAN_ONDIR"},
+	}}
+
+	personalities = Set{
+		Mask:   0xff,
+		Values: []Named{{Value: PerLinux, Name: "PER_LINUX"}, {Value: PerLinux32, Name: "PER_LINUX32"}},
+		Flags: []Named{
+			{Value: 0x20000, Name: "UNAME26"}, {Value: 0x40000, Name: "ADDR_NO_RANDOMIZE"},
+			{Value: 0x80000, Name: "FDPIC_FUNCPTRS"}, {Value: 0x100000, Name: "MMAP_PAGE_ZERO"},
+			{Value: 0x200000, Name: "ADDR_COMPAT_LAYOUT"}, {Value: 0x400000, Name: "READ_IMPLIES_EXEC"},
+			{Value: 0x800000, Name: "ADDR_LIMIT_32BIT"}, {Value: 0x1000000, Name: "SHORT_INODE"},
+			{Value: 0x2000000, Name: "WHOLE_SECONDS"}, {Value: 0x4000000, Name: "STICKY_TIMEOUTS"},
+			{Value: 0x8000000, Name: "ADDR_LIMIT_3GB"},
+		},
+	}
+
 	fsconfigCommands = Set{Values: []Named{
 		{0, "FSCONFIG_SET_FLAG", []Arg{str}}, {1, "FSCONFIG_SET_STRING", []Arg{str, str}},
-		{6, "FSCONFIG_CMD_CREATE", []Arg{}},
+		{FsconfigCmdCreate, "FSCONFIG_CMD_CREATE", []Arg{}},
 	}}
 
 	eventfdFlags = Set{Flags: []Named{
-		{Value: 1, Name: "EFD_SEMAPHORE"}, {Value: ONonblock, Name: "EFD_NONBLOCK"},
+		{Value: EfdSemaphore, Name: "EFD_SEMAPHORE"}, {Value: ONonblock, Name: "EFD_NONBLOCK"},
 		{Value: OCloexec, Name: "EFD_CLOEXEC"},
 	}}
 )
@@ -396,53 +444,54 @@ var Syscalls = [...]Syscall{
 	SysMmap:           {"mmap", []Arg{hex, integer, words(&protFlags), words(&mapFlags), fd, hex}},
 	SysMprotect:       {"mprotect", []Arg{hex, integer, words(&protFlags)}},
 	SysMunmap:         {"munmap", []Arg{hex, integer}},
-	SysRtSigaction:    {"rt_sigaction", []Arg{signal, hex}},
-	SysRtSigprocmask:  {"rt_sigprocmask", []Arg{words(&sigHow), hex}},
+	SysRtSigaction:    {"rt_sigaction", []Arg{signal, one(&sigaction), one(&sigaction), integer}},
+	SysRtSigprocmask:  {"rt_sigprocmask", []Arg{words(&sigHow), one(&signalSet), one(&signalSet), integer}},
 	SysMremap:         {"mremap", []Arg{hex, integer, integer, words(&mremapFlags), hex}},
 	SysMsync:          {"msync", []Arg{hex, integer, words(&msyncFlags)}},
 	SysShmget:         {"shmget", []Arg{hex, integer, words(&ipcFlags)}},
 	SysShmat:          {"shmat", []Arg{integer, hex, hex}},
-	SysShmctl:         {"shmctl", []Arg{integer, words(&ipcCommands), hex}},
+	SysShmctl:         {"shmctl", []Arg{integer, words(&shmCommands), hex}},
 	SysSemget:         {"semget", []Arg{hex, integer, words(&ipcFlags)}},
-	SysSemctl:         {"semctl", []Arg{integer, integer, words(&ipcCommands), hex}},
+	SysSemctl:         {"semctl", []Arg{integer, integer, words(&semCommands), hex}},
 	SysMsgget:         {"msgget", []Arg{hex, words(&ipcFlags)}},
-	SysMsgsnd:         {"msgsnd", []Arg{integer, hex, integer, words(&ipcFlags)}},
-	SysMsgctl:         {"msgctl", []Arg{integer, words(&ipcCommands), hex}},
+	SysMsgsnd:         {"msgsnd", []Arg{integer, {Kind: Message}, integer, words(&msgsndFlags)}},
+	SysMsgctl:         {"msgctl", []Arg{integer, words(&msgCommands), hex}},
 	SysMadvise:        {"madvise", []Arg{hex, integer, words(&advice)}},
-	SysSetitimer:      {"setitimer", []Arg{words(&itimers), hex}},
+	SysSetitimer:      {"setitimer", []Arg{words(&itimers), one(&itimerval), one(&itimerval)}},
 	SysFcntl:          {"fcntl", []Arg{fd, words(&fcntlCommands), hex}},
 	SysKill:           {"kill", []Arg{integer, signal}},
-	SysRtSigtimedwait: {"rt_sigtimedwait", []Arg{hex, hex, hex}},
-	SysWaitid:         {"waitid", []Arg{words(&waitTypes), integer, hex, words(&waitFlags)}},
+	SysRtSigtimedwait: {"rt_sigtimedwait", []Arg{one(&signalSet), {Kind: Siginfo}, one(&timespec), integer}},
+	SysWaitid:         {"waitid", []Arg{words(&waitTypes), integer, {Kind: Siginfo}, words(&waitFlags)}},
 	SysFchdir:         {"fchdir", []Arg{fd}}, SysUmask: {"umask", []Arg{mode}},
 	SysSetpgid: {"setpgid", []Arg{integer, integer}},
 	SysSetsid:  {"setsid", nil}, SysGetsid: {"getsid", []Arg{integer}},
-	SysSetgroups: {"setgroups", []Arg{integer, hex}}, SysSetresuid: {"setresuid", []Arg{id, id, id}},
+	SysSetgroups: {"setgroups", []Arg{integer, {Kind: Before, Of: &group}}},
+	SysSetresuid: {"setresuid", []Arg{id, id, id}},
 	SysSetresgid: {"setresgid", []Arg{id, id, id}},
 	SysSetfsuid:  {"setfsuid", []Arg{id}}, SysSetfsgid: {"setfsgid", []Arg{id}},
-	SysCapset:         {"capset", []Arg{hex, hex}},
-	SysRtSigqueueinfo: {"rt_sigqueueinfo", []Arg{integer, signal, hex}},
-	SysSigaltstack:    {"sigaltstack", []Arg{hex, hex}},
-	SysPersonality:    {"personality", []Arg{hex}}, SysSetpriority: {"setpriority",
+	SysCapset:         {"capset", []Arg{one(&capHeader), {Kind: Caps}}},
+	SysRtSigqueueinfo: {"rt_sigqueueinfo", []Arg{integer, signal, {Kind: Siginfo}}},
+	SysSigaltstack:    {"sigaltstack", []Arg{one(&sigaltstack), one(&sigaltstack)}},
+	SysPersonality:    {"personality", []Arg{words(&personalities)}}, SysSetpriority: {"setpriority",
 		[]Arg{words(&priorities), integer, integer}},
-	SysSchedSetsched: {"sched_setscheduler", []Arg{integer, words(&policies), hex}},
+	SysSchedSetsched: {"sched_setscheduler", []Arg{integer, words(&policies), one(&number32)}},
 	SysMlock:         {"mlock", []Arg{hex, integer}},
 	SysPrctl:         {"prctl", []Arg{words(&prctlOptions), hex, hex, hex, hex}},
 	SysArchPrctl:     {"arch_prctl", []Arg{words(&archPrctlCodes), hex}},
 	SysChroot:        {"chroot", []Arg{str}}, SysSetTidAddress: {"set_tid_address", []Arg{hex}},
-	SysTimerSettime: {"timer_settime", []Arg{integer, words(&timerFlags), hex, hex}},
-	SysEpollCtl:     {"epoll_ctl", []Arg{fd, words(&epollOps), fd, hex}},
+	SysTimerSettime: {"timer_settime", []Arg{integer, words(&timerFlags), one(&Itimerspec), one(&Itimerspec)}},
+	SysEpollCtl:     {"epoll_ctl", []Arg{fd, words(&epollOps), fd, one(&epollEvent)}},
 	SysOpenat:       {"openat", []Arg{fd, str, words(&OpenFlags)}},
 	SysUnshare:      {"unshare", []Arg{words(&CloneFlags)}}, SysSetns: {"setns", []Arg{fd, words(&CloneFlags)}},
 	SysSetRobustList:    {"set_robust_list", []Arg{hex, integer}},
 	SysTimerfdCreate:    {"timerfd_create", []Arg{words(&Clocks), words(&StatusFlags)}},
-	SysTimerfdSettime:   {"timerfd_settime", []Arg{fd, words(&timerfdFlags), hex, hex}},
-	SysSignalfd4:        {"signalfd4", []Arg{fd, hex, integer, words(&StatusFlags)}},
+	SysTimerfdSettime:   {"timerfd_settime", []Arg{fd, words(&timerfdFlags), one(&Itimerspec), one(&Itimerspec)}},
+	SysSignalfd4:        {"signalfd4", []Arg{fd, one(&signalSet), integer, words(&StatusFlags)}},
 	SysEventfd2:         {"eventfd2", []Arg{integer, words(&eventfdFlags)}},
 	SysEpollCreate1:     {"epoll_create1", []Arg{words(&StatusFlags)}},
 	SysDup3:             {"dup3", []Arg{fd, fd, words(&StatusFlags)}},
-	SysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", []Arg{integer, integer, signal, hex}},
-	SysPrlimit64:        {"prlimit64", []Arg{integer, words(&resources), hex, hex}},
+	SysRtTgsigqueueinfo: {"rt_tgsigqueueinfo", []Arg{integer, integer, signal, {Kind: Siginfo}}},
+	SysPrlimit64:        {"prlimit64", []Arg{integer, words(&resources), one(&rlimit), one(&rlimit)}},
 	SysSeccomp:          {"seccomp", []Arg{words(&seccompOps), hex, hex}},
 	SysMembarrier:       {"membarrier", []Arg{words(&membarriers), integer, integer}},
 	SysRseq:             {"rseq", []Arg{hex, integer, words(&rseqFlags), hex}},
@@ -452,15 +501,16 @@ var Syscalls = [...]Syscall{
 	SysInotifyInit1:     {"inotify_init1", []Arg{words(&StatusFlags)}},
 	SysInotifyAddWatch:  {"inotify_add_watch", []Arg{fd, str, words(&inotifyMask)}},
 	SysFanotifyInit:     {"fanotify_init", []Arg{words(&fanotifyFlags), words(&OpenFlags)}},
-	SysFanotifyMark:     {"fanotify_mark", []Arg{fd, words(&fanotifyMarks), hex, fd, str}},
-	SysOpenByHandleAt:   {"open_by_handle_at", []Arg{fd, hex, words(&OpenFlags)}},
+	SysFanotifyMark:     {"fanotify_mark", []Arg{fd, words(&fanotifyMarks), words(&fanotifyEvents), fd, str}},
+	SysOpenByHandleAt:   {"open_by_handle_at", []Arg{fd, {Kind: Handle}, words(&OpenFlags)}},
 	SysIoctl:            {"ioctl", []Arg{fd, words(&ioctlRequests), hex}},
 	SysSendfile:         {"sendfile", []Arg{fd, fd, hex, integer}},
 	SysFtruncate:        {"ftruncate", []Arg{fd, integer}}, SysFchmod: {"fchmod", []Arg{fd, mode}},
-	SysFchown:    {"fchown", []Arg{fd, id, id}},
-	SysFchownat:  {"fchownat", []Arg{fd, str, id, id, words(&atFlags)}},
-	SysFchmodat:  {"fchmodat", []Arg{fd, str, mode}},
-	SysUtimensat: {"utimensat", []Arg{fd, str, hex, words(&atFlags)}}, SysTee: {"tee", []Arg{fd, fd, integer, hex}},
+	SysFchown:      {"fchown", []Arg{fd, id, id}},
+	SysFchownat:    {"fchownat", []Arg{fd, str, id, id, words(&atFlags)}},
+	SysFchmodat:    {"fchmodat", []Arg{fd, str, mode}},
+	SysUtimensat:   {"utimensat", []Arg{fd, str, {Kind: Pointer, Of: &timespec, N: 2}, words(&atFlags)}},
+	SysTee:         {"tee", []Arg{fd, fd, integer, hex}},
 	SysFlock:       {"flock", []Arg{fd, words(&flockOps)}},
 	SysMemfdCreate: {"memfd_create", []Arg{str, words(&memfdFlags)}},
 	SysSocket:      {"socket", []Arg{words(&socketFamilies), words(&SockTypes), hex}},
@@ -470,7 +520,7 @@ var Syscalls = [...]Syscall{
 	SysBind:        {"bind", []Arg{fd, sockaddr, integer}}, SysListen: {"listen", []Arg{fd, integer}},
 	SysSetsockopt: {"setsockopt", []Arg{fd, words(&SockLevels), hex, hex, integer}},
 	SysChdir:      {"chdir", []Arg{str}},
-	SysSendmsg:    {"sendmsg", []Arg{fd, hex, words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
+	SysSendmsg:    {"sendmsg", []Arg{fd, one(&msghdr), words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
 	SysFsopen: {"fsopen", []Arg{str, hex}}, SysFsconfig: {"fsconfig",
 		[]Arg{fd, words(&fsconfigCommands), hex, hex, hex}},
 	SysFsmount: {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},

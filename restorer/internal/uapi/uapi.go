@@ -127,7 +127,39 @@ const (
 	MapDroppable       = 0x8
 	MremapMaymoveFixed = 3
 	MsAsync            = 1
+
+	MadvDontneed     = 4
+	MadvDontfork     = 10
+	MadvWipeonfork   = 18
+	MadvGuardInstall = 102 // Linux 6.13
+	MadvGuardRemove  = 103
+
+	MfdAllowSealing = 2 // memfd_create(2)
+	MfdHugetlb      = 4
 )
+
+// System V IPC: msgget(2), semctl(2), shmctl(2).
+const (
+	IpcCreat, IpcExcl, IpcNowait = 0o1000, 0o2000, 0o4000
+
+	IpcRmid, IpcSet = 0, 1
+
+	ShmLock = 11
+	Setall  = 17
+)
+
+// Descriptors of events and times: eventfd(2), epoll_ctl(2), timerfd_settime(2), clock_getres(2).
+const (
+	EfdSemaphore        = 1
+	EpollCtlAdd         = 1
+	TfdTimerAbstime     = 1
+	TfdTimerCancelOnSet = 2
+
+	ClockMonotonic, ClockBoottime, ClockBoottimeAlarm = 1, 7, 9
+)
+
+// FsconfigCmdCreate makes the file system, fsconfig(2).
+const FsconfigCmdCreate = 6
 
 // fcntl(2) and openat(2).
 const (
@@ -153,7 +185,23 @@ const (
 	FSetsig    = 10
 	FSetownEx  = 15
 	FSetpipeSz = 1031
+	FSetlk     = 6
+	FOfdSetlk  = 37
+	FSetlease  = 1024
+	FAddSeals  = 1033
 	FdCloexec  = 1
+
+	ODirect = 0o40000 // of pipe2(2): packet mode
+
+	FRdlck, FWrlck, FUnlck = 0, 1, 2
+
+	FSealFutureWrite = 0x10
+
+	LockSh, LockEx, LockNb = 1, 2, 4 // flock(2)
+
+	SeekSet = 0
+
+	ShutRdwr = 2 // shutdown(2)
 )
 
 // InotifyIocSetnextwd chooses the number of the next watch, Linux 4.16; linux/inotify.h.
@@ -174,6 +222,12 @@ const (
 	Tiocgptpeer    = 0x5441 // Linux 4.13
 	Tiocslcktrmios = 0x5457
 	Tiocsptlck     = 0x40045431
+)
+
+// Modes of terminals, termios(3).
+const (
+	Icanon  = 0x2
+	Extproc = 0x10000
 )
 
 // prctl(2) and arch_prctl(2).
@@ -204,18 +258,41 @@ const (
 	WExited           = 4
 	WNowait           = 0x01000000
 	CloneNewtime      = 0x80
+	CloneNewns        = 0x20000
 	CloneNewcgroup    = 0x2000000
-	CloneNewuts       = 0x04000000
-	CloneNewipc       = 0x08000000
+	CloneNewuts       = 0x4000000
+	CloneNewipc       = 0x8000000
+	CloneNewuser      = 0x10000000
 	CloneNewpid       = 0x20000000
-	CloneNewns        = 0x00020000
 	CloneNewnet       = 0x40000000
 	SeccompModeStrict = 0
 	SeccompModeFilter = 1
 	PrioProcess       = 0
 	SigSetmask        = 2
 	SigKill           = 9
+	SigChld           = 17
+	SigCont           = 18
 	SigStop           = 19
 	SigTstp           = 20
+	SigTtin           = 21
+	SigTtou           = 22
+	SigUrg            = 23
+	SigWinch          = 28
 	NrSignals         = 64
+	SsDisable         = 2  // sigaltstack(2)
+	SigevThreadID     = 4  // timer_create(2)
+	SiTimer           = -2 // sigaction(2)
+)
+
+// What a task has: getrlimit(2), sched_getscheduler(2), personality(2), capset(2).
+const (
+	RlimitCore, RlimitNofile = 4, 7
+
+	SchedOther, SchedFifo, SchedRR, SchedDeadline, SchedExt = 0, 1, 2, 6, 7
+
+	SchedResetOnFork = 0x40000000 // comes with the policy
+
+	PerLinux, PerLinux32 = 0, 8
+
+	CapVersion3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
 )

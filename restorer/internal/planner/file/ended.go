@@ -60,7 +60,7 @@ func (p *Room) openFolder(pid uint32) {
 		list = append(list, abi.File{Path: p.Shared.Arena.String(reg.GetName()), Flags: flags,
 			FD: uint64(number)})
 		later = append(later, func() {
-			p.Shared.Try("position", uapi.SysLseek, uint64(number), reg.GetPos(), 0 /* SEEK_SET */)
+			p.Shared.Try("position", uapi.SysLseek, uint64(number), reg.GetPos(), uapi.SeekSet)
 			f.Owner(fd, reg.GetFown())
 		})
 		p.SharedFDs[id] = number

@@ -248,14 +248,13 @@ func (f *Descriptors) open(fd *pb.FdinfoEntry, what, path string, statusFlags ui
 	}
 	f.Create(fd, what, uapi.SysOpenat, uapi.AtFdcwd, f.Prog.Arena.String(path), flags|uapi.ONoctty)
 	if pos != 0 && flags&uapi.OPath == 0 {
-		f.Prog.Want(int64(pos), what, uapi.SysLseek, uint64(fd.GetFd()), pos, 0 /* SEEK_SET */)
+		f.Prog.Want(int64(pos), what, uapi.SysLseek, uint64(fd.GetFd()), pos, uapi.SeekSet)
 	}
 }
 
 func (f *Descriptors) eventfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
-	const efdSemaphore = 1
 	e := file.GetEfd()
-	f.Create(fd, "eventfd", uapi.SysEventfd2, 0, uint64(e.GetFlags()&(uapi.ONonblock|efdSemaphore)))
+	f.Create(fd, "eventfd", uapi.SysEventfd2, 0, uint64(e.GetFlags()&(uapi.ONonblock|uapi.EfdSemaphore)))
 	if e.GetCounter() != 0 { // the argument of eventfd2 has only 32 bits
 		f.Prog.Want(8, "counter of the eventfd", uapi.SysWrite, uint64(fd.GetFd()),
 			f.Prog.Arena.Words(e.GetCounter()),

@@ -133,11 +133,11 @@ func (f *Descriptors) inProc(fd *pb.FdinfoEntry, target *images.Task, name, rest
 // namespaces are the files in /proc/PID/ns, namespaces(7), with the numbers that the images have for the task's own.
 func namespaces(ids *pb.TaskKobjIdsEntry) map[uint32]namespace {
 	return map[uint32]namespace{
-		0x80: {"time", ids.GetTimeNsId()}, 0x20000: {"mnt", ids.GetMntNsId()},
-		0x2000000: {"cgroup", ids.GetCgroupNsId()},
-		0x4000000: {"uts", ids.GetUtsNsId()}, 0x8000000: {"ipc", ids.GetIpcNsId()},
-		0x10000000: {"user", ids.GetUserNsId()},
-		0x20000000: {"pid", ids.GetPidNsId()}, 0x40000000: {"net", ids.GetNetNsId()},
+		uapi.CloneNewtime: {"time", ids.GetTimeNsId()}, uapi.CloneNewns: {"mnt", ids.GetMntNsId()},
+		uapi.CloneNewcgroup: {"cgroup", ids.GetCgroupNsId()},
+		uapi.CloneNewuts:    {"uts", ids.GetUtsNsId()}, uapi.CloneNewipc: {"ipc", ids.GetIpcNsId()},
+		uapi.CloneNewuser: {"user", ids.GetUserNsId()},
+		uapi.CloneNewpid:  {"pid", ids.GetPidNsId()}, uapi.CloneNewnet: {"net", ids.GetNetNsId()},
 	}
 }
 

@@ -48,10 +48,10 @@ func leaseBefore(kind, flags uint32) uint32 {
 	switch {
 	case kind&LeaseBreaking == 0:
 		return kind
-	case kind == LeaseBreaking|FUnlck && flags&uapi.OAccmode == uapi.ORdonly:
-		return fRdlck
+	case kind == LeaseBreaking|uapi.FUnlck && flags&uapi.OAccmode == uapi.ORdonly:
+		return uapi.FRdlck
 	}
-	return FWrlck
+	return uapi.FWrlck
 }
 
 func (l lease) breaking() bool { return l.before != l.after }
@@ -87,7 +87,7 @@ func (t *Descriptors) sharesLeased(other *images.Task, own []lease) bool {
 // takeLease leaves the lease without an owner, until PhaseOwners, if the holder has been told already that it is about
 // to break it.
 func (t *Descriptors) takeLease(l lease) {
-	t.Prog.Sys("lease", uapi.SysFcntl, l.fd, fSetlease, uint64(l.before))
+	t.Prog.Sys("lease", uapi.SysFcntl, l.fd, uapi.FSetlease, uint64(l.before))
 	if l.breaking() {
 		t.Prog.Sys("nobody is told once more", uapi.SysFcntl, l.fd, uapi.FSetown, 0)
 	}
@@ -100,7 +100,7 @@ func (t *Descriptors) breakLease(l lease) {
 	}
 	const ewouldblock = -11
 	how := uint64(uapi.ORdonly)
-	if l.after == FUnlck {
+	if l.after == uapi.FUnlck {
 		how = uapi.OWronly
 	}
 	t.Prog.Want(ewouldblock, "lease that is about to be broken", uapi.SysOpenat, uapi.AtFdcwd,

@@ -15,19 +15,6 @@ const (
 	FlLease = 8
 )
 
-// fcntl(2) and flock(2).
-const (
-	fSetlk    = 6
-	fOfdSetlk = 37
-	fSetlease = 1024
-	fRdlck    = 0
-	FWrlck    = 1
-	FUnlck    = 2
-	lockSh    = 1
-	lockEx    = 2
-	lockNb    = 4
-)
-
 // CheckLocks refuses locks whose holder the images do not have.
 func (p *Room) CheckLocks() {
 	if p.Opts.NoLocks {
@@ -48,8 +35,8 @@ func (p *Room) CheckLocks() {
 		case !slices.Contains([]uint32{FlPosix, FlFlock, flOfd, FlLease}, l.GetFlag()):
 			p.Refuse(where, "", "file lock of kind %#x: not supported", l.GetFlag())
 		case l.GetFlag() == FlLease &&
-			(l.GetType() == LeaseBreaking|fRdlck || l.GetType() == LeaseBreaking|FUnlck):
-		case l.GetType() != fRdlck && l.GetType() != FWrlck:
+			(l.GetType() == LeaseBreaking|uapi.FRdlck || l.GetType() == LeaseBreaking|uapi.FUnlck):
+		case l.GetType() != uapi.FRdlck && l.GetType() != uapi.FWrlck:
 			p.Refuse(where, "", "file lock of type %d, neither read nor write: not supported", l.GetType())
 		}
 	}
@@ -62,19 +49,19 @@ func (t *Descriptors) Locks() {
 		if t.Opts.NoLocks || l.GetPid() != int32(t.Img.Pid) {
 			continue
 		}
-		fd, exclusive := uint64(l.GetFd()), l.GetType() == FWrlck
+		fd, exclusive := uint64(l.GetFd()), l.GetType() == uapi.FWrlck
 		// SEEK_SET
 		flock := t.Prog.Arena.Words(uint64(l.GetType()), uint64(l.GetStart()), uint64(l.GetLen()), 0)
 		switch {
 		case l.GetFlag() == FlPosix:
-			t.Prog.Sys("lock of a range", uapi.SysFcntl, fd, fSetlk, flock)
+			t.Prog.Sys("lock of a range", uapi.SysFcntl, fd, uapi.FSetlk, flock)
 		case l.GetFlag() == flOfd:
-			t.Prog.Sys("lock of a range by the description", uapi.SysFcntl, fd, fOfdSetlk, flock)
+			t.Prog.Sys("lock of a range by the description", uapi.SysFcntl, fd, uapi.FOfdSetlk, flock)
 		case l.GetFlag() == FlLease: // leases
 		case exclusive:
-			t.Prog.Sys("exclusive lock", uapi.SysFlock, fd, lockEx|lockNb)
+			t.Prog.Sys("exclusive lock", uapi.SysFlock, fd, uapi.LockEx|uapi.LockNb)
 		default:
-			t.Prog.Sys("shared lock", uapi.SysFlock, fd, lockSh|lockNb)
+			t.Prog.Sys("shared lock", uapi.SysFlock, fd, uapi.LockSh|uapi.LockNb)
 		}
 	}
 }

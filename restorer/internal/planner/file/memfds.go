@@ -12,13 +12,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// memfd_create(2) and fcntl(2) F_ADD_SEALS.
-const (
-	MfdAllowSealing = 2
-	fAddSeals       = 1033
-	SealFutureWrite = 0x10
-)
-
 // memfdContents is the part of the memory room that memfds need.
 type memfdContents interface {
 	SharedContents(shmid uint64, what string, size uint64) []images.Piece // in pages whose addresses are offsets
@@ -44,7 +37,7 @@ func (p *Room) makeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	what := fmt.Sprintf("memfd %q", inode.GetName())
 	s, fd := p.Shared, p.Fds.Scratch()
 	p.Nameless[MemfdKey(id)] = fd
-	s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()), MfdAllowSealing)
+	s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()), uapi.MfdAllowSealing)
 	s.Sys(what, uapi.SysFtruncate, uint64(fd), inode.GetSize())
 	p.memfdContents(what, fd, inode)
 	p.OwnMemfd(what, fd, inode)
@@ -71,7 +64,7 @@ func (p *Room) memfdContents(what string, fd int, inode *pb.MemfdInodeEntry) {
 func (p *Room) copyFrom(what string, fd int, to uint64, from images.Range) {
 	const atMost = 1 << 30 // sendfile(2) stops short of 2 GiB
 	image := p.PagesFD(from.Level, from.File)
-	p.Shared.Want(int64(to), what, uapi.SysLseek, uint64(fd), to, 0 /* SEEK_SET */)
+	p.Shared.Want(int64(to), what, uapi.SysLseek, uint64(fd), to, uapi.SeekSet)
 	p.Shared.Want(from.Offset, what, uapi.SysLseek, uint64(image), uint64(from.Offset), 0)
 	for left := from.Size; left > 0; left -= atMost {
 		n := min(left, atMost)
@@ -87,11 +80,11 @@ func (p *Room) SealMemfd(what string, fd int, id, seals uint32) {
 		return
 	}
 	seal := func(prog *plan.Program) {
-		prog.Sys("seals of "+what, uapi.SysFcntl, uint64(fd), fAddSeals, uint64(seals))
+		prog.Sys("seals of "+what, uapi.SysFcntl, uint64(fd), uapi.FAddSeals, uint64(seals))
 	}
 	var writers []*images.Task
 	for _, t := range p.Dir.Tasks {
-		if seals&SealFutureWrite != 0 && p.writesTo(t, id) {
+		if seals&uapi.FSealFutureWrite != 0 && p.writesTo(t, id) {
 			writers = append(writers, t)
 		}
 	}
@@ -125,7 +118,7 @@ func (f *Descriptors) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	if number, made := f.Nameless[MemfdKey(e.GetInodeId())]; made && f.ofMemfdCreate(e.GetInodeId()) == fd.GetId() {
 		what := f.ShownAs(fd.GetId())
 		f.Create(fd, what, uapi.SysFcntl, uint64(number), 0 /* F_DUPFD */, 0)
-		f.Prog.Want(int64(e.GetPos()), what, uapi.SysLseek, uint64(fd.GetFd()), e.GetPos(), 0 /* SEEK_SET */)
+		f.Prog.Want(int64(e.GetPos()), what, uapi.SysLseek, uint64(fd.GetFd()), e.GetPos(), uapi.SeekSet)
 		f.SetFlags(fd, e.GetFlags())
 	} else if path, ok := f.PathOf(fd.GetId(), f.FdWhere(fd)); ok {
 		f.open(fd, f.ShownAs(fd.GetId()), path, e.GetFlags(), e.GetPos())

@@ -39,10 +39,9 @@ func (f *pipePlanner) Collect() {
 		ends := &pipeEnds{read: f.Fds.Scratch(), write: f.Fds.Scratch()}
 		f.pipes[id] = ends
 		what := fmt.Sprintf("pipe %d", id)
-		const oDirect = 0o40000 // packet mode, pipe(2)
-		f.Prog.Core(what, abi.Pipe{Flags: uint64(e.GetFlags() & oDirect), Read: uint64(ends.read),
+		f.Prog.Core(what, abi.Pipe{Flags: uint64(e.GetFlags() & uapi.ODirect), Read: uint64(ends.read),
 			Write: uint64(ends.write)})
-		f.pipeContents(id, what, ends, e.GetFlags()&oDirect != 0)
+		f.pipeContents(id, what, ends, e.GetFlags()&uapi.ODirect != 0)
 	}
 }
 
@@ -145,10 +144,9 @@ func (f *Descriptors) fill(set uint64, id uint32, where, what string) {
 			f.Refuse(where, "", "%s with descriptor %d, which is closed: not supported", what, e.GetTfd())
 			continue
 		}
-		const epollCtlAdd = 1
 		event := f.Prog.Arena.Bytes(append(plan.Words32([]uint32{e.GetEvents()}),
 			plan.Words64([]uint64{e.GetData()})...))
-		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, epollCtlAdd,
+		f.Prog.Sys(fmt.Sprintf("epoll on fd %d", e.GetTfd()), uapi.SysEpollCtl, set, uapi.EpollCtlAdd,
 			uint64(e.GetTfd()),
 			event)
 	}

@@ -6,12 +6,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// Flags of timerfd_settime(2).
-const (
-	tfdAbstime     = 1
-	tfdCancelOnSet = 2
-)
-
 // timerfd makes a timer, which starts after the last hook.
 func (f *Descriptors) timerfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetTfd()
@@ -28,8 +22,8 @@ func (f *Room) startTimerfd(prog *plan.Program, number uint64, e *pb.TimerfdEntr
 		left = [2]uint64{e.GetIsec(), e.GetInsec()}
 	}
 	if left != [2]uint64{} {
-		flags := uint64(e.GetSettimeFlags() & (tfdAbstime | tfdCancelOnSet))
-		if flags&tfdAbstime == 0 || prog == f.Shared { // the zygote is not in the time namespace
+		flags := uint64(e.GetSettimeFlags() & (uapi.TfdTimerAbstime | uapi.TfdTimerCancelOnSet))
+		if flags&uapi.TfdTimerAbstime == 0 || prog == f.Shared { // the zygote is not in the time namespace
 			flags = 0
 		} else {
 			sum := uint64(f.Clock(e.GetClockid())) + left[0]*1e9 + left[1]

@@ -12,6 +12,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Job is one restore that is being planned: what every room of the planner reads and adds to.
@@ -225,13 +226,6 @@ func (j *Job) TimeNamespaceID() uint32 {
 	return its
 }
 
-// Clocks of timerfd_create(2).
-const (
-	clockMonotonic = 1
-	clockBoottime  = 7
-	clockBootAlarm = 9
-)
-
 // Clock tells, in nanoseconds, what a clock says when the tasks go on.
 func (j *Job) Clock(id uint32) int64 {
 	te := j.Dir.Timens[j.TimeNamespaceID()]
@@ -239,13 +233,13 @@ func (j *Job) Clock(id uint32) int64 {
 		te = nil
 	}
 	switch {
-	case id == clockMonotonic && te != nil:
+	case id == uapi.ClockMonotonic && te != nil:
 		return int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec())
-	case id == clockMonotonic:
+	case id == uapi.ClockMonotonic:
 		return j.Host.MonotonicNs
-	case (id == clockBoottime || id == clockBootAlarm) && te != nil:
+	case (id == uapi.ClockBoottime || id == uapi.ClockBoottimeAlarm) && te != nil:
 		return int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec())
-	case id == clockBoottime || id == clockBootAlarm:
+	case id == uapi.ClockBoottime || id == uapi.ClockBoottimeAlarm:
 		return j.Host.BoottimeNs
 	}
 	return j.Opts.RestoreTime.UnixNano()

@@ -20,7 +20,6 @@ import (
 
 // memfd_create(2), mmap(2): the logarithm of the page size is in six bits of the flags.
 const (
-	MfdHugetlb   = 4
 	HugeShift    = 26
 	hugeSizeMask = 0x3f << HugeShift
 	defaultHuge  = 21 // x86-64's, when no size is given
@@ -51,7 +50,7 @@ func (p *Room) HugeWindow() (size uint64) {
 func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	what, flags := fmt.Sprintf("memfd %q", inode.GetName()), inode.GetHugetlbFlag()
 	huge := HugeSize(flags)
-	if flags&^hugeSizeMask != MfdHugetlb || inode.GetSize()%huge != 0 || inode.GetSize() >= maxHuge {
+	if flags&^hugeSizeMask != uapi.MfdHugetlb || inode.GetSize()%huge != 0 || inode.GetSize() >= maxHuge {
 		p.Refuse(what, "", "%d bytes with flags %#x are not huge pages", inode.GetSize(), flags)
 		return
 	}
@@ -69,7 +68,7 @@ func (p *Room) MakeHugeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 		s.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd, s.Arena.String(path), uapi.ORdwr)
 	} else {
 		s.Open(fd, true, what, uapi.SysMemfdCreate, s.Arena.String(inode.GetName()),
-			file.MfdAllowSealing|uint64(flags))
+			uapi.MfdAllowSealing|uint64(flags))
 		s.Sys(what, uapi.SysFtruncate, uint64(fd), inode.GetSize())
 		if len(pieces) > 0 {
 			s.Want(int64(window), what, uapi.SysMmap, window, inode.GetSize(),

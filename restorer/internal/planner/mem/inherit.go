@@ -41,11 +41,11 @@ const vmaPrivate = images.VmaFilePrivate | images.VmaAnonPrivate
 
 // alike reports whether a mapping of the parent's, where they overlap, is as the task's own has to be.
 func (m *space) alike(v, pv *pb.VmaEntry) bool {
-	const madvDontfork, madvWipeonfork = 1 << 10, 1 << 18
+	const dontfork, wipeonfork = 1 << uapi.MadvDontfork, 1 << uapi.MadvWipeonfork
 	switch {
 	case v.GetStatus()&vmaPrivate == 0 || v.GetStatus()&vmaPrivate != pv.GetStatus()&vmaPrivate,
 		v.GetProt() != pv.GetProt(), v.GetFlags() != pv.GetFlags(), v.GetMadv() != pv.GetMadv(),
-		v.GetMadv()&(madvDontfork|madvWipeonfork) != 0, pv.GetFlags()&uapi.MapLocked != 0,
+		v.GetMadv()&(dontfork|wipeonfork) != 0, pv.GetFlags()&uapi.MapLocked != 0,
 		m.renewed[v] != 0, m.renewedOf(m.Of.Origin(m.Img))[pv] != 0:
 		return false
 	case v.GetStatus()&images.VmaAnonPrivate != 0:
@@ -96,7 +96,6 @@ func (m *space) unmapRest(pv *pb.VmaEntry) {
 
 // forgetPages drops pages that the parent has filled and the task has not: they are zeros, or the file's, again.
 func (m *space) forgetPages(parent *images.Task) {
-	const madvDontneed = 4
 	var own []memory.Span
 	for _, r := range m.runs {
 		own = append(own, memory.Span{Start: r.Vaddr, End: r.End()})
@@ -109,7 +108,7 @@ func (m *space) forgetPages(parent *images.Task) {
 			for _, p := range split(part.Span, own) {
 				if !p.inside {
 					m.Prog.Sys("pages that only the parent has", uapi.SysMadvise, p.Start,
-						p.End-p.Start, madvDontneed)
+						p.End-p.Start, uapi.MadvDontneed)
 				}
 			}
 		}
@@ -122,7 +121,7 @@ func (m *space) openGuards(parent *images.Task) {
 		for _, part := range split(memory.Span{Start: g.GetStart(), End: g.GetEnd()}, m.kept) {
 			if part.inside {
 				m.Prog.Sys("the parent's guard pages", uapi.SysMadvise, part.Start, part.End-part.Start,
-					madvGuardRemove)
+					uapi.MadvGuardRemove)
 			}
 		}
 	}

@@ -17,14 +17,6 @@ import (
 
 // sysvipc(7) and the calls of each kind.
 const (
-	ipcCreat  = 0o1000
-	ipcExcl   = 0o2000
-	ipcNowait = 0o4000
-	ipcRmid   = 0
-	ipcSet    = 1
-	semSetall = 17
-	shmLock   = 11
-
 	// in shm_perm.mode, shmctl(2)
 	shmDest   = 0o1000
 	shmLocked = 0o2000
@@ -132,7 +124,9 @@ func (p *Room) nextID(kind string, d *pb.IpcDescEntry) {
 }
 
 // creation gives the flags with which an object is made. Its creator will be root, as after criu restore.
-func creation(d *pb.IpcDescEntry) uint64 { return uint64(d.GetMode()&0o777) | ipcCreat | ipcExcl }
+func creation(d *pb.IpcDescEntry) uint64 {
+	return uint64(d.GetMode()&0o777) | uapi.IpcCreat | uapi.IpcExcl
+}
 
 // owner lays out the beginning of shmid64_ds, semid64_ds and msqid64_ds, include/uapi/asm-generic/ipcbuf.h.
 func owner(d *pb.IpcDescEntry) []byte {
@@ -150,13 +144,13 @@ func (p *Room) makeSysv(e *pb.IpcShmEntry, addr uint64) {
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV shared memory %d", d.GetId())
 	p.nextID("shm", d)
 	s.Want(int64(id), what, uapi.SysShmget, uint64(d.GetKey()), e.GetSize(), creation(d))
-	s.Sys(what, uapi.SysShmctl, id, ipcSet, s.Arena.Bytes(owner(d)))
+	s.Sys(what, uapi.SysShmctl, id, uapi.IpcSet, s.Arena.Bytes(owner(d)))
 	s.Want(int64(addr), what, uapi.SysShmat, id, addr, 0)
 	if d.GetMode()&shmLocked != 0 {
-		s.Sys(what+" is locked", uapi.SysShmctl, id, shmLock)
+		s.Sys(what+" is locked", uapi.SysShmctl, id, uapi.ShmLock)
 	}
 	if d.GetMode()&shmDest != 0 { // goes away with the last task that has it
-		s.Sys(what+" is removed", uapi.SysShmctl, id, ipcRmid)
+		s.Sys(what+" is removed", uapi.SysShmctl, id, uapi.IpcRmid)
 	}
 }
 
@@ -180,8 +174,8 @@ func (p *Room) semaphores(sem images.Semaphores) {
 	values := p.Payload(what, sem.Values)
 	p.nextID("sem", d)
 	s.Want(int64(id), what, uapi.SysSemget, uint64(d.GetKey()), uint64(n), creation(d))
-	s.Sys(what, uapi.SysSemctl, id, 0, semSetall, s.Arena.Bytes(values))
-	s.Sys(what, uapi.SysSemctl, id, 0, ipcSet, s.Arena.Bytes(owner(d)))
+	s.Sys(what, uapi.SysSemctl, id, 0, uapi.Setall, s.Arena.Bytes(values))
+	s.Sys(what, uapi.SysSemctl, id, 0, uapi.IpcSet, s.Arena.Bytes(owner(d)))
 }
 
 func (p *Room) messageQueue(q images.MessageQueue) {
@@ -192,9 +186,9 @@ func (p *Room) messageQueue(q images.MessageQueue) {
 	settings := owner(d)
 	const qbytes = 88 // where msqid64_ds has it
 	binary.LittleEndian.PutUint64(settings[qbytes:], uint64(q.Entry.GetQbytes()))
-	s.Sys(what, uapi.SysMsgctl, id, ipcSet, s.Arena.Bytes(settings))
+	s.Sys(what, uapi.SysMsgctl, id, uapi.IpcSet, s.Arena.Bytes(settings))
 	for _, m := range q.Messages {
 		message := append(binary.LittleEndian.AppendUint64(nil, m.Type), m.Text...)
-		s.Sys(what, uapi.SysMsgsnd, id, s.Arena.Bytes(message), uint64(len(m.Text)), ipcNowait)
+		s.Sys(what, uapi.SysMsgsnd, id, s.Arena.Bytes(message), uint64(len(m.Text)), uapi.IpcNowait)
 	}
 }

@@ -466,16 +466,10 @@ func (m *space) protect() {
 	}
 }
 
-// Advice that makes guard regions and removes them, madvise(2).
-const (
-	madvGuardInstall = 102
-	madvGuardRemove  = 103
-)
-
 // advise makes guard regions before anything is locked: before Linux 6.15 locked memory could have none.
 func (m *space) advise() {
 	for _, g := range m.Img.Guards {
-		m.Prog.Sys("guard pages", uapi.SysMadvise, g.GetStart(), g.GetEnd()-g.GetStart(), madvGuardInstall)
+		m.Prog.Sys("guard pages", uapi.SysMadvise, g.GetStart(), g.GetEnd()-g.GetStart(), uapi.MadvGuardInstall)
 	}
 	for _, v := range m.vmas {
 		length := v.GetEnd() - v.GetStart()

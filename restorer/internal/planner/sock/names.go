@@ -193,14 +193,13 @@ func (u *unixPlanner) enterPrivate(dir string) {
 }
 
 func (u *unixPlanner) makePrivate() {
-	const fsconfigCmdCreate = 6
 	p, v := u.Prog, &u.private
 	context := u.Fds.Scratch()
 	v.mount, v.root, v.dirs = u.Fds.Scratch(), u.Fds.Scratch(), map[string]bool{}
 	p.Open(v.root, true, "root directory", uapi.SysOpenat, uapi.AtFdcwd, p.Arena.String("/"),
 		uapi.OPath|uapi.ODirectory)
 	p.Open(context, true, "private file system", uapi.SysFsopen, p.Arena.String("tmpfs"), 0)
-	p.Sys("private file system", uapi.SysFsconfig, uint64(context), fsconfigCmdCreate, 0, 0, 0)
+	p.Sys("private file system", uapi.SysFsconfig, uint64(context), uapi.FsconfigCmdCreate, 0, 0, 0)
 	p.Open(v.mount, true, "private file system", uapi.SysFsmount, uint64(context), 0, 0)
 	p.Sys("", uapi.SysClose, uint64(context))
 	u.extra = append(u.extra, v.mount, v.root)

@@ -97,8 +97,8 @@ func (f *descriptors) closedConnection(fd *pb.FdinfoEntry, e *pb.InetSkEntry, wh
 		uint64(e.GetProto()))
 	f.ipOptions(number, what, e)
 	f.socketOptions(number, what, e.GetOpts())
-	const enotconn, both = -107, 2 // it is done all the same, net/ipv4/af_inet.c inet_shutdown
-	f.Prog.Want(enotconn, what, uapi.SysShutdown, uint64(number), both)
+	const enotconn = -107 // it is done all the same, net/ipv4/af_inet.c inet_shutdown
+	f.Prog.Want(enotconn, what, uapi.SysShutdown, uint64(number), uapi.ShutRdwr)
 	f.socketFlags(fd, e.GetFlags())
 	f.Owner(fd, e.GetFown())
 }

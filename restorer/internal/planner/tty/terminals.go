@@ -423,10 +423,10 @@ func (m *terminalMaker) contents(slave int) {
 	if len(input) == 0 && len(output) == 0 || m.info.GetTermios() == nil {
 		return
 	}
-	const canonical, extproc = 0o2, 0o200000 // a change of either would make all that waits one line, n_tty.c
+	// A change of either would make all that waits one line, n_tty.c
 	quiet := pb.Clone(m.info.GetTermios())
 	quiet.CIflag, quiet.COflag, quiet.CCc = pb.Uint32(0), pb.Uint32(0), nil
-	quiet.CLflag = pb.Uint32(quiet.GetCLflag() & (canonical | extproc))
+	quiet.CLflag = pb.Uint32(quiet.GetCLflag() & (uapi.Icanon | uapi.Extproc))
 	a := m.Prog.Arena
 	m.Prog.Sys(m.name+" does nothing to its contents", uapi.SysIoctl, uint64(slave), uapi.Tcsets,
 		a.Bytes(termios(quiet)))
