@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
@@ -48,8 +49,17 @@ func Labels(plugins []Input) []string {
 	return labels
 }
 
-// Param is one key=value for a plugin.
-type Param struct{ Key, Value string }
+// Param is one key=value for a plugin. Source says where a value was read that is not to be shown, such as "@file"; it is
+// empty for one that may be. Errors show Source instead of Value.
+type Param struct{ Key, Value, Source string }
+
+// shown is the value as errors quote it.
+func (p Param) shown() string {
+	if p.Source != "" {
+		return p.Source
+	}
+	return strconv.Quote(p.Value)
+}
 
 // CheckParams says everything that is wrong with the parameters, in their order: what the plugin does not declare or
 // could not read, and then what it lacks.
@@ -58,7 +68,7 @@ func (in *Input) CheckParams() error {
 	given := map[string]bool{}
 	for _, kv := range in.Params {
 		given[kv.Key] = true
-		problems = append(problems, in.Plugin.CheckParam(kv.Key, kv.Value))
+		problems = append(problems, in.Plugin.CheckParamFrom(kv.Key, kv.Value, kv.Source))
 	}
 	problems = append(problems, in.Plugin.CheckGiven(func(name string) bool { return given[name] })...)
 	return several.Join(problems...)
@@ -159,8 +169,8 @@ func (l *Layout) check() error {
 		for _, p := range o.params {
 			if p.Key == "" || strings.ContainsRune(p.Key+p.Value, 0) {
 				problems = append(problems, fmt.Errorf(
-					"lay out %s: parameter %q=%q of plugin %d is empty or contains a NUL",
-					o.File, p.Key, p.Value, i-1))
+					"lay out %s: parameter %q=%s of plugin %d is empty or contains a NUL",
+					o.File, p.Key, p.shown(), i-1))
 			}
 		}
 	}

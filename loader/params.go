@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crpie/crpie/internal/abi"
@@ -146,7 +147,11 @@ func (p *Plugin) param(name string) *Param {
 }
 
 // CheckParam returns an error if the plugin does not take the parameter. A plugin without declarations takes any.
-func (p *Plugin) CheckParam(name, value string) error {
+func (p *Plugin) CheckParam(name, value string) error { return p.CheckParamFrom(name, value, "") }
+
+// CheckParamFrom is CheckParam for a value that was read from source, such as a file: the error shows source in place of
+// the value, which may be a secret. An empty source stands for a value that may be shown.
+func (p *Plugin) CheckParamFrom(name, value, source string) error {
 	if !p.DeclaresParams {
 		return nil
 	}
@@ -155,7 +160,10 @@ func (p *Plugin) CheckParam(name, value string) error {
 		return fmt.Errorf("plugin %s has no parameter %q: %s", p.Name, name, p.hint(name))
 	}
 	if why := d.wrong(value); why != "" {
-		return fmt.Errorf("plugin %s: parameter %s=%q %s", p.Name, name, value, why)
+		if source == "" {
+			source = strconv.Quote(value)
+		}
+		return fmt.Errorf("plugin %s: parameter %s=%s %s", p.Name, name, source, why)
 	}
 	return nil
 }

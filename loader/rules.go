@@ -69,6 +69,7 @@ const (
 	CodeHookFunction  Code = "PIE405"
 	CodePluginName    Code = "PIE406"
 	CodeParam         Code = "PIE407"
+	CodeParamValue    Code = "PIE408"
 )
 
 // RuleInfo has the fixed texts of a rule.
@@ -183,4 +184,5 @@ var rules = [...]RuleInfo{
 		"one CR_PLUGIN_REGISTER per object, with a name of 1 to 47 printable characters", false},
 	{CodeParam, "damaged declaration of a parameter",
 		"use the macros CRPIE_PARAM_* of <crpie/plugin.h>, each name once", false},
+	{CodeParamValue, "parameter that the plugin does not take", "crpie inspect FILE.o lists the parameters", false},
 }

@@ -688,6 +688,9 @@ func TestRefused(t *testing.T) {
 		{"hidden lines", "", "tcp-close\n#crpie: pie-plugin \"x.o\n#crpie: --pie-task root\n", nil,
 			"DIR/runc.conf:2: no closing quote after \"x.o\"\n" +
 				"DIR/runc.conf:3: \"--pie-task\": options are written without dashes here: pie-task"},
+		{"descriptors", "pie-plugin x.o,a=@fd:3,b=@fd:4\n", "", nil, "DIR/containers.d/a.conf:2: pie-plugin: " +
+			"parameter a=@fd:3: a runtime starts crpie with descriptors of its own: give @FILE or @env:NAME\n" +
+			"parameter b=@fd:4: a runtime starts crpie with descriptors of its own: give @FILE or @env:NAME"},
 		{"images", "pie-plugin x.o\n", "", nil, "images inventory.img: the image is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,7 +49,10 @@ type option struct {
 func options() []option {
 	return []option{
 		{"pie-plugin", func(s *Settings, v string) error {
-			_, _, err := pluginspec.Parse(v)
+			_, in, err := pluginspec.Parse(v)
+			if err == nil {
+				err = pluginspec.WithoutDescriptors(in)
+			}
 			s.Plugins = append(s.Plugins, v)
 			return err
 		}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -11,18 +12,23 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/loader"
 )
 
-const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o...|-"
+const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o[,KEY=VALUE...]... | -"
 
 func checkManual() *manual {
 	return &manual{
 		usage: checkUsage,
 		about: "Tells whether objects can be PIE plugins, and for each rule that one breaks where, and what to change.\n" +
-			"The status is 0 if all can, 1 if not, 2 if one could not be read.",
-		examples: "crpie check hook.o\ncrpie check --format sarif build/*.o",
+			"Parameters behind a file are checked as crpie restore --pie-plugin checks them.\n" +
+			"The status is 0 if all is right, 1 if not, 2 if one could not be read.",
+		examples: "crpie check hook.o\ncrpie check hook.o,var=INSTANCE_ID\ncrpie check --format sarif build/*.o",
 		more:     "crpie explain CODE tells what a rule means. What checks the kernel is criu check.",
 	}
 }
@@ -34,6 +40,8 @@ type checked struct {
 	plugin  string // name
 	machine string
 	hooks   []string
+	params  []loader.Param
+	any     bool // it declares no parameters and takes any
 	notes   []loader.Violation
 	found   []loader.Violation // in file order
 	omitted int                // violations that were not kept
@@ -87,9 +95,13 @@ func checkAll(files []string, stdin io.Reader, opts loader.Options) []checked {
 	return results
 }
 
-func checkOne(file string, stdin io.Reader, opts loader.Options) checked {
+// checkOne checks FILE.o or FILE.o,key=value,...
+func checkOne(arg string, stdin io.Reader, opts loader.Options) checked {
+	file, in, err := asked(arg)
 	c := checked{file: file}
-	p, err := loadFrom(stdin, file, opts)
+	if err == nil {
+		in.Plugin, err = loadFrom(stdin, file, opts)
+	}
 	var all *loader.Error
 	switch {
 	case errors.As(err, &all):
@@ -97,15 +109,49 @@ func checkOne(file string, stdin io.Reader, opts loader.Options) checked {
 	case err != nil:
 		c.err = err
 	default:
-		c.ok, c.notes = true, p.Notes
-		c.plugin, c.machine = strings.Clone(p.Name), p.Machine.String()
-		for _, h := range p.Hooks {
-			c.hooks = append(c.hooks, h.ID.String())
+		c.describe(in.Plugin)
+		if file != arg {
+			c.found = wrongParams(in)
 		}
+		c.ok = len(c.found) == 0
 	}
 	detach(c.found)
 	detach(c.notes)
 	return c
+}
+
+// asked takes an argument apart into a file and its parameters. A comma may also be part of a file's name.
+func asked(arg string) (file string, in blob.Input, err error) {
+	if _, err := os.Lstat(arg); err == nil || !strings.Contains(arg, ",") {
+		return arg, in, nil
+	}
+	file, in, err = pluginspec.Parse(arg)
+	if err != nil {
+		return pluginspec.WithoutValues(arg), in, err
+	}
+	return file, in, nil
+}
+
+// wrongParams gives each parameter that does not fit as a violation.
+func wrongParams(in blob.Input) (found []loader.Violation) {
+	var all *multierror.Error
+	if !errors.As(pluginspec.Check(in), &all) {
+		return nil
+	}
+	for _, err := range all.WrappedErrors() {
+		found = append(found, loader.Violation{Code: loader.CodeParamValue, Message: err.Error()})
+	}
+	return found
+}
+
+// describe keeps what reports say of a plugin.
+func (c *checked) describe(p *loader.Plugin) {
+	c.notes = p.Notes
+	c.plugin, c.machine = strings.Clone(p.Name), p.Machine.String()
+	for _, h := range p.Hooks {
+		c.hooks = append(c.hooks, h.ID.String())
+	}
+	c.params, c.any = p.Params, !p.DeclaresParams
 }
 
 // detach makes the symbols of violations strings of their own: they are parts of the object's string table.

@@ -6,9 +6,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/crpie/crpie/blob"
@@ -119,31 +117,6 @@ type viewHook struct {
 	Function string    `json:"function"`
 }
 
-// viewParam is one parameter that the plugin declares. Kind "one of" is not a parameter: of those in values at most
-// one may be given.
-type viewParam struct {
-	Name     string   `json:"name,omitempty"`
-	Kind     string   `json:"kind"`
-	Required bool     `json:"required"`
-	Min      uint64   `json:"min,omitempty"`
-	Max      uint64   `json:"max,omitempty"`
-	Values   []string `json:"values,omitempty"`
-	Help     string   `json:"help,omitempty"`
-}
-
-// allowed says in words what the value may be.
-func (p *viewParam) allowed() string {
-	switch {
-	case len(p.Values) > 0:
-		return p.Kind + " " + strings.Join(p.Values, "|")
-	case p.Max == math.MaxUint64:
-		return fmt.Sprintf("%s from %d", p.Kind, p.Min)
-	case p.Max != 0:
-		return fmt.Sprintf("%s [%d, %d]", p.Kind, p.Min, p.Max)
-	}
-	return p.Kind
-}
-
 type viewSection struct {
 	Name    string    `json:"name"`
 	Address blob.Addr `json:"address"`
@@ -183,11 +156,7 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 	}
 	hook("init", 0, p.Init)
 	hook("exit", 0, p.Exit)
-	v.AnyParams = !p.DeclaresParams
-	for _, d := range p.Params {
-		v.Params = append(v.Params, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values,
-			d.Help})
-	}
+	v.Params, v.AnyParams = viewParams(p.Params), !p.DeclaresParams
 	v.addSections(p, img)
 	v.addSymbols(p, img)
 	return v

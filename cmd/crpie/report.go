@@ -82,7 +82,14 @@ func (c checked) summary() string {
 	if n := len(c.hooks); n != 1 {
 		hooks = fmt.Sprintf("%d hooks", n)
 	}
-	return fmt.Sprintf("plugin %s for %s, %s", escape.Name(c.plugin), c.machine, hooks)
+	line := fmt.Sprintf("plugin %s for %s, %s", escape.Name(c.plugin), c.machine, hooks)
+	switch {
+	case c.any:
+		return line
+	case len(c.params) == 0:
+		return line + ", no parameters"
+	}
+	return line + ", parameters " + synopsis(c.params)
 }
 
 func (p painter) violation(w io.Writer, file string, v loader.Violation) {

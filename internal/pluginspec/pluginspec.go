@@ -43,6 +43,18 @@ func Parse(spec string) (path string, in blob.Input, err error) {
 	return fields[0], in, nil
 }
 
+// WithoutDescriptors refuses @fd:N where nobody hands crpie descriptors: runtimes start it with their own.
+func WithoutDescriptors(in blob.Input) error {
+	var problems []error
+	for _, kv := range in.Params {
+		if strings.HasPrefix(kv.Value, "@fd:") {
+			problems = append(problems, fmt.Errorf("parameter %s=%s: a runtime starts crpie with descriptors of its own: give @FILE or @env:NAME",
+				kv.Key, kv.Value))
+		}
+	}
+	return several.Join(problems...)
+}
+
 // splitFields splits at commas; a backslash takes the next character as it is.
 func splitFields(spec string) (fields []string) {
 	var field strings.Builder
@@ -76,18 +88,25 @@ func WithoutValues(spec string) string {
 func Load(specs []string) ([]blob.Input, error) {
 	var inputs []blob.Input
 	var errs []error
+	var v values
 	for _, spec := range specs {
 		path, in, err := Parse(spec)
 		if err == nil {
 			in.Plugin, err = loadFile(path)
 			if err == nil {
-				err = in.CheckParams()
+				err = v.check(&in)
 			}
 			inputs = append(inputs, in)
 		}
 		errs = append(errs, err)
 	}
 	return inputs, several.Join(errs...)
+}
+
+// Check says everything that is wrong with the parameters of a plugin that is loaded.
+func Check(in blob.Input) error {
+	var v values
+	return v.check(&in)
 }
 
 func loadFile(name string) (*loader.Plugin, error) {

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/loader"
+)
+
+// viewParam is one parameter that the plugin declares. Kind "one of" is not a parameter: of those in values at most
+// one may be given.
+type viewParam struct {
+	Name     string   `json:"name,omitempty"`
+	Kind     string   `json:"kind"`
+	Required bool     `json:"required"`
+	Min      uint64   `json:"min,omitempty"`
+	Max      uint64   `json:"max,omitempty"`
+	Values   []string `json:"values,omitempty"`
+	Help     string   `json:"help,omitempty"`
+}
+
+func viewParams(declared []loader.Param) (views []viewParam) {
+	for _, d := range declared {
+		views = append(views, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, d.Help})
+	}
+	return views
+}
+
+// allowed says in words what the value may be.
+func (p *viewParam) allowed() string {
+	switch {
+	case len(p.Values) > 0:
+		return p.Kind + " " + strings.Join(p.Values, "|")
+	case p.Max == math.MaxUint64:
+		return fmt.Sprintf("%s from %d", p.Kind, p.Min)
+	case p.Max != 0:
+		return fmt.Sprintf("%s [%d, %d]", p.Kind, p.Min, p.Max)
+	}
+	return p.Kind
+}
+
+// synopsis writes parameters as a usage line does: NAME=TEXT [COUNT=1..8] {symbol=TEXT|addr=N}.
+func synopsis(declared []loader.Param) string {
+	var words []string
+	written := map[string]bool{}
+	for _, d := range declared {
+		if d.Kind == loader.ParamOneOf || written[d.Name] {
+			continue
+		}
+		word, required := form(d), d.Required
+		if group := groupOf(declared, d.Name); group != nil {
+			var forms []string
+			for _, member := range declared {
+				if member.Kind != loader.ParamOneOf && slices.Contains(group.Values, member.Name) {
+					written[member.Name] = true
+					forms = append(forms, form(member))
+				}
+			}
+			word, required = strings.Join(forms, "|"), false
+			if group.Required {
+				word, required = "{"+word+"}", true
+			}
+		}
+		if !required {
+			word = "[" + word + "]"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+// groupOf finds the rule that a parameter excludes others by, or nil.
+func groupOf(declared []loader.Param, name string) *loader.Param {
+	i := slices.IndexFunc(declared, func(d loader.Param) bool {
+		return d.Kind == loader.ParamOneOf && slices.Contains(d.Values, name)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &declared[i]
+}
+
+// form writes one parameter with what its value may be.
+func form(d loader.Param) string {
+	value := map[loader.ParamKind]string{loader.ParamString: "TEXT", loader.ParamBool: "yes|no",
+		loader.ParamInt: "N", loader.ParamSize: "SIZE", loader.ParamEnum: strings.Join(d.Values, "|")}[d.Kind]
+	if d.Kind == loader.ParamInt && d.Max != math.MaxUint64 {
+		value = fmt.Sprintf("%d..%d", d.Min, d.Max)
+	}
+	return d.Name + "=" + value
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package pluginspec
+
+func inherited(int) bool { return true }
