@@ -293,3 +293,42 @@ func TestDisassemblyTellsDataFromCode(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }
+
+// The part of JUnit's XML that CI systems read.
+type (
+	junitSuites struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Suites   []struct {
+			Tests    int         `xml:"tests,attr"`
+			Failures int         `xml:"failures,attr"`
+			Errors   int         `xml:"errors,attr"`
+			Cases    []junitTest `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	junitTest struct {
+		Name    string      `xml:"name,attr"`
+		Failure *junitFault `xml:"failure"`
+		Error   *junitFault `xml:"error"`
+	}
+	junitFault struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// Text is escaped as package encoding/xml does it.
+func TestXMLText(t *testing.T) {
+	for _, s := range []string{"", "plain", `<a b="c" d='e'>&amp;</a>`, "tab\tline\nreturn\r", "nul\x00 bell\a del\x7f",
+		"ä\u2028\ufffd\ufffe\uffff\U0010ffff", "broken\xff\xc3 \xed\xa0\x80"} {
+		var want strings.Builder
+		if err := xml.EscapeText(&want, []byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		if got := xmlText(s); got != want.String() {
+			t.Errorf("%q: %q, want %q", s, got, want.String())
+		}
+	}
+}

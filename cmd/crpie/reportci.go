@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
@@ -47,72 +47,87 @@ func githubCommand(w io.Writer, level, object string, v loader.Violation) {
 	fmt.Fprintf(w, "::%s %s,title=%s::%s\n", level, where, title, githubText.Replace(escape.Name(object)+": "+text))
 }
 
-// The part of JUnit's XML that CI systems read: a suite of one test per file.
+// The part of JUnit's XML that CI systems read: a suite of one test per file. Package encoding/xml would cost each start
+// of crpie more than what it would save here.
 type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Errors   int         `xml:"errors,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}
 	junitCase struct {
-		Name    string        `xml:"name,attr"`
-		Class   string        `xml:"classname,attr"`
-		Failure *junitProblem `xml:"failure"`
-		Error   *junitProblem `xml:"error"`
-		Output  string        `xml:"system-out,omitempty"`
+		name, class    string
+		failure, error *junitProblem
+		output         string
 	}
-	junitProblem struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
-	}
+	junitProblem struct{ message, kind, text string }
 )
 
 func reportJUnit(w io.Writer, results []checked) error {
-	suite := junitSuite{Name: "crpie check", Tests: len(results)}
+	var cases []junitCase
+	var failures, errors int
 	for _, c := range results {
 		test := newJUnitCase(c)
-		if test.Failure != nil {
-			suite.Failures++
+		if test.failure != nil {
+			failures++
 		}
-		if test.Error != nil {
-			suite.Errors++
+		if test.error != nil {
+			errors++
 		}
-		suite.Cases = append(suite.Cases, test)
+		cases = append(cases, test)
 	}
-	doc := junitSuites{Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors,
-		Suites: []junitSuite{suite}}
-	text, err := xml.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return err
+	out := bufio.NewWriter(w)
+	counts := fmt.Sprintf(`tests="%d" failures="%d" errors="%d"`, len(results), failures, errors)
+	fmt.Fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites %s>\n", counts)
+	fmt.Fprintf(out, "  <testsuite name=\"crpie check\" %s>\n", counts)
+	for _, c := range cases {
+		c.write(out)
 	}
-	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, text)
-	return err
+	fmt.Fprint(out, "  </testsuite>\n</testsuites>\n")
+	return out.Flush()
 }
 
+func (c *junitCase) write(w io.Writer) {
+	fmt.Fprintf(w, "    <testcase name=\"%s\" classname=\"%s\">\n", xmlText(c.name), xmlText(c.class))
+	c.failure.write(w, "failure")
+	c.error.write(w, "error")
+	if c.output != "" {
+		fmt.Fprintf(w, "      <system-out>%s</system-out>\n", xmlText(c.output))
+	}
+	fmt.Fprint(w, "    </testcase>\n")
+}
+
+func (p *junitProblem) write(w io.Writer, element string) {
+	if p != nil {
+		fmt.Fprintf(w, "      <%s message=\"%s\" type=\"%s\">%s</%s>\n", element, xmlText(p.message), xmlText(p.kind),
+			xmlText(p.text), element)
+	}
+}
+
+// xmlText escapes text for an element or an attribute. Characters that XML 1.0 has no place for (section 2.2) become
+// U+FFFD.
+func xmlText(s string) string {
+	return xmlEscapes.Replace(strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, s))
+}
+
+// White space is written as numbers because parsers make spaces of it in attributes, section 3.3.3.
+var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;",
+	"\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
+
 func newJUnitCase(c checked) junitCase {
-	t := junitCase{Name: escape.Name(c.file), Class: "crpie.check"}
+	t := junitCase{name: escape.Name(c.file), class: "crpie.check"}
 	switch {
 	case c.err != nil:
-		t.Error = &junitProblem{Message: escape.Error(c.err), Type: "unreadable"}
+		t.error = &junitProblem{message: escape.Error(c.err), kind: "unreadable"}
 	case c.ok:
-		t.Output = c.summary()
+		t.output = c.summary()
 	default:
 		var text strings.Builder
 		for _, v := range c.found {
 			painter{}.violation(&text, escape.Name(c.file), v)
 		}
-		t.Failure = &junitProblem{Message: c.found[0].Error(), Type: string(c.found[0].Code),
-			Text: text.String()}
+		t.failure = &junitProblem{message: c.found[0].Error(), kind: string(c.found[0].Code),
+			text: text.String()}
 	}
 	return t
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -50,7 +51,10 @@ var attached = pattern.Pattern(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
 // spellLevels writes the options that may have an argument out, -v4 as --verbosity=4: pflag would read it as -v -4.
 func spellLevels(args []string) (spelled []string) {
 	for i, a := range args {
-		m := attached.FindStringSubmatch(a)
+		var m []string
+		if strings.HasPrefix(a, "-") && strings.ContainsAny(a, "0123456789") { // few are, and a pattern is dear
+			m = attached.FindStringSubmatch(a)
+		}
 		switch {
 		case a == "--":
 			return append(spelled, args[i:]...)
