@@ -163,18 +163,37 @@ type opener struct {
 func IsImage(name string) bool { return strings.HasSuffix(name, ".img") || name == "stats-dump" }
 
 func (o *opener) list() bool {
-	entries, err := fs.ReadDir(o.dir.FS, ".")
+	names, err := namesIn(o.dir.FS)
 	if err != nil {
 		o.problems.add(".", -1, plainCause(err))
 		return false
 	}
-	o.names = make(map[string]bool, len(entries))
-	for _, e := range entries {
-		if IsImage(e.Name()) {
-			o.names[e.Name()] = true
+	o.names = make(map[string]bool, len(names))
+	for _, name := range names {
+		if IsImage(name) {
+			o.names[name] = true
 		}
 	}
 	return true
+}
+
+// namesIn lists the names in a file system's top directory. fs.ReadDir would look at each file below an os.Root.
+func namesIn(fsys fs.FS) (names []string, err error) {
+	if _, quick := fsys.(unwaiting); quick {
+		top, err := fsys.Open(".")
+		if err != nil {
+			return nil, err
+		}
+		defer top.Close()
+		if dir, ok := top.(interface{ Readdirnames(n int) ([]string, error) }); ok {
+			return dir.Readdirnames(-1)
+		}
+	}
+	entries, err := fs.ReadDir(fsys, ".")
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 // read decodes name, whose kind must be the one given. A file that is not there gives nil: callers for whom it must be

@@ -22,7 +22,7 @@ type wireEncoder struct{ partial bool } // partial: required fields may be missi
 
 func (e *wireEncoder) message(b []byte, v reflect.Value) (_ []byte, err error) {
 	plan := planOf(v.Type())
-	for _, f := range plan.encoded {
+	for _, f := range plan.encoded() {
 		field := v.Field(f.index)
 		if absent := field.IsNil(); absent && f.required && !e.partial {
 			return nil, fieldErr(f.name, "missing")

@@ -56,17 +56,34 @@ func openFrames(fsys fs.FS, name string) (*frameReader, error) {
 	return r, nil
 }
 
-// openRegular looks before it opens: to open a fifo would wait for a writer.
+// unwaiting is a file system that opens nothing that could make the caller wait, as files.FS does.
+type unwaiting interface {
+	OpenAndStat(name string) (fs.File, fs.FileInfo, error)
+}
+
+// openRegular looks before it opens where to open a fifo would wait for a writer.
 func openRegular(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {
+	if quick, ok := fsys.(unwaiting); ok {
+		file, info, err := quick.OpenAndStat(name)
+		if err == nil && !info.Mode().IsRegular() {
+			file.Close()
+			err = notRegular(info)
+		}
+		return file, info, err
+	}
 	info, err := fs.Stat(fsys, name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular(info)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("is a %v, want a regular file", info.Mode().Type())
-	}
 	file, err := fsys.Open(name)
 	return file, info, err
+}
+
+func notRegular(info fs.FileInfo) error {
+	return fmt.Errorf("is a %v, want a regular file", info.Mode().Type())
 }
 
 func (r *frameReader) Close() error { return r.file.Close() }

@@ -3,7 +3,6 @@ package images
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,9 +44,9 @@ func (e *fieldError) inside(name string) *fieldError {
 // messagePlan is what the struct tags of one message type say.
 type messagePlan struct {
 	fields   []fieldPlan
-	byNumber []*fieldPlan // nil where there is no field; as long as the highest number needs
-	encoded  []*fieldPlan // in the order of their numbers
-	unknown  int          // index of the member Unknown
+	byNumber []*fieldPlan        // nil where there is no field; as long as the highest number needs
+	encoded  func() []*fieldPlan // in the order of their numbers
+	unknown  int                 // index of the member Unknown
 }
 
 func (p *messagePlan) field(number int) *fieldPlan {
@@ -77,37 +76,43 @@ func planOf(t reflect.Type) *messagePlan {
 		return p.(*messagePlan)
 	}
 	p := &messagePlan{}
+	p.fields = make([]fieldPlan, 0, t.NumField())
+	highest := 0
 	for i := range t.NumField() {
-		if tag, ok := t.Field(i).Tag.Lookup("protobuf"); ok {
-			p.fields = append(p.fields, planField(i, t.Field(i).Type, tag))
-		} else {
+		member := t.Field(i)
+		tag, ok := strings.CutPrefix(string(member.Tag), `protobuf:"`)
+		if !ok {
 			p.unknown = i
+			continue
 		}
+		f := planField(i, member.Type, strings.TrimSuffix(tag, `"`))
+		p.fields, highest = append(p.fields, f), max(highest, f.number)
 	}
 	if len(p.fields) > maxFields {
 		panic("images: more fields than bits in message " + t.String())
 	}
+	p.byNumber = make([]*fieldPlan, highest+1)
 	for i := range p.fields {
 		f := &p.fields[i]
 		f.order = i
-		if short := f.number + 1 - len(p.byNumber); short > 0 {
-			p.byNumber = append(p.byNumber, make([]*fieldPlan, short)...)
-		}
 		p.byNumber[f.number] = f
 	}
-	p.encoded = byNumber(p.fields)
+	p.encoded = sync.OnceValue(func() []*fieldPlan { return byNumber(p.fields) })
 	plans.Store(t, p)
 	return p
 }
 
 // planField reads a tag such as `varint,5,req,name=blk_sigset,json=blkSigset`, as protoc-gen-go writes it.
 func planField(index int, t reflect.Type, tag string) fieldPlan {
-	words := strings.Split(tag, ",")
-	number, err := strconv.Atoi(words[1])
+	coding, rest, _ := strings.Cut(tag, ",")
+	digits, rest, _ := strings.Cut(rest, ",")
+	label, rest, _ := strings.Cut(rest, ",")
+	name, rest, _ := strings.Cut(rest, ",")
+	number, err := strconv.Atoi(digits)
 	if err != nil {
 		panic("images: struct tag " + tag)
 	}
-	f := fieldPlan{index: index, number: number, required: words[2] == "req", repeated: words[2] == "rep"}
+	f := fieldPlan{index: index, number: number, required: label == "req", repeated: label == "rep"}
 	f.elem = t
 	if t.Kind() == reflect.Pointer || f.repeated {
 		f.elem = t.Elem()
@@ -116,9 +121,9 @@ func planField(index int, t reflect.Type, tag string) fieldPlan {
 		f.elem = f.elem.Elem()
 	}
 	f.kind = f.elem.Kind()
-	f.wire, f.zigzag = wireType(words[0]), strings.HasPrefix(words[0], "zigzag")
-	f.name = strings.TrimPrefix(words[3], "name=")
-	if slices.Contains(words, "packed") || f.repeated && f.kind == reflect.Slice {
+	f.wire, f.zigzag = wireType(coding), strings.HasPrefix(coding, "zigzag")
+	f.name = strings.TrimPrefix(name, "name=")
+	if strings.Contains(rest, "packed") || f.repeated && f.kind == reflect.Slice {
 		panic("images: packed lists and lists of byte strings are not written here: struct tag " + tag)
 	}
 	return f
