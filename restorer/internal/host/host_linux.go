@@ -111,25 +111,24 @@ func readFileAt(path string, b []byte, off int64) (int, error) {
 }
 
 func ReadProc(path string) string {
-	b, _ := os.ReadFile(path) // what is not there is empty: not every kernel has every file
+	b, _ := sys.ReadProc(path) // what is not there is empty: not every kernel has every file
 	return string(b)
 }
 
 // readVDSO finds the vDSO in this process's own memory, proc_pid_maps(5).
 func (h *Host) readVDSO() error {
-	maps, err := os.ReadFile("/proc/self/maps")
+	maps, err := sys.ReadProc("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	var start, end uint64
 	for line := range bytes.Lines(maps) {
 		text := string(bytes.TrimSpace(line))
-		var from, to uint64
 		switch {
 		case strings.HasSuffix(text, "[vdso]"):
-			fmt.Sscanf(text, "%x-%x", &start, &end)
+			start, end = mappedRange(text)
 		case strings.HasSuffix(text, "[vvar]"), strings.HasSuffix(text, "[vvar_vclock]"):
-			fmt.Sscanf(text, "%x-%x", &from, &to)
+			from, to := mappedRange(text)
 			h.VDSO.DataSize += to - from
 		}
 	}
@@ -148,8 +147,17 @@ func (h *Host) readVDSO() error {
 	return nil
 }
 
+// mappedRange reads the addresses that a line of maps begins with.
+func mappedRange(line string) (start, end uint64) {
+	addresses, _, _ := strings.Cut(line, " ")
+	from, to, _ := strings.Cut(addresses, "-")
+	start, _ = strconv.ParseUint(from, 16, 64)
+	end, _ = strconv.ParseUint(to, 16, 64)
+	return start, end
+}
+
 func (h *Host) readStatus() error {
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := sys.ReadProc("/proc/self/status")
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
