@@ -20,10 +20,12 @@ import (
 )
 
 // idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads;
-// harried while signals from outside keep stopping them.
+// harried while signals from outside keep stopping them. A look at many tasks takes time that those need: it is taken a
+// dearest-th of the time at most.
 const (
 	idle    = 4 * time.Millisecond
 	harried = 100 * time.Microsecond
+	dearest = 16
 )
 
 // watch is what the controller knows of the threads, and since when.
@@ -32,6 +34,7 @@ type watch struct {
 	own      map[*plan.Task]*ownReport // the tasks that have left the shared memory
 	news     uint32                    // the bell's count when these were read last
 	round    time.Time                 // when they were looked after last
+	took     time.Duration             // how long that took
 	moved    time.Time                 // when a status changed last that is believed
 	// if set, for everything that is left: the tasks may be anybody's now, and say what they like
 	deadline time.Time
@@ -46,7 +49,8 @@ func (r *Runner) await(done func() bool) error {
 	rung := sys.Word(r.share.bell, abi.BellRungOff)
 	for {
 		seen, news := loadWord(rung), r.share.hint(abi.BellNewsOff)
-		round := time.Since(r.watch.round) >= r.pause()
+		begun := time.Now()
+		round := begun.Sub(r.watch.round) >= r.pause()
 		r.drainShared()
 		if err := r.look(round || news != r.watch.news); err != nil {
 			return r.explain(err)
@@ -63,6 +67,7 @@ func (r *Runner) await(done func() bool) error {
 				return err
 			}
 			r.watch.round = time.Now()
+			r.watch.took = r.watch.round.Sub(begun)
 		}
 		sys.FutexWait(rung, seen, r.pause())
 	}
@@ -86,7 +91,7 @@ func (r *Runner) pause() time.Duration {
 	if time.Since(r.watch.stopped) < 25*idle {
 		return harried
 	}
-	return idle
+	return max(idle, dearest*r.watch.took)
 }
 
 // lookAfter finds changes that no bell announces: ends, stops and overdue hooks.
@@ -301,13 +306,14 @@ func (r *Runner) casualties() error {
 			return r.zygoteEnded(ws)
 		}
 	}
+	quiet := time.Since(r.watch.moved) >= idle
 	return r.eachThread(func(index int, t *plan.Task, th *plan.Thread) error {
 		if t == nil || t.Dead {
 			return nil
 		}
 		ws, changed, err := sys.Poll(th.Tid)
-		// another task's child, gone before it could be traced: only /proc tells
-		if err != nil && th.Tid == t.Pid && host.IsZombie(t.Pid) {
+		// another task's child, gone before it could be traced: only /proc tells, which takes long with many tasks
+		if err != nil && quiet && th.Tid == t.Pid && host.IsZombie(t.Pid) {
 			return failed(t, th.Tid, "it has ended%s", r.during(t, th, r.status(index)))
 		}
 		if err != nil || !changed {
