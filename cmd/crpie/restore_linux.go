@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,10 +29,20 @@ import (
 	"github.com/crpie/crpie/restorer"
 )
 
+// A restore allocates more the more tasks and mappings it has, and keeps nearly all of it to its end. With this percentage
+// the collector begins at 32 MB instead of 4, package runtime; the restore of fifty tasks allocates 20. firstHeap is what
+// that of one small task allocates, bytes.
+const (
+	fewCollections = 800
+	firstHeap      = 1 << 20
+)
+
 func runRestore(args []string, std streams) int {
 	if status, is := become.Detach(); is {
 		return status
 	}
+	sys.Prefault(firstHeap)
+	debug.SetGCPercent(fewCollections)
 	var r restoreFlags
 	f := r.flags()
 	err := r.read(f, args)
