@@ -41,6 +41,7 @@ func newNode(t *testing.T) *node {
 	data, err := os.ReadFile("/etc/ld.so.cache")
 	must(t, err)
 	n.write("etc/ld.so.cache", string(data))
+	n.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
 	data, err = os.ReadFile(executable(t))
 	must(t, err)
 	n.program("local/bin/crpie", string(data))
@@ -85,9 +86,9 @@ func (n *node) inside(words ...string) *exec.Cmd {
 			script += bind(e)
 		}
 	}
-	script += "mount --bind local usr/local\nmkdir -p old\npivot_root . old\numount -l old\nexec \"$@\"\n"
-	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, "sh"}, words...)...)
-	cmd.Env = []string{asTool + "=1", "PATH=" + n.path}
+	script += "mount --bind local usr/local\nmkdir -p old\npivot_root . old\numount -l old\nPATH=$1\nshift\nexec \"$@\"\n"
+	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, "sh", n.path}, words...)...)
+	cmd.Env = []string{asTool + "=1", "PATH=" + localPath}
 	return cmd
 }
 
@@ -171,9 +172,10 @@ func TestDoctorOnHealthyNode(t *testing.T) {
 
 // Nothing is set up: every line says what to do.
 func TestDoctorOnBareNode(t *testing.T) {
-	testenv.NeedTool(t, "runc")
 	n := newNode(t)
 	must(t, os.Remove(filepath.Join(n.root, "local/lib/crpie/criu")))
+	must(t, os.Symlink(testenv.NeedTool(t, "runc"), filepath.Join(n.root, "local/bin/runc")))
+	n.path = "/usr/local/bin" // this machine may have a criu
 	n.wants(
 		1,
 		"problem  link: /usr/local/lib/crpie/criu: not there; ",
@@ -256,6 +258,7 @@ func TestDoctorOnRuntimes(t *testing.T) {
 	n.program("local/bin/crun", "#!/bin/sh\necho 'crun version 1.21'\necho +SECCOMP\n")
 	n.wants(1, "problem  crun: crun version 1.21, /usr/local/bin/crun: built without CRIU")
 	n.program("local/bin/crun", "#!/bin/sh\necho 'crun version 1.21'\necho +CRIU\n")
+	must(t, os.Remove(filepath.Join(n.root, "etc/ld.so.cache"))) // which lists libraries
 	n.wants(
 		1,
 		"problem  crun: crun version 1.21, /usr/local/bin/crun: libcriu.so.2 is not there",
@@ -264,7 +267,8 @@ func TestDoctorOnRuntimes(t *testing.T) {
 	n.program("local/bin/crun", "#!/bin/sh\nexit 1\n")
 	n.wants(1, "problem  crun: /usr/local/bin/crun --version: exit status 1\n")
 	must(t, os.Remove(filepath.Join(n.root, "local/bin/crun")))
-	n.path = localPath
+	must(t, os.Symlink(testenv.NeedTool(t, "runc"), filepath.Join(n.root, "local/bin/runc")))
+	n.path = "/usr/local/bin" // without this machine's crun
 	n.wants(0, "starts /usr/local/bin/criu, a script, which may lead to crpie")
 	data, err := os.ReadFile("/bin/true")
 	must(t, err)
@@ -294,8 +298,8 @@ func TestDoctorOnServices(t *testing.T) {
 	sleep, err := os.ReadFile("/bin/sleep")
 	must(t, err)
 	n.program("local/bin/containerd", string(sleep))
+	n.path = localPath
 	cmd := n.inside("/usr/local/bin/containerd", "60")
-	cmd.Env = []string{"PATH=" + localPath}
 	must(t, cmd.Start())
 	defer func() {
 		_ = cmd.Process.Kill()

@@ -216,7 +216,8 @@ func (c *container) podman(args ...string) string {
 		"--runtime", "runc",
 		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}, args...)
 	cmd := exec.Command("podman", words...)
-	cmd.Env = append(os.Environ(), testenv.Mark(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), testenv.Mark(), "PATH="+filepath.Dir(c.criu)+":"+os.Getenv("PATH"),
+		"PODMAN_IGNORE_CGROUPSV1_WARNING=1") // podman 5 would print it between its answers
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
