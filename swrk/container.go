@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/crpie/crpie/images/pb"
@@ -24,14 +25,15 @@ var (
 		"org.opencontainers.image.base.name"}
 )
 
-// describe finds out which container a request is about: from its bundle, in which runc and crun start criu, and from
-// the name of its state directory. What is not there is not known; what cannot be read is an error, because a rule may
-// ask for it.
+// describe finds out which container a request is about: from its bundle, in which runc and crun start criu, from the
+// name of its state directory, and from podman's storage. What is not there is not known; what cannot be read is an
+// error, because a rule may ask for it.
 func describe(opts *pb.CriuOpts) (*container, error) {
-	c := &container{annotations: map[string]string{}}
-	if root := opts.GetRoot(); root != "" { // STATE/ID/criu-root
-		c.names = append(c.names, filepath.Base(filepath.Dir(root)))
+	bundle, err := os.Getwd()
+	if err != nil {
+		return nil, err
 	}
+	c := &container{annotations: map[string]string{}, names: some(identity(opts.GetRoot(), bundle))}
 	var spec struct{ Annotations map[string]string }
 	if err := readJSON("config.json", &spec); err != nil {
 		return nil, err
@@ -45,7 +47,54 @@ func describe(opts *pb.CriuOpts) (*container, error) {
 	for _, k := range imageKeys {
 		c.images = append(c.images, some(spec.Annotations[k])...)
 	}
-	return c, nil
+	return c, c.addStored(bundle)
+}
+
+// userdata is the name of bundles of podman and CRI-O: STORAGE/ID/userdata.
+const userdata = "userdata"
+
+// identity takes the id from the root that the runtime has made: STATE/ID/criu-root is runc's, BUNDLE/criu-root crun's.
+func identity(root, bundle string) string {
+	dir := filepath.Dir(root)
+	if dir == bundle && filepath.Base(dir) == userdata {
+		dir = filepath.Dir(dir)
+	}
+	if root == "" {
+		return ""
+	}
+	return filepath.Base(dir)
+}
+
+// stored is what containers/storage keeps of a container; podman tells its runtime neither its name nor its image.
+type stored struct {
+	ID       string
+	Names    []string
+	Metadata string // JSON, podman's own
+}
+
+// addStored looks a container of podman's up in the list beside its directory.
+func (c *container) addStored(bundle string) error {
+	if filepath.Base(bundle) != userdata {
+		return nil
+	}
+	dir := filepath.Dir(bundle)
+	var all []stored
+	if err := readJSON(filepath.Join(filepath.Dir(dir), "containers.json"), &all); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.ID != filepath.Base(dir) {
+			continue
+		}
+		c.names = append(c.names, s.Names...)
+		var meta struct {
+			Image string `json:"image-name"`
+		}
+		if json.Unmarshal([]byte(s.Metadata), &meta) == nil { // another program's may be of another form
+			c.images = append(c.images, some(meta.Image)...)
+		}
+	}
+	return nil
 }
 
 // some is a list of one, or none.

@@ -177,6 +177,43 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// crun makes the root in the bundle, and podman keeps name and image in its storage.
+func TestDescribeOfPodman(t *testing.T) {
+	storage := t.TempDir()
+	bundle := filepath.Join(storage, "4711", "userdata")
+	if err := os.MkdirAll(bundle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(bundle)
+	root := &pb.CriuOpts{Root: pb.String(filepath.Join(bundle, "criu-root"))}
+	if c, err := describe(root); err != nil || !slices.Equal(c.names, []string{"4711"}) || c.images != nil {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	list := filepath.Join(storage, "containers.json")
+	text := `[{"id":"4712","names":["other"]},{"id":"4711","names":["web"],` +
+		`"metadata":"{\"image-name\":\"docker.io/library/redis:7\",\"name\":\"web\"}"}]`
+	if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := describe(root)
+	if err != nil || !slices.Equal(c.names, []string{"4711", "web"}) ||
+		!slices.Equal(c.images, []string{"docker.io/library/redis:7"}) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if err := os.WriteFile(list, []byte(`{`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := describe(root); err == nil || !strings.HasPrefix(err.Error(), list+": ") {
+		t.Errorf("got %v", err)
+	}
+	t.Chdir(t.TempDir()) // of a bundle of one's own, crun's root has the name alone
+	bundle, err = os.Getwd()
+	if c, _ := describe(&pb.CriuOpts{Root: pb.String(bundle + "/criu-root")}); err != nil ||
+		!slices.Equal(c.names, []string{filepath.Base(bundle)}) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
 // Every field of a request is spelled as a flag, refused, or without effect on a restore by crpie: none is forgotten.
 func TestNativeFlags(t *testing.T) {
 	without := strings.Fields(`ImagesDirFd ImagesDir Pid LeaveRunning EvasiveDevices FileLocks LogFile NotifyScripts ParentImg TrackMem AutoDedup WorkDirFd

@@ -205,8 +205,8 @@ func (c *container) wantNothing() {
 	}
 }
 
-// podman restores three clones of one archive, each with a new identity, by a rule for its annotation; its runtime
-// finds crpie in PATH.
+// podman restores three clones of one archive, each with a new identity, by rules for annotation, image and name; its
+// runtime finds crpie in PATH.
 func TestFrontUnderPodman(t *testing.T) {
 	testenv.NeedTool(t, "podman")
 	c := newContainer(t)
@@ -214,9 +214,10 @@ func TestFrontUnderPodman(t *testing.T) {
 	image := "crpie-test-" + strings.ToLower(filepath.Base(filepath.Dir(c.dir)))
 	rootfs := filepath.Join(c.dir, "rootfs.tar")
 	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
-	c.front(fmt.Sprintf("[annotation=org.example.clone=y*]\npie-plugin %s,var=INSTANCE_ID\n"+
+	c.front(fmt.Sprintf("[annotation=org.example.clone=y* image=localhost/%s:latest name=*d]\n"+
+		"pie-plugin %s,var=INSTANCE_ID\n[name=fourth]\npie-plugin %[2]s,var=INSTANCE_ID\n"+
 		"[annotation=org.example.clone=no]\npie-plugin /no/such.o\n",
-		testenv.Plugin(t, "plugin-sdk/examples/new-id.c")))
+		image, testenv.Plugin(t, "plugin-sdk/examples/new-id.c")))
 	const first = "1b671a64-40d5-491e-99b0-da01ff1f3341" // as long as those that come
 	c.podman("import", rootfs, image)
 	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
