@@ -256,6 +256,15 @@ var (
 		{"cmsg_type", 12, 4, words(&Set{Values: []Named{{Value: ScmRights, Name: "SCM_RIGHTS"}}})},
 	}}
 
+	openHow = Struct{C: "struct open_how", Header: "linux/openat2.h", Size: 24, Members: []Member{
+		{"flags", 0, 8, words(&OpenFlags)}, {"mode", 8, 8, mode}, {"resolve", 16, 8, words(&resolveFlags)},
+	}}
+
+	mountAttr = Struct{C: "struct mount_attr", Header: "linux/mount.h", Size: 32, Members: []Member{
+		{"attr_set", 0, 8, words(&mountAttributes)}, {"attr_clr", 8, 8, words(&mountAttributes)},
+		{"propagation", 16, 8, words(&propagations)}, {"userns_fd", 24, 8, integer},
+	}}
+
 	linger = Struct{C: "struct linger", Header: "sys/socket.h", Size: 8, Members: []Member{
 		{"l_onoff", 0, 4, integer}, {"l_linger", 4, 4, integer},
 	}}

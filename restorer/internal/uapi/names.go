@@ -366,7 +366,7 @@ var (
 	}}
 
 	atFlags = Set{Flags: []Named{{Value: 0x100, Name: "AT_SYMLINK_NOFOLLOW"},
-		{Value: 0x1000, Name: "AT_EMPTY_PATH"}}}
+		{Value: AtEmptyPath, Name: "AT_EMPTY_PATH"}}}
 
 	inotifyMask = Set{Flags: []Named{
 		{Value: InAllEvents, Name: "IN_ALL_EVENTS"}, {Value: 1, Name: "IN_ACCESS"},
@@ -427,8 +427,39 @@ var (
 	}
 
 	fsconfigCommands = Set{Values: []Named{
-		{0, "FSCONFIG_SET_FLAG", []Arg{str}}, {1, "FSCONFIG_SET_STRING", []Arg{str, str}},
+		{FsconfigSetFlag, "FSCONFIG_SET_FLAG", []Arg{str}},
+		{FsconfigSetString, "FSCONFIG_SET_STRING", []Arg{str, str}},
 		{FsconfigCmdCreate, "FSCONFIG_CMD_CREATE", []Arg{}},
+	}}
+
+	openTreeFlags = Set{Flags: []Named{
+		{Value: OpenTreeClone, Name: "OPEN_TREE_CLONE"}, {Value: AtEmptyPath, Name: "AT_EMPTY_PATH"},
+	}}
+
+	resolveFlags = Set{Flags: []Named{
+		{Value: ResolveNoSymlinks, Name: "RESOLVE_NO_SYMLINKS"},
+		{Value: ResolveBeneath, Name: "RESOLVE_BENEATH"},
+	}}
+
+	mountAttributes = Set{None: "0", Flags: []Named{
+		{Value: MountAttrRdonly, Name: "MOUNT_ATTR_RDONLY"},
+		{Value: MountAttrNosuid, Name: "MOUNT_ATTR_NOSUID"},
+		{Value: MountAttrNodev, Name: "MOUNT_ATTR_NODEV"}, {Value: MountAttrNoexec, Name: "MOUNT_ATTR_NOEXEC"},
+		{Value: MountAttrNodiratime, Name: "MOUNT_ATTR_NODIRATIME"},
+		{Value: MountAttrAtime, Name: "MOUNT_ATTR__ATIME"},
+		{Value: MountAttrNoatime, Name: "MOUNT_ATTR_NOATIME"},
+		{Value: MountAttrStrictatime, Name: "MOUNT_ATTR_STRICTATIME"},
+	}}
+
+	propagations = Set{None: "0", Flags: []Named{
+		{Value: MsUnbindable, Name: "MS_UNBINDABLE"},
+		{Value: MsPrivate, Name: "MS_PRIVATE"}, {Value: MsSlave, Name: "MS_SLAVE"},
+		{Value: MsShared, Name: "MS_SHARED"},
+	}}
+
+	moveMountFlags = Set{Flags: []Named{
+		{Value: 4, Name: "MOVE_MOUNT_F_EMPTY_PATH"}, {Value: 0x40, Name: "MOVE_MOUNT_T_EMPTY_PATH"},
+		{Value: MoveMountSetGroup, Name: "MOVE_MOUNT_SET_GROUP"},
 	}}
 
 	eventfdFlags = Set{Flags: []Named{
@@ -523,6 +554,10 @@ var Syscalls = [...]Syscall{
 	SysSendmsg:    {"sendmsg", []Arg{fd, one(&msghdr), words(&msgFlags)}}, SysMkdir: {"mkdir", []Arg{str, mode}},
 	SysFsopen: {"fsopen", []Arg{str, hex}}, SysFsconfig: {"fsconfig",
 		[]Arg{fd, words(&fsconfigCommands), hex, hex, hex}},
-	SysFsmount: {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},
+	SysOpenTree:     {"open_tree", []Arg{fd, str, words(&openTreeFlags)}},
+	SysMoveMount:    {"move_mount", []Arg{fd, str, fd, str, words(&moveMountFlags)}},
+	SysOpenat2:      {"openat2", []Arg{fd, str, one(&openHow), integer}},
+	SysMountSetattr: {"mount_setattr", []Arg{fd, str, words(&atFlags), one(&mountAttr), integer}},
+	SysFsmount:      {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},
 	SysChmod:  {"chmod", []Arg{str, mode}},
 	SysLchown: {"lchown", []Arg{str, id, id}}, SysAccept4: {"accept4", []Arg{fd, hex, hex, words(&StatusFlags)}}}

@@ -46,6 +46,7 @@ const headers = `#define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <linux/memfd.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <linux/rseq.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>

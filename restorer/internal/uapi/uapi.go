@@ -107,6 +107,10 @@ const (
 	SysFsconfig         = 431
 	SysFsmount          = 432
 	SysCloseRange       = 436
+	SysOpenTree         = 428
+	SysMoveMount        = 429
+	SysOpenat2          = 437
+	SysMountSetattr     = 442
 )
 
 // mmap(2) and friends.
@@ -295,4 +299,33 @@ const (
 	PerLinux, PerLinux32 = 0, 8
 
 	CapVersion3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
+)
+
+// fsconfig(2), open_tree(2), move_mount(2), openat2(2): include/uapi/linux/mount.h, openat2.h.
+const (
+	FsconfigSetFlag     = 0
+	FsconfigSetString   = 1
+	AtEmptyPath         = 0x1000
+	OpenTreeClone       = 1
+	MoveMountEmptyPaths = 0x44 // both MOVE_MOUNT_F_EMPTY_PATH and MOVE_MOUNT_T_EMPTY_PATH
+	MoveMountSetGroup   = 0x100
+	ResolveNoSymlinks   = 4
+	ResolveBeneath      = 8
+)
+
+// mount_setattr(2).
+const (
+	MountAttrRdonly      = 1
+	MountAttrNosuid      = 2
+	MountAttrNodev       = 4
+	MountAttrNoexec      = 8
+	MountAttrNoatime     = 0x10
+	MountAttrStrictatime = 0x20
+	MountAttrAtime       = 0x70
+	MountAttrNodiratime  = 0x80
+
+	MsUnbindable = 1 << 17
+	MsPrivate    = 1 << 18
+	MsSlave      = 1 << 19
+	MsShared     = 1 << 20
 )

@@ -1,0 +1,191 @@
+package mnt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// openTargets opens the mount points of every mount while nothing is mounted there: later a path could go through a
+// mount that covers it.
+func (b *builder) openTargets() {
+	for _, m := range b.p.mounts {
+		if m.handle == nil { // a part of what has failed, or is made later and covered by nothing
+			continue
+		}
+		m.handle.targets = map[*mount]*os.File{}
+		for _, child := range m.children {
+			target, err := openPart(m.handle.mount, child.at)
+			if err != nil {
+				b.refuseTarget(child, err)
+				continue
+			}
+			m.handle.targets[child] = target
+			b.compareKinds(child, target)
+		}
+	}
+}
+
+func (b *builder) refuseTarget(m *mount, err error) {
+	switch in := m.parent.where(); {
+	case errors.Is(err, unix.ENOENT):
+		b.Refuse(m.where(), "make it, as it was", "its mount point is missing in %s", in)
+	case errors.Is(err, unix.ELOOP):
+		b.Refuse(
+			m.where(),
+			"make it a directory, as it was",
+			"the path of its mount point has a symbolic link in %s",
+			in,
+		)
+	default:
+		b.Refuse(m.where(), "", "its mount point in %s: %v", in, plain(err))
+	}
+}
+
+// compareKinds: a directory is mounted on a directory, anything else on anything else.
+func (b *builder) compareKinds(m *mount, target *os.File) {
+	if m.handle == nil {
+		return
+	}
+	is, err := isDirectory(m.handle.mount)
+	want, err2 := isDirectory(target)
+	switch {
+	case err != nil || err2 != nil:
+		b.Refuse(m.where(), "", "%v", errors.Join(err, err2))
+	case is != want:
+		kinds := map[bool]string{true: "a directory", false: "not a directory"}
+		b.Refuse(
+			m.where(),
+			"",
+			"it is %s, its mount point in %s is %s",
+			kinds[is],
+			m.parent.where(),
+			kinds[want],
+		)
+	}
+}
+
+// setAttributes comes when file systems are filled and nothing more is made in them.
+func (b *builder) setAttributes() {
+	for _, m := range b.p.mounts {
+		if m.handle == nil || m.madeLate {
+			continue
+		}
+		err := error(nil)
+		if m.readOnlyFS() {
+			err = makeReadOnly(m.handle.mount)
+		}
+		if err == nil {
+			set, clear := m.attributes()
+			err = sys.SetMount(m.handle.mount, set, clear, 0, false)
+		}
+		b.try(m.where(), err)
+	}
+}
+
+func makeReadOnly(file *os.File) error {
+	context, err := sys.PickFS(file)
+	if err != nil {
+		return err
+	}
+	defer context.Close()
+	if err := context.SetFlag("ro"); err != nil {
+		return err
+	}
+	return context.Reconfigure()
+}
+
+// attach puts the tree together, but for what the first process attaches.
+func (b *builder) attach() {
+	b.try(b.p.root().where(), b.park(b.p.root()))
+	for _, m := range b.p.mounts[1:] {
+		if !m.attachedLate && b.Len() == 0 {
+			b.try(m.where(), sys.AttachMount(m.handle.mount, m.parent.handle.targets[m]))
+		}
+	}
+}
+
+// late reports whether something is left for the first process.
+func (p *Plan) late() bool {
+	for _, m := range p.mounts {
+		if m.attachedLate {
+			return true
+		}
+	}
+	return false
+}
+
+// share makes the groups when everything is in its place.
+func (b *builder) share() {
+	if b.p.late() {
+		return
+	}
+	for _, s := range b.p.shares {
+		err := error(nil)
+		if s.from != nil {
+			err = sys.CopySharing(s.from.handle.mount, s.to.handle.mount)
+		}
+		for _, propagation := range s.propagations() {
+			if err == nil {
+				err = sys.SetMount(s.to.handle.mount, 0, 0, propagation, false)
+			}
+		}
+		b.try(s.to.where(), err)
+	}
+}
+
+func (b *builder) enterRoot() { b.try("mount namespace", sys.EnterRoot(b.p.root().handle.mount)) }
+
+// maxTerminals is the default of kernel.pty.max, pty(7).
+const maxTerminals = 4096
+
+// holdTerminal makes a terminal with an index, so that its file can be bound: it goes when nobody has it open.
+func (b *builder) holdTerminal(devpts *os.File, sub string) error {
+	want, err := strconv.Atoi(sub)
+	if err != nil || b.p.made.ptys[want] != nil {
+		return nil
+	}
+	var others []*os.File
+	defer func() {
+		for _, f := range others {
+			f.Close()
+		}
+	}()
+	for range maxTerminals {
+		master, index, err := newTerminal(devpts)
+		if err != nil {
+			return err
+		}
+		if index == want {
+			if b.p.made.ptys == nil {
+				b.p.made.ptys = map[int]*os.File{}
+			}
+			b.p.made.ptys[want] = master
+			return nil
+		}
+		others = append(others, master)
+	}
+	return fmt.Errorf("terminal %d: more than %d", want, maxTerminals)
+}
+
+// newTerminal opens a master and unlocks its other end, pts(4).
+func newTerminal(devpts *os.File) (master *os.File, index int, err error) {
+	master, err = sys.OpenIn(devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, inside)
+	if err != nil {
+		return nil, 0, err
+	}
+	index, err = unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		master.Close()
+		return nil, 0, fmt.Errorf("ptmx: %w", err)
+	}
+	return master, index, nil
+}

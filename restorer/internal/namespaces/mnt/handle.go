@@ -1,0 +1,38 @@
+package mnt
+
+import "os"
+
+// handle is what the controller holds of a mount that it has made.
+type handle struct {
+	mount   *os.File            // the mount; of what is made later, one like it, for looking into it
+	targets map[*mount]*os.File // the mount points of its children
+	parked  bool                // it is attached in the scratch file system meanwhile
+}
+
+func (h *handle) close() {
+	if h.mount != nil {
+		h.mount.Close()
+	}
+	for _, f := range h.targets {
+		f.Close()
+	}
+}
+
+// made is what Make leaves.
+type made struct {
+	ptys map[int]*os.File // masters, by the index of a terminal that is bound somewhere
+}
+
+// Close closes what Make has left. A mount namespace that nobody is in ends with it.
+func (p *Plan) Close() {
+	for _, m := range append(p.mounts, p.hidden...) {
+		if m.handle != nil {
+			m.handle.close()
+			m.handle = nil
+		}
+	}
+	for _, f := range p.made.ptys {
+		f.Close()
+	}
+	p.made = made{}
+}

@@ -1,0 +1,314 @@
+package mnt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// filesystem is how a mount of a kind is made.
+type filesystem struct {
+	name    string
+	options []string // words of mount(8): "key" or "key=value"
+	source  string
+	flags   []string // of the superblock
+}
+
+// kindsOfFS says which file systems are made anew, and with which options. Those without are one superblock for the
+// whole host or a namespace: options would change the host's.
+var kindsOfFS = [...]kindOfFS{
+	pb.Fstype_PROC: {"proc", true}, pb.Fstype_SYSFS: {"sysfs", false}, pb.Fstype_DEVTMPFS: {"devtmpfs", false},
+	pb.Fstype_BINFMT_MISC: {"binfmt_misc", false}, pb.Fstype_TMPFS: {"tmpfs", true},
+	pb.Fstype_DEVPTS: {"devpts", true}, pb.Fstype_PSTORE: {"pstore", false},
+	pb.Fstype_SECURITYFS: {"securityfs", false}, pb.Fstype_FUSECTL: {"fusectl", false},
+	pb.Fstype_DEBUGFS: {"debugfs", false}, pb.Fstype_TRACEFS: {"tracefs", false},
+	pb.Fstype_CGROUP: {"cgroup", true}, pb.Fstype_CGROUP2: {"cgroup2", false}, pb.Fstype_MQUEUE: {"mqueue", false},
+}
+
+type kindOfFS struct {
+	name    string
+	options bool
+}
+
+// kindOf finds how a mount's file system is made anew.
+func (m *mount) kindOf() (kind kindOfFS, ok bool) {
+	if code := m.img.GetFstype(); code < uint32(len(kindsOfFS)) {
+		kind = kindsOfFS[code]
+	}
+	return kind, kind.name != ""
+}
+
+// nullKey is the key of masks, which runtimes give to files of /proc.
+const nullKey = "/dev/null"
+
+// classify says where a mount comes from. Parts of other mounts are found later.
+func (r *reader) classify(m *mount) {
+	m.kind = bind
+	key, isExternal := externalKey(m.img)
+	to, mapped := r.p.opts.External[key]
+	first := m.root() == "/" && r.isFirst(m)
+	switch {
+	case m.parent == nil:
+		r.classifyRoot(m)
+	case isExternal && r.isCgroup(m):
+		m.kind, m.path, m.cgroup = external, to, r.cgroupPath(m)
+	case isExternal && mapped:
+		m.kind, m.path = external, to
+	case isExternal && key == nullKey: // of the tree's own /dev, if it has one
+	case isExternal:
+		r.refuse(m, "say what is mounted there: --external mnt["+key+"]:PATH",
+			"it was outside of the container, under the key "+key)
+	case first:
+		r.classifyFresh(m)
+	}
+}
+
+// isCgroup reports whether a part of a hierarchy of cgroups is mounted: that of the container, where it has no cgroup
+// namespace.
+func (r *reader) isCgroup(m *mount) bool {
+	kind := pb.Fstype(m.img.GetFstype())
+	return (kind == pb.Fstype_CGROUP || kind == pb.Fstype_CGROUP2) && m.root() != "/" && absolute(m.root())
+}
+
+// cgroupPath says where the cgroup of the mount is now: --cgroup-root moves it.
+func (r *reader) cgroupPath(m *mount) string {
+	for _, controller := range append(splitOptions(m.img.GetOptions()), "*") {
+		for _, name := range []string{controller, strings.TrimPrefix(controller, "name=")} {
+			if to, ok := r.p.opts.CgroupRoots[name]; ok {
+				return to
+			}
+		}
+	}
+	return m.root()
+}
+
+// externalKey gives the name that an external mount has for options. Before CRIU 2.0 it was the root.
+func externalKey(m *pb.MntEntry) (key string, ok bool) {
+	if m.ExtKey != nil {
+		return m.GetExtKey(), true
+	}
+	return m.GetRoot(), m.GetExtMount()
+}
+
+func (r *reader) classifyRoot(m *mount) {
+	m.kind, m.path = external, r.p.opts.Root
+	if m.path != "" {
+		return
+	}
+	m.path = "/"
+	if m.root() != "/" || pb.Fstype(m.img.GetFstype()) == pb.Fstype_OVERLAYFS {
+		r.refuse(m, "give the directory that becomes the root: --root DIR",
+			"the tasks had a root file system of their own")
+	}
+}
+
+// isFirst reports whether the same file system is not mounted as a whole before.
+func (r *reader) isFirst(m *mount) bool {
+	if first := r.wholes[m.img.GetRootDev()]; first != nil {
+		return first == m
+	}
+	r.wholes[m.img.GetRootDev()] = m
+	return true
+}
+
+func (r *reader) classifyFresh(m *mount) {
+	kind, ok := m.kindOf()
+	if !ok {
+		r.refuseFS(m)
+		return
+	}
+	m.kind, m.fs = fresh, filesystem{
+		name:   kind.name,
+		source: m.img.GetSource(),
+		flags:  superFlags(m.img.GetSbFlags()),
+	}
+	options := splitOptions(m.img.GetOptions())
+	if kind.name == "devpts" && !slices.Contains(options, "newinstance") {
+		m.kind, m.path = external, "/dev/pts" // the host's
+		return
+	}
+	if kind.options {
+		m.fs.options = options
+	}
+}
+
+func (r *reader) refuseFS(m *mount) {
+	const hint = "dump with --external mnt[MOUNT POINT]:KEY and restore with --external mnt[KEY]:PATH"
+	name := "of a type that criu does not know"
+	switch pb.Fstype(m.img.GetFstype()) {
+	case pb.Fstype_UNSUPPORTED:
+	case pb.Fstype_AUTO:
+		name = m.img.GetFsname()
+	default:
+		name = strings.ToLower(pb.Fstype(m.img.GetFstype()).String())
+	}
+	r.refuse(m, hint, fmt.Sprintf("file system %s of %s: not supported", name, m.img.GetSource()))
+}
+
+// refuse notes why a mount is refused, for when its turn has come.
+func (r *reader) refuse(m *mount, hint, why string) {
+	m.kind, m.why = refused, func() { r.Refuse(m.where(), hint, "%s", why) }
+}
+
+// splitOptions takes the options of mountinfo apart. The list of nodes in mpol of tmpfs has commas of its own,
+// Documentation/filesystems/tmpfs.rst; seclabel says that SELinux labels the files, and is no option.
+func splitOptions(text string) (words []string) {
+	for _, word := range strings.Split(text, ",") {
+		last := len(words) - 1
+		switch {
+		case word == "", word == "seclabel":
+		case last >= 0 && strings.HasPrefix(words[last], "mpol=") && word[0] >= '0' && word[0] <= '9':
+			words[last] += "," + word
+		default:
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// Flags of mount(2), include/uapi/linux/mount.h: of a mount, and of a superblock, where they are words for
+// fsconfig(2).
+const (
+	msRdonly, msNosuid, msNodev, msNoexec = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+	msSynchronous, msDirsync, msLazytime  = 1 << 4, 1 << 7, 1 << 25
+	msNoatime, msNodiratime, msRelatime   = 1 << 10, 1 << 11, 1 << 21
+)
+
+func superFlags(flags uint32) (words []string) {
+	for _, f := range []struct {
+		bit  uint32
+		word string
+	}{{msSynchronous, "sync"}, {msDirsync, "dirsync"}, {msLazytime, "lazytime"}} {
+		if flags&f.bit != 0 {
+			words = append(words, f.word)
+		}
+	}
+	return words
+}
+
+// readOnlyFS reports whether nothing can be written by way of any mount of the file system.
+func (m *mount) readOnlyFS() bool { return m.kind == fresh && m.img.GetSbFlags()&msRdonly != 0 }
+
+// attributes are those of mount_setattr(2) that are set and cleared; one of the kinds of atime is always chosen.
+func (m *mount) attributes() (set, clear uint64) {
+	flags := m.img.GetFlags()
+	for _, f := range []struct {
+		bit  uint32
+		attr uint64
+	}{
+		{msRdonly, uapi.MountAttrRdonly}, {msNosuid, uapi.MountAttrNosuid}, {msNodev, uapi.MountAttrNodev},
+		{msNoexec, uapi.MountAttrNoexec}, {msNodiratime, uapi.MountAttrNodiratime},
+	} {
+		if flags&f.bit != 0 {
+			set |= f.attr
+		} else {
+			clear |= f.attr
+		}
+	}
+	switch {
+	case flags&msNoatime != 0:
+		set |= uapi.MountAttrNoatime
+	case flags&msRelatime == 0:
+		set |= uapi.MountAttrStrictatime
+	}
+	return set, clear | uapi.MountAttrAtime
+}
+
+// findBases finds for each part of a file system the mount that it is a part of. What is refused has its turn here.
+func (r *reader) findBases() {
+	for _, m := range r.p.mounts {
+		if m.kind == bind {
+			r.findBase(m)
+		}
+		if m.kind == refused {
+			m.why()
+		}
+	}
+}
+
+func (r *reader) findBase(m *mount) {
+	if m.base, m.sub = r.base(m); m.base != nil {
+		m.base.binds = append(m.base.binds, m)
+		return
+	}
+	r.withoutBase(m)
+}
+
+func (r *reader) base(m *mount) (base *mount, sub string) {
+	for _, list := range [][]*mount{r.p.mounts, r.p.hidden} {
+		for _, other := range list {
+			if other.kind == bind || other.kind == refused || other.img.GetRootDev() != m.img.GetRootDev() {
+				continue
+			}
+			if sub, ok := below(m.root(), other.root()); ok {
+				return other, sub
+			}
+		}
+	}
+	return nil, ""
+}
+
+// withoutBase makes the whole of a file system for a part of it, or takes the host's file.
+func (r *reader) withoutBase(m *mount) {
+	kind, ok := m.kindOf()
+	key, isExternal := externalKey(m.img)
+	switch {
+	case isExternal && key == nullKey:
+		m.kind, m.path = external, nullKey
+	case !ok, kind.name == "tmpfs", kind.name == "devpts":
+		r.refuseFS(m)
+	case !absolute(m.root()):
+		r.refuse(m, "", fmt.Sprintf("its root %s is outside of the cgroup namespace: not supported", m.root()))
+	default:
+		whole := *m.img
+		whole.Root, whole.Flags, whole.Deleted = pb.String("/"), pb.Uint32(0), nil
+		base := &mount{img: &whole}
+		r.classifyFresh(base)
+		r.p.hidden = append(r.p.hidden, base)
+		m.base, m.sub = base, strings.TrimPrefix(m.root(), "/")
+		base.binds = append(base.binds, m)
+	}
+}
+
+// delay finds out what needs a namespace that only the tasks' first process is in.
+func (r *reader) delay() {
+	for _, m := range r.p.hidden {
+		if m.madeLate = r.p.needsProcess(m); m.madeLate {
+			r.Refuse(
+				m.binds[0].where(),
+				"",
+				"a part of %s, which is mounted nowhere as a whole: not supported",
+				m.fs.name,
+			)
+		}
+	}
+	for _, m := range r.p.mounts {
+		m.madeLate = m.kind == fresh && r.p.needsProcess(m)
+	}
+	for _, m := range r.p.mounts {
+		m.madeLate = m.madeLate || m.kind == bind && m.base != nil && m.base.madeLate
+		m.attachedLate = m.madeLate || m.parent != nil && m.parent.attachedLate
+		if m.attachedLate && m.img.GetDeleted() {
+			r.Refuse(
+				m.where(),
+				"",
+				"its root, %s, had been deleted, and it is below %s: not supported",
+				m.root(),
+				m.parent.where(),
+			)
+		}
+	}
+}
+
+func (p *Plan) needsProcess(m *mount) bool {
+	switch m.fs.name {
+	case "proc":
+		return p.opts.PID
+	case "cgroup", "cgroup2":
+		return p.opts.Cgroup
+	}
+	return false
+}

@@ -1,0 +1,436 @@
+package mnt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/refusal"
+	"github.com/crpie/crpie/restorer/internal/namespaces/tmpfs"
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
+
+// Make makes the tree on the calling OS thread, which must be locked and have no other use: it is in the new mount
+// namespace afterwards. All that fails is said together; then nothing is left but the thread's namespace, which ends
+// with it.
+func (p *Plan) Make() error {
+	b := &builder{Collector: refuse.Collector{Verb: refusal.Restore}, p: p}
+	err := b.build()
+	b.removeDeleted() // when it has not come so far
+	if b.scratch != nil {
+		b.scratch.Close()
+	}
+	if err != nil {
+		p.Close()
+	}
+	return err
+}
+
+// builder makes one tree.
+type builder struct {
+	refuse.Collector
+	p       *Plan
+	scratch *os.File // a file system where mounts are attached for a while, below the old root
+	parked  int      // how many have been
+
+	removals []removal
+}
+
+// build goes on from stage to stage while nothing has failed.
+func (b *builder) build() error {
+	if !sys.CanCopySharing() {
+		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
+	}
+	for _, stage := range []func(){
+		b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets, b.setAttributes, b.attach,
+		b.removeDeleted, b.share, b.enterRoot,
+	} {
+		if stage(); b.Len() > 0 {
+			return b.Err()
+		}
+	}
+	return nil
+}
+
+func (b *builder) try(where string, err error) {
+	if err != nil {
+		b.Refuse(where, "", "%v", err)
+	}
+}
+
+func (b *builder) enter() { b.try("mount namespace", sys.OwnMounts()) }
+
+// cloneExternals: a clone that is made before the thread's namespace is separated from the host's can stay a peer or
+// a slave of what it is cloned from.
+func (b *builder) cloneExternals() {
+	for _, m := range b.p.mounts {
+		if m.kind != external {
+			continue
+		}
+		file, err := b.cloneExternal(m)
+		if err == nil && m.peer == follower {
+			err = sys.SetMount(file, 0, 0, uapi.MsSlave, false)
+		} else if err == nil && m.peer == alone {
+			err = sys.SetMount(file, 0, 0, uapi.MsPrivate, false)
+		}
+		if file != nil {
+			m.handle = &handle{mount: file}
+		}
+		if err != nil {
+			b.Refuse(m.where(), m.externalHint(), "%v", err)
+		}
+	}
+}
+
+func (m *mount) externalHint() string {
+	key, isExternal := externalKey(m.img)
+	switch {
+	case m.parent == nil:
+		return "give the directory that becomes the root: --root DIR"
+	case isExternal:
+		return "say what is mounted there: --external mnt[" + key + "]:PATH"
+	}
+	return ""
+}
+
+func (b *builder) cloneExternal(m *mount) (*os.File, error) {
+	if m.cgroup != "" {
+		if dir := hierarchy(splitOptions(m.img.GetOptions())); dir != "" {
+			if at, err := openBelow(dir, m.cgroup); err == nil {
+				defer at.Close()
+				return sys.CloneMount(at, false, m.point())
+			}
+		}
+		if m.path == "" {
+			return nil, fmt.Errorf("there is no cgroup %s on this host", m.cgroup)
+		}
+	}
+	at, err := os.OpenFile(m.path, unix.O_PATH, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	return sys.CloneMount(at, false, m.point())
+}
+
+// inside keeps a path below a root: it is one that the kernel has printed, so it has no symbolic links in it.
+const inside = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS
+
+func openBelow(dir, name string) (*os.File, error) {
+	root, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return sys.OpenIn(root, strings.TrimPrefix(name, "/"), unix.O_PATH, inside)
+}
+
+// hierarchy finds where a hierarchy of cgroups is mounted from its root, by its controllers; proc_pid_mountinfo(5).
+func hierarchy(options []string) (point string) {
+	info, _ := os.ReadFile("/proc/thread-self/mountinfo")
+	for line := range strings.Lines(string(info)) {
+		front, back, _ := strings.Cut(line, " - ")
+		f, g := strings.Fields(front), strings.Fields(back)
+		const rootField, pointField = 3, 4
+		if len(f) <= pointField || len(g) < 3 || f[rootField] != "/" || !isHierarchy(g[0], g[2], options) {
+			continue
+		}
+		point = f[pointField]
+	}
+	return point
+}
+
+func isHierarchy(name, super string, options []string) bool {
+	if name == "cgroup2" {
+		return len(options) == 0
+	}
+	if name != "cgroup" || len(options) == 0 {
+		return false
+	}
+	has := strings.Split(super, ",")
+	return !slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(has, o) })
+}
+
+// separate ends all propagation, and makes room for mounts that are not in their places yet. It covers the old root,
+// where no path goes through it, and ends with that.
+func (b *builder) separate() {
+	err := sys.KeepMountsPrivate()
+	if err == nil {
+		b.scratch, err = newScratch()
+	}
+	b.try("mount namespace", err)
+}
+
+func newScratch() (*os.File, error) {
+	root, err := os.OpenFile("/", unix.O_PATH, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	context, err := sys.OpenFS("tmpfs")
+	if err != nil {
+		return nil, err
+	}
+	defer context.Close()
+	if err := context.Create(); err != nil {
+		return nil, err
+	}
+	scratch, err := context.Mount("scratch")
+	if err != nil {
+		return nil, err
+	}
+	return scratch, sys.AttachMount(scratch, root)
+}
+
+// makeFresh makes file systems and fills them. Of those that only the first process can make it makes others like
+// them, to see whether the kernel takes the options and what is in them.
+func (b *builder) makeFresh() {
+	for _, m := range append(slices.Clone(b.p.hidden), b.p.mounts...) {
+		if m.kind != fresh {
+			continue
+		}
+		file, err := b.newFS(m)
+		if file != nil {
+			m.handle = &handle{mount: file}
+		}
+		if err != nil {
+			b.Refuse(m.where(), "", "%v", err)
+		}
+	}
+}
+
+func (b *builder) newFS(m *mount) (*os.File, error) {
+	if m.fs.name == "cgroup" && hierarchy(m.fs.options) == "" {
+		return nil, fmt.Errorf(
+			"this host has no hierarchy of cgroups with %s mounted",
+			strings.Join(m.fs.options, ","),
+		)
+	}
+	context, err := sys.OpenFS(m.fs.name)
+	if err != nil {
+		return nil, err
+	}
+	defer context.Close()
+	if err := configure(context, &m.fs); err != nil {
+		return nil, err
+	}
+	file, err := context.Mount(m.point())
+	if err == nil && m.tar != "" {
+		err = b.fill(file, m.tar)
+	}
+	return file, err
+}
+
+func configure(context *sys.FSContext, f *filesystem) error {
+	if err := setSource(context, f.source); err != nil {
+		return err
+	}
+	for _, word := range append(slices.Clone(f.flags), f.options...) {
+		err := error(nil)
+		if key, value, ok := strings.Cut(word, "="); ok {
+			err = context.Set(key, value)
+		} else {
+			err = context.SetFlag(word)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return context.Create()
+}
+
+// setSource: without one mountinfo says "none".
+func setSource(context *sys.FSContext, source string) error {
+	if source == "" {
+		return nil
+	}
+	return context.Set("source", source)
+}
+
+func (b *builder) fill(dir *os.File, image string) error {
+	archive, err := b.p.dir.FS.Open(image)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	if info, err := archive.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("%s: not a regular file", image), err)
+	}
+	if err := tmpfs.Unpack(dir, archive); err != nil {
+		return fmt.Errorf("%s: %w", image, err)
+	}
+	return nil
+}
+
+// bindParts clones parts of mounts while nothing covers them. Before Linux 6.15 the whole must be attached for that.
+func (b *builder) bindParts() {
+	for _, m := range append(slices.Clone(b.p.hidden), b.p.mounts...) {
+		if len(m.binds) == 0 {
+			continue
+		}
+		if err := b.park(m); err != nil {
+			b.Refuse(m.where(), "", "%v", err)
+			continue
+		}
+		for _, part := range m.binds {
+			file, err := b.clonePart(m, part)
+			if file != nil {
+				part.handle = &handle{mount: file}
+			}
+			if err != nil {
+				b.Refuse(part.where(), "", "%s of %s: %v", part.sub, m.where(), err)
+			}
+		}
+	}
+}
+
+// park attaches a mount where it is out of the way.
+func (b *builder) park(m *mount) error {
+	if m.handle.parked {
+		return nil
+	}
+	at, err := b.makeBeside(b.scratch, strconv.Itoa(b.parked), m)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	b.parked++
+	m.handle.parked = true
+	return sys.AttachMount(m.handle.mount, at)
+}
+
+// makeBeside makes a directory or file, whichever can be a mount point of the mount, and opens it.
+func (b *builder) makeBeside(dir *os.File, name string, of *mount) (*os.File, error) {
+	isDir, err := isDirectory(of.handle.mount)
+	if err != nil {
+		return nil, err
+	}
+	return makeEmpty(dir, name, isDir)
+}
+
+func makeEmpty(dir *os.File, name string, isDir bool) (*os.File, error) {
+	err := error(nil)
+	if isDir {
+		err = unix.Mkdirat(int(dir.Fd()), name, 0o755)
+	} else {
+		err = unix.Mknodat(int(dir.Fd()), name, unix.S_IFREG|0o644, 0)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "make", Path: name, Err: err}
+	}
+	return sys.OpenIn(dir, name, unix.O_PATH, inside)
+}
+
+func isDirectory(f *os.File) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
+}
+
+// clonePart clones a part of a mount, which has to be there, or has been deleted: then it comes and goes.
+func (b *builder) clonePart(whole, part *mount) (*os.File, error) {
+	if part.img.GetDeleted() {
+		return b.cloneDeleted(whole, part)
+	}
+	if whole.fs.name == "devpts" {
+		if err := b.holdTerminal(whole.handle.mount, part.sub); err != nil {
+			return nil, err
+		}
+	}
+	at, err := openPart(whole.handle.mount, part.sub)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer at.Close()
+	return sys.CloneMount(at, false, part.point())
+}
+
+func openPart(whole *os.File, sub string) (*os.File, error) {
+	if sub == "" {
+		sub = "."
+	}
+	return sys.OpenIn(whole, sub, unix.O_PATH, inside)
+}
+
+// plain drops the path of an error that is about one which has been named.
+func plain(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// cloneDeleted: a clone of what has gone already could not be attached.
+func (b *builder) cloneDeleted(whole, part *mount) (*os.File, error) {
+	dir, name := ".", part.sub
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		dir, name = name[:i], name[i+1:]
+	}
+	parent, err := openPart(whole.handle.mount, dir)
+	if err != nil {
+		return nil, plain(err)
+	}
+	isDir, err := mountPointIsDirectory(part)
+	if err != nil {
+		parent.Close()
+		return nil, err
+	}
+	at, err := makeEmpty(parent, name, isDir)
+	if err != nil {
+		parent.Close()
+		return nil, fmt.Errorf("it had been deleted; making it again: %w", plain(err))
+	}
+	defer at.Close()
+	b.removals = append(b.removals, removal{parent, name, isDir, part})
+	return sys.CloneMount(at, false, part.point())
+}
+
+// removal is of what was made only to be bound somewhere.
+type removal struct {
+	parent *os.File
+	name   string
+	isDir  bool
+	of     *mount
+}
+
+// removeDeleted deletes again what had been deleted. A clone whose root has gone before cannot be attached any more.
+func (b *builder) removeDeleted() {
+	for _, r := range b.removals {
+		flags := 0
+		if r.isDir {
+			flags = unix.AT_REMOVEDIR
+		}
+		err := unix.Unlinkat(int(r.parent.Fd()), r.name, flags)
+		r.parent.Close()
+		if err != nil {
+			b.Refuse(r.of.where(), "", "its root, %s, cannot be removed again: %v", r.of.root(), err)
+		}
+	}
+	b.removals = nil
+}
+
+// mountPointIsDirectory looks at a mount point: CRIU does not say what it was that had been deleted.
+func mountPointIsDirectory(m *mount) (bool, error) {
+	if m.parent.handle == nil {
+		return false, fmt.Errorf(
+			"it had been deleted, and is mounted below a part of another mount: not supported",
+		)
+	}
+	at, err := openPart(m.parent.handle.mount, m.at)
+	if err != nil {
+		return false, fmt.Errorf("its mount point: %w", plain(err))
+	}
+	defer at.Close()
+	return isDirectory(at)
+}

@@ -1,0 +1,270 @@
+package mnt
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/refuse"
+)
+
+// Options are the choices of whoever restores, and which other namespaces the tasks had of their own.
+type Options struct {
+	Root        string            // the directory that becomes the tasks' root (--root); "": not given
+	External    map[string]string // paths in the host's tree, by the KEY of --external mnt[KEY]:PATH
+	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller (--cgroup-root)
+
+	PID, Net, IPC, Cgroup bool
+}
+
+// Plan is a mount tree: what is mounted where, in the order in which it is attached.
+type Plan struct {
+	opts   *Options
+	dir    *images.Dir
+	image  string // of the mounts
+	mounts []*mount
+	hidden []*mount // that are made because parts of them are bound, and attached nowhere
+	shares []share
+
+	made made
+}
+
+// kind says where a mount comes from.
+type kind int
+
+const (
+	fresh    kind = iota // a file system of its own
+	external             // of the host's tree
+	bind                 // a part of another mount of the tree
+	refused
+)
+
+// mount is one mount of the tree.
+type mount struct {
+	img      *pb.MntEntry
+	why      func() // it is refused
+	parent   *mount // nil: it is the root, or attached nowhere
+	children []*mount
+	at       string // its mount point, from its parent's; "" on top of that
+	kind     kind
+
+	path string     // external: in the host's tree
+	peer peering    // external: what stays of its relations to the host's mounts
+	fs   filesystem // fresh
+	tar  string     // fresh: the image of its contents
+	base *mount     // bind: which is no bind itself
+	sub  string     // bind: the path from the base's root
+
+	cgroup string // external: the path from its hierarchy's root, where that is known
+
+	binds []*mount // of which it is the base
+
+	// What needs the tasks' pid or cgroup namespace is made, or attached, by their first process.
+	madeLate, attachedLate bool
+
+	handle *handle // when it has been made
+}
+
+// peering says what stays of an external mount's relations to the host's mounts, mount_namespaces(7).
+type peering int
+
+const (
+	alone    peering = iota
+	follower         // a slave of the host's mount
+	equal            // a peer of the host's mount
+)
+
+func (m *mount) point() string { return m.img.GetMountpoint() }
+func (m *mount) root() string  { return m.img.GetRoot() }
+
+// where names a mount in refusals.
+func (m *mount) where() string { return fmt.Sprintf("mount %d at %s", m.img.GetMntId(), m.point()) }
+
+// Images names the images that the plan is made of, so that they are not refused as unknown.
+func (p *Plan) Images() []string {
+	names := []string{p.image}
+	for _, m := range p.mounts {
+		if m.tar != "" {
+			names = append(names, m.tar)
+		}
+	}
+	return names
+}
+
+// New plans the mount namespace that has an id in the images. What cannot be made is refused.
+func New(c *refuse.Collector, dir *images.Dir, id uint32, o *Options) *Plan {
+	p := &Plan{opts: o, dir: dir, image: fmt.Sprintf("mountpoints-%d.img", id)}
+	r := &reader{Collector: c, p: p}
+	if !r.read() || !r.link() {
+		return p
+	}
+	for _, m := range p.mounts {
+		r.classify(m)
+	}
+	r.findBases()
+	r.findContents()
+	r.delay()
+	r.findShares()
+	return p
+}
+
+// reader makes a plan of images.
+type reader struct {
+	*refuse.Collector
+	p      *Plan
+	byID   map[uint32]*mount
+	wholes map[uint32]*mount // of file systems, by device: the first mount of each
+}
+
+// maxMounts bounds the time that a plan takes. Linux stops at 100,000 mounts, fs.mount-max.
+const maxMounts = 1 << 14
+
+// read reads the mounts: the image lists them in the reverse order of mountinfo.
+func (r *reader) read() bool {
+	img, err := images.Read(r.p.dir.FS, r.p.image)
+	if err != nil {
+		r.Refuse(r.p.image, "", "%v", err)
+		return false
+	}
+	before := r.Len()
+	for _, field := range img.Unknown {
+		r.Refuse(r.p.image, "", "%s: unknown here, from a newer CRIU", field)
+	}
+	if len(img.Entries) == 0 || len(img.Entries) > maxMounts {
+		r.Refuse(r.p.image, "", "%d mounts: not between 1 and %d", len(img.Entries), maxMounts)
+		return false
+	}
+	r.byID, r.wholes = map[uint32]*mount{}, map[uint32]*mount{}
+	for i := len(img.Entries) - 1; i >= 0; i-- {
+		entry, ok := img.Entries[i].Message.(*pb.MntEntry)
+		if !ok {
+			r.Refuse(r.p.image, "", "an image of kind %s, want MNTS", img.Kind.Name)
+			return false
+		}
+		r.add(&mount{img: entry})
+	}
+	return r.Len() == before
+}
+
+func (r *reader) add(m *mount) {
+	id := m.img.GetMntId()
+	switch {
+	case r.byID[id] != nil:
+		r.Refuse(r.p.image, "", "mount %d occurs twice", id)
+	case !absolute(m.point()):
+		r.Refuse(m.where(), "", "its mount point is not an absolute path")
+	case m.img.GetFstype() != uint32(pb.Fstype_CGROUP) && m.img.GetFstype() != uint32(pb.Fstype_CGROUP2) &&
+		!absolute(m.root()):
+		r.Refuse(m.where(), "", "its root %q is not an absolute path", m.root())
+	case strings.ContainsRune(m.img.GetSource()+m.img.GetOptions()+m.img.GetExtKey()+m.root(), 0):
+		r.Refuse(m.where(), "", "there is a NUL in its source, options or key")
+	}
+	r.byID[id] = m
+	r.p.mounts = append(r.p.mounts, m)
+}
+
+// absolute reports whether a path is one that the kernel prints: from the root, without dots.
+func absolute(name string) bool {
+	return path.IsAbs(name) && path.Clean(name) == name && len(name) < 4096 && !strings.ContainsRune(name, 0)
+}
+
+// below gives the rest of a path behind a directory; ok is false when it is not in there.
+func below(name, dir string) (rest string, ok bool) {
+	if name == dir {
+		return "", true
+	}
+	if dir != "/" {
+		dir += "/"
+	}
+	return strings.CutPrefix(name, dir)
+}
+
+// place is where a mount is: at a path of another one.
+type place struct {
+	parent *mount
+	at     string
+}
+
+// link makes a tree of the mounts and orders them, parents first.
+func (r *reader) link() bool {
+	before, places := r.Len(), map[place]*mount{}
+	var roots []*mount
+	for _, m := range r.p.mounts {
+		parent := r.byID[m.img.GetParentMntId()]
+		if parent == nil || parent == m {
+			roots = append(roots, m)
+			continue
+		}
+		at, ok := below(m.point(), parent.point())
+		if !ok {
+			r.Refuse(m.where(), "", "it is not below its parent, %s", parent.where())
+		}
+		m.parent, m.at = parent, at
+		if other := places[place{parent, at}]; other != nil {
+			r.Refuse(m.where(), "", "mount %d is in the same place: not supported", other.img.GetMntId())
+		}
+		places[place{parent, at}] = m
+		parent.children = append(parent.children, m)
+	}
+	if len(roots) != 1 {
+		r.Refuse(r.p.image, "", "%d mounts have no parent, want 1: the root", len(roots))
+		return false
+	}
+	ordered := appendChildren(roots)
+	if missing := len(r.p.mounts) - len(ordered); missing > 0 {
+		r.Refuse(r.p.image, "", "%d mounts are not below the root", missing)
+		return false
+	}
+	if roots[0].point() != "/" {
+		r.Refuse(roots[0].where(), "", "the root of the tree is not at /")
+	}
+	r.p.mounts = ordered
+	return r.Len() == before
+}
+
+// appendChildren walks breadth first: what is in /dev is there before masks below /proc that are parts of it.
+func appendChildren(order []*mount) []*mount {
+	for i := 0; i < len(order); i++ {
+		order = append(order, order[i].children...)
+	}
+	return order
+}
+
+// root is the mount that all others are below.
+func (p *Plan) root() *mount { return p.mounts[0] }
+
+// findContents looks for the archives of file systems in memory, which are called after their devices.
+func (r *reader) findContents() {
+	for _, m := range r.p.mounts {
+		if m.kind != fresh || m.fs.name != "tmpfs" {
+			continue
+		}
+		name := fmt.Sprintf("tmpfs-dev-%d.tar.gz.img", m.img.GetRootDev())
+		if f, err := r.p.dir.FS.Open(name); err == nil {
+			f.Close()
+			m.tar = name
+		} else if !os.IsNotExist(err) {
+			r.Refuse(m.where(), "", "its contents: %v", err)
+		}
+	}
+}
+
+// lateOrder lists what the first process attaches: parents first, and the whole of a file system before its parts.
+func (p *Plan) lateOrder() (order []*mount) {
+	attached := map[*mount]bool{nil: true}
+	for _, m := range p.mounts {
+		attached[m] = !m.attachedLate
+	}
+	for again := true; again; {
+		again = false
+		for _, m := range p.mounts {
+			if !attached[m] && attached[m.parent] && (!m.madeLate || attached[m.base]) {
+				attached[m], again, order = true, true, append(order, m)
+			}
+		}
+	}
+	return order
+}

@@ -1,0 +1,186 @@
+package mnt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/refuse"
+)
+
+// entry is a mount of an image.
+func entry(id, parent uint32, kind pb.Fstype, root, point string, change ...func(m *pb.MntEntry)) *pb.MntEntry {
+	m := &pb.MntEntry{
+		Fstype: pb.Uint32(
+			uint32(kind),
+		), MntId: &id, RootDev: pb.Uint32(id), ParentMntId: &parent, Flags: pb.Uint32(msRelatime),
+		Root: &root, Mountpoint: &point, Source: pb.String("none"), Options: pb.String(""),
+	}
+	for _, f := range change {
+		f(m)
+	}
+	return m
+}
+
+// imageOf is an image directory with mounts, which CRIU writes in the reverse order.
+func imageOf(t testing.TB, mounts ...*pb.MntEntry) *images.Dir {
+	t.Helper()
+	image := []byte{0x19, 0x43, 0x56, 0x54, 0x28, 0x39, 0x56, 0x55}
+	for i := len(mounts) - 1; i >= 0; i-- {
+		data, err := images.Marshal(mounts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		image = append(binary.LittleEndian.AppendUint32(image, uint32(len(data))), data...)
+	}
+	return &images.Dir{FS: fstest.MapFS{"mountpoints-1.img": &fstest.MapFile{Data: image}}}
+}
+
+func describe(t testing.TB, o *Options, mounts ...*pb.MntEntry) string {
+	t.Helper()
+	var c refuse.Collector
+	p := New(&c, imageOf(t, mounts...), 1, o)
+	if err := c.Err(); err != nil {
+		return err.Error()
+	}
+	return strings.Join(p.Describe(), "\n")
+}
+
+func key(k string) func(*pb.MntEntry)     { return func(m *pb.MntEntry) { m.ExtKey = &k } }
+func dev(d uint32) func(*pb.MntEntry)     { return func(m *pb.MntEntry) { m.RootDev = &d } }
+func options(o string) func(*pb.MntEntry) { return func(m *pb.MntEntry) { m.Options = &o } }
+func deleted(m *pb.MntEntry)              { m.Deleted = pb.Bool(true) }
+func flags(f uint32) func(*pb.MntEntry)   { return func(m *pb.MntEntry) { m.Flags = &f } }
+func shared(id, of uint32) func(*pb.MntEntry) {
+	return func(m *pb.MntEntry) { m.SharedId, m.MasterId = &id, &of }
+}
+
+// What images say becomes a plan, or a refusal that says where, why and what to do; all of them at once.
+func TestPlans(t *testing.T) {
+	root := entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")
+	for name, tc := range map[string]struct {
+		o      Options
+		mounts []*pb.MntEntry
+		want   string
+	}{
+		"masks": {Options{Root: "/r", PID: true}, []*pb.MntEntry{
+			root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"), entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(msNosuid)),
+			entry(4, 2, pb.Fstype_TMPFS, "/null", "/proc/keys", dev(3), key("/dev/null")),
+			entry(5, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2), flags(msRelatime|msRdonly)),
+		}, "mount /: /r of the host\nmount /proc: a new proc, by the first process\nmount /dev: a new tmpfs, nosuid\n" +
+			"mount /proc/keys: null of /dev, by the first process\n" +
+			"mount /proc/sys: sys of /proc, read-only, by the first process"},
+		"null of the host": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_DEVTMPFS, "/null", "/x", key("/dev/null"))},
+			"mount /: / of the host\nmount /x: /dev/null of the host"},
+		"options": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options("seclabel,mpol=bind:0,2,size=1k")),
+			entry(3, 1, pb.Fstype_CGROUP2, "/", "/c", options("memory_recursiveprot")), entry(4, 1, pb.Fstype_DEVPTS, "/", "/p")},
+			"mount /: / of the host\nmount /x: a new tmpfs (mpol=bind:0,2,size=1k)\nmount /c: a new cgroup2\n" +
+				"mount /p: /dev/pts of the host"},
+		"the host's disk again": {
+			Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_UNSUPPORTED, "/", "/x", dev(1))},
+			"mount /: / of the host\nmount /x: the same as /",
+		},
+		"part without whole": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_SYSFS, "/kernel", "/k")},
+			"mount /: / of the host\nmount /k: kernel of /k"},
+		"propagation": {Options{External: map[string]string{"v": "/v"}}, []*pb.MntEntry{
+			root, entry(2, 1, pb.Fstype_TMPFS, "/sub", "/a", dev(9), shared(5, 0)), entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(9), shared(5, 0)),
+			entry(4, 1, pb.Fstype_TMPFS, "/", "/c", dev(9), shared(0, 5)), entry(5, 1, pb.Fstype_TMPFS, "/", "/v", key("v"), shared(0, 7)),
+		}, "mount /: / of the host\nmount /a: sub of /b\nmount /b: a new tmpfs\nmount /c: the same as /b\n" +
+			"mount /v: /v of the host, a slave of the host's\nmount /b: shared\nmount /a: in the groups of /b\n" +
+			"mount /c: in the groups of /b, then slave"},
+		"refusals": {Options{}, []*pb.MntEntry{
+			root, entry(2, 1, pb.Fstype_FUSE, "/", "/f"), entry(3, 1, pb.Fstype_AUTOFS, "/", "/auto"),
+			entry(4, 1, pb.Fstype_UNSUPPORTED, "/", "/disk"), entry(5, 1, pb.Fstype_TMPFS, "/x", "/no"),
+			entry(6, 1, pb.Fstype_TMPFS, "/", "/vol", key("vol\n::error")),
+			entry(7, 1, pb.Fstype_TMPFS, "/", "/s", shared(0, 3)),
+		}, `cannot restore, for 6 reasons:
+mount 2 at /f: file system fuse of none: not supported
+  hint: HINT
+mount 3 at /auto: file system autofs of none: not supported
+  hint: HINT
+mount 4 at /disk: file system of a type that criu does not know of none: not supported
+  hint: HINT
+mount 5 at /no: file system tmpfs of none: not supported
+  hint: HINT
+mount 6 at /vol: it was outside of the container, under the key vol\n::error
+  hint: say what is mounted there: --external mnt[vol\n::error]:PATH
+mount 7 at /s: its master (group 3) was outside of the mount namespace: not supported`},
+		"pivoted": {Options{}, []*pb.MntEntry{entry(1, 0, pb.Fstype_OVERLAYFS, "/", "/")},
+			"cannot restore: mount 1 at /: the tasks had a root file system of their own\n" +
+				"  hint: give the directory that becomes the root: --root DIR"},
+		"loop": {Options{}, []*pb.MntEntry{root, entry(2, 3, pb.Fstype_TMPFS, "/", "/a"), entry(3, 2, pb.Fstype_TMPFS, "/", "/a")},
+			"cannot restore: mountpoints-1.img: 2 mounts are not below the root"},
+		"two roots": {Options{}, []*pb.MntEntry{root, entry(2, 9, pb.Fstype_TMPFS, "/", "/a")},
+			"cannot restore: mountpoints-1.img: 2 mounts have no parent, want 1: the root"},
+		"dots": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/..", "/a"), entry(3, 1, pb.Fstype_TMPFS, "/", "/../a"),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "b")}, "cannot restore, for 3 reasons:\n" +
+			"mount 2 at /a: its root \"/..\" is not an absolute path\nmount 3 at /../a: its mount point is not an absolute path\n" +
+			"mountpoints-1.img: mount 3 occurs twice"},
+		"elsewhere": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a"), entry(3, 2, pb.Fstype_TMPFS, "/", "/ab"),
+			entry(4, 2, pb.Fstype_TMPFS, "/", "/a")}, "cannot restore: mount 3 at /ab: it is not below its parent, mount 2 at /a"},
+		"in a ring": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a", shared(1, 2)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(2), shared(2, 1))}, "cannot restore: mount 3 at /b: group 1 is its own master"},
+		"deleted below proc": {Options{PID: true}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
+			entry(3, 2, pb.Fstype_TMPFS, "/x", "/proc/x", dev(1), deleted)},
+			"cannot restore: mount 3 at /proc/x: its root, /x, had been deleted, and it is below mount 2 at /proc: not supported"},
+		"cgroup outside": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_CGROUP, "/..", "/c", options("cpu"))},
+			"cannot restore: mount 2 at /c: its root /.. is outside of the cgroup namespace: not supported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const hint = "dump with --external mnt[MOUNT POINT]:KEY and restore with --external mnt[KEY]:PATH"
+			want := strings.ReplaceAll(tc.want, "HINT", hint)
+			if got := describe(t, &tc.o, tc.mounts...); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// FuzzPlan: whatever an image says, there is a plan or a refusal, and a plan has each mount once, behind its parent.
+func FuzzPlan(f *testing.F) {
+	root := entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")
+	for _, m := range [][]*pb.MntEntry{
+		{root}, {root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"), entry(3, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2))},
+		{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a", shared(1, 2)), entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(2), shared(2, 1))},
+		{root, entry(2, 1, pb.Fstype_CGROUP, "/x", "/c", key("c"), options("cpu"))},
+	} {
+		file := imageOf(f, m...).FS.(fstest.MapFS)["mountpoints-1.img"]
+		f.Add(file.Data, false)
+		f.Add(file.Data, true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, own bool) {
+		dir := &images.Dir{FS: fstest.MapFS{"mountpoints-1.img": &fstest.MapFile{Data: data}}}
+		var c refuse.Collector
+		p := New(
+			&c,
+			dir,
+			1,
+			&Options{Root: "/r", External: map[string]string{"c": "/c"}, PID: own, Cgroup: own},
+		)
+		p.Describe()
+		if c.Len() > 0 {
+			return
+		}
+		seen := map[*mount]bool{nil: true}
+		for _, m := range p.mounts {
+			if seen[m] || !seen[m.parent] {
+				t.Fatal(fmt.Sprint("order: ", m.where()))
+			}
+			if seen[m] = true; m.kind == bind && (m.base == nil || m.base.kind == bind) {
+				t.Fatal("nothing to bind: ", m.where())
+			}
+		}
+		for _, m := range p.lateOrder() {
+			seen[m] = false
+		}
+		for _, m := range p.mounts {
+			if seen[m] == m.attachedLate {
+				t.Fatal("who attaches ", m.where())
+			}
+		}
+	})
+}
