@@ -24,6 +24,7 @@ type Dir struct {
 	Stats     *pb.DumpStatsEntry       // of the dump, or nil
 	Timens    map[uint32]*pb.TimensEntry
 	UTS       map[uint32]*pb.UtsnsEntry // by task_kobj_ids_entry.uts_ns_id
+	PidNS     map[uint32]*pb.PidnsEntry // external ones, by task_kobj_ids_entry.pid_ns_id
 	Shmem     map[uint64]*Pagemap       // contents of shared memory, by shmid
 	Memfds    map[uint32]*pb.MemfdInodeEntry
 	PipeData  map[uint32]*PipeData // by pipe_id

@@ -40,10 +40,11 @@ func (o *opener) shared() {
 			d.TCP[uint32(f.id)] = &TCPStream{entries[0].Message.(*pb.TcpStreamEntry), entries[0].Payload}
 		}
 	}
-	o.timens()
+	d.Timens = numberedEntries[*pb.TimensEntry](o, "timens-", "TIMENS")
 	d.TtyData = messages[*pb.TtyDataEntry](o.read("tty-data.img", "TTY_DATA"))
 	d.Ttys = index(o, "tty-info.img", "TTY_INFO", "id", (*pb.TtyInfoEntry).GetId)
-	o.uts()
+	d.UTS = numberedEntries[*pb.UtsnsEntry](o, "utsns-", "UTSNS")
+	d.PidNS = numberedEntries[*pb.PidnsEntry](o, "pidns-", "PIDNS")
 }
 
 func messages[M pb.Message](entries []Entry) []M {
@@ -126,23 +127,15 @@ func (o *opener) ghosts() {
 	}
 }
 
-func (o *opener) timens() {
-	o.dir.Timens = map[uint32]*pb.TimensEntry{}
-	for _, f := range o.numbered("timens-", 10) {
-		if entries, ok := o.must(f.name, "TIMENS"); ok {
-			o.dir.Timens[uint32(f.id)] = entries[0].Message.(*pb.TimensEntry)
+// numberedEntries reads the images of namespaces that have one entry, and are numbered by the namespace.
+func numberedEntries[M pb.Message](o *opener, prefix, kind string) map[uint32]M {
+	all := map[uint32]M{}
+	for _, f := range o.numbered(prefix, 10) {
+		if entries, ok := o.must(f.name, kind); ok {
+			all[uint32(f.id)] = entries[0].Message.(M)
 		}
 	}
-}
-
-// uts reads the images of UTS namespaces, which are numbered by the namespace.
-func (o *opener) uts() {
-	o.dir.UTS = map[uint32]*pb.UtsnsEntry{}
-	for _, f := range o.numbered("utsns-", 10) {
-		if entries, ok := o.must(f.name, "UTSNS"); ok {
-			o.dir.UTS[uint32(f.id)] = entries[0].Message.(*pb.UtsnsEntry)
-		}
-	}
+	return all
 }
 
 // pagemap reads a pagemap and takes it and its pages file off the list of unread names.

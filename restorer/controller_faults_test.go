@@ -17,6 +17,8 @@ func TestEveryControllerCallFails(t *testing.T) {
 	for _, victim := range []string{"threads", "tcp"} {
 		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t)) })
 	}
+	const own = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+	t.Run("namespaces", func(t *testing.T) { failEachCall(t, testenv.StartIn(t, own, "threads").Dump(t)) })
 }
 
 func failEachCall(t *testing.T, im *testenv.Images) {

@@ -129,6 +129,14 @@ func TestEveryOperationFails(t *testing.T) {
 	}
 }
 
+// So it is in namespaces of the tree's own, which go with its first process.
+func TestEveryOperationFailsInNamespaces(t *testing.T) {
+	const own = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+	for _, victim := range []string{"threads", "tree", "sessions"} {
+		t.Run(victim, func(t *testing.T) { everyOperation(t, testenv.StartIn(t, own, victim).Dump(t), false) })
+	}
+}
+
 // The vDSO of another kernel takes more operations.
 func TestEveryRedirectionFails(t *testing.T) {
 	everyOperation(t, testenv.Start(t, "vdso").Dump(t).WithVDSO(t, testenv.MarkVDSO(t)), true)

@@ -60,9 +60,12 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
-	keepClear(dir)
-	if err := ownID(dir); err != nil {
-		return nil, err
+	own := namespaces.New(dir, &namespaces.Options{})
+	if !own.PID {
+		keepClear(dir)
+		if err := ownID(dir); err != nil {
+			return nil, err
+		}
 	}
 	layout, stub, err := planner.LayBlob(opts.Plugins)
 	if err != nil {
@@ -85,8 +88,8 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 		return nil, err
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
-	job.Namespaces = namespaces.New(dir, &namespaces.Options{})
-	made, err := job.Namespaces.Make()
+	job.Namespaces = own
+	made, err := own.Make()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
 	if err := run.Run(); err != nil {
 		return 0, err
 	}
-	return p.plan.Tasks[0].Pid, nil
+	return run.Root(), nil
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.

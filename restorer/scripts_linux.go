@@ -76,7 +76,7 @@ func (s *Scripts) Run(ctx context.Context, a Action, root int) error {
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.workDir, environ, s.output, s.output,
 			scriptPause
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with ctx end the programs that it runs, too
-		cmd.Cancel = func() error { return sys.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.Cancel = func() error { return sys.Kill(-sys.PID(cmd.Process.Pid), syscall.SIGKILL) }
 		err := cmd.Run()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

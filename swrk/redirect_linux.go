@@ -143,7 +143,7 @@ func (s *session) redirectStore(opts *pb.CriuOpts) error {
 	if opts.PidfdStoreSk == nil || *opts.PidfdStoreSk < 0 {
 		return nil
 	}
-	peer, err := sys.OpenPidfd(s.peerPid)
+	peer, err := sys.OpenPidfd(sys.PID(s.peerPid))
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func (r *relay) look(since time.Duration) (done bool, err error) {
 
 func (t *task) look() error {
 	status := make([]byte, graft.StatusSize)
-	if err := sys.ReadProcess(t.pid, sys.Span{Addr: t.status.Address, Data: status}); err != nil {
+	if err := sys.ReadProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address, Data: status}); err != nil {
 		return t.lost(err)
 	}
 	state, err := t.status.Read(status)
@@ -134,7 +134,7 @@ func (t *task) look() error {
 
 func (t *task) write(offset uint64, word uint32) error {
 	data := binary.LittleEndian.AppendUint32(nil, word)
-	if err := sys.WriteProcess(t.pid, sys.Span{Addr: t.status.Address + offset, Data: data}); err != nil {
+	if err := sys.WriteProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address + offset, Data: data}); err != nil {
 		return t.lost(err)
 	}
 	return nil
@@ -170,7 +170,7 @@ func (r *relay) find() error {
 		if pid == 0 {
 			continue // it was a zombie, or has ended by itself
 		}
-		handle, err := sys.OpenPidfd(pid)
+		handle, err := sys.OpenPidfd(sys.PID(pid))
 		if _, now := relatives(pid); err == nil && now != inner { // another process has got the number
 			handle.Close()
 			err = unix.ESRCH
@@ -264,7 +264,7 @@ func (r *relay) undo() error {
 	family, err := r.family() // a hook can have added to it
 	errs := []error{err}
 	for _, pid := range family {
-		if handle, err := sys.OpenPidfd(pid); err == nil { // others have ended
+		if handle, err := sys.OpenPidfd(sys.PID(pid)); err == nil { // others have ended
 			r.tree = append(r.tree, &task{pid: pid, handle: handle})
 		}
 	}

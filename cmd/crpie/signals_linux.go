@@ -131,11 +131,12 @@ func (r *relay) stop() {
 // namespace crpie also collects the orphans there, pid_namespaces(7).
 func (r *relay) waitFor(pid int) (status int, err error) {
 	r.to(pid)
-	for who := 0; who != pid; {
-		if who, err = sys.AwaitEnd(pid, os.Getpid() == 1); err != nil {
+	root := sys.PID(pid)
+	for who := sys.Nobody; who != root; {
+		if who, err = sys.AwaitEnd(root, os.Getpid() == 1); err != nil {
 			return 0, err
 		}
-		if who == pid {
+		if who == root {
 			r.stop() // as long as it has not been collected, no other process can have its pid
 		}
 		ws, err := sys.Wait(who)

@@ -74,7 +74,7 @@ func detached(pid int, join bool) (err error) {
 	if join {
 		err = sys.JoinGroup(pid)
 	}
-	ws, ended := sys.Wait(pid)
+	ws, ended := sys.Wait(sys.PID(pid))
 	if err = several.Join(err, ended); err == nil && (!ws.Exited() || ws.ExitStatus() != 0) {
 		err = fmt.Errorf("wait status %#x", uint32(ws))
 	}

@@ -230,7 +230,7 @@ func restorerStructs() []Struct {
 		C: "crpie_control", Go: "Control",
 		Members: []Member{
 			{"gate", u32, "futex: the highest gate that is open"},
-			{"controller", i32, "its pid: a task that waits for it in vain ends"},
+			{"controller", i32, "its pid, or minus the number of a pidfd: a task that waits for it in vain ends"},
 			{"traced", ending(u32), "futexes by status: 1 when the thread is traced"},
 		},
 	}

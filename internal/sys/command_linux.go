@@ -58,7 +58,7 @@ func (c *Command) Wait() (status int, known bool, err error) {
 	if err := c.Sibling.Wait(); err != nil || !c.child {
 		return 0, false, err
 	}
-	ws, err := Wait(c.pid)
+	ws, err := Wait(PID(c.pid))
 	if err != nil {
 		return 0, false, err
 	}

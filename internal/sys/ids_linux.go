@@ -30,6 +30,6 @@ func useUp() (int, error) {
 	if errno != 0 {
 		return 0, errno
 	}
-	_, err := Wait(pid)
+	_, err := Wait(PID(pid))
 	return pid, err
 }

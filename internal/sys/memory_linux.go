@@ -13,18 +13,18 @@ type Span struct {
 }
 
 // ReadProcess fills all spans from a process's memory, in order, process_vm_readv(2).
-func ReadProcess(pid int, spans ...Span) error {
+func ReadProcess(pid PID, spans ...Span) error {
 	return transfer("process_vm_readv", unix.ProcessVMReadv, pid, spans)
 }
 
 // WriteProcess writes all spans to a process's memory, in order, process_vm_writev(2).
-func WriteProcess(pid int, spans ...Span) error {
+func WriteProcess(pid PID, spans ...Span) error {
 	return transfer("process_vm_writev", unix.ProcessVMWritev, pid, spans)
 }
 
 type vmCall func(pid int, local []unix.Iovec, remote []unix.RemoteIovec, flags uint) (int, error)
 
-func transfer(name string, call vmCall, pid int, spans []Span) error {
+func transfer(name string, call vmCall, pid PID, spans []Span) error {
 	if err := fault(name); err != nil {
 		return fmt.Errorf("%s of process %d: %w", name, pid, err)
 	}
@@ -41,7 +41,7 @@ func transfer(name string, call vmCall, pid int, spans []Span) error {
 		remote = append(remote, unix.RemoteIovec{Base: uintptr(s.Addr), Len: len(s.Data)})
 		want += len(s.Data)
 	}
-	n, err := call(pid, local, remote, 0)
+	n, err := call(int(pid), local, remote, 0)
 	if err == nil && n != want {
 		err = unix.EFAULT // process_vm_readv(2) stops before the first page that is not there
 	}

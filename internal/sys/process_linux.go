@@ -9,9 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// PID is the number of a process or a thread in this process's own pid namespace, pid_namespaces(7). Images and plans
+// have other ones.
+type PID int
+
+// Nobody is a number that no process has: it is above PID_MAX_LIMIT, linux/threads.h.
+const Nobody PID = 1 << 30
+
 // Start executes path with files as its descriptors 0, 1, … and returns its pid; a number whose file is nil is
 // closed. It dies (SIGKILL) when the calling OS thread does, prctl(2) PR_SET_PDEATHSIG: the thread must be locked.
-func Start(path string, argv []string, files []*os.File) (int, error) {
+func Start(path string, argv []string, files []*os.File) (PID, error) {
 	if err := fault("execve"); err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
 	}
@@ -21,7 +28,16 @@ func Start(path string, argv []string, files []*os.File) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("execve %s: %w", path, err)
 	}
-	return pid, nil
+	return PID(pid), nil
+}
+
+// SelfPidfd opens a pidfd of this process for others, who see by it that this one has ended, pidfd_open(2).
+func SelfPidfd() (*os.File, error) {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_open: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "pidfd of the restorer"), nil
 }
 
 // closed stands for a descriptor that a new process does not get, as in syscall.ProcAttr.Files.
@@ -40,10 +56,10 @@ func descriptors(files []*os.File) []uintptr {
 }
 
 // Poll asks, without waiting, whether tid changed state, wait4(2) with __WALL. changed is false when it did not.
-func Poll(tid int) (ws unix.WaitStatus, changed bool, err error) { return wait(tid, unix.WNOHANG) }
+func Poll(tid PID) (ws unix.WaitStatus, changed bool, err error) { return wait(tid, unix.WNOHANG) }
 
 // Wait waits until tid changes state.
-func Wait(tid int) (unix.WaitStatus, error) {
+func Wait(tid PID) (unix.WaitStatus, error) {
 	if err := fault("wait4"); err != nil {
 		return 0, fmt.Errorf("wait4 of %d: %w", tid, err)
 	}
@@ -53,7 +69,7 @@ func Wait(tid int) (unix.WaitStatus, error) {
 
 // WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and
 // again, at first without a pause: a thread that is asked to stop does so within microseconds.
-func WaitUntil(tid int, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
+func WaitUntil(tid PID, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
 	if err := fault("wait4"); err != nil {
 		return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)
 	}
@@ -73,9 +89,9 @@ const (
 	waitPause = 50 * time.Microsecond
 )
 
-func wait(tid, flags int) (ws unix.WaitStatus, changed bool, err error) {
+func wait(tid PID, flags int) (ws unix.WaitStatus, changed bool, err error) {
 	for {
-		got, err := unix.Wait4(tid, &ws, flags|unix.WALL, nil)
+		got, err := unix.Wait4(int(tid), &ws, flags|unix.WALL, nil)
 		if err == unix.EINTR {
 			continue
 		}
@@ -87,8 +103,8 @@ func wait(tid, flags int) (ws unix.WaitStatus, changed bool, err error) {
 }
 
 // Kill sends a signal to a process; that it is gone already is no error.
-func Kill(pid int, sig unix.Signal) error {
-	if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
+func Kill(pid PID, sig unix.Signal) error {
+	if err := unix.Kill(int(pid), sig); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("kill %d with %v: %w", pid, sig, err)
 	}
 	return nil

@@ -34,12 +34,12 @@ func Event(ws unix.WaitStatus) int {
 }
 
 // EventMessage reads what belongs to an event, PTRACE_GETEVENTMSG.
-func EventMessage(tid int) (message uint64, err error) {
+func EventMessage(tid PID) (message uint64, err error) {
 	err = ptrace("GETEVENTMSG", unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&message)))
 	return message, err
 }
 
-func ptrace(name string, request, tid int, addr, data uintptr) error {
+func ptrace(name string, request int, tid PID, addr, data uintptr) error {
 	errno := fault("ptrace " + name)
 	if errno == nil {
 		_, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
@@ -53,25 +53,25 @@ func ptrace(name string, request, tid int, addr, data uintptr) error {
 
 // Seize attaches to a thread without stopping it, PTRACE_SEIZE. The calling OS thread becomes its tracer: it must be
 // locked (runtime.LockOSThread), and every later request must come from it.
-func Seize(tid int, options uintptr) error {
+func Seize(tid PID, options uintptr) error {
 	return ptrace("SEIZE", unix.PTRACE_SEIZE, tid, 0, options)
 }
 
 // Interrupt asks a seized thread to stop, PTRACE_INTERRUPT; Wait reports that it has.
-func Interrupt(tid int) error { return ptrace("INTERRUPT", unix.PTRACE_INTERRUPT, tid, 0, 0) }
+func Interrupt(tid PID) error { return ptrace("INTERRUPT", unix.PTRACE_INTERRUPT, tid, 0, 0) }
 
 // ContinueToSyscall lets a stopped thread run to its next system-call entry or exit, PTRACE_SYSCALL.
-func ContinueToSyscall(tid int) error { return ptrace("SYSCALL", unix.PTRACE_SYSCALL, tid, 0, 0) }
+func ContinueToSyscall(tid PID) error { return ptrace("SYSCALL", unix.PTRACE_SYSCALL, tid, 0, 0) }
 
 // Detach lets a stopped thread go on untraced, PTRACE_DETACH.
-func Detach(tid int) error { return ptrace("DETACH", unix.PTRACE_DETACH, tid, 0, 0) }
+func Detach(tid PID) error { return ptrace("DETACH", unix.PTRACE_DETACH, tid, 0, 0) }
 
 // SetSigmask sets the blocked signals of a stopped thread (bit n-1: signal n), PTRACE_SETSIGMASK.
-func SetSigmask(tid int, mask uint64) error {
+func SetSigmask(tid PID, mask uint64) error {
 	return ptrace("SETSIGMASK", ptraceSetsigmask, tid, 8, uintptr(unsafe.Pointer(&mask)))
 }
 
-func regset(name string, request, tid, note int, data []byte) (int, error) {
+func regset(name string, request int, tid PID, note int, data []byte) (int, error) {
 	iov := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
 	err := ptrace(name, request, tid, uintptr(note), uintptr(unsafe.Pointer(&iov)))
 	runtime.KeepAlive(data)
@@ -80,33 +80,33 @@ func regset(name string, request, tid, note int, data []byte) (int, error) {
 
 // SetXstate sets the floating-point and vector registers of a stopped thread. area is a whole XSAVE area in standard
 // format, exactly as long as GetXstate's.
-func SetXstate(tid int, area []byte) error {
+func SetXstate(tid PID, area []byte) error {
 	_, err := regset("SETREGSET xstate", unix.PTRACE_SETREGSET, tid, ntX86Xstate, area)
 	return err
 }
 
 // GetXstate reads the XSAVE area of a stopped thread into area and returns its length in bytes.
-func GetXstate(tid int, area []byte) (int, error) {
+func GetXstate(tid PID, area []byte) (int, error) {
 	return regset("GETREGSET xstate", unix.PTRACE_GETREGSET, tid, ntX86Xstate, area)
 }
 
 func (r *Regs) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)) }
 
 // SetRegs sets the general registers of a stopped thread.
-func SetRegs(tid int, r *Regs) error {
+func SetRegs(tid PID, r *Regs) error {
 	_, err := regset("SETREGSET prstatus", unix.PTRACE_SETREGSET, tid, ntPrstatus, r.bytes())
 	return err
 }
 
 // GetRegs reads the general registers of a stopped thread.
-func GetRegs(tid int) (Regs, error) {
+func GetRegs(tid PID) (Regs, error) {
 	var r Regs
 	_, err := regset("GETREGSET prstatus", unix.PTRACE_GETREGSET, tid, ntPrstatus, r.bytes())
 	return r, err
 }
 
 // Poke writes one word into the memory of a stopped thread, PTRACE_POKEDATA.
-func Poke(tid int, addr, word uint64) error {
+func Poke(tid PID, addr, word uint64) error {
 	return ptrace("POKEDATA", unix.PTRACE_POKEDATA, tid, uintptr(addr), uintptr(word))
 }
 
@@ -117,7 +117,7 @@ type SigInfo struct {
 }
 
 // GetSigInfo reads what a stopped thread is about to be told.
-func GetSigInfo(tid int) (SigInfo, error) {
+func GetSigInfo(tid PID) (SigInfo, error) {
 	var raw [128]byte
 	if err := ptrace("GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&raw))); err != nil {
 		return SigInfo{}, err
@@ -150,7 +150,7 @@ func Word64(shared []byte, off int) *uint64 {
 }
 
 // Continue lets a stopped thread run on, PTRACE_CONT; the signal it stopped for is not delivered.
-func Continue(tid int) error { return ptrace("CONT", unix.PTRACE_CONT, tid, 0, 0) }
+func Continue(tid PID) error { return ptrace("CONT", unix.PTRACE_CONT, tid, 0, 0) }
 
 // Subreaper makes orphans among this process's descendants its own children, prctl(2) PR_SET_CHILD_SUBREAPER. restore
 // goes back to what was before.

@@ -10,27 +10,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sibling is a process that is not this one's child but its parent's, and can only be followed by its pidfd.
+// Sibling is a process that this one follows by its pidfd: it may be a child of this one's parent.
 type Sibling struct{ fd int }
+
+// Birth says how a process comes into being.
+type Birth struct {
+	Pid          int  // the number it gets in its pid namespace
+	PidNamespace bool // it is the first process of a new one
+	Sibling      bool // it becomes a child of this process's parent, CLONE_PARENT of clone(2)
+}
+
+// flags gives those of clone3(2), and the signal by which the process's end is told.
+func (b *Birth) flags() (flags, signal uint64) {
+	flags, signal = unix.CLONE_PIDFD|unix.CLONE_VFORK, uint64(unix.SIGCHLD)
+	if b.Sibling {
+		flags, signal = flags|unix.CLONE_PARENT, 0 // this process's own
+	}
+	if b.PidNamespace {
+		flags |= unix.CLONE_NEWPID
+	}
+	return flags, signal
+}
 
 // cloneArgs is struct clone_args, clone3(2).
 type cloneArgs struct {
 	flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize uint64
 }
 
-// StartSibling executes path as a child of this process's parent, with the given pid and files as its descriptors 0,
-// 1, …, as Start does; CLONE_PARENT of clone(2). syscall.ForkExec can choose neither.
-func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibling, error) {
+// StartAs executes path with files as its descriptors 0, 1, …, as Start does, in a process that is born as
+// syscall.ForkExec cannot. Unless it is a sibling it dies (SIGKILL) when the calling OS thread does.
+func StartAs(path string, argv []string, files []*os.File, b Birth) (*Sibling, PID, error) {
 	if err := fault("clone3"); err != nil {
-		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, err)
+		return nil, 0, fmt.Errorf("clone3 with pid %d: %w", b.Pid, err)
 	}
 	child, err := newExecution(path, argv, descriptors(files))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	tid, pidfd := int32(pid), int32(-1)
+	child.mortal = !b.Sibling
+	tid, pidfd := int32(b.Pid), int32(-1)
+	flags, signal := b.flags()
 	args := cloneArgs{
-		flags: unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_VFORK,
+		flags: flags, exitSignal: signal,
 		pidfd: uint64(uintptr(unsafe.Pointer(&pidfd))), setTid: uint64(uintptr(unsafe.Pointer(&tid))),
 		setTidSize: 1,
 	}
@@ -38,10 +59,11 @@ func StartSibling(path string, argv []string, files []*os.File, pid int) (*Sibli
 	defer pin.Unpin()
 	pin.Pin(&tid)
 	pin.Pin(&pidfd)
-	if errno := child.clone(&args); errno != 0 {
-		return nil, fmt.Errorf("clone3 with pid %d: %w", pid, errno)
+	pid, errno := child.clone(&args)
+	if errno != 0 {
+		return nil, 0, fmt.Errorf("clone3 with pid %d: %w", b.Pid, errno)
 	}
-	return &Sibling{int(pidfd)}, nil
+	return &Sibling{int(pidfd)}, pid, nil
 }
 
 // execution is all that the new process needs, at hand: between clone3 and execve there is no Go runtime.
@@ -49,6 +71,7 @@ type execution struct {
 	path       *byte
 	argv, envp []*byte
 	fds        []uintptr
+	mortal     bool // it dies with the thread that has made it
 }
 
 func newExecution(path string, argv []string, fds []uintptr) (*execution, error) {
@@ -70,17 +93,17 @@ func newExecution(path string, argv []string, fds []uintptr) (*execution, error)
 //
 //go:norace
 //go:noinline
-func (e *execution) clone(args *cloneArgs) unix.Errno {
+func (e *execution) clone(args *cloneArgs) (PID, unix.Errno) {
 	all, old := ^uint64(0), uint64(0)
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)),
 		uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	if errno != 0 || pid != 0 {
 		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
-		return errno
+		return PID(pid), errno
 	}
 	e.execute()
-	return 0
+	return 0, 0
 }
 
 // execute gives the descriptors their numbers and executes the program. It does not return. Growing a stack, or
@@ -90,6 +113,9 @@ func (e *execution) clone(args *cloneArgs) unix.Errno {
 //go:noinline
 //go:nosplit
 func (e *execution) execute() {
+	if e.mortal {
+		unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
+	}
 	for i := range e.fds { // out of the way of each other's numbers
 		if e.fds[i] == closed {
 			continue
@@ -157,7 +183,7 @@ func (s *Sibling) Kill() error {
 func (s *Sibling) Close() { unix.Close(s.fd) }
 
 // OpenSibling follows a process that exists, whose pid is known to be its own.
-func OpenSibling(pid int) (*Sibling, error) {
+func OpenSibling(pid PID) (*Sibling, error) {
 	fd, err := OpenPidfd(pid)
 	if err != nil {
 		return nil, err

@@ -32,11 +32,11 @@ type Socket struct{ fd int }
 type Pidfd struct{ fd int }
 
 // OpenPidfd is pidfd_open(2).
-func OpenPidfd(pid int) (Pidfd, error) {
+func OpenPidfd(pid PID) (Pidfd, error) {
 	if err := fault("pidfd_open"); err != nil {
 		return Pidfd{}, fmt.Errorf("pidfd_open of %d: %w", pid, err)
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {
 		return Pidfd{}, fmt.Errorf("pidfd_open of %d: %w", pid, err)
 	}

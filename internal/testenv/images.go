@@ -19,7 +19,7 @@ import (
 // Images is a dumped victim. It can be restored any number of times, one after the other.
 type Images struct {
 	Dir  string // the image directory
-	Pid  int    // that the victim had and will have
+	Pid  int    // that the victim had and will have, where it has no pid namespace of its own
 	criu *CRIU
 	p    *Process
 	disk map[string]diskFile // the victim's files as the dump left them
@@ -58,6 +58,9 @@ func (p *Process) networkLock() string {
 
 // reapDescendants collects the children of a dumped victim, which its end has made ours; the images name them.
 func (im *Images) reapDescendants() {
+	if im.p.Init { // they have ended with it
+		return
+	}
 	names, _ := filepath.Glob(filepath.Join(im.Dir, "core-*.img"))
 	for _, name := range names {
 		var pid int
@@ -174,7 +177,10 @@ func (im *Images) Command(tb testing.TB, name string, args ...string) *exec.Cmd 
 func (im *Images) Adopt(tb testing.TB) *Process {
 	tb.Helper()
 	p := &Process{Pid: im.Pid, Dir: im.p.Dir, Out: im.p.Out, Mark: im.p.Mark,
-		Connected: im.p.Connected, Release: im.p.Release, done: make(chan struct{})}
+		Connected: im.p.Connected, Release: im.p.Release, Init: im.p.Init, done: make(chan struct{})}
+	if p.Init {
+		p.Pid = initOf(p.Mark)
+	}
 	if !marked(p.Pid, p.Mark) {
 		tb.Fatalf("process %d has not been restored", p.Pid)
 	}

@@ -30,6 +30,7 @@ type Process struct {
 
 	Connected bool    // it has TCP connections
 	Release   Release // of the CRIU that dumps it; empty: Stable
+	Init      bool    // it is process 1 of a pid namespace of its own
 
 	done   chan struct{} // closed when it is gone
 	status error         // after done: nil for exit status 0, or unknown
@@ -72,13 +73,25 @@ func Start(tb testing.TB, name string, args ...string) *Process {
 	return p
 }
 
+// StartIn starts a victim in namespaces of its own, CLONE_NEW* of clone(2).
+func StartIn(tb testing.TB, namespaces uintptr, name string, args ...string) *Process {
+	tb.Helper()
+	return startCommand(tb, name, namespaces, append(Victim(tb, name), args...))
+}
+
 // StartCommand starts a program that is no victim of this package but prints READY like one.
 func StartCommand(tb testing.TB, name string, argv ...string) *Process {
+	tb.Helper()
+	return startCommand(tb, name, 0, argv)
+}
+
+func startCommand(tb testing.TB, name string, namespaces uintptr, argv []string) *Process {
 	tb.Helper()
 	becomeReaper()
 	KeepDescriptors()
 	dir := tb.TempDir()
-	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: newMark()}
+	p := &Process{Dir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "out"), Mark: newMark(),
+		Init: namespaces&syscall.CLONE_NEWPID != 0}
 	p.done = make(chan struct{})
 	if err := os.Mkdir(p.Dir, 0o755); err != nil {
 		tb.Fatal(err)
@@ -91,7 +104,7 @@ func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, out, out
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/", "LANG=C", markVariable + "=" + p.Mark}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces}
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
@@ -106,9 +119,17 @@ func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	return p
 }
 
+// Inside is the pid that the process has for itself.
+func (p *Process) Inside() int {
+	if p.Init {
+		return 1
+	}
+	return p.Pid
+}
+
 func (p *Process) waitReady(tb testing.TB, name string) {
 	tb.Helper()
-	want := fmt.Sprintf("READY %d\n", p.Pid)
+	want := fmt.Sprintf("READY %d\n", p.Inside())
 	for end := time.Now().Add(Timeout); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if strings.HasSuffix(p.Output(), want) {
 			return
@@ -296,6 +317,27 @@ func Leftovers(mark string) []int {
 func marked(pid int, mark string) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return err == nil && strings.Contains("\x00"+string(env), "\x00"+markVariable+"="+mark+"\x00")
+}
+
+// initOf finds the process 1 of a pid namespace among those that carry a mark.
+func initOf(mark string) int {
+	for _, pid := range Leftovers(mark) {
+		if numbers := strings.Fields(field(pid, "NSpid")); len(numbers) > 1 && numbers[len(numbers)-1] == "1" {
+			return pid
+		}
+	}
+	return 0
+}
+
+// field gives a line of proc_pid_status(5).
+func field(pid int, name string) string {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if key, value, _ := strings.Cut(line, ":"); key == name {
+			return value
+		}
+	}
+	return ""
 }
 
 // adopt watches a process that somebody else has made. If it is or becomes a child of this one, its exit status is

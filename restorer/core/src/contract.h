@@ -365,7 +365,7 @@ _Static_assert(sizeof(struct crpie_shared) == 16, "Go lays it out");
 
 struct crpie_control {
 	uint32_t gate; /* futex: the highest gate that is open */
-	int32_t controller; /* its pid: a task that waits for it in vain ends */
+	int32_t controller; /* its pid, or minus the number of a pidfd: a task that waits for it in vain ends */
 	uint32_t traced[]; /* futexes by status: 1 when the thread is traced */
 };
 _Static_assert(sizeof(struct crpie_control) == 8, "Go lays it out");

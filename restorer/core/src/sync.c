@@ -5,6 +5,7 @@
 
 #include <linux/futex.h>
 #include <linux/mman.h>
+#include <linux/poll.h>
 
 /* The controller sleeps on the bell; it wakes for progress and for failures alike. */
 static void ring(struct core *core)
@@ -41,9 +42,22 @@ static void wait_at_least(const uint32_t *word, uint32_t value, int op)
 		sys4(__NR_futex, (long)word, op, seen, 0);
 }
 
+static int controller_is_gone(int32_t who)
+{
+	struct pollfd pidfd = { .fd = -who, .events = POLLIN };
+	struct {
+		int64_t sec, nsec;
+	} now = { 0 };
+
+	if (who > 0)
+		return sys2(__NR_kill, who, 0) == -ESRCH;
+	return sys4(__NR_ppoll, (long)&pidfd, 1, (long)&now, 0) == 1 && pidfd.revents & POLLIN;
+}
+
 /*
  * Waits for the controller. The kernel kills a task with the controller only when it is traced, or after it has asked for
- * that: one that the controller's end met before looks for itself, once a second.
+ * that: one that the controller's end met before looks for itself, once a second. In a pid namespace of the tasks' own
+ * the controller has no number, but the first process has a pidfd of it as long as it waits to be traced.
  */
 static void await_controller(const struct core *core, const uint32_t *word, uint32_t value)
 {
@@ -54,7 +68,7 @@ static void await_controller(const struct core *core, const uint32_t *word, uint
 
 	while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) < value) {
 		if (sys4(__NR_futex, (long)word, FUTEX_WAIT, seen, (long)&second) == -ETIMEDOUT &&
-		    sys2(__NR_kill, control(core)->controller, 0) == -ESRCH)
+		    controller_is_gone(control(core)->controller))
 			sys1(__NR_exit_group, 1);
 	}
 }

@@ -51,10 +51,11 @@ func (m *Made) make(p *Plan) error {
 // open gives a descriptor that its receiver closes.
 func (m *Made) open(flag uint64) (*os.File, error) { return sys.Duplicate(m.files[flag]) }
 
-// Close ends the thread.
+// Close ends the thread; again, it does nothing.
 func (m *Made) Close() {
 	if m.aside != nil {
 		m.aside.End()
+		m.aside = nil
 	}
 	for _, f := range m.files {
 		f.Close()

@@ -1,6 +1,7 @@
 package namespaces
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/crpie/crpie/images"
@@ -30,9 +31,29 @@ func New(dir *images.Dir, _ *Options) *Plan {
 	if its == nil || criu == nil {
 		return p
 	}
+	p.pid(dir)
 	p.UTS = dir.UTS[its.GetUtsNsId()]
 	p.IPC = dir.IPC[its.GetIpcNsId()] != nil
 	return p
+}
+
+// pid plans a pid namespace that goes with its first process: into one that goes on without it, no first process can be
+// put.
+func (p *Plan) pid(dir *images.Dir) {
+	root := dir.Tasks[0]
+	if root.Ids.GetPidNsId() == dir.Inventory.GetRootIds().GetPidNsId() {
+		return
+	}
+	const first = 1
+	switch external := dir.PidNS[root.Ids.GetPidNsId()]; {
+	case external != nil:
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "restore it with criu",
+			"it was in the pid namespace %s, which was not dumped: not supported", external.GetExtKey())
+	case root.Pid != first:
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "",
+			"it had a pid namespace of its own, in which it was not process 1: the images contradict themselves")
+	}
+	p.PID = true
 }
 
 // A Joined namespace is made before the zygote exists, which enters it by setns(2).

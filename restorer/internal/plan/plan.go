@@ -31,7 +31,10 @@ type Plan struct {
 	LogLevel                  uint32
 	Notes                     []string    // what comes back otherwise than it was
 	Cgroups                   []CgroupDir // to be there before the tasks are
-	Sibling                   bool        // the root task becomes a child of the restorer's parent
+	Itself                    bool        // the zygote is the root task
+	Sibling                   bool        // which becomes a child of the restorer's parent
+	PidNamespace              bool        // which is the first process of a new pid namespace
+	ControllerFD              int         // a pidfd of the restorer there
 	Namespaces                bool        // the tasks had namespaces of their own
 
 	LateCalls int // into plugins, of one task when it has lost its privileges, at most
@@ -146,7 +149,7 @@ func (p *Plan) Encode() {
 	stack, size := p.Region.Stack(0)
 	p.ZygoteAt = layOps(a, p.Zygote)
 	tid := 0
-	if p.Sibling {
+	if p.Itself {
 		tid = p.Tasks[0].Pid
 	}
 	r := &p.Region
@@ -191,7 +194,7 @@ func (p *Plan) FdsPassed() int {
 	for _, f := range p.Files {
 		n = max(n, f.Number+1)
 	}
-	return n
+	return max(n, p.ControllerFD+1)
 }
 
 // Descriptors is how many numbers a task needs while it is restored. The restorer itself, which opens every passed

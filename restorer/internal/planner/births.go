@@ -66,7 +66,7 @@ func (p *planner) bornEarly(t *images.Task, bornIn map[uint32]uint32) {
 // adopted plans the birth of an orphan.
 func (p *planner) adopted(t *images.Task) job.Birth {
 	where := fmt.Sprintf("task %d", t.Pid)
-	if !t.Parent.Core.GetTc().GetChildSubreaper() {
+	if !p.adopts(t.Parent) {
 		p.Refuse(where, "",
 			"it is in session %d and its parent %d, which has not adopted it, in session %d: not supported",
 			// its parent may have been an orphan itself, and then have led a session
@@ -79,13 +79,14 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 			"it is in session %d, whose tasks have different parents, and none is its leader: not supported", t.Sid)
 		return job.Birth{Creator: t.Parent}
 	}
-	if adopter(h) != t.Parent {
+	if p.adopter(h) != t.Parent {
 		p.Refuse(where, "",
 			"it is in session %d and its parent is %d, but the subreaper of that session is another task: not supported",
 			t.Sid, t.Parent.Pid)
 		return job.Birth{Creator: t.Parent}
 	}
 	switch { // what a failure leaves of its children would not come to the restorer
+	case p.Own.PID: // they all end with the first
 	case p.Opts.Sibling:
 		p.Refuse(where, "restore it without --restore-sibling",
 			"it is an orphan in session %d: not supported with --restore-sibling", t.Sid)
@@ -100,14 +101,22 @@ func (p *planner) adopted(t *images.Task) job.Birth {
 }
 
 // adopter gives the task that adopts what a helper leaves behind.
-func adopter(h *job.Helper) *images.Task {
+func (p *planner) adopter(h *job.Helper) *images.Task {
 	for a := h.Creator; a != nil; a = a.Parent {
-		if a.Core.GetTc().GetChildSubreaper() {
+		if p.adopts(a) {
 			return a
 		}
 	}
 	return nil
 }
+
+// adopts reports whether a task adopts orphans: the first process of a pid namespace does without having asked for it,
+// pid_namespaces(7).
+func (p *planner) adopts(t *images.Task) bool {
+	return t.Core.GetTc().GetChildSubreaper() || p.isInit(t)
+}
+
+func (p *planner) isInit(t *images.Task) bool { return p.Own.PID && t.Parent == nil }
 
 // sessionHelper gives the helper that clones the orphans of a session: a child of the session's leader, the leader
 // itself if it is a zombie, or a leader in its place.
@@ -138,7 +147,7 @@ func (p *planner) addHelper(h *job.Helper) {
 
 func (p *planner) checkHelper(h *job.Helper) {
 	where := fmt.Sprintf("task %d", h.Creator.Pid)
-	if who := p.Host.Holder(int(h.Pid)); who != "" {
+	if who := p.Holder(h.Pid); who != "" {
 		p.Refuse(where, "end that process, or restore elsewhere",
 			"number %d, of a session or process group, is taken by %s", h.Pid, who)
 	}
@@ -177,8 +186,14 @@ func (p *planner) freeID(below uint32) uint32 {
 	for _, h := range p.helpers {
 		used[h.Pid] = true
 	}
-	for n := below - 1; n > 1 && below-n < 1<<16; n-- {
-		if !used[n] && p.Host.Holder(int(n)) == "" {
+	const far = 1 << 16
+	for n := below - 1; n > 1 && below-n < far; n-- {
+		if !used[n] && p.Holder(n) == "" {
+			return n
+		}
+	}
+	for n := below + 1; n-below < far; n++ { // the numbers of a young pid namespace are all in use
+		if !used[n] && p.Holder(n) == "" {
 			return n
 		}
 	}

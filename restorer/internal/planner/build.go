@@ -96,12 +96,16 @@ func (p *planner) checkDirectory() {
 	if root.Dead() {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "", "it was dead when it was dumped")
 	}
-	if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
+	if p.Opts.Become != 0 && p.Own.PID {
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
+			"process %d cannot become the first one of a pid namespace: the images have changed", p.Opts.Become)
+	} else if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
 			"process %d was to become the root task: the images have changed", pid)
 	}
 	p.Add(&p.Own.Collector)
 	p.checkContainers()
+	p.checkProcFiles()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}
@@ -155,7 +159,7 @@ func (p *planner) layOut() error {
 	arena := memory.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
-		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Sibling: p.Opts.Itself(),
+		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Itself: p.itself(), Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
 		LateCalls:  lateCalls(p.hooked),
@@ -163,6 +167,10 @@ func (p *planner) layOut() error {
 	}
 	return nil
 }
+
+// itself reports whether the zygote is the root task: where only one process may come into being, and where the root
+// task is the first one of a pid namespace.
+func (p *planner) itself() bool { return p.Opts.Sibling || p.Opts.Become != 0 || p.Own.PID }
 
 func (p *planner) planTasks() {
 	for _, t := range p.Dir.Tasks {
@@ -180,9 +188,10 @@ func (p *planner) planZygote() {
 	z.Sys("the region is mapped", uapi.SysCloseRange, plan.FirstRegionFile,
 		plan.FirstRegionFile+plan.RegionFiles-1, 0)
 	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
+	p.pidNamespace(z)
 	p.timeNamespace(z)
 	z.Ops = append(z.Ops, p.Shared.Ops...)
-	if p.Opts.Itself() {
+	if p.itself() {
 		z.Core("the root task", abi.RunTask{})
 	} else {
 		z.Core("the root task", abi.CloneTask{Flags: uapi.CloneParent})
@@ -208,6 +217,31 @@ func (p *planner) roomForFDs(z *plan.Program) {
 	}
 	hard = max(hard, need)
 	z.Sys("room for descriptors", uapi.SysPrlimit64, 0, uapi.RlimitNofile, z.Arena.Words(hard, hard), 0)
+}
+
+// pidNamespace has numbers that nobody asks for begin behind those of the plan, as the restorer does in its own
+// namespace: page readers get such. Where that file cannot be written, as in a container, they soon end: core_wait_for_id
+// waits for it.
+func (p *planner) pidNamespace(z *plan.Program) {
+	if !p.Own.PID {
+		return
+	}
+	highest := uint32(0)
+	for _, h := range p.helpers {
+		highest = max(highest, h.Pid)
+	}
+	for _, t := range p.Dir.Tasks {
+		highest = max(highest, t.Pgid, t.Sid)
+		for _, th := range t.Threads {
+			highest = max(highest, th.Tid)
+		}
+	}
+	fd, text := uint64(p.Fds.Scratch()), fmt.Sprint(highest)
+	z.Open(int(fd), true, "where pids go on", uapi.SysOpenat, uapi.AtFdcwd,
+		z.Arena.String("/proc/sys/kernel/ns_last_pid"), uapi.OWronly)
+	z.Ops[len(z.Ops)-1].Flags |= abi.OpMayFail
+	z.Try("where pids go on", uapi.SysWrite, fd, z.Arena.String(text), uint64(len(text)))
+	z.Try("", uapi.SysClose, fd)
 }
 
 // timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
@@ -240,7 +274,7 @@ func (p *planner) timeNamespace(z *plan.Program) {
 		uapi.OWronly)
 	z.Want(int64(len(text)), "clock offsets", uapi.SysWrite, uint64(fd), z.Arena.String(text), uint64(len(text)))
 	z.Sys("", uapi.SysClose, uint64(fd))
-	if p.Opts.Itself() { // which is for children, and the zygote is to be in it itself
+	if p.itself() { // which is for children, and the zygote is to be in it itself
 		z.Open(fd, true, "time namespace", uapi.SysOpenat, uapi.AtFdcwd,
 			z.Arena.String("/proc/self/ns/time_for_children"), uapi.ORdonly)
 		z.Sys("time namespace", uapi.SysSetns, uint64(fd), uapi.CloneNewtime)

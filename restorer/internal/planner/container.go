@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -89,6 +90,29 @@ func (p *planner) utsNamespaceID() uint32 {
 	return p.Dir.Inventory.GetRootIds().GetUtsNsId()
 }
 
+// pidNamespaceID is the pid namespace in which every task has to have been.
+func (p *planner) pidNamespaceID() uint32 {
+	if p.Own.PID {
+		return p.Dir.Tasks[0].Ids.GetPidNsId()
+	}
+	return p.Dir.Inventory.GetRootIds().GetPidNsId()
+}
+
+// checkProcFiles refuses files of processes in a /proc that was the restorer's own: the tasks have other numbers there
+// now than they had.
+func (p *planner) checkProcFiles() {
+	if !p.Own.PID {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
+		name := p.Dir.Files[id].GetReg().GetName()
+		if rest, inProc := strings.CutPrefix(name, "/proc/"); inProc && strings.IndexAny(rest, "123456789") == 0 {
+			p.Refuse("file "+name, "",
+				"the tasks had a pid namespace of their own, but not this /proc, in which they get other numbers: not supported")
+		}
+	}
+}
+
 // ownNamespaces names the namespaces of a task that the tree was not dumped from.
 func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 	ids, of, first := task.Ids, p.Dir.Inventory.GetRootIds(), p.Dir.Tasks[0].Ids
@@ -99,7 +123,7 @@ func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 		name      string
 		its, host uint32
 	}{
-		{"pid", ids.GetPidNsId(), of.GetPidNsId()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"pid", ids.GetPidNsId(), p.pidNamespaceID()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
 		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), p.utsNamespaceID()},
 		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
 		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()},

@@ -22,6 +22,21 @@ func TestNamespaceRefusals(t *testing.T) {
 		"pid": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
 			ids.PidNsId = own
 		}, "a pid namespace of its own: not supported"},
+		"pid, of a tree": {func(dir *images.Dir, _ *host.Host, _ *pb.TaskKobjIdsEntry) {
+			inPidNamespace(dir)
+		}, "task 10287: it had a pid namespace of its own, in which it was not process 1"},
+		"pid, external": {func(dir *images.Dir, _ *host.Host, _ *pb.TaskKobjIdsEntry) {
+			inPidNamespace(dir)
+			dir.PidNS = map[uint32]*pb.PidnsEntry{99: {ExtKey: pb.String("theirs")}}
+		}, "task 10287: it was in the pid namespace theirs, which was not dumped: not supported\n  hint: "},
+		"pid, without its /proc": {func(dir *images.Dir, _ *host.Host, _ *pb.TaskKobjIdsEntry) {
+			inPidNamespace(dir)
+			for _, file := range dir.Files {
+				if file.Reg != nil {
+					file.Reg.Name = pb.String("/proc/10287/maps")
+				}
+			}
+		}, "file /proc/10287/maps: the tasks had a pid namespace of their own, but not this /proc"},
 		"network": {func(_ *images.Dir, _ *host.Host, ids *pb.TaskKobjIdsEntry) {
 			ids.NetNsId = own
 		}, "a network namespace of its own: not supported"},
@@ -68,21 +83,21 @@ func TestContainerIsRefusedOnce(t *testing.T) {
 	}{
 		"all tasks alike": {func(*images.Dir) {},
 			"cannot restore, for 2 reasons:\nnews-1.img: this kind of image is not supported\n" +
-				"task 10287 (and 2 more): it had namespaces of its own (pid, UTS, mount): not supported; their contents are in " +
+				"task 10287 (and 2 more): it had namespaces of its own (UTS, mount, user): not supported; their contents are in " +
 				"mountpoints-12.img, tmpfs-dev-49.tar.gz.img, utsns-11.img and 1 more" + hint},
 		"one in another": {func(dir *images.Dir) {
 			dir.Other, dir.Tasks[2].Ids.NetNsId = ours[:2], pb.Uint32(7)
 		},
-			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (pid, UTS, mount): not supported; " +
+			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (UTS, mount, user): not supported; " +
 				"their contents are in mountpoints-12.img, tmpfs-dev-49.tar.gz.img" + hint +
-				"\ntask 10290: it had namespaces of its own (pid, network, UTS, mount): not supported" + hint},
+				"\ntask 10290: it had namespaces of its own (network, UTS, mount, user): not supported" + hint},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "tree"))
 			dir.Other = ours
 			for _, task := range dir.Tasks {
 				if task.Ids != nil {
-					task.Ids.PidNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99),
+					task.Ids.UserNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99),
 						pb.Uint32(99), pb.Uint32(99)
 				}
 			}
@@ -92,6 +107,14 @@ func TestContainerIsRefusedOnce(t *testing.T) {
 				t.Errorf("got:\n%v\nwant:\n%s", err, tc.want)
 			}
 		})
+	}
+}
+
+func inPidNamespace(dir *images.Dir) {
+	for _, task := range dir.Tasks {
+		if task.Ids != nil {
+			task.Ids.PidNsId = pb.Uint32(99)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func (p *planner) running(pid uint32, at stage.Stage) (names []string) {
 // checkIDs refuses numbers that are taken: clone3(2) could not give them out.
 func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
-		if who := t.Host.Holder(int(th.Tid)); who != "" && int(th.Tid) != t.Opts.Become {
+		if who := t.Holder(th.Tid); who != "" && int(th.Tid) != t.Opts.Become {
 			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid),
 				"end that process, or restore elsewhere",
 				"its id is taken by %s", who)
@@ -130,7 +130,7 @@ func (t *taskPlanner) begin() {
 	default:
 		t.Prog.Core("", abi.SetPdeathsig{Parent: uint64(t.Img.Parent.Pid)})
 	}
-	if t.adopters[t.Img.Pid] {
+	if t.adopters[t.Img.Pid] && !t.isInit(t.Img) {
 		t.Prog.Sys("child subreaper", uapi.SysPrctl, uapi.PrSetChildSubreaper, 1)
 	}
 	t.Prog.Core("created", abi.Notify{})

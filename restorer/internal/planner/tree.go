@@ -75,6 +75,9 @@ func (p *planner) planShared() {
 // joinNamespaces has the zygote, and so the tasks, enter the namespaces that the controller has made. The settings of
 // IPC are written by way of the restorer's /proc, which a container may have for reading only.
 func (p *planner) joinNamespaces() {
+	if p.Own.PID {
+		p.Plan.ControllerFD = p.Fds.Scratch()
+	}
 	for _, ns := range p.Own.Joined() {
 		fd, s := p.Fds.Scratch(), p.Shared
 		p.Plan.Files = append(p.Plan.Files, plan.ExtraFile{Number: fd, Name: ns.Name,

@@ -23,9 +23,9 @@ func (r *Runner) act(a Action) func() error {
 		if r.Opts.Act == nil {
 			return nil
 		}
-		root := r.Plan.Tasks[0].Pid
-		if a == PreRestore {
-			root = 0
+		root := 0
+		if a != PreRestore {
+			root = r.Root()
 		}
 		return r.Opts.Act(a, root)
 	}

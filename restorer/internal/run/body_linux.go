@@ -34,19 +34,22 @@ type Body interface {
 	Execute(zygote *os.File, files []*os.File, needed int, trace func(tid int) error) error
 }
 
-// body reports whether pid belongs to the Body that executes the zygote, which is not killed as others are.
-func (r *Runner) body(pid int) bool { return r.embodied && pid == r.Opts.Body.Pid() }
+// body gives the pid of the Body, which has the number that the root task has.
+func (r *Runner) body() sys.PID { return sys.PID(r.Opts.Body.Pid()) }
+
+// isBody reports whether pid belongs to the Body that executes the zygote, which is not killed as others are.
+func (r *Runner) isBody(pid sys.PID) bool { return r.embodied && pid == r.body() }
 
 // embody lets the body become the zygote.
 func (r *Runner) embody(zygote *os.File, files []*os.File) (err error) {
 	body, root := r.Opts.Body, r.Plan.Tasks[0]
-	if r.root, err = sys.OpenSibling(body.Pid()); err != nil {
+	if r.root, err = sys.OpenSibling(r.body()); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	thread := 0
+	var thread sys.PID
 	err = body.Execute(zygote, files, r.Plan.Descriptors(), func(tid int) error {
-		thread = tid
-		return sys.Seize(tid, seizeOptions(root))
+		thread = sys.PID(tid)
+		return sys.Seize(thread, seizeOptions(root))
 	})
 	if err != nil {
 		return fmt.Errorf("restore: start the zygote: %w", err)
@@ -56,9 +59,9 @@ func (r *Runner) embody(zygote *os.File, files []*os.File) (err error) {
 }
 
 // awaitExecuted waits until thread has become the only one, with the process's pid, PTRACE_EVENT_EXEC of ptrace(2).
-func (r *Runner) awaitExecuted(root *plan.Task, thread int) error {
+func (r *Runner) awaitExecuted(root *plan.Task, thread sys.PID) error {
 	for end := r.end(); ; time.Sleep(collectPause) {
-		for _, tid := range []int{root.Pid, thread} {
+		for _, tid := range []sys.PID{r.body(), thread} {
 			ws, changed, _ := sys.Poll(tid) // an error: that id is not, or no longer, of a tracee
 			switch {
 			case !changed:
@@ -72,7 +75,7 @@ func (r *Runner) awaitExecuted(root *plan.Task, thread int) error {
 				return fmt.Errorf("restore: start the zygote: %w", err)
 			}
 			if sys.Event(ws) == unix.PTRACE_EVENT_EXEC {
-				r.traced = append(r.traced, tracee{root, root.Pid})
+				r.traced = append(r.traced, tracee{root, root.Threads[0], r.body()})
 				return nil
 			}
 		}
@@ -132,11 +135,11 @@ func (r *Runner) giveUp(failure error) error {
 	if !r.embodied {
 		return failure
 	}
-	pid := r.Opts.Body.Pid()
+	pid := r.body()
 	r.exit(pid, status)
 	errs := []error{failure, r.root.Kill()} // which changes no status
 	for i := len(r.Plan.Tasks[0].Threads) - 1; i >= 0; i-- {
-		_, err := Collect(pid, r.Plan.Tasks[0].Threads[i].Tid)
+		_, err := Collect(pid, r.tid(r.Plan.Tasks[0].Threads[i]))
 		errs = append(errs, err)
 	}
 	return several.Join(append(errs, r.root.Wait())...)
@@ -144,7 +147,7 @@ func (r *Runner) giveUp(failure error) error {
 
 // exit has the traced process pid call exit_group(status), by an instruction of its own program or of the region. Where
 // there is none, or another tracer is quicker, it ends by SIGKILL.
-func (r *Runner) exit(pid, status int) {
+func (r *Runner) exit(pid sys.PID, status int) {
 	regs, err := sys.GetRegs(pid)
 	if err != nil && sys.Interrupt(pid) == nil { // it has not stopped yet
 		_, _, _ = sys.WaitUntil(pid, time.Now().Add(freezeTime))
@@ -168,7 +171,7 @@ func (r *Runner) exit(pid, status int) {
 }
 
 // syscallInsn finds a syscall instruction in the memory of a process; 0: there is none.
-func syscallInsn(pid int) uint64 {
+func syscallInsn(pid sys.PID) uint64 {
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 	if err != nil {
 		return 0

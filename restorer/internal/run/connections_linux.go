@@ -58,7 +58,7 @@ func (r *Runner) holdTasks() error {
 		if _, held := r.tasks[c.Pid]; held {
 			continue
 		}
-		task, err := sys.OpenPidfd(c.Pid)
+		task, err := sys.OpenPidfd(r.pids.find(c.Pid))
 		if err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}

@@ -5,6 +5,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func (r *Runner) stopThreads() error {
 }
 
 // interruptAgain resumes a thread and asks it to stop: a group-stop has answered the first request.
-func interruptAgain(tid int) error {
+func interruptAgain(tid sys.PID) error {
 	if err := sys.Continue(tid); err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (r *Runner) finish() error {
 	}
 	for _, t := range r.Plan.Alive() {
 		for _, th := range t.Threads {
-			if err := setRegisters(th, &layout, length); err != nil {
+			if err := setRegisters(r.tid(th), th, &layout, length); err != nil {
 				return err
 			}
 		}
@@ -66,13 +67,13 @@ func (r *Runner) announce() error {
 	if r.Opts.BeforeResume == nil {
 		return nil
 	}
-	return r.Opts.BeforeResume(r.Plan.Tasks[0].Pid)
+	return r.Opts.BeforeResume(r.Root())
 }
 
 // xstateLength asks the kernel how long its XSAVE area is, bytes.
 func (r *Runner) xstateLength() (int, error) {
 	buf := make([]byte, 16<<10) // AMX's area is just over 8 KiB
-	n, err := sys.GetXstate(r.Plan.Tasks[0].Pid, buf)
+	n, err := sys.GetXstate(r.pid(r.Plan.Tasks[0]), buf)
 	if err != nil {
 		return 0, fmt.Errorf("restore: %w", err)
 	}
@@ -124,8 +125,8 @@ func (r *Runner) everywhere(c *call, insn uint64) error {
 		if args == nil {
 			continue
 		}
-		tasks = append(tasks, tracee{t, t.Pid})
-		if err := prepareCall(t, c, insn, args); err != nil {
+		tasks = append(tasks, tracee{t, t.Threads[0], r.pid(t)})
+		if err := prepareCall(r.pid(t), c, insn, args); err != nil {
 			return fmt.Errorf("restore task %d: %w", t.Pid, err)
 		}
 	}
@@ -137,31 +138,31 @@ func (r *Runner) everywhere(c *call, insn uint64) error {
 	for _, t := range tasks {
 		regs, err := sys.GetRegs(t.tid)
 		if err != nil {
-			return fmt.Errorf("restore task %d: %w", t.tid, err)
+			return fmt.Errorf("restore task %d: %w", t.task.Pid, err)
 		}
 		if regs.Ax != 0 {
-			return fmt.Errorf("restore task %d: %s: %w", t.tid, c.what, unix.Errno(-int64(regs.Ax)))
+			return fmt.Errorf("restore task %d: %s: %w", t.task.Pid, c.what, unix.Errno(-int64(regs.Ax)))
 		}
 	}
 	return nil
 }
 
 // prepareCall sets the leader's registers for a system call.
-func prepareCall(t *plan.Task, c *call, insn uint64, args []uint64) error {
-	regs, err := sys.GetRegs(t.Pid)
+func prepareCall(pid sys.PID, c *call, insn uint64, args []uint64) error {
+	regs, err := sys.GetRegs(pid)
 	if err != nil {
 		return err
 	}
 	regs.Ip = insn
 	regs.Ax, regs.OrigAx = c.nr, ^uint64(0)
 	regs.Di, regs.Si = args[0], args[1]
-	return sys.SetRegs(t.Pid, &regs)
+	return sys.SetRegs(pid, &regs)
 }
 
 func (r *Runner) allToSyscall(tasks []tracee) error {
 	for _, t := range tasks {
 		if err := sys.ContinueToSyscall(t.tid); err != nil {
-			return fmt.Errorf("restore task %d: %w", t.tid, err)
+			return fmt.Errorf("restore task %d: %w", t.task.Pid, err)
 		}
 	}
 	for _, t := range tasks {
@@ -174,16 +175,16 @@ func (r *Runner) allToSyscall(tasks []tracee) error {
 
 func isSyscallStop(ws unix.WaitStatus) bool { return ws.StopSignal() == unix.SIGTRAP|0x80 }
 
-func setRegisters(th *plan.Thread, layout *sys.Xsave, length int) error {
-	err := sys.SetXstate(th.Tid, th.Xstate.Area(layout, length))
+func setRegisters(tid sys.PID, th *plan.Thread, layout *sys.Xsave, length int) error {
+	err := sys.SetXstate(tid, th.Xstate.Area(layout, length))
 	if err == nil {
-		err = sys.SetRegs(th.Tid, &th.Regs)
+		err = sys.SetRegs(tid, &th.Regs)
 	}
 	if err == nil {
-		err = sys.SetSigmask(th.Tid, th.Sigmask)
+		err = sys.SetSigmask(tid, th.Sigmask)
 	}
 	if err == nil && th.RseqCSAddr != 0 {
-		err = sys.Poke(th.Tid, th.RseqCSAddr, th.RseqCS)
+		err = sys.Poke(tid, th.RseqCSAddr, th.RseqCS)
 	}
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -201,7 +202,7 @@ func (r *Runner) release() error {
 		if stop == 0 {
 			continue
 		}
-		if err := sys.Kill(t.Pid, stop); err != nil {
+		if err := sys.Kill(r.pid(t), stop); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -226,12 +227,15 @@ func (r *Runner) undo() error {
 	}
 	var errs []error
 	mine := r.existing()
-	strays := r.strays(mine)
+	var strays []stray
+	if !r.Plan.PidNamespace { // whose first process takes everybody with it
+		strays = r.strays(mine)
+	}
 	if r.root != nil && !r.embodied {
 		errs = append(errs, r.root.Kill())
 	}
 	for _, pid := range mine {
-		if !r.body(pid) {
+		if !r.isBody(pid) {
 			errs = append(errs, sys.Kill(pid, unix.SIGKILL))
 		}
 	}
@@ -249,12 +253,12 @@ func (r *Runner) undo() error {
 
 // collectAll waits until every thread that is ours is gone; it reports whether there was one.
 func (r *Runner) collectAll(errs *[]error) (any bool) {
-	for _, t := range r.Plan.Tasks {
-		if r.body(t.Pid) {
+	for _, t := range slices.Backward(r.Plan.Tasks) { // the first of a pid namespace ends when all others are gone
+		if r.isBody(r.pid(t)) {
 			continue
 		}
 		for i := len(t.Threads) - 1; i >= 0; i-- { // the leader's end is reported after its threads'
-			found, err := Collect(t.Pid, t.Threads[i].Tid)
+			found, err := Collect(r.pid(t), r.tid(t.Threads[i]))
 			any = any || found && err == nil
 			*errs = append(*errs, err)
 		}
@@ -263,23 +267,23 @@ func (r *Runner) collectAll(errs *[]error) (any bool) {
 }
 
 // existing lists the tasks that this process may wait for.
-func (r *Runner) existing() (pids []int) {
+func (r *Runner) existing() (all []sys.PID) {
 	for _, t := range r.Plan.Tasks {
-		if ours(t.Pid) {
-			pids = append(pids, t.Pid)
+		if pid := r.pids.find(t.Pid); ours(pid) {
+			all = append(all, pid)
 		}
 	}
-	return pids
+	return all
 }
 
-func ours(pid int) bool {
+func ours(pid sys.PID) bool {
 	_, _, err := sys.Poll(pid)
 	return err == nil
 }
 
 // Collect waits until a thread is gone: as its tracer, and again as what has become its parent. Who was only just
 // created when its parent was killed is killed here. A thread that was never ours is gone in that sense, and not found.
-func Collect(pid, tid int) (found bool, err error) {
+func Collect(pid, tid sys.PID) (found bool, err error) {
 	for {
 		ws, changed, err := sys.Poll(tid)
 		switch {

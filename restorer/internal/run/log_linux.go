@@ -107,7 +107,7 @@ func (r *sharedRing) release(at uint64, n int, tail uint64) error {
 
 // ownRing is the ring of a task that has left.
 type ownRing struct {
-	pid    int
+	pid    sys.PID
 	region *plan.Region
 }
 

@@ -99,11 +99,11 @@ var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: 
 // ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
 // those of the call. Otherwise another thread or process ends the task, which is reported when it is seen.
 func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
-	regs, err := sys.GetRegs(th.Tid)
+	regs, err := sys.GetRegs(r.tid(th))
 	if err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
-	if err := sys.Continue(th.Tid); err != nil {
+	if err := sys.Continue(r.tid(th)); err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
 	name := endingCalls[regs.OrigAx]
@@ -128,30 +128,33 @@ func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *abi.Status, ip uint
 
 // executed explains a task that has become another program, PTRACE_EVENT_EXEC: its only thread has the leader's id now.
 func (r *Runner) executed(t *plan.Task) error {
-	former, err := sys.EventMessage(t.Pid)
+	former, err := sys.EventMessage(r.pid(t))
 	if err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
-	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", t.Pid)) // only for the message
-	cause := fmt.Sprintf("called execve: it is %q now", program)
+	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", r.pid(t))) // only for the message
+	cause, thread := fmt.Sprintf("called execve: it is %q now", program), t.Pid
 	for i, th := range t.Threads {
 		var st abi.Status // its own is gone with the old memory
 		r.share.calling(t.StatusIndex+i, &st)
-		if uint64(th.Tid) == former && st.Hook != 0 {
-			return r.hookError(t, th, st, st.Fn, cause)
+		if r.tid(th) == sys.PID(former) {
+			thread = th.Tid
+			if st.Hook != 0 {
+				return r.hookError(t, th, st, st.Fn, cause)
+			}
 		}
 	}
-	return failed(t, int(former), "thread %d %s", former, cause)
+	return failed(t, thread, "thread %d %s", thread, cause)
 }
 
 // crash explains a thread that stopped for a signal.
 func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Signal) error {
-	regs, err := sys.GetRegs(th.Tid)
+	regs, err := sys.GetRegs(r.tid(th))
 	if err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
 	cause := "crashed with " + signalName(int(sig))
-	if info, err := sys.GetSigInfo(th.Tid); err == nil && hasAddr(sig) {
+	if info, err := sys.GetSigInfo(r.tid(th)); err == nil && hasAddr(sig) {
 		cause += fmt.Sprintf(" at address %#x", info.Addr)
 		if r.Plan.Region.IsGuard(info.Addr) {
 			cause += ", the guard of its stack (a hook has 124 KiB)"
@@ -172,9 +175,9 @@ func hasAddr(sig unix.Signal) bool {
 func (r *Runner) hookTimeout(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.Opts.HookTimeout.Round(time.Millisecond))
 	at := st.Fn
-	if sys.Interrupt(th.Tid) == nil {
-		if _, stopped, err := sys.WaitUntil(th.Tid, time.Now().Add(time.Second)); err == nil && stopped {
-			if regs, err := sys.GetRegs(th.Tid); err == nil {
+	if tid := r.tid(th); sys.Interrupt(tid) == nil {
+		if _, stopped, err := sys.WaitUntil(tid, time.Now().Add(time.Second)); err == nil && stopped {
+			if regs, err := sys.GetRegs(tid); err == nil {
 				at = regs.Ip
 			}
 		}

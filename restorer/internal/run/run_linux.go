@@ -31,13 +31,14 @@ type Runner struct {
 	passed []*os.File
 	calls  []stubCall
 
-	zygote      int          // pid, 0: none or reaped, or the root task itself
-	root        *sys.Sibling // with --restore-sibling, or what a Body has become
+	pids        pids
+	zygote      sys.PID      // 0: none or reaped, or the root task itself
+	root        *sys.Sibling // if the zygote is the root task
 	embodied    bool         // the Body executes the zygote
 	traced      []tracee
 	stopBy      time.Time          // when those that are asked to stop must have stopped
 	waking      bool               // some connections may be awake
-	tasks       map[int]sys.Pidfd  // that have connections, by pid
+	tasks       map[int]sys.Pidfd  // that have connections, by the plan's pid
 	asleep      []*plan.Connection // that no hook has done away with
 	log         logReader          // of the shared memory
 	undoCgroups []func() error
@@ -181,23 +182,22 @@ func (r *Runner) startZygote() error {
 	}
 	// the path goes through this process because ForkExec closes the child's copy of f before execve
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
-	files := r.zygoteFiles()
+	files, err := r.zygoteFiles()
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	if r.Opts.Body != nil {
 		return r.embody(f, files)
 	}
-	if r.Plan.Sibling {
-		r.root, err = sys.StartSibling(path, []string{"crpie-zygote"}, files, r.Plan.Tasks[0].Pid)
-		if err != nil {
-			return fmt.Errorf("restore: start the zygote: %w", err)
-		}
-		return nil
+	if r.Plan.Itself {
+		return r.startRoot(path, files)
 	}
 	for {
 		pid, err := sys.Start(path, []string{"crpie-zygote"}, files)
 		if err != nil {
 			return fmt.Errorf("restore: start the zygote: %w", err)
 		}
-		if !r.Plan.Uses(pid) {
+		if !r.Plan.Uses(int(pid)) {
 			r.zygote = pid
 			return nil
 		}
@@ -205,19 +205,52 @@ func (r *Runner) startZygote() error {
 	}
 }
 
+// startRoot starts the zygote as the root task.
+func (r *Runner) startRoot(path string, files []*os.File) error {
+	root, p := r.Plan.Tasks[0].Pid, r.Plan
+	process, pid, err := sys.StartAs(path, []string{"crpie-zygote"}, files,
+		sys.Birth{Pid: root, PidNamespace: p.PidNamespace, Sibling: p.Sibling})
+	if err != nil {
+		return fmt.Errorf("restore: start the zygote: %w", err)
+	}
+	r.root = process
+	if p.PidNamespace {
+		r.pids.born(root, pid)
+	}
+	return nil
+}
+
+// pid gives the number that this process has for a task, sys.Nobody if there is none yet.
+func (r *Runner) pid(t *plan.Task) sys.PID { return r.pids.of(t.Pid) }
+
+// tid gives the number that this process has for a thread.
+func (r *Runner) tid(th *plan.Thread) sys.PID { return r.pids.of(th.Tid) }
+
+// Root gives the root task's pid, once it exists.
+func (r *Runner) Root() int { return int(r.pid(r.Plan.Tasks[0])) }
+
 // zygoteFiles lists what the zygote is executed with, by number: every passed descriptor has the number already under
 // which the tasks look for it, and each number in between is closed.
-func (r *Runner) zygoteFiles() []*os.File {
+func (r *Runner) zygoteFiles() ([]*os.File, error) {
 	files := make([]*os.File, r.Plan.FdsPassed())
 	copy(files, []*os.File{os.Stdin, os.Stdout, os.Stderr})
 	copy(files[plan.FirstRegionFile:], r.share.files)
 	for i, p := range r.Plan.Files {
 		files[p.Number] = r.passed[i]
 	}
-	return files
+	if !r.Plan.PidNamespace {
+		return files, nil
+	}
+	self, err := sys.SelfPidfd()
+	if err != nil {
+		return nil, err
+	}
+	r.passed = append(r.passed, self)
+	files[r.Plan.ControllerFD] = self
+	return files, nil
 }
 
-func (r *Runner) reap(pid int) {
+func (r *Runner) reap(pid sys.PID) {
 	_ = sys.Kill(pid, unix.SIGKILL)
 	_, _ = sys.Wait(pid)
 }
@@ -245,14 +278,16 @@ func seizeOptions(t *plan.Task) uintptr {
 	return options
 }
 
-func (r *Runner) seize(t *plan.Task, tid int) error {
-	if r.embodied && tid == r.Opts.Body.Pid() {
+// seize traces a thread that exists.
+func (r *Runner) seize(t *plan.Task, th *plan.Thread) error {
+	tid := r.pids.find(th.Tid)
+	if r.embodied && tid == r.body() {
 		return nil // it is
 	}
 	if err := sys.Seize(tid, seizeOptions(t)); err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
-	r.traced = append(r.traced, tracee{t, tid})
+	r.traced = append(r.traced, tracee{t, th, tid})
 	return nil
 }
 
@@ -265,7 +300,7 @@ func (r *Runner) awaitTasks() error {
 			if failed != nil || r.status(t.StatusIndex).State == abi.StateNew {
 				return false
 			}
-			failed = r.seize(t, t.Pid)
+			failed = r.seize(t, t.Threads[0])
 			r.share.tell(abi.ControlTracedAt(t.StatusIndex), 1)
 			return true
 		})
@@ -282,7 +317,7 @@ func (r *Runner) awaitThreads() error {
 	}
 	for _, t := range r.Plan.Alive() {
 		for _, th := range t.Threads[1:] {
-			if err := r.seize(t, th.Tid); err != nil {
+			if err := r.seize(t, th); err != nil {
 				return err
 			}
 		}

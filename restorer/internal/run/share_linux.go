@@ -56,7 +56,11 @@ func (s *share) make(p *plan.Plan) error {
 			return err
 		}
 	}
-	s.tell(abi.ControlControllerOff, uint32(os.Getpid()))
+	controller := os.Getpid()
+	if p.PidNamespace { // in which it has no number
+		controller = -p.ControllerFD
+	}
+	s.tell(abi.ControlControllerOff, uint32(controller))
 	return sys.SealContents(sealed)
 }
 
@@ -112,14 +116,14 @@ func (s *share) status(index int) (st abi.Status) {
 
 // ownReport is what a task that has left the shared memory reports in memory of its own.
 type ownReport struct {
-	pid    int
+	pid    sys.PID
 	region *plan.Region
 	log    logReader
 	after  uint64 // of the shared log: what must have been passed on before this one, which continues it
 }
 
-func newOwnReport(t *plan.Task, region *plan.Region, sharedLog uint64) *ownReport {
-	return &ownReport{t.Pid, region, logReader{ring: &ownRing{t.Pid, region}}, sharedLog}
+func newOwnReport(pid sys.PID, region *plan.Region, sharedLog uint64) *ownReport {
+	return &ownReport{pid, region, logReader{ring: &ownRing{pid, region}}, sharedLog}
 }
 
 // read gives the statuses from index on, and how far the log has been written.

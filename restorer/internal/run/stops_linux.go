@@ -43,10 +43,10 @@ func isEventStop(ws unix.WaitStatus) bool { return sys.Event(ws) == unix.PTRACE_
 func isGroupStop(ws unix.WaitStatus) bool { return isEventStop(ws) && ws.StopSignal() != unix.SIGTRAP }
 
 // goOn resumes a thread that a signal from outside has stopped, and its process.
-func (r *Runner) goOn(t *plan.Task, tid int, ws unix.WaitStatus, resume func(tid int) error) error {
+func (r *Runner) goOn(t *plan.Task, tid sys.PID, ws unix.WaitStatus, resume func(tid sys.PID) error) error {
 	r.watch.stopped = time.Now()
 	if isGroupStop(ws) {
-		if err := sys.Kill(t.Pid, unix.SIGCONT); err != nil {
+		if err := sys.Kill(r.pid(t), unix.SIGCONT); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -58,33 +58,34 @@ func (r *Runner) goOn(t *plan.Task, tid int, ws unix.WaitStatus, resume func(tid
 
 // tracee is a thread that is seized.
 type tracee struct {
-	task *plan.Task
-	tid  int
+	task   *plan.Task
+	thread *plan.Thread
+	tid    sys.PID
 }
 
 // waitStop waits for a stop of the kind that good accepts, until stopBy. Stops with another cause are passed
 // by, by resume; anything else at this point is a failure. A wait without a limit might never end: the leader of
 // threads that have stopped can be killed alone, seccomp(2), and is reported when they are gone, which takes their
 // tracer.
-func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume func(tid int) error) error {
+func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume func(tid sys.PID) error) error {
 	for {
 		ws, changed, err := sys.WaitUntil(th.tid, r.stopBy)
 		switch {
 		case err != nil:
 			return fmt.Errorf("restore: %w", err)
 		case !changed:
-			return failed(th.task, th.tid, "thread %d does not stop within %v (--progress-timeout)", th.tid,
+			return failed(th.task, th.thread.Tid, "thread %d does not stop within %v (--progress-timeout)", th.thread.Tid,
 				r.Opts.Limit())
 		case ws.Stopped() && good(ws):
 			return nil
 		case sys.Event(ws) == unix.PTRACE_EVENT_EXIT:
-			return failed(th.task, th.tid,
-				"thread %d was killed, or ended itself, when it was to be stopped", th.tid)
+			return failed(th.task, th.thread.Tid,
+				"thread %d was killed, or ended itself, when it was to be stopped", th.thread.Tid)
 		case ws.Stopped() && hasAddr(ws.StopSignal()):
-			return failed(th.task, th.tid, "thread %d crashed with %s when it was to be stopped", th.tid,
+			return failed(th.task, th.thread.Tid, "thread %d crashed with %s when it was to be stopped", th.thread.Tid,
 				signalName(int(ws.StopSignal())))
 		case !somebodyStopped(ws):
-			return failed(th.task, th.tid, "thread %d: unexpected wait status %#x at the end", th.tid,
+			return failed(th.task, th.thread.Tid, "thread %d: unexpected wait status %#x at the end", th.thread.Tid,
 				uint32(ws))
 		}
 		if err := r.goOn(th.task, th.tid, ws, resume); err != nil {
@@ -96,16 +97,16 @@ func (r *Runner) waitStop(th tracee, good func(unix.WaitStatus) bool, resume fun
 // unstop lets processes go on that were stopped before they could be traced. Only what descends from this
 // process by way of the plan is signalled.
 func (r *Runner) unstop() {
-	family := map[int]bool{os.Getpid(): true, r.zygote: true}
-	untraced := []int{r.zygote}
+	family := map[sys.PID]bool{sys.PID(os.Getpid()): true, r.zygote: true}
+	untraced := []sys.PID{r.zygote}
 	for _, t := range r.Plan.Tasks {
-		family[t.Pid] = true
+		family[r.pid(t)] = true
 		if r.status(t.StatusIndex).State == abi.StateNew || t.Dead {
-			untraced = append(untraced, t.Pid)
+			untraced = append(untraced, r.pid(t))
 		}
 	}
 	for _, pid := range untraced {
-		if state, parent := host.ProcessState(pid); pid != 0 && state == "T" && family[parent] {
+		if state, parent := host.ProcessState(int(pid)); pid != 0 && state == "T" && family[sys.PID(parent)] {
 			_ = sys.Kill(pid, unix.SIGCONT)
 		}
 	}

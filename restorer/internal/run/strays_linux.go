@@ -19,16 +19,16 @@ import (
 
 // stray is a process that the plan does not have: a page reader, or what a hook has forked.
 type stray struct {
-	pid int
+	pid sys.PID
 	fd  sys.Pidfd
 }
 
 // strays stops the tasks and their descendants, and lists those that are not in the plan. Who has stopped forks no
 // more, so that none is missed.
-func (r *Runner) strays(tasks []int) []stray {
+func (r *Runner) strays(tasks []sys.PID) []stray {
 	var found []stray
 	queue := tasks
-	add := func(pid int) {
+	add := func(pid sys.PID) {
 		if fd, err := sys.OpenPidfd(pid); err == nil {
 			found, queue = append(found, stray{pid, fd}), append(queue, pid)
 		}
@@ -37,7 +37,7 @@ func (r *Runner) strays(tasks []int) []stray {
 		freeze(queue[0])
 		for _, pid := range childrenOf(queue[0]) {
 			// else killed with its parent, which lives on for a while
-			if r.Plan.Uses(pid) && !(r.embodied && !ours(pid)) {
+			if r.Plan.Uses(int(pid)) && !(r.embodied && !ours(pid)) {
 				continue
 			}
 			add(pid)
@@ -51,9 +51,9 @@ func (r *Runner) strays(tasks []int) []stray {
 
 // eachOrphan finds what a hook has forked and has lost its parent since: a child of this process that still has the
 // region.
-func (r *Runner) eachOrphan(found []stray, add func(pid int)) {
-	for _, pid := range childrenOf(os.Getpid()) {
-		known := r.Plan.Uses(pid) || pid == r.zygote ||
+func (r *Runner) eachOrphan(found []stray, add func(pid sys.PID)) {
+	for _, pid := range childrenOf(sys.PID(os.Getpid())) {
+		known := r.Plan.Uses(int(pid)) || pid == r.zygote ||
 			slices.ContainsFunc(found, func(s stray) bool { return s.pid == pid })
 		if !known && hasRegion(pid) {
 			add(pid)
@@ -61,7 +61,7 @@ func (r *Runner) eachOrphan(found []stray, add func(pid int)) {
 	}
 }
 
-func hasRegion(pid int) bool {
+func hasRegion(pid sys.PID) bool {
 	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	return strings.Contains(string(maps), "/memfd:"+regionName+" ")
 }
@@ -70,7 +70,7 @@ func hasRegion(pid int) bool {
 const freezeTime = time.Second
 
 // freeze stops a process that is not collected before its parent is, so that the pid is still its own.
-func freeze(pid int) {
+func freeze(pid sys.PID) {
 	_ = sys.Kill(pid, unix.SIGSTOP)
 	for end := time.Now().Add(freezeTime); !frozen(pid) && time.Now().Before(end); {
 		time.Sleep(collectPause)
@@ -78,9 +78,9 @@ func freeze(pid int) {
 }
 
 // frozen reports whether no thread runs: each has stopped or ended, proc(5).
-func frozen(pid int) bool {
+func frozen(pid sys.PID) bool {
 	for _, thread := range threads(pid) {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, thread))
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, thread))
 		if i := strings.LastIndex(string(stat), ") "); i >= 0 &&
 			!strings.ContainsRune("TtZX", rune(stat[i+2])) {
 			return false
@@ -89,21 +89,23 @@ func frozen(pid int) bool {
 	return true
 }
 
-func threads(pid int) (names []string) {
+func threads(pid sys.PID) (tids []sys.PID) {
 	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, thread := range list {
-		names = append(names, thread.Name())
+		if tid, err := strconv.Atoi(thread.Name()); err == nil {
+			tids = append(tids, sys.PID(tid))
+		}
 	}
-	return names
+	return tids
 }
 
 // childrenOf reads /proc/PID/task/TID/children of all threads, proc(5). Who has ended has none.
-func childrenOf(pid int) (pids []int) {
+func childrenOf(pid sys.PID) (pids []sys.PID) {
 	for _, thread := range threads(pid) {
-		list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread))
+		list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, thread))
 		for _, word := range strings.Fields(string(list)) {
 			if child, err := strconv.Atoi(word); err == nil {
-				pids = append(pids, child)
+				pids = append(pids, sys.PID(child))
 			}
 		}
 	}

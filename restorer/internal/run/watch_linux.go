@@ -122,7 +122,7 @@ func (r *Runner) look(all bool) error {
 func (r *Runner) lookAt(t *plan.Task, all bool) error {
 	o := r.watch.own[t]
 	if o == nil && r.share.status(t.StatusIndex).State == abi.StateLeft {
-		o = newOwnReport(t, &r.Plan.Region, r.sharedRing().head())
+		o = newOwnReport(r.pids.find(t.Pid), &r.Plan.Region, r.sharedRing().head())
 		r.watch.own[t] = o
 	}
 	if o != nil && !all {
@@ -311,9 +311,9 @@ func (r *Runner) casualties() error {
 		if t == nil || t.Dead {
 			return nil
 		}
-		ws, changed, err := sys.Poll(th.Tid)
+		ws, changed, err := sys.Poll(r.tid(th))
 		// another task's child, gone before it could be traced: only /proc tells, which takes long with many tasks
-		if err != nil && quiet && th.Tid == t.Pid && host.IsZombie(t.Pid) {
+		if err != nil && quiet && th.Tid == t.Pid && host.IsZombie(int(r.pid(t))) {
 			return failed(t, th.Tid, "it has ended%s", r.during(t, th, r.status(index)))
 		}
 		if err != nil || !changed {
@@ -357,7 +357,7 @@ func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.
 		return failed(t, th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())),
 			r.during(t, th, st))
 	case somebodyStopped(ws):
-		return r.goOn(t, th.Tid, ws, sys.Continue)
+		return r.goOn(t, r.tid(th), ws, sys.Continue)
 	case ws.Stopped():
 		return r.crash(t, th, st, ws.StopSignal())
 	}

@@ -21,7 +21,7 @@ import (
 func (p *Room) OpenEnded() {
 	for _, pid := range slices.Sorted(maps.Keys(p.ended)) {
 		folder := fmt.Sprintf("/proc/%d", pid)
-		who := p.Host.Holder(int(pid))
+		who := p.Holder(pid)
 		if p.FindTask(int32(pid)) != nil {
 			who = "a task that is restored"
 		}

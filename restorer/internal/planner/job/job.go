@@ -168,6 +168,14 @@ func (j *Job) ZygoteTask(made []*pb.FdinfoEntry) *Process {
 		Prog: j.Shared}
 }
 
+// Holder names the process that has a pid, tid, process group or session number that a task needs; "" when it is free.
+func (j *Job) Holder(id uint32) string {
+	if j.Own.PID {
+		return ""
+	}
+	return j.Host.Holder(int(id))
+}
+
 // FindTask finds a task by its pid; nil: no task has it.
 func (j *Job) FindTask(pid int32) *images.Task {
 	if pid <= 0 {

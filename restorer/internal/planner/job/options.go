@@ -50,9 +50,6 @@ type Options struct {
 	DumpTime, RestoreTime time.Time
 }
 
-// Itself reports whether the zygote itself is the root task, which is not a child of this process then.
-func (o *Options) Itself() bool { return o.Sibling || o.Become != 0 }
-
 // CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.
 type CgroupMode string
 

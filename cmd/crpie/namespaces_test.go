@@ -1,0 +1,214 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+const (
+	newPID = syscall.CLONE_NEWPID
+	newAll = syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+)
+
+// Trees are restored in namespaces like those that they were in, with a plugin on all stages, and as good as before:
+// CRIU dumps them again, and both restore that. Some victims make further namespaces themselves.
+func TestOwnNamespaces(t *testing.T) {
+	plugin := trace(t)
+	for _, tc := range []struct {
+		set     string
+		flags   uintptr
+		victims []string
+	}{
+		{"pid", newPID, []string{"threads", "tree", "sessions", "owners", "inflight", "signals", "uts", "ipc",
+			"timens", "clonefiles", "python"}},
+		{"UTS", syscall.CLONE_NEWUTS, []string{"tree", "ipc"}},
+		{"IPC", syscall.CLONE_NEWIPC, []string{"tree"}},
+		{"all", newAll, []string{"threads", "tree", "sessions", "timens"}},
+	} {
+		for _, name := range tc.victims {
+			t.Run(fmt.Sprintf("%s/%s", tc.set, name), func(t *testing.T) {
+				p, _ := restore(t, testenv.StartIn(t, tc.flags, name, testenv.ControlArgs(name)...).Dump(t),
+					"--pie-plugin", plugin)
+				again := p.Dump(t)
+				again.RestoreCRIU(t).MustPass(t)
+				p, _ = restore(t, again)
+				p.MustPass(t)
+			})
+		}
+	}
+}
+
+// What CRIU does not bring back in a pid namespace of its own, crpie does.
+func TestOwnPidNamespace(t *testing.T) {
+	for _, name := range []string{"timers", "locks", "notify", "tcp", "crowd", "cgroups", "pidfds"} {
+		t.Run(name, func(t *testing.T) {
+			victim := testenv.StartIn(t, newPID, name)
+			victim.Connected = name == "tcp"
+			im := victim.Dump(t)
+			for range 2 {
+				p, _ := restore(t, im, "--pie-plugin", trace(t))
+				p.MustPass(t)
+			}
+		})
+	}
+}
+
+// What /proc says of the first process of namespaces is what it said before.
+func TestFirstProcessAsBefore(t *testing.T) {
+	for _, name := range []string{"threads", "tree", "sessions"} {
+		t.Run(name, func(t *testing.T) {
+			victim := testenv.StartIn(t, newAll, name)
+			before := outerless(snapshot(t, victim))
+			p, _ := restore(t, victim.Dump(t), "--pie-plugin", trace(t))
+			for _, line := range before.Diff(outerless(snapshot(t, p))) {
+				t.Error(line)
+			}
+		})
+	}
+}
+
+// outerless hides which namespaces these are, and the pids that threads have outside of them: their order stays.
+func outerless(s testenv.Snapshot) testenv.Snapshot {
+	hidden, rank := testenv.Snapshot{}, map[string]int{}
+	keys := slices.SortedFunc(maps.Keys(s), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
+	for _, key := range keys {
+		if words := strings.Fields(key); words[0] == "thread" && rank[words[1]] == 0 {
+			rank[words[1]] = len(rank) + 1
+		}
+	}
+	for key, value := range comparable(s).Without("ns_pid", "ns_uts", "ns_ipc", "stat pgrp", "stat session",
+		"status Pid", "status Tgid") {
+		words := strings.Fields(key)
+		if words[0] == "thread" {
+			key = fmt.Sprint("thread ", rank[words[1]], words[2:])
+		}
+		if outer, inner, _ := strings.Cut(value, " "); strings.HasPrefix(key, "status NS") && outer != "" {
+			value = inner
+		}
+		hidden[key] = value
+	}
+	return hidden
+}
+
+// All hooks run inside, from the first stage on.
+func TestHooksRunInNamespaces(t *testing.T) {
+	victim := testenv.StartIn(t, newPID, "uts")
+	p, output := restore(t, victim.Dump(t), "-v3", "--pie-plugin", testenv.Plugin(t, "testdata/plugins/where.c"))
+	for _, want := range []string{"pid 1 of 1 on victim-of-a-dump\n", "pid 2 of 2 on victim-of-a-dump\n"} {
+		if !strings.Contains(output, want) {
+			t.Errorf("output:\n%s\nwant %s", output, want)
+		}
+	}
+	p.MustPass(t)
+}
+
+// A hook that fails in any way in the first process of a pid namespace, whom the kernel spares some signals, or in
+// another, undoes the restore.
+func TestHookFailuresInNamespaces(t *testing.T) {
+	im := testenv.StartIn(t, newAll, "tree").Dump(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
+	for how, want := range map[string]string{
+		"error": "returned -5 (EIO)", "null": "crashed with SIGSEGV at address 0x0", "hang": "still running after 100ms",
+		"exit": "called exit_group(7)", "exec": "called execve", "fork": "returned -5 (EIO)",
+	} {
+		for _, stage := range stageOrder {
+			for _, task := range []string{"1", "3"} {
+				t.Run(how+"/"+stage+"/"+task, func(t *testing.T) {
+					status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms",
+						"--pie-plugin", fmt.Sprintf("%s,stage=%s,how=%s,select=pid:%s", plugin, stage, how, task))
+					if status != exitFailed || !strings.Contains(output, want) ||
+						!strings.Contains(output, "restore task "+task+": ") {
+						t.Errorf("status %d, output:\n%s\nwant %s", status, output, want)
+					}
+					if left := im.Leftovers(); len(left) > 0 {
+						t.Errorf("left behind: %v", left)
+					}
+				})
+			}
+		}
+	}
+	p, _ := restore(t, im)
+	p.MustPass(t)
+}
+
+// Without -d crpie waits for the first process of the namespace, and passes on its exit status; the pid file has the
+// pid that it has outside, and signals are passed on.
+func TestForegroundInNamespaces(t *testing.T) {
+	im := testenv.StartIn(t, newAll, "static").Dump(t)
+	for name, tc := range map[string]struct {
+		signal syscall.Signal
+		want   int
+	}{
+		"exit":   {syscall.SIGUSR1, 0},
+		"signal": {syscall.SIGKILL, 128 + 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pidfile, done := filepath.Join(t.TempDir(), "pid"), make(chan error)
+			go func() { done <- signalRestored(pidfile, tc.signal) }()
+			status, output := tool(t, im, "restore", "-D", im.Dir, "--pidfile", pidfile)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if status != tc.want {
+				t.Errorf("status %d, want %d\n%s", status, tc.want, output)
+			}
+		})
+	}
+}
+
+// signalRestored signals the process of a pid file when it has been let go.
+func signalRestored(pidfile string, signal syscall.Signal) error {
+	for end := time.Now().Add(testenv.Timeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		b, _ := os.ReadFile(pidfile)
+		if pid, err := strconv.Atoi(string(b)); err == nil && untraced(pid) {
+			return syscall.Kill(pid, signal)
+		}
+	}
+	return fmt.Errorf("%s: no process is let go", pidfile)
+}
+
+// The first process of a pid namespace becomes a child of crpie's parent, or stays stopped, like any other.
+func TestSiblingInNamespaces(t *testing.T) {
+	for _, name := range []string{"tree", "sessions"} {
+		t.Run(name, func(t *testing.T) {
+			im := testenv.StartIn(t, newAll, name).Dump(t)
+			script := `"$@"; echo "status $? shell $$ parent $(sed -n 's/^PPid:.//p' /proc/$(cat pid)/status)"`
+			cmd := im.Command(t, "/bin/sh", "-c", script, "sh", os.Args[0], "restore", "-d", "-S", "-D", im.Dir,
+				"--pidfile", "pid", "--work-dir", ".", "--pie-plugin", trace(t))
+			cmd.Env, cmd.Dir = append(cmd.Env, asTool+"=1"), t.TempDir()
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			wantSibling(t, string(out))
+			im.Adopt(t).MustPass(t)
+		})
+	}
+}
+
+// A namespace that cannot be had is refused by name, with a way out.
+func TestNamespacesRefused(t *testing.T) {
+	im := testenv.StartIn(t, newPID|syscall.CLONE_NEWNET, "static").Dump(t)
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
+	want := regexp.MustCompile(`(?m)^crpie: cannot restore: task 1: it had a network namespace of its own: not supported;` +
+		` their contents are in .*\n  hint: containers are restored by criu`)
+	if status != exitFailed || !want.MatchString(output) {
+		t.Errorf("status %d, output:\n%s", status, output)
+	}
+}
