@@ -173,6 +173,12 @@ func FuzzLines(f *testing.F) {
 	fuzzRegion(f, func(i int, s *elf.Section) bool { return i > 0 && strings.HasPrefix(s.Name, ".debug") })
 }
 
+func FuzzFrames(f *testing.F) {
+	fuzzRegion(f, func(i int, s *elf.Section) bool {
+		return i > 0 && (strings.HasSuffix(s.Name, "_frame") || s.Name == ".stack_sizes")
+	})
+}
+
 // FuzzParse takes whole objects.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{records, "int x;", "static int z; int *p(void) { return &z; }"} {

@@ -110,19 +110,23 @@ func (p *Plugin) debugSection(name string, base []uint64, limit int) (b []byte, 
 		if got, _ := nameAt(p.shstrtab, p.shdrs[i].Name); got != name {
 			continue
 		}
-		raw, ok := span(p.data, p.shdrs[i].Off, p.shdrs[i].Size)
-		if !ok || len(raw) > limit {
-			return nil, false
-		}
-		if elf.SectionFlag(p.shdrs[i].Flags)&elf.SHF_COMPRESSED != 0 {
-			b, ok = inflate(raw, uint64(limit))
-		} else {
-			b = bytes.Clone(raw)
-		}
+		b, ok = p.contents(i, limit)
 		p.relocateDebug(i, b, base)
 		return b, ok
 	}
 	return nil, true
+}
+
+// contents gives a copy of what a section has, unpacked; ok is false if it is damaged or has more than limit bytes.
+func (p *Plugin) contents(section, limit int) (b []byte, ok bool) {
+	raw, ok := span(p.data, p.shdrs[section].Off, p.shdrs[section].Size)
+	switch {
+	case !ok || len(raw) > limit:
+		return nil, false
+	case elf.SectionFlag(p.shdrs[section].Flags)&elf.SHF_COMPRESSED != 0:
+		return inflate(raw, uint64(limit))
+	}
+	return bytes.Clone(raw), true
 }
 
 // chdrSize is sizeof(Elf64_Chdr): type, reserved, size, alignment.

@@ -14,7 +14,7 @@ func Parse(data []byte, name string, opts Options) (*Plugin, error) {
 	// Each step relies on the ones before it; one that finds the file unreadable ends the reading.
 	for _, step := range []func() bool{
 		p.readHeader, p.readSectionTable, p.checkSections, p.readSymbols, p.checkConstructors, p.checkGroups,
-		p.checkRelocations, p.checkUndefined, p.readRecords, p.checkNotes,
+		p.checkRelocations, p.checkUndefined, p.readRecords, p.checkNotes, p.checkFrames,
 	} {
 		if !step() {
 			break

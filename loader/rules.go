@@ -38,6 +38,7 @@ const (
 	CodeOverlap       Code = "PIE118"
 	CodeISA           Code = "PIE119"
 	CodeNoCode        Code = "PIE120"
+	CodeFrame         Code = "PIE121"
 	CodeUndefined     Code = "PIE201"
 	CodeWeakUndefined Code = "PIE202"
 	CodeCommon        Code = "PIE203"
@@ -138,6 +139,8 @@ var rules = [...]RuleInfo{
 	{CodeISA, "needs a newer processor", "compile with a lower -march", true},
 	{CodeNoCode, "code without bytes", "give the object itself, not what objcopy --only-keep-debug left of it",
 		false},
+	{CodeFrame, "frame larger than the stack of a hook",
+		"make large variables static, or allocate them with mmap in the hook", true},
 
 	{CodeUndefined, "undefined symbol",
 		"define it in the plugin, or add the object that defines it: ld -r -o plugin.o a.o b.o", false},

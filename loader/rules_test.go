@@ -43,6 +43,8 @@ func replace(old, new string) func(string) string {
 	return func(s string) string { return strings.Replace(s, old, new, 1) }
 }
 
+const bigFrame = "int f(int i) { volatile char big[199999]; big[i] = 1; return big[i + 1]; }"
+
 var ruleCases = []ruleCase{
 	{code: "PIE002", tool: clang19 + " -flto", suffix: ".c", source: "int x;", fixed: clang19,
 		want: "PIE002 LLVM bitcode (clang -flto), not machine code"},
@@ -137,6 +139,17 @@ var ruleCases = []ruleCase{
 	{code: "PIE119", tool: cc + " -march=x86-64-v3 -mneeded", suffix: ".c", source: "int x;",
 		want: "PIE119 the code needs a processor of x86-64-v3"},
 
+	{code: "PIE121", tool: as, suffix: ".s", source: ".text\n.cfi_startproc\nf: sub $199992, %rsp\n" +
+		".cfi_def_cfa_offset 200000\nret\n.cfi_endproc\n" + stack,
+		repair: strings.NewReplacer("199992", "9992", "200000", "10000").Replace,
+		want:   "PIE121 the frame of f has 200000 bytes, the stack of a hook 126976 at f+0x0, .text+0x0"},
+	{code: "PIE121", tool: clang19 + " -fstack-size-section", suffix: ".c", source: bigFrame,
+		repair: replace("volatile", "static volatile"),
+		want:   "PIE121 the frame of f has 199880 bytes, the stack of a hook 126976 at f+0x0, .text+0x0"},
+	{code: "PIE121", tool: clang14 + " -g -gz", suffix: ".c", source: strings.Replace(bigFrame, "199", "1999", 1),
+		repair: replace("volatile", "static volatile"),
+		want: "PIE121 the frame of f has 1999888 bytes, the stack of a hook 126976; " +
+			"it can reach over the guard of 1048576 bytes below at f+0x0, .text+0x0"},
 	{code: "PIE201", tool: cc, suffix: ".c", source: "int ext(int); int hook(void) { return ext(3); }",
 		repair: func(s string) string { return s + "int ext(int x) { return x; }" },
 		want:   "PIE201 undefined symbol `ext` at hook+0x6, .text+0x6"},
