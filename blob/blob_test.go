@@ -2,6 +2,7 @@ package blob_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,6 +163,35 @@ func TestParametersCannotContainNUL(t *testing.T) {
 	if want := `lay out plugin.o: parameter "a"="b\x00" of plugin 0 is empty or contains a NUL`; err == nil ||
 		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A plugin finds what it was given and the defaults of the rest.
+func TestDefaultsAreHanded(t *testing.T) {
+	c := loadertest.MustLoad(t, gcc, ".c", core, loader.Options{Core: true})
+	p := loadertest.MustLoad(t, gcc+" -DPRIO=0", ".c", "#include <crpie/plugin.h>\n"+plugin+`
+CRPIE_PARAM_STR("a", CRPIE_DEFAULT("alpha"), "")
+CRPIE_PARAM_STR("b", CRPIE_DEFAULT("beta"), "")
+CRPIE_PARAM_STR("c", CRPIE_OPTIONAL, "")
+`, loader.Options{})
+	in := []blob.Input{{Plugin: p, Params: []blob.Param{{Key: "b", Value: "given"}}}}
+	l, err := blob.NewLayout(c, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := l.Relocate(0x10000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := memory{t, img}
+	entry := m.addr(img.Table + abi.TablePluginsOff)
+	at, got := m.addr(entry+abi.TablePluginParamsOff), ""
+	for i := range m.addr(entry + abi.TablePluginNrParamsOff) {
+		pair := at + i*abi.ParamPairSize
+		got += fmt.Sprintf("%s=%s ", m.str(m.addr(pair)), m.str(m.addr(pair+8)))
+	}
+	if want := "b=given a=alpha "; got != want || len(in[0].Params) != 1 {
+		t.Errorf("the plugin finds %q, want %q; the input has %v", got, want, in[0].Params)
 	}
 }
 

@@ -74,6 +74,17 @@ func (in *Input) CheckParams() error {
 	return several.Join(problems...)
 }
 
+// handed gives the parameters that the plugin finds: those that were given, and defaults of others.
+func (in *Input) handed() []Param {
+	params := slices.Clone(in.Params)
+	for _, d := range in.Plugin.Params {
+		if d.Defaulted && !slices.ContainsFunc(in.Params, func(kv Param) bool { return kv.Key == d.Name }) {
+			params = append(params, Param{Key: d.Name, Value: d.Default})
+		}
+	}
+	return params
+}
+
 // offset is a distance from the base of the image.
 type offset uint64
 
@@ -130,7 +141,7 @@ func NewLayout(core *loader.Plugin, plugins []Input) (*Layout, error) {
 	l.objects = append(l.objects, object{Plugin: core, label: core.Name})
 	for i, label := range Labels(plugins) {
 		l.objects = append(l.objects, object{Plugin: plugins[i].Plugin, label: label,
-			params: plugins[i].Params})
+			params: plugins[i].handed()})
 	}
 	if err := several.Join(l.check(), checkParams(plugins)); err != nil {
 		return nil, err

@@ -1,6 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for crpie
 
+# _crpie_params completes FILE.o,key=value,... with what the plugin declares. Readline replaces only what stands behind the
+# last character of COMP_WORDBREAKS, which has = and :.
+_crpie_params() {
+	local word=${COMP_LINE:0:COMP_POINT} spec breaks= kept= line lines
+	word=${word##*[[:space:]]}
+	spec=${word#--pie-plugin=}
+	[[ $spec == *.o,* ]] || return 1
+	[[ $COMP_WORDBREAKS == *=* ]] && breaks+='='
+	[[ $COMP_WORDBREAKS == *:* ]] && breaks+=':'
+	[ -n "$breaks" ] && kept=${word%"${word##*[$breaks]}"}
+	mapfile -t lines < <("${COMP_WORDS[0]}" inspect --params "${spec%%,*}" 2>/dev/null | cut -f 1)
+	for line in "${lines[@]}"; do
+		line=${word%"${word##*,}"}$line
+		[[ $line == "$word"* ]] && COMPREPLY+=("${line#"$kept"}")
+	done
+	compopt +o filenames -o nospace 2>/dev/null
+	return 0
+}
+
 _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
@@ -8,6 +27,9 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link swrk doctor explain version help' -- "$cur")
 		return
 	fi
+	case ${COMP_WORDS[1]} in
+	restore | graft | check) _crpie_params && return ;;
+	esac
 	case $prev in
 	-D | --images-dir | -W | --work-dir)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
@@ -51,7 +73,7 @@ _crpie() {
 			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
 		;;
 	check) flags='--format --machine --core --help' ;;
-	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --help' ;;
+	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
 	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac

@@ -1,4 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+# An object, and behind it key=value,... of what the plugin declares.
+function __crpie_plugin
+	set -l word (string replace -r '^--[a-z-]+=' '' -- (commandline -ct))
+	if not string match -q '*.o,*' -- $word
+		__fish_complete_suffix .o
+		return
+	end
+	set -l head (string replace -r '[^,]*$' '' -- $word)
+	for line in (crpie inspect --params (string split -m 1 , -- $word)[1] 2>/dev/null)
+		echo $head$line
+	end
+end
+
 set -l commands check inspect restore graft link swrk doctor explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
@@ -12,7 +25,7 @@ complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d '
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print version and plugin ABI'
 
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s D -l images-dir -x -a '(__fish_complete_directories)'
-complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-plugin -r -d 'Object and parameters'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-plugin -x -a '(__crpie_plugin)' -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-timeout -x -d 'Longest time of one hook'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l progress-timeout -x -d 'Longest time without progress'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s d -l restore-detached -d 'Do not wait'
@@ -53,6 +66,8 @@ complete -c crpie -n '__fish_seen_subcommand_from check' -s m -l machine -x -a '
 complete -c crpie -n '__fish_seen_subcommand_from check inspect' -l core -d 'Hooks are not needed'
 complete -c crpie -n '__fish_seen_subcommand_from inspect' -s f -l format -x -a 'text json'
 complete -c crpie -n '__fish_seen_subcommand_from inspect link' -l base -x -d Address
+complete -c crpie -n '__fish_seen_subcommand_from check' -a '(__crpie_plugin)'
+complete -c crpie -n '__fish_seen_subcommand_from inspect' -l params -d 'List parameters only'
 complete -c crpie -n '__fish_seen_subcommand_from inspect' -l disasm -d 'List the code'
 complete -c crpie -n '__fish_seen_subcommand_from link' -s o -l output -r
 complete -c crpie -n '__fish_seen_subcommand_from link' -l defsym -x -d NAME=ADDR
@@ -62,7 +77,7 @@ complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -s D -l images-
 complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive -r -d 'Container checkpoint'
 complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive-limit -x -a 'size= entries= headers=' -d 'What the archive may cost'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
-complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -r -d 'Object and parameters'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -x -a '(__crpie_plugin)' -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -a 'root pid: comm:' -d 'Only this task'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l copy -d 'Stand alone'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l on-error -x -a 'kill continue' -d 'When a hook fails'

@@ -46,12 +46,18 @@ type Param struct {
 	Min, Max uint64   // of numbers and sizes
 	Values   []string // what an enum may be, or the names of a rule
 	Help     string   // a line
+
+	Defaulted bool   // the plugin is handed Default if the parameter is not given
+	Default   string // a value of the kind
 }
+
+// oldParamRecord is the size of a record before version 3 of the interface, which ended at the default, in bytes.
+const oldParamRecord = abi.ParamRecordDefOff
 
 // readParams reads the records of one section crpie_params. The same declaration may come twice: ld -r joins objects
 // that include one header.
 func (p *parser) readParams(section int) {
-	p.records(section, abi.ParamRecordSize, func(at Offset, rec []byte) {
+	p.records(section, oldParamRecord, func(at Offset, rec []byte) {
 		d, why := readParam(rec)
 		if why == "" && d.Kind != ParamNone {
 			why = p.declare(d)
@@ -79,7 +85,7 @@ func (p *parser) declare(d Param) (why string) {
 		return ""
 	}
 	if old := p.plugin.Params[i]; old.Kind != d.Kind || old.Min != d.Min || old.Max != d.Max ||
-		!slices.Equal(old.Values, d.Values) {
+		!slices.Equal(old.Values, d.Values) || old.Defaulted != d.Defaulted || old.Default != d.Default {
 		return fmt.Sprintf("parameter %q is declared twice, as different things", d.Name)
 	}
 	p.plugin.Params[i].Required = p.plugin.Params[i].Required || d.Required
@@ -90,15 +96,21 @@ func readParam(rec []byte) (d Param, why string) {
 	kind := le32(rec[abi.ParamRecordKindOff:])
 	name, ok := text(rec[abi.ParamRecordNameOff:abi.ParamRecordValuesOff])
 	values, ok2 := text(rec[abi.ParamRecordValuesOff:abi.ParamRecordHelpOff])
-	help, ok3 := text(rec[abi.ParamRecordHelpOff:abi.ParamRecordSize])
+	help, ok3 := text(rec[abi.ParamRecordHelpOff:abi.ParamRecordDefOff])
+	flags := le32(rec[abi.ParamRecordFlagsOff:])
 	d = Param{
-		Name: name, Kind: ParamKind(kind), Required: le32(rec[abi.ParamRecordFlagsOff:])&abi.ParamRequired != 0,
-		Min: le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]),
+		Name: name, Kind: ParamKind(kind), Required: flags&abi.ParamRequired != 0,
+		Defaulted: flags&abi.ParamDefaulted != 0,
+		Min:       le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]),
 		Values: strings.Fields(values), Help: help,
+	}
+	ok4 := true
+	if len(rec) >= abi.ParamRecordSize {
+		d.Default, ok4 = text(rec[abi.ParamRecordDefOff:abi.ParamRecordSize])
 	}
 	named := d.Kind != ParamNone && d.Kind != ParamOneOf
 	switch {
-	case !ok || !ok2 || !ok3:
+	case !ok || !ok2 || !ok3 || !ok4:
 		return d, fmt.Sprintf("parameter %q: its texts are not ended, or have characters that cannot be printed", name)
 	case !d.Kind.Known():
 		return d, fmt.Sprintf("parameter %q is of kind %d; known are 0 to %d", name, kind, ParamOneOf)
@@ -111,7 +123,23 @@ func readParam(rec []byte) (d Param, why string) {
 	case (d.Kind == ParamInt || d.Kind == ParamSize) && d.Min > d.Max:
 		return d, fmt.Sprintf("parameter %q is in [%d, %d], which is empty", name, d.Min, d.Max)
 	}
-	return d, ""
+	return d, d.wrongDefault()
+}
+
+// wrongDefault says why a parameter cannot have the default that it has; "" if it can, or has none.
+func (d *Param) wrongDefault() string {
+	switch {
+	case !d.Defaulted:
+		return ""
+	case d.Kind == ParamNone || d.Kind == ParamOneOf:
+		return fmt.Sprintf("a record of kind %q has no default", d.Kind)
+	case d.Required:
+		return fmt.Sprintf("parameter %q is required and has a default: it can be one of these", d.Name)
+	}
+	if why := d.wrong(d.Default); why != "" {
+		return fmt.Sprintf("parameter %q: its default %q %s", d.Name, d.Default, why)
+	}
+	return ""
 }
 
 // selectParam is the one key of --pie-plugin that plugins do not get.
@@ -127,12 +155,18 @@ func text(field []byte) (s string, ok bool) {
 	return string(field[:end]), !bytes.ContainsFunc(field[:end], bad)
 }
 
-// checkRules wants every name of a rule to be a parameter.
+// checkRules wants every name of a rule to be a parameter, and to be without a default: it would always be given.
 func (p *parser) checkRules() {
 	for _, d := range p.plugin.Params {
+		if d.Kind != ParamOneOf {
+			continue
+		}
 		for _, name := range d.Values {
-			if d.Kind == ParamOneOf && p.plugin.param(name) == nil {
+			switch member := p.plugin.param(name); {
+			case member == nil:
 				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which is not a parameter", name)
+			case member.Defaulted:
+				p.reportf(CodeParam, nil, "CRPIE_PARAM_ONE_OF names %q, which has a default", name)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package loader_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -85,5 +86,47 @@ func TestPluginsWithoutParams(t *testing.T) {
 	}
 	if slices.ContainsFunc(p.Sections, func(s loader.Section) bool { return s.Name == "crpie_params" }) {
 		t.Error("the declarations are laid out")
+	}
+}
+
+// Records of before version 3 end where the default is, and stay valid; those with one need version 3.
+func TestDefaults(t *testing.T) {
+	for _, tool := range []string{cc, clang19} {
+		p := loadertest.MustLoad(t, tool, ".c", sdkHook+`
+CRPIE_PARAM_STR("a", CRPIE_DEFAULT(""), "")
+CRPIE_PARAM_ENUM("b", CRPIE_DEFAULT("two"), "one two", "")
+CRPIE_PARAM_SIZE("c", CRPIE_DEFAULT("4K"), 1, 1 << 20, "")
+CRPIE_PARAM_BOOL("d", CRPIE_OPTIONAL, "")
+`, loader.Options{})
+		var got []string
+		for _, d := range p.Params {
+			got = append(got, fmt.Sprintf("%s %t %q", d.Name, d.Defaulted, d.Default))
+		}
+		want := []string{`a true ""`, `b true "two"`, `c true "4K"`, `d false ""`}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", tool, got, want)
+		}
+	}
+	old := `.section crpie_params,"aw",@progbits
+.long 288, 2, 1, 0
+.quad 0, 0
+.asciz "old"
+.zero 252
+.long 352, 3, 1, 2
+.quad 0, 0
+.asciz "new"
+.zero 252
+.asciz "x"
+.zero 62
+.section crpie_hooks,"aw",@progbits
+.long 24, 1, 0x106, 0
+.quad hook
+.text
+hook: ret
+.section .note.GNU-stack,"",@progbits
+`
+	p := loadertest.MustLoad(t, "gcc", ".s", old, loader.Options{})
+	if len(p.Params) != 2 || p.Params[0].Name != "old" || p.Params[0].Defaulted || p.Params[1].Default != "x" {
+		t.Errorf("parameters %+v", p.Params)
 	}
 }

@@ -72,7 +72,7 @@ func (p *parser) records(section, want int, visit func(at Offset, record []byte)
 				want)
 			return
 		}
-		rec := raw[at : at+want]
+		rec := raw[at : at+int(size)]
 		if v := le32(rec[abi.HookRecordABIOff:]); v == 0 || v > abi.Version {
 			p.reportf(CodeABI, []Place{{Section: name, Offset: Offset(at)}},
 				"record needs plugin ABI version %d; this crpie has version %d", v, abi.Version)

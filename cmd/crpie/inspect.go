@@ -14,7 +14,7 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] FILE.o|- | -D DIR | --archive FILE"
+const inspectUsage = "inspect [--format text|json] [--base ADDR] [--core] [--disasm] [--params] FILE.o|- | -D DIR | --archive FILE"
 
 func runInspect(args []string, std streams) int {
 	f := flagSet()
@@ -23,6 +23,8 @@ func runInspect(args []string, std streams) int {
 		"Lay the object out at `ADDR`, alone; in a restore the core and other plugins come first.")
 	core := f.Bool("core", false, "The object need not register hooks.")
 	disasm := f.Bool("disasm", false, "List the code as well.")
+	params := f.Bool("params", false, "List only what may follow FILE.o in --pie-plugin, as completions read it: "+
+		"a parameter, perhaps with a value, a tab and its help on each line.")
 	dir := f.StringP("images-dir", "D", "",
 		"Show the image directory `DIR`: tasks, threads, memory, files, what was grafted.")
 	archive := f.String("archive", "", "Show the images in `FILE`, a container checkpoint or an image of one.")
@@ -44,7 +46,11 @@ func runInspect(args []string, std streams) int {
 		return misuse(std, inspectUsage, "give one file")
 	}
 	w := bufio.NewWriter(std.out)
-	err = inspect(w, std.in, f.Arg(0), blob.Addr(addr), *core, *format == "json", *disasm)
+	if *params {
+		err = listParams(w, std.in, f.Arg(0))
+	} else {
+		err = inspect(w, std.in, f.Arg(0), blob.Addr(addr), *core, *format == "json", *disasm)
+	}
 	if err == nil {
 		err = w.Flush()
 	}
@@ -218,9 +224,9 @@ func (v *view) text(w io.Writer) error {
 	}); err != nil {
 		return err
 	}
-	if err := table("PARAMETER\tVALUE\tREQUIRED\tHELP", len(v.Params), func(w io.Writer, i int) {
+	if err := table("PARAMETER\tVALUE\tDEFAULT\tHELP", len(v.Params), func(w io.Writer, i int) {
 		d := &v.Params[i]
-		fmt.Fprintf(w, "%s\t%s\t%t\t%s\n", cmp.Or(d.Name, "-"), d.allowed(), d.Required, d.Help)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cmp.Or(d.Name, "-"), d.allowed(), d.otherwise(), d.Help)
 	}); err != nil {
 		return err
 	}

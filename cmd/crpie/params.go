@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -18,14 +20,30 @@ type viewParam struct {
 	Min      uint64   `json:"min,omitempty"`
 	Max      uint64   `json:"max,omitempty"`
 	Values   []string `json:"values,omitempty"`
+	Default  *string  `json:"default,omitempty"` // what the plugin is handed if it is not given
 	Help     string   `json:"help,omitempty"`
 }
 
 func viewParams(declared []loader.Param) (views []viewParam) {
 	for _, d := range declared {
-		views = append(views, viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, d.Help})
+		v := viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, nil, d.Help}
+		if d.Defaulted {
+			v.Default = &d.Default
+		}
+		views = append(views, v)
 	}
 	return views
+}
+
+// otherwise says what holds if the parameter is not given.
+func (p *viewParam) otherwise() string {
+	switch {
+	case p.Required:
+		return "required"
+	case p.Default != nil:
+		return cmp.Or(*p.Default, `""`)
+	}
+	return "-"
 }
 
 // allowed says in words what the value may be.
@@ -90,4 +108,35 @@ func form(d loader.Param) string {
 		value = fmt.Sprintf("%d..%d", d.Min, d.Max)
 	}
 	return d.Name + "=" + value
+}
+
+// listParams writes what may follow an object in --pie-plugin, for completions.
+func listParams(w io.Writer, stdin io.Reader, file string) error {
+	p, err := loadFrom(stdin, file, loader.Options{})
+	if err != nil {
+		return err
+	}
+	for _, d := range p.Params {
+		if d.Kind == loader.ParamOneOf {
+			continue
+		}
+		for _, value := range choices(d) {
+			fmt.Fprintf(w, "%s=%s\t%s\n", d.Name, value, d.Help)
+		}
+	}
+	for _, tasks := range []string{"root\tonly the root task", "pid:\tonly this task", "comm:\tonly tasks of this name"} {
+		fmt.Fprintf(w, "select=%s\n", tasks)
+	}
+	return nil
+}
+
+// choices are the values that can be listed, or the empty beginning of others.
+func choices(d loader.Param) []string {
+	switch d.Kind {
+	case loader.ParamEnum:
+		return d.Values
+	case loader.ParamBool:
+		return []string{"yes", "no"}
+	}
+	return []string{""}
 }

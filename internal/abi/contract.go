@@ -8,7 +8,7 @@ var le = binary.LittleEndian
 
 // Shared with plugins.
 const (
-	Version    = 2    // CRPIE_ABI_VERSION: the plugin interface that this tree implements
+	Version    = 3    // CRPIE_ABI_VERSION: the plugin interface that this tree implements
 	NameMax    = 48   // CRPIE_NAME_MAX: a plugin's name with its terminating NUL, bytes
 	LogLineMax = 1024 // CRPIE_LOG_LINE_MAX: longer log messages are cut, bytes
 )
@@ -29,7 +29,8 @@ const (
 
 // Flags of a parameter.
 const (
-	ParamRequired = 1 // CRPIE_REQUIRED
+	ParamRequired  = 1 // CRPIE_REQUIRED
+	ParamDefaulted = 2 // CRPIE_DEFAULTED
 )
 
 // struct crpie_plugin_record, in bytes.
@@ -54,7 +55,7 @@ const (
 
 // struct crpie_param_record, in bytes.
 const (
-	ParamRecordSize      = 288
+	ParamRecordSize      = 352
 	ParamRecordSizeOff   = 0
 	ParamRecordABIOff    = 4
 	ParamRecordKindOff   = 8
@@ -64,6 +65,7 @@ const (
 	ParamRecordNameOff   = 32
 	ParamRecordValuesOff = 64
 	ParamRecordHelpOff   = 160
+	ParamRecordDefOff    = 288
 )
 
 // struct crpie_param, in bytes.

@@ -3,7 +3,7 @@ package contract
 import "slices"
 
 const (
-	nameMax, paramNameMax, paramValuesMax, paramHelpMax = 48, 32, 96, 128
+	nameMax, paramNameMax, paramValuesMax, paramHelpMax, paramDefaultMax = 48, 32, 96, 128, 64
 
 	firstHook = 0x100
 )
@@ -17,12 +17,13 @@ func Public() *Group {
 
 func publicNumbers() []Number {
 	return []Number{
-		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 2, About: "the plugin interface that this tree implements"},
+		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 3, About: "the plugin interface that this tree implements"},
 		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax, About: "a plugin's name with its terminating NUL, bytes"},
 		{C: "CRPIE_LOG_LINE_MAX", Go: "LogLineMax", Value: 1024, About: "longer log messages are cut, bytes"},
 		{C: "CRPIE_PARAM_NAME_MAX", Value: paramNameMax},
 		{C: "CRPIE_PARAM_VALUES_MAX", Value: paramValuesMax},
 		{C: "CRPIE_PARAM_HELP_MAX", Value: paramHelpMax},
+		{C: "CRPIE_PARAM_DEFAULT_MAX", Value: paramDefaultMax},
 	}
 }
 
@@ -59,7 +60,7 @@ func publicEnums() []Enum {
 			},
 		},
 		{About: "Flags of a parameter.", Members: []Enumerator{{C: "CRPIE_OPTIONAL", Value: 0},
-			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}}},
+			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}, {"CRPIE_DEFAULTED", "ParamDefaulted", 2, ""}}},
 	}
 }
 
@@ -91,7 +92,7 @@ func publicStructs() []Struct {
 		record("crpie_param_record", "ParamRecord", Member{"kind", u32, ""}, Member{"flags", u32, ""},
 			Member{"min", u64, ""}, Member{"max", u64, ""},
 			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""},
-			Member{"help", text(paramHelpMax), ""}),
+			Member{"help", text(paramHelpMax), ""}, Member{"def", text(paramDefaultMax), ""}),
 		{C: "crpie_param", Go: "ParamPair", Use: Written, Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},
 		{C: "crpie_vma", Go: "VMA", Use: Written, Members: []Member{
 			{"start", u64, ""}, {"end", u64, ""}, {"prot", u32, ""}, {"flags", u32, ""}, {"pgoff", u64, ""},

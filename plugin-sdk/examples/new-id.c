@@ -55,12 +55,11 @@ static int random_uuid(char out[UUID_LEN + 1])
 
 static int new_value(const struct crpie_ctx *ctx, const struct crpie_env *old, char *value)
 {
-	const char *format = crpie_param(ctx, "format");
 	int err = crpie_param_string(ctx, "value", value, VALUE_MAX);
 
 	if (err != CRPIE_PARAM_NOTFOUND)
 		return err;
-	if (format == NULL || crpie_strcmp(format, "uuid") == 0)
+	if (crpie_strcmp(crpie_param(ctx, "format"), "uuid") == 0)
 		return random_uuid(value);
 	return random_hex(value, old->value_len < VALUE_MAX ? old->value_len : VALUE_MAX - 1);
 }
@@ -100,6 +99,6 @@ static int new_id(struct crpie_ctx *ctx)
 CR_PLUGIN_REGISTER_DUMMY("new-id")
 CRPIE_PARAM_STR("var", CRPIE_REQUIRED, "name of the environment variable")
 CRPIE_PARAM_STR("value", CRPIE_OPTIONAL, "the new value; default: a random one")
-CRPIE_PARAM_ENUM("format", CRPIE_OPTIONAL, "uuid hex", "of a random value; default: uuid")
+CRPIE_PARAM_ENUM("format", CRPIE_DEFAULT("uuid"), "uuid hex", "of a random value")
 CRPIE_PARAM_ENUM("missing", CRPIE_OPTIONAL, "ok", "leave a task alone that has no such variable")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, new_id)

@@ -27,9 +27,7 @@ static int variable_size(const struct crpie_ctx *ctx, const struct crpie_symbol 
 
 static int adds(const struct crpie_ctx *ctx)
 {
-	const char *mode = crpie_param(ctx, "mode");
-
-	return mode != NULL && crpie_strcmp(mode, "add") == 0;
+	return crpie_strcmp(crpie_param(ctx, "mode"), "add") == 0;
 }
 
 /* Other threads are parked, so that nobody sees half a value. Both machines are little-endian. */
@@ -47,7 +45,7 @@ static void write_variable(const struct crpie_ctx *ctx, uint64_t addr, uint64_t 
 static int tell(struct crpie_ctx *ctx)
 {
 	struct crpie_symbol sym = { 0, 0, 0 };
-	uint64_t size = 0, value = 1;
+	uint64_t size = 0, value = 0;
 	int err = target(ctx, &sym);
 
 	if (err == 0)
@@ -66,6 +64,6 @@ static int tell(struct crpie_ctx *ctx)
 CR_PLUGIN_REGISTER_DUMMY("tell-app")
 CRPIE_PARAM_ONE_OF("symbol addr", CRPIE_REQUIRED)
 CRPIE_PARAM_ENUM("size", CRPIE_OPTIONAL, "1 2 4 8", "of the variable, bytes; default: the symbol's own, else 4")
-CRPIE_PARAM_INT("value", CRPIE_OPTIONAL, 0, UINT64_MAX, "what is written or added; default: 1")
-CRPIE_PARAM_ENUM("mode", CRPIE_OPTIONAL, "set add", "add makes a counter of restores; default: set")
+CRPIE_PARAM_INT("value", CRPIE_DEFAULT("1"), 0, UINT64_MAX, "what is written or added")
+CRPIE_PARAM_ENUM("mode", CRPIE_DEFAULT("set"), "set add", "add makes a counter of restores")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, tell)

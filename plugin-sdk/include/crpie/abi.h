@@ -16,6 +16,7 @@
  *	crpie_vma, crpie_mm     with. More about a mapping or the program would be another member of struct crpie_ctx.
  *	enumerators             keep their values.
  *	init, exit              were given a context in version 2, as a last argument that older ones do not look at.
+ *	parameters              can have defaults from version 3 on.
  *
  * The same numbers live in internal/abi (Go), where a test compiles this header and compares sizes, offsets and values.
  */
@@ -24,7 +25,7 @@
 
 #include <stdint.h>
 
-#define CRPIE_ABI_VERSION 2
+#define CRPIE_ABI_VERSION 3
 
 /* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
@@ -120,26 +121,29 @@ enum {
 
 enum {
 	CRPIE_OPTIONAL = 0,
-	CRPIE_REQUIRED = 1, /* flag of a record: it must be given; of those in a ONE_OF, one */
+	CRPIE_REQUIRED = 1,  /* flag of a record: it must be given; of those in a ONE_OF, one */
+	CRPIE_DEFAULTED = 2, /* flag of a record: crpie hands the plugin def if it is not given */
 };
 
-#define CRPIE_PARAM_NAME_MAX 32 /* with the terminating NUL, bytes; as the next two */
+#define CRPIE_PARAM_NAME_MAX 32 /* with the terminating NUL, bytes; as the next three */
 #define CRPIE_PARAM_VALUES_MAX 96
 #define CRPIE_PARAM_HELP_MAX 128
+#define CRPIE_PARAM_DEFAULT_MAX 64
 
 /*
- * One per parameter that a plugin takes, in CRPIE_PARAMS_SECTION; 288 bytes. If an object has any, others are refused
+ * One per parameter that a plugin takes, in CRPIE_PARAMS_SECTION; 352 bytes. If an object has any, others are refused
  * before a process exists. It is read from the object and does not become part of the process.
  */
 struct crpie_param_record {
 	uint32_t size;  /* sizeof(struct crpie_param_record) */
-	uint32_t abi;   /* the least CRPIE_ABI_VERSION that knows the kind: 2 */
+	uint32_t abi;   /* the least CRPIE_ABI_VERSION that knows it: 2; with CRPIE_DEFAULTED 3 */
 	uint32_t kind;  /* CRPIE_PARAM_KIND_* */
-	uint32_t flags; /* CRPIE_REQUIRED */
+	uint32_t flags; /* CRPIE_REQUIRED or CRPIE_DEFAULTED */
 	uint64_t min, max;
 	char name[CRPIE_PARAM_NAME_MAX];
 	char values[CRPIE_PARAM_VALUES_MAX]; /* words separated by blanks */
 	char help[CRPIE_PARAM_HELP_MAX];
+	char def[CRPIE_PARAM_DEFAULT_MAX]; /* since version 3: records of earlier headers end here */
 };
 
 /* One key=value of --pie-plugin hook.o,key=value, in command-line order; both NUL-terminated, value may be empty. */

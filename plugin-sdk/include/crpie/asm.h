@@ -15,7 +15,7 @@
 #ifndef CRPIE_ASM_H
 #define CRPIE_ASM_H
 
-#define CRPIE_ABI_VERSION 2
+#define CRPIE_ABI_VERSION 3
 
 #define CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED 0x100
 #define CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY 0x101
@@ -38,6 +38,7 @@
 #define CRPIE_PARAM_KIND_ONE_OF 6
 #define CRPIE_OPTIONAL 0
 #define CRPIE_REQUIRED 1
+#define CRPIE_DEFAULTED 2
 
 #define CRPIE_LOG_ERROR 1
 #define CRPIE_LOG_WARN 2
@@ -98,15 +99,23 @@
 	.zero \room - (. - 9999b)
 	.endm
 
-	/* One per parameter, see struct crpie_param_record: crpie_param CRPIE_PARAM_KIND_INT, "size", min=1, max=8 */
-	.macro crpie_param kind:req, name, flags=0, min=0, max=0, values, help
+	/*
+	 * One per parameter, see struct crpie_param_record: crpie_param CRPIE_PARAM_KIND_INT, "size", min=1, max=8
+	 * A default: crpie_param CRPIE_PARAM_KIND_INT, "size", CRPIE_DEFAULTED, min=1, max=8, default="4"
+	 */
+	.macro crpie_param kind:req, name, flags=0, min=0, max=0, values, help, default
 	.pushsection crpie_params, "aw", %progbits
 	.balign 8
-	.long 288, 2, \kind, \flags
+	.if \flags & CRPIE_DEFAULTED
+	.long 352, 3, \kind, \flags
+	.else
+	.long 352, 2, \kind, \flags
+	.endif
 	.quad \min, \max
 	crpie_text "\name", 32
 	crpie_text "\values", 96
 	crpie_text "\help", 128
+	crpie_text "\default", 64
 	.popsection
 	.endm
 

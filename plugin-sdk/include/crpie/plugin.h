@@ -68,7 +68,7 @@ DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, struct crpie_ctx
 
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record) == 72, "struct crpie_plugin_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record_ctx) == 72, "struct crpie_plugin_record_ctx has holes");
-CRPIE_STATIC_ASSERT(sizeof(struct crpie_param_record) == 288, "struct crpie_param_record has holes");
+CRPIE_STATIC_ASSERT(sizeof(struct crpie_param_record) == 352, "struct crpie_param_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
 
 #define CRPIE_PASTE_(a, b) a##b
@@ -111,34 +111,40 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 #define CR_PLUGIN_REGISTER_HOOK(hook_id, hook_fn) CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, 0)
 
 /*
- * Declares the parameters, so that mistakes in --pie-plugin hook.o,key=value are seen before a process exists. flags is
- * CRPIE_REQUIRED or CRPIE_OPTIONAL, help a line for crpie inspect. The values are read with <crpie/param.h>. An object
- * that declares none is handed any.
+ * Declares the parameters, so that mistakes in --pie-plugin hook.o,key=value are seen before a process exists. needed is
+ * CRPIE_REQUIRED, CRPIE_OPTIONAL, or CRPIE_DEFAULT("text"): then the plugin is handed that text if the parameter is not given.
+ * help is a line for crpie inspect. The values are read with <crpie/param.h>. An object that declares none is handed any.
  *
  *	CRPIE_PARAM_STR("var", CRPIE_REQUIRED, "name of the variable")
- *	CRPIE_PARAM_ENUM("format", CRPIE_OPTIONAL, "uuid hex", "of a random value; default: uuid")
+ *	CRPIE_PARAM_ENUM("format", CRPIE_DEFAULT("uuid"), "uuid hex", "of a random value")
  */
-#define CRPIE_PARAM_(kind, name, flags, min, max, values, help)                                                        \
+#define CRPIE_PARAM_RECORD_(kind, name, min, max, values, help, flags, def, ...)                                       \
 	CRPIE_STATIC_ASSERT(sizeof(name) <= CRPIE_PARAM_NAME_MAX, "the parameter's name is longer than 31 bytes");     \
 	CRPIE_STATIC_ASSERT(sizeof(values) <= CRPIE_PARAM_VALUES_MAX, "the values are longer than 95 bytes");          \
 	CRPIE_STATIC_ASSERT(sizeof(help) <= CRPIE_PARAM_HELP_MAX, "the help is longer than 127 bytes");                \
+	CRPIE_STATIC_ASSERT(sizeof(def) <= CRPIE_PARAM_DEFAULT_MAX, "the default is longer than 63 bytes");            \
 	static struct crpie_param_record CRPIE_PASTE(crpie_param_record_, __COUNTER__)                                 \
 		CRPIE_RECORD(CRPIE_PARAMS_SECTION) = {                                                                 \
-			(uint32_t)sizeof(struct crpie_param_record), 2, kind, flags, min, max, name, values, help      \
+			(uint32_t)sizeof(struct crpie_param_record), (flags) & CRPIE_DEFAULTED ? 3 : 2, kind, flags, min, max, \
+			name, values, help, def                                                                        \
 		};
+/* needed may be two arguments, flags and default: of one the default is "". */
+#define CRPIE_PARAM_(kind, name, min, max, values, help, ...)                                                          \
+	CRPIE_PARAM_RECORD_(kind, name, min, max, values, help, __VA_ARGS__, "", 0)
 
-#define CRPIE_PARAM_STR(name, flags, help) CRPIE_PARAM_(CRPIE_PARAM_KIND_STRING, name, flags, 0, 0, "", help)
-#define CRPIE_PARAM_INT(name, flags, min, max, help)                                                                   \
-	CRPIE_PARAM_(CRPIE_PARAM_KIND_INT, name, flags, min, max, "", help)
-#define CRPIE_PARAM_SIZE(name, flags, min, max, help)                                                                  \
-	CRPIE_PARAM_(CRPIE_PARAM_KIND_SIZE, name, flags, min, max, "", help)
-#define CRPIE_PARAM_BOOL(name, flags, help) CRPIE_PARAM_(CRPIE_PARAM_KIND_BOOL, name, flags, 0, 0, "", help)
-#define CRPIE_PARAM_ENUM(name, flags, values, help)                                                                    \
-	CRPIE_PARAM_(CRPIE_PARAM_KIND_ENUM, name, flags, 0, 0, values, help)
+#define CRPIE_DEFAULT(text) CRPIE_DEFAULTED, text
+#define CRPIE_PARAM_STR(name, needed, help) CRPIE_PARAM_(CRPIE_PARAM_KIND_STRING, name, 0, 0, "", help, needed)
+#define CRPIE_PARAM_INT(name, needed, min, max, help)                                                                  \
+	CRPIE_PARAM_(CRPIE_PARAM_KIND_INT, name, min, max, "", help, needed)
+#define CRPIE_PARAM_SIZE(name, needed, min, max, help)                                                                 \
+	CRPIE_PARAM_(CRPIE_PARAM_KIND_SIZE, name, min, max, "", help, needed)
+#define CRPIE_PARAM_BOOL(name, needed, help) CRPIE_PARAM_(CRPIE_PARAM_KIND_BOOL, name, 0, 0, "", help, needed)
+#define CRPIE_PARAM_ENUM(name, needed, values, help)                                                                   \
+	CRPIE_PARAM_(CRPIE_PARAM_KIND_ENUM, name, 0, 0, values, help, needed)
 /* Of the parameters in names at most one may be given, with CRPIE_REQUIRED exactly one. */
-#define CRPIE_PARAM_ONE_OF(names, flags) CRPIE_PARAM_(CRPIE_PARAM_KIND_ONE_OF, "", flags, 0, 0, names, "")
+#define CRPIE_PARAM_ONE_OF(names, flags) CRPIE_PARAM_(CRPIE_PARAM_KIND_ONE_OF, "", 0, 0, names, "", flags)
 /* The plugin takes no parameter. */
-#define CRPIE_NO_PARAMS CRPIE_PARAM_(CRPIE_PARAM_KIND_NONE, "", CRPIE_OPTIONAL, 0, 0, "", "")
+#define CRPIE_NO_PARAMS CRPIE_PARAM_(CRPIE_PARAM_KIND_NONE, "", 0, 0, "", "", CRPIE_OPTIONAL)
 /* clang-format on */
 
 /*
