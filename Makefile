@@ -80,8 +80,11 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -D -m 644 completions/_crpie $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_crpie
 	install -D -m 644 completions/crpie.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/crpie.fish
 
+install-plugins: install ## Install, and build the example plugins there (needs a C compiler)
+	$(MAKE) -s -C $(DESTDIR)$(PREFIX)/share/crpie/examples crpie-plugins
+
 clean: ## Remove what the other targets built
 	rm -rf crpie build
 	$(MAKE) -s -C plugin-sdk/examples clean
 
-.PHONY: help build plugins core core-check deps test demo bench oracle lint fuzz cover install clean
+.PHONY: help build plugins core core-check deps test demo bench oracle lint fuzz cover install install-plugins clean

@@ -86,7 +86,8 @@ func (n *node) inside(words ...string) *exec.Cmd {
 			script += bind(e)
 		}
 	}
-	script += "mount --bind local usr/local\nmkdir -p old\npivot_root . old\numount -l old\nPATH=$1\nshift\nexec \"$@\"\n"
+	script += "[ ! -d /usr/local/go ] || { mkdir -p local/go && mount --rbind /usr/local/go local/go; }\n"
+	script += "mount --rbind local usr/local\nmkdir -p old\npivot_root . old\numount -l old\nPATH=$1\nshift\nexec \"$@\"\n"
 	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, "sh", n.path}, words...)...)
 	cmd.Env = []string{asTool + "=1", "PATH=" + localPath}
 	return cmd
