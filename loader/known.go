@@ -14,7 +14,11 @@ type known struct {
 	fix     string
 }
 
-const fixHost = "there is no libc in a hook: use the functions of <crpie/>, or raw system calls"
+const (
+	fixHost = "there is no libc in a hook: use the functions of <crpie/>, or raw system calls"
+	fixCXX  = "there is no libstdc++ in a hook: use what its headers have entirely (std::array, std::string_view, <algorithm>), " +
+		"pr_info in the place of std::cout, and arrays in that of std::string"
+)
 
 var knownNames = []known{
 	{names: []string{"__stack_chk_fail", "__stack_chk_guard"}, fix: "compile with -fno-stack-protector"},
@@ -26,7 +30,11 @@ var knownNames = []known{
 	{names: []string{"__errno_location"}, fix: "a raw system call returns -errno; use that"},
 	{names: []string{"__popcountdi2", "__popcountsi2"}, machine: elf.EM_X86_64,
 		fix: "compile with -mpopcnt, or add libgcc: ld -r -o plugin.o a.o $(gcc -print-libgcc-file-name)"},
-	{names: []string{"__atomic_*_16"}, machine: elf.EM_X86_64, fix: "compile with -mcx16, or use 8-byte atomics"},
+	{names: []string{"__atomic_*_16"}, machine: elf.EM_X86_64, // gcc calls it with -mcx16, too
+		fix: "use 8-byte atomics, or __sync_val_compare_and_swap with -mcx16"},
+	{names: []string{"__atomic_load", "__atomic_store", "__atomic_exchange", "__atomic_compare_exchange",
+		"__atomic_is_lock_free"},
+		fix: "there is no libatomic in a hook: use aligned types of 1, 2, 4 or 8 bytes"},
 	{names: []string{"__aarch64_ldadd*", "__aarch64_ldclr*", "__aarch64_ldeor*", "__aarch64_ldset*",
 		"__aarch64_cas*",
 		"__aarch64_swp*"}, fix: "compile with -mno-outline-atomics"},
@@ -67,6 +75,8 @@ var knownNames = []known{
 		"__ehdr_start", "_end",
 		"end", "_edata", "edata", "_etext", "etext", "__bss_start", "__executable_start", "__libc_start_main"},
 		fix: "only a linked program has it; what a hook needs is in struct crpie_ctx"},
+	{names: []string{"_ZNSt*", "_ZNKSt*", "_ZSt*", "_ZNSs*", "_ZNKSs*", "_ZNSo*", "_ZNSi*", "_ZTVSt*", "_ZTVNSt*", "_ZTISt*"},
+		fix: fixCXX},
 	{names: libcNames, fix: fixHost},
 }
 
@@ -96,21 +106,37 @@ func knownFix(name string, machine elf.Machine) string {
 			return k.fix
 		}
 	}
-	if isRustRuntime(name) {
-		return "compile with -O -C panic=abort and #![no_std]; use get_unchecked and wrapping operations where a check can panic"
-	}
-	return ""
+	return rustFix(name)
 }
 
-// isRustRuntime recognises names of core, alloc and std in both of Rust's manglings.
-func isRustRuntime(name string) bool {
-	plain := strings.TrimLeft(Demangle(name), "<")
-	for _, crate := range []string{"core::", "alloc::", "std::panicking", "std::rt", "std::io"} {
-		if strings.HasPrefix(plain, crate) && plain != name {
-			return true
+// rustFixes are by where names of Rust's runtime begin. The code of core is not in the object, of std it cannot be.
+var rustFixes = [][2]string{
+	{"std::io::", "there is no std in a hook: use #![no_std], and ctx.log in the place of println!"},
+	{"std::", "there is no std in a hook: use #![no_std]"},
+	{"alloc::", "there is no heap in a hook: use #![no_std] without alloc"},
+	{"core::panicking::panic_bounds_check", "the index can panic: use get(), or get_unchecked() where it is surely inside"},
+	{"core::panicking::panic_const::panic_const_div", "the division can panic: use checked_div()"},
+	{"core::panicking::panic_const::panic_const_rem", "the division can panic: use checked_rem()"},
+	{"core::fmt::", "formatting is a call into core, which is not in the object: log a text that is ready"},
+	{"core::", "compile with -O -C panic=abort; use get_unchecked and wrapping operations where a check can panic"},
+}
+
+// rustFix recognises names of core, alloc and std in both of Rust's manglings, also of their traits: <i32 as core::…>::f.
+func rustFix(name string) string {
+	plain := Demangle(name)
+	if _, trait, found := strings.Cut(plain, " as "); found && strings.HasPrefix(plain, "<") {
+		plain = trait
+	}
+	plain = strings.TrimLeft(plain, "<")
+	if plain == name || strings.HasPrefix(name, "_Z") && !strings.HasPrefix(name, "_ZN") {
+		return ""
+	}
+	for _, r := range rustFixes {
+		if strings.HasPrefix(plain, r[0]) {
+			return r[1]
 		}
 	}
-	return false
+	return ""
 }
 
 // matches compares a name with a pattern in which * stands for any text and ? for one character.

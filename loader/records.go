@@ -31,9 +31,24 @@ func (p *parser) readRecords() bool {
 		p.reportf(CodePluginName, nil, "%d records in section %s; a plugin has one", plugins, abi.PluginSection)
 	}
 	if hooks == 0 && !p.opts.Core {
-		p.reportf(CodeNoHook, nil, "no hook is registered (section %s is missing or empty)", abi.HooksSection)
+		v := Violation{Code: CodeNoHook,
+			Message: fmt.Sprintf("no hook is registered (section %s is missing or empty)", abi.HooksSection)}
+		if p.fromRust() {
+			v.Fix = "put #[used] before the static in section " + abi.HooksSection + ": rustc leaves out what nobody uses"
+		}
+		p.report(v)
 	}
 	return true
+}
+
+// fromRust reports whether rustc says in .comment that it made the object.
+func (p *parser) fromRust() bool {
+	for i := range p.shdrs {
+		if p.sectionName(i) == ".comment" && bytes.Contains(p.bytesOf(i), []byte("rustc ")) {
+			return true
+		}
+	}
+	return false
 }
 
 // recordPointers collects the relocations of a record section by offset.

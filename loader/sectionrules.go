@@ -47,7 +47,12 @@ func (p *parser) checkConstructors() bool {
 		if name != ".init" && name != ".fini" {
 			what = p.constructorNames(i, strings.Contains(name, "fini") || strings.Contains(name, "dtors"))
 		}
-		p.refuse(CodeConstructor, i, "section %s: %s would never run", clip(name), what)
+		v := Violation{Code: CodeConstructor, Places: []Place{{Section: clip(name)}},
+			Message: fmt.Sprintf("section %s: %s would never run", clip(name), what)}
+		if strings.Contains(what, "`_GLOBAL__sub_") { // gcc's and clang's name for what constructs the objects of a file
+			v.Fix = "make global objects constexpr, or construct them in a hook; <iostream> has one"
+		}
+		p.report(v)
 	}
 	return true
 }

@@ -247,7 +247,12 @@ func TestMistakesAreCompileErrors(t *testing.T) {
 		{`CR_PLUGIN_REGISTER_DUMMY("")`, "the plugin needs a name"},
 		{`CR_PLUGIN_REGISTER_DUMMY("` + strings.Repeat("x", abi.NameMax) + `")`, "longer than 47 bytes"},
 		{`CR_PLUGIN_REGISTER_DUMMY("a") CR_PLUGIN_REGISTER_DUMMY("b")`, "redefinition"},
-		{"static int g(int x);\nCR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS, g)", "incompatible"},
+		{"static int g(int x);\nCR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS, g)",
+			"a hook is: static int g(struct crpie_ctx *ctx)"},
+		{"static int g(struct crpie_ctx *c) { (void)c; }\nint (*h)(struct crpie_ctx *) = g;", "return-type"},
+		{"#include <crpie/log.h>\nvoid g(struct crpie_ctx *c, float x) { pr_info(c, \"%d %s %f\", 1, \"\", x); }",
+			"there is no %f here"},
+		{"#include <crpie/log.h>\nvoid g(char *b, double x) { crpie_snprintf(b, 9, \"%f\", x); }", "there is no %f here"},
 	} {
 		for _, cc := range []string{"gcc", "clang-14", "clang-19"} {
 			cmd := exec.Command(loadertest.Tool(t, cc), "-Werror", "-fsyntax-only", "-I",

@@ -304,13 +304,57 @@ __attribute__((format(printf, 3, 4), noinline, unused)) static void crpie_log_er
 	crpie_log_line(ctx, CRPIE_LOG_ERROR, line, n);
 }
 
+/*
+ * A floating-point argument does not compile; arguments are not evaluated for that. C looks at the first twelve behind the
+ * format: 8 is real_type_class of gcc's typeclass.h, which clang has too.
+ */
+#define CRPIE_NO_FLOAT_TEXT_ "there is no %f here: log a whole number, such as thousandths"
+#ifdef __cplusplus
+extern "C++" {
+template <typename T> struct crpie_is_float {
+	enum { value = 0 };
+};
+template <> struct crpie_is_float<float> {
+	enum { value = 1 };
+};
+template <> struct crpie_is_float<double> {
+	enum { value = 1 };
+};
+template <> struct crpie_is_float<long double> {
+	enum { value = 1 };
+};
+template <typename... T> struct crpie_floats {
+	enum { value = 0 };
+};
+template <typename T, typename... Rest> struct crpie_floats<T, Rest...> {
+	enum { value = crpie_is_float<T>::value || crpie_floats<Rest...>::value };
+};
+template <typename... T> crpie_floats<T...> crpie_types_of(T...);
+}
+#define CRPIE_NO_FLOATS_(...)                                                                                          \
+	__extension__({ static_assert(!decltype(crpie_types_of(__VA_ARGS__))::value, CRPIE_NO_FLOAT_TEXT_); })
+#else
+#define CRPIE_FLOAT_(x) (__builtin_classify_type(x) == 8)
+#define CRPIE_FLOATS_(fmt, a, b, c, d, e, f, g, h, i, j, k, l, ...)                                                    \
+	(CRPIE_FLOAT_(a) || CRPIE_FLOAT_(b) || CRPIE_FLOAT_(c) || CRPIE_FLOAT_(d) || CRPIE_FLOAT_(e) ||                \
+	 CRPIE_FLOAT_(f) || CRPIE_FLOAT_(g) || CRPIE_FLOAT_(h) || CRPIE_FLOAT_(i) || CRPIE_FLOAT_(j) ||                \
+	 CRPIE_FLOAT_(k) || CRPIE_FLOAT_(l))
+#define CRPIE_NO_FLOATS_(...)                                                                                          \
+	__extension__({                                                                                                \
+		_Static_assert(!CRPIE_FLOATS_(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),                     \
+			       CRPIE_NO_FLOAT_TEXT_);                                                                  \
+	})
+#endif
+
 /* The format is part of __VA_ARGS__, so that no GNU comma swallowing is needed. */
-#define pr_err(ctx, ...) crpie_log(ctx, CRPIE_LOG_ERROR, __VA_ARGS__)
-#define pr_warn(ctx, ...) crpie_log(ctx, CRPIE_LOG_WARN, __VA_ARGS__)
-#define pr_info(ctx, ...) crpie_log(ctx, CRPIE_LOG_INFO, __VA_ARGS__)
-#define pr_debug(ctx, ...) crpie_log(ctx, CRPIE_LOG_DEBUG, __VA_ARGS__)
-#define pr_msg(ctx, ...) crpie_log(ctx, CRPIE_LOG_INFO, __VA_ARGS__)
+#define CRPIE_LOG_(ctx, level, ...) (CRPIE_NO_FLOATS_(__VA_ARGS__), crpie_log(ctx, level, __VA_ARGS__))
+#define crpie_snprintf(buf, size, ...) (CRPIE_NO_FLOATS_(__VA_ARGS__), (crpie_snprintf)(buf, size, __VA_ARGS__))
+#define pr_err(ctx, ...) CRPIE_LOG_(ctx, CRPIE_LOG_ERROR, __VA_ARGS__)
+#define pr_warn(ctx, ...) CRPIE_LOG_(ctx, CRPIE_LOG_WARN, __VA_ARGS__)
+#define pr_info(ctx, ...) CRPIE_LOG_(ctx, CRPIE_LOG_INFO, __VA_ARGS__)
+#define pr_debug(ctx, ...) CRPIE_LOG_(ctx, CRPIE_LOG_DEBUG, __VA_ARGS__)
+#define pr_msg(ctx, ...) CRPIE_LOG_(ctx, CRPIE_LOG_INFO, __VA_ARGS__)
 /* There is no errno, so the result of the failed call is handed over: pr_perror(ctx, ret, "open %s", path) */
-#define pr_perror(ctx, err, ...) crpie_log_errno(ctx, err, __VA_ARGS__)
+#define pr_perror(ctx, err, ...) (CRPIE_NO_FLOATS_(__VA_ARGS__), crpie_log_errno(ctx, err, __VA_ARGS__))
 
 #endif

@@ -71,6 +71,18 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record_ctx) == 72, "struct crpie_
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_param_record) == 352, "struct crpie_param_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
 
+/* What a hook without a return statement gives back is whatever the register holds: it would undo restores by chance. */
+#pragma GCC diagnostic error "-Wreturn-type"
+
+/* C++ compilers say so themselves. */
+#ifdef __cplusplus
+#define CRPIE_IS_HOOK_(fn) 1
+#else
+#define CRPIE_IS_HOOK_(fn)                                                                                             \
+	(__builtin_types_compatible_p(__typeof__(fn), int(struct crpie_ctx *)) ||                                      \
+	 __builtin_types_compatible_p(__typeof__(fn), crpie_hook_fn))
+#endif
+
 #define CRPIE_PASTE_(a, b) a##b
 #define CRPIE_PASTE(a, b) CRPIE_PASTE_(a, b)
 
@@ -103,6 +115,7 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 	CRPIE_STATIC_ASSERT((hook_id) >= CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED &&                                       \
 				    (hook_id) < CR_PLUGIN_HOOK__PIE_RST_MAX,                                           \
 			    "not a PIE_RST hook; CRIU's other hooks belong into a CRIU plugin");                       \
+	CRPIE_STATIC_ASSERT(CRPIE_IS_HOOK_(hook_fn), "a hook is: static int " #hook_fn "(struct crpie_ctx *ctx)");     \
 	static struct crpie_hook_record CRPIE_PASTE(crpie_hook_record_, __COUNTER__)                                   \
 		CRPIE_RECORD(CRPIE_HOOKS_SECTION) = {                                                                  \
 			(uint32_t)sizeof(struct crpie_hook_record), 1, hook_id, prio, hook_fn                          \

@@ -158,6 +158,9 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 		cause += fmt.Sprintf(" at address %#x", info.Addr)
 		if r.Plan.Region.IsGuard(info.Addr) {
 			cause += ", the guard of its stack (a hook has 124 KiB)"
+		} else {
+			r.calledBy(t, th, &st, regs.Ip)
+			cause += r.tooEarly(stage.Stage(st.Hook), regs.Ip, info.Addr)
 		}
 	}
 	r.calledBy(t, th, &st, regs.Ip)
@@ -165,6 +168,19 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause, r.during(t, th, st))
+}
+
+// tooEarly says what is not there yet at the stage of a hook that crashed, if that is the likely reason. Nothing is mapped
+// below vm.mmap_min_addr, 64 KiB: such an address is a null pointer at every stage.
+func (r *Runner) tooEarly(hook stage.Stage, ip, addr uint64) string {
+	_, inPlugin := r.Plan.Image.Locate(blob.Addr(ip))
+	switch {
+	case hook == stage.TaskCreated && addr >= 64<<10:
+		return "; the program's memory is not there before PIE_RST_POST_MEMORY"
+	case hook > stage.TaskCreated && hook < stage.PostThreads && !inPlugin:
+		return "; the program's thread pointer, which libc needs, is not set yet: call libc at PIE_RST_PRE_SIGRETURN"
+	}
+	return ""
 }
 
 func hasAddr(sig unix.Signal) bool {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <crpie/plugin.h>
+#include <iostream>
+
+static int hook(crpie_ctx *ctx)
+{
+	std::cout << ctx->comm << "\n";
+	return 0;
+}
+
+CR_PLUGIN_REGISTER_DUMMY("mistake")
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, hook)

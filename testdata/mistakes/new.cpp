@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <crpie/plugin.h>
+
+static int *volatile kept;
+
+static int hook(crpie_ctx *ctx)
+{
+	kept = new int[ctx->nr_threads];
+	return 0;
+}
+
+CR_PLUGIN_REGISTER_DUMMY("mistake")
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, hook)
