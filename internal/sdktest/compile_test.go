@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,6 +136,18 @@ func TestEveryHeaderStandsAlone(t *testing.T) {
 					t.Errorf("%s %s %s: undefined %v", cc, level, filepath.Base(header), undefined)
 				}
 			}
+		}
+	}
+}
+
+// libc's and the kernel's ELF headers declare the same types differently; a plugin may have either, before or behind ours.
+func TestHeadersOfELFMayBeIncluded(t *testing.T) {
+	t.Parallel()
+	for _, theirs := range []string{"elf.h", "link.h", "sys/auxv.h", "linux/elf.h", "linux/auxvec.h"} {
+		for _, order := range []string{"#include <%[1]s>\n#include <crpie/symtab.h>\n", "#include <crpie/symtab.h>\n#include <%[1]s>\n"} {
+			source := fmt.Sprintf(order+"extern int nothing;\n", theirs)
+			loadertest.Compile(t, "gcc -O2 -D_GNU_SOURCE "+pluginFlags+" "+warnings, ".c", source)
+			loadertest.Compile(t, "clang-19 -xc++ -O2 -D_GNU_SOURCE "+cxxFlags+" "+pluginFlags+" "+warnings, ".cc", source)
 		}
 	}
 }

@@ -16,13 +16,20 @@
 #include <crpie/vma.h>
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
-unsigned long getauxval(unsigned long type); /* <sys/auxv.h> brings an <elf.h> that contradicts <linux/elf.h> */
+_Static_assert(sizeof(struct crpie_elf_ehdr) == sizeof(Elf64_Ehdr) &&
+		       sizeof(struct crpie_elf_phdr) == sizeof(Elf64_Phdr) &&
+		       sizeof(struct crpie_elf_shdr) == sizeof(Elf64_Shdr) &&
+		       sizeof(struct crpie_elf_sym) == sizeof(Elf64_Sym) &&
+		       sizeof(struct crpie_elf_dyn) == sizeof(Elf64_Dyn),
+	       "crpie/elf.h and elf.h disagree");
 
 static int failures, checks;
 

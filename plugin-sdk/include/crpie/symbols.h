@@ -15,17 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <linux/auxvec.h>
-#include <linux/elf.h>
 
 #include <crpie/abi.h>
+#include <crpie/elf.h>
 #include <crpie/string.h>
 #include <crpie/vma.h>
 
-/* Of <elf.h>; the kernel's header does not have them. */
-#define CRPIE_DT_DEBUG 21
-#define CRPIE_DT_GNU_HASH 0x6ffffef5
-#define CRPIE_DT_VERSYM 0x6ffffff0
-#define CRPIE_STT_GNU_IFUNC 10
 #define CRPIE_VERSYM_HIDDEN 0x8000u
 
 #define CRPIE_MAX_OBJECTS 4096  /* programs with more libraries than this are damaged */
@@ -34,7 +29,7 @@
 struct crpie_symbol {
 	uint64_t addr;
 	uint64_t size;
-	unsigned int type; /* STT_OBJECT, STT_FUNC … */
+	unsigned int type; /* CRPIE_STT_OBJECT, CRPIE_STT_FUNC … */
 };
 
 /* One loaded object: its load bias and the tables its dynamic section names. */
@@ -95,22 +90,22 @@ static inline uint64_t crpie_dyn_addr(uint64_t value, uint64_t bias)
 /* Reads the dynamic section at addr, at most max entries. */
 static inline int crpie_object_read(const struct crpie_ctx *ctx, struct crpie_object *obj, uint64_t addr, uint64_t max)
 {
-	Elf64_Dyn dyn;
+	struct crpie_elf_dyn dyn;
 	uint64_t i;
 
 	obj->symtab = obj->strtab = obj->strsz = obj->hash = obj->gnu_hash = obj->versym = obj->debug = 0;
 	for (i = 0; i < max; i++) {
 		if (crpie_peek(ctx, addr + i * sizeof(dyn), &dyn, sizeof(dyn)) != 0)
 			return -1;
-		if (dyn.d_tag == DT_NULL)
+		if (dyn.d_tag == CRPIE_DT_NULL)
 			break;
-		if (dyn.d_tag == DT_SYMTAB)
+		if (dyn.d_tag == CRPIE_DT_SYMTAB)
 			obj->symtab = crpie_dyn_addr(dyn.d_un.d_val, obj->bias);
-		else if (dyn.d_tag == DT_STRTAB)
+		else if (dyn.d_tag == CRPIE_DT_STRTAB)
 			obj->strtab = crpie_dyn_addr(dyn.d_un.d_val, obj->bias);
-		else if (dyn.d_tag == DT_STRSZ)
+		else if (dyn.d_tag == CRPIE_DT_STRSZ)
 			obj->strsz = dyn.d_un.d_val;
-		else if (dyn.d_tag == DT_HASH)
+		else if (dyn.d_tag == CRPIE_DT_HASH)
 			obj->hash = crpie_dyn_addr(dyn.d_un.d_val, obj->bias);
 		else if (dyn.d_tag == CRPIE_DT_GNU_HASH)
 			obj->gnu_hash = crpie_dyn_addr(dyn.d_un.d_val, obj->bias);
@@ -129,14 +124,14 @@ static inline int crpie_object_read(const struct crpie_ctx *ctx, struct crpie_ob
 static inline int crpie_symbol_try(const struct crpie_ctx *ctx, const struct crpie_object *obj, uint64_t i,
 				   const char *name, struct crpie_symbol *out)
 {
-	Elf64_Sym sym;
+	struct crpie_elf_sym sym;
 	uint16_t version = 0;
 
 	if (crpie_peek(ctx, obj->symtab + i * sizeof(sym), &sym, sizeof(sym)) != 0)
 		return 0;
-	if (sym.st_shndx == SHN_UNDEF || sym.st_value == 0 || ELF_ST_BIND(sym.st_info) == STB_LOCAL)
+	if (sym.st_shndx == CRPIE_SHN_UNDEF || sym.st_value == 0 || CRPIE_ST_BIND(sym.st_info) == CRPIE_STB_LOCAL)
 		return 0;
-	if (ELF_ST_TYPE(sym.st_info) == STT_TLS || ELF_ST_TYPE(sym.st_info) == CRPIE_STT_GNU_IFUNC)
+	if (CRPIE_ST_TYPE(sym.st_info) == CRPIE_STT_TLS || CRPIE_ST_TYPE(sym.st_info) == CRPIE_STT_GNU_IFUNC)
 		return 0;
 	if (sym.st_name >= obj->strsz || !crpie_peek_equals(ctx, obj->strtab + sym.st_name, name))
 		return 0;
@@ -145,7 +140,7 @@ static inline int crpie_symbol_try(const struct crpie_ctx *ctx, const struct crp
 		return 0;
 	out->addr = obj->bias + sym.st_value;
 	out->size = sym.st_size;
-	out->type = ELF_ST_TYPE(sym.st_info);
+	out->type = CRPIE_ST_TYPE(sym.st_info);
 	return 1;
 }
 
@@ -215,17 +210,17 @@ static inline int crpie_object_at(const struct crpie_ctx *ctx, struct crpie_obje
 {
 	uint64_t i, dynamic = 0, dynamic_len = 0;
 	int have_bias = 0;
-	Elf64_Phdr ph;
+	struct crpie_elf_phdr ph;
 
 	for (i = 0; i < phnum && i < 0xffff; i++) {
 		if (crpie_peek(ctx, phdr + i * sizeof(ph), &ph, sizeof(ph)) != 0)
 			return -1;
-		if (ph.p_type == PT_LOAD && ph.p_offset == 0 && !have_bias) {
+		if (ph.p_type == CRPIE_PT_LOAD && ph.p_offset == 0 && !have_bias) {
 			obj->bias = headers - ph.p_vaddr;
 			have_bias = 1;
-		} else if (ph.p_type == PT_DYNAMIC) {
+		} else if (ph.p_type == CRPIE_PT_DYNAMIC) {
 			dynamic = ph.p_vaddr;
-			dynamic_len = ph.p_memsz / sizeof(Elf64_Dyn);
+			dynamic_len = ph.p_memsz / sizeof(struct crpie_elf_dyn);
 		}
 	}
 	if (!have_bias || dynamic == 0)
@@ -236,7 +231,7 @@ static inline int crpie_object_at(const struct crpie_ctx *ctx, struct crpie_obje
 /* The program itself; its ELF header lies right before its program headers in what every linker writes. */
 static inline int crpie_object_program(const struct crpie_ctx *ctx, struct crpie_object *obj)
 {
-	uint64_t phdr = crpie_auxv(ctx, AT_PHDR), headers = phdr - sizeof(Elf64_Ehdr);
+	uint64_t phdr = crpie_auxv(ctx, AT_PHDR), headers = phdr - sizeof(struct crpie_elf_ehdr);
 
 	obj->name = "";
 	if (crpie_peek32(ctx, headers) != 0x464c457f) /* "\177ELF" */
@@ -248,7 +243,7 @@ static inline int crpie_object_program(const struct crpie_ctx *ctx, struct crpie
 static inline int crpie_object_interpreter(const struct crpie_ctx *ctx, struct crpie_object *obj)
 {
 	uint64_t base = crpie_auxv(ctx, AT_BASE);
-	Elf64_Ehdr ehdr;
+	struct crpie_elf_ehdr ehdr;
 
 	obj->name = "";
 	if (base == 0 || crpie_peek(ctx, base, &ehdr, sizeof(ehdr)) != 0)

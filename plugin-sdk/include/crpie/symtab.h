@@ -12,10 +12,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/elf.h>
 #include <linux/errno.h>
 
 #include <crpie/abi.h>
+#include <crpie/elf.h>
 #include <crpie/string.h>
 #include <crpie/symbols.h>
 #include <crpie/syscall.h>
@@ -35,26 +35,27 @@ static inline int crpie_file_name_is(const char *strings, uint64_t size, uint64_
 	return off < size && size - off > len && crpie_memcmp(strings + off, name, len + 1) == 0;
 }
 
-static inline int crpie_symtab_scan(const Elf64_Sym *syms, uint64_t nr, const char *strings, uint64_t strings_size,
-				    uint64_t bias, const char *name, struct crpie_symbol *out)
+static inline int crpie_symtab_scan(const struct crpie_elf_sym *syms, uint64_t nr, const char *strings,
+				    uint64_t strings_size, uint64_t bias, const char *name, struct crpie_symbol *out)
 {
 	size_t len = crpie_strlen(name);
 	int found = 0;
 	uint64_t i;
 
 	for (i = 0; i < nr; i++) {
-		unsigned int type = ELF_ST_TYPE(syms[i].st_info);
+		unsigned int type = CRPIE_ST_TYPE(syms[i].st_info);
 
-		if (syms[i].st_shndx == SHN_UNDEF || (type != STT_OBJECT && type != STT_FUNC && type != STT_NOTYPE) ||
+		if (syms[i].st_shndx == CRPIE_SHN_UNDEF ||
+		    (type != CRPIE_STT_OBJECT && type != CRPIE_STT_FUNC && type != CRPIE_STT_NOTYPE) ||
 		    !crpie_file_name_is(strings, strings_size, syms[i].st_name, name, len))
 			continue;
-		if (found && ELF_ST_BIND(syms[i].st_info) == STB_LOCAL && out->addr != bias + syms[i].st_value)
+		if (found && CRPIE_ST_BIND(syms[i].st_info) == CRPIE_STB_LOCAL && out->addr != bias + syms[i].st_value)
 			return -EEXIST;
 		found = 1;
 		out->addr = bias + syms[i].st_value;
 		out->size = syms[i].st_size;
 		out->type = type;
-		if (ELF_ST_BIND(syms[i].st_info) != STB_LOCAL)
+		if (CRPIE_ST_BIND(syms[i].st_info) != CRPIE_STB_LOCAL)
 			return 0;
 	}
 	return found ? 0 : -ESRCH;
@@ -64,29 +65,30 @@ static inline int crpie_symtab_scan(const Elf64_Sym *syms, uint64_t nr, const ch
 static inline int crpie_symtab_search(const void *file, uint64_t size, uint64_t headers, const char *name,
 				      struct crpie_symbol *out)
 {
-	const Elf64_Ehdr *ehdr = (const Elf64_Ehdr *)crpie_file_part(file, size, 0, 1, sizeof(*ehdr));
-	const Elf64_Phdr *ph;
-	const Elf64_Shdr *sh;
+	const struct crpie_elf_ehdr *ehdr =
+		(const struct crpie_elf_ehdr *)crpie_file_part(file, size, 0, 1, sizeof(*ehdr));
+	const struct crpie_elf_phdr *ph;
+	const struct crpie_elf_shdr *sh;
 	uint64_t bias = headers, i;
 
 	if (ehdr == NULL)
 		return -ENOEXEC;
-	ph = (const Elf64_Phdr *)crpie_file_part(file, size, ehdr->e_phoff, ehdr->e_phnum, sizeof(*ph));
-	sh = (const Elf64_Shdr *)crpie_file_part(file, size, ehdr->e_shoff, ehdr->e_shnum, sizeof(*sh));
+	ph = (const struct crpie_elf_phdr *)crpie_file_part(file, size, ehdr->e_phoff, ehdr->e_phnum, sizeof(*ph));
+	sh = (const struct crpie_elf_shdr *)crpie_file_part(file, size, ehdr->e_shoff, ehdr->e_shnum, sizeof(*sh));
 	if (ph == NULL || sh == NULL || ehdr->e_phentsize != sizeof(*ph) || ehdr->e_shentsize != sizeof(*sh))
 		return -ENOEXEC;
 	for (i = 0; i < ehdr->e_phnum; i++)
-		if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
+		if (ph[i].p_type == CRPIE_PT_LOAD && ph[i].p_offset == 0)
 			bias = headers - ph[i].p_vaddr;
 	for (i = 0; i < ehdr->e_shnum; i++) {
-		const Elf64_Sym *syms;
-		const Elf64_Shdr *str;
+		const struct crpie_elf_sym *syms;
+		const struct crpie_elf_shdr *str;
 
-		if (sh[i].sh_type != SHT_SYMTAB || sh[i].sh_link >= ehdr->e_shnum)
+		if (sh[i].sh_type != CRPIE_SHT_SYMTAB || sh[i].sh_link >= ehdr->e_shnum)
 			continue;
 		str = &sh[sh[i].sh_link];
-		syms = (const Elf64_Sym *)crpie_file_part(file, size, sh[i].sh_offset, sh[i].sh_size / sizeof(*syms),
-							  sizeof(*syms));
+		syms = (const struct crpie_elf_sym *)crpie_file_part(file, size, sh[i].sh_offset,
+								     sh[i].sh_size / sizeof(*syms), sizeof(*syms));
 		if (syms == NULL || str->sh_offset > size || str->sh_size > size - str->sh_offset)
 			return -ENOEXEC;
 		return crpie_symtab_scan(syms, sh[i].sh_size / sizeof(*syms), (const char *)file + str->sh_offset,
@@ -101,10 +103,10 @@ static inline int crpie_symtab_search(const void *file, uint64_t size, uint64_t 
  */
 static inline int crpie_symtab_find(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *out)
 {
-	uint64_t headers = crpie_auxv(ctx, AT_PHDR) - sizeof(Elf64_Ehdr);
+	uint64_t headers = crpie_auxv(ctx, AT_PHDR) - sizeof(struct crpie_elf_ehdr);
 	const struct crpie_vma *vma = crpie_vma_find(ctx, headers);
 	long fd, size, ret;
-	Elf64_Ehdr mine;
+	struct crpie_elf_ehdr mine;
 	void *file;
 
 	if (vma == NULL || vma->name[0] != '/' || crpie_peek(ctx, headers, &mine, sizeof(mine)) != 0)
