@@ -61,6 +61,16 @@ func TestBecome(t *testing.T) {
 	}
 }
 
+// A crpie that is executed again finds what it has read from a descriptor.
+func TestBecomeReadsDescriptors(t *testing.T) {
+	s := dumpSmall(t, 2)
+	if err := os.WriteFile(filepath.Join(s.dir, "token"), []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plugin := testenv.Plugin(t, "testdata/plugins/secret.c")
+	s.restore(t, 128+int(syscall.SIGTERM), "--pie-plugin "+plugin+",token=@fd:9 9<token", isRestored, "kill -TERM 2")
+}
+
 // Exit statuses and signals are the task's own.
 func TestBecomeEnds(t *testing.T) {
 	s := dumpSmall(t, 2)

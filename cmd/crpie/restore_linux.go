@@ -159,6 +159,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	prepared, err := restorer.Prepare(opts)
 	var own *restorer.OwnIDError
 	if errors.As(err, &own) {
+		if err := pluginspec.GiveBack(plugins); err != nil {
+			return 0, err
+		}
 		return r.giveID(own, relay)
 	}
 	if err != nil {
