@@ -56,6 +56,8 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s V -l version -d 'P
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l exec-cmd -d 'Run the command behind --'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s R -l leave-running -d 'Take --leave-stopped back'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l action-script -r -d 'Run at each action'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s r -l root -xa '(__fish_complete_directories)' -d 'Root of a mount namespace'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s M -l ext-mount-map -x -d 'What is mounted from the host'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l cgroup-root -x -d 'Where cgroups are restored'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l lsm-profile -x -a 'apparmor: selinux:' -d 'Security label'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l close -x -d 'Close a descriptor'

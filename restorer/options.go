@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/report"
+	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/planner"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
@@ -33,6 +34,9 @@ type PlanOptions struct {
 	NoLocks        bool // --no-file-locks: leave file locks away
 
 	LSMProfile string // --lsm-profile: the security label of all tasks; empty: those of the dump
+
+	Root   string            // --root: the directory that becomes the root of a mount namespace
+	Mounts map[string]string // --external mnt[KEY]:PATH: what is mounted from the host, by KEY
 
 	Inherit  []Inherited // --inherit-fd: descriptors that take the place of files
 	External []string    // --external: files that must have one, "file[MNT_ID:INODE]", "tty[RDEV:DEV]"
@@ -111,6 +115,10 @@ func (o *PlanOptions) check() error {
 			report.LogDebug))
 	}
 	return several.Join(errs...)
+}
+
+func (o *PlanOptions) namespaces() *namespaces.Options {
+	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots}
 }
 
 func (o *PlanOptions) job() *job.Options {

@@ -60,7 +60,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
-	own := namespaces.New(dir, &namespaces.Options{})
+	own := namespaces.New(dir, opts.Plan.namespaces())
 	if !own.PID {
 		keepClear(dir)
 		if err := ownID(dir); err != nil {
@@ -89,6 +89,9 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
 	job.Namespaces = own
+	if err := own.Err(); err != nil && own.Mounts != nil { // without its tree nothing can be said of files
+		return nil, err
+	}
 	made, err := own.Make()
 	if err != nil {
 		return nil, err
@@ -98,6 +101,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 			made.Close()
 		}
 	}()
+	made.Facts(here)
 	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, job)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,6 @@ func criuOptions() []criuOption {
 		{names: "join-ns,J", takes: oneArgument, fate: refused,
 			why:  "crpie restores into the namespaces that it is started in",
 			hint: "start it there: nsenter -t PID --net crpie restore ... (nsenter(1); --uts and --ipc likewise)"},
-		{names: "root,r", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "evasive-devices", negatable: true, why: forDump},
 		{names: "veth-pair", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "link-remap", negatable: true,
@@ -90,7 +89,6 @@ func criuOptions() []criuOption {
 			refuses: `^$|(^|,)(cpu|ins|all)\b`,
 			hint:    "run criu cpuinfo check -D DIR first, and leave it away"},
 		{names: "force-irmap", negatable: true, why: forDump},
-		{names: "ext-mount-map,M", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
 		{names: "feature", takes: oneArgument, why: forCheck},
 		{names: "skip-mnt", takes: oneArgument, why: forDumpMnt},
 		{names: "enable-fs", takes: oneArgument,
@@ -140,6 +138,12 @@ func criuOptions() []criuOption {
 		{names: "allow-uprobes", negatable: true, why: "an uprobes area in the images is refused by name"},
 	}
 }
+
+// Of external mounts that criu would find by itself.
+const (
+	whenAuto  = "crpie does not guess what was mounted"
+	sayMounts = "say it for each key: --external mnt[KEY]:PATH"
+)
 
 const useGraft = "restore such a tree with criu or its runtime; plugins go along in images that crpie graft writes"
 

@@ -139,8 +139,8 @@ func TestInheritMisuse(t *testing.T) {
 		"--inherit-fd=fd[1]":           "--inherit-fd fd[1]: want fd[N]:RESOURCE",
 		"--inherit-fd=1:tmp/x":         "--inherit-fd 1:tmp/x: want fd[N]:RESOURCE",
 		"--inherit-fd=fd[77777]:tmp/x": "--inherit-fd fd[77777]:tmp/x: crpie was started without descriptor 77777",
-		"--external=mnt[/sys]:sys":     "--external=mnt[/sys]:sys: not supported",
-		"--external=tty[8:X]":          `invalid argument "tty[8:X]" for "--external" flag: want file[MNT_ID:INODE] or tty[RDEV:DEV]`,
+		"--external=mnt[]:sys":         "--external=mnt[]:sys: not supported",
+		"--external=tty[8:X]":          `invalid argument "tty[8:X]" for "--external" flag: want file[MNT_ID:INODE], tty[RDEV:DEV] or mnt[KEY]:PATH`,
 	} {
 		var out bytes.Buffer
 		status := run([]string{"restore", "-D", "/nonexistent", spec}, nil, &out, &out)

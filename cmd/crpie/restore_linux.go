@@ -225,7 +225,7 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			Freebind:    r.freebind,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
-			Inherit: inherited, External: r.external,
+			Inherit: inherited, External: r.external, Root: r.root, Mounts: r.mounts,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},

@@ -39,6 +39,8 @@ type restoreFlags struct {
 	tcpEstablished, tcpClose                  bool
 	extUnix, freebind                         bool
 	inherit, external, scripts                []string
+	root                                      string
+	mounts                                    map[string]string
 	closed                                    []int
 	dryRun                                    bool
 	cgroups, validation                       string
@@ -123,7 +125,10 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 		"With `fd[N]:RESOURCE`, put descriptor N in the place of RESOURCE: path/of/a/file, "+
 			"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
 	f.Var(&externalFlag{r}, "external",
-		"`RESOURCE` was dumped as external and has an --inherit-fd: file[MNT_ID:INODE], tty[RDEV:DEV].")
+		"`RESOURCE` was dumped as external: file[MNT_ID:INODE] and tty[RDEV:DEV] have an --inherit-fd, "+
+			"mnt[KEY]:PATH is mounted from PATH.")
+	f.StringVarP(&r.root, "root", "r", "", "Make `DIR` the root of tasks that had a mount namespace of their own.")
+	f.FuncP("ext-mount-map", "M", "`KEY:PATH` is --external mnt[KEY]:PATH.", r.extMountMap)
 	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
 		"Compare files with what they were at the dump by `METHOD`: buildid (and size) or filesize.")
 	f.BoolVar(&r.skipRWX, "skip-file-rwx-check", false, "Do not compare the files' permissions.")
@@ -196,7 +201,11 @@ func (x *externalFlag) Type() string   { return "string" }
 func (x *externalFlag) Set(s string) error {
 	kind, _, _ := strings.Cut(s, "[")
 	option := criuOption{names: "external"}
+	key, path, isMount := strings.Cut(strings.TrimPrefix(s, "mnt["), "]:")
 	switch {
+	case isMount && kind == "mnt" && key != "" && path != "":
+		x.r.mapMount(key, path)
+		return nil
 	case externalSpec.MatchString(s):
 		x.r.external = append(x.r.external, s)
 		return nil
@@ -205,10 +214,36 @@ func (x *externalFlag) Set(s string) error {
 	case slices.Contains([]string{"mnt", "dev", "veth", "macvlan", "netdev", "net", "pid"}, kind) &&
 		strings.Contains(s, "]"):
 		option.fate, option.why, option.hint = containers, whenPresent, useGraft
+		if kind == "mnt" {
+			option.why, option.hint = whenAuto, sayMounts
+		}
 	default:
-		return errors.New("want file[MNT_ID:INODE] or tty[RDEV:DEV]")
+		return errors.New("want file[MNT_ID:INODE], tty[RDEV:DEV] or mnt[KEY]:PATH")
 	}
 	x.r.criuOnly.use(&option, "--external="+escape.Name(s), s)
+	return nil
+}
+
+// mapMount says what is mounted from the host where something was that has a key in the images.
+func (r *restoreFlags) mapMount(key, path string) {
+	if r.mounts == nil {
+		r.mounts = map[string]string{}
+	}
+	r.mounts[key] = path
+}
+
+// extMountMap is criu's older spelling of that; with auto criu guesses.
+func (r *restoreFlags) extMountMap(s string) error {
+	key, path, ok := strings.Cut(s, ":")
+	switch {
+	case s == "auto":
+		r.criuOnly.use(&criuOption{names: "ext-mount-map", fate: containers, why: whenAuto, hint: sayMounts},
+			"--ext-mount-map=auto", s)
+	case !ok || key == "" || path == "":
+		return errors.New("want KEY:PATH")
+	default:
+		r.mapMount(key, path)
+	}
 	return nil
 }
 

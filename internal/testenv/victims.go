@@ -52,6 +52,7 @@ var recipes = []recipe{
 	{"perthread", []string{"perthread.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
 	{"uts", []string{"uts.c", "victim.h"}, nil, compileC},
+	{"mounts", []string{"mounts.c", "victim.h"}, nil, compileC},
 	{"cgroups", []string{"cgroups.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"clonefiles", []string{"clonefiles.c", "victim.h"}, nil, compileC},
 	{"sharing", []string{"sharing.c", "victim.h"}, []string{"-pthread"}, compileC},

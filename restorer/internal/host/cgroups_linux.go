@@ -3,6 +3,7 @@
 package host
 
 import (
+	"os"
 	"slices"
 	"strings"
 )
@@ -59,4 +60,9 @@ func cgroupFile(name string) string {
 // unescapeMount: mountinfo spells white space and backslashes as octal numbers.
 func unescapeMount(name string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
+}
+
+func cgroupExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

@@ -52,6 +52,8 @@ type Host struct {
 	Lstat func(path string) (fs.FileInfo, error)
 	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
 	LeftUnfinished func(path string) bool
+	// CgroupExists reports whether there is a directory of a cgroup.
+	CgroupExists func(path string) bool
 	// CgroupFile reads a file of a cgroup, without white space around it; "" when there is none.
 	CgroupFile func(path string) string
 	// ReadFileAt reads from a file, as io.ReaderAt does.

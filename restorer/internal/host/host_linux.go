@@ -25,7 +25,7 @@ func This() (*Host, error) {
 		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
 		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
 		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
-		LeftUnfinished: sys.LeftUnfinished, CgroupFile: cgroupFile, HugePages: hugePages, AioRoom: aioRoom,
+		LeftUnfinished: sys.LeftUnfinished, CgroupFile: cgroupFile, CgroupExists: cgroupExists, HugePages: hugePages, AioRoom: aioRoom,
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: interfaceNumber,

@@ -3,15 +3,21 @@ package namespaces
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/restorer/internal/namespaces/mnt"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Options say what whoever restores wants of namespaces.
-type Options struct{}
+type Options struct {
+	Root        string            // the directory that becomes the tasks' root; "": not given
+	Mounts      map[string]string // paths on the host of external mounts, by their keys
+	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller
+}
 
 // Plan says which namespaces the tasks get. It is pure.
 type Plan struct {
@@ -21,11 +27,13 @@ type Plan struct {
 	UTS *pb.UtsnsEntry // the names in a new one, or nil
 	IPC bool           // a new one, whose objects the zygote makes
 
+	Mounts *mnt.Plan // the tree in a new one, or nil
+
 	open func(flag uint64) (*os.File, error) // set by Make
 }
 
 // New decides which namespaces the tasks of a dump get.
-func New(dir *images.Dir, _ *Options) *Plan {
+func New(dir *images.Dir, o *Options) *Plan {
 	its, criu := dir.Tasks[0].Ids, dir.Inventory.GetRootIds()
 	p := &Plan{}
 	if its == nil || criu == nil {
@@ -34,6 +42,7 @@ func New(dir *images.Dir, _ *Options) *Plan {
 	p.pid(dir)
 	p.UTS = dir.UTS[its.GetUtsNsId()]
 	p.IPC = dir.IPC[its.GetIpcNsId()] != nil
+	p.mounts(dir, o)
 	return p
 }
 
@@ -54,6 +63,24 @@ func (p *Plan) pid(dir *images.Dir) {
 			"it had a pid namespace of its own, in which it was not process 1: the images contradict themselves")
 	}
 	p.PID = true
+}
+
+// mounts plans the tree of a mount namespace that all tasks were in.
+func (p *Plan) mounts(dir *images.Dir, o *Options) {
+	its, criu := dir.Tasks[0].Ids, dir.Inventory.GetRootIds()
+	if its.GetMntNsId() == criu.GetMntNsId() {
+		return
+	}
+	for _, t := range dir.Tasks {
+		if t.Ids != nil && t.Ids.GetMntNsId() != its.GetMntNsId() {
+			return // refused with what is not supported
+		}
+	}
+	p.Mounts = mnt.New(&p.Collector, dir, its.GetMntNsId(), &mnt.Options{
+		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID, IPC: p.IPC,
+		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(),
+	})
+	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool { return slices.Contains(p.Mounts.Images(), name) })
 }
 
 // A Joined namespace is made before the zygote exists, which enters it by setns(2).

@@ -10,6 +10,7 @@ type Document struct {
 	Region        RegionInfo   `json:"region"`
 	Warnings      []string     `json:"warnings"`
 	Notes         []string     `json:"notes"`
+	Mounts        []string     `json:"mounts"` // the tree of the tasks' mount namespace
 	Files         []FileInfo   `json:"files"`
 	Cgroups       []CgroupInfo `json:"cgroups"`
 	Programs      []Listing    `json:"programs"` // the zygote's first
@@ -96,7 +97,7 @@ type StepInfo struct {
 func (p *Plan) Document() *Document {
 	r := &p.Region
 	d := &Document{
-		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes),
+		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts),
 		Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
 		Region: RegionInfo{
 			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),

@@ -42,6 +42,11 @@ type Plan struct {
 	ZygoteAt  uint64 // where encode has put Zygote
 	TasksAt   uint64 // where encode has put struct crpie_task[]
 
+	Mounts []string // the tree of the tasks' mount namespace, a line each
+	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace, whose
+	// last element is not followed; nil: they are in the controller's. done ends its use.
+	Here func(path string) (here string, done func())
+
 	Moments []Moment // names that were free and that files have for a moment
 
 	HighestFD int // that a task has while it is restored

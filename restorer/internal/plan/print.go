@@ -29,6 +29,9 @@ func (d *Document) Print(w io.Writer) {
 	for _, note := range d.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
+	for _, line := range d.Mounts {
+		fmt.Fprintf(w, "%s\n", line)
+	}
 	for i := range d.Cgroups {
 		d.Cgroups[i].Print(w)
 	}

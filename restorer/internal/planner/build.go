@@ -34,6 +34,7 @@ type planner struct {
 	helpers      []*job.Helper
 	adopters     map[uint32]bool       // tasks that adopt orphans
 	memberships  map[uint32]membership // in cgroups, by tid; a thread without one stays in crpie's
+	hostRoot     int                   // descriptor of the host's root, for those in a mount namespace
 	cgroupRoots  membership            // of the tasks' cgroup namespace; without one, where crpie is
 	threadedDirs map[string]bool       // cgroups of version 2 to make for threads
 	cgroups      []plan.CgroupDir
@@ -106,6 +107,7 @@ func (p *planner) checkDirectory() {
 	p.Add(&p.Own.Collector)
 	p.checkContainers()
 	p.checkProcFiles()
+	p.checkMounts()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
 	}

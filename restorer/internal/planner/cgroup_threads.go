@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"strings"
@@ -92,5 +93,10 @@ func threadFile(hierarchy string) string {
 
 // joinCgroups moves a thread from its process's cgroups to those it was in.
 func (t *threadPlanner) joinCgroups() {
-	t.moveCgroups(t.prog, t.memberships[t.Img.Pid], t.memberships[uint32(t.thread.Tid)], threadFile)
+	from, to, before := t.memberships[t.Img.Pid], t.memberships[uint32(t.thread.Tid)], len(t.prog.Ops)
+	t.moveCgroups(t.prog, from, to, threadFile)
+	if t.Plan.Here != nil && len(t.prog.Ops) > before { // the host's root is not open any more
+		t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, t.thread.Tid), "",
+			"it was in other cgroups than its process, in a mount namespace of its own: not supported")
+	}
 }

@@ -175,8 +175,7 @@ func (p *planner) bareCgroup(hierarchy, at, mount string) plan.CgroupDir {
 
 // exists reports whether there is a cgroup. One that a restore which was killed has left empty is made again.
 func (p *planner) exists(name string) bool {
-	_, err := p.Host.Stat(name)
-	return err == nil && !p.Host.LeftUnfinished(name)
+	return p.Host.CgroupExists(name) && !p.Host.LeftUnfinished(name)
 }
 
 func (p *planner) addCgroup(d plan.CgroupDir) {
@@ -315,8 +314,11 @@ func (p *planner) moveCgroups(prog *plan.Program, from, to membership, file func
 			continue
 		}
 		fd, what := p.Fds.Scratch(), "cgroup "+hierarchy+":"+at
-		prog.Open(fd, true, what, uapi.SysOpenat, uapi.AtFdcwd,
-			prog.Arena.String(h.Mount+path.Join(at, file(hierarchy))), uapi.OWronly)
+		dir, name := uint64(uapi.AtFdcwd), h.Mount+path.Join(at, file(hierarchy))
+		if p.Plan.Here != nil { // in the tasks' mount namespace
+			dir, name = uint64(p.hostRoot), strings.TrimPrefix(name, "/")
+		}
+		prog.Open(fd, true, what, uapi.SysOpenat, dir, prog.Arena.String(name), uapi.OWronly)
 		prog.Want(1, what, uapi.SysWrite, uint64(fd), prog.Arena.String("0"), 1) // the writer
 		prog.Sys("", uapi.SysClose, uint64(fd))
 	}

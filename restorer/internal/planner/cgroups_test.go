@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -45,13 +44,8 @@ func inCgroup(dir *images.Dir, on *host.Host) {
 
 // existing adds files to a host.
 func existing(host *host.Host, paths ...string) {
-	stat := host.Stat
-	host.Stat = func(path string) (fs.FileInfo, error) {
-		if slices.Contains(paths, path) {
-			return hosttest.Info{Kind: fs.ModeDir}, nil
-		}
-		return stat(path)
-	}
+	before := host.CgroupExists
+	host.CgroupExists = func(path string) bool { return slices.Contains(paths, path) || before(path) }
 }
 
 // What a mode makes and sets is in the plan, and so is the move of the task.

@@ -98,10 +98,39 @@ func (p *planner) pidNamespaceID() uint32 {
 	return p.Dir.Inventory.GetRootIds().GetPidNsId()
 }
 
+// mountNamespaceID is the mount namespace in which every task has to have been.
+func (p *planner) mountNamespaceID() uint32 {
+	if p.Own.Mounts != nil {
+		return p.Dir.Tasks[0].Ids.GetMntNsId()
+	}
+	return p.Dir.Inventory.GetRootIds().GetMntNsId()
+}
+
+// checkMounts refuses what a mount tree has that others would have to know about: files that a mount covers, so that a
+// path leads elsewhere; terminals that are mounted by themselves, which are there already when the tasks' are made; and
+// cgroups of a namespace that the root task makes later.
+func (p *planner) checkMounts() {
+	if p.Own.Mounts == nil || p.Own.Len() > 0 {
+		return
+	}
+	for _, where := range p.Own.Mounts.Terminals() {
+		p.Refuse(where, "let its runtime restore it with criu", "a terminal is mounted: not supported")
+	}
+	for _, where := range p.Own.Mounts.LateCgroups() {
+		p.Refuse(where, "let its runtime restore it with criu", "cgroups are mounted in a cgroup namespace: not supported")
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
+		if reg := p.Dir.Files[id].GetReg(); reg != nil && p.Own.Mounts.Covered(reg.GetName(), reg.GetMntId()) {
+			p.Refuse("file "+reg.GetName(), "", "it is on mount %d, which another mount covers there: not supported",
+				reg.GetMntId())
+		}
+	}
+}
+
 // checkProcFiles refuses files of processes in a /proc that was the restorer's own: the tasks have other numbers there
 // now than they had.
 func (p *planner) checkProcFiles() {
-	if !p.Own.PID {
+	if !p.Own.PID || p.Own.Mounts != nil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
@@ -125,7 +154,7 @@ func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 	}{
 		{"pid", ids.GetPidNsId(), p.pidNamespaceID()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
 		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), p.utsNamespaceID()},
-		{"mount", ids.GetMntNsId(), of.GetMntNsId()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
+		{"mount", ids.GetMntNsId(), p.mountNamespaceID()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
 		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()},
 		{"time", ids.GetTimeNsId(), first.GetTimeNsId()},
 	} {

@@ -83,22 +83,21 @@ func TestContainerIsRefusedOnce(t *testing.T) {
 	}{
 		"all tasks alike": {func(*images.Dir) {},
 			"cannot restore, for 2 reasons:\nnews-1.img: this kind of image is not supported\n" +
-				"task 10287 (and 2 more): it had namespaces of its own (UTS, mount, user): not supported; their contents are in " +
+				"task 10287 (and 2 more): it had namespaces of its own (UTS, user): not supported; their contents are in " +
 				"mountpoints-12.img, tmpfs-dev-49.tar.gz.img, utsns-11.img and 1 more" + hint},
 		"one in another": {func(dir *images.Dir) {
 			dir.Other, dir.Tasks[2].Ids.NetNsId = ours[:2], pb.Uint32(7)
 		},
-			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (UTS, mount, user): not supported; " +
+			"cannot restore, for 2 reasons:\ntask 10287 (and 1 more): it had namespaces of its own (UTS, user): not supported; " +
 				"their contents are in mountpoints-12.img, tmpfs-dev-49.tar.gz.img" + hint +
-				"\ntask 10290: it had namespaces of its own (network, UTS, mount, user): not supported" + hint},
+				"\ntask 10290: it had namespaces of its own (network, UTS, user): not supported" + hint},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "tree"))
 			dir.Other = ours
 			for _, task := range dir.Tasks {
 				if task.Ids != nil {
-					task.Ids.UserNsId, task.Ids.UtsNsId, task.Ids.MntNsId = pb.Uint32(99),
-						pb.Uint32(99), pb.Uint32(99)
+					task.Ids.UserNsId, task.Ids.UtsNsId = pb.Uint32(99), pb.Uint32(99)
 				}
 			}
 			tc.change(dir)

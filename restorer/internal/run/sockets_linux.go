@@ -18,16 +18,32 @@ import (
 func removeMoments(p *plan.Plan) {
 	planned := time.Unix(0, p.RestoreTimeNs)
 	for _, m := range p.Moments {
-		if info, err := os.Lstat(m.Path); err == nil && isMoment(&m, info, planned) {
-			os.Remove(m.Path)
-		}
+		removeMoment(p, m, planned)
 		for _, dir := range slices.Backward(m.Dirs) {
-			d := plan.Moment{Path: dir, Mode: uapi.SIfdir | 0o700}
-			if info, err := os.Lstat(dir); err == nil && isMoment(&d, info, planned) {
-				os.Remove(dir)
-			}
+			removeMoment(p, plan.Moment{Path: dir, Mode: uapi.SIfdir | 0o700}, planned)
 		}
 	}
+}
+
+func removeMoment(p *plan.Plan, m plan.Moment, planned time.Time) {
+	var done, doneLink func()
+	m.Path, done = here(p, m.Path)
+	defer done()
+	if m.Link != "" && m.Mode&uapi.SIfmt != uapi.SIflnk {
+		m.Link, doneLink = here(p, m.Link)
+		defer doneLink()
+	}
+	if info, err := os.Lstat(m.Path); err == nil && isMoment(&m, info, planned) {
+		os.Remove(m.Path)
+	}
+}
+
+// here gives the path by which this process reaches what the tasks have at one.
+func here(p *plan.Plan, path string) (at string, done func()) {
+	if p.Here == nil {
+		return path, func() {}
+	}
+	return p.Here(path)
 }
 
 func isMoment(m *plan.Moment, info fs.FileInfo, planned time.Time) bool {
@@ -48,8 +64,10 @@ func isMoment(m *plan.Moment, info fs.FileInfo, planned time.Time) bool {
 // one that a living socket has belongs to another process.
 func removeSockets(p *plan.Plan) {
 	for _, path := range p.Sockets {
+		path, done := here(p, path)
 		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 && !sys.UnixAlive(path) {
 			os.Remove(path)
 		}
+		done()
 	}
 }

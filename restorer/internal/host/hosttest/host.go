@@ -32,6 +32,7 @@ func New(dir *images.Dir) *host.Host {
 		Lstat:          files.stat,
 		ReadFileAt:     files.readAt,
 		LeftUnfinished: func(string) bool { return false },
+		CgroupExists:   files.exists,
 		CgroupFile:     func(string) string { return "" },
 		AioRoom:        func() uint64 { return 1 << 16 },
 		HugePages:      func(uint64) uint64 { return 1 << 20 },
@@ -76,6 +77,8 @@ func (f *files) stat(path string) (fs.FileInfo, error) {
 	}
 	return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
 }
+
+func (f *files) exists(path string) bool { _, err := f.stat(path); return err == nil }
 
 func (f *files) readAt(path string, b []byte, off int64) (int, error) {
 	return bytes.NewReader(f.builds[path]).ReadAt(b, off)

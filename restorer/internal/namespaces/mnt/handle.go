@@ -20,7 +20,8 @@ func (h *handle) close() {
 
 // made is what Make leaves.
 type made struct {
-	ptys map[int]*os.File // masters, by the index of a terminal that is bound somewhere
+	namespace *os.File         // which the tasks enter
+	ptys      map[int]*os.File // masters, by the index of a terminal that is bound somewhere
 }
 
 // Close closes what Make has left. A mount namespace that nobody is in ends with it.
@@ -33,6 +34,9 @@ func (p *Plan) Close() {
 	}
 	for _, f := range p.made.ptys {
 		f.Close()
+	}
+	if p.made.namespace != nil {
+		p.made.namespace.Close()
 	}
 	p.made = made{}
 }

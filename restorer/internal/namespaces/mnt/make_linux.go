@@ -66,7 +66,17 @@ func (b *builder) try(where string, err error) {
 	}
 }
 
-func (b *builder) enter() { b.try("mount namespace", sys.OwnMounts()) }
+// enter also opens the namespace: the tree may have no /proc.
+func (b *builder) enter() {
+	err := sys.OwnMounts()
+	if err == nil {
+		b.p.made.namespace, err = sys.ThreadNamespace(unix.CLONE_NEWNS)
+	}
+	b.try("mount namespace", err)
+}
+
+// Namespace opens the namespace that Make has made.
+func (p *Plan) Namespace() (*os.File, error) { return sys.Duplicate(p.made.namespace) }
 
 // cloneExternals: a clone that is made before the thread's namespace is separated from the host's can stay a peer or
 // a slave of what it is cloned from.

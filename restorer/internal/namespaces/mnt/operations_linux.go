@@ -29,8 +29,11 @@ func (p *Plan) Operations(prog *plan.Program, pass Pass, scratch func() int) {
 	}
 	for _, m := range p.mounts {
 		if fd, ok := o.own[m]; ok {
-			o.Sys("mount "+m.point(), uapi.SysClose, uint64(fd))
+			o.Sys("", uapi.SysClose, uint64(fd))
 		}
+	}
+	for _, fd := range o.numbers {
+		o.Sys("", uapi.SysClose, uint64(fd))
 	}
 }
 
@@ -41,6 +44,7 @@ type operations struct {
 	pass    Pass
 	scratch func() int
 	passed  map[*os.File]int
+	numbers []int          // of what is passed
 	own     map[*mount]int // descriptors of the mounts that it makes
 }
 
@@ -48,6 +52,7 @@ type operations struct {
 func (o *operations) number(what string, f *os.File) uint64 {
 	if _, ok := o.passed[f]; !ok {
 		o.passed[f] = o.pass(what, func() (*os.File, error) { return sys.Duplicate(f) })
+		o.numbers = append(o.numbers, o.passed[f])
 	}
 	return uint64(o.passed[f])
 }
