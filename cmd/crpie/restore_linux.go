@@ -154,7 +154,11 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 			return r.fail(std, err)
 		}
 	}
-	opts := r.options(plugins, inherited, level)
+	watched, kept := sys.IsTerminal(syscall.Stderr), level
+	if watched {
+		kept = max(level, report.LogInfo) // the hint counts what is not shown
+	}
+	opts := r.options(plugins, inherited, kept)
 	opts.Run = run
 	prepared, err := restorer.Prepare(opts)
 	var own *restorer.OwnIDError
@@ -185,6 +189,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		return 0, err
 	}
 	root, err := prepared.Run(ctx)
+	if watched {
+		log.hint(std.err)
+	}
 	switch {
 	case err != nil && body != nil:
 		return ended.Status(err, exitFailed), &toldError{err}
@@ -299,6 +306,8 @@ type logger struct {
 	level report.LogLevel
 	start time.Time
 	tasks *taskLogs // with --log-pid
+
+	hidden int // information of plugins that the level left out, lines
 }
 
 func newLogger(w io.Writer, level report.LogLevel) *logger {
@@ -331,6 +340,9 @@ var levelNames = [...]string{"", "Error: ", "Warn: ", "", ""}
 // plugin writes what a plugin logged; it is not trusted to contain only one line.
 func (l *logger) plugin(line report.Line) {
 	level, w := line.Level, l.w
+	if level == report.LogInfo && level > l.level {
+		l.hidden++
+	}
 	if l.tasks != nil && level <= l.level {
 		if f, err := l.tasks.of(line.Pid); err == nil {
 			w = f
@@ -340,6 +352,16 @@ func (l *logger) plugin(line report.Line) {
 	}
 	l.to(w, level, line.Tid, "%s: %s: %s%s", escape.Name(line.Plugin), line.Hook, levelNames[level],
 		escape.Name(line.Text))
+}
+
+// hint tells somebody at a terminal how to see what the plugins logged.
+func (l *logger) hint(w io.Writer) {
+	switch {
+	case l.hidden == 1:
+		fmt.Fprintln(w, "crpie: 1 line that a plugin logged is not shown: -v3 shows it")
+	case l.hidden > 1:
+		fmt.Fprintf(w, "crpie: %d lines that plugins logged are not shown: -v3 shows them\n", l.hidden)
+	}
 }
 
 // taskLogs are the files of --log-pid, one for each process that logs.
