@@ -36,8 +36,9 @@ func TestFiveCommands(t *testing.T) {
 		fmt.Sprintf("until [ \""+id+"\" != \""+id+"\" ]; do :; done", "first", "second"),
 		fmt.Sprintf("echo from "+id+" to "+id, "first", "second"),
 	}, "\n")
-	cmd := n.inside("timeout", "200", "bash", "-c", script)
-	cmd.Env = append(cmd.Env, "HOME="+os.Getenv("HOME"), "PODMAN_IGNORE_CGROUPSV1_WARNING=1", testenv.Mark())
+	cmd := n.inside("timeout", "400", "bash", "-c", script)
+	cmd.Env = append(cmd.Env, "HOME="+os.Getenv("HOME"), "PODMAN_IGNORE_CGROUPSV1_WARNING=1", "CXX=no-such-compiler",
+		testenv.Mark())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
