@@ -91,10 +91,7 @@ type seen struct {
 func beCRIU() int {
 	line := sys.Borrow(3)
 	s := &seen{Args: os.Args[1:], Pid: os.Getpid(), PPid: os.Getppid()}
-	defer func() {
-		data, _ := json.Marshal(s)
-		_ = os.WriteFile(os.Getenv(reportFile), data, 0o600)
-	}()
+	defer s.report()
 	s.Inherited, _ = os.Readlink("/proc/self/fd/4")
 	if len(s.Args) != 2 {
 		return 42
@@ -111,6 +108,12 @@ func beCRIU() int {
 	}
 	s.look(line, req.Opts)
 	return s.answer(line, req, os.Getenv(manner))
+}
+
+// report writes down what there is so far.
+func (s *seen) report() {
+	data, _ := json.Marshal(s)
+	_ = os.WriteFile(os.Getenv(reportFile), data, 0o600)
 }
 
 // look finds images and configuration where criu looks for them.
@@ -168,6 +171,21 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 			Notify: &pb.CriuNotify{Script: pb.String("pre-restore")}})
 		<-ended
 		s.Child, final.Restore.Pid = child.Process.Pid, pb.Int32(int32(child.Process.Pid))
+	case "silent": // but to those who have asked for notifications
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGTERM)
+		unix.CloseOnExec(3)
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			return 1
+		}
+		s.Child = child.Process.Pid
+		if req.Opts.GetNotifyScripts() {
+			notify("setup-namespaces", pb.Int32(int32(s.Child)))
+		}
+		s.report()
+		<-ended
+		return 1
 	case "fail":
 		final.Success, final.CrErrno, final.CrErrmsg = pb.Bool(false), pb.Int32(17), pb.String("no such luck")
 		say(final)
@@ -467,7 +485,7 @@ func relayed(t *testing.T, manner string) *runtime {
 	r := newRuntime(t, manner, "restore-with criu\n")
 	r.write("runc.conf", "pie-timeout 1s\n")
 	opts := r.restoreOpts()
-	opts.ConfigFile = pb.String(r.path("runc.conf"))
+	opts.ConfigFile, opts.NotifyScripts = pb.String(r.path("runc.conf")), pb.Bool(manner != "silent")
 	r.start(request(t, pb.CriuReqType_RESTORE, opts))
 	return r
 }
@@ -567,6 +585,24 @@ func TestSignalBesideAnswer(t *testing.T) {
 	resp, _ := r.receive()
 	status, child := r.status(), r.seen().Child
 	if status != 128+15 || resp.GetSuccess() {
+		t.Errorf("status %d, answer %v, %s", status, resp, &r.stderr)
+	}
+	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+	if child == 0 || err == nil && !strings.Contains(string(state), ") Z ") {
+		syscall.Kill(child, syscall.SIGKILL)
+		t.Errorf("process %d is left: %s", child, state)
+	}
+}
+
+// A runtime that asks for no notifications gets none; what criu had begun for it is undone all the same.
+func TestSignalToSilentRestore(t *testing.T) {
+	r := relayed(t, "silent")
+	child := r.seen().Child
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	resp, _ := r.receive()
+	if status := r.status(); status != 128+15 || resp.GetSuccess() || resp.GetType() != pb.CriuReqType_RESTORE {
 		t.Errorf("status %d, answer %v, %s", status, resp, &r.stderr)
 	}
 	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))

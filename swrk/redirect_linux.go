@@ -85,6 +85,9 @@ func (s *session) rewrite(req *pb.CriuReq) ([]byte, error) {
 			"write them as #crpie: comments", req.Opts.GetConfigFile())
 	}
 	req = pb.Clone(req)
+	if req.GetType() == pb.CriuReqType_RESTORE {
+		req.Opts.NotifyScripts = pb.Bool(true) // the first words by which the pid of what has to be undone is known
+	}
 	if err := s.redirect(req.Opts); err != nil {
 		return nil, err
 	}

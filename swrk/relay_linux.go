@@ -142,7 +142,7 @@ func (r *relay) toRuntime(ctx context.Context, p *packet) error {
 		r.root = int(pid)
 	}
 	if answer.GetType() == pb.CriuReqType_NOTIFY {
-		return r.peer.Send(p.data, p.fds...)
+		return r.notify(answer.GetNotify().GetScript(), p)
 	}
 	r.answered, r.success = true, answer.GetSuccess()
 	if r.graft != nil && r.success {
@@ -157,6 +157,20 @@ func (r *relay) toRuntime(ctx context.Context, p *packet) error {
 		r.success = false
 	}
 	return nil
+}
+
+// notify hands a notification on to a runtime that has asked for them, and agrees in the place of another. The terminal
+// comes to every runtime that has asked for that, cr-service.c.
+func (r *relay) notify(script string, p *packet) error {
+	if r.kind != pb.CriuReqType_RESTORE || r.opts.GetNotifyScripts() || script == "orphan-pts-master" {
+		return r.peer.Send(p.data, p.fds...)
+	}
+	kind := pb.CriuReqType_NOTIFY
+	data, err := images.Marshal(&pb.CriuReq{Type: &kind, NotifySuccess: pb.Bool(true)})
+	if err != nil {
+		return err
+	}
+	return r.line.Send(data)
 }
 
 // toCRIU hands on what the runtime says: answers to notifications, and more requests.

@@ -126,7 +126,10 @@ func TestFrontRestoresPrograms(t *testing.T) {
 			}
 			im := testenv.Start(t, name, args...).Dump(t)
 			before := digest(t, im.Dir)
-			answer, status, log := byRPC(t, im, lines)
+			answer, status, log := byRPC(t, im, func(o *pb.CriuOpts) {
+				lines(o)
+				o.NotifyScripts = pb.Bool(name != "static")
+			})
 			if status != 0 || !answer.GetSuccess() || answer.GetRestore().GetPid() != int32(im.Pid) ||
 				!strings.Contains(log, "crpie: all hooks have run, grafted tasks: ") {
 				t.Fatalf("status %d, answer %v\n%s", status, answer, ownLines(log))
