@@ -77,7 +77,7 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 		}
 	}
 	p.Mounts = mnt.New(&p.Collector, dir, its.GetMntNsId(), &mnt.Options{
-		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID, IPC: p.IPC,
+		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
 		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(),
 	})
 	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool { return slices.Contains(p.Mounts.Images(), name) })

@@ -179,7 +179,7 @@ func TestContainers(t *testing.T) {
 			info, list := madeTree(
 				t,
 				d,
-				&Options{Root: rootfs, External: externals(rootfs, d.before), PID: true, IPC: true,
+				&Options{Root: rootfs, External: externals(rootfs, d.before), PID: true,
 					Cgroup: own},
 			)
 			compare(t, d.before, info)

@@ -17,7 +17,7 @@ type Options struct {
 	External    map[string]string // paths in the host's tree, by the KEY of --external mnt[KEY]:PATH
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller (--cgroup-root)
 
-	PID, Net, IPC, Cgroup bool
+	PID, Cgroup bool
 }
 
 // Plan is a mount tree: what is mounted where, in the order in which it is attached.
@@ -45,7 +45,7 @@ const (
 // mount is one mount of the tree.
 type mount struct {
 	img      *pb.MntEntry
-	why      func() // it is refused
+	why      func() // refused: says why
 	parent   *mount // nil: it is the root, or attached nowhere
 	children []*mount
 	at       string // its mount point, from its parent's; "" on top of that

@@ -85,7 +85,8 @@ func normal(info string, without []string) (lines []string) {
 
 // The comparison finds what differs.
 func TestCompare(t *testing.T) {
-	const info = "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /a rw shared:7 - tmpfs x rw\n3 1 0:2 / /b rw master:7 - tmpfs x rw\n"
+	const info = "1 0 0:1 / / rw - ext4 /dev/a rw\n" +
+		"2 1 0:2 / /a rw shared:7 - tmpfs x rw\n3 1 0:2 / /b rw master:7 - tmpfs x rw\n"
 	compare(
 		t,
 		info,

@@ -68,16 +68,20 @@ func TestPlans(t *testing.T) {
 		want   string
 	}{
 		"masks": {Options{Root: "/r", PID: true}, []*pb.MntEntry{
-			root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"), entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(msNosuid)),
+			root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(msNosuid)),
 			entry(4, 2, pb.Fstype_TMPFS, "/null", "/proc/keys", dev(3), key("/dev/null")),
 			entry(5, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2), flags(msRelatime|msRdonly)),
 		}, "mount /: /r of the host\nmount /proc: a new proc, by the first process\nmount /dev: a new tmpfs, nosuid\n" +
 			"mount /proc/keys: null of /dev, by the first process\n" +
 			"mount /proc/sys: sys of /proc, read-only, by the first process"},
-		"null of the host": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_DEVTMPFS, "/null", "/x", key("/dev/null"))},
+		"null of the host": {Options{}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_DEVTMPFS, "/null", "/x", key("/dev/null"))},
 			"mount /: / of the host\nmount /x: /dev/null of the host"},
-		"options": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options("seclabel,mpol=bind:0,2,size=1k")),
-			entry(3, 1, pb.Fstype_CGROUP2, "/", "/c", options("memory_recursiveprot")), entry(4, 1, pb.Fstype_DEVPTS, "/", "/p")},
+		"options": {Options{}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options("seclabel,mpol=bind:0,2,size=1k")),
+			entry(3, 1, pb.Fstype_CGROUP2, "/", "/c", options("memory_recursiveprot")),
+			entry(4, 1, pb.Fstype_DEVPTS, "/", "/p")},
 			"mount /: / of the host\nmount /x: a new tmpfs (mpol=bind:0,2,size=1k)\nmount /c: a new cgroup2\n" +
 				"mount /p: /dev/pts of the host"},
 		"the host's disk again": {
@@ -87,8 +91,10 @@ func TestPlans(t *testing.T) {
 		"part without whole": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_SYSFS, "/kernel", "/k")},
 			"mount /: / of the host\nmount /k: kernel of /k"},
 		"propagation": {Options{External: map[string]string{"v": "/v"}}, []*pb.MntEntry{
-			root, entry(2, 1, pb.Fstype_TMPFS, "/sub", "/a", dev(9), shared(5, 0)), entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(9), shared(5, 0)),
-			entry(4, 1, pb.Fstype_TMPFS, "/", "/c", dev(9), shared(0, 5)), entry(5, 1, pb.Fstype_TMPFS, "/", "/v", key("v"), shared(0, 7)),
+			root, entry(2, 1, pb.Fstype_TMPFS, "/sub", "/a", dev(9), shared(5, 0)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(9), shared(5, 0)),
+			entry(4, 1, pb.Fstype_TMPFS, "/", "/c", dev(9), shared(0, 5)),
+			entry(5, 1, pb.Fstype_TMPFS, "/", "/v", key("v"), shared(0, 7)),
 		}, "mount /: / of the host\nmount /a: sub of /b\nmount /b: a new tmpfs\nmount /c: the same as /b\n" +
 			"mount /v: /v of the host, a slave of the host's\nmount /b: shared\nmount /a: in the groups of /b\n" +
 			"mount /c: in the groups of /b, then slave"},
@@ -112,22 +118,27 @@ mount 7 at /s: its master (group 3) was outside of the mount namespace: not supp
 		"pivoted": {Options{}, []*pb.MntEntry{entry(1, 0, pb.Fstype_OVERLAYFS, "/", "/")},
 			"cannot restore: mount 1 at /: the tasks had a root file system of their own\n" +
 				"  hint: give the directory that becomes the root: --root DIR"},
-		"loop": {Options{}, []*pb.MntEntry{root, entry(2, 3, pb.Fstype_TMPFS, "/", "/a"), entry(3, 2, pb.Fstype_TMPFS, "/", "/a")},
+		"loop": {Options{}, []*pb.MntEntry{root, entry(2, 3, pb.Fstype_TMPFS, "/", "/a"),
+			entry(3, 2, pb.Fstype_TMPFS, "/", "/a")},
 			"cannot restore: mountpoints-1.img: 2 mounts are not below the root"},
 		"two roots": {Options{}, []*pb.MntEntry{root, entry(2, 9, pb.Fstype_TMPFS, "/", "/a")},
 			"cannot restore: mountpoints-1.img: 2 mounts have no parent, want 1: the root"},
-		"dots": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/..", "/a"), entry(3, 1, pb.Fstype_TMPFS, "/", "/../a"),
+		"dots": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/..", "/a"),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/../a"),
 			entry(3, 1, pb.Fstype_TMPFS, "/", "b")}, "cannot restore, for 3 reasons:\n" +
 			"mount 2 at /a: its root \"/..\" is not an absolute path\nmount 3 at /../a: its mount point is not an absolute path\n" +
 			"mountpoints-1.img: mount 3 occurs twice"},
-		"elsewhere": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a"), entry(3, 2, pb.Fstype_TMPFS, "/", "/ab"),
+		"elsewhere": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a"),
+			entry(3, 2, pb.Fstype_TMPFS, "/", "/ab"),
 			entry(4, 2, pb.Fstype_TMPFS, "/", "/a")}, "cannot restore: mount 3 at /ab: it is not below its parent, mount 2 at /a"},
 		"in a ring": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a", shared(1, 2)),
 			entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(2), shared(2, 1))}, "cannot restore: mount 3 at /b: group 1 is its own master"},
-		"deleted below proc": {Options{PID: true}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
+		"deleted below proc": {Options{PID: true}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
 			entry(3, 2, pb.Fstype_TMPFS, "/x", "/proc/x", dev(1), deleted)},
 			"cannot restore: mount 3 at /proc/x: its root, /x, had been deleted, and it is below mount 2 at /proc: not supported"},
-		"cgroup outside": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_CGROUP, "/..", "/c", options("cpu"))},
+		"cgroup outside": {Options{}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_CGROUP, "/..", "/c", options("cpu"))},
 			"cannot restore: mount 2 at /c: its root /.. is outside of the cgroup namespace: not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,8 +155,10 @@ mount 7 at /s: its master (group 3) was outside of the mount namespace: not supp
 func FuzzPlan(f *testing.F) {
 	root := entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")
 	for _, m := range [][]*pb.MntEntry{
-		{root}, {root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"), entry(3, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2))},
-		{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a", shared(1, 2)), entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(2), shared(2, 1))},
+		{root}, {root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
+			entry(3, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2))},
+		{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/a", shared(1, 2)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(2), shared(2, 1))},
 		{root, entry(2, 1, pb.Fstype_CGROUP, "/x", "/c", key("c"), options("cpu"))},
 	} {
 		file := imageOf(f, m...).FS.(fstest.MapFS)["mountpoints-1.img"]

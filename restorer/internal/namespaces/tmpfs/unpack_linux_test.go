@@ -66,21 +66,29 @@ func TestHostileArchives(t *testing.T) {
 		entries []*tar.Header
 		want    string
 	}{
-		"through a link":  {[]*tar.Header{link("./l", outside), file("./l/x")}, "entry 1, ./l/x: open l: too many levels of symbolic links"},
-		"up":              {[]*tar.Header{file("../x")}, "entry 0, ../x: open ..: invalid cross-device link"},
-		"up again":        {[]*tar.Header{file("./a/../../x")}, "entry 0, ./a/../../x: open a/../..: no such file or directory"},
-		"dots":            {[]*tar.Header{{Typeflag: tar.TypeDir, Name: "./.."}}, "entry 0, ./..: its name leads elsewhere"},
-		"no directory":    {[]*tar.Header{file("a/x")}, "entry 0, a/x: open a: no such file or directory"},
-		"twice":           {[]*tar.Header{file("x"), file("x")}, "entry 1, x: make: file exists"},
-		"over a link":     {[]*tar.Header{link("x", outside+"/y"), file("x")}, "entry 1, x: make: file exists"},
-		"hard link":       {[]*tar.Header{{Typeflag: tar.TypeLink, Name: "x", Linkname: "../../etc/passwd"}}, "entry 0, x: link to ../../etc/passwd: open ../../etc: invalid cross-device link"},
-		"link of nothing": {[]*tar.Header{{Typeflag: tar.TypeLink, Name: "x", Linkname: "y"}}, "entry 0, x: link to y: no such file or directory"},
-		"attribute":       {[]*tar.Header{{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}}, "entry 0, x: it has an attribute that is not supported, SCHILY.xattr.user.a"},
-		"odd name":        {[]*tar.Header{file("\n::error")}, ""},
-		"long name":       {[]*tar.Header{file(strings.Repeat("a/", 2048) + "x")}, "its name has more than 4095 bytes"},
-		"device":          {[]*tar.Header{{Typeflag: tar.TypeChar, Name: "x", Devmajor: 1 << 13}}, "entry 0, x: device 8192:0 does not exist"},
-		"owner":           {[]*tar.Header{{Typeflag: tar.TypeDir, Name: "x", Uid: 1 << 32}}, "entry 0, x: owner 4294967296:0 does not exist"},
-		"file on top":     {[]*tar.Header{file("./.")}, "entry 0, ./.: the top is not a directory"},
+		"through a link": {[]*tar.Header{link("./l", outside), file("./l/x")},
+			"entry 1, ./l/x: open l: too many levels of symbolic links"},
+		"up": {[]*tar.Header{file("../x")}, "entry 0, ../x: open ..: invalid cross-device link"},
+		"up again": {[]*tar.Header{file("./a/../../x")},
+			"entry 0, ./a/../../x: open a/../..: no such file or directory"},
+		"dots": {[]*tar.Header{{Typeflag: tar.TypeDir, Name: "./.."}},
+			"entry 0, ./..: its name leads elsewhere"},
+		"no directory": {[]*tar.Header{file("a/x")}, "entry 0, a/x: open a: no such file or directory"},
+		"twice":        {[]*tar.Header{file("x"), file("x")}, "entry 1, x: make: file exists"},
+		"over a link":  {[]*tar.Header{link("x", outside+"/y"), file("x")}, "entry 1, x: make: file exists"},
+		"hard link": {[]*tar.Header{{Typeflag: tar.TypeLink, Name: "x", Linkname: "../../etc/passwd"}},
+			"entry 0, x: link to ../../etc/passwd: open ../../etc: invalid cross-device link"},
+		"link of nothing": {[]*tar.Header{{Typeflag: tar.TypeLink, Name: "x", Linkname: "y"}},
+			"entry 0, x: link to y: no such file or directory"},
+		"attribute": {[]*tar.Header{{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}},
+			"entry 0, x: it has an attribute that is not supported, SCHILY.xattr.user.a"},
+		"odd name":  {[]*tar.Header{file("\n::error")}, ""},
+		"long name": {[]*tar.Header{file(strings.Repeat("a/", 2048) + "x")}, "its name has more than 4095 bytes"},
+		"device": {[]*tar.Header{{Typeflag: tar.TypeChar, Name: "x", Devmajor: 1 << 13}},
+			"entry 0, x: device 8192:0 does not exist"},
+		"owner": {[]*tar.Header{{Typeflag: tar.TypeDir, Name: "x", Uid: 1 << 32}},
+			"entry 0, x: owner 4294967296:0 does not exist"},
+		"file on top": {[]*tar.Header{file("./.")}, "entry 0, ./.: the top is not a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := unpack(t, t.TempDir(), pack(t, tc.entries...))
@@ -118,7 +126,9 @@ func TestHugeHole(t *testing.T) {
 	}
 	archive := filepath.Join(t.TempDir(), "archive")
 
-	if out, err := exec.Command(testenv.NeedTool(t, "tar"), "--create", "--gzip", "--sparse", "--file", archive, "--directory", dir, ".").CombinedOutput(); err != nil {
+	cmd := exec.Command(testenv.NeedTool(t, "tar"), "--create", "--gzip", "--sparse", "--file", archive,
+		"--directory", dir, ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v %s", err, out)
 	}
 	data, err := os.ReadFile(archive)
