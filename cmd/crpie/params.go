@@ -64,32 +64,23 @@ func synopsis(declared []loader.Param) string {
 	var words []string
 	written := map[string]bool{}
 	for _, d := range declared {
-		if d.Kind == loader.ParamOneOf || written[d.Name] {
-			continue
-		}
-		word, required := form(d), d.Required
-		if group := groupOf(declared, d.Name); group != nil {
-			var forms []string
-			for _, member := range declared {
-				if member.Kind != loader.ParamOneOf && slices.Contains(group.Values, member.Name) {
-					written[member.Name] = true
-					forms = append(forms, form(member))
-				}
+		switch group := groupOf(declared, d.Name); {
+		case d.Kind == loader.ParamOneOf || written[d.Name]:
+		case group != nil:
+			words = append(words, groupForm(declared, group))
+			for _, member := range group.Values {
+				written[member] = true
 			}
-			word, required = strings.Join(forms, "|"), false
-			if group.Required {
-				word, required = "{"+word+"}", true
-			}
+		case d.Required:
+			words = append(words, form(d))
+		default:
+			words = append(words, "["+form(d)+"]")
 		}
-		if !required {
-			word = "[" + word + "]"
-		}
-		words = append(words, word)
 	}
 	return strings.Join(words, " ")
 }
 
-// groupOf finds the rule that a parameter excludes others by, or nil.
+// groupOf finds the rule by which a parameter excludes others, or nil.
 func groupOf(declared []loader.Param, name string) *loader.Param {
 	i := slices.IndexFunc(declared, func(d loader.Param) bool {
 		return d.Kind == loader.ParamOneOf && slices.Contains(d.Values, name)
@@ -98,6 +89,20 @@ func groupOf(declared []loader.Param, name string) *loader.Param {
 		return nil
 	}
 	return &declared[i]
+}
+
+// groupForm writes the parameters of a rule as alternatives.
+func groupForm(declared []loader.Param, group *loader.Param) string {
+	var forms []string
+	for _, d := range declared {
+		if d.Kind != loader.ParamOneOf && slices.Contains(group.Values, d.Name) {
+			forms = append(forms, form(d))
+		}
+	}
+	if group.Required {
+		return "{" + strings.Join(forms, "|") + "}"
+	}
+	return "[" + strings.Join(forms, "|") + "]"
 }
 
 // form writes one parameter with what its value may be.
