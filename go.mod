@@ -17,6 +17,13 @@ require (
 	github.com/checkpoint-restore/go-criu/v7 v7.2.0
 	github.com/hashicorp/go-multierror v1.1.1
 	github.com/klauspost/compress v1.20.3
+	github.com/mdlayher/netlink v1.11.2
 )
 
-require github.com/hashicorp/errwrap v1.0.0 // indirect
+require (
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/hashicorp/errwrap v1.0.0 // indirect
+	github.com/mdlayher/socket v0.6.0 // indirect
+	golang.org/x/net v0.53.0 // indirect
+	golang.org/x/sync v0.20.0 // indirect
+)

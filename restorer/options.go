@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
+	"github.com/crpie/crpie/restorer/internal/namespaces/net"
 	"github.com/crpie/crpie/restorer/internal/planner"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
@@ -38,8 +40,13 @@ type PlanOptions struct {
 	Root   string            // --root: the directory that becomes the root of a mount namespace
 	Mounts map[string]string // --external mnt[KEY]:PATH: what is mounted from the host, by KEY
 
-	Inherit  []Inherited // --inherit-fd: descriptors that take the place of files
-	External []string    // --external: files that must have one, "file[MNT_ID:INODE]", "tty[RDEV:DEV]"
+	Inherit []Inherited // --inherit-fd: descriptors that take the place of files
+	// --external: files that must have one, "file[MNT_ID:INODE]", "tty[RDEV:DEV]"; and, of network namespaces,
+	// "net[KEY]:PATH", "veth[NAME]:NAME[@BRIDGE]", "macvlan[NAME]:NAME"
+	External []string
+
+	JoinNet  string // --join-ns net:PID or net:PATH: the network namespace of all tasks
+	EmptyNet bool   // --empty-ns net: leave their own one empty
 
 	FileValidation FileValidation // --file-validation; empty: ByBuildID
 	SkipFileRWX    bool           // --skip-file-rwx-check: files may have other permissions
@@ -117,8 +124,26 @@ func (o *PlanOptions) check() error {
 	return several.Join(errs...)
 }
 
+// namespaces splits off what concerns namespaces.
 func (o *PlanOptions) namespaces() *namespaces.Options {
-	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots}
+	n := net.Options{External: map[string]string{}, Inherit: map[string]func() (*os.File, error){},
+		Join: o.JoinNet, Empty: o.EmptyNet}
+	for _, resource := range o.External {
+		if key, value, ok := ofNetwork(resource); ok {
+			n.External[key] = value
+		}
+	}
+	for _, in := range o.Inherit {
+		n.Inherit[in.Resource] = in.Open
+	}
+	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots, Net: n}
+}
+
+// ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.
+func ofNetwork(resource string) (key, value string, ok bool) {
+	kind, _, _ := strings.Cut(resource, "[")
+	key, value, found := strings.Cut(resource, "]:")
+	return key + "]", value, found && slices.Contains([]string{"net", "veth", "macvlan"}, kind)
 }
 
 func (o *PlanOptions) job() *job.Options {
@@ -127,10 +152,15 @@ func (o *PlanOptions) job() *job.Options {
 		Cgroups: job.CgroupMode(o.Cgroups), CgroupRoots: o.CgroupRoots,
 		Readers: o.Readers, LogLevel: o.LogLevel,
 		TCPEstablished: o.TCPEstablished, TCPClose: o.TCPClose, ExtUnix: o.ExtUnix, Freebind: o.Freebind,
-		NoLocks:    o.NoLocks,
-		LSMProfile: o.LSMProfile, External: o.External,
+		NoLocks:        o.NoLocks,
+		LSMProfile:     o.LSMProfile,
 		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
 		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,
+	}
+	for _, resource := range o.External {
+		if _, _, net := ofNetwork(resource); !net {
+			j.External = append(j.External, resource)
+		}
 	}
 	for _, in := range o.Inherit {
 		j.Inherit = append(j.Inherit, job.Inherited(in))

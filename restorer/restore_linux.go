@@ -123,17 +123,17 @@ func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 
 // Close releases the image directories, and namespaces that no task is in.
 func (p *Prepared) Close() error {
-	p.made.Close()
-	return p.chain.Close()
+	return several.Join(p.made.Close(), p.chain.Close())
 }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks
 // are let go, nothing of it is left.
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
-	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub}
+	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, Network: p.made}
 	if err := run.Run(); err != nil {
 		return 0, err
 	}
+	p.made.Keep()
 	return run.Root(), nil
 }
 

@@ -100,8 +100,8 @@ func TestConfigurationProblems(t *testing.T) {
 
 // The files are for everything that criu does: what is about containers stands in no restore's way there.
 func TestConfigurationForContainers(t *testing.T) {
-	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nveth-pair a=b\n", "join-ns net:1\n", "",
-		"-r /y --veth-pair c=d")
+	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nexternal dev[a]:b\n", "join-ns uts:1\n", "",
+		"-r /y --external dev[c]:d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,14 +109,14 @@ func TestConfigurationForContainers(t *testing.T) {
 		"home/.criu/default.conf:1: external=mnt[] has no effect: crpie does not guess what was mounted",
 		"home/.criu/default.conf:2: ext-mount-map=auto has no effect: crpie does not guess what was mounted",
 		"home/.criu/default.conf:3: ghost-limit=10M has no effect: it is for criu dump",
-		"home/.criu/default.conf:4: veth-pair=a=b has no effect: crpie does not restore namespaces of this kind yet",
+		"home/.criu/default.conf:4: external=dev[a]:b has no effect: crpie does not restore namespaces of this kind yet",
 	}
 	if got := strings.Join(r.criuOnly.warnings(), "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("warnings:\n%s", got)
 	}
 	refusals := r.criuOnly.refusals()
-	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=net:1: not supported") ||
-		!strings.HasPrefix(refusals[1], "--veth-pair=c=d: ") {
+	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=uts:1: not supported") ||
+		!strings.HasPrefix(refusals[1], "--external=dev[c]:d: ") {
 		t.Errorf("refusals %q", refusals)
 	}
 	if r.root != "/y" {

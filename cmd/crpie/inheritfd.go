@@ -16,6 +16,7 @@ import (
 var (
 	inheritSpec  = pattern.Pattern(`^fd\[(\d{1,9})\]:(.+)$`)
 	externalSpec = pattern.Pattern(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
+	networkSpec  = pattern.Pattern(`^(net|veth|macvlan)\[[^]]+\]:.+$`)
 )
 
 // inheritFDs understands --inherit-fd as criu(8) spells it; wrong names the others.

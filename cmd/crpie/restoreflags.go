@@ -47,6 +47,8 @@ type restoreFlags struct {
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
 	label                                     string
+	joinNet                                   string
+	emptyNet                                  bool
 	keepRandom                                renew.Keep
 	readers                                   int
 	verbosity                                 verbosity
@@ -67,6 +69,7 @@ instruction. Without -d, crpie waits for the first of them and exits with its st
 			{"Plugins", r.pluginFlags},
 			{"The restored processes", r.processFlags},
 			{"Their files, sockets and cgroups", r.fileFlags},
+			{"Their network namespace", r.networkFlags},
 			{"How", r.runFlags},
 		},
 		examples: `crpie restore -D /tmp/ckpt -d --pie-plugin new-id.o,var=INSTANCE_ID
@@ -126,7 +129,8 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 			"file[MNT_ID:INODE], pipe:[INODE], socket:[INODE] or tty[RDEV:DEV] of the dump.")
 	f.Var(&externalFlag{r}, "external",
 		"`RESOURCE` was dumped as external: file[MNT_ID:INODE] and tty[RDEV:DEV] have an --inherit-fd, "+
-			"mnt[KEY]:PATH is mounted from PATH.")
+			"mnt[KEY]:PATH is mounted from PATH; net[KEY]:PATH, veth[NAME]:NAME[@BRIDGE] and macvlan[NAME]:NAME "+
+			"say what takes its place.")
 	f.StringVarP(&r.root, "root", "r", "", "Make `DIR` the root of tasks that had a mount namespace of their own.")
 	f.FuncP("ext-mount-map", "M", "`KEY:PATH` is --external mnt[KEY]:PATH.", r.extMountMap)
 	f.StringVar(&r.validation, "file-validation", string(restorer.ByBuildID),
@@ -192,8 +196,7 @@ func (x *externSockets) String() string     { return strconv.FormatBool(bool(*x)
 func (x *externSockets) Type() string       { return "bool" }
 func (x *externSockets) Set(s string) error { *x = s != "false"; return nil }
 
-// externalFlag is what was dumped with --external. Only descriptors are restored here; others are of mount and network
-// namespaces.
+// externalFlag is what was dumped with --external. Others than these are of mount and pid namespaces.
 type externalFlag struct{ r *restoreFlags }
 
 func (x *externalFlag) String() string { return "" }
@@ -206,19 +209,20 @@ func (x *externalFlag) Set(s string) error {
 	case isMount && kind == "mnt" && key != "" && path != "":
 		x.r.mapMount(key, path)
 		return nil
-	case externalSpec.MatchString(s):
+	case externalSpec.MatchString(s), networkSpec.MatchString(s):
 		x.r.external = append(x.r.external, s)
 		return nil
 	case kind == "unix":
 		option.why = forDump
-	case slices.Contains([]string{"mnt", "dev", "veth", "macvlan", "netdev", "net", "pid"}, kind) &&
+	case slices.Contains([]string{"mnt", "dev", "netdev", "pid"}, kind) &&
 		strings.Contains(s, "]"):
 		option.fate, option.why, option.hint = containers, whenPresent, useGraft
 		if kind == "mnt" {
 			option.why, option.hint = whenAuto, sayMounts
 		}
 	default:
-		return errors.New("want file[MNT_ID:INODE], tty[RDEV:DEV] or mnt[KEY]:PATH")
+		return errors.New("want file[MNT_ID:INODE], tty[RDEV:DEV], mnt[KEY]:PATH, net[KEY]:PATH, " +
+			"veth[NAME]:NAME[@BRIDGE] or macvlan[NAME]:NAME")
 	}
 	x.r.criuOnly.use(&option, "--external="+escape.Name(s), s)
 	return nil

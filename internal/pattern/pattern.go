@@ -14,3 +14,6 @@ func (p Pattern) MatchString(s string) bool { return regexp.MustCompile(string(p
 func (p Pattern) FindStringSubmatch(s string) []string {
 	return regexp.MustCompile(string(p)).FindStringSubmatch(s)
 }
+
+// FindString returns the first match in s, "" if there is none.
+func (p Pattern) FindString(s string) string { return regexp.MustCompile(string(p)).FindString(s) }

@@ -6,7 +6,7 @@
  *
  * Connections that both ends have closed are remembered by the kernel for a minute (TIME_WAIT), in the way of a second
  * restore: "closing" as an argument adds them. "serve" is another program: it echoes what a client elsewhere sends to
- * the port that it writes to the file "port". So is "dial" with a port: it connects to a listener that does not answer.
+ * the port that it writes to the file "port", at an address that may be given. So is "dial" with a port: it connects to a listener that does not answer.
  */
 #include "victim.h"
 
@@ -92,9 +92,11 @@ static void make_pair(struct pair *p, int family, int listening)
 	names(p, p->names);
 }
 
+static const char *serves_at = "127.0.0.1";
+
 static int listening(int family)
 {
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(serves_at)};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	int fd = socket(family, SOCK_STREAM, 0);
 
@@ -470,6 +472,8 @@ static int dial(int port)
 
 int main(int argc, char **argv)
 {
+	if (argc > 2)
+		serves_at = argv[2];
 	if (argc > 1 && strcmp(argv[1], "serve") == 0)
 		return serve();
 	if (argc > 2 && strcmp(argv[1], "dial") == 0)

@@ -5,8 +5,8 @@ package host
 import (
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +14,9 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
+
+// threadNet has the tables of the calling thread's network namespace; /proc/net has those of the process's first thread.
+const threadNet = "/proc/thread-self/net/"
 
 // inetSockets reads the tables of all protocols that can be restored, proc_pid_net(5).
 func inetSockets() []InetSocket {
@@ -27,7 +30,7 @@ func inetSockets() []InetSocket {
 		{"udplite", uapi.IpprotoUDPLite}, {"udplite6", uapi.IpprotoUDPLite}, {"icmp", uapi.IpprotoICMP},
 		{"icmp6", uapi.IpprotoICMP},
 	} {
-		for line := range strings.Lines(ReadProc("/proc/net/" + table.name)) {
+		for line := range strings.Lines(ReadProc(threadNet + table.name)) {
 			fields := strings.Fields(line)
 			if len(fields) < 4 {
 				continue
@@ -57,6 +60,9 @@ func tableAddress(field string) (at netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(addr, uint16(port)), ok
 }
 
+// ownPingGroups asks about this thread's network namespace.
+func ownPingGroups() [2]uint32 { return pingGroups(ReadProc("/proc/sys/net/ipv4/ping_group_range")) }
+
 // pingGroups reads net.ipv4.ping_group_range. Kernels without that file have no ICMP sockets.
 func pingGroups(text string) [2]uint32 {
 	var first, last uint32
@@ -69,28 +75,65 @@ func pingGroups(text string) [2]uint32 {
 // canBind tries it, with a port that is free.
 func canBind(at netip.Addr, device string) bool { return sys.CanBind(at, interfaceNumber(device)) }
 
-// interfaceNumber asks sysfs, which names interfaces only by their names.
+// interfaceNumber asks the kernel about the network namespace of this thread, netdevice(7).
 func interfaceNumber(name string) uint32 {
-	if name == "" || strings.ContainsAny(name, "/.") {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
 		return 0
 	}
-	n, _ := strconv.ParseUint(strings.TrimSpace(ReadProc("/sys/class/net/"+name+"/ifindex")), 10, 32)
-	return uint32(n)
+	return uint32(i.Index)
 }
 
 func interfaceName(number uint32) string {
-	entries, _ := os.ReadDir("/sys/class/net")
-	for _, e := range entries {
-		if number != 0 && interfaceNumber(e.Name()) == number {
-			return e.Name()
-		}
+	i, err := net.InterfaceByIndex(int(number))
+	if err != nil {
+		return ""
 	}
-	return ""
+	return i.Name
+}
+
+// EnterNetwork has everything that belongs to a network namespace asked from inside another one: do carries a function
+// out on a thread that is in it.
+func (h *Host) EnterNetwork(do func(func())) {
+	h.InetSockets = inside(do, inetSockets)
+	h.CanBind = func(at netip.Addr, device string) (ok bool) {
+		do(func() { ok = canBind(at, device) })
+		return ok
+	}
+	h.NetlinkPort = func(protocol, port uint32) (taken bool) {
+		do(func() { taken = netlinkPort(protocol, port) })
+		return taken
+	}
+	h.Interface = func(name string) (number uint32) {
+		do(func() { number = interfaceNumber(name) })
+		return number
+	}
+	h.InterfaceName = func(number uint32) (name string) {
+		do(func() { name = interfaceName(number) })
+		return name
+	}
+	ofPath := h.UnixName // files of sockets belong to no network namespace, unix(7)
+	h.UnixName = func(name string) (taken bool) {
+		if !strings.HasPrefix(name, "\x00") {
+			return ofPath(name)
+		}
+		do(func() { taken = livingUnixName(name) })
+		return taken
+	}
+	h.PingGroups = inside(do, ownPingGroups)()
+}
+
+// inside is a question that is asked on another thread.
+func inside[T any](do func(func()), ask func() T) func() T {
+	return func() (answer T) {
+		do(func() { answer = ask() })
+		return answer
+	}
 }
 
 // netlinkPort looks the port up in the table of all netlink sockets, proc_pid_net(5).
 func netlinkPort(protocol, port uint32) bool {
-	for line := range strings.Lines(ReadProc("/proc/net/netlink")) {
+	for line := range strings.Lines(ReadProc(threadNet + "netlink")) {
 		if f := strings.Fields(line); len(f) > 2 && f[1] == strconv.FormatUint(uint64(protocol), 10) &&
 			f[2] == strconv.FormatUint(uint64(port), 10) {
 			return true

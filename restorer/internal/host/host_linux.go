@@ -37,7 +37,7 @@ func This() (*Host, error) {
 	if err := h.readStatus(); err != nil {
 		return nil, err
 	}
-	h.Egid, h.PingGroups = uint32(os.Getegid()), pingGroups(ReadProc("/proc/sys/net/ipv4/ping_group_range"))
+	h.Egid, h.PingGroups = uint32(os.Getegid()), ownPingGroups()
 	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(ReadProc("/proc/self/oom_score_adj")))
 	h.LoginUID = NoLoginUID
 	if uid, err := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/self/loginuid")), 10, 32); err == nil {

@@ -18,7 +18,7 @@ func livingUnixName(name string) bool {
 	if !strings.HasPrefix(name, "\x00") {
 		return sys.UnixAlive(name)
 	}
-	table, name := ReadProc("/proc/net/unix"), strings.ReplaceAll(name, "\x00", "@")+"\n"
+	table, name := ReadProc(threadNet+"unix"), strings.ReplaceAll(name, "\x00", "@")+"\n"
 	for {
 		before, after, found := strings.Cut(table, name)
 		if !found || beforeName.MatchString(before) {

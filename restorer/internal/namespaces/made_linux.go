@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/namespaces/net"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Made are the namespaces of a plan. They go when it is closed and no process is in them.
@@ -13,6 +16,9 @@ type Made struct {
 	aside *sys.Aside // the thread that is in them; nil: there are none
 	plan  *Plan
 	files map[uint64]*os.File
+	net   *net.Plan // of another network namespace than the restorer's, or nil
+
+	inside *sys.Aside // a thread that is in that one alone, with the files of the host
 }
 
 // Make makes what the zygote will join.
@@ -26,8 +32,7 @@ func (p *Plan) Make() (m *Made, err error) {
 		return nil, fmt.Errorf("namespaces: %w", err)
 	}
 	if err := m.aside.Do(func() error { return m.make(p) }); err != nil {
-		m.Close()
-		return nil, err
+		return nil, several.Join(err, m.Close())
 	}
 	return m, nil
 }
@@ -35,7 +40,7 @@ func (p *Plan) Make() (m *Made, err error) {
 // make runs on the thread.
 func (m *Made) make(p *Plan) error {
 	for _, j := range p.Joined() {
-		if err := sys.Unshare(j.Flag); err != nil {
+		if err := m.enter(p, j); err != nil {
 			return fmt.Errorf("namespaces: %s: %w", j.Name, err)
 		}
 		f, err := sys.ThreadNamespace(j.Flag)
@@ -55,18 +60,75 @@ func (m *Made) make(p *Plan) error {
 	return p.Mounts.Make()
 }
 
+// enter makes one of them, or moves the thread to one that there is.
+func (m *Made) enter(p *Plan, j Joined) error {
+	if j.Flag != uapi.CloneNewnet {
+		return sys.Unshare(j.Flag)
+	}
+	m.net = p.Net
+	if err := p.Net.Enter(); err != nil {
+		return err
+	}
+	return m.openInside()
+}
+
+// openInside starts the thread that later asks and acts in the network namespace: the other one's /proc goes.
+func (m *Made) openInside() (err error) {
+	f, err := sys.ThreadNamespace(uapi.CloneNewnet)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if m.inside, err = sys.NewAside(); err != nil {
+		return err
+	}
+	return m.inside.Do(func() error { return sys.Setns(f, uapi.CloneNewnet) })
+}
+
 // Facts has a host answer as the tasks will see it.
 func (m *Made) Facts(h *host.Host) {
+	if m.net != nil {
+		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
+	}
 	if m.aside != nil && m.plan.Mounts != nil {
 		m.plan.Mounts.Facts(h)
+	}
+}
+
+// InNetwork does something in the network namespace of the tasks.
+func (m *Made) InNetwork(do func() error) error {
+	if m.net == nil {
+		return do()
+	}
+	return m.inside.Do(do)
+}
+
+// OpenNetwork lets packets into it.
+func (m *Made) OpenNetwork() {
+	if m.net != nil {
+		m.net.Open()
+	}
+}
+
+// Keep says that tasks are in the namespaces: what belongs to them outside stays.
+func (m *Made) Keep() {
+	if m.net != nil {
+		m.net.Keep()
 	}
 }
 
 // open gives a descriptor that its receiver closes.
 func (m *Made) open(flag uint64) (*os.File, error) { return sys.Duplicate(m.files[flag]) }
 
-// Close ends the thread; again, it does nothing.
-func (m *Made) Close() {
+// Close ends the thread, and undoes what was done outside of the namespaces; again, it does nothing.
+func (m *Made) Close() (err error) {
+	if m.net != nil {
+		err = m.net.Close()
+	}
+	if m.inside != nil {
+		m.inside.End()
+		m.inside = nil
+	}
 	if m.aside != nil {
 		m.aside.End()
 		m.aside = nil
@@ -78,4 +140,5 @@ func (m *Made) Close() {
 		m.plan.Mounts.Close()
 	}
 	m.files = nil
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/restorer/internal/namespaces/mnt"
+	"github.com/crpie/crpie/restorer/internal/namespaces/net"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
@@ -17,6 +18,7 @@ type Options struct {
 	Root        string            // the directory that becomes the tasks' root; "": not given
 	Mounts      map[string]string // paths on the host of external mounts, by their keys
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller
+	Net         net.Options
 }
 
 // Plan says which namespaces the tasks get. It is pure.
@@ -28,6 +30,7 @@ type Plan struct {
 	IPC bool           // a new one, whose objects the zygote makes
 
 	Mounts *mnt.Plan // the tree in a new one, or nil
+	Net    *net.Plan // another than the restorer's, or nil
 
 	open func(flag uint64) (*os.File, error) // set by Make
 }
@@ -41,6 +44,9 @@ func New(dir *images.Dir, o *Options) *Plan {
 	}
 	p.pid(dir)
 	p.UTS = dir.UTS[its.GetUtsNsId()]
+	if id := its.GetNetNsId(); id != criu.GetNetNsId() || o.Net.Join != "" {
+		p.Net = net.New(&p.Collector, dir, id, &o.Net)
+	}
 	p.IPC = dir.IPC[its.GetIpcNsId()] != nil
 	p.mounts(dir, o)
 	return p
@@ -91,6 +97,9 @@ type Joined struct {
 
 // Joined lists the namespaces that the zygote joins, in this order.
 func (p *Plan) Joined() (all []Joined) {
+	if p.Net != nil {
+		all = append(all, Joined{"network namespace", uapi.CloneNewnet})
+	}
 	if p.IPC {
 		all = append(all, Joined{"IPC namespace", uapi.CloneNewipc})
 	}

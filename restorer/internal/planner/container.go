@@ -38,6 +38,7 @@ func (p *planner) checkContainers() {
 		}
 		tasks[own] = append(tasks[own], t)
 	}
+	p.checkSocketNamespaces()
 	theirs := p.checkOtherImages(len(order) > 0)
 	for i, own := range order {
 		if i > 0 {
@@ -50,6 +51,9 @@ func (p *planner) checkContainers() {
 // checkOtherImages refuses images that are not known, and gives those of a container's namespaces.
 func (p *planner) checkOtherImages(container bool) (theirs []string) {
 	for _, name := range p.Dir.Other {
+		if p.Own.Net != nil && slices.Contains(p.Own.Net.Images(), name) {
+			continue
+		}
 		of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 		if container && slices.ContainsFunc(namespaceImages, of) {
 			theirs = append(theirs, name)
@@ -142,6 +146,29 @@ func (p *planner) checkProcFiles() {
 	}
 }
 
+// netNamespaceID is the network namespace in which every task has to have been.
+func (p *planner) netNamespaceID() uint32 {
+	if p.Own.Net != nil {
+		return p.Dir.Tasks[0].Ids.GetNetNsId()
+	}
+	return p.Dir.Inventory.GetRootIds().GetNetNsId()
+}
+
+// checkSocketNamespaces refuses sockets of another network namespace than the tasks', which a task can keep when it leaves
+// one. CRIU before 3.7 did not say.
+func (p *planner) checkSocketNamespaces() {
+	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
+		f := p.Dir.Files[id]
+		for _, its := range []uint32{f.GetIsk().GetNsId(), f.GetUsk().GetNsId(), f.GetPsk().GetNsId(),
+			f.GetNlsk().GetNsId()} {
+			if its != 0 && its != p.netNamespaceID() {
+				p.Refuse("files.img", "", "socket %#x was in network namespace %d of the images, the tasks were in %d: not supported",
+					id, its, p.netNamespaceID())
+			}
+		}
+	}
+}
+
 // ownNamespaces names the namespaces of a task that the tree was not dumped from.
 func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 	ids, of, first := task.Ids, p.Dir.Inventory.GetRootIds(), p.Dir.Tasks[0].Ids
@@ -152,7 +179,7 @@ func (p *planner) ownNamespaces(task *images.Task) (own []string) {
 		name      string
 		its, host uint32
 	}{
-		{"pid", ids.GetPidNsId(), p.pidNamespaceID()}, {"network", ids.GetNetNsId(), of.GetNetNsId()},
+		{"pid", ids.GetPidNsId(), p.pidNamespaceID()}, {"network", ids.GetNetNsId(), p.netNamespaceID()},
 		{"IPC", ids.GetIpcNsId(), p.mem.IpcNamespaceID()}, {"UTS", ids.GetUtsNsId(), p.utsNamespaceID()},
 		{"mount", ids.GetMntNsId(), p.mountNamespaceID()}, {"user", ids.GetUserNsId(), of.GetUserNsId()},
 		{"cgroup", ids.GetCgroupNsId(), first.GetCgroupNsId()},

@@ -68,8 +68,8 @@ func TestUnsupported(t *testing.T) {
 				"\n  hint: start crpie with this label: aa-exec(1), runcon(1)"},
 		"login": {func(_ *images.Dir, task *images.Task) { task.Core.GetTc().Loginuid = pb.Uint32(7) },
 			"audit's login uid 7 is not crpie's own, and crpie lacks CAP_AUDIT_CONTROL"},
-		"namespaces": {func(_ *images.Dir, task *images.Task) { task.Ids.NetNsId = pb.Uint32(99) },
-			"it had a network namespace of its own: not supported\n  hint: containers are restored by criu"},
+		"namespaces": {func(_ *images.Dir, task *images.Task) { task.Ids.UserNsId = pb.Uint32(99) },
+			"it had a user namespace of its own: not supported\n  hint: containers are restored by criu"},
 		"plugin of CRIU's": {func(d *images.Dir, _ *images.Task) {
 			d.Inventory.PluginsEntry = &pb.PluginsEntry{Plugins: []string{"amdgpu_plugin"}}
 		}, "inventory.img: CRIU's plugin amdgpu_plugin has a part in these images: not supported\n  hint: restore it with criu"},

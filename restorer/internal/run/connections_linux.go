@@ -34,8 +34,11 @@ func (r *Runner) wake() error {
 	if err := r.eachConnection(func(c *plan.Connection) []plan.Step { return c.Settle }); err != nil {
 		return err
 	}
-	if err := openNetwork(&p.Unlock); err != nil {
+	if err := r.inNetwork(func() error { return openNetwork(&p.Unlock) }); err != nil {
 		return err
+	}
+	if r.Network != nil {
+		r.Network.OpenNetwork()
 	}
 	r.waking = true
 	for _, phase := range []func(*plan.Connection) []plan.Step{
@@ -82,11 +85,19 @@ func isAsleep(c *plan.Connection, task sys.Pidfd) (bool, error) {
 
 func (r *Runner) eachConnection(steps func(*plan.Connection) []plan.Step) error {
 	for _, c := range r.asleep {
-		if err := doSteps(c, r.tasks[c.Pid], steps(c)); err != nil {
+		if err := r.inNetwork(func() error { return doSteps(c, r.tasks[c.Pid], steps(c)) }); err != nil {
 			return fmt.Errorf("restore task %d fd %d: %s: %w", c.Pid, c.Fd, c.What, err)
 		}
 	}
 	return nil
+}
+
+// inNetwork does something where the tasks' packets are.
+func (r *Runner) inNetwork(do func() error) error {
+	if r.Network == nil {
+		return do()
+	}
+	return r.Network.InNetwork(do)
 }
 
 // doSteps carries out steps on the task's own socket. One at a time is open here: there may be more of them than

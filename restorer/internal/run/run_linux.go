@@ -23,13 +23,15 @@ import (
 
 // Runner carries out one plan. Its OS thread is locked: it is the tracer and the zygote's parent.
 type Runner struct {
-	Ctx    context.Context
-	Plan   *plan.Plan
-	Opts   *Options
-	Stub   []byte // code of the zygote's ELF file
-	share  share
-	passed []*os.File
-	calls  []stubCall
+	Ctx  context.Context
+	Plan *plan.Plan
+	Opts *Options
+	Stub []byte // code of the zygote's ELF file
+
+	Network Network // of the tasks; nil: this thread's
+	share   share
+	passed  []*os.File
+	calls   []stubCall
 
 	pids        pids
 	zygote      sys.PID      // 0: none or reaped, or the root task itself
@@ -43,6 +45,12 @@ type Runner struct {
 	log         logReader          // of the shared memory
 	undoCgroups []func() error
 	watch       watch
+}
+
+// Network is the network namespace that the tasks are restored into.
+type Network interface {
+	InNetwork(do func() error) error // on a thread that is in it
+	OpenNetwork()                    // lets packets into it: the sockets are there
 }
 
 // Options say how a plan is carried out.

@@ -19,9 +19,11 @@ func (p *Room) PlanInheritFDs() {
 	given := map[string]bool{}
 	for i := range p.Opts.Inherit {
 		in := &p.Opts.Inherit[i]
-		if given[in.Resource] {
+		switch {
+		case given[in.Resource]:
 			p.Refuse(in.String(), "", "it is given twice")
-		} else {
+		case p.Job.Own.Net != nil && slices.Contains(p.Job.Own.Net.Takes(), in.Resource):
+		default:
 			p.inheritFD(in)
 		}
 		given[in.Resource] = true

@@ -1,0 +1,24 @@
+package net
+
+import (
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+
+	"github.com/crpie/crpie/internal/sys"
+)
+
+func (s sysctl) do(*maker) error {
+	if err := sys.Sysctl(s.path, s.value); err != nil {
+		return fmt.Errorf("%v: %w", s, err)
+	}
+	return nil
+}
+
+func (s ownID) do(m *maker) error {
+	const rtgenmsg = 4 // its size, with what aligns it
+	return m.request(ask(rtmNewnsid, 0, make([]byte, rtgenmsg), func(a *netlink.AttributeEncoder) {
+		a.Uint32(netnsaFd, m.inside())
+		a.Int32(netnsaNsid, s.number)
+	}))
+}
