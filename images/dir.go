@@ -156,6 +156,7 @@ type opener struct {
 	names    map[string]bool // files that are not read yet
 	fdsByID  map[uint32][]*pb.FdinfoEntry
 	noFds    []string // images of descriptors that are not there
+	early    map[string]decoded
 	problems problems
 }
 
@@ -204,7 +205,7 @@ func (o *opener) read(name, kind string) []Entry {
 		return nil
 	}
 	delete(o.names, name)
-	img, err := Read(o.dir.FS, name)
+	img, err := o.decode(name)
 	if err == nil && img.Kind.Name != kind {
 		err = &Error{name, -1, fmt.Errorf("is an image of kind %s, want %s", img.Kind.Name, kind)}
 	}

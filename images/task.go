@@ -16,6 +16,7 @@ func (o *opener) tasks() {
 	if !ok {
 		return
 	}
+	o.decodeEarly(entries)
 	tree := treeBuilder{o: o, tids: map[uint32]bool{}, byPid: map[uint32]*Task{}}
 	for i, e := range entries {
 		tree.add(i, e.Message.(*pb.PstreeEntry))
