@@ -6,10 +6,13 @@
 #include "core.h"
 #include "syscall.h"
 
+#include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/uio.h>
 
+#define PAGE ((uint64_t)CRPIE_PAGE)
 #define PIECE (2UL << 20) /* bytes a reader takes at a time */
 #define MAX_IOV 256
 
@@ -87,6 +90,16 @@ static int64_t read_runs(const struct crpie_run *run, uint64_t nr, uint64_t *whe
 	return 0;
 }
 
+/* Page faults one by one, in the middle of preadv(2), would take longer. A kernel before 5.14 refuses: then they happen. */
+static void populate(const struct crpie_run *run, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		if (run[i].len > PAGE)
+			sys3(__NR_madvise, run[i].addr, run[i].len, MADV_POPULATE_WRITE);
+}
+
 static void work(struct fill *fill)
 {
 	const struct crpie_run *first;
@@ -95,6 +108,7 @@ static void work(struct fill *fill)
 
 	while (!__atomic_load_n(&fill->error, __ATOMIC_RELAXED) && (nr = take(fill, &first))) {
 		__atomic_store_n(fill->at, first->addr, __ATOMIC_RELAXED);
+		populate(first, nr);
 		ret = read_runs(first, nr, &where);
 		if (ret < 0) {
 			fill->where = where;
@@ -154,7 +168,6 @@ int64_t core_read_pages(struct core *core, const struct crpie_op *op)
 	return fill.error;
 }
 
-#define PAGE ((uint64_t)CRPIE_PAGE)
 #define BOUNCE (64UL << 10)
 
 static char bounce[BOUNCE] __attribute__((aligned(64)));
@@ -179,26 +192,71 @@ static void copy_page(void *to, const void *from)
 	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
 }
 
+static void update(uint64_t addr, const char *with, uint64_t len)
+{
+	uint64_t at;
+
+	for (at = 0; at < len; at += PAGE)
+		if (!same((uint64_t *)(addr + at), (uint64_t *)(with + at)))
+			copy_page((void *)(addr + at), with + at);
+}
+
+/*
+ * Compares with the file's pages themselves. What cannot be mapped, and a file that has become too short, which would end this
+ * process with SIGBUS, is left to be read.
+ */
+static int update_mapped(const struct crpie_run *piece)
+{
+	int64_t map;
+
+	if (sys3(__NR_lseek, piece->fd, 0, SEEK_END) < (int64_t)(piece->off + piece->len))
+		return 0;
+	map = sys6(__NR_mmap, 0, piece->len, PROT_READ, MAP_PRIVATE, piece->fd, piece->off);
+	if (map < 0)
+		return 0;
+	update(piece->addr, (const char *)map, piece->len);
+	sys2(__NR_munmap, map, piece->len);
+	return 1;
+}
+
+static int64_t update_read(struct core *core, const struct crpie_run *run)
+{
+	uint64_t done, len;
+
+	for (done = 0; done < run->len; done += len) {
+		struct crpie_run piece = { (uint64_t)bounce, 0, run->off + done, run->fd };
+		int64_t ret;
+
+		len = run->len - done < BOUNCE ? run->len - done : BOUNCE;
+		piece.len = len;
+		core->status->detail = run->addr + done;
+		ret = read_runs(&piece, 1, &core->status->detail);
+		if (ret < 0)
+			return ret;
+		update(run->addr + done, bounce, len);
+	}
+	return 0;
+}
+
 /* Memory that a child has from its parent stays shared page by page, unless the child's differed. */
 int64_t core_update_pages(struct core *core, const struct crpie_op *op)
 {
-	const struct crpie_run *runs = (const struct crpie_run *)op->update_pages.runs;
-	uint64_t i, done, at, len;
+	const struct crpie_run *run = (const struct crpie_run *)op->update_pages.runs, *end = run + op->update_pages.nr;
+	uint64_t done, len;
 
-	for (i = 0; i < op->update_pages.nr; i++) {
-		for (done = 0; done < runs[i].len; done += len) {
-			struct crpie_run piece = { (uint64_t)bounce, 0, runs[i].off + done, runs[i].fd };
+	for (; run < end; run++) {
+		for (done = 0; done < run->len; done += len) {
+			struct crpie_run piece = { run->addr + done, 0, run->off + done, run->fd };
 			int64_t ret;
 
-			len = runs[i].len - done < BOUNCE ? runs[i].len - done : BOUNCE;
+			len = run->len - done < PIECE ? run->len - done : PIECE;
 			piece.len = len;
-			core->status->detail = runs[i].addr + done;
-			ret = read_runs(&piece, 1, &core->status->detail);
+			core->status->detail = piece.addr;
+			if (update_mapped(&piece))
+				continue;
+			ret = update_read(core, &piece);
 			if (ret < 0)
 				return ret;
-			for (at = 0; at < len; at += PAGE)
-				if (!same((uint64_t *)(runs[i].addr + done + at), (uint64_t *)(bounce + at)))
-					copy_page((void *)(runs[i].addr + done + at), bounce + at);
 		}
 	}
 	return 0;
