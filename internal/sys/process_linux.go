@@ -79,7 +79,8 @@ func WaitUntil(tid PID, end time.Time) (ws unix.WaitStatus, changed bool, err er
 			return ws, changed, err
 		}
 		if looks > waitLooks {
-			time.Sleep(waitPause)
+			pause := unix.NsecToTimespec(int64(waitPause))
+			_ = unix.Nanosleep(&pause, nil) // time.Sleep would hand this locked thread's work to others and back
 		}
 	}
 }
@@ -96,11 +97,20 @@ func wait(tid PID, flags int) (ws unix.WaitStatus, changed bool, err error) {
 			continue
 		}
 		if err != nil {
-			return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)
+			return 0, false, &waitError{tid, err}
 		}
 		return ws, got != 0, nil
 	}
 }
+
+// waitError spells itself out only when it is read: most often it says that there is nothing to wait for.
+type waitError struct {
+	tid PID
+	err error
+}
+
+func (e *waitError) Error() string { return fmt.Sprintf("wait4 of %d: %v", e.tid, e.err) }
+func (e *waitError) Unwrap() error { return e.err }
 
 // Kill sends a signal to a process; that it is gone already is no error.
 func Kill(pid PID, sig unix.Signal) error {

@@ -20,12 +20,13 @@ import (
 )
 
 // idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads;
-// harried while signals from outside keep stopping them. A look at many tasks takes time that those need: it is taken a
-// dearest-th of the time at most.
+// harried while signals from outside keep stopping them. A look at many tasks takes time that those need: between two of them
+// passes dearest times as long, at most rarest.
 const (
 	idle    = 4 * time.Millisecond
 	harried = 100 * time.Microsecond
-	dearest = 16
+	dearest = 64
+	rarest  = 100 * time.Millisecond
 )
 
 // watch is what the controller knows of the threads, and since when.
@@ -91,7 +92,7 @@ func (r *Runner) pause() time.Duration {
 	if time.Since(r.watch.stopped) < 25*idle {
 		return harried
 	}
-	return max(idle, dearest*r.watch.took)
+	return max(idle, min(rarest, dearest*r.watch.took))
 }
 
 // lookAfter finds changes that no bell announces: ends, stops and overdue hooks.
@@ -311,9 +312,12 @@ func (r *Runner) casualties() error {
 		if t == nil || t.Dead {
 			return nil
 		}
+		if !quiet && r.status(index).State == abi.StateNew {
+			return nil // most often not born yet
+		}
 		ws, changed, err := sys.Poll(r.tid(th))
-		// another task's child, gone before it could be traced: only /proc tells, which takes long with many tasks
-		if err != nil && quiet && th.Tid == t.Pid && host.IsZombie(int(r.pid(t))) {
+		// another task's child, gone before it could be traced: only /proc tells
+		if err != nil && th.Tid == t.Pid && host.IsZombie(int(r.pid(t))) {
 			return failed(t, th.Tid, "it has ended%s", r.during(t, th, r.status(index)))
 		}
 		if err != nil || !changed {
