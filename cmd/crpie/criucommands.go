@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/crpie/crpie/internal/pattern"
 )
 
 // criuCommands are the commands of criu(8) that crpie lacks, with the reason.
@@ -29,14 +27,17 @@ func leaveToCRIU(why string, args []string, std streams) int {
 	return exitUsage
 }
 
-var plainWord = pattern.Pattern(`^[A-Za-z0-9_@%+=:,./-]+$`)
+// plainWord reports whether a shell takes a word as it is.
+func plainWord(word string) bool {
+	return word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == ""
+}
 
 // shellWords writes a command so that a shell reads it back, and a terminal is not moved by it.
 func shellWords(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
 		switch {
-		case plainWord.MatchString(word):
+		case plainWord(word):
 			quoted[i] = word
 		case strconv.Quote(word) == `"`+word+`"`: // nothing to escape
 			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"

@@ -47,9 +47,14 @@ func RoomForFiles(count int) (restore func(), err error) {
 
 // highestDescriptor is 0 where /proc is not mounted.
 func highestDescriptor() (highest int) {
-	open, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range open {
-		if fd, err := strconv.Atoi(e.Name()); err == nil {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	open, _ := dir.Readdirnames(-1)
+	for _, name := range open {
+		if fd, err := strconv.Atoi(name); err == nil {
 			highest = max(highest, fd)
 		}
 	}

@@ -41,7 +41,8 @@ func (l *elfLayout) offset(b []byte) uint64 {
 
 // ReadBuildID gives the build id of an ELF file, nil if it has none.
 func ReadBuildID(file io.ReaderAt) []byte {
-	window := io.NewSectionReader(file, 0, NoteWindow)
+	window := &begun{rest: io.NewSectionReader(file, 0, NoteWindow)}
+	window.first = readUpTo(window.rest, 0, firstRead)
 	header := readUpTo(window, 0, elfMaxIdent)
 	if len(header) < 5 || !bytes.HasPrefix(header, []byte("\x7fELF")) {
 		return nil
@@ -93,6 +94,22 @@ func ImageBuildID(reg *pb.RegFileEntry) []byte {
 		id = binary.LittleEndian.AppendUint32(id, word)
 	}
 	return id
+}
+
+// begun is a file whose beginning has been read. What the search looks at is there in most files, and another read opens the
+// file again.
+type begun struct {
+	first []byte
+	rest  io.ReaderAt
+}
+
+const firstRead = 4 << 10
+
+func (f *begun) ReadAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) <= int64(len(f.first)) {
+		return copy(b, f.first[off:]), nil
+	}
+	return f.rest.ReadAt(b, off)
 }
 
 func align4(n uint32) uint64 { return (uint64(n) + 3) &^ 3 }
