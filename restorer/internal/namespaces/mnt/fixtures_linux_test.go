@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -171,7 +173,12 @@ func container(t *testing.T, change func(dir string, spec map[string]any)) (d *d
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		unix.Unmount(filepath.Join(dir, "volume"), unix.MNT_DETACH) // where a test has shared it
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	rootfs = filepath.Join(dir, "rootfs")
 	for _, name := range []string{"proc", "dev", "sys", "tmp", "volume"} {
 		if err := os.MkdirAll(filepath.Join(rootfs, name), 0o755); err != nil {

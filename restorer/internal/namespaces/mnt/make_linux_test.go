@@ -214,7 +214,6 @@ func shareVolume(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Unmount(volume, unix.MNT_DETACH) })
 }
 
 // enterCgroups moves the thread into the cgroups of a container.
