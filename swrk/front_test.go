@@ -704,8 +704,8 @@ func TestRefused(t *testing.T) {
 	}{
 		{"native", "restore-with crpie\n", "", nil, "not this one"},
 		{"native requests", "restore-with crpie\npie-task root\n", "", func(o *pb.CriuOpts) {
-			o.Root, o.Unknown = pb.String("/r"), []byte("\xfa\x3f\x03abc")
-		}, "root: not supported by crpie's own restorer: it is for namespaces, which it does not restore yet\n" +
+			o.LsmMountContext, o.Unknown = pb.String("/r"), []byte("\xfa\x3f\x03abc")
+		}, "lsm_mount_context: not supported by crpie's own restorer: it is for namespaces of a kind that it does not restore yet\n" +
 			"field 1023: not supported by crpie's own restorer: this crpie does not know it\n" +
 			"pie-task: only for grafts; write select= behind the plugin"},
 		{"no plugin", "restore-with graft\n", "", nil,

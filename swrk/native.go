@@ -52,6 +52,12 @@ func nativeFlags(o *pb.CriuOpts) (flags []string, err error) {
 	for _, e := range o.External {
 		n.flag(true, "--external="+e)
 	}
+	n.flag(o.Root != nil, "--root="+o.GetRoot())
+	for _, m := range o.ExtMnt {
+		// runtimes mask files by /dev/null, and have criu take this machine's for the container's
+		const mask = "/dev/null"
+		n.flag(m.GetKey() != mask || m.GetVal() != mask, fmt.Sprintf("--external=mnt[%s]:%s", m.GetKey(), m.GetVal()))
+	}
 	n.cgroups(o)
 	n.refuse(o)
 	return n.flags, several.Join(n.errs...)
@@ -101,14 +107,14 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 	}
 }
 
-const namespaces = "it is for namespaces, which it does not restore yet"
+const namespaces = "it is for namespaces of a kind that it does not restore yet"
 
 func (n *spelling) refuse(o *pb.CriuOpts) {
-	n.no(o.Root != nil, "root", namespaces)
-	n.no(len(o.ExtMnt) > 0, "ext_mnt", namespaces)
 	n.no(len(o.Veths) > 0, "veths", namespaces)
 	n.no(len(o.JoinNs) > 0, "join_ns", namespaces)
-	n.no(o.GetEmptyNs() != 0, "empty_ns", namespaces)
+	// runc always asks for an empty network namespace, where there is one
+	const newNet = 0x40000000 // CLONE_NEWNET of clone(2)
+	n.no(o.GetEmptyNs()&^newNet != 0, "empty_ns", namespaces)
 	n.no(o.LsmMountContext != nil, "lsm_mount_context", namespaces)
 	n.no(o.GetLazyPages(), "lazy_pages", "it writes all memory before a process runs")
 	n.no(o.Ps != nil, "ps", "it reads image directories")

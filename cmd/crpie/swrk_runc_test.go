@@ -64,12 +64,12 @@ func (c *container) front(rules string) {
 }
 
 // restores lets runc restore, and returns what it says and criu's log.
-func (c *container) restores(images string) (ok bool, said, log string) {
+func (c *container) restores(images string, flags ...string) (ok bool, said, log string) {
 	c.t.Helper()
 	work := filepath.Join(c.dir, "restore")
-	cmd := exec.Command("runc", "--root", filepath.Join(c.dir, "state"), "--log", filepath.Join(c.dir, "runc.log"),
-		"--criu", c.criu,
-		"restore", "--detach", "--image-path", images, "--work-path", work, c.name)
+	arguments := append([]string{"--root", filepath.Join(c.dir, "state"), "--log", filepath.Join(c.dir, "runc.log"),
+		"--criu", c.criu, "restore", "--detach", "--image-path", images, "--work-path", work}, flags...)
+	cmd := exec.Command("runc", append(arguments, c.name)...)
 	cmd.Dir = c.dir
 	err := cmd.Run()
 	text, _ := os.ReadFile(filepath.Join(work, "restore.log"))
@@ -111,9 +111,10 @@ func TestFrontLeavesOthersToCRIU(t *testing.T) {
 func TestFrontGraftsOnTheWay(t *testing.T) {
 	c, images := checkpointed(t)
 	before := digest(t, images)
-	c.front("pie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") + ",var=INSTANCE_ID,value=a-clone\n")
+	c.front("restore-with graft\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
+		",var=INSTANCE_ID,value=a-clone\n")
 	ok, said, log := c.restores(images)
-	if !ok || !strings.Contains(log, "crpie: restore-with auto: grafted ") ||
+	if !ok || !strings.Contains(log, "crpie: restore-with graft: grafted ") ||
 		!strings.Contains(log, "all hooks have run, grafted tasks: 1\n") {
 		t.Errorf("restored: %v\n%s\n%s", ok, said, log)
 	}
@@ -166,7 +167,7 @@ func TestFrontUndoesFailedHooks(t *testing.T) {
 			c := *c
 			c.t = t
 			os.Remove(filepath.Join(c.dir, "rootfs", "id"))
-			c.front(fmt.Sprintf("pie-timeout 300ms\npie-allow-skipped-stages\npie-plugin %s,stage=PRE_SIGRETURN,how=%s\n",
+			c.front(fmt.Sprintf("restore-with graft\npie-timeout 300ms\npie-allow-skipped-stages\npie-plugin %s,stage=PRE_SIGRETURN,how=%s\n",
 				testenv.Plugin(t, "testdata/plugins/fail.c"), how))
 			ok, said, log := c.restores(images)
 			if ok || !strings.Contains(log, want) || !strings.Contains(said, "criu failed: type ") ||
