@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,4 +30,27 @@ func TestFrontRestoresContainers(t *testing.T) {
 	wantMounts(t, readPid(t, pidfile), before)
 	c.runc("checkpoint", "--image-path", filepath.Join(c.dir, "again"), "--work-path", filepath.Join(c.dir, "dump2"),
 		c.name)
+}
+
+// A hook that fails at any stage is a restore that fails for runc as well: nothing is left.
+func TestFrontUndoesContainers(t *testing.T) {
+	c, images := checkpointed(t)
+	for _, stage := range stageOrder {
+		for how, want := range map[string]string{
+			"error": "returned -5 (EIO)", "null": "crashed with SIGSEGV", "exit": "called exit_group(7)",
+		} {
+			t.Run(stage+"/"+how, func(t *testing.T) {
+				c := *c
+				c.t = t
+				c.front(fmt.Sprintf("restore-with crpie\npie-plugin %s,stage=%s,how=%s\n",
+					testenv.Plugin(t, "testdata/plugins/fail.c"), stage, how))
+				ok, said, log := c.restores(images)
+				if ok || !strings.Contains(log, "hook PIE_RST_"+stage+", thread 1: ") || !strings.Contains(log, want) ||
+					!strings.Contains(said, "criu failed: type ") {
+					t.Errorf("restored: %v, want %q\n%s\n%s", ok, want, said, log)
+				}
+				c.wantNothing()
+			})
+		}
+	}
 }
