@@ -7,7 +7,7 @@
  *	how=error    returns -errno=N (default 5, EIO)
  *	how=positive returns 1
  *	how=low      returns -5000, less than any errno
- *	how=notsup   returns -ENOTSUP, which is no failure
+ *	how=notsup   returns -ENOTSUP, which is not a failure
  *	how=null     writes to address 0
  *	how=ud2      runs an undefined instruction
  *	how=stack    recurses until the stack is full

@@ -34,9 +34,12 @@ static aio_context_t set_up(unsigned int requests)
 
 static int submit(aio_context_t ctx, uint64_t data)
 {
-	struct iocb cb = {.aio_data = data, .aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = file, .aio_buf = (uint64_t)buffer,
-			  .aio_nbytes = data % BYTES};
-	struct iocb *all[] = {&cb};
+	struct iocb cb = { .aio_data = data,
+			   .aio_lio_opcode = IOCB_CMD_PREAD,
+			   .aio_fildes = file,
+			   .aio_buf = (uint64_t)buffer,
+			   .aio_nbytes = data % BYTES };
+	struct iocb *all[] = { &cb };
 
 	return syscall(SYS_io_submit, ctx, 1, all);
 }
@@ -44,19 +47,19 @@ static int submit(aio_context_t ctx, uint64_t data)
 /* Takes count events with data from first on, and says how many of them were right. */
 static int take(aio_context_t ctx, int first, int count)
 {
-	struct timespec soon = {.tv_sec = 10};
+	struct timespec soon = { .tv_sec = 10 };
 	struct io_event event;
 	int right = 0;
 
 	for (int i = 0; i < count; i++)
-		right += syscall(SYS_io_getevents, ctx, 1, 1, &event, &soon) == 1 && event.data == (uint64_t)first + i &&
-			 event.res == (first + i) % BYTES && event.res2 == 0;
+		right += syscall(SYS_io_getevents, ctx, 1, 1, &event, &soon) == 1 &&
+			 event.data == (uint64_t)first + i && event.res == (first + i) % BYTES && event.res2 == 0;
 	return right;
 }
 
 static int none_left(aio_context_t ctx)
 {
-	struct timespec now = {0};
+	struct timespec now = { 0 };
 	struct io_event event;
 
 	return syscall(SYS_io_getevents, ctx, 0, 1, &event, &now) == 0;
@@ -117,8 +120,10 @@ int main(void)
 	MUST(read(ready_pipe[0], &byte, 1) == 1);
 
 	victim_wait();
-	CHECK(ring->nr == before.nr && ring->head == before.head && ring->tail == before.tail && ring->magic == before.magic,
-	      "ring of %u events, head %u, tail %u, was %u, %u, %u", ring->nr, ring->head, ring->tail, before.nr, before.head, before.tail);
+	CHECK(ring->nr == before.nr && ring->head == before.head && ring->tail == before.tail &&
+		      ring->magic == before.magic,
+	      "ring of %u events, head %u, tail %u, was %u, %u, %u", ring->nr, ring->head, ring->tail, before.nr,
+	      before.head, before.tail);
 	CHECK(take(round_ctx, 3, HELD) == HELD, "events that were there before");
 	use("round", round_ctx);
 	use("empty", empty_ctx);

@@ -27,7 +27,8 @@ static struct state want, got;
 
 #define EACH8(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define EACH16(X) EACH8(X) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define EACH32(X) EACH16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+#define EACH32(X)                                                                                                      \
+	EACH16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 
 #define LOAD_XMM(n) "movaps " #n "*64(%[want]), %%xmm" #n "\n"
 #define SAVE_XMM(n) "movaps %%xmm" #n ", " #n "*64(%[got])\n"
@@ -44,17 +45,20 @@ _Static_assert(__builtin_offsetof(struct state, mask) == 2048, "the assembly cou
 _Static_assert(__builtin_offsetof(struct state, x87) == 2112, "the assembly counts on it");
 
 /* load; print nothing, call nothing; spin; save */
-#define SPIN(load, save)                                                                                         \
-	__asm__ volatile("fninit\n fldcw %[cw]\n ldmxcsr %[csr]\n" EACH8(LOAD_X87) load                          \
-			 "1: pause\n cmpl $0, %[go]\n je 1b\n" save EACH8(SAVE_X87)                              \
-			 "fnstcw %[gotcw]\n stmxcsr %[gotcsr]\n fninit\n"                                        \
-			 : [gotcw] "=m"(got.control), [gotcsr] "=m"(got.mxcsr)                                   \
-			 : [want] "r"(&want), [got] "r"(&got), [go] "m"(go), [cw] "m"(want.control),             \
-			   [csr] "m"(want.mxcsr)                                                                 \
-			 : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",     \
-			   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+#define SPIN(load, save)                                                                                               \
+	__asm__ volatile(                                                                                              \
+		"fninit\n fldcw %[cw]\n ldmxcsr %[csr]\n" EACH8(LOAD_X87) load                                         \
+		"1: pause\n cmpl $0, %[go]\n je 1b\n" save EACH8(                                                      \
+			SAVE_X87) "fnstcw %[gotcw]\n stmxcsr %[gotcsr]\n fninit\n"                                     \
+		: [gotcw] "=m"(got.control), [gotcsr] "=m"(got.mxcsr)                                                  \
+		: [want] "r"(&want), [got] "r"(&got), [go] "m"(go), [cw] "m"(want.control), [csr] "m"(want.mxcsr)      \
+		: "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",   \
+		  "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
 
-static void spin_sse(void) { SPIN(EACH16(LOAD_XMM), EACH16(SAVE_XMM)); }
+static void spin_sse(void)
+{
+	SPIN(EACH16(LOAD_XMM), EACH16(SAVE_XMM));
+}
 
 __attribute__((target("avx"))) static void spin_avx(void)
 {
@@ -81,7 +85,7 @@ static void check(const char *name, int regs, int bytes, int masks)
 int main(int argc, char **argv)
 {
 	const char *most = argc > 1 ? argv[1] : "avx512";
-	struct sigaction act = {.sa_handler = on_usr1};
+	struct sigaction act = { .sa_handler = on_usr1 };
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	MUST(sigaction(SIGUSR1, &act, NULL) == 0);

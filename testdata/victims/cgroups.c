@@ -49,7 +49,8 @@ static void compare(const char *who, const struct view *before, const struct vie
 	struct view now;
 
 	look(&now);
-	CHECK(strcmp(now.cgroups, before->cgroups) == 0, "cgroups of the %s:\n%swere\n%s", who, now.cgroups, before->cgroups);
+	CHECK(strcmp(now.cgroups, before->cgroups) == 0, "cgroups of the %s:\n%swere\n%s", who, now.cgroups,
+	      before->cgroups);
 	CHECK(strcmp(now.namespace, leader->namespace) == 0, "the %s is in %s, the leader in %s", who, now.namespace,
 	      leader->namespace);
 }

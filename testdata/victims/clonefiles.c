@@ -43,14 +43,15 @@ static void check_place(int who)
 {
 	char cwd[4096], *end;
 
-	CHECK(getcwd(cwd, sizeof(cwd)) && (end = strrchr(cwd, '/')) && strcmp(end + 1, directory[who]) == 0, "task %d: cwd %s", who, cwd);
+	CHECK(getcwd(cwd, sizeof(cwd)) && (end = strrchr(cwd, '/')) && strcmp(end + 1, directory[who]) == 0,
+	      "task %d: cwd %s", who, cwd);
 	CHECK(umask(0) == (mode_t)(who + 1), "task %d: umask", who);
 }
 
 /* The table, as far as it is shared, is the root's. */
 static void check_table(int who)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
 	int mine = who == 3; /* with a table of its own */
 
 	CHECK(fcntl(file, F_GETFD) == 0 && fcntl(copy, F_GETFD) == FD_CLOEXEC, "task %d: flags", who);
@@ -79,7 +80,7 @@ static void serve(int who)
 
 static void child(void)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
 
 	go_to(1);
 	umask(2);
@@ -108,7 +109,7 @@ static void await(char want, int count)
 
 static void check_own(void)
 {
-	struct epoll_event got = {0};
+	struct epoll_event got = { 0 };
 	struct itimerspec left;
 
 	CHECK(epoll_wait(set, &got, 1, 0) == 0, "the epoll set is ready too early");
@@ -118,17 +119,19 @@ static void check_own(void)
 
 int main(void)
 {
-	struct epoll_event watch = {.events = EPOLLIN, .data.u32 = 77};
-	struct itimerspec hours = {.it_value.tv_sec = 7200};
+	struct epoll_event watch = { .events = EPOLLIN, .data.u32 = 77 };
+	struct itimerspec hours = { .it_value.tv_sec = 7200 };
 
 	victim_begin();
-	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
 	for (int i = 1; i < 4; i++)
 		MUST(pipe(ask[i]) == 0);
 	MUST(pipe(answer) == 0);
 	MUST((file = open("shared.txt", O_RDWR | O_CREAT | O_TRUNC, 0644)) >= 0);
 	MUST((copy = fcntl(file, F_DUPFD_CLOEXEC, 100)) == 100);
-	MUST((event = eventfd(0, 0)) >= 0 && (set = epoll_create1(0)) >= 0 && (doomed = open("/dev/null", O_RDONLY)) >= 0);
+	MUST((event = eventfd(0, 0)) >= 0 && (set = epoll_create1(0)) >= 0 &&
+	     (doomed = open("/dev/null", O_RDONLY)) >= 0);
 	MUST((timer = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0 && timerfd_settime(timer, 0, &hours, NULL) == 0);
 	MUST(epoll_ctl(set, EPOLL_CTL_ADD, event, &watch) == 0);
 	if ((shared->child = fork_sharing()) == 0) {

@@ -24,7 +24,7 @@ static void say(const char *text)
 
 static void say_number(unsigned n)
 {
-	char digit[2] = {'0' + n % 10, 0};
+	char digit[2] = { '0' + n % 10, 0 };
 
 	if (n >= 10)
 		say_number(n / 10);
@@ -33,7 +33,7 @@ static void say_number(unsigned n)
 
 void _start(void)
 {
-	unsigned set[2] = {1u << (SIGUSR1 - 1), 0};
+	unsigned set[2] = { 1u << (SIGUSR1 - 1), 0 };
 
 	call(RT_SIGPROCMASK, 0, (int)set, 0, sizeof(set));
 	say("READY ");

@@ -77,12 +77,14 @@ _Noreturn static void child(int number, int from)
 	limit_descriptors(LOW);
 	MUST(write(answer[1], &number, sizeof(number)) == sizeof(number));
 	CHECK(read(from, &byte, 1) == 1 && byte == 'q', "child %d: the question: %s", number, strerror(errno));
-	CHECK(getpid() == pid && getppid() == parent, "child %d: pid %d, parent %d, were %d and %d", number, getpid(), getppid(), pid, parent);
+	CHECK(getpid() == pid && getppid() == parent, "child %d: pid %d, parent %d, were %d and %d", number, getpid(),
+	      getppid(), pid, parent);
 	CHECK(descriptors() == LOW, "child %d: limit %lu", number, (unsigned long)descriptors());
 	check_fill("memory of the child's", own, SIZE, pid);
 	check_fill("memory changed by the child", changed, SIZE, number);
 	check_fill("memory of the root's", kept, SIZE, ~0);
-	CHECK(write(from == ask[0] ? answer[1] : from, &number, sizeof(number)) == sizeof(number), "child %d: the answer", number);
+	CHECK(write(from == ask[0] ? answer[1] : from, &number, sizeof(number)) == sizeof(number),
+	      "child %d: the answer", number);
 	fflush(stdout);
 	_exit(victim_failures != 0);
 }
@@ -90,7 +92,8 @@ _Noreturn static void child(int number, int from)
 /* Gives the root's end of the connection. */
 static int spawn(int number)
 {
-	int theirs = listener < 0 ? ask[0] : connect_there(), ours = listener < 0 ? ask[1] : accept(listener, NULL, NULL);
+	int theirs = listener < 0 ? ask[0] : connect_there(),
+	    ours = listener < 0 ? ask[1] : accept(listener, NULL, NULL);
 	pid_t pid;
 
 	MUST(ours >= 0 && (pid = fork()) >= 0);
@@ -137,7 +140,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < n; i++) {
 		int number = get(connected ? to[i] : answer[0]);
 
-		CHECK(number >= 0 && number < n && !heard[number]++ && (!connected || number == i), "child %d answers for %d", number, i);
+		CHECK(number >= 0 && number < n && !heard[number]++ && (!connected || number == i),
+		      "child %d answers for %d", number, i);
 	}
 	while (wait(&status) > 0)
 		CHECK(status == 0, "a child ended with wait status %#x", status);

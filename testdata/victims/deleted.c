@@ -32,7 +32,7 @@ static int create(const char *name, const char *text)
 static void setup(int linking)
 {
 	int map;
-	struct timespec times[2] = {{1000000000, 5}, {1100000000, 6}};
+	struct timespec times[2] = { { 1000000000, 5 }, { 1100000000, 6 } };
 
 	MUST(getcwd(home, sizeof(home)));
 	file = create("file", "0123456789");
@@ -81,7 +81,8 @@ static void check_name(int fd, const char *want)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	snprintf(name, sizeof(name), "%s/%s (deleted)", home, want);
-	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, name) == 0, "the name of %s is %s", want, link);
+	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, name) == 0, "the name of %s is %s", want,
+	      link);
 }
 
 static void check_text(int fd, const char *what, const char *want)
@@ -96,10 +97,12 @@ static void check_file(void)
 	struct stat st;
 
 	check_name(file, "file");
-	CHECK(fstat(file, &st) == 0 && st.st_nlink == 0 && st.st_mode == (S_IFREG | 0640) && st.st_uid == 12 && st.st_gid == 34,
+	CHECK(fstat(file, &st) == 0 && st.st_nlink == 0 && st.st_mode == (S_IFREG | 0640) && st.st_uid == 12 &&
+		      st.st_gid == 34,
 	      "file: %ju links, mode %#o, owner %d.%d", (uintmax_t)st.st_nlink, st.st_mode, st.st_uid, st.st_gid);
 	CHECK(st.st_atim.tv_sec == 1000000000, "file: last access %ld", (long)st.st_atim.tv_sec);
-	CHECK(fcntl(again, F_GETFD) == FD_CLOEXEC && (fcntl(again, F_GETFL) & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND),
+	CHECK(fcntl(again, F_GETFD) == FD_CLOEXEC &&
+		      (fcntl(again, F_GETFL) & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND),
 	      "again: flags %#o", fcntl(again, F_GETFL));
 	check_text(file, "file", "0123456789abc");
 }
@@ -132,7 +135,8 @@ static void check_linked(void)
 	check_name(linked, "first");
 	CHECK(write(linked, "!", 1) == 1, "linked");
 	snprintf(path, sizeof(path), "%s/second", home);
-	CHECK(fstat(linked, &st) == 0 && stat(path, &other) == 0 && st.st_ino == other.st_ino, "linked is another file than second");
+	CHECK(fstat(linked, &st) == 0 && stat(path, &other) == 0 && st.st_ino == other.st_ino,
+	      "linked is another file than second");
 	check_text(open(path, O_RDONLY), "second", "one of two names!");
 }
 

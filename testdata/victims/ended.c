@@ -47,7 +47,8 @@ static void check_name(const char *link, const char *name)
 
 	snprintf(path, sizeof(path), "/proc/self/%s", link);
 	snprintf(deleted, sizeof(deleted), "%s (deleted)", name);
-	CHECK(readlink(path, is, sizeof(is) - 1) > 0 && (strcmp(is, name) == 0 || strcmp(is, deleted) == 0), "%s is %s, was %s", link, is, name);
+	CHECK(readlink(path, is, sizeof(is) - 1) > 0 && (strcmp(is, name) == 0 || strcmp(is, deleted) == 0),
+	      "%s is %s, was %s", link, is, name);
 }
 
 static void check_cwd(const char *who, const char *want)
@@ -119,6 +120,7 @@ int main(void)
 	check_file("comm", comm_file);
 	check_file("task", folder);
 	for (int i = 0; i < 3; i++)
-		CHECK(kill(children[i], SIGUSR1) == 0 && waitpid(children[i], &status, 0) == children[i] && status == 0, "child %d: status %#x", i, status);
+		CHECK(kill(children[i], SIGUSR1) == 0 && waitpid(children[i], &status, 0) == children[i] && status == 0,
+		      "child %d: status %#x", i, status);
 	return victim_end();
 }

@@ -35,7 +35,8 @@ static void live(int me, int children, const pid_t *child)
 		int status = -1;
 
 		CHECK(kill(child[i], SIGUSR1) == 0, "child %d: %s", child[i], strerror(errno));
-		CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0, "child %d: status %#x", child[i], status);
+		CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0, "child %d: status %#x", child[i],
+		      status);
 	}
 	fflush(stdout);
 	if (me != 0)

@@ -68,6 +68,7 @@ int main(void)
 	CHECK(write(both, "x", 1) == 1 && read(reader, buf, 2) == 1, "both: its descriptions are not of one fifo");
 	n = read(alone, buf, 1);
 	CHECK(n == 0, "alone has a writer: read gives %zd", n);
-	CHECK((n = open("alone", O_WRONLY | O_NONBLOCK)) >= 0 && write(n, "y", 1) == 1 && read(alone, buf, 1) == 1, "alone");
+	CHECK((n = open("alone", O_WRONLY | O_NONBLOCK)) >= 0 && write(n, "y", 1) == 1 && read(alone, buf, 1) == 1,
+	      "alone");
 	return victim_end();
 }

@@ -34,7 +34,7 @@ struct place {
 
 static struct place here(void)
 {
-	return (struct place){getpid(), getppid(), getpgrp(), getsid(0)};
+	return (struct place){ getpid(), getppid(), getpgrp(), getsid(0) };
 }
 
 /* What a task may do to its own place; what the kernel does not allow does not matter. */
@@ -64,7 +64,8 @@ static void add(int *word, int n)
 static void check_memory(char mine, const char *who)
 {
 	for (int i = 0; i < PAGES; i++)
-		CHECK(private[i * PAGE] == (i % 5 == mine % 5 ? mine : 'p'), "%s %d: page %d is %d", who, getpid(), i, private[i * PAGE]);
+		CHECK(private[i * PAGE] == (i % 5 == mine % 5 ? mine : 'p'), "%s %d: page %d is %d", who, getpid(), i,
+		      private[i * PAGE]);
 }
 
 /* Waits for the end, then looks. */
@@ -79,10 +80,11 @@ static void stay(char mine, const pid_t *zombies, int count)
 	add(&shared->looked, 1);
 	await(&shared->phase, 2);
 	is = here();
-	CHECK(memcmp(&was, &is, sizeof(is)) == 0, "task %d: ppid %d pgid %d sid %d, was %d %d %d %d", is.pid, is.ppid, is.pgid, is.sid,
-	      was.pid, was.ppid, was.pgid, was.sid);
+	CHECK(memcmp(&was, &is, sizeof(is)) == 0, "task %d: ppid %d pgid %d sid %d, was %d %d %d %d", is.pid, is.ppid,
+	      is.pgid, is.sid, was.pid, was.ppid, was.pgid, was.sid);
 	for (int i = 0; i < count; i++)
-		CHECK(waitid(P_PID, zombies[i], &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == zombies[i] && info.si_status == 5,
+		CHECK(waitid(P_PID, zombies[i], &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == zombies[i] &&
+			      info.si_status == 5,
 		      "task %d: zombie %d", is.pid, zombies[i]);
 	check_memory(mine, "task");
 	add(&shared->failures, victim_failures);
@@ -139,11 +141,11 @@ static void grow(int depth, pid_t sibling)
 	int count = 0;
 
 	for (int i = mine % 5; i < PAGES; i += 5)
-		private[i * PAGE] = mine;
+	private[i * PAGE] = mine;
 	move(sibling);
 	children(depth, zombies, &count);
 	for (int i = 0; i < PAGES; i++) /* what the parent has changed is not this task's */
-		private[i * PAGE] = i % 5 == mine % 5 ? mine : 'p';
+	private[i * PAGE] = i % 5 == mine % 5 ? mine : 'p';
 	stay(mine, zombies, count);
 	_exit(0);
 }
@@ -158,14 +160,17 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 8; i++)
 		chance(1);
 	MUST(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
-	MUST((private = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
+	MUST((private = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
 	memset(private, 'p', PAGES * PAGE);
 	for (int i = 0; i < 3 && shared->forks < 12; i++) {
 		count = 0;
 		children(0, zombies, &count);
 	}
-	while (__atomic_load_n(&shared->settled, __ATOMIC_ACQUIRE) < __atomic_load_n(&shared->expected, __ATOMIC_ACQUIRE))
+	while (__atomic_load_n(&shared->settled, __ATOMIC_ACQUIRE) <
+	       __atomic_load_n(&shared->expected, __ATOMIC_ACQUIRE))
 		usleep(2000); /* who is expected may expect more */
 	__atomic_store_n(&shared->phase, 1, __ATOMIC_RELEASE);
 	await(&shared->looked, shared->expected);

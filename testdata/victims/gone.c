@@ -19,7 +19,8 @@ static int file, other, dir, fifo, existing, dangling, to_dir, dead_link, device
 
 static void make_tree(int plain)
 {
-	MUST(mkdir("a", 0755) == 0 && mkdir("a/b", 0751) == 0 && mkdir("a/b/cwd", 0700) == 0 && mkdir("taken", 0755) == 0);
+	MUST(mkdir("a", 0755) == 0 && mkdir("a/b", 0751) == 0 && mkdir("a/b/cwd", 0700) == 0 &&
+	     mkdir("taken", 0755) == 0);
 	MUST((file = open("a/b/file", O_CREAT | O_RDWR, 0640)) >= 0 && write(file, "contents", 8) == 8);
 	MUST((other = open("taken/file", O_CREAT | O_RDWR, 0640)) >= 0 && write(other, "more", 4) == 4);
 	MUST(mkfifo("a/fifo", 0600) == 0 && (fifo = open("a/fifo", O_RDWR)) >= 0 && write(fifo, "x", 1) == 1);
@@ -50,14 +51,16 @@ static void check_name(int fd, const char *want)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	snprintf(name, sizeof(name), "%s/%s", home, want);
-	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, name) == 0, "the name of %s is %s", want, link);
+	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, name) == 0, "the name of %s is %s", want,
+	      link);
 }
 
 static void check_mode(const char *what, int fd, mode_t mode, int links, uid_t uid, gid_t gid)
 {
 	struct stat st;
 
-	CHECK(fstat(fd, &st) == 0 && st.st_mode == mode && (int)st.st_nlink == links && st.st_uid == uid && st.st_gid == gid,
+	CHECK(fstat(fd, &st) == 0 && st.st_mode == mode && (int)st.st_nlink == links && st.st_uid == uid &&
+		      st.st_gid == gid,
 	      "%s: mode %#o, %ju links, owner %d.%d", what, st.st_mode, (uintmax_t)st.st_nlink, st.st_uid, st.st_gid);
 }
 
@@ -66,8 +69,10 @@ static void check_link(const char *what, int fd, int links, const char *want)
 	char target[256] = "";
 	struct stat st;
 
-	CHECK(fstat(fd, &st) == 0 && S_ISLNK(st.st_mode) && (int)st.st_nlink == links, "%s: mode %#o", what, st.st_mode);
-	CHECK(readlinkat(fd, "", target, sizeof(target) - 1) > 0 && strcmp(target, want) == 0, "%s: leads to %s", what, target);
+	CHECK(fstat(fd, &st) == 0 && S_ISLNK(st.st_mode) && (int)st.st_nlink == links, "%s: mode %#o", what,
+	      st.st_mode);
+	CHECK(readlinkat(fd, "", target, sizeof(target) - 1) > 0 && strcmp(target, want) == 0, "%s: leads to %s", what,
+	      target);
 	CHECK((fcntl(fd, F_GETFL) & LINK) == LINK, "%s: flags %#o", what, fcntl(fd, F_GETFL));
 }
 
@@ -87,7 +92,9 @@ static void check_tree(int plain)
 		check_name(dir, "a/b (deleted)");
 		CHECK(fstat(dir, &st) == 0 && st.st_mode == (S_IFDIR | 0751), "directory: mode %#o", st.st_mode);
 	}
-	CHECK(stat(".", &st) == 0 && st.st_mode == (S_IFDIR | 0700) && getcwd(buf, sizeof(buf)) == NULL && errno == ENOENT, "cwd");
+	CHECK(stat(".", &st) == 0 && st.st_mode == (S_IFDIR | 0700) && getcwd(buf, sizeof(buf)) == NULL &&
+		      errno == ENOENT,
+	      "cwd");
 }
 
 static void check_device(void)
@@ -96,7 +103,8 @@ static void check_device(void)
 
 	check_name(device, "a/null (deleted)");
 	check_mode("device", device, S_IFCHR | 0622, 0, 5, 6);
-	CHECK(fstat(device, &st) == 0 && st.st_rdev == makedev(1, 3) && write(device, "x", 1) == 1, "device %#jx", (uintmax_t)st.st_rdev);
+	CHECK(fstat(device, &st) == 0 && st.st_rdev == makedev(1, 3) && write(device, "x", 1) == 1, "device %#jx",
+	      (uintmax_t)st.st_rdev);
 }
 
 /* What was removed has not come back. */
@@ -108,7 +116,7 @@ static void check_home(void)
 	snprintf(path, sizeof(path), "%s/a", home);
 	CHECK(stat(path, &st) < 0 && errno == ENOENT, "%s is there", path);
 	snprintf(path, sizeof(path), "%s/taken", home);
-	CHECK(stat(path, &st) == 0 && S_ISREG(st.st_mode), "%s is no file", path);
+	CHECK(stat(path, &st) == 0 && S_ISREG(st.st_mode), "%s is not a file", path);
 }
 
 int main(int argc, char **argv)

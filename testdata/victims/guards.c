@@ -29,14 +29,14 @@ static struct area {
 	uint32_t guarded, in_child; /* a bit a page */
 	char *at;
 } areas[] = {
-	{"plain", PROT_READ | PROT_WRITE, 0, 0, 0x0ff0, 0x0ff0, 0},
-	{"at both ends", PROT_READ | PROT_WRITE, 0, 0, 0x8001, 0x0180, 0},
-	{"the child's only", PROT_READ | PROT_WRITE, 0, 0, 0, 0x5000, 0},
-	{"the parent's only", PROT_READ | PROT_WRITE, 0, 0, 0x00f0, 0, 0},
-	{"all of it", PROT_READ | PROT_WRITE, 0, 0, 0xffff, 0xffff, 0},
-	{"read-only", PROT_READ, 0, 0, 0x0002, 0x0002, 0},
-	{"private file", PROT_READ | PROT_WRITE, 0, 1, 0x00c0, 0x0c00, 0},
-	{"locked", PROT_READ | PROT_WRITE, 1, 0, 0x0300, 0x0300, 0},
+	{ "plain", PROT_READ | PROT_WRITE, 0, 0, 0x0ff0, 0x0ff0, 0 },
+	{ "at both ends", PROT_READ | PROT_WRITE, 0, 0, 0x8001, 0x0180, 0 },
+	{ "the child's only", PROT_READ | PROT_WRITE, 0, 0, 0, 0x5000, 0 },
+	{ "the parent's only", PROT_READ | PROT_WRITE, 0, 0, 0x00f0, 0, 0 },
+	{ "all of it", PROT_READ | PROT_WRITE, 0, 0, 0xffff, 0xffff, 0 },
+	{ "read-only", PROT_READ, 0, 0, 0x0002, 0x0002, 0 },
+	{ "private file", PROT_READ | PROT_WRITE, 0, 1, 0x00c0, 0x0c00, 0 },
+	{ "locked", PROT_READ | PROT_WRITE, 1, 0, 0x0300, 0x0300, 0 },
 };
 static size_t nr_areas = sizeof(areas) / sizeof(areas[0]);
 
@@ -77,7 +77,8 @@ static void set_up(struct area *a)
 	if (a->file)
 		a->at = make_file();
 	else
-		MUST((a->at = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+		MUST((a->at = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) !=
+		     MAP_FAILED);
 	for (int i = 0; i < PAGES; i++)
 		memset(a->at + i * PAGE, 'a' + i, PAGE);
 	guard(a, a->guarded, MADV_GUARD_INSTALL);
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
 	victim_wait();
 	for (size_t i = 0; i < nr_areas; i++)
 		check(&areas[i], "parent", areas[i].guarded, 0);
-	CHECK(kill(child, SIGUSR1) == 0 && waitpid(child, &status, 0) == child && status == 0, "child: status %#x", status);
+	CHECK(kill(child, SIGUSR1) == 0 && waitpid(child, &status, 0) == child && status == 0, "child: status %#x",
+	      status);
 	return victim_end();
 }

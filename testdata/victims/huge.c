@@ -93,7 +93,8 @@ static long huge(const char *at)
 			found = 1;
 			kib = 0;
 		}
-		if (found && (sscanf(line, "Shared_Hugetlb: %ld", &n) == 1 || sscanf(line, "Private_Hugetlb: %ld", &n) == 1))
+		if (found &&
+		    (sscanf(line, "Shared_Hugetlb: %ld", &n) == 1 || sscanf(line, "Private_Hugetlb: %ld", &n) == 1))
 			kib += n;
 		if (found && strncmp(line, "VmFlags:", 8) == 0)
 			break;
@@ -108,7 +109,9 @@ static void child(void)
 	MUST(write(child_pipe[1], "r", 1) == 1);
 	while (shared[0] != 'q')
 		usleep(1000);
-	CHECK(private[8 * 1000] == 'c' && private[0] == (char)pattern(1, 0) && private[8 * 1001] == (char)pattern(1, 1001), "the child's page");
+	CHECK(private[8 * 1000] == 'c' && private[0] == (char)pattern(1, 0) &&
+		      private[8 * 1001] == (char)pattern(1, 1001),
+	      "the child's page");
 	CHECK(view[0] == 'v', "the parent's write to the memfd does not show");
 	shared[1] = 'a';
 	fflush(stdout);
@@ -143,7 +146,7 @@ int main(int argc, char **argv)
 	if (pid == 0)
 		child();
 	MUST(read(child_pipe[0], &byte, 1) == 1 && close(child_pipe[1]) == 0);
-	char *const all[] = {private, sparse, readonly};
+	char *const all[] = { private, sparse, readonly };
 	for (int i = 0; i < 3; i++)
 		MUST((was[i] = huge(all[i])) > 0);
 

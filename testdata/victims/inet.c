@@ -31,8 +31,8 @@ static void check(const char *what, int fd, int level, int which, int want)
 	int value = -1;
 	socklen_t len = sizeof(value);
 
-	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what, level,
-	      which, value, want);
+	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what,
+	      level, which, value, want);
 }
 
 static socklen_t name(int fd, struct sockaddr_in6 *at)
@@ -80,7 +80,7 @@ static int bound(int family, int type, int like, int reuseport)
 
 static void bind_to(int fd, in_addr_t addr)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(addr)};
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(addr) };
 
 	MUST(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
 	remember(fd);
@@ -226,13 +226,13 @@ static void check_more_udp(void)
 	}
 }
 
-static struct sock_filter nothing[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+static struct sock_filter nothing[] = { { BPF_RET | BPF_K, 0, 0, 0 } };
 
 static void make_options(void)
 {
-	struct sock_fprog program = {1, nothing};
-	struct timeval half = {1, 500000};
-	struct linger linger = {1, 7};
+	struct sock_fprog program = { 1, nothing };
+	struct timeval half = { 1, 500000 };
+	struct linger linger = { 1, 7 };
 
 	options = bound(AF_INET, SOCK_STREAM, -1, 0);
 	set(options, SOL_IP, IP_TOS, 0x10);
@@ -252,9 +252,9 @@ static void make_options(void)
 
 static void check_options(void)
 {
-	struct sock_filter filter[1] = {{0}};
-	struct timeval timeout = {0, 0};
-	struct linger linger = {0, 0};
+	struct sock_filter filter[1] = { { 0 } };
+	struct timeval timeout = { 0, 0 };
+	struct linger linger = { 0, 0 };
 	socklen_t timeout_len = sizeof(timeout), linger_len = sizeof(linger), filter_len = 1;
 
 	check("options", options, SOL_IP, IP_TOS, 0x10);
@@ -269,11 +269,14 @@ static void check_options(void)
 	check("options", options, SOL_TCP, TCP_KEEPCNT, 4);
 	check("options", options, SOL_TCP, TCP_NODELAY, 0);
 	CHECK(getsockopt(options, SOL_SOCKET, SO_SNDTIMEO, &timeout, &timeout_len) == 0 && timeout.tv_sec == 1 &&
-	      timeout.tv_usec == 500000, "SO_SNDTIMEO %ld.%06ld", (long)timeout.tv_sec, (long)timeout.tv_usec);
-	CHECK(getsockopt(options, SOL_SOCKET, SO_LINGER, &linger, &linger_len) == 0 && linger.l_onoff && linger.l_linger == 7,
+		      timeout.tv_usec == 500000,
+	      "SO_SNDTIMEO %ld.%06ld", (long)timeout.tv_sec, (long)timeout.tv_usec);
+	CHECK(getsockopt(options, SOL_SOCKET, SO_LINGER, &linger, &linger_len) == 0 && linger.l_onoff &&
+		      linger.l_linger == 7,
 	      "SO_LINGER %d, %d", linger.l_onoff, linger.l_linger);
 	CHECK(getsockopt(options, SOL_SOCKET, SO_GET_FILTER, filter, &filter_len) == 0 && filter_len == 1 &&
-	      filter[0].code == (BPF_RET | BPF_K), "SO_ATTACH_FILTER: %d", filter[0].code);
+		      filter[0].code == (BPF_RET | BPF_K),
+	      "SO_ATTACH_FILTER: %d", filter[0].code);
 }
 
 static void check_udp(void)

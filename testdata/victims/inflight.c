@@ -30,7 +30,9 @@ static void send_fds(int over, const char *text, int n, ...)
 {
 	char control[CMSG_SPACE(SOME * sizeof(int))] = "";
 	struct iovec iov = { (char *)text, strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(n * sizeof(int))
+	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	va_list ap;
 
@@ -49,12 +51,15 @@ static void receive(const char *what, int over, const char *text, int n, int *fd
 {
 	char got[100], control[CMSG_SPACE(SOME * sizeof(int))];
 	struct iovec iov = { got, sizeof(got) }; /* a stream is read up to the next descriptors */
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	ssize_t len = recvmsg(over, &msg, MSG_DONTWAIT);
 	struct cmsghdr *c = len < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 	int have = c && c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
 
-	CHECK(len == (ssize_t)strlen(text) && !(msg.msg_flags & MSG_TRUNC) && memcmp(got, text, len) == 0, "%s: read %zd bytes, want %s", what, len, text);
+	CHECK(len == (ssize_t)strlen(text) && !(msg.msg_flags & MSG_TRUNC) && memcmp(got, text, len) == 0,
+	      "%s: read %zd bytes, want %s", what, len, text);
 	CHECK(have == n, "%s: %d descriptors, want %d", what, have, n);
 	for (int i = 0; i < n; i++)
 		fds[i] = i < have ? ((int *)CMSG_DATA(c))[i] : -1;
@@ -141,13 +146,14 @@ static void check_stream(void)
 	CHECK(lseek(file, 0, SEEK_CUR) == 4, "file: position %ld is not shared", (long)lseek(file, 0, SEEK_CUR));
 	receive("pipes", stream[1], "pipes", 3, fd);
 	CHECK(read(fd[0], text, 9) == 4 && strcmp(text, "half") == 0, "half: %s", text);
-	CHECK(write(pipe_out, "more", 4) == 4 && read(fd[0], text, 9) == 4 && strcmp(text, "more") == 0, "half: %s", text);
+	CHECK(write(pipe_out, "more", 4) == 4 && read(fd[0], text, 9) == 4 && strcmp(text, "more") == 0, "half: %s",
+	      text);
 	CHECK(read(fd[1], text, 9) == 5 && memcmp(text, "whole", 5) == 0, "whole: %s", text);
 	CHECK(write(fd[2], "x", 1) == 1 && read(fd[1], text, 9) == 1, "whole: another pipe");
 	receive("event", stream[1], "between: event", 2, fd);
 	CHECK(read(fd[0], &value, 8) == 8 && value == 7, "eventfd: %lu", value);
-	CHECK(timerfd_gettime(fd[1], &left) == 0 && left.it_interval.tv_sec == 7 && left.it_value.tv_sec > 30000, "timer: %ld %ld",
-	      left.it_interval.tv_sec, left.it_value.tv_sec);
+	CHECK(timerfd_gettime(fd[1], &left) == 0 && left.it_interval.tv_sec == 7 && left.it_value.tv_sec > 30000,
+	      "timer: %ld %ld", left.it_interval.tv_sec, left.it_value.tv_sec);
 	receive("listener", stream[1], "listener", 1, fd);
 	CHECK((other = accept(fd[0], NULL, NULL)) >= 0, "accept: %s", strerror(errno));
 	CHECK(write(client, "hi", 2) == 2 && read(other, text, 9) == 2, "client: %s", strerror(errno));
@@ -180,7 +186,8 @@ static void check_dgrams(void)
 	CHECK(read(fd[0], &value, 8) == 8 && value == 1, "one: %lu", value);
 	CHECK(read(one, &value, 8) < 0 && errno == EAGAIN, "one: not the same eventfd");
 	receive("named", receiver, "named", 1, fd);
-	CHECK(write(two, &(uint64_t){ 5 }, 8) == 8 && read(fd[0], &value, 8) == 8 && value == 5, "named: not the same eventfd");
+	CHECK(write(two, &(uint64_t){ 5 }, 8) == 8 && read(fd[0], &value, 8) == 8 && value == 5,
+	      "named: not the same eventfd");
 }
 
 static void send_sockets(void)
@@ -232,7 +239,8 @@ static void check_epoll(void)
 
 	receive("epoll", epolls[1], "set", 1, &set);
 	CHECK(epoll_wait(set, &event, 1, 0) == 0, "epoll: ready at once");
-	CHECK(write(in_set, &(uint64_t){ 1 }, 8) == 8 && epoll_wait(set, &event, 1, 0) == 1 && event.data.u64 == 77, "epoll: data %lu", event.data.u64);
+	CHECK(write(in_set, &(uint64_t){ 1 }, 8) == 8 && epoll_wait(set, &event, 1, 0) == 1 && event.data.u64 == 77,
+	      "epoll: data %lu", event.data.u64);
 }
 
 /* The child receives an eventfd when it is asked to, and says what it counts. */
@@ -262,7 +270,8 @@ static void check_child(pid_t pid)
 	int status;
 
 	shutdown(child_pair[0], SHUT_WR);
-	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 40, "child: status %#x", status);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 40, "child: status %#x",
+	      status);
 }
 
 int main(int argc, char **argv)
@@ -274,7 +283,8 @@ int main(int argc, char **argv)
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, child_pair) == 0);
 	child = make_child();
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, stream) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) == 0 &&
-	     socketpair(AF_UNIX, SOCK_STREAM, 0, epolls) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, nested) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, loop) == 0);
+	     socketpair(AF_UNIX, SOCK_STREAM, 0, epolls) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, nested) == 0 &&
+	     socketpair(AF_UNIX, SOCK_SEQPACKET, 0, loop) == 0);
 	send_stream();
 	send_dgrams();
 	send_sockets();

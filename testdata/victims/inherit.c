@@ -39,7 +39,7 @@ static void show(const char *what, int fd)
 int main(int argc, char **argv)
 {
 	int named, external, shared, ends[2], go[2], terminal, status;
-	struct winsize size = {17, 71, 0, 0};
+	struct winsize size = { 17, 71, 0, 0 };
 	pid_t child;
 	char byte;
 
@@ -48,7 +48,8 @@ int main(int argc, char **argv)
 	external = create("external");
 	shared = create("shared");
 	MUST(pipe(ends) == 0 && pipe(go) == 0);
-	MUST((terminal = open(argc > 1 ? argv[1] : own_terminal(), O_RDWR | O_NOCTTY)) >= 0 && ioctl(terminal, TIOCSWINSZ, &size) == 0);
+	MUST((terminal = open(argc > 1 ? argv[1] : own_terminal(), O_RDWR | O_NOCTTY)) >= 0 &&
+	     ioctl(terminal, TIOCSWINSZ, &size) == 0);
 	MUST((child = fork()) >= 0);
 	if (child == 0) {
 		close(go[1]);
@@ -65,7 +66,8 @@ int main(int argc, char **argv)
 	show("pipe", ends[0]);
 	CHECK(write(ends[1], "back", 4) == 4, "pipe: %s", strerror(errno));
 	memset(&size, 0, sizeof(size));
-	CHECK(ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_row == 17 && size.ws_col == 71, "the window of %d by %d", size.ws_row, size.ws_col);
+	CHECK(ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_row == 17 && size.ws_col == 71,
+	      "the window of %d by %d", size.ws_row, size.ws_col);
 	CHECK(write(terminal, "hello\n", 6) == 6, "terminal: %s", strerror(errno));
 	return victim_end();
 }

@@ -51,7 +51,7 @@ static long get_setting(const char *name)
 
 static int change(int number, int by)
 {
-	struct sembuf op = {.sem_num = number, .sem_op = by};
+	struct sembuf op = { .sem_num = number, .sem_op = by };
 	int result;
 
 	while ((result = semop(sems, &op, 1)) < 0 && errno == EINTR) /* semop(2) is never restarted */
@@ -79,8 +79,8 @@ static void ask(char byte)
 
 static void setup(int parts)
 {
-	unsigned short values[] = {0, 0, 7, 65};
-	struct message first = {3, "three"}, second = {5, "five and more"};
+	unsigned short values[] = { 0, 0, 7, 65 };
+	struct message first = { 3, "three" }, second = { 5, "five and more" };
 
 	MUST(unshare(CLONE_NEWIPC) == 0);
 	setting("/proc/sys/kernel/msgmnb", "20000");
@@ -131,10 +131,13 @@ static void check_memory(int parts)
 	check_fill("shared", shared + PAGE, SIZE - PAGE, 1);
 	check_fill("of no whole page", odd, ODD, 2);
 	CHECK(shmget(0x511, SIZE, 0) == both, "segment 0x511 has id %d, was %d", shmget(0x511, SIZE, 0), both);
-	CHECK(shmctl(both, IPC_STAT, &ds) == 0 && ds.shm_nattch == 2 && (ds.shm_perm.mode & 0777) == 0640 && ds.shm_segsz == SIZE,
-	      "segment %d: %lu attached, mode %#o, %zu bytes", both, (unsigned long)ds.shm_nattch, ds.shm_perm.mode, ds.shm_segsz);
+	CHECK(shmctl(both, IPC_STAT, &ds) == 0 && ds.shm_nattch == 2 && (ds.shm_perm.mode & 0777) == 0640 &&
+		      ds.shm_segsz == SIZE,
+	      "segment %d: %lu attached, mode %#o, %zu bytes", both, (unsigned long)ds.shm_nattch, ds.shm_perm.mode,
+	      ds.shm_segsz);
 
-	CHECK(shmctl(nobody, IPC_STAT, &ds) == 0 && ds.shm_nattch == 0, "%lu have attached what nobody had", (unsigned long)ds.shm_nattch);
+	CHECK(shmctl(nobody, IPC_STAT, &ds) == 0 && ds.shm_nattch == 0, "%lu have attached what nobody had",
+	      (unsigned long)ds.shm_nattch);
 	view = shmat(nobody, NULL, SHM_RDONLY);
 	CHECK(view != (void *)-1, "segment %d: %s", nobody, strerror(errno));
 	if (view != (void *)-1)
@@ -143,13 +146,14 @@ static void check_memory(int parts)
 	check_fill("first part", holes, 4 * PAGE, 4);
 	CHECK(!parts == (msync(holes + 4 * PAGE, PAGE, MS_ASYNC) == 0), "the hole: %s", strerror(errno));
 	view = shmat(part, NULL, 0);
-	CHECK(view != (void *)-1 && memcmp(view + 8 * PAGE, holes + 8 * PAGE, SIZE - 8 * PAGE) == 0, "the second part differs");
+	CHECK(view != (void *)-1 && memcmp(view + 8 * PAGE, holes + 8 * PAGE, SIZE - 8 * PAGE) == 0,
+	      "the second part differs");
 	if (view != (void *)-1)
 		check_fill("with the hole", view, SIZE, 4);
 
 	check_fill("removed", gone, SIZE, 5);
-	CHECK(shmctl(removed, IPC_STAT, &ds) == 0 && ds.shm_perm.__key == IPC_PRIVATE, "segment %d, removed: key %#x", removed,
-	      ds.shm_perm.__key);
+	CHECK(shmctl(removed, IPC_STAT, &ds) == 0 && ds.shm_perm.__key == IPC_PRIVATE, "segment %d, removed: key %#x",
+	      removed, ds.shm_perm.__key);
 	ask(0);
 	CHECK(waitpid(child, &status, 0) == child && status == 0, "the child's status is %#x", status);
 }
@@ -160,17 +164,18 @@ static void check_others(void)
 	struct msqid_ds ds;
 
 	CHECK(semget(0x5e3, 4, 0) == sems, "semaphores 0x5e3 have id %d, were %d", semget(0x5e3, 4, 0), sems);
-	CHECK(semctl(sems, 2, GETVAL) == 7 && semctl(sems, 3, GETVAL) == 65, "semaphores %d, %d", semctl(sems, 2, GETVAL),
-	      semctl(sems, 3, GETVAL));
-	CHECK(msgget(0x35a, 0) == queue && msgctl(queue, IPC_STAT, &ds) == 0 && ds.msg_qnum == 2 && (ds.msg_perm.mode & 0777) == 0622,
+	CHECK(semctl(sems, 2, GETVAL) == 7 && semctl(sems, 3, GETVAL) == 65, "semaphores %d, %d",
+	      semctl(sems, 2, GETVAL), semctl(sems, 3, GETVAL));
+	CHECK(msgget(0x35a, 0) == queue && msgctl(queue, IPC_STAT, &ds) == 0 && ds.msg_qnum == 2 &&
+		      (ds.msg_perm.mode & 0777) == 0622,
 	      "queue 0x35a has id %d, was %d, mode %#o", msgget(0x35a, 0), queue, ds.msg_perm.mode);
 	CHECK(ds.msg_qbytes == 20000, "the queue may have %lu bytes", (unsigned long)ds.msg_qbytes);
-	CHECK(msgrcv(queue, &m, sizeof(m.text), 5, IPC_NOWAIT) == 13 && memcmp(m.text, "five and more", 13) == 0, "message 5: %s",
-	      strerror(errno));
-	CHECK(msgrcv(queue, &m, sizeof(m.text), 0, IPC_NOWAIT) == 5 && m.type == 3 && memcmp(m.text, "three", 5) == 0, "message 3: %s",
-	      strerror(errno));
-	CHECK(get_setting("/proc/sys/kernel/msgmnb") == 20000 && get_setting("/proc/sys/kernel/shmmni") == 100, "settings %ld, %ld",
-	      get_setting("/proc/sys/kernel/msgmnb"), get_setting("/proc/sys/kernel/shmmni"));
+	CHECK(msgrcv(queue, &m, sizeof(m.text), 5, IPC_NOWAIT) == 13 && memcmp(m.text, "five and more", 13) == 0,
+	      "message 5: %s", strerror(errno));
+	CHECK(msgrcv(queue, &m, sizeof(m.text), 0, IPC_NOWAIT) == 5 && m.type == 3 && memcmp(m.text, "three", 5) == 0,
+	      "message 3: %s", strerror(errno));
+	CHECK(get_setting("/proc/sys/kernel/msgmnb") == 20000 && get_setting("/proc/sys/kernel/shmmni") == 100,
+	      "settings %ld, %ld", get_setting("/proc/sys/kernel/msgmnb"), get_setting("/proc/sys/kernel/shmmni"));
 }
 
 int main(int argc, char **argv)

@@ -14,8 +14,12 @@ static const struct {
 	int resource;
 	const char *name;
 } tight[] = {
-	{ RLIMIT_AS, "AS" },           { RLIMIT_DATA, "DATA" },   { RLIMIT_NOFILE, "NOFILE" }, { RLIMIT_MEMLOCK, "MEMLOCK" },
-	{ RLIMIT_SIGPENDING, "SIGPENDING" }, { RLIMIT_FSIZE, "FSIZE" },
+	{ RLIMIT_AS, "AS" },
+	{ RLIMIT_DATA, "DATA" },
+	{ RLIMIT_NOFILE, "NOFILE" },
+	{ RLIMIT_MEMLOCK, "MEMLOCK" },
+	{ RLIMIT_SIGPENDING, "SIGPENDING" },
+	{ RLIMIT_FSIZE, "FSIZE" },
 };
 
 static unsigned long kilobytes(const char *what)
@@ -39,7 +43,8 @@ static rlim_t file_size(void)
 	struct stat st;
 
 	MUST(fstat(1, &st) == 0);
-	return S_ISREG(st.st_mode) ? (rlim_t)st.st_size + (rlim_t)snprintf(line, sizeof(line), "READY %d\n", getpid()) : 0;
+	return S_ISREG(st.st_mode) ? (rlim_t)st.st_size + (rlim_t)snprintf(line, sizeof(line), "READY %d\n", getpid()) :
+				     0;
 }
 
 #define PARASITE (4UL << 20) /* room for criu's code */
@@ -47,11 +52,16 @@ static rlim_t file_size(void)
 static rlim_t limit_of(int resource)
 {
 	switch (resource) {
-	case RLIMIT_AS: return (kilobytes("VmSize:") << 10) + PARASITE;
-	case RLIMIT_DATA: return (kilobytes("VmData:") << 10) + PARASITE;
-	case RLIMIT_NOFILE: return 32;
-	case RLIMIT_FSIZE: return file_size();
-	default: return 0;
+	case RLIMIT_AS:
+		return (kilobytes("VmSize:") << 10) + PARASITE;
+	case RLIMIT_DATA:
+		return (kilobytes("VmData:") << 10) + PARASITE;
+	case RLIMIT_NOFILE:
+		return 32;
+	case RLIMIT_FSIZE:
+		return file_size();
+	default:
+		return 0;
 	}
 }
 
@@ -59,8 +69,8 @@ static void check(unsigned int i, rlim_t want)
 {
 	struct rlimit now;
 
-	CHECK(getrlimit(tight[i].resource, &now) == 0 && now.rlim_cur == want, "RLIMIT_%s is %ju, was %ju", tight[i].name,
-	      (uintmax_t)now.rlim_cur, (uintmax_t)want);
+	CHECK(getrlimit(tight[i].resource, &now) == 0 && now.rlim_cur == want, "RLIMIT_%s is %ju, was %ju",
+	      tight[i].name, (uintmax_t)now.rlim_cur, (uintmax_t)want);
 }
 
 int main(int argc, char **argv)

@@ -22,18 +22,16 @@ static const struct breach {
 	const char *name;
 	int has, lease, by, leaves;
 } breaches[] = {
-	{"broken 0", O_RDWR, F_WRLCK, O_WRONLY, F_UNLCK},
-	{"broken 1", O_RDONLY, F_WRLCK, O_RDONLY, F_RDLCK},
-	{"broken 2", O_RDWR, F_WRLCK, O_RDONLY, F_RDLCK},
-	{"broken 3", O_RDONLY, F_RDLCK, O_RDWR, F_UNLCK},
-	{"broken 4", O_RDONLY, F_RDLCK, O_WRONLY, F_UNLCK}, /* the child has one as well */
+	{ "broken 0", O_RDWR, F_WRLCK, O_WRONLY, F_UNLCK },   { "broken 1", O_RDONLY, F_WRLCK, O_RDONLY, F_RDLCK },
+	{ "broken 2", O_RDWR, F_WRLCK, O_RDONLY, F_RDLCK },   { "broken 3", O_RDONLY, F_RDLCK, O_RDWR, F_UNLCK },
+	{ "broken 4", O_RDONLY, F_RDLCK, O_WRONLY, F_UNLCK }, /* the child has one as well */
 };
 #define NR_BREACHES (int)(sizeof(breaches) / sizeof(breaches[0]))
 static int broken[NR_BREACHES];
 
 static int lock(int fd, int cmd, int type, off_t start, off_t len, pid_t *holder)
 {
-	struct flock fl = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = len};
+	struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = len };
 	int ret = fcntl(fd, cmd, &fl);
 
 	if (holder)
@@ -67,11 +65,14 @@ static int take_lease(const struct breach *b)
 	return fd;
 }
 
-static int nr_breaches(void) { return plain ? NR_BREACHES - 1 : NR_BREACHES; }
+static int nr_breaches(void)
+{
+	return plain ? NR_BREACHES - 1 : NR_BREACHES;
+}
 
 static int io_signals(void)
 {
-	struct timespec now = {0};
+	struct timespec now = { 0 };
 	sigset_t io;
 	int n = 0;
 
@@ -108,13 +109,16 @@ static void check_leases(void)
 	for (int i = 0; i < nr_breaches(); i++) {
 		const struct breach *b = &breaches[i];
 
-		CHECK(fcntl(broken[i], F_GETLEASE) == b->leaves, "%s: leaves a lease %d", b->name, fcntl(broken[i], F_GETLEASE));
+		CHECK(fcntl(broken[i], F_GETLEASE) == b->leaves, "%s: leaves a lease %d", b->name,
+		      fcntl(broken[i], F_GETLEASE));
 		CHECK(breaks(b) == 0, "%s: it can be opened", b->name);
-		CHECK(fcntl(broken[i], F_SETLEASE, b->has == O_RDONLY ? b->leaves : F_UNLCK) == 0, "%s: %s", b->name, strerror(errno));
+		CHECK(fcntl(broken[i], F_SETLEASE, b->has == O_RDONLY ? b->leaves : F_UNLCK) == 0, "%s: %s", b->name,
+		      strerror(errno));
 		CHECK(i == NR_BREACHES - 1 || breaks(b) == 1, "%s: it cannot be opened: %s", b->name, strerror(errno));
 	}
 	CHECK(io_signals() == 0, "told of leases that are broken already");
-	CHECK(open("writer", O_RDONLY | O_NONBLOCK) < 0 && errno == EWOULDBLOCK && io_signals() == 1, "not told that a lease is about to be broken");
+	CHECK(open("writer", O_RDONLY | O_NONBLOCK) < 0 && errno == EWOULDBLOCK && io_signals() == 1,
+	      "not told that a lease is about to be broken");
 }
 
 static void childs_lease(void)
@@ -149,20 +153,25 @@ static int looks(void)
 		off_t at;
 		int type, of_child, free;
 	} want[] = {
-		{9, F_WRLCK, 0, 1}, {10, F_WRLCK, 0, 0}, {19, F_WRLCK, 0, 0}, {20, F_WRLCK, 0, 1},
-		{1l << 40, F_WRLCK, 0, 0}, {1l << 40, F_RDLCK, 0, 1}, {105, F_WRLCK, 1, 0}, {110, F_WRLCK, 0, 1},
+		{ 9, F_WRLCK, 0, 1 },   { 10, F_WRLCK, 0, 0 },       { 19, F_WRLCK, 0, 0 },
+		{ 20, F_WRLCK, 0, 1 },  { 1l << 40, F_WRLCK, 0, 0 }, { 1l << 40, F_RDLCK, 0, 1 },
+		{ 105, F_WRLCK, 1, 0 }, { 110, F_WRLCK, 0, 1 },
 	};
 	pid_t holder, parent = getppid();
 	int fd;
 
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		lock(ranges, F_GETLK, want[i].type, want[i].at, 1, &holder);
-		CHECK(holder == (want[i].free ? 0 : want[i].of_child ? child : parent), "byte %ld: locked by %d", (long)want[i].at, holder);
+		CHECK(holder == (want[i].free     ? 0 :
+				 want[i].of_child ? child :
+						    parent),
+		      "byte %ld: locked by %d", (long)want[i].at, holder);
 	}
 	fd = open("described", O_RDWR);
 	CHECK(lock(fd, F_OFD_SETLK, F_RDLCK, 5, 1, NULL) < 0 && errno == EAGAIN, "description lock is gone");
 	CHECK(lock(fd, F_OFD_SETLK, F_WRLCK, 6, 1, NULL) == 0, "description lock is too large");
-	CHECK(flock(open("exclusive", O_RDWR), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK, "exclusive lock is gone");
+	CHECK(flock(open("exclusive", O_RDWR), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK,
+	      "exclusive lock is gone");
 	CHECK(flock(open("shared", O_RDWR), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK, "shared lock is gone");
 	CHECK(flock(open("shared", O_RDWR), LOCK_SH | LOCK_NB) == 0, "shared lock is exclusive");
 	fflush(stdout);
@@ -203,6 +212,7 @@ int main(int argc, char **argv)
 		_exit(looks());
 	CHECK(waitpid(looker, &status, 0) == looker && status == 0, "the looker's wait status is %#x", status);
 	check_leases();
-	CHECK(write(child_answer[1], "l", 1) == 1 && waitpid(child, &status, 0) == child && status == 0, "the child's wait status is %#x", status);
+	CHECK(write(child_answer[1], "l", 1) == 1 && waitpid(child, &status, 0) == child && status == 0,
+	      "the child's wait status is %#x", status);
 	return victim_end();
 }

@@ -23,14 +23,14 @@ static struct region {
 	char *at;
 	char vmflags[128];
 } regions[] = {
-	{"random", PROT_READ | PROT_WRITE, {MADV_RANDOM, -1, -1}, 0, ""},
-	{"sequential, not in dumps", PROT_READ | PROT_WRITE, {MADV_SEQUENTIAL, MADV_DONTDUMP, -1}, 0, ""},
-	{"not forked, no huge pages", PROT_READ | PROT_WRITE, {MADV_DONTFORK, MADV_NOHUGEPAGE, MADV_RANDOM}, 0, ""},
-	{"mergeable, huge pages", PROT_READ | PROT_WRITE, {MADV_MERGEABLE, MADV_HUGEPAGE, MADV_DONTDUMP}, 0, ""},
-	{"no access, not in dumps", PROT_NONE, {MADV_DONTDUMP, -1, -1}, 0, ""},
-	{"write-only", PROT_WRITE, {-1, -1, -1}, 0, ""},
-	{"execute-only", PROT_EXEC, {MADV_DONTFORK, -1, -1}, 0, ""},
-	{"all at once", PROT_READ | PROT_WRITE | PROT_EXEC, {MADV_DONTFORK, -1, -1}, 0, ""},
+	{ "random", PROT_READ | PROT_WRITE, { MADV_RANDOM, -1, -1 }, 0, "" },
+	{ "sequential, not in dumps", PROT_READ | PROT_WRITE, { MADV_SEQUENTIAL, MADV_DONTDUMP, -1 }, 0, "" },
+	{ "not forked, no huge pages", PROT_READ | PROT_WRITE, { MADV_DONTFORK, MADV_NOHUGEPAGE, MADV_RANDOM }, 0, "" },
+	{ "mergeable, huge pages", PROT_READ | PROT_WRITE, { MADV_MERGEABLE, MADV_HUGEPAGE, MADV_DONTDUMP }, 0, "" },
+	{ "no access, not in dumps", PROT_NONE, { MADV_DONTDUMP, -1, -1 }, 0, "" },
+	{ "write-only", PROT_WRITE, { -1, -1, -1 }, 0, "" },
+	{ "execute-only", PROT_EXEC, { MADV_DONTFORK, -1, -1 }, 0, "" },
+	{ "all at once", PROT_READ | PROT_WRITE | PROT_EXEC, { MADV_DONTFORK, -1, -1 }, 0, "" },
 };
 #define NR_REGIONS (sizeof(regions) / sizeof(regions[0]))
 
@@ -85,7 +85,8 @@ static char *alone(size_t size, size_t room, int flags)
 
 	MUST(at != MAP_FAILED && munmap(at, size + 2 * room) == 0);
 	at += room;
-	MUST(mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0) == at);
+	MUST(mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0) ==
+	     at);
 	return at;
 }
 
@@ -109,7 +110,8 @@ static void set_up_stacks(void)
 	stack = alone(SIZE, 2 * GAP, MAP_GROWSDOWN | MAP_STACK);
 	fill(stack, SIZE, 100);
 	below = stack - 8 * PAGE - SIZE;
-	MUST(mmap(below, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == below);
+	MUST(mmap(below, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+	     below);
 	fill(below, SIZE, 101);
 	far_stack = alone(SIZE, 2 * GAP, MAP_GROWSDOWN | MAP_STACK | MAP_NORESERVE);
 	fill(far_stack, SIZE, 102);
@@ -137,7 +139,8 @@ static void check_stacks(void)
 	check_fill("stack with room", far_stack, SIZE, 102);
 	far_stack[-1] = 1;
 	far_stack[-3 * (long)PAGE] = 1;
-	CHECK(mmap(below + SIZE, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == below + SIZE,
+	CHECK(mmap(below + SIZE, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+		      below + SIZE,
 	      "something is between the stack and what is below it");
 }
 
@@ -151,9 +154,11 @@ static void check_registrations(void)
 		CHECK(syscall(SYS_membarrier, 512, 0, 0) == registrations, "membarrier: registered for %#lx, was %#x",
 		      syscall(SYS_membarrier, 512, 0, 0), registrations);
 	CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0, "membarrier: %s", strerror(errno));
-	CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0, "membarrier, core: %s", strerror(errno));
+	CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0, "membarrier, core: %s",
+	      strerror(errno));
 	if (__rseq_size > 0)
-		CHECK(syscall(SYS_rseq, area, size, unregister, RSEQ_SIG) == 0, "rseq is not registered: %s", strerror(errno));
+		CHECK(syscall(SYS_rseq, area, size, unregister, RSEQ_SIG) == 0, "rseq is not registered: %s",
+		      strerror(errno));
 }
 
 int main(void)

@@ -77,7 +77,7 @@ static void setup_program(void)
 
 static void check_program(void)
 {
-	char *args[] = {"true", NULL};
+	char *args[] = { "true", NULL };
 	int status;
 	pid_t pid = fork();
 
@@ -85,7 +85,8 @@ static void check_program(void)
 		fexecve(program, args, environ);
 		_exit(errno);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "a program in a memfd: %s", strerror(WEXITSTATUS(status)));
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "a program in a memfd: %s",
+	      strerror(WEXITSTATUS(status)));
 	CHECK(lseek(program, 0, SEEK_CUR) == lseek(program, 0, SEEK_END), "position in the program");
 }
 
@@ -132,11 +133,13 @@ static void check_descriptors(void)
 	CHECK(lseek(plain, 0, SEEK_CUR) == 100 && lseek(again, 0, SEEK_CUR) == 200, "positions %ld, %ld",
 	      (long)lseek(plain, 0, SEEK_CUR), (long)lseek(again, 0, SEEK_CUR));
 	CHECK(fcntl(again, F_GETFD) == FD_CLOEXEC && fcntl(plain, F_GETFD) == 0, "FD_CLOEXEC");
-	CHECK((fcntl(again, F_GETFL) & O_ACCMODE) == O_RDONLY && (fcntl(plain, F_GETFL) & O_ACCMODE) == O_RDWR, "access modes");
+	CHECK((fcntl(again, F_GETFL) & O_ACCMODE) == O_RDONLY && (fcntl(plain, F_GETFL) & O_ACCMODE) == O_RDWR,
+	      "access modes");
 	CHECK(fstat(plain, &st) == 0 && (st.st_mode & 07777) == 0640 && st.st_uid == 12 && st.st_gid == 34,
 	      "mode %#o, owner %d.%d", st.st_mode, st.st_uid, st.st_gid);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", plain);
-	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, "/memfd:plain (deleted)") == 0, "its name is %s", link);
+	CHECK(readlink(path, link, sizeof(link) - 1) > 0 && strcmp(link, "/memfd:plain (deleted)") == 0,
+	      "its name is %s", link);
 	shared[300] = 'w';
 	CHECK(pread(again, buf, 1, 300) == 1 && buf[0] == 'w', "a write to the mapping does not reach the file");
 }
@@ -149,7 +152,8 @@ static void check_seals(void)
 	CHECK(fcntl(sealed, F_GET_SEALS) == SEALED, "sealed: seals %#x", fcntl(sealed, F_GET_SEALS));
 	CHECK(fcntl(sparse, F_GET_SEALS) == F_SEAL_SEAL, "sparse: seals %#x", fcntl(sparse, F_GET_SEALS));
 	CHECK(fcntl(future, F_GET_SEALS) == F_SEAL_FUTURE_WRITE, "future: seals %#x", fcntl(future, F_GET_SEALS));
-	CHECK(write(sealed, "x", 1) < 0 && ftruncate(sealed, 1) < 0 && ftruncate(sealed, SIZE) < 0, "sealed can be changed");
+	CHECK(write(sealed, "x", 1) < 0 && ftruncate(sealed, 1) < 0 && ftruncate(sealed, SIZE) < 0,
+	      "sealed can be changed");
 	CHECK(fstat(sealed, &st) == 0 && st.st_size == SIZE - 100, "sealed has %ld bytes", (long)st.st_size);
 	CHECK(write(future, "x", 1) < 0, "future can be written to");
 }

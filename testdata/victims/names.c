@@ -93,12 +93,14 @@ static void hear(const char *what, int fd, const char *text)
 {
 	ssize_t n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
 
-	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n, n > 0 ? got : "", text);
+	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n,
+	      n > 0 ? got : "", text);
 }
 
 static void talk(const char *what, int from, int to)
 {
-	CHECK(send(from, what, strlen(what), MSG_NOSIGNAL) == (ssize_t)strlen(what), "%s: send: %s", what, strerror(errno));
+	CHECK(send(from, what, strlen(what), MSG_NOSIGNAL) == (ssize_t)strlen(what), "%s: send: %s", what,
+	      strerror(errno));
 	hear(what, to, what);
 }
 
@@ -241,7 +243,8 @@ static struct name relay_name;
 
 static void make_dgrams(void)
 {
-	struct name collector_name = absolute("collector.sock"), self_name = absolute("self.sock"), gone_name = absolute("gone.sock");
+	struct name collector_name = absolute("collector.sock"), self_name = absolute("self.sock"),
+		    gone_name = absolute("gone.sock");
 	struct name a_name = absolute("a.sock"), b_name = absolute("b.sock");
 
 	collector = named(SOCK_DGRAM, &collector_name);

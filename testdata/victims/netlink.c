@@ -26,14 +26,14 @@ static int opened(int which, int protocol)
 
 static void bound(int which, int protocol, unsigned port, unsigned groups)
 {
-	struct sockaddr_nl at = {.nl_family = AF_NETLINK, .nl_pid = port, .nl_groups = groups};
+	struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_pid = port, .nl_groups = groups };
 
 	MUST(bind(opened(which, protocol), (struct sockaddr *)&at, sizeof(at)) == 0);
 }
 
 static void connected(int which, unsigned port)
 {
-	struct sockaddr_nl at = {.nl_family = AF_NETLINK, .nl_pid = port};
+	struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_pid = port };
 
 	MUST(connect(opened(which, NETLINK_ROUTE), (struct sockaddr *)&at, sizeof(at)) == 0);
 }
@@ -55,14 +55,15 @@ static void ask(const char *what, int fd)
 	struct {
 		struct nlmsghdr header;
 		struct ifinfomsg info;
-	} request = {{sizeof(request), RTM_GETLINK, NLM_F_REQUEST, 77, 0}, {.ifi_family = AF_UNSPEC, .ifi_index = 1}};
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	} request = { { sizeof(request), RTM_GETLINK, NLM_F_REQUEST, 77, 0 },
+		      { .ifi_family = AF_UNSPEC, .ifi_index = 1 } };
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	char buf[16384];
 	struct nlmsghdr *answer = (struct nlmsghdr *)buf;
 	ssize_t n;
 
-	CHECK(sendto(fd, &request, sizeof(request), 0, (struct sockaddr *)&kernel, sizeof(kernel)) == sizeof(request), "%s: %s", what,
-	      strerror(errno));
+	CHECK(sendto(fd, &request, sizeof(request), 0, (struct sockaddr *)&kernel, sizeof(kernel)) == sizeof(request),
+	      "%s: %s", what, strerror(errno));
 	n = recv(fd, buf, sizeof(buf), 0);
 	CHECK(n > (ssize_t)sizeof(*answer) && answer->nlmsg_type == RTM_NEWLINK && answer->nlmsg_seq == 77,
 	      "%s: answer of %zd bytes, type %d", what, n, n > 0 ? answer->nlmsg_type : 0);
@@ -71,7 +72,7 @@ static void ask(const char *what, int fd)
 /* A device that is asked to says that it has changed. */
 static void check_uevent(void)
 {
-	struct pollfd ready = {.fd = fds[UEVENT], .events = POLLIN};
+	struct pollfd ready = { .fd = fds[UEVENT], .events = POLLIN };
 	char buf[4096] = "";
 	int fd = open("/sys/class/mem/null/uevent", O_WRONLY);
 
@@ -110,20 +111,23 @@ int main(void)
 	victim_wait();
 	for (int i = 0; i < SOCKETS; i++) {
 		look(i, &name, &peer);
-		CHECK(memcmp(&name, &names[i], sizeof(name)) == 0, "socket %d: port %u, groups %#x, were %u, %#x", i, name.nl_pid,
-		      name.nl_groups, names[i].nl_pid, names[i].nl_groups);
+		CHECK(memcmp(&name, &names[i], sizeof(name)) == 0, "socket %d: port %u, groups %#x, were %u, %#x", i,
+		      name.nl_pid, name.nl_groups, names[i].nl_pid, names[i].nl_groups);
 		/* without its groups: of a peer that has none criu restore makes one of the last group */
 		CHECK(peer.nl_pid == peers[i].nl_pid, "socket %d: peer %u, was %u", i, peer.nl_pid, peers[i].nl_pid);
 	}
-	CHECK(getsockopt(fds[ROUTE], SOL_SOCKET, SO_RCVBUF, &value, &len) == 0 && value == 155554, "SO_RCVBUF %d", value);
-	CHECK(getsockopt(fds[GENERIC], SOL_SOCKET, SO_PROTOCOL, &value, &len) == 0 && value == NETLINK_GENERIC, "protocol %d", value);
+	CHECK(getsockopt(fds[ROUTE], SOL_SOCKET, SO_RCVBUF, &value, &len) == 0 && value == 155554, "SO_RCVBUF %d",
+	      value);
+	CHECK(getsockopt(fds[GENERIC], SOL_SOCKET, SO_PROTOCOL, &value, &len) == 0 && value == NETLINK_GENERIC,
+	      "protocol %d", value);
 	CHECK(fcntl(fds[GENERIC], F_GETFL) == (O_RDWR | O_NONBLOCK), "flags %#x", fcntl(fds[GENERIC], F_GETFL));
 	CHECK(fcntl(fds[ROUTE], F_GETFL) == O_RDWR, "flags %#x", fcntl(fds[ROUTE], F_GETFL));
 	ask("route", fds[ROUTE]);
 	ask("own", fds[OWN]);
 	ask("connected", fds[TO_KERNEL]);
 	ask("fresh", fds[FRESH]);
-	CHECK(send(fds[TO_OWN], "ping", 4, 0) == 4 && recv(fds[OWN], &value, 4, 0) == 4 && memcmp(&value, "ping", 4) == 0,
+	CHECK(send(fds[TO_OWN], "ping", 4, 0) == 4 && recv(fds[OWN], &value, 4, 0) == 4 &&
+		      memcmp(&value, "ping", 4) == 0,
 	      "to another socket: %s", strerror(errno));
 	check_uevent();
 	return victim_end();

@@ -80,17 +80,18 @@ static void expect(int fd, int wd, uint32_t mask, const char *name)
 	union {
 		struct inotify_event event;
 		char room[512];
-	} buf = {0};
-	struct pollfd p = {fd, POLLIN, 0};
+	} buf = { 0 };
+	struct pollfd p = { fd, POLLIN, 0 };
 	ssize_t n = poll(&p, 1, 1000) == 1 ? read(fd, &buf, sizeof(buf.event) + (name ? 16 : 0)) : -1;
 
-	CHECK(n > 0 && buf.event.wd == wd && buf.event.mask == mask && strcmp(name ? name : "", buf.event.len ? buf.event.name : "") == 0,
+	CHECK(n > 0 && buf.event.wd == wd && buf.event.mask == mask &&
+		      strcmp(name ? name : "", buf.event.len ? buf.event.name : "") == 0,
 	      "event %#x of %d, want %#x of %d %s", buf.event.mask, buf.event.wd, mask, wd, name ? name : "");
 }
 
 static void check_quiet(int fd, const char *what)
 {
-	struct pollfd p = {fd, POLLIN, 0};
+	struct pollfd p = { fd, POLLIN, 0 };
 
 	CHECK(poll(&p, 1, 0) == 0, "%s has an event", what);
 }
@@ -117,7 +118,8 @@ static void check_inotify(void)
 		expect(inotify, wd_once, IN_IGNORED, NULL);
 		CHECK(inotify_rm_watch(inotify, wd_once) < 0, "a watch for one event is still there");
 	}
-	CHECK(stat("/dev/shm", &st) == 0 && chmod("/dev/shm", st.st_mode & 07777) == 0, "/dev/shm: %s", strerror(errno));
+	CHECK(stat("/dev/shm", &st) == 0 && chmod("/dev/shm", st.st_mode & 07777) == 0, "/dev/shm: %s",
+	      strerror(errno));
 	expect(inotify, wd_shm, IN_ATTRIB | IN_ISDIR, NULL);
 	check_quiet(inotify, "inotify, in the end,");
 	CHECK((fcntl(inotify, F_GETFL) & O_NONBLOCK) && !(fcntl(other, F_GETFL) & O_NONBLOCK), "flags");
@@ -129,20 +131,23 @@ static void setup_fanotify(void)
 	MUST((fanotify = fanotify_init(FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE, O_RDONLY | O_LARGEFILE)) >= 0);
 	MUST(fanotify_mark(fanotify, FAN_MARK_ADD, FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD, AT_FDCWD, "dir") == 0);
 	MUST(fanotify_mark(fanotify, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_MODIFY, AT_FDCWD, "/dev/shm") == 0);
-	MUST(fanotify_mark(fanotify, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_MODIFY, AT_FDCWD, "file") == 0);
+	MUST(fanotify_mark(fanotify, FAN_MARK_ADD | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_MODIFY,
+			   AT_FDCWD, "file") == 0);
 }
 
 /* Whether it tells of one event of a file that has the name. */
 static void expect_fanotify(uint64_t mask, const char *suffix)
 {
-	struct fanotify_event_metadata e = {.fd = -1};
+	struct fanotify_event_metadata e = { .fd = -1 };
 	char link[64], path[256] = "";
 	size_t len;
 
-	CHECK(read(fanotify, &e, sizeof(e)) == sizeof(e) && e.mask == mask, "fanotify event %#llx", (unsigned long long)e.mask);
+	CHECK(read(fanotify, &e, sizeof(e)) == sizeof(e) && e.mask == mask, "fanotify event %#llx",
+	      (unsigned long long)e.mask);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", e.fd);
 	CHECK(readlink(link, path, sizeof(path) - 1) > 0 && (len = strlen(path)) >= strlen(suffix) &&
-	      strcmp(path + len - strlen(suffix), suffix) == 0, "fanotify event of %s, want %s", path, suffix);
+		      strcmp(path + len - strlen(suffix), suffix) == 0,
+	      "fanotify event of %s, want %s", path, suffix);
 	close(e.fd);
 }
 
@@ -199,6 +204,7 @@ int main(int argc, char **argv)
 	kill(child, SIGTERM);
 	CHECK(waitpid(child, &status, 0) == child && status == 0, "the child's wait status is %#x", status);
 	expect(inotify, wd_file, IN_IGNORED, NULL);
-	CHECK((fd = inotify_add_watch(inotify, "dir", IN_MASK_CREATE | IN_CREATE)) < 0, "the directory is not watched any more");
+	CHECK((fd = inotify_add_watch(inotify, "dir", IN_MASK_CREATE | IN_CREATE)) < 0,
+	      "the directory is not watched any more");
 	return victim_end();
 }

@@ -19,17 +19,17 @@ static pid_t child;
 
 static void set(int fd, int type, pid_t pid, int sig)
 {
-	struct f_owner_ex owner = {type, pid};
+	struct f_owner_ex owner = { type, pid };
 
 	MUST(fcntl(fd, F_SETOWN_EX, &owner) == 0 && fcntl(fd, F_SETSIG, sig) == 0);
 }
 
 static void check(const char *what, int fd, int type, pid_t pid, int sig)
 {
-	struct f_owner_ex owner = {-1, -1};
+	struct f_owner_ex owner = { -1, -1 };
 
-	CHECK(fcntl(fd, F_GETOWN_EX, &owner) == 0 && (int)owner.type == type && owner.pid == pid, "%s: owner %d of type %d, was %d, %d",
-	      what, owner.pid, owner.type, pid, type);
+	CHECK(fcntl(fd, F_GETOWN_EX, &owner) == 0 && (int)owner.type == type && owner.pid == pid,
+	      "%s: owner %d of type %d, was %d, %d", what, owner.pid, owner.type, pid, type);
 	CHECK(fcntl(fd, F_GETSIG) == sig, "%s: signal %d, was %d", what, fcntl(fd, F_GETSIG), sig);
 }
 
@@ -45,7 +45,7 @@ static void child_waits(const sigset_t *set)
 
 static int pending(const sigset_t *set)
 {
-	struct timespec seconds = {10, 0};
+	struct timespec seconds = { 10, 0 };
 	siginfo_t info;
 
 	return sigtimedwait(set, &info, &seconds) < 0 ? -errno : info.si_signo;
@@ -83,10 +83,14 @@ int main(void)
 	check("thread's", thread[1], F_OWNER_TID, getpid(), SIGURG);
 	check("other uids'", other[0], F_OWNER_PID, getpid(), 0);
 	check("nobody's", own[1], F_OWNER_TID, 0, 0);
-	CHECK(fcntl(other[0], F_GETOWNER_UIDS, uids) == 0 && uids[0] == 12 && uids[1] == 34, "uids %u, %u", uids[0], uids[1]);
-	CHECK(fcntl(own[0], F_GETOWNER_UIDS, uids) == 0 && uids[0] == 0 && uids[1] == 0, "own uids %u, %u", uids[0], uids[1]);
-	CHECK(sigpending(&childs_signals) == 0 && !sigismember(&childs_signals, SIGRTMIN), "signalled before there was anything");
+	CHECK(fcntl(other[0], F_GETOWNER_UIDS, uids) == 0 && uids[0] == 12 && uids[1] == 34, "uids %u, %u", uids[0],
+	      uids[1]);
+	CHECK(fcntl(own[0], F_GETOWNER_UIDS, uids) == 0 && uids[0] == 0 && uids[1] == 0, "own uids %u, %u", uids[0],
+	      uids[1]);
+	CHECK(sigpending(&childs_signals) == 0 && !sigismember(&childs_signals, SIGRTMIN),
+	      "signalled before there was anything");
 	CHECK(write(own[1], "x", 1) == 1 && pending(&own_signals) == SIGRTMIN, "own does not signal");
-	CHECK(write(childs[1], "x", 1) == 1 && wait(&status) == child && status == 0, "the child's does not signal: status %#x", status);
+	CHECK(write(childs[1], "x", 1) == 1 && wait(&status) == child && status == 0,
+	      "the child's does not signal: status %#x", status);
 	return victim_end();
 }

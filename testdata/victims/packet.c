@@ -41,13 +41,15 @@ static void check(const char *what, int fd, int which, int want)
 	int value = -1;
 	socklen_t len = sizeof(value);
 
-	CHECK(getsockopt(fd, SOL_PACKET, which, &value, &len) == 0 && value == want, "%s: option %d is %d, want %d", what, which, value,
-	      want);
+	CHECK(getsockopt(fd, SOL_PACKET, which, &value, &len) == 0 && value == want, "%s: option %d is %d, want %d",
+	      what, which, value, want);
 }
 
 static void opened(int which, int type, int bind_it)
 {
-	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = protocol(which), .sll_ifindex = if_nametoindex("lo")};
+	struct sockaddr_ll at = { .sll_family = AF_PACKET,
+				  .sll_protocol = protocol(which),
+				  .sll_ifindex = if_nametoindex("lo") };
 
 	MUST((fds[which] = socket(AF_PACKET, type, protocol(which))) >= 0);
 	if (bind_it)
@@ -57,10 +59,14 @@ static void opened(int which, int type, int bind_it)
 /* Frames for everybody on the loopback interface; nothing but the victim's sockets wants them. */
 static void send_frame(int which, const char *text)
 {
-	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = protocol(which), .sll_ifindex = if_nametoindex("lo"), .sll_halen = 6};
+	struct sockaddr_ll at = { .sll_family = AF_PACKET,
+				  .sll_protocol = protocol(which),
+				  .sll_ifindex = if_nametoindex("lo"),
+				  .sll_halen = 6 };
 	int fd = socket(AF_PACKET, SOCK_DGRAM, 0);
 
-	CHECK(sendto(fd, text, strlen(text), 0, (struct sockaddr *)&at, sizeof(at)) == (ssize_t)strlen(text), "send: %s", strerror(errno));
+	CHECK(sendto(fd, text, strlen(text), 0, (struct sockaddr *)&at, sizeof(at)) == (ssize_t)strlen(text),
+	      "send: %s", strerror(errno));
 	close(fd);
 }
 
@@ -75,9 +81,11 @@ static int heard(int fd, const char *text, size_t header)
 
 static void make_options(void)
 {
-	struct packet_mreq promiscuous = {.mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_PROMISC};
-	struct packet_mreq multicast = {
-		.mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_MULTICAST, .mr_alen = 6, .mr_address = {1, 2, 3, 4, 5, 6}};
+	struct packet_mreq promiscuous = { .mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_PROMISC };
+	struct packet_mreq multicast = { .mr_ifindex = if_nametoindex("lo"),
+					 .mr_type = PACKET_MR_MULTICAST,
+					 .mr_alen = 6,
+					 .mr_address = { 1, 2, 3, 4, 5, 6 } };
 
 	opened(OPTIONS, SOCK_RAW, 1);
 	set(fds[OPTIONS], PACKET_AUXDATA, 1);
@@ -93,9 +101,11 @@ static void make_options(void)
 
 static void check_options(void)
 {
-	struct packet_mreq promiscuous = {.mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_PROMISC};
-	struct packet_mreq multicast = {
-		.mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_MULTICAST, .mr_alen = 6, .mr_address = {1, 2, 3, 4, 5, 6}};
+	struct packet_mreq promiscuous = { .mr_ifindex = if_nametoindex("lo"), .mr_type = PACKET_MR_PROMISC };
+	struct packet_mreq multicast = { .mr_ifindex = if_nametoindex("lo"),
+					 .mr_type = PACKET_MR_MULTICAST,
+					 .mr_alen = 6,
+					 .mr_address = { 1, 2, 3, 4, 5, 6 } };
 
 	check("options", fds[OPTIONS], PACKET_AUXDATA, 1);
 	check("options", fds[OPTIONS], PACKET_ORIGDEV, 1);
@@ -103,13 +113,17 @@ static void check_options(void)
 	check("options", fds[OPTIONS], PACKET_LOSS, 1);
 	check("options", fds[OPTIONS], PACKET_RESERVE, 8);
 	check("options", fds[OPTIONS], PACKET_TIMESTAMP, 1 << 4);
-	CHECK(setsockopt(fds[OPTIONS], SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) == 0, "not promiscuous");
-	CHECK(setsockopt(fds[OPTIONS], SOL_PACKET, PACKET_DROP_MEMBERSHIP, &multicast, sizeof(multicast)) == 0, "not in the group");
+	CHECK(setsockopt(fds[OPTIONS], SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) == 0,
+	      "not promiscuous");
+	CHECK(setsockopt(fds[OPTIONS], SOL_PACKET, PACKET_DROP_MEMBERSHIP, &multicast, sizeof(multicast)) == 0,
+	      "not in the group");
 }
 
 static void make_ring(void)
 {
-	struct tpacket_req request = {.tp_block_size = BLOCK, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 2 * BLOCK / 2048};
+	struct tpacket_req request = {
+		.tp_block_size = BLOCK, .tp_block_nr = 2, .tp_frame_size = 2048, .tp_frame_nr = 2 * BLOCK / 2048
+	};
 
 	opened(RING, SOCK_RAW, 1);
 	set(fds[RING], PACKET_VERSION, TPACKET_V2);
@@ -120,19 +134,19 @@ static void make_ring(void)
 static void check_ring(void)
 {
 	struct tpacket2_hdr *frame = (struct tpacket2_hdr *)ring;
-	struct pollfd ready = {.fd = fds[RING], .events = POLLIN};
+	struct pollfd ready = { .fd = fds[RING], .events = POLLIN };
 
 	check("ring", fds[RING], PACKET_VERSION, TPACKET_V2);
 	send_frame(RING, "into the ring");
 	CHECK(poll(&ready, 1, 10000) == 1, "ring: nothing comes");
 	CHECK((frame->tp_status & TP_STATUS_USER) && frame->tp_len == ETH_HLEN + 13 &&
-	      memcmp((char *)frame + frame->tp_mac + ETH_HLEN, "into the ring", 13) == 0, "ring: status %#x, %u bytes", frame->tp_status,
-	      frame->tp_len);
+		      memcmp((char *)frame + frame->tp_mac + ETH_HLEN, "into the ring", 13) == 0,
+	      "ring: status %#x, %u bytes", frame->tp_status, frame->tp_len);
 }
 
 static void make_old(void)
 {
-	struct sockaddr at = {.sa_family = AF_PACKET, .sa_data = "lo"};
+	struct sockaddr at = { .sa_family = AF_PACKET, .sa_data = "lo" };
 
 	MUST((fds[OLD] = socket(AF_PACKET, SOCK_PACKET, protocol(OLD))) >= 0);
 	MUST(bind(fds[OLD], &at, sizeof(at)) == 0);
@@ -141,9 +155,11 @@ static void make_old(void)
 
 int main(void)
 {
-	struct sock_filter code[] = {{BPF_LD | BPF_B | BPF_ABS, 0, 0, ETH_HLEN}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 'y'},
-				     {BPF_RET | BPF_K, 0, 0, 0xffff}, {BPF_RET | BPF_K, 0, 0, 0}};
-	struct sock_fprog filter = {4, code};
+	struct sock_filter code[] = { { BPF_LD | BPF_B | BPF_ABS, 0, 0, ETH_HLEN },
+				      { BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 'y' },
+				      { BPF_RET | BPF_K, 0, 0, 0xffff },
+				      { BPF_RET | BPF_K, 0, 0, 0 } };
+	struct sock_fprog filter = { 4, code };
 	struct sockaddr_ll at;
 	socklen_t len = sizeof(at);
 
@@ -164,7 +180,8 @@ int main(void)
 
 	victim_wait();
 	CHECK(getsockname(fds[RAW], (struct sockaddr *)&at, &len) == 0 && at.sll_ifindex == (int)if_nametoindex("lo") &&
-	      at.sll_protocol == protocol(RAW), "raw: interface %d, protocol %#x", at.sll_ifindex, at.sll_protocol);
+		      at.sll_protocol == protocol(RAW),
+	      "raw: interface %d, protocol %#x", at.sll_ifindex, at.sll_protocol);
 	send_frame(RAW, "raw");
 	CHECK(heard(fds[RAW], "raw", ETH_HLEN), "raw: nothing");
 	send_frame(DGRAM, "yes");

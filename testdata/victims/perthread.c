@@ -22,12 +22,12 @@ static const struct kind {
 	int policy, priority, nice, uid, gid, group, pdeathsig, noprivs, securebits;
 	uint32_t caps; /* 0: all that it has */
 } kinds[THREADS] = {
-	{"idle", SCHED_IDLE, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-	{"batch", SCHED_BATCH, 0, 7, 1001, 0, 0, SIGURG, 0, SECBIT_KEEP_CAPS, 0},
-	{"fifo", SCHED_FIFO, 3, 0, 0, 1002, 1003, 0, 0, 0, 0},
-	{"round robin", SCHED_RR, 9, 0, 0, 0, 0, SIGWINCH, 0, 0, 0},
-	{"other", SCHED_OTHER, 0, 11, 1004, 1005, 1006, 0, 1, SECBIT_NO_SETUID_FIXUP, 1 << CAP_KILL},
-	{"plain", SCHED_OTHER, 0, 0, 0, 0, 0, 0, 0, 0, 1 << CAP_CHOWN | 1 << CAP_SYS_NICE},
+	{ "idle", SCHED_IDLE, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
+	{ "batch", SCHED_BATCH, 0, 7, 1001, 0, 0, SIGURG, 0, SECBIT_KEEP_CAPS, 0 },
+	{ "fifo", SCHED_FIFO, 3, 0, 0, 1002, 1003, 0, 0, 0, 0 },
+	{ "round robin", SCHED_RR, 9, 0, 0, 0, 0, SIGWINCH, 0, 0, 0 },
+	{ "other", SCHED_OTHER, 0, 11, 1004, 1005, 1006, 0, 1, SECBIT_NO_SETUID_FIXUP, 1 << CAP_KILL },
+	{ "plain", SCHED_OTHER, 0, 0, 0, 0, 0, 0, 0, 0, 1 << CAP_CHOWN | 1 << CAP_SYS_NICE },
 };
 
 struct state {
@@ -42,7 +42,7 @@ static pthread_barrier_t ready, go;
 
 static void look(struct state *s)
 {
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct sched_param param;
 
 	memset(s, 0, sizeof(*s));
@@ -62,9 +62,9 @@ static void look(struct state *s)
 
 static void become(const struct kind *k)
 {
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct caps[2];
-	struct sched_param param = {k->priority};
+	struct sched_param param = { k->priority };
 
 	MUST(prctl(PR_SET_NAME, k->name) == 0);
 	MUST(setpriority(PRIO_PROCESS, 0, k->nice) == 0);
@@ -93,11 +93,14 @@ static void compare(const char *who, const struct state *was, const struct state
 	      "%s: policy %d priority %d nice %d, was %d %d %d", who, is->policy, is->priority, is->nice, was->policy,
 	      was->priority, was->nice);
 	CHECK(is->pdeathsig == was->pdeathsig && is->noprivs == was->noprivs && is->securebits == was->securebits,
-	      "%s: pdeathsig %d no_new_privs %d securebits %#x, was %d %d %#x", who, is->pdeathsig, is->noprivs, is->securebits,
-	      was->pdeathsig, was->noprivs, was->securebits);
-	CHECK(memcmp(is->uid, was->uid, sizeof(is->uid)) == 0, "%s: uids %d %d %d", who, is->uid[0], is->uid[1], is->uid[2]);
-	CHECK(memcmp(is->gid, was->gid, sizeof(is->gid)) == 0, "%s: gids %d %d %d", who, is->gid[0], is->gid[1], is->gid[2]);
-	CHECK(is->groups == was->groups && is->group[0] == was->group[0], "%s: %d groups, %d", who, is->groups, is->group[0]);
+	      "%s: pdeathsig %d no_new_privs %d securebits %#x, was %d %d %#x", who, is->pdeathsig, is->noprivs,
+	      is->securebits, was->pdeathsig, was->noprivs, was->securebits);
+	CHECK(memcmp(is->uid, was->uid, sizeof(is->uid)) == 0, "%s: uids %d %d %d", who, is->uid[0], is->uid[1],
+	      is->uid[2]);
+	CHECK(memcmp(is->gid, was->gid, sizeof(is->gid)) == 0, "%s: gids %d %d %d", who, is->gid[0], is->gid[1],
+	      is->gid[2]);
+	CHECK(is->groups == was->groups && is->group[0] == was->group[0], "%s: %d groups, %d", who, is->groups,
+	      is->group[0]);
 	CHECK(memcmp(is->caps, was->caps, sizeof(is->caps)) == 0, "%s: capabilities %#x %#x, was %#x %#x", who,
 	      is->caps[0].effective, is->caps[0].permitted, was->caps[0].effective, was->caps[0].permitted);
 }

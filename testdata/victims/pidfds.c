@@ -50,7 +50,7 @@ static pid_t names(int fd)
 
 static int ended(int fd)
 {
-	struct pollfd p = {fd, POLLIN, 0};
+	struct pollfd p = { fd, POLLIN, 0 };
 
 	return poll(&p, 1, 0) == 1;
 }
@@ -87,9 +87,11 @@ static void run_second(void)
 	int sibling = pidfd(child, 0), parent = pidfd(getppid(), 0);
 
 	await_signal();
-	CHECK(names(sibling) == child && names(parent) == getppid() && names(self) == getppid() && names(of_child) == child, "the second child's: %d, %d, %d",
-	      names(sibling), names(parent), names(self));
-	CHECK(names(gone) == -1 && sends(sibling, 0) == 0 && sends(parent, 0) == 0, "the second child's: gone is %d", names(gone));
+	CHECK(names(sibling) == child && names(parent) == getppid() && names(self) == getppid() &&
+		      names(of_child) == child,
+	      "the second child's: %d, %d, %d", names(sibling), names(parent), names(self));
+	CHECK(names(gone) == -1 && sends(sibling, 0) == 0 && sends(parent, 0) == 0, "the second child's: gone is %d",
+	      names(gone));
 	/* the same description: flags are shared */
 	CHECK(fcntl(self, F_GETFL) & O_NONBLOCK, "the second child's description is another");
 	fcntl(self, F_SETFL, fcntl(self, F_GETFL) & ~O_NONBLOCK);
@@ -105,9 +107,9 @@ static void read_all(int fd, void *to, size_t bytes)
 
 int main(void)
 {
-	struct epoll_event event = {EPOLLIN, {.u64 = 77}}, got = {0};
+	struct epoll_event event = { EPOLLIN, { .u64 = 77 } }, got = { 0 };
 	char bytes[3];
-	siginfo_t info = {0};
+	siginfo_t info = { 0 };
 	int status;
 	pid_t zombie, dead;
 
@@ -139,12 +141,16 @@ int main(void)
 	read_all(answer[0], bytes, 3);
 
 	victim_wait();
-	CHECK(names(self) == getpid() && names(of_child) == child && names(copy) == child && names(of_grandchild) == grandchild &&
-	      names(of_zombie) == zombie, "pidfds of %d, %d, %d, %d, %d", names(self), names(of_child), names(copy), names(of_grandchild), names(of_zombie));
+	CHECK(names(self) == getpid() && names(of_child) == child && names(copy) == child &&
+		      names(of_grandchild) == grandchild && names(of_zombie) == zombie,
+	      "pidfds of %d, %d, %d, %d, %d", names(self), names(of_child), names(copy), names(of_grandchild),
+	      names(of_zombie));
 	CHECK(names(gone) == -1 && names(gone_too) == -1, "pidfds of the dead: %d, %d", names(gone), names(gone_too));
 	CHECK(sends(gone, 0) < 0 && errno == ESRCH && ended(gone) && ended(gone_too), "somebody is there again");
 	CHECK(fcntl(gone_too, F_GETFL) & O_NONBLOCK && !(fcntl(gone, F_GETFL) & O_NONBLOCK), "flags of the dead's");
-	CHECK(ended(of_zombie) && waitid(P_PIDFD, of_zombie, &info, WEXITED) == 0 && info.si_pid == zombie && info.si_status == 9, "the zombie");
+	CHECK(ended(of_zombie) && waitid(P_PIDFD, of_zombie, &info, WEXITED) == 0 && info.si_pid == zombie &&
+		      info.si_status == 9,
+	      "the zombie");
 	CHECK(!ended(of_child) && !ended(of_grandchild) && !ended(self), "somebody has ended");
 	CHECK(sends(self, 0) == 0, "itself");
 	kill(second, SIGTERM);
@@ -153,6 +159,7 @@ int main(void)
 	CHECK(epoll_wait(set, &got, 1, 0) == 0, "the epoll set has an event");
 	CHECK(sends(of_grandchild, SIGTERM) == 0 && sends(copy, SIGTERM) == 0, "signals: %s", strerror(errno));
 	CHECK(epoll_wait(set, &got, 1, 10000) == 1 && got.data.u64 == 77, "the epoll set has no event");
-	CHECK(waitid(P_PIDFD, of_child, &info, WEXITED) == 0 && info.si_pid == child && info.si_status == 3, "the child's status %d", info.si_status);
+	CHECK(waitid(P_PIDFD, of_child, &info, WEXITED) == 0 && info.si_pid == child && info.si_status == 3,
+	      "the child's status %d", info.si_status);
 	return victim_end();
 }

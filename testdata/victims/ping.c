@@ -35,18 +35,20 @@ static void check(const char *what, int fd, int level, int which, int want)
 	int value = -1;
 	socklen_t len = sizeof(value);
 
-	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what, level, which,
-	      value, want);
+	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what,
+	      level, which, value, want);
 }
 
 static struct sockaddr_in loopback(int identifier)
 {
-	return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(identifier)};
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				     .sin_port = htons(identifier) };
 }
 
 static struct sockaddr_in name(int fd)
 {
-	struct sockaddr_in at = {0};
+	struct sockaddr_in at = { 0 };
 	socklen_t len = sizeof(at);
 
 	getsockname(fd, (struct sockaddr *)&at, &len);
@@ -65,26 +67,28 @@ static void check_name(const char *what, int fd)
 {
 	struct sockaddr_in now = name(fd);
 
-	CHECK(memcmp(&now, &names[fd], sizeof(now)) == 0, "%s: identifier %d, was %d", what, ntohs(now.sin_port), ntohs(names[fd].sin_port));
+	CHECK(memcmp(&now, &names[fd], sizeof(now)) == 0, "%s: identifier %d, was %d", what, ntohs(now.sin_port),
+	      ntohs(names[fd].sin_port));
 }
 
 /* The kernel answers an echo request, and the answer comes to who has its identifier. */
 static void check_echo(const char *what, int fd)
 {
-	struct icmphdr question = {.type = ICMP_ECHO}, answer = {0};
+	struct icmphdr question = { .type = ICMP_ECHO }, answer = { 0 };
 	struct sockaddr_in to = loopback(0);
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
 
-	CHECK(sendto(fd, &question, sizeof(question), 0, (struct sockaddr *)&to, sizeof(to)) == sizeof(question), "%s: send: %s", what,
-	      strerror(errno));
-	CHECK(poll(&ready, 1, 10000) == 1 && recv(fd, &answer, sizeof(answer), 0) == sizeof(answer) && answer.type == ICMP_ECHOREPLY,
+	CHECK(sendto(fd, &question, sizeof(question), 0, (struct sockaddr *)&to, sizeof(to)) == sizeof(question),
+	      "%s: send: %s", what, strerror(errno));
+	CHECK(poll(&ready, 1, 10000) == 1 && recv(fd, &answer, sizeof(answer), 0) == sizeof(answer) &&
+		      answer.type == ICMP_ECHOREPLY,
 	      "%s: type %d", what, answer.type);
 	CHECK(answer.un.echo.id == name(fd).sin_port, "%s: identifier %d", what, ntohs(answer.un.echo.id));
 }
 
 static void set_up(void)
 {
-	struct sockaddr_in6 local6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in6 local6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 
 	bound = opened(AF_INET, IPPROTO_ICMP);
 	bind_to(bound, 0);

@@ -33,7 +33,7 @@ static int open_master(void)
 static void configure(int fd)
 {
 	struct termios t;
-	struct winsize size = {41, 97, 3, 5};
+	struct winsize size = { 41, 97, 3, 5 };
 
 	MUST(tcgetattr(fd, &t) == 0);
 	t.c_iflag |= ICRNL | IUTF8;
@@ -51,14 +51,17 @@ static void check_settings(int fd)
 	struct winsize size;
 	struct stat st;
 
-	CHECK(tcgetattr(fd, &t) == 0 && (t.c_lflag & (ICANON | ECHO | ISIG | TOSTOP | NOFLSH)) == (ICANON | ECHO | ISIG | TOSTOP | NOFLSH),
+	CHECK(tcgetattr(fd, &t) == 0 && (t.c_lflag & (ICANON | ECHO | ISIG | TOSTOP | NOFLSH)) ==
+						(ICANON | ECHO | ISIG | TOSTOP | NOFLSH),
 	      "local modes %#x", t.c_lflag);
-	CHECK((t.c_iflag & (ICRNL | IUTF8)) == (ICRNL | IUTF8) && (t.c_oflag & ONLCR), "modes %#x, %#x", t.c_iflag, t.c_oflag);
+	CHECK((t.c_iflag & (ICRNL | IUTF8)) == (ICRNL | IUTF8) && (t.c_oflag & ONLCR), "modes %#x, %#x", t.c_iflag,
+	      t.c_oflag);
 	CHECK(t.c_cc[VINTR] == 'G' - '@' && t.c_cc[VMIN] == 7 && t.c_cc[VERASE] == 0x7f, "control characters");
-	CHECK(ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row == 41 && size.ws_col == 97 && size.ws_xpixel == 3 && size.ws_ypixel == 5,
+	CHECK(ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row == 41 && size.ws_col == 97 && size.ws_xpixel == 3 &&
+		      size.ws_ypixel == 5,
 	      "window of %d by %d", size.ws_row, size.ws_col);
-	CHECK(fstat(fd, &st) == 0 && st.st_uid == 12 && st.st_gid == 34 && (st.st_mode & 07777) == 0624, "owner %d, %d, mode %#o",
-	      st.st_uid, st.st_gid, st.st_mode);
+	CHECK(fstat(fd, &st) == 0 && st.st_uid == 12 && st.st_gid == 34 && (st.st_mode & 07777) == 0624,
+	      "owner %d, %d, mode %#o", st.st_uid, st.st_gid, st.st_mode);
 }
 
 static void check_line(int fd, const char *want)
@@ -66,7 +69,8 @@ static void check_line(int fd, const char *want)
 	char line[64] = "";
 	ssize_t n = read(fd, line, sizeof(line) - 1);
 
-	CHECK(n == (ssize_t)strlen(want) && strcmp(line, want) == 0, "reads %zd bytes, \"%s\", want \"%s\"", n, line, want);
+	CHECK(n == (ssize_t)strlen(want) && strcmp(line, want) == 0, "reads %zd bytes, \"%s\", want \"%s\"", n, line,
+	      want);
 }
 
 /* The foreground process group: a key reaches it. */
@@ -120,13 +124,15 @@ static void lead(void)
 	MUST(waitpid(grandchild, &status, 0) == grandchild);
 	CHECK(status == 0, "the grandchild's wait status is %#x", status);
 	MUST((tty = open("/dev/tty", O_RDWR)) >= 0);
-	CHECK(tcgetsid(tty) == getpid() && tcsetpgrp(tty, getpgrp()) == 0 && tcgetpgrp(slave) == getpgrp(), "the child's terminal");
+	CHECK(tcgetsid(tty) == getpid() && tcsetpgrp(tty, getpgrp()) == 0 && tcgetpgrp(slave) == getpgrp(),
+	      "the child's terminal");
 	check_settings(slave);
 	if (!plain) {
 		check_line(tty, "one\n");
 		check_line(slave, "two\n");
 	}
-	CHECK((fcntl(nonblocking, F_GETFL) & (O_NONBLOCK | O_ACCMODE)) == (O_NONBLOCK | O_WRONLY), "flags %#x", fcntl(nonblocking, F_GETFL));
+	CHECK((fcntl(nonblocking, F_GETFL) & (O_NONBLOCK | O_ACCMODE)) == (O_NONBLOCK | O_WRONLY), "flags %#x",
+	      fcntl(nonblocking, F_GETFL));
 	CHECK(write(tty, "end\n", 4) == 4, "the child cannot write to /dev/tty: %s", strerror(errno));
 	fflush(stdout);
 	_exit(victim_failures);
@@ -147,8 +153,10 @@ static void check_own(void)
 	int again = open("/dev/tty", O_RDWR);
 
 	CHECK(again >= 0 && tcgetsid(again) == getpid() && tcgetpgrp(tty) == getpgrp(), "the parent's own terminal");
-	CHECK((fcntl(tty, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK)) == (O_WRONLY | O_APPEND), "flags %#x", fcntl(tty, F_GETFL));
-	CHECK(plain || (read(own, text, sizeof(text)) == 4 && memcmp(text, "\0old", 4) == 0), "the packet is %s", text + 1);
+	CHECK((fcntl(tty, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK)) == (O_WRONLY | O_APPEND), "flags %#x",
+	      fcntl(tty, F_GETFL));
+	CHECK(plain || (read(own, text, sizeof(text)) == 4 && memcmp(text, "\0old", 4) == 0), "the packet is %s",
+	      text + 1);
 	CHECK(write(tty, "to me", 5) == 5 && read(own, text, sizeof(text)) == 6 && memcmp(text, "\0to me", 6) == 0,
 	      "/dev/tty is not its own: %s", text + 1);
 }
@@ -174,7 +182,8 @@ static void check_lone(void)
 static void setup_ended(void)
 {
 	left = open_master();
-	MUST((ended = open(name, O_RDWR | O_NOCTTY)) >= 0 && ioctl(ended, TIOCVHANGUP) == 0 && fcntl(left, F_SETFL, O_NONBLOCK) == 0);
+	MUST((ended = open(name, O_RDWR | O_NOCTTY)) >= 0 && ioctl(ended, TIOCVHANGUP) == 0 &&
+	     fcntl(left, F_SETFL, O_NONBLOCK) == 0);
 }
 
 static void check_ended(void)
@@ -213,7 +222,7 @@ static void check_hung(void)
 /* What the slave wrote, with its newline made CR and LF, once; then what appears later. */
 static void check_output(const char *want)
 {
-	struct pollfd p = {master, POLLIN, 0};
+	struct pollfd p = { master, POLLIN, 0 };
 	char text[128] = "";
 	size_t n = 0;
 
@@ -257,13 +266,14 @@ int main(int argc, char **argv)
 	victim_wait();
 	if (!plain)
 		check_output("two\r\n");
-	CHECK(ioctl(master, TIOCGPTN, &index) == 0 && index == was && strcmp(ptsname(master), name) == 0, "number %d, was %d", index, was);
+	CHECK(ioctl(master, TIOCGPTN, &index) == 0 && index == was && strcmp(ptsname(master), name) == 0,
+	      "number %d, was %d", index, was);
 	check_own();
 	check_lone();
 	check_hung();
 	if (!plain)
 		check_ended();
-	CHECK(write(master, &(char){'G' - '@'}, 1) == 1, "the key cannot be pressed");
+	CHECK(write(master, &(char){ 'G' - '@' }, 1) == 1, "the key cannot be pressed");
 	CHECK(waitpid(child, &status, 0) == child && status == 0, "the child's wait status is %#x", status);
 	check_output("^Gend\r\n");
 	check_console();

@@ -22,6 +22,7 @@ int main(void)
 	victim_wait();
 	CHECK(strcmp(page, "used") == 0, "the page");
 	CHECK(mprotect(page + 4096, 4096, PROT_READ | PROT_WRITE) == 0 && page[4096] == 0, "the next page: %m");
-	CHECK(mmap(reserved, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == reserved, "the rest: %m");
+	CHECK(mmap(reserved, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == reserved,
+	      "the rest: %m");
 	return victim_end();
 }

@@ -20,7 +20,7 @@ int victim_failures;
 #define KEPT (1u << CAP_CHOWN | 1u << CAP_NET_BIND_SERVICE)
 #define BITS (SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS)
 
-static const gid_t groups[] = {7, 8, 1009};
+static const gid_t groups[] = { 7, 8, 1009 };
 
 /* Gives one system call an answer of its own. */
 static void filter(int call, unsigned answer)
@@ -31,16 +31,17 @@ static void filter(int call, unsigned answer)
 		BPF_STMT(BPF_RET | BPF_K, answer),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog prog = {.len = 4, .filter = code};
+	struct sock_fprog prog = { .len = 4, .filter = code };
 
 	MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0);
 }
 
 static void drop(void)
 {
-	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct caps[2] = {{.permitted = KEPT | 1u << CAP_SETPCAP, .effective = KEPT | 1u << CAP_SETPCAP,
-						  .inheritable = 1u << CAP_NET_BIND_SERVICE}};
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct caps[2] = { { .permitted = KEPT | 1u << CAP_SETPCAP,
+						    .effective = KEPT | 1u << CAP_SETPCAP,
+						    .inheritable = 1u << CAP_NET_BIND_SERVICE } };
 
 	MUST(prctl(PR_CAPBSET_DROP, CAP_SYS_BOOT) == 0);
 	MUST(prctl(PR_CAPBSET_DROP, CAP_MKNOD) == 0);
@@ -71,15 +72,17 @@ static void check_ids(void)
 
 static void check_caps(void)
 {
-	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct caps[2];
 
 	syscall(SYS_capget, &head, caps);
-	CHECK(caps[0].permitted == KEPT && caps[1].permitted == 0, "permitted %#x %#x", caps[0].permitted, caps[1].permitted);
+	CHECK(caps[0].permitted == KEPT && caps[1].permitted == 0, "permitted %#x %#x", caps[0].permitted,
+	      caps[1].permitted);
 	CHECK(caps[0].effective == 1u << CAP_CHOWN && caps[1].effective == 0, "effective %#x", caps[0].effective);
 	CHECK(caps[0].inheritable == 1u << CAP_NET_BIND_SERVICE, "inheritable %#x", caps[0].inheritable);
 	CHECK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_BIND_SERVICE, 0, 0) == 1, "ambient set");
-	CHECK(prctl(PR_CAPBSET_READ, CAP_SYS_BOOT) == 0 && prctl(PR_CAPBSET_READ, CAP_MKNOD) == 0, "bounding set is wider");
+	CHECK(prctl(PR_CAPBSET_READ, CAP_SYS_BOOT) == 0 && prctl(PR_CAPBSET_READ, CAP_MKNOD) == 0,
+	      "bounding set is wider");
 	CHECK(prctl(PR_CAPBSET_READ, CAP_CHOWN) == 1, "bounding set is narrower");
 	CHECK(prctl(PR_GET_SECUREBITS) == BITS, "securebits %#x", prctl(PR_GET_SECUREBITS));
 	CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "no_new_privs");

@@ -32,7 +32,7 @@ static pid_t root;
 
 static struct task self(void)
 {
-	return (struct task){getpid(), getppid(), getpgrp(), getsid(0)};
+	return (struct task){ getpid(), getppid(), getpgrp(), getsid(0) };
 }
 
 /* Says that it is there, waits for the question, and looks whether it is where it was. */
@@ -46,10 +46,11 @@ static void serve(int slot)
 	MUST(write(answer[1], "r", 1) == 1);
 	CHECK(read(ask[0], &byte, 1) == 1 && byte == 'q', "task %d: question", slot);
 	now = self();
-	CHECK(memcmp(&now, &shared->task[slot], sizeof(now)) == 0, "task %d: pid %d ppid %d pgid %d sid %d, was %d %d %d %d", slot,
-	      now.pid, now.ppid, now.pgid, now.sid, shared->task[slot].pid, shared->task[slot].ppid, shared->task[slot].pgid,
-	      shared->task[slot].sid);
-	CHECK(private[0] == slot && private[SIZE / 2 - 1] == slot && private[SIZE / 2] == 'p' && private[SIZE - 1] == 'p',
+	CHECK(memcmp(&now, &shared->task[slot], sizeof(now)) == 0,
+	      "task %d: pid %d ppid %d pgid %d sid %d, was %d %d %d %d", slot, now.pid, now.ppid, now.pgid, now.sid,
+	      shared->task[slot].pid, shared->task[slot].ppid, shared->task[slot].pgid, shared->task[slot].sid);
+	CHECK(private[0] == slot && private[SIZE / 2 - 1] == slot && private[SIZE / 2] == 'p' &&
+		      private[SIZE - 1] == 'p',
 	      "task %d: memory", slot);
 	__atomic_fetch_add(&shared->failures, victim_failures, __ATOMIC_SEQ_CST);
 	fflush(stdout);
@@ -132,7 +133,7 @@ static void leader_with_orphan(int leader, int slot, int of_zombie)
 	MUST(setsid() == getpid());
 	if (of_zombie) {
 		dead = session_of_orphans(of_zombie, 0);
-		MUST(waitid(P_PID, dead, &(siginfo_t){0}, WEXITED | WNOWAIT) == 0);
+		MUST(waitid(P_PID, dead, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
 	}
 	MUST((between = fork()) >= 0);
 	if (between == 0) {
@@ -208,7 +209,8 @@ static void check_zombie(const char *what, pid_t pid, pid_t pgid, int status)
 	int is = -1;
 
 	CHECK(!pgid || getpgid(pid) == pgid, "%s: zombie in group %d, was %d", what, getpgid(pid), pgid);
-	CHECK(waitpid(pid, &is, 0) == pid && WIFEXITED(is) && WEXITSTATUS(is) == status, "%s: zombie's status %#x", what, is);
+	CHECK(waitpid(pid, &is, 0) == pid && WIFEXITED(is) && WEXITSTATUS(is) == status, "%s: zombie's status %#x",
+	      what, is);
 }
 
 int main(int argc, char **argv)
@@ -220,7 +222,8 @@ int main(int argc, char **argv)
 	victim_begin();
 	root = getpid();
 	MUST(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
 	MUST((private = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
 	memset(private, 'p', SIZE);
 	MUST(pipe(ask) == 0 && pipe(answer) == 0);
@@ -241,7 +244,7 @@ int main(int argc, char **argv)
 		dead_leader = session_of_orphans(10, 0);
 		orphan_with_child(12, 13);
 		slots = 13;
-		MUST(waitid(P_PID, dead_leader, &(siginfo_t){0}, WEXITED | WNOWAIT) == 0);
+		MUST(waitid(P_PID, dead_leader, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
 		dead_member = zombie(gone);
 	}
 	await('r', slots);
@@ -257,7 +260,8 @@ int main(int argc, char **argv)
 		check_zombie("session", dead_leader, dead_leader, 0);
 		check_zombie("leaderless group", dead_member, gone, 3);
 	}
-	for (int i = 0; i < slots - 1 - more; i++) /* all but the early child and the orphan's, which their parents collect */
+	for (int i = 0; i < slots - 1 - more;
+	     i++) /* all but the early child and the orphan's, which their parents collect */
 		CHECK(wait(NULL) > 0, "wait: %s", strerror(errno));
 	CHECK(wait(NULL) < 0 && errno == ECHILD, "a child too many");
 	victim_failures += shared->failures;

@@ -74,8 +74,8 @@ static void ask(const char *what, struct talk *talk)
 	sem_post(&talk->question);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 20;
-	CHECK(sem_timedwait(&talk->answer, &until) == 0 && talk->answered == 42, "%s: asked %d, answered %d", what, talk->asked,
-	      talk->answered);
+	CHECK(sem_timedwait(&talk->answer, &until) == 0 && talk->answered == 42, "%s: asked %d, answered %d", what,
+	      talk->asked, talk->answered);
 }
 
 static void ready(int fd)
@@ -107,7 +107,8 @@ static void first(int ready_fd)
 	CHECK(((char *)nested)[PAGE] == (char)pattern(6, PAGE / 8), "memory that only child and grandchild have");
 	CHECK(half[0] == (char)pattern(3, SIZE / 16), "second half: %#x", half[0]);
 	CHECK(half[8] == 'p', "second half: the parent's write does not show");
-	CHECK(waitpid(grandchild, &status, 0) == grandchild && status == 0, "the grandchild's wait status is %#x", status);
+	CHECK(waitpid(grandchild, &status, 0) == grandchild && status == 0, "the grandchild's wait status is %#x",
+	      status);
 	fflush(stdout);
 	_exit(victim_failures);
 }
@@ -122,7 +123,8 @@ static void second(int ready_fd, int with_fd)
 	MUST(close(shm_fd) == 0);
 	ready(ready_fd);
 	answer((struct talk *)shm_map);
-	CHECK(fstat(with_fd, &st) == 0 && st.st_nlink == 0 && st.st_size == SIZE, "file: %jd bytes", (intmax_t)st.st_size);
+	CHECK(fstat(with_fd, &st) == 0 && st.st_nlink == 0 && st.st_size == SIZE, "file: %jd bytes",
+	      (intmax_t)st.st_size);
 	CHECK(pwrite(with_fd, "w", 1, 2 * PAGE) == 1, "write: %s", strerror(errno));
 	fflush(stdout);
 	_exit(victim_failures);
@@ -174,7 +176,8 @@ int main(void)
 	ask("child with the memory elsewhere", (struct talk *)moved);
 	check_fill("part", part, SIZE / 2, 3);
 	ask("child that maps a file of /dev/shm", (struct talk *)shm_map);
-	CHECK(moved[PAGE] == (char)pattern(2, PAGE / 8) && shm_map[PAGE] == (char)pattern(4, PAGE / 8), "behind the semaphores");
+	CHECK(moved[PAGE] == (char)pattern(2, PAGE / 8) && shm_map[PAGE] == (char)pattern(4, PAGE / 8),
+	      "behind the semaphores");
 	CHECK(view[0] == (char)pattern(5, PAGE / 8), "view of a file");
 	for (int i = 0; i < 2; i++)
 		CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0, "child %d: wait status %#x", i, status);

@@ -34,7 +34,8 @@ static void hear(const char *what, int fd, const char *text)
 {
 	ssize_t n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
 
-	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n, n > 0 ? got : "", text);
+	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n,
+	      n > 0 ? got : "", text);
 }
 
 static void ended(const char *what, int fd)
@@ -49,7 +50,8 @@ static void broken(const char *what, int fd)
 
 static void talk(const char *what, int from, int to)
 {
-	CHECK(send(from, what, strlen(what), MSG_NOSIGNAL) == (ssize_t)strlen(what), "%s: send: %s", what, strerror(errno));
+	CHECK(send(from, what, strlen(what), MSG_NOSIGNAL) == (ssize_t)strlen(what), "%s: send: %s", what,
+	      strerror(errno));
 	hear(what, to, what);
 }
 
@@ -57,12 +59,18 @@ static const struct {
 	const char *name;
 	int option, value, reads;
 } options[] = {
-	{ "SO_SNDBUF", SO_SNDBUF, 50000, 100000 }, { "SO_RCVBUF", SO_RCVBUF, 6000, 12000 },
-	{ "SO_PRIORITY", SO_PRIORITY, 5, 5 },	   { "SO_RCVLOWAT", SO_RCVLOWAT, 3, 3 },
-	{ "SO_MARK", SO_MARK, 77, 77 },		   { "SO_PASSCRED", SO_PASSCRED, 1, 1 },
-	{ "SO_PASSSEC", SO_PASSSEC, 1, 1 },	   { "SO_DONTROUTE", SO_DONTROUTE, 1, 1 },
-	{ "SO_NO_CHECK", SO_NO_CHECK, 1, 1 },	   { "SO_BROADCAST", SO_BROADCAST, 1, 1 },
-	{ "SO_KEEPALIVE", SO_KEEPALIVE, 1, 1 },	   { "SO_OOBINLINE", SO_OOBINLINE, 1, 1 },
+	{ "SO_SNDBUF", SO_SNDBUF, 50000, 100000 },
+	{ "SO_RCVBUF", SO_RCVBUF, 6000, 12000 },
+	{ "SO_PRIORITY", SO_PRIORITY, 5, 5 },
+	{ "SO_RCVLOWAT", SO_RCVLOWAT, 3, 3 },
+	{ "SO_MARK", SO_MARK, 77, 77 },
+	{ "SO_PASSCRED", SO_PASSCRED, 1, 1 },
+	{ "SO_PASSSEC", SO_PASSSEC, 1, 1 },
+	{ "SO_DONTROUTE", SO_DONTROUTE, 1, 1 },
+	{ "SO_NO_CHECK", SO_NO_CHECK, 1, 1 },
+	{ "SO_BROADCAST", SO_BROADCAST, 1, 1 },
+	{ "SO_KEEPALIVE", SO_KEEPALIVE, 1, 1 },
+	{ "SO_OOBINLINE", SO_OOBINLINE, 1, 1 },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -72,8 +80,10 @@ static int alarmed[2];
 
 /* lets packets pass that begin with y */
 static struct sock_filter filter[] = {
-	{ BPF_LD | BPF_B | BPF_ABS, 0, 0, 0 }, { BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 'y' },
-	{ BPF_RET | BPF_K, 0, 0, 0xffff },     { BPF_RET | BPF_K, 0, 0, 0 },
+	{ BPF_LD | BPF_B | BPF_ABS, 0, 0, 0 },
+	{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 'y' },
+	{ BPF_RET | BPF_K, 0, 0, 0xffff },
+	{ BPF_RET | BPF_K, 0, 0, 0 },
 };
 
 static int get(int fd, int which)
@@ -115,8 +125,8 @@ static void check_time(const char *what, int fd, int which, long sec, long usec)
 	struct timeval t = { -1, -1 };
 	socklen_t len = sizeof(t);
 
-	CHECK(getsockopt(fd, SOL_SOCKET, which, &t, &len) == 0 && t.tv_sec == sec && t.tv_usec == usec, "%s is %ld.%06ld", what,
-	      (long)t.tv_sec, (long)t.tv_usec);
+	CHECK(getsockopt(fd, SOL_SOCKET, which, &t, &len) == 0 && t.tv_sec == sec && t.tv_usec == usec,
+	      "%s is %ld.%06ld", what, (long)t.tv_sec, (long)t.tv_usec);
 }
 
 static void check_options(void)
@@ -126,14 +136,16 @@ static void check_options(void)
 		socklen_t len = sizeof(linger);
 
 		for (size_t k = 0; k < OPTIONS; k++) {
-			CHECK(get(set[i][0], options[k].option) == options[k].reads, "%s is %d", options[k].name, get(set[i][0], options[k].option));
-			CHECK(get(plain[i][0], options[k].option) == default_value[k], "%s has become %d, not set", options[k].name,
-			      get(plain[i][0], options[k].option));
+			CHECK(get(set[i][0], options[k].option) == options[k].reads, "%s is %d", options[k].name,
+			      get(set[i][0], options[k].option));
+			CHECK(get(plain[i][0], options[k].option) == default_value[k], "%s has become %d, not set",
+			      options[k].name, get(plain[i][0], options[k].option));
 		}
 		check_time("SO_RCVTIMEO", set[i][0], SO_RCVTIMEO, 3, 500000);
 		check_time("SO_SNDTIMEO", set[i][0], SO_SNDTIMEO, 4, 0);
 		check_time("SO_RCVTIMEO, not set,", plain[i][0], SO_RCVTIMEO, 0, 0);
-		CHECK(getsockopt(set[i][0], SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff == 1 && linger.l_linger == 9,
+		CHECK(getsockopt(set[i][0], SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff == 1 &&
+			      linger.l_linger == 9,
 		      "SO_LINGER is %d %d", linger.l_onoff, linger.l_linger);
 	}
 	hear("filter", filtered[1], "no filter yet");
@@ -159,19 +171,21 @@ static void check_owner(void)
 	sigemptyset(&mine);
 	sigaddset(&mine, SIGRTMIN + 3);
 	CHECK(sigtimedwait(&mine, &info, &(struct timespec){ 0, 0 }) < 0, "owner: a signal came from nothing");
-	CHECK(fcntl(alarmed[0], F_GETOWN) == getpid() && fcntl(alarmed[0], F_GETFL) & O_ASYNC, "owner: %d", fcntl(alarmed[0], F_GETOWN));
+	CHECK(fcntl(alarmed[0], F_GETOWN) == getpid() && fcntl(alarmed[0], F_GETFL) & O_ASYNC, "owner: %d",
+	      fcntl(alarmed[0], F_GETOWN));
 	talk("owner", alarmed[1], alarmed[0]);
-	CHECK(sigtimedwait(&mine, &info, &second) == SIGRTMIN + 3 && info.si_fd == alarmed[0], "owner: no signal, fd %d", info.si_fd);
+	CHECK(sigtimedwait(&mine, &info, &second) == SIGRTMIN + 3 && info.si_fd == alarmed[0],
+	      "owner: no signal, fd %d", info.si_fd);
 }
 
 static const struct {
 	const char *name;
 	int type, how;
 } shuts[] = {
-	{ "stream, not reading", SOCK_STREAM, SHUT_RD },   { "stream, not writing", SOCK_STREAM, SHUT_WR },
-	{ "stream, shut", SOCK_STREAM, SHUT_RDWR },	   { "packets, not reading", SOCK_SEQPACKET, SHUT_RD },
+	{ "stream, not reading", SOCK_STREAM, SHUT_RD },     { "stream, not writing", SOCK_STREAM, SHUT_WR },
+	{ "stream, shut", SOCK_STREAM, SHUT_RDWR },          { "packets, not reading", SOCK_SEQPACKET, SHUT_RD },
 	{ "packets, not writing", SOCK_SEQPACKET, SHUT_WR }, { "packets, shut", SOCK_SEQPACKET, SHUT_RDWR },
-	{ "datagrams, not reading", SOCK_DGRAM, SHUT_RD }, { "datagrams, not writing", SOCK_DGRAM, SHUT_WR },
+	{ "datagrams, not reading", SOCK_DGRAM, SHUT_RD },   { "datagrams, not writing", SOCK_DGRAM, SHUT_WR },
 };
 
 #define SHUTS (sizeof(shuts) / sizeof(shuts[0]))
@@ -241,7 +255,8 @@ static void make_workers(void)
 	socklen_t len = offsetof(struct sockaddr_un, sun_path) + sizeof("shared.sock");
 
 	shared_name = (struct sockaddr_un){ AF_UNIX, "shared.sock" };
-	MUST((listener = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0 && bind(listener, (struct sockaddr *)&shared_name, len) == 0);
+	MUST((listener = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0 &&
+	     bind(listener, (struct sockaddr *)&shared_name, len) == 0);
 	MUST(listen(listener, 5) == 0);
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, to_a) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, a_to_b) == 0 &&
 	     socketpair(AF_UNIX, SOCK_STREAM, 0, from_b) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, common) == 0);
@@ -269,7 +284,8 @@ static void check_workers(void)
 	CHECK(write(to_a[0], &byte, 1) == 1 && read(from_b[0], &byte, 1) == 1 && byte == 'r', "workers: %c", byte);
 	for (int i = 0; i < 2; i++) {
 		fd[i] = socket(AF_UNIX, SOCK_STREAM, 0);
-		CHECK(connect(fd[i], (struct sockaddr *)&shared_name, sizeof(shared_name)) == 0, "listener: %s", strerror(errno));
+		CHECK(connect(fd[i], (struct sockaddr *)&shared_name, sizeof(shared_name)) == 0, "listener: %s",
+		      strerror(errno));
 	}
 	byte = 'x';
 	CHECK(write(to_a[0], &byte, 1) == 1 && read(from_b[0], &byte, 1) == 1 && byte == 'x', "workers: %c", byte);
@@ -279,7 +295,8 @@ static void check_workers(void)
 	hear("common", common[0], "B");
 	close(to_a[0]);
 	for (int i = 0; i < 2; i++)
-		CHECK(waitpid(workers[i], &status, 0) == workers[i] && (status == 0 || i == 1), "worker %d: %#x", i, status);
+		CHECK(waitpid(workers[i], &status, 0) == workers[i] && (status == 0 || i == 1), "worker %d: %#x", i,
+		      status);
 }
 
 static int many[MANY][2];

@@ -16,14 +16,19 @@ int victim_failures;
 
 #define LARGE (256 << 10)
 
-static int status_file, childs_status, later_comm, own_fdinfo, task_dir, mem, uptime, ended_status, ended_dir, ns[3], devices[5], unnamed, dir, shm;
+static int status_file, childs_status, later_comm, own_fdinfo, task_dir, mem, uptime, ended_status, ended_dir, ns[3],
+	devices[5], unnamed, dir, shm;
 static int plain[2], large[2], both, talk[2];
 static pid_t child, later;
-static const char *const ns_names[] = {"net", "mnt", "pid"};
+static const char *const ns_names[] = { "net", "mnt", "pid" };
 static const struct {
 	const char *name;
 	int flags, minor;
-} device[] = {{"null", O_RDWR, 3}, {"zero", O_RDONLY, 5}, {"full", O_WRONLY, 7}, {"random", O_RDONLY | O_NONBLOCK, 8}, {"urandom", O_RDONLY, 9}};
+} device[] = { { "null", O_RDWR, 3 },
+	       { "zero", O_RDONLY, 5 },
+	       { "full", O_WRONLY, 7 },
+	       { "random", O_RDONLY | O_NONBLOCK, 8 },
+	       { "urandom", O_RDONLY, 9 } };
 
 static int must_open(const char *name, int flags)
 {
@@ -59,7 +64,8 @@ static void wait_for_end(void)
 	close(talk[1]);
 	CHECK(read(talk[0], &byte, 1) == 0, "the child is told something");
 	/* the description is shared, its position too */
-	CHECK(lseek(status_file, 0, SEEK_CUR) == 10, "the child finds position %ld", (long)lseek(status_file, 0, SEEK_CUR));
+	CHECK(lseek(status_file, 0, SEEK_CUR) == 10, "the child finds position %ld",
+	      (long)lseek(status_file, 0, SEEK_CUR));
 	CHECK(says(status_file, "\nPid:\t%d\n", getppid()), "the child's file is of another process");
 	fflush(stdout);
 	_exit(victim_failures);
@@ -117,13 +123,17 @@ static void check_proc(void)
 	char line[256];
 
 	CHECK(lseek(status_file, 0, SEEK_CUR) == 1, "position %ld", (long)lseek(status_file, 0, SEEK_CUR));
-	CHECK(lseek(status_file, 10, SEEK_SET) == 10 && says(status_file, "\nPid:\t%d\n", getpid()), "the status of itself");
-	CHECK(says(childs_status, "\nPid:\t%d\n", child) && fcntl(childs_status, F_GETFD) == FD_CLOEXEC, "the status of the child");
-	CHECK(pread(mem, &value, sizeof(value), (off_t)&child) == sizeof(value) && value == 0, "the child's memory has %d: %s", value, strerror(errno));
+	CHECK(lseek(status_file, 10, SEEK_SET) == 10 && says(status_file, "\nPid:\t%d\n", getpid()),
+	      "the status of itself");
+	CHECK(says(childs_status, "\nPid:\t%d\n", child) && fcntl(childs_status, F_GETFD) == FD_CLOEXEC,
+	      "the status of the child");
+	CHECK(pread(mem, &value, sizeof(value), (off_t)&child) == sizeof(value) && value == 0,
+	      "the child's memory has %d: %s", value, strerror(errno));
 	CHECK(says(later_comm, "specials\n", 0), "the later child's name");
 	CHECK(read(uptime, line, sizeof(line)) > 0, "uptime");
 	CHECK(says(own_fdinfo, "flags:\t0%o", O_LARGEFILE | O_WRONLY), "fdinfo");
-	CHECK(read(ended_status, line, 1) < 0 && errno == ESRCH && faccessat(ended_dir, "status", R_OK, 0) < 0, "the process that has ended: %s", strerror(errno));
+	CHECK(read(ended_status, line, 1) < 0 && errno == ESRCH && faccessat(ended_dir, "status", R_OK, 0) < 0,
+	      "the process that has ended: %s", strerror(errno));
 	CHECK(faccessat(task_dir, "../comm", R_OK, 0) == 0, "the directory of threads");
 }
 
@@ -134,7 +144,8 @@ static void check_ns(void)
 		struct stat is, own;
 
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_names[i]);
-		CHECK(fstat(ns[i], &is) == 0 && stat(path, &own) == 0 && is.st_ino == own.st_ino, "namespace %s", ns_names[i]);
+		CHECK(fstat(ns[i], &is) == 0 && stat(path, &own) == 0 && is.st_ino == own.st_ino, "namespace %s",
+		      ns_names[i]);
 	}
 }
 
@@ -160,8 +171,11 @@ static void check_files(void)
 
 	for (int i = 0; i < 5; i++)
 		CHECK(fstat(devices[i], &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, device[i].minor) &&
-		      (fcntl(devices[i], F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == device[i].flags, "/dev/%s", device[i].name);
-	CHECK(read(unnamed, text, sizeof(text)) == 5 && strcmp(text, "named") == 0 && fstat(unnamed, &st) == 0 && st.st_nlink == 0, "the unnamed file: %s", text);
+			      (fcntl(devices[i], F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == device[i].flags,
+		      "/dev/%s", device[i].name);
+	CHECK(read(unnamed, text, sizeof(text)) == 5 && strcmp(text, "named") == 0 && fstat(unnamed, &st) == 0 &&
+		      st.st_nlink == 0,
+	      "the unnamed file: %s", text);
 	CHECK(faccessat(dir, "file", R_OK, 0) == 0, "the directory");
 	CHECK(fstat(shm, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX), "/dev/shm");
 }
@@ -189,8 +203,9 @@ static void check_pipes(void)
 		n += more;
 	CHECK(n == LARGE && got[0] == 'l', "%zd bytes in the large pipe", n);
 	free(got);
-	CHECK(write(plain[1], "one", 3) == 3 && (fcntl(both, F_GETFL) & O_ACCMODE) == O_RDWR && read(both, text, sizeof(text)) == 3 &&
-	      write(both, "x", 1) == 1 && read(plain[0], text, 3) == 1, "a pipe for reading and writing");
+	CHECK(write(plain[1], "one", 3) == 3 && (fcntl(both, F_GETFL) & O_ACCMODE) == O_RDWR &&
+		      read(both, text, sizeof(text)) == 3 && write(both, "x", 1) == 1 && read(plain[0], text, 3) == 1,
+	      "a pipe for reading and writing");
 }
 
 int main(void)
@@ -208,6 +223,7 @@ int main(void)
 	check_files();
 	check_pipes();
 	close(talk[1]);
-	CHECK(waitpid(child, &status, 0) == child && status == 0 && waitpid(later, &status, 0) == later && status == 0, "a child's wait status is %#x", status);
+	CHECK(waitpid(child, &status, 0) == child && status == 0 && waitpid(later, &status, 0) == later && status == 0,
+	      "a child's wait status is %#x", status);
 	return victim_end();
 }

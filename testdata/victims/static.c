@@ -3,7 +3,7 @@
 #include "victim.h"
 
 int victim_failures;
-static uint64_t data[128 * 1024] = {1};
+static uint64_t data[128 * 1024] = { 1 };
 static const char text[] = "read-only";
 
 int main(void)

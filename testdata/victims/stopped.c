@@ -11,7 +11,7 @@ int victim_failures;
 
 enum { TERMINAL, PLAIN, NO_GROUP, CHILDREN };
 
-static const int signals[CHILDREN] = {SIGTSTP, SIGSTOP, SIGSTOP};
+static const int signals[CHILDREN] = { SIGTSTP, SIGSTOP, SIGSTOP };
 static pid_t children[CHILDREN];
 
 static pid_t start(int sig, int group)
@@ -37,13 +37,14 @@ int main(void)
 		children[i] = start(signals[i], i != NO_GROUP);
 	victim_wait();
 	for (int i = 0; i < CHILDREN; i++) {
-		siginfo_t info = {0};
+		siginfo_t info = { 0 };
 		int status = 0;
 
-		CHECK(waitid(P_PID, children[i], &info, WSTOPPED) == 0 && info.si_status == signals[i], "child %d was stopped by signal %d, not %d",
-		      i, info.si_status, signals[i]);
+		CHECK(waitid(P_PID, children[i], &info, WSTOPPED) == 0 && info.si_status == signals[i],
+		      "child %d was stopped by signal %d, not %d", i, info.si_status, signals[i]);
 		kill(children[i], SIGCONT);
-		CHECK(waitpid(children[i], &status, 0) == children[i] && WIFEXITED(status) && WEXITSTATUS(status) == 40 + signals[i],
+		CHECK(waitpid(children[i], &status, 0) == children[i] && WIFEXITED(status) &&
+			      WEXITSTATUS(status) == 40 + signals[i],
 		      "child %d: wait status %#x", i, status);
 	}
 	return victim_end();

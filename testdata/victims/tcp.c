@@ -30,7 +30,8 @@ struct pair {
 
 enum { V4, V6, MAPPED, FULL, UNHEARD, HALF, FIN_WAIT1, LAST_ACK, CLOSING, PAIRS };
 
-static const char *const titles[] = {"IPv4", "IPv6", "mapped", "full", "unheard", "half", "fin-wait-1", "last-ack", "closing"};
+static const char *const titles[] = { "IPv4", "IPv6",       "mapped",   "full",   "unheard",
+				      "half", "fin-wait-1", "last-ack", "closing" };
 static struct pair pairs[PAIRS];
 static int listener, listener6, reset_socket, stop[2], nr_pairs = LAST_ACK;
 static pid_t echo, load;
@@ -45,8 +46,8 @@ static void check(const char *what, int fd, int level, int which, int want)
 	int value = -1;
 	socklen_t len = sizeof(value);
 
-	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what, level,
-	      which, value, want);
+	CHECK(getsockopt(fd, level, which, &value, &len) == 0 && value == want, "%s: option %d/%d is %d, want %d", what,
+	      level, which, value, want);
 }
 
 static int state(int fd)
@@ -96,14 +97,15 @@ static const char *serves_at = "127.0.0.1";
 
 static int listening(int family)
 {
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(serves_at)};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr(serves_at) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	int fd = socket(family, SOCK_STREAM, 0);
 
 	MUST(fd >= 0);
 	set(fd, SOL_SOCKET, SO_RCVBUF, 30000); /* what is accepted inherits it */
 	MUST(bind(fd, family == AF_INET ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
-		  family == AF_INET ? sizeof(v4) : sizeof(v6)) == 0 && listen(fd, 16) == 0);
+		  family == AF_INET ? sizeof(v4) : sizeof(v6)) == 0 &&
+	     listen(fd, 16) == 0);
 	return fd;
 }
 
@@ -138,7 +140,7 @@ static size_t fill_up(int fd, int seed)
 /* Exactly what was sent comes out, and then the end if there is to be one. */
 static void drain(const char *what, int fd, size_t want, int seed, int end)
 {
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
 	char buf[4096];
 	size_t got = 0;
 	ssize_t n = -1;
@@ -158,7 +160,8 @@ static void drain(const char *what, int fd, size_t want, int seed, int end)
 	if (end)
 		CHECK(n == 0, "%s: no end: %s", what, n < 0 ? strerror(errno) : "data");
 	else
-		CHECK(recv(fd, buf, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "%s: something comes after %zu bytes", what, want);
+		CHECK(recv(fd, buf, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "%s: something comes after %zu bytes",
+		      what, want);
 }
 
 static void talk(const char *what, int from, int to)
@@ -181,12 +184,12 @@ static void await_state(struct pair *p, int client, int server)
 
 #define UNHEARD_BYTES 3000
 
-static struct sock_filter nothing[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+static struct sock_filter nothing[] = { { BPF_RET | BPF_K, 0, 0, 0 } };
 
 /* A filter of its own keeps the server from hearing what the client sends. */
 static void make_unheard(struct pair *p)
 {
-	struct sock_fprog program = {1, nothing};
+	struct sock_fprog program = { 1, nothing };
 	char buf[UNHEARD_BYTES];
 
 	for (size_t i = 0; i < sizeof(buf); i++)
@@ -197,14 +200,16 @@ static void make_unheard(struct pair *p)
 
 static void check_unheard(struct pair *p)
 {
-	struct sock_filter filter[1] = {{0}};
+	struct sock_filter filter[1] = { { 0 } };
 	socklen_t len = 1;
 	char byte;
 
 	CHECK(recv(p->server, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "unheard: is heard");
 	CHECK(getsockopt(p->server, SOL_SOCKET, SO_GET_FILTER, filter, &len) == 0 && len == 1 &&
-	      filter[0].code == (BPF_RET | BPF_K), "unheard: filter %#x", filter[0].code);
-	CHECK(setsockopt(p->server, SOL_SOCKET, SO_DETACH_FILTER, &len, sizeof(len)) == 0, "unheard: %s", strerror(errno));
+		      filter[0].code == (BPF_RET | BPF_K),
+	      "unheard: filter %#x", filter[0].code);
+	CHECK(setsockopt(p->server, SOL_SOCKET, SO_DETACH_FILTER, &len, sizeof(len)) == 0, "unheard: %s",
+	      strerror(errno));
 	drain("unheard", p->server, UNHEARD_BYTES, 7, 0);
 	talk("unheard", p->client, p->server);
 }
@@ -227,7 +232,7 @@ static void make_closing(void)
 
 static void make_pairs(void)
 {
-	static const int families[] = {AF_INET, AF_INET6, AF_INET6};
+	static const int families[] = { AF_INET, AF_INET6, AF_INET6 };
 	struct pair *p;
 
 	for (int i = 0; i < nr_pairs; i++)
@@ -244,7 +249,7 @@ static void make_pairs(void)
 	p->waiting[1] = fill_up(p->server, 2);
 	make_unheard(&pairs[UNHEARD]);
 	p = &pairs[HALF];
-	MUST(send(p->client, (char[]){byte_at(0, 3)}, 1, 0) == 1 && shutdown(p->client, SHUT_WR) == 0);
+	MUST(send(p->client, (char[]){ byte_at(0, 3) }, 1, 0) == 1 && shutdown(p->client, SHUT_WR) == 0);
 	p->waiting[0] = 1;
 	await_state(p, TCP_FIN_WAIT2, TCP_CLOSE_WAIT);
 	p = &pairs[FIN_WAIT1];
@@ -276,10 +281,13 @@ static void check_pairs(void)
 		p = &pairs[i];
 		names(p, now);
 		CHECK(memcmp(now, p->names, sizeof(now)) == 0, "%s: names differ", titles[i]);
-		for (int k = 0; p->states[0] && k < 400 && (state(p->client) != p->states[0] || state(p->server) != p->states[1]); k++)
+		for (int k = 0;
+		     p->states[0] && k < 400 && (state(p->client) != p->states[0] || state(p->server) != p->states[1]);
+		     k++)
 			poll(NULL, 0, 5);
 		CHECK(!p->states[0] || (state(p->client) == p->states[0] && state(p->server) == p->states[1]),
-		      "%s: states %d, %d, were %d, %d", titles[i], state(p->client), state(p->server), p->states[0], p->states[1]);
+		      "%s: states %d, %d, were %d, %d", titles[i], state(p->client), state(p->server), p->states[0],
+		      p->states[1]);
 	}
 	p = &pairs[V4];
 	CHECK(fcntl(p->client, F_GETFL) == (O_RDWR | O_NONBLOCK), "flags %#x", fcntl(p->client, F_GETFL));
@@ -316,7 +324,7 @@ static void check_pairs(void)
 /* Closed sockets leave no TIME_WAIT behind, which would be in the way of the next restore. */
 static void forget(int fd)
 {
-	struct linger none = {1, 0};
+	struct linger none = { 1, 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	close(fd);
@@ -376,7 +384,7 @@ static void echo_blocks(int fd)
 /* Keeps AHEAD blocks on their way; each has to come back as it was, in order. Ends when it is told to. */
 static void exchange_blocks(int fd)
 {
-	struct pollfd told = {.fd = stop[0], .events = POLLIN};
+	struct pollfd told = { .fd = stop[0], .events = POLLIN };
 	uint64_t block[BLOCK / 8], sent = 0, got = 0;
 
 	while (sent > got || poll(&told, 1, 0) == 0) {
@@ -450,9 +458,11 @@ static int serve(void)
 
 static int dial(int port)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+	struct pollfd ready = { .fd = fd, .events = POLLOUT };
 	struct sockaddr_in was, now;
 	socklen_t len = sizeof(was);
 

@@ -39,7 +39,7 @@ static void set_up(struct setup *s, long me)
 	sigaddset(&s->mask, SIGUSR1);
 	sigaddset(&s->mask, SIGRTMIN + 1 + me % 20);
 	MUST(pthread_sigmask(SIG_SETMASK, &s->mask, NULL) == 0);
-	s->stack = (stack_t){.ss_sp = malloc(16384), .ss_size = 16384};
+	s->stack = (stack_t){ .ss_sp = malloc(16384), .ss_size = 16384 };
 	MUST(sigaltstack(&s->stack, NULL) == 0);
 }
 

@@ -18,7 +18,7 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-#define LONG 5000 /* seconds: more than a test takes */
+#define LONG 5000    /* seconds: more than a test takes */
 #define SOON 2000000 /* nanoseconds */
 
 int victim_failures;
@@ -78,7 +78,7 @@ static int becomes_pending(int sig)
 /* Takes a signal that has come. */
 static int take_now(int sig, siginfo_t *info)
 {
-	const struct timespec no_wait = {0, 0};
+	const struct timespec no_wait = { 0, 0 };
 	sigset_t set = set_of(sig);
 
 	return sigtimedwait(&set, info, &no_wait) == sig;
@@ -103,14 +103,17 @@ static double seconds(struct timespec t)
 
 enum { ARMED, PENDING, ONCE_PENDING, TICKING, IGNORED, NR_ITIMER_STATES };
 
-static const char *const itimer_states[] = {"armed", "pending", "pending once", "ticking", "ignored"};
-static const int itimer_signals[] = {SIGALRM, SIGVTALRM, SIGPROF};
+static const char *const itimer_states[] = { "armed", "pending", "pending once", "ticking", "ignored" };
+static const int itimer_signals[] = { SIGALRM, SIGVTALRM, SIGPROF };
 
 static void setup_itimer(int which, int state)
 {
 	static const struct itimerval values[] = {
-		[ARMED] = {{7, 0}, {LONG, 0}},        [PENDING] = {{LONG, 0}, {0, SOON / 1000}}, [ONCE_PENDING] = {{0, 0}, {0, SOON / 1000}},
-		[TICKING] = {{0, SOON / 1000}, {0, SOON / 1000}}, [IGNORED] = {{LONG, 0}, {0, SOON / 1000}},
+		[ARMED] = { { 7, 0 }, { LONG, 0 } },
+		[PENDING] = { { LONG, 0 }, { 0, SOON / 1000 } },
+		[ONCE_PENDING] = { { 0, 0 }, { 0, SOON / 1000 } },
+		[TICKING] = { { 0, SOON / 1000 }, { 0, SOON / 1000 } },
+		[IGNORED] = { { LONG, 0 }, { 0, SOON / 1000 } },
 	};
 	int sig = itimer_signals[which];
 	struct itimerval at;
@@ -142,7 +145,8 @@ static void check_stands_still(int which)
 	if (which != ITIMER_REAL)
 		CHECK(about(at.it_value.tv_sec, LONG), "%s: next one in %ld s", what, at.it_value.tv_sec);
 	else if (!plain)
-		CHECK(at.it_value.tv_sec == 0 && at.it_value.tv_usec == 0, "%s: next one in %ld s", what, at.it_value.tv_sec);
+		CHECK(at.it_value.tv_sec == 0 && at.it_value.tv_usec == 0, "%s: next one in %ld s", what,
+		      at.it_value.tv_sec);
 }
 
 static void check_goes_on(int which)
@@ -150,8 +154,8 @@ static void check_goes_on(int which)
 	struct itimerval at;
 
 	getitimer(which, &at);
-	CHECK(about(at.it_value.tv_sec, LONG) && at.it_interval.tv_sec == LONG, "%s: afterwards the next one comes in %ld s", what,
-	      at.it_value.tv_sec);
+	CHECK(about(at.it_value.tv_sec, LONG) && at.it_interval.tv_sec == LONG,
+	      "%s: afterwards the next one comes in %ld s", what, at.it_value.tv_sec);
 }
 
 static void check_itimer(int which, int state)
@@ -160,11 +164,13 @@ static void check_itimer(int which, int state)
 	struct itimerval at;
 
 	if (state != TICKING)
-		CHECK(pending(sig) == (state == PENDING || state == ONCE_PENDING), "%s: signal pending: %d", what, pending(sig));
+		CHECK(pending(sig) == (state == PENDING || state == ONCE_PENDING), "%s: signal pending: %d", what,
+		      pending(sig));
 	switch (state) {
 	case ARMED:
 		getitimer(which, &at);
-		CHECK(about(at.it_value.tv_sec, LONG) && at.it_interval.tv_sec == 7, "%s: %ld s left", what, at.it_value.tv_sec);
+		CHECK(about(at.it_value.tv_sec, LONG) && at.it_interval.tv_sec == 7, "%s: %ld s left", what,
+		      at.it_value.tv_sec);
 		return;
 	case PENDING:
 		check_stands_still(which);
@@ -192,7 +198,21 @@ static void check_itimer(int which, int state)
 
 /* Timers of timer_create(2), with the kernel's ids. */
 
-enum { P_ARMED, P_PENDING, P_ONCE, P_TICKING, P_DONE, P_IGNORED, P_NONE, P_NONE_PASSED, P_NONE_DONE, P_DISARMED, P_DELETED, P_THREAD, NR_POSIX };
+enum {
+	P_ARMED,
+	P_PENDING,
+	P_ONCE,
+	P_TICKING,
+	P_DONE,
+	P_IGNORED,
+	P_NONE,
+	P_NONE_PASSED,
+	P_NONE_DONE,
+	P_DISARMED,
+	P_DELETED,
+	P_THREAD,
+	NR_POSIX
+};
 
 static int ids[NR_POSIX], worker_cpu = -1, worker_tid;
 static clockid_t clock_of_all;
@@ -206,7 +226,9 @@ static int signal_of(int state)
 
 static int create(int state, int notify, int tid)
 {
-	struct sigevent ev = {.sigev_notify = notify, .sigev_signo = signal_of(state), .sigev_value.sival_int = 100 + state};
+	struct sigevent ev = { .sigev_notify = notify,
+			       .sigev_signo = signal_of(state),
+			       .sigev_value.sival_int = 100 + state };
 	int id = -1;
 
 	if (notify == SIGEV_THREAD_ID)
@@ -217,14 +239,14 @@ static int create(int state, int notify, int tid)
 
 static void arm(int id, long sec, long nsec, long interval, long interval_ns)
 {
-	struct itimerspec spec = {{interval, interval_ns}, {sec, nsec}};
+	struct itimerspec spec = { { interval, interval_ns }, { sec, nsec } };
 
 	MUST(syscall(SYS_timer_settime, id, 0, &spec, NULL) == 0);
 }
 
 static struct itimerspec left(int id)
 {
-	struct itimerspec at = {{-1, 0}, {-1, 0}};
+	struct itimerspec at = { { -1, 0 }, { -1, 0 } };
 
 	CHECK(syscall(SYS_timer_gettime, id, &at) == 0, "%s: timer %d: %s", what, id, strerror(errno));
 	return at;
@@ -264,7 +286,7 @@ static void await_passed(int id)
 /* The worker has a timer of its own CPU time, which does not pass while it waits, and one of which it gets the signal. */
 static void *worker(void *arg)
 {
-	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1 + NR_POSIX};
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1 + NR_POSIX };
 	siginfo_t info;
 
 	worker_tid = gettid();
@@ -276,7 +298,8 @@ static void *worker(void *arg)
 	pthread_barrier_wait(&worker_gate); /* ready */
 	pthread_barrier_wait(&worker_gate); /* restored */
 	CHECK(pending(signal_of(P_THREAD)), "%s: the thread's signal is not pending", what);
-	CHECK(take(signal_of(P_THREAD), &info) && info.si_code == SI_TIMER && info.si_timerid == ids[P_THREAD], "%s: the thread's signal", what);
+	CHECK(take(signal_of(P_THREAD), &info) && info.si_code == SI_TIMER && info.si_timerid == ids[P_THREAD],
+	      "%s: the thread's signal", what);
 	CHECK(!pending(signal_of(P_THREAD)), "%s: the thread's signal comes twice", what);
 	return arg;
 }
@@ -285,7 +308,9 @@ static pthread_t thread;
 
 static void setup_posix(clockid_t clock)
 {
-	static const int notify[NR_POSIX] = {[P_NONE] = SIGEV_NONE, [P_NONE_PASSED] = SIGEV_NONE, [P_NONE_DONE] = SIGEV_NONE};
+	static const int notify[NR_POSIX] = {
+		[P_NONE] = SIGEV_NONE, [P_NONE_PASSED] = SIGEV_NONE, [P_NONE_DONE] = SIGEV_NONE
+	};
 	sigset_t all;
 
 	snprintf(what, sizeof(what), "clock %d", clock);
@@ -296,7 +321,8 @@ static void setup_posix(clockid_t clock)
 	MUST(pthread_create(&thread, NULL, worker, NULL) == 0);
 	pthread_barrier_wait(&worker_gate);
 	for (int state = 0; state < NR_POSIX; state++)
-		ids[state] = state == P_THREAD ? create(state, SIGEV_THREAD_ID, worker_tid) : create(state, notify[state], 0);
+		ids[state] = state == P_THREAD ? create(state, SIGEV_THREAD_ID, worker_tid) :
+						 create(state, notify[state], 0);
 	drops_when_disarmed = drops(P_DISARMED, P_DISARMED);
 	drops_when_deleted = drops(P_DELETED, P_DELETED);
 	ids[P_DELETED] = create(P_DELETED, SIGEV_SIGNAL, 0);
@@ -328,18 +354,21 @@ static void check_left(int state, double value, double interval)
 {
 	struct itimerspec at = left(ids[state]);
 
-	CHECK(seconds(at.it_interval) == interval && (value ? about(seconds(at.it_value), value) : seconds(at.it_value) == 0),
-	      "%s, timer %d: %g s left of %g, interval %g", what, state, seconds(at.it_value), value, seconds(at.it_interval));
+	CHECK(seconds(at.it_interval) == interval &&
+		      (value ? about(seconds(at.it_value), value) : seconds(at.it_value) == 0),
+	      "%s, timer %d: %g s left of %g, interval %g", what, state, seconds(at.it_value), value,
+	      seconds(at.it_interval));
 }
 
 static void check_taken(int state)
 {
-	siginfo_t info = {0};
+	siginfo_t info = { 0 };
 
 	CHECK(pending(signal_of(state)), "%s, timer %d: its signal is not pending", what, state);
 	CHECK(take(signal_of(state), &info), "%s, timer %d: its signal does not come", what, state);
 	CHECK(info.si_code == SI_TIMER && info.si_timerid == ids[state] && info.si_value.sival_int == 100 + state,
-	      "%s, timer %d: si_code %d of timer %d, value %d", what, state, info.si_code, info.si_timerid, info.si_value.sival_int);
+	      "%s, timer %d: si_code %d of timer %d, value %d", what, state, info.si_code, info.si_timerid,
+	      info.si_value.sival_int);
 	CHECK(!pending(signal_of(state)), "%s, timer %d: its signal comes twice", what, state);
 }
 
@@ -347,7 +376,8 @@ static void check_taken(int state)
 static void check_dropped(void)
 {
 	arm(ids[P_DISARMED], 0, 0, 0, 0);
-	CHECK(take_now(signal_of(P_DISARMED), NULL) != drops_when_disarmed, "%s: the signal of a timer that was set anew", what);
+	CHECK(take_now(signal_of(P_DISARMED), NULL) != drops_when_disarmed,
+	      "%s: the signal of a timer that was set anew", what);
 	CHECK(syscall(SYS_timer_delete, ids[P_DELETED]) == 0, "%s: timer_delete: %s", what, strerror(errno));
 	CHECK(take_now(signal_of(P_DELETED), NULL) != drops_when_deleted, "%s: the signal of a deleted timer", what);
 }
@@ -360,8 +390,9 @@ static void check_worker_cpu(void)
 	while (now(CLOCK_THREAD_CPUTIME_ID) < until)
 		;
 	after = left(worker_cpu);
-	CHECK(seconds(before.it_value) - seconds(after.it_value) < 0.02, "%s: CPU time of another thread passes: %g s, %g s", what,
-	      seconds(before.it_value), seconds(after.it_value));
+	CHECK(seconds(before.it_value) - seconds(after.it_value) < 0.02,
+	      "%s: CPU time of another thread passes: %g s, %g s", what, seconds(before.it_value),
+	      seconds(after.it_value));
 }
 
 static void check_posix(void)
@@ -397,8 +428,8 @@ static int fds[NR_TIMERFDS];
 
 static int timerfd(int clock, long sec, long nsec, long interval, long interval_ns)
 {
-	struct itimerspec spec = {{interval, interval_ns}, {sec, nsec}};
-	struct pollfd p = {.events = POLLIN};
+	struct itimerspec spec = { { interval, interval_ns }, { sec, nsec } };
+	struct pollfd p = { .events = POLLIN };
 
 	MUST((p.fd = timerfd_create(clock, TFD_NONBLOCK)) >= 0 && timerfd_settime(p.fd, 0, &spec, NULL) == 0);
 	MUST(sec || poll(&p, 1, 20000) == 1);
@@ -423,10 +454,12 @@ static void check_timerfd(int state, uint64_t expirations, double value, double 
 	struct itimerspec at;
 	uint64_t n = 0;
 
-	CHECK((expirations == 0) == (read(fds[state], &n, sizeof(n)) < 0) && n == expirations, "%s, %d: %lu expirations", what, state, n);
+	CHECK((expirations == 0) == (read(fds[state], &n, sizeof(n)) < 0) && n == expirations,
+	      "%s, %d: %lu expirations", what, state, n);
 	CHECK(timerfd_gettime(fds[state], &at) == 0 && seconds(at.it_interval) == interval &&
-	      (value ? about(seconds(at.it_value), value) : seconds(at.it_value) == 0),
-	      "%s, %d: %g s left of %g, interval %g", what, state, seconds(at.it_value), value, seconds(at.it_interval));
+		      (value ? about(seconds(at.it_value), value) : seconds(at.it_value) == 0),
+	      "%s, %d: %g s left of %g, interval %g", what, state, seconds(at.it_value), value,
+	      seconds(at.it_interval));
 }
 
 static void check_timerfds(void)
@@ -438,17 +471,19 @@ static void check_timerfds(void)
 		return;
 	check_timerfd(FD_UNREAD, 1, LONG, LONG);
 	for (int i = 0; i < 3; i++) {
-		struct pollfd p = {fds[FD_TICKING], POLLIN, 0};
+		struct pollfd p = { fds[FD_TICKING], POLLIN, 0 };
 		uint64_t n;
 
-		CHECK(poll(&p, 1, 20000) == 1 && read(p.fd, &n, sizeof(n)) == sizeof(n), "%s: tick %d does not come", what, i);
+		CHECK(poll(&p, 1, 20000) == 1 && read(p.fd, &n, sizeof(n)) == sizeof(n), "%s: tick %d does not come",
+		      what, i);
 	}
 }
 
 /* The processes. */
 
-static const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
-static const clockid_t fd_clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+static const clockid_t clocks[] = { CLOCK_REALTIME, CLOCK_MONOTONIC,          CLOCK_BOOTTIME,
+				    CLOCK_TAI,      CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID };
+static const clockid_t fd_clocks[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME };
 
 #define NR(array) ((int)(sizeof(array) / sizeof(*(array))))
 #define NR_ITIMERS (3 * NR_ITIMER_STATES)

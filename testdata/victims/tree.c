@@ -49,9 +49,9 @@ static void check_self(int slot)
 {
 	struct task now = { getpid(), getppid(), getpgrp(), getsid(0) };
 
-	CHECK(memcmp(&now, &shared->task[slot], sizeof(now)) == 0, "task %d: pid %d ppid %d pgid %d sid %d, was %d %d %d %d",
-	      slot, now.pid, now.ppid, now.pgid, now.sid, shared->task[slot].pid, shared->task[slot].ppid,
-	      shared->task[slot].pgid, shared->task[slot].sid);
+	CHECK(memcmp(&now, &shared->task[slot], sizeof(now)) == 0,
+	      "task %d: pid %d ppid %d pgid %d sid %d, was %d %d %d %d", slot, now.pid, now.ppid, now.pgid, now.sid,
+	      shared->task[slot].pid, shared->task[slot].ppid, shared->task[slot].pgid, shared->task[slot].sid);
 	for (size_t at = 0; at < PRIVATE_SIZE; at += PAGE) {
 		char want = at % (8 * PAGE) == 0 ? slot : 'p';
 
@@ -130,8 +130,9 @@ static void check_zombie(pid_t pid, int exited, int value)
 {
 	int status = 0;
 
-	CHECK(waitpid(pid, &status, 0) == pid, "zombie %d is no child: %s", pid, strerror(errno));
-	CHECK(exited ? WIFEXITED(status) && WEXITSTATUS(status) == value : WIFSIGNALED(status) && WTERMSIG(status) == value,
+	CHECK(waitpid(pid, &status, 0) == pid, "zombie %d is not a child: %s", pid, strerror(errno));
+	CHECK(exited ? WIFEXITED(status) && WEXITSTATUS(status) == value :
+		       WIFSIGNALED(status) && WTERMSIG(status) == value,
 	      "zombie %d: wait status %#x", pid, status);
 }
 
@@ -151,8 +152,10 @@ int main(int argc, char **argv)
 	eventfd_t count = 0;
 
 	victim_begin();
-	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
-	MUST((private = mmap(NULL, PRIVATE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED);
+	MUST((shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
+	MUST((private = mmap(NULL, PRIVATE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) !=
+	     MAP_FAILED);
 	fill(shared->filling, SHARED_SIZE, 9);
 	memset(private, 'p', PRIVATE_SIZE);
 	MUST(pipe(ask) == 0 && pipe(answer) == 0);
@@ -180,7 +183,8 @@ int main(int argc, char **argv)
 		CHECK(write(ask[1], "q", 1) == 1, "ask");
 	answers('a');
 	CHECK(lseek(file, 0, SEEK_CUR) == slots, "shared position %ld, want %d", (long)lseek(file, 0, SEEK_CUR), slots);
-	CHECK(eventfd_read(counter, &count) == 0 && count == (eventfd_t)slots, "eventfd %d, want %d", (int)count, slots);
+	CHECK(eventfd_read(counter, &count) == 0 && count == (eventfd_t)slots, "eventfd %d, want %d", (int)count,
+	      slots);
 	check_zombie(exited, 1, 7);
 	check_zombie(killed, 0, SIGTERM);
 	for (int i = 0; i < slots - 1; i++) /* all but the grandchild */

@@ -59,7 +59,8 @@ static void hear(const char *what, int fd, const char *text)
 {
 	ssize_t n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
 
-	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n, n > 0 ? got : "", text);
+	CHECK(n == (ssize_t)strlen(text) && memcmp(got, text, n) == 0, "%s: read %zd %.20s, want %s", what, n,
+	      n > 0 ? got : "", text);
 }
 
 static void silent(const char *what, int fd)
@@ -148,7 +149,8 @@ static void check_pairs(void)
 	CHECK(option(pairs[2][0], SO_PASSCRED) == 1, "SO_PASSCRED");
 	CHECK(option(pairs[2][1], SO_PASSCRED) == 0, "SO_PASSCRED of the other end");
 	CHECK(getsockopt(pairs[2][0], SOL_SOCKET, SO_RCVTIMEO, &timeout, &len) == 0 && timeout.tv_sec == 1 &&
-	      timeout.tv_usec == 500000, "SO_RCVTIMEO %ld.%06ld", (long)timeout.tv_sec, (long)timeout.tv_usec);
+		      timeout.tv_usec == 500000,
+	      "SO_RCVTIMEO %ld.%06ld", (long)timeout.tv_sec, (long)timeout.tv_usec);
 	hear("half", half[1], "last words");
 	CHECK(recv(half[1], got, 1, MSG_DONTWAIT) == 0, "half: no end");
 	CHECK(send(half[0], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE, "half: not shut down");
@@ -197,7 +199,8 @@ static void check_child(pid_t pid)
 	char byte = 'a';
 	int status;
 
-	CHECK(write(child_pair[0], &byte, 1) == 1 && read(child_pair[0], &byte, 1) == 1 && byte == 'b', "child: %c", byte);
+	CHECK(write(child_pair[0], &byte, 1) == 1 && read(child_pair[0], &byte, 1) == 1 && byte == 'b', "child: %c",
+	      byte);
 	shutdown(child_pair[0], SHUT_WR);
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "child: status %#x", status);
 }
@@ -254,7 +257,8 @@ static void check_listeners(void)
 	int other;
 
 	check_file("relative.sock", 0640, 12, 34);
-	check_name("relative", path_listener, &path_name, offsetof(struct sockaddr_un, sun_path) + sizeof("relative.sock"));
+	check_name("relative", path_listener, &path_name,
+		   offsetof(struct sockaddr_un, sun_path) + sizeof("relative.sock"));
 	hear("client", client, "answer");
 	hear("accepted", accepted, "request");
 	talk("accepted", client, accepted);
@@ -288,7 +292,8 @@ static void check_dgrams(void)
 	CHECK(send(sender, "third", 5, 0) == 5, "sender: %s", strerror(errno));
 	hear("dgram", named_dgram, "third");
 	CHECK(listen(bound, 1) == 0, "bound: listen: %s", strerror(errno));
-	CHECK(connect(fresh, (struct sockaddr *)&fresh_name, sizeof(fresh_name)) == 0, "fresh: connect: %s", strerror(errno));
+	CHECK(connect(fresh, (struct sockaddr *)&fresh_name, sizeof(fresh_name)) == 0, "fresh: connect: %s",
+	      strerror(errno));
 }
 
 static struct sockaddr_un outside(const char *name)

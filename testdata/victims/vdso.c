@@ -56,7 +56,7 @@ static void check_clock(int clock)
 {
 	int (*gettime)(clockid_t, struct timespec *) = function("__vdso_clock_gettime");
 	int (*getres)(clockid_t, struct timespec *) = function("__vdso_clock_getres");
-	struct timespec before, now = {0}, after, resolution = {-1, -1}, want;
+	struct timespec before, now = { 0 }, after, resolution = { -1, -1 }, want;
 
 	if (!gettime || !getres) {
 		differs("clock_gettime or clock_getres is gone");
@@ -65,10 +65,11 @@ static void check_clock(int clock)
 	syscall(SYS_clock_gettime, clock, &before);
 	CHECK(gettime(clock, &now) == 0, "clock %d", clock);
 	syscall(SYS_clock_gettime, clock, &after);
-	CHECK(seconds(now) >= seconds(before) - 0.02 && seconds(now) <= seconds(after) + 0.02, "clock %d: %f is not between %f and %f", clock,
-	      seconds(now), seconds(before), seconds(after));
+	CHECK(seconds(now) >= seconds(before) - 0.02 && seconds(now) <= seconds(after) + 0.02,
+	      "clock %d: %f is not between %f and %f", clock, seconds(now), seconds(before), seconds(after));
 	syscall(SYS_clock_getres, clock, &want);
-	CHECK(getres(clock, &resolution) == 0 && resolution.tv_nsec == want.tv_nsec, "clock %d: resolution %ld", clock, resolution.tv_nsec);
+	CHECK(getres(clock, &resolution) == 0 && resolution.tv_nsec == want.tv_nsec, "clock %d: resolution %ld", clock,
+	      resolution.tv_nsec);
 }
 
 static void check_others(void)
@@ -77,23 +78,27 @@ static void check_others(void)
 	time_t (*vtime)(time_t *) = function("__vdso_time");
 	long (*getcpu)(unsigned int *, unsigned int *, void *) = function("__vdso_getcpu");
 	ssize_t (*getrandom)(void *, size_t, unsigned int, void *, size_t) = function("__vdso_getrandom");
-	struct timeval now = {0};
+	struct timeval now = { 0 };
 	unsigned int cpu = -1;
 	time_t seconds, want = syscall(SYS_time, NULL);
-	char random[16] = {0}, none[16] = {0};
+	char random[16] = { 0 }, none[16] = { 0 };
 
-	CHECK(gettimeofday && gettimeofday(&now, NULL) == 0 && now.tv_sec - want <= 1 && now.tv_sec >= want, "gettimeofday: %ld, want %ld",
-	      now.tv_sec, want);
+	CHECK(gettimeofday && gettimeofday(&now, NULL) == 0 && now.tv_sec - want <= 1 && now.tv_sec >= want,
+	      "gettimeofday: %ld, want %ld", now.tv_sec, want);
 	CHECK(vtime && (seconds = vtime(NULL)) >= want - 1 && seconds <= want + 1, "time");
-	CHECK(getcpu && getcpu(&cpu, NULL, NULL) == 0 && cpu < (unsigned int)sysconf(_SC_NPROCESSORS_CONF), "getcpu: %u", cpu);
+	CHECK(getcpu && getcpu(&cpu, NULL, NULL) == 0 && cpu < (unsigned int)sysconf(_SC_NPROCESSORS_CONF),
+	      "getcpu: %u", cpu);
 	if (getrandom) /* Linux 6.11; without state it is the system call */
-		CHECK(getrandom(random, sizeof(random), 0, NULL, 0) == sizeof(random) && memcmp(random, none, sizeof(random)) != 0, "getrandom");
+		CHECK(getrandom(random, sizeof(random), 0, NULL, 0) == sizeof(random) &&
+			      memcmp(random, none, sizeof(random)) != 0,
+		      "getrandom");
 }
 
 static void check(void)
 {
-	static const int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE,
-				     CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID};
+	static const int clocks[] = { CLOCK_REALTIME,      CLOCK_MONOTONIC,         CLOCK_BOOTTIME,
+				      CLOCK_TAI,           CLOCK_REALTIME_COARSE,   CLOCK_MONOTONIC_COARSE,
+				      CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID };
 
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++)
 		check_clock(clocks[i]);

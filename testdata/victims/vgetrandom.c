@@ -94,7 +94,8 @@ static unsigned char *alike[NR_ALIKE], alike_before[NR_ALIKE][PAGE];
 
 static void make_alike(int kind)
 {
-	unsigned char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned char *p =
+		mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	MUST(p != MAP_FAILED && munmap(p, PAGE) == 0 && munmap(p + 2 * PAGE, PAGE) == 0); /* no neighbours */
 	alike[kind] = p += PAGE;
@@ -128,7 +129,7 @@ static unsigned char *wiped;
 static void setup(pthread_t *threads)
 {
 	vdso = find("__vdso_getrandom");
-	params = (struct params){.size = 144, .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS};
+	params = (struct params){ .size = 144, .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS };
 	MUST(!vdso || vdso(NULL, 0, 0, &params, ~0ul) == 0);
 	MUST((states = mmap(NULL, PAGE, params.prot, params.flags, -1, 0)) != MAP_FAILED);
 	for (long i = 0; i < THREADS; i++)
@@ -223,7 +224,8 @@ static void check_wiped(void)
 static void check_alike(void)
 {
 	for (int kind = 0; kind < NR_ALIKE; kind++)
-		CHECK(memcmp(alike[kind], alike_before[kind], PAGE) == 0 && !has_flag(alike[kind], " dp"), "memory that looks alike (%d) was wiped", kind);
+		CHECK(memcmp(alike[kind], alike_before[kind], PAGE) == 0 && !has_flag(alike[kind], " dp"),
+		      "memory that looks alike (%d) was wiped", kind);
 }
 
 int main(int argc, char **argv)

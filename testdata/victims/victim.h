@@ -33,20 +33,20 @@ __attribute__((format(printf, 1, 2))) static inline void differs(const char *fmt
 	__atomic_fetch_add(&victim_failures, 1, __ATOMIC_SEQ_CST);
 }
 
-#define CHECK(cond, ...)                      \
-	do {                                  \
-		if (!(cond))                  \
-			differs(__VA_ARGS__); \
+#define CHECK(cond, ...)                                                                                               \
+	do {                                                                                                           \
+		if (!(cond))                                                                                           \
+			differs(__VA_ARGS__);                                                                          \
 	} while (0)
 
-/* Before the dump: a victim that cannot get ready says why and is no victim. */
-#define MUST(cond)                                                                                            \
-	do {                                                                                                  \
-		if (!(cond)) {                                                                                \
-			printf("NOT READY %s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));      \
-			fflush(stdout);                                                                       \
-			_exit(2);                                                                             \
-		}                                                                                             \
+/* Before the dump: a victim that cannot get ready says why and ends. */
+#define MUST(cond)                                                                                                     \
+	do {                                                                                                           \
+		if (!(cond)) {                                                                                         \
+			printf("NOT READY %s:%d: %s: %s\n", __FILE__, __LINE__, #cond, strerror(errno));               \
+			fflush(stdout);                                                                                \
+			_exit(2);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 /* Blocks SIGUSR1; threads started later inherit that. Call first. */
@@ -100,7 +100,8 @@ static inline void check_fill(const char *what, const void *at, size_t bytes, ui
 
 	for (size_t i = 0; i < bytes / 8; i++) {
 		if (p[i] != pattern(seed, i)) {
-			differs("%s: word %zu at %p is %#lx, was %#lx", what, i, (const void *)(p + i), p[i], pattern(seed, i));
+			differs("%s: word %zu at %p is %#lx, was %#lx", what, i, (const void *)(p + i), p[i],
+				pattern(seed, i));
 			return;
 		}
 	}

@@ -40,7 +40,8 @@ static void work(int me, int ready)
 {
 	uid_t real, effective, saved;
 
-	MUST(setgroups(0, NULL) == 0 && setresgid(WORKER, WORKER, WORKER) == 0 && setresuid(WORKER, WORKER, WORKER) == 0);
+	MUST(setgroups(0, NULL) == 0 && setresgid(WORKER, WORKER, WORKER) == 0 &&
+	     setresuid(WORKER, WORKER, WORKER) == 0);
 	MUST(prctl(PR_SET_DUMPABLE, open_workers) == 0 && prctl(PR_SET_NAME, "worker") == 0);
 	fill(memory, OWN, me);
 	MUST(write(ready, "r", 1) == 1);
@@ -88,7 +89,8 @@ int main(int argc, char **argv)
 		int status = -1;
 
 		CHECK(kill(child[i], SIGUSR1) == 0, "worker %d: %s", child[i], strerror(errno));
-		CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0, "worker %d: status %#x", child[i], status);
+		CHECK(waitpid(child[i], &status, 0) == child[i] && status == 0, "worker %d: status %#x", child[i],
+		      status);
 	}
 	return victim_end();
 }

@@ -72,8 +72,8 @@ static void test_printf(void)
 	for (i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
 		SAME("%d|%i|%u|%x|%X|%o", ints[i], ints[i], (unsigned)ints[i], (unsigned)ints[i], (unsigned)ints[i],
 		     (unsigned)ints[i]);
-		SAME("%5d|%-5d|%05d|%+d|%.3d|%8.3d|%-8.3d|%08.3x|%+05d|%.0d", ints[i], ints[i], ints[i], ints[i], ints[i],
-		     ints[i], ints[i], (unsigned)ints[i], ints[i], ints[i]);
+		SAME("%5d|%-5d|%05d|%+d|%.3d|%8.3d|%-8.3d|%08.3x|%+05d|%.0d", ints[i], ints[i], ints[i], ints[i],
+		     ints[i], ints[i], ints[i], (unsigned)ints[i], ints[i], ints[i]);
 		SAME("%hd|%hhd|%hu|%hhu|%*d|%-*d|%.*d", (short)ints[i], (signed char)ints[i], (unsigned short)ints[i],
 		     (unsigned char)ints[i], 7, ints[i], 7, ints[i], 2, ints[i]);
 	}
@@ -84,8 +84,8 @@ static void test_printf(void)
 		     (unsigned long long)longs[i], (size_t)longs[i], (ssize_t)longs[i], (intmax_t)longs[i],
 		     (ptrdiff_t)longs[i], longs[i], longs[i]);
 	}
-	SAME("%s|%10s|%-10s|%.2s|%.10s|%*.*s|%c|%3c|%-3c|%%", "text", "text", "text", "text", "text", 6, 3, "text", 'x', 'y',
-	     'z');
+	SAME("%s|%10s|%-10s|%.2s|%.10s|%*.*s|%c|%3c|%-3c|%%", "text", "text", "text", "text", "text", 6, 3, "text", 'x',
+	     'y', 'z');
 	SAME("%s", "");
 	SAME("%p|%20p", (void *)&ints, (void *)&longs);
 	SAME("plain %d%% of %s\n", 5, "it");
@@ -189,10 +189,20 @@ static void test_log(struct crpie_ctx *ctx)
 static void test_params(struct crpie_ctx *ctx)
 {
 	static const struct crpie_param params[] = {
-		{ "n", "17" },	     { "hex", "0xfF" },	 { "max", "18446744073709551615" }, { "over", "18446744073709551616" },
-		{ "junk", "12x" },   { "empty", "" },	 { "size", "3k" },		     { "big", "17000000T" },
-		{ "neg", "-1" },     { "on", "yes" },	 { "off", "false" },		     { "text", "hello" },
-		{ "twice", "first" }, { "twice", "last" },
+		{ "n", "17" },
+		{ "hex", "0xfF" },
+		{ "max", "18446744073709551615" },
+		{ "over", "18446744073709551616" },
+		{ "junk", "12x" },
+		{ "empty", "" },
+		{ "size", "3k" },
+		{ "big", "17000000T" },
+		{ "neg", "-1" },
+		{ "on", "yes" },
+		{ "off", "false" },
+		{ "text", "hello" },
+		{ "twice", "first" },
+		{ "twice", "last" },
 	};
 	uint64_t v = 99;
 	char buf[6];
@@ -251,7 +261,8 @@ static void test_env(struct crpie_ctx *ctx)
 	CHECK(crpie_env_find(ctx, "UNTERMINATED", &env) == -ENOENT, "unterminated");
 	CHECK(crpie_env_replace(ctx, "ID", "123456") == -ENAMETOOLONG, "longer");
 	CHECK(memcmp(block, "A=1\0ID=12345", 13) == 0, "changed nothing");
-	CHECK(crpie_env_replace(ctx, "ID", "abcde") == 0 && memcmp(block, "A=1\0ID=abcde\0NOEQ", 18) == 0, "same length");
+	CHECK(crpie_env_replace(ctx, "ID", "abcde") == 0 && memcmp(block, "A=1\0ID=abcde\0NOEQ", 18) == 0,
+	      "same length");
 	CHECK(crpie_env_replace(ctx, "ID", "z") == 0 && memcmp(block, "A=1\0ID=z\0\0\0\0\0NOEQ", 18) == 0, "shorter");
 	CHECK(crpie_env_find(ctx, "IDX", &env) == 0, "found behind the NULs");
 	vma.prot = CRPIE_PROT_READ;
@@ -267,7 +278,9 @@ static void test_env(struct crpie_ctx *ctx)
 static void test_vma(struct crpie_ctx *ctx)
 {
 	static const struct crpie_vma two[] = {
-		{ 0x1000, 0x3000, 3, 0, 0, "" }, { 0x3000, 0x4000, 1, 0, 0, "" }, { 0x8000, 0x9000, 0, 0, 0, "" },
+		{ 0x1000, 0x3000, 3, 0, 0, "" },
+		{ 0x3000, 0x4000, 1, 0, 0, "" },
+		{ 0x8000, 0x9000, 0, 0, 0, "" },
 	};
 	struct crpie_ctx c = *ctx;
 
@@ -279,7 +292,8 @@ static void test_vma(struct crpie_ctx *ctx)
 	CHECK(crpie_vma_covers(&c, 0x2ff8, 16, 1) && !crpie_vma_covers(&c, 0x2ff8, 16, 2), "across two");
 	CHECK(!crpie_vma_covers(&c, 0x3ff8, 16, 1) && crpie_vma_covers(&c, 0x3ff8, 8, 1), "into a gap");
 	CHECK(!crpie_vma_covers(&c, UINT64_MAX - 4, 16, 0), "wraps around");
-	CHECK(crpie_vma_readable(&c, 0x2000, 100) == 100 && crpie_vma_readable(&c, 0x2000, 1 << 20) == 0x2000, "readable");
+	CHECK(crpie_vma_readable(&c, 0x2000, 100) == 100 && crpie_vma_readable(&c, 0x2000, 1 << 20) == 0x2000,
+	      "readable");
 	CHECK(crpie_vma_readable(&c, 0x8000, 10) == 0 && crpie_vma_readable(&c, 0, 10) == 0, "unreadable");
 	c.nr_vmas = 0;
 	CHECK(crpie_vma_find(&c, 0x1000) == NULL, "no mapping at all");
@@ -328,14 +342,17 @@ static uint64_t address(const char *name)
 
 static void test_symbols(struct crpie_ctx *ctx)
 {
-	static const char *const names[] = { "exported_variable", "srandom", "srand48", "environ", "getenv", "main", "setenv" };
+	static const char *const names[] = {
+		"exported_variable", "srandom", "srand48", "environ", "getenv", "main", "setenv"
+	};
 	struct crpie_symbol sym = { 0, 0, 0 };
 	unsigned int i;
 
 	describe_self(ctx);
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		CHECK(crpie_symbol(ctx, names[i]) == address(names[i]) && address(names[i]) != 0, "%s: got %lx, want %lx",
-		      names[i], (unsigned long)crpie_symbol(ctx, names[i]), (unsigned long)address(names[i]));
+		CHECK(crpie_symbol(ctx, names[i]) == address(names[i]) && address(names[i]) != 0,
+		      "%s: got %lx, want %lx", names[i], (unsigned long)crpie_symbol(ctx, names[i]),
+		      (unsigned long)address(names[i]));
 	CHECK(crpie_symbol_find(ctx, NULL, "exported_variable", &sym) && sym.size >= 4 && sym.type == STT_OBJECT, "%u",
 	      sym.type);
 	CHECK(crpie_symbol_find(ctx, "libc.so", "srandom", &sym) && sym.addr == address("srandom"), "in libc");
@@ -406,9 +423,11 @@ static void test_symtab(struct crpie_ctx *ctx)
 	unsigned int round;
 
 	describe_self(ctx);
-	CHECK(crpie_symtab_find(ctx, "hidden_variable", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)&hidden_variable, "%lx",
-	      (unsigned long)sym.addr);
-	CHECK(crpie_symtab_find(ctx, "main", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)main && sym.type == STT_FUNC, "main");
+	CHECK(crpie_symtab_find(ctx, "hidden_variable", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)&hidden_variable,
+	      "%lx", (unsigned long)sym.addr);
+	CHECK(crpie_symtab_find(ctx, "main", &sym) == 0 && sym.addr == (uint64_t)(uintptr_t)main &&
+		      sym.type == STT_FUNC,
+	      "main");
 	CHECK(crpie_symtab_find(ctx, "hidden_tls", &sym) == -ESRCH, "thread-local");
 	CHECK(crpie_symtab_find(ctx, "srandom", &sym) == -ESRCH, "not in this file");
 	CHECK(crpie_symtab_find(ctx, "", &sym) != 0 || sym.addr != 0, "empty name");
@@ -434,7 +453,8 @@ static void test_syscalls(void)
 	CHECK(sys_getpid() == getpid(), "%d", sys_getpid());
 	CHECK(sys_close(-1) == -EBADF, "close(-1) = %ld", sys_close(-1));
 	CHECK(sys_pipe2(fds, 0) == 0, "pipe2");
-	CHECK(sys_write(fds[1], "hello", 5) == 5 && sys_read(fds[0], buf, 16) == 5 && memcmp(buf, "hello", 5) == 0, "pipe");
+	CHECK(sys_write(fds[1], "hello", 5) == 5 && sys_read(fds[0], buf, 16) == 5 && memcmp(buf, "hello", 5) == 0,
+	      "pipe");
 	page = (char *)sys_mmap(NULL, 4096, 3, 0x22, -1, 0);
 	CHECK(!crpie_is_err((long)page), "mmap = %p", (void *)page);
 	page[0] = 1;

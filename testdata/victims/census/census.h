@@ -18,10 +18,10 @@ void fact_bytes(const char *key, const void *bytes, size_t size);
 /* This kernel or machine has no such thing: nobody can lose it. */
 void lacks(const char *key);
 
-#define SET(key, cond)              \
-	do {                        \
-		if (!(cond))        \
-			lacks(key); \
+#define SET(key, cond)                                                                                                 \
+	do {                                                                                                           \
+		if (!(cond))                                                                                           \
+			lacks(key);                                                                                    \
 	} while (0)
 
 /* What the keys of this thread begin with. */

@@ -52,10 +52,11 @@ static void set_regular(void)
 		const char *name;
 		int flags;
 	} flags[] = {
-		{"O_APPEND", O_APPEND | O_RDWR}, {"O_DIRECT", O_DIRECT | O_RDONLY}, {"O_NOATIME", O_NOATIME | O_RDONLY},
-		{"O_SYNC", O_SYNC | O_RDWR}, {"O_DSYNC", O_DSYNC | O_WRONLY}, {"O_PATH", O_PATH},
-		{"O_NONBLOCK", O_NONBLOCK | O_RDONLY}, {"O_CLOEXEC", O_CLOEXEC | O_RDONLY},
-		{"O_NOFOLLOW", O_NOFOLLOW | O_RDONLY},
+		{ "O_APPEND", O_APPEND | O_RDWR },       { "O_DIRECT", O_DIRECT | O_RDONLY },
+		{ "O_NOATIME", O_NOATIME | O_RDONLY },   { "O_SYNC", O_SYNC | O_RDWR },
+		{ "O_DSYNC", O_DSYNC | O_WRONLY },       { "O_PATH", O_PATH },
+		{ "O_NONBLOCK", O_NONBLOCK | O_RDONLY }, { "O_CLOEXEC", O_CLOEXEC | O_RDONLY },
+		{ "O_NOFOLLOW", O_NOFOLLOW | O_RDONLY },
 	};
 	int fd = keep("file", open("file", O_CREAT | O_RDWR, 0600));
 
@@ -67,7 +68,7 @@ static void set_regular(void)
 
 static void set_pipes(void)
 {
-	struct f_owner_ex owner = {F_OWNER_TID, getpid()};
+	struct f_owner_ex owner = { F_OWNER_TID, getpid() };
 	int ends[2];
 
 	MUST(pipe2(ends, O_NONBLOCK) == 0);
@@ -85,8 +86,9 @@ static void set_timerfds(void)
 		const char *name;
 		int clock;
 	} clocks[] = {
-		{"timerfd CLOCK_REALTIME", CLOCK_REALTIME}, {"timerfd CLOCK_MONOTONIC", CLOCK_MONOTONIC},
-		{"timerfd CLOCK_BOOTTIME", CLOCK_BOOTTIME},
+		{ "timerfd CLOCK_REALTIME", CLOCK_REALTIME },
+		{ "timerfd CLOCK_MONOTONIC", CLOCK_MONOTONIC },
+		{ "timerfd CLOCK_BOOTTIME", CLOCK_BOOTTIME },
 	};
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++)
 		keep(clocks[i].name, timerfd_create(clocks[i].clock, TFD_NONBLOCK));
@@ -94,8 +96,8 @@ static void set_timerfds(void)
 
 static void set_events(void)
 {
-	struct busy_poll poll = {.usecs = 50, .budget = 16, .prefer = 1};
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET | EPOLLWAKEUP, .data.u64 = 0x123456789abcdef};
+	struct busy_poll poll = { .usecs = 50, .budget = 16, .prefer = 1 };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET | EPOLLWAKEUP, .data.u64 = 0x123456789abcdef };
 	sigset_t set;
 	int fd;
 
@@ -124,8 +126,8 @@ static void set_memfds(void)
 
 static void set_terminals(void)
 {
-	struct termios2 locked = {.c_lflag = ECHO}, t;
-	struct winsize size = {11, 22, 33, 44};
+	struct termios2 locked = { .c_lflag = ECHO }, t;
+	struct winsize size = { 11, 22, 33, 44 };
 	int yes = 1, no = 0;
 
 	master = keep("terminal", open("/dev/ptmx", O_RDWR | O_NOCTTY));
@@ -165,7 +167,7 @@ void set_files(void)
 
 static void tell_descriptor(const char *name, int fd)
 {
-	struct f_owner_ex owner = {0, 0};
+	struct f_owner_ex owner = { 0, 0 };
 	char key[64];
 
 	snprintf(key, sizeof(key), "fd %s", name);
@@ -178,7 +180,7 @@ static void tell_descriptor(const char *name, int fd)
 static void tell_terminals(void)
 {
 	struct termios2 t;
-	struct winsize size = {0, 0, 0, 0};
+	struct winsize size = { 0, 0, 0, 0 };
 	int value = -1;
 
 	memset(&t, 0, sizeof(t));
@@ -199,7 +201,7 @@ static void tell_terminals(void)
 
 static int dnotify_tells(void)
 {
-	struct timespec soon = {1, 0};
+	struct timespec soon = { 1, 0 };
 	siginfo_t info;
 	sigset_t set;
 	int told;
@@ -214,7 +216,7 @@ static int dnotify_tells(void)
 
 void tell_files(void)
 {
-	struct busy_poll poll = {0, 0, 0, 0};
+	struct busy_poll poll = { 0, 0, 0, 0 };
 	uint64_t count = 0;
 
 	for (int i = 0; i < nr_fds; i++)
@@ -227,4 +229,7 @@ void tell_files(void)
 	tell_terminals();
 }
 
-void tell_dnotify(void) { fact("dnotify", "%s", dnotify_tells() ? "tells" : "silent"); }
+void tell_dnotify(void)
+{
+	fact("dnotify", "%s", dnotify_tells() ? "tells" : "silent");
+}

@@ -10,10 +10,22 @@
 #define PAGE 4096ul
 #define SIZE (8 * PAGE)
 
-static int advise(char *at, int advice) { return madvise(at, SIZE, advice) == 0; }
-static int lock(char *at, int flag) { return syscall(SYS_mlock2, at, SIZE, flag) == 0; }
-static int give_name(char *at, int what) { return prctl(0x53564d41 /* PR_SET_VMA */, what, at, SIZE, "census") == 0; }
-static int seal(char *at, int unused) { return syscall(462 /* mseal */, at, SIZE, unused) == 0; }
+static int advise(char *at, int advice)
+{
+	return madvise(at, SIZE, advice) == 0;
+}
+static int lock(char *at, int flag)
+{
+	return syscall(SYS_mlock2, at, SIZE, flag) == 0;
+}
+static int give_name(char *at, int what)
+{
+	return prctl(0x53564d41 /* PR_SET_VMA */, what, at, SIZE, "census") == 0;
+}
+static int seal(char *at, int unused)
+{
+	return syscall(462 /* mseal */, at, SIZE, unused) == 0;
+}
 
 static int bind_memory(char *at, int mode)
 {
@@ -39,30 +51,30 @@ static struct mapping {
 	int flags, (*set)(char *at, int argument), argument;
 	char *at;
 } mappings[] = {
-	{"plain", MAP_PRIVATE, NULL, 0, 0},
-	{"MAP_NORESERVE", MAP_PRIVATE | MAP_NORESERVE, NULL, 0, 0},
-	{"MAP_GROWSDOWN", MAP_PRIVATE | MAP_GROWSDOWN, NULL, 0, 0},
-	{"MAP_LOCKED", MAP_PRIVATE | MAP_LOCKED, NULL, 0, 0},
-	{"MAP_SHARED", MAP_SHARED, NULL, 0, 0},
-	{"MAP_DROPPABLE", 0x08, NULL, 0, 0},
-	{"MADV_RANDOM", MAP_PRIVATE, advise, MADV_RANDOM, 0},
-	{"MADV_SEQUENTIAL", MAP_PRIVATE, advise, MADV_SEQUENTIAL, 0},
-	{"MADV_DONTFORK", MAP_PRIVATE, advise, MADV_DONTFORK, 0},
-	{"MADV_DONTDUMP", MAP_PRIVATE, advise, MADV_DONTDUMP, 0},
-	{"MADV_HUGEPAGE", MAP_PRIVATE, advise, MADV_HUGEPAGE, 0},
-	{"MADV_NOHUGEPAGE", MAP_PRIVATE, advise, MADV_NOHUGEPAGE, 0},
-	{"MADV_MERGEABLE", MAP_PRIVATE, advise, MADV_MERGEABLE, 0},
-	{"MADV_WIPEONFORK", MAP_PRIVATE, advise, MADV_WIPEONFORK, 0},
-	{"MADV_RANDOM, shared", MAP_SHARED, advise, MADV_RANDOM, 0},
-	{"MADV_DONTFORK, shared", MAP_SHARED, advise, MADV_DONTFORK, 0},
-	{"mlock", MAP_PRIVATE, lock, 0, 0},
-	{"MLOCK_ONFAULT", MAP_PRIVATE, lock, 1, 0},
-	{"PR_SET_VMA", MAP_PRIVATE, give_name, 0, 0},
-	{"mbind", MAP_PRIVATE, bind_memory, MPOL_BIND, 0},
-	{"mbind, shared", MAP_SHARED, bind_memory, MPOL_INTERLEAVE, 0},
-	{"home node", MAP_PRIVATE, home, MPOL_BIND, 0},
-	{"pkey_mprotect", MAP_PRIVATE, key_of_its_own, 0, 0},
-	{"mseal", MAP_PRIVATE, seal, 0, 0},
+	{ "plain", MAP_PRIVATE, NULL, 0, 0 },
+	{ "MAP_NORESERVE", MAP_PRIVATE | MAP_NORESERVE, NULL, 0, 0 },
+	{ "MAP_GROWSDOWN", MAP_PRIVATE | MAP_GROWSDOWN, NULL, 0, 0 },
+	{ "MAP_LOCKED", MAP_PRIVATE | MAP_LOCKED, NULL, 0, 0 },
+	{ "MAP_SHARED", MAP_SHARED, NULL, 0, 0 },
+	{ "MAP_DROPPABLE", 0x08, NULL, 0, 0 },
+	{ "MADV_RANDOM", MAP_PRIVATE, advise, MADV_RANDOM, 0 },
+	{ "MADV_SEQUENTIAL", MAP_PRIVATE, advise, MADV_SEQUENTIAL, 0 },
+	{ "MADV_DONTFORK", MAP_PRIVATE, advise, MADV_DONTFORK, 0 },
+	{ "MADV_DONTDUMP", MAP_PRIVATE, advise, MADV_DONTDUMP, 0 },
+	{ "MADV_HUGEPAGE", MAP_PRIVATE, advise, MADV_HUGEPAGE, 0 },
+	{ "MADV_NOHUGEPAGE", MAP_PRIVATE, advise, MADV_NOHUGEPAGE, 0 },
+	{ "MADV_MERGEABLE", MAP_PRIVATE, advise, MADV_MERGEABLE, 0 },
+	{ "MADV_WIPEONFORK", MAP_PRIVATE, advise, MADV_WIPEONFORK, 0 },
+	{ "MADV_RANDOM, shared", MAP_SHARED, advise, MADV_RANDOM, 0 },
+	{ "MADV_DONTFORK, shared", MAP_SHARED, advise, MADV_DONTFORK, 0 },
+	{ "mlock", MAP_PRIVATE, lock, 0, 0 },
+	{ "MLOCK_ONFAULT", MAP_PRIVATE, lock, 1, 0 },
+	{ "PR_SET_VMA", MAP_PRIVATE, give_name, 0, 0 },
+	{ "mbind", MAP_PRIVATE, bind_memory, MPOL_BIND, 0 },
+	{ "mbind, shared", MAP_SHARED, bind_memory, MPOL_INTERLEAVE, 0 },
+	{ "home node", MAP_PRIVATE, home, MPOL_BIND, 0 },
+	{ "pkey_mprotect", MAP_PRIVATE, key_of_its_own, 0, 0 },
+	{ "mseal", MAP_PRIVATE, seal, 0, 0 },
 };
 #define NR_MAPPINGS (sizeof(mappings) / sizeof(mappings[0]))
 

@@ -107,7 +107,7 @@ static void on_sys(int sig)
 
 static void set_caps(void)
 {
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct caps[2];
 
 	MUST(syscall(SYS_capget, &header, caps) == 0);
@@ -118,11 +118,16 @@ static void set_caps(void)
 
 static void set_scheduling(int second)
 {
-	struct attr a = {.size = sizeof(a), .policy = second ? SCHED_BATCH : SCHED_OTHER, .nice = 3 + second,
-			 .flags = 1 /* RESET_ON_FORK */, .runtime = 5000000};
-	struct attr now = {0};
-	struct attr clamp = {.size = sizeof(clamp), .flags = 0x60 /* clamps */ | 0x18 /* keep the rest */,
-			     .util_min = 10, .util_max = 900};
+	struct attr a = { .size = sizeof(a),
+			  .policy = second ? SCHED_BATCH : SCHED_OTHER,
+			  .nice = 3 + second,
+			  .flags = 1 /* RESET_ON_FORK */,
+			  .runtime = 5000000 };
+	struct attr now = { 0 };
+	struct attr clamp = { .size = sizeof(clamp),
+			      .flags = 0x60 /* clamps */ | 0x18 /* keep the rest */,
+			      .util_min = 10,
+			      .util_max = 900 };
 	unsigned long cpu = 1 << second;
 
 	MUST(syscall(SYS_sched_setattr, 0, &a, 0) == 0 && syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0) == 0);
@@ -189,7 +194,7 @@ static void tell_traps(void)
 
 void set_thread(int second)
 {
-	stack_t stack = {.ss_sp = alternate[second], .ss_size = sizeof(alternate[0]), .ss_flags = MY_SS_AUTODISARM};
+	stack_t stack = { .ss_sp = alternate[second], .ss_size = sizeof(alternate[0]), .ss_flags = MY_SS_AUTODISARM };
 	unsigned long node = 1;
 	sigset_t mask;
 
@@ -223,8 +228,8 @@ void set_thread(int second)
 
 static void tell_scheduling(void)
 {
-	struct attr a = {0};
-	unsigned long cpus[16] = {0};
+	struct attr a = { 0 };
+	unsigned long cpus[16] = { 0 };
 
 	syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0);
 	fact("sched_attr policy", "%d priority %u nice %d", a.policy, a.priority, a.nice);
@@ -244,7 +249,7 @@ static void tell_scheduling(void)
 
 static void tell_memory_policy(void)
 {
-	unsigned long nodes[16] = {0};
+	unsigned long nodes[16] = { 0 };
 	int mode = 0;
 
 	syscall(SYS_get_mempolicy, &mode, nodes, sizeof(nodes) * 8, 0, 0);
@@ -253,7 +258,7 @@ static void tell_memory_policy(void)
 
 void tell_thread(void)
 {
-	struct timespec used = {0};
+	struct timespec used = { 0 };
 	stack_t stack;
 	uint64_t mask = 0, robust = 0, robust_size = 0, tid_address = 0;
 	char name[16];
@@ -298,12 +303,14 @@ static const struct {
 	int resource;
 	rlim_t soft;
 } limits[] = {
-	{"CPU", RLIMIT_CPU, 1 << 20}, {"FSIZE", RLIMIT_FSIZE, 1l << 41}, {"DATA", RLIMIT_DATA, 1l << 42},
-	{"STACK", RLIMIT_STACK, 16 << 20}, {"CORE", RLIMIT_CORE, 1 << 20}, {"RSS", RLIMIT_RSS, 1l << 40},
-	{"NPROC", RLIMIT_NPROC, 1 << 14}, {"NOFILE", RLIMIT_NOFILE, 1000}, {"MEMLOCK", RLIMIT_MEMLOCK, 1 << 30},
-	{"AS", RLIMIT_AS, 1l << 44}, {"LOCKS", RLIMIT_LOCKS, 77}, {"SIGPENDING", RLIMIT_SIGPENDING, 5000},
-	{"MSGQUEUE", RLIMIT_MSGQUEUE, 700000}, {"NICE", RLIMIT_NICE, 0}, {"RTPRIO", RLIMIT_RTPRIO, 0},
-	{"RTTIME", RLIMIT_RTTIME, 1 << 30},
+	{ "CPU", RLIMIT_CPU, 1 << 20 },          { "FSIZE", RLIMIT_FSIZE, 1l << 41 },
+	{ "DATA", RLIMIT_DATA, 1l << 42 },       { "STACK", RLIMIT_STACK, 16 << 20 },
+	{ "CORE", RLIMIT_CORE, 1 << 20 },        { "RSS", RLIMIT_RSS, 1l << 40 },
+	{ "NPROC", RLIMIT_NPROC, 1 << 14 },      { "NOFILE", RLIMIT_NOFILE, 1000 },
+	{ "MEMLOCK", RLIMIT_MEMLOCK, 1 << 30 },  { "AS", RLIMIT_AS, 1l << 44 },
+	{ "LOCKS", RLIMIT_LOCKS, 77 },           { "SIGPENDING", RLIMIT_SIGPENDING, 5000 },
+	{ "MSGQUEUE", RLIMIT_MSGQUEUE, 700000 }, { "NICE", RLIMIT_NICE, 0 },
+	{ "RTPRIO", RLIMIT_RTPRIO, 0 },          { "RTTIME", RLIMIT_RTTIME, 1 << 30 },
 };
 #define NR_LIMITS (sizeof(limits) / sizeof(limits[0]))
 
@@ -311,9 +318,13 @@ static const struct {
 	const char *name;
 	clockid_t clock;
 } clocks[] = {
-	{"CLOCK_REALTIME", CLOCK_REALTIME}, {"CLOCK_MONOTONIC", CLOCK_MONOTONIC}, {"CLOCK_BOOTTIME", CLOCK_BOOTTIME},
-	{"CLOCK_TAI", CLOCK_TAI}, {"CLOCK_PROCESS_CPUTIME_ID", CLOCK_PROCESS_CPUTIME_ID},
-	{"CLOCK_REALTIME_ALARM", CLOCK_REALTIME_ALARM}, {"CLOCK_BOOTTIME_ALARM", CLOCK_BOOTTIME_ALARM},
+	{ "CLOCK_REALTIME", CLOCK_REALTIME },
+	{ "CLOCK_MONOTONIC", CLOCK_MONOTONIC },
+	{ "CLOCK_BOOTTIME", CLOCK_BOOTTIME },
+	{ "CLOCK_TAI", CLOCK_TAI },
+	{ "CLOCK_PROCESS_CPUTIME_ID", CLOCK_PROCESS_CPUTIME_ID },
+	{ "CLOCK_REALTIME_ALARM", CLOCK_REALTIME_ALARM },
+	{ "CLOCK_BOOTTIME_ALARM", CLOCK_BOOTTIME_ALARM },
 };
 #define NR_CLOCKS (sizeof(clocks) / sizeof(clocks[0]))
 
@@ -321,11 +332,11 @@ static int timers[NR_CLOCKS];
 
 static void set_timers(void)
 {
-	const struct itimerspec every = {{3600, 5}, {360000, 0}};
-	const struct itimerval interval = {{3600, 0}, {360000, 0}};
+	const struct itimerspec every = { { 3600, 5 }, { 360000, 0 } };
+	const struct itimerval interval = { { 3600, 0 }, { 360000, 0 } };
 
 	for (size_t i = 0; i < NR_CLOCKS; i++) {
-		struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 5};
+		struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 5 };
 
 		if (syscall(SYS_timer_create, clocks[i].clock, &event, &timers[i]) != 0) {
 			timers[i] = -1;
@@ -338,14 +349,17 @@ static void set_timers(void)
 		MUST(setitimer(which, &interval, NULL) == 0);
 }
 
-static long hours(long seconds) { return (seconds + 1800) / 3600; }
+static long hours(long seconds)
+{
+	return (seconds + 1800) / 3600;
+}
 
 static void tell_timers(void)
 {
 	char key[32];
 
 	for (size_t i = 0; i < NR_CLOCKS; i++) {
-		struct itimerspec left = {{0, 0}, {0, 0}};
+		struct itimerspec left = { { 0, 0 }, { 0, 0 } };
 
 		if (timers[i] >= 0)
 			syscall(SYS_timer_gettime, timers[i], &left);
@@ -365,14 +379,18 @@ struct action {
 	uint64_t handler, flags, restorer, mask;
 };
 
-static void nothing(int sig) { (void)sig; }
+static void nothing(int sig)
+{
+	(void)sig;
+}
 
 static void set_signals(void)
 {
-	struct sigaction act = {.sa_handler = nothing,
-				.sa_flags = SA_NODEFER | SA_RESETHAND | SA_RESTART | SA_ONSTACK | MY_SA_EXPOSE_TAGBITS};
-	struct sigaction child = {.sa_handler = nothing, .sa_flags = SA_NOCLDSTOP | SA_NOCLDWAIT};
-	siginfo_t info = {.si_signo = SIGRTMIN + 3, .si_code = SI_QUEUE};
+	struct sigaction act = { .sa_handler = nothing,
+				 .sa_flags =
+					 SA_NODEFER | SA_RESETHAND | SA_RESTART | SA_ONSTACK | MY_SA_EXPOSE_TAGBITS };
+	struct sigaction child = { .sa_handler = nothing, .sa_flags = SA_NOCLDSTOP | SA_NOCLDWAIT };
+	siginfo_t info = { .si_signo = SIGRTMIN + 3, .si_code = SI_QUEUE };
 
 	sigaddset(&act.sa_mask, SIGUSR2);
 	MUST(sigaction(SIGHUP, &act, NULL) == 0 && sigaction(SIGCHLD, &child, NULL) == 0);
@@ -397,7 +415,7 @@ static void tell_pending(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 3);
 	for (int i = 0; i < 6; i++) {
-		sigtimedwait(&set, &info[i], &(struct timespec){0, 0});
+		sigtimedwait(&set, &info[i], &(struct timespec){ 0, 0 });
 		snprintf(key, sizeof(key), "pending signal %d", i);
 		fact(key, "%d code %d pid %d uid %d value %p", info[i].si_signo, info[i].si_code, info[i].si_pid,
 		     info[i].si_uid, info[i].si_value.sival_ptr);
@@ -413,7 +431,7 @@ static void tell_signals(void)
 	char key[32];
 
 	for (int sig = 1; sig <= 64; sig++) {
-		struct action act = {0, 0, 0, 0};
+		struct action act = { 0, 0, 0, 0 };
 
 		syscall(SYS_rt_sigaction, sig, NULL, &act, 8);
 		snprintf(key, sizeof(key), "signal action %d", sig);

@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static const struct rlimit nofile = {200, 300}, core = {0, 0}, stack = {4 << 20, 64 << 20};
+static const struct rlimit nofile = { 200, 300 }, core = { 0, 0 }, stack = { 4 << 20, 64 << 20 };
 static pid_t pid, sid, pgid;
 static bool audit;
 
@@ -22,7 +22,7 @@ static void write_proc(const char *path, const char *text)
 
 void attrs_setup(void)
 {
-	struct sched_param param = {0};
+	struct sched_param param = { 0 };
 
 	pid = getpid();
 	sid = getsid(0);
@@ -59,8 +59,8 @@ void attrs_verify(void)
 	volatile double one = 1, three = 3;
 
 	CHECK(fegetround() == FE_UPWARD && one / three * three > 1, "rounding mode is %d", fegetround());
-	CHECK(getpid() == pid && getsid(0) == sid && getpgid(0) == pgid, "pid %d session %d group %d, were %d %d %d", getpid(),
-	      getsid(0), getpgid(0), pid, sid, pgid);
+	CHECK(getpid() == pid && getsid(0) == sid && getpgid(0) == pgid, "pid %d session %d group %d, were %d %d %d",
+	      getpid(), getsid(0), getpgid(0), pid, sid, pgid);
 	prctl(PR_GET_NAME, name);
 	CHECK(strcmp(name, "glibc (victim) ") == 0, "name is %s", name);
 	CHECK(getpriority(PRIO_PROCESS, 0) == 7, "nice is %d", getpriority(PRIO_PROCESS, 0));

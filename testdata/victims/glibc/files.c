@@ -10,8 +10,8 @@ static char cwd[4096];
 
 void files_setup(void)
 {
-	struct epoll_event on_pipe = {.events = EPOLLIN, .data.u64 = 0x1111222233334444};
-	struct epoll_event on_event = {.events = EPOLLIN | EPOLLET, .data.u64 = 0x5555666677778888};
+	struct epoll_event on_pipe = { .events = EPOLLIN, .data.u64 = 0x1111222233334444 };
+	struct epoll_event on_event = { .events = EPOLLIN | EPOLLET, .data.u64 = 0x5555666677778888 };
 
 	MUST(mkdir("subdir", 0755) == 0 || errno == EEXIST);
 	MUST(chdir("subdir") == 0);

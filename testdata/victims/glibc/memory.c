@@ -13,27 +13,27 @@ static struct region {
 	char *at;
 	char vmflags[256];
 } regions[] = {
-	{"private anonymous", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, ""},
-	{"shared anonymous", PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0, ""},
-	{"private file", PROT_READ | PROT_WRITE, MAP_PRIVATE, -1, 0, ""},
-	{"shared file", PROT_READ | PROT_WRITE, MAP_SHARED, -1, 0, ""},
-	{"no access", PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, ""},
-	{"read-only", PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, ""},
-	{"executable", PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, ""},
-	{"grows down", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0, ""},
-	{"dontfork", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_DONTFORK, 0, ""},
-	{"dontdump", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_DONTDUMP, 0, ""},
-	{"hugepage", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_HUGEPAGE, 0, ""},
-	{"nohugepage", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_NOHUGEPAGE, 0, ""},
-	{"mergeable", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_MERGEABLE, 0, ""},
-	{"locked", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0, ""},
-	{"noreserve", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, ""},
+	{ "private anonymous", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "" },
+	{ "shared anonymous", PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0, "" },
+	{ "private file", PROT_READ | PROT_WRITE, MAP_PRIVATE, -1, 0, "" },
+	{ "shared file", PROT_READ | PROT_WRITE, MAP_SHARED, -1, 0, "" },
+	{ "no access", PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "" },
+	{ "read-only", PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "" },
+	{ "executable", PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "" },
+	{ "grows down", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0, "" },
+	{ "dontfork", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_DONTFORK, 0, "" },
+	{ "dontdump", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_DONTDUMP, 0, "" },
+	{ "hugepage", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_HUGEPAGE, 0, "" },
+	{ "nohugepage", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_NOHUGEPAGE, 0, "" },
+	{ "mergeable", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, MADV_MERGEABLE, 0, "" },
+	{ "locked", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0, "" },
+	{ "noreserve", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, "" },
 };
 #define NR_REGIONS (sizeof(regions) / sizeof(regions[0]))
 
 static char *brk_start, *brk_end;
 static char smaps[1 << 20];
-static const char *const relro_like[] = {"an address", "in a page that the loader relocated and then protected"};
+static const char *const relro_like[] = { "an address", "in a page that the loader relocated and then protected" };
 
 /* Copies the VmFlags of the mapping that starts at `at`; soft-dirty ("sd") is the dump's own doing. */
 static void read_vmflags(const void *at, char *flags, size_t size)

@@ -20,7 +20,7 @@ static void handler(int sig, siginfo_t *info, void *ctx)
 
 static void queue(int to_thread, int sig, int value)
 {
-	siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE, .si_value.sival_int = value};
+	siginfo_t info = { .si_signo = sig, .si_code = SI_QUEUE, .si_value.sival_int = value };
 
 	info.si_pid = getpid();
 	info.si_uid = getuid();
@@ -32,15 +32,15 @@ static void queue(int to_thread, int sig, int value)
 
 void signals_setup(void)
 {
-	struct sigaction act = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+	struct sigaction act = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
 
 	sigemptyset(&act.sa_mask);
 	sigaddset(&act.sa_mask, SIGQUIT);
 	MUST(sigaction(SIGRTMIN, &act, NULL) == 0);
 	/* Not SIGTRAP: a dump by CRIU stops the task with a breakpoint, and the kernel resets an ignored SIGTRAP then. */
-	act = (struct sigaction){.sa_handler = SIG_IGN};
+	act = (struct sigaction){ .sa_handler = SIG_IGN };
 	MUST(sigaction(SIGPIPE, &act, NULL) == 0);
-	alt = (stack_t){.ss_sp = malloc(32768), .ss_size = 32768};
+	alt = (stack_t){ .ss_sp = malloc(32768), .ss_size = 32768 };
 	MUST(sigaltstack(&alt, NULL) == 0);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR1);
@@ -60,7 +60,7 @@ void signals_setup(void)
 /* The next pending signal sig must carry value. */
 static void check_pending(int sig, int code, int value)
 {
-	struct timespec none = {0, 0};
+	struct timespec none = { 0, 0 };
 	siginfo_t info;
 	sigset_t set;
 
@@ -71,7 +71,8 @@ static void check_pending(int sig, int code, int value)
 		differs("signal %d with value %d is not pending", sig, value);
 		return;
 	}
-	CHECK(info.si_code == code && info.si_pid == getpid(), "signal %d: code %d from %d", sig, info.si_code, info.si_pid);
+	CHECK(info.si_code == code && info.si_pid == getpid(), "signal %d: code %d from %d", sig, info.si_code,
+	      info.si_pid);
 	CHECK(code != SI_QUEUE || info.si_value.sival_int == value, "signal %d: value %d, want %d", sig,
 	      info.si_value.sival_int, value);
 }

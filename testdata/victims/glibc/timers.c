@@ -21,7 +21,7 @@ static void tick(int sig)
 
 static int create(clockid_t clock, int notify, int sig, int value)
 {
-	struct sigevent ev = {.sigev_notify = notify, .sigev_signo = sig, .sigev_value.sival_int = value};
+	struct sigevent ev = { .sigev_notify = notify, .sigev_signo = sig, .sigev_value.sival_int = value };
 	int id = -1;
 
 	if (notify == SIGEV_THREAD_ID)
@@ -33,8 +33,8 @@ static int create(clockid_t clock, int notify, int sig, int value)
 static void arm(int id, long sec, long interval_ms)
 {
 	struct itimerspec spec = {
-		.it_value = {.tv_sec = sec, .tv_nsec = sec ? 0 : interval_ms * 1000000},
-		.it_interval = {.tv_sec = interval_ms / 1000, .tv_nsec = interval_ms % 1000 * 1000000},
+		.it_value = { .tv_sec = sec, .tv_nsec = sec ? 0 : interval_ms * 1000000 },
+		.it_interval = { .tv_sec = interval_ms / 1000, .tv_nsec = interval_ms % 1000 * 1000000 },
 	};
 
 	MUST(syscall(SYS_timer_settime, id, 0, &spec, NULL) == 0);
@@ -42,9 +42,9 @@ static void arm(int id, long sec, long interval_ms)
 
 void timers_setup(void)
 {
-	struct itimerval real = {.it_value = {1000, 0}, .it_interval = {7, 500000}};
-	struct itimerval virt = {.it_value = {2000, 0}, .it_interval = {3, 0}};
-	struct sigaction act = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	struct itimerval real = { .it_value = { 1000, 0 }, .it_interval = { 7, 500000 } };
+	struct itimerval virt = { .it_value = { 2000, 0 }, .it_interval = { 3, 0 } };
+	struct sigaction act = { .sa_handler = tick, .sa_flags = SA_RESTART };
 
 	MUST(setitimer(ITIMER_REAL, &real, NULL) == 0 && setitimer(ITIMER_VIRTUAL, &virt, NULL) == 0);
 	MUST(sigaction(SIGRTMIN + 5, &act, NULL) == 0);
@@ -69,7 +69,8 @@ static void check_timer(int id, long sec, long interval)
 		differs("posix timer %d: %s", id, strerror(errno));
 		return;
 	}
-	CHECK(spec.it_value.tv_sec <= sec && spec.it_value.tv_sec >= sec - 600 && (sec == 0) == (spec.it_value.tv_sec == 0),
+	CHECK(spec.it_value.tv_sec <= sec && spec.it_value.tv_sec >= sec - 600 &&
+		      (sec == 0) == (spec.it_value.tv_sec == 0),
 	      "posix timer %d: %ld s left of %ld", id, spec.it_value.tv_sec, sec);
 	CHECK(spec.it_interval.tv_sec == interval, "posix timer %d: interval %ld", id, spec.it_interval.tv_sec);
 }
@@ -94,7 +95,8 @@ void timers_verify(void)
 	check_timer(ids[2], 3000, 4);
 	check_timer(ids[4], 5000, 0);
 	check_timer(ids[5], 0, 0);
-	CHECK(syscall(SYS_timer_delete, ids[1]) != 0 && syscall(SYS_timer_delete, ids[3]) != 0, "deleted timers are back");
+	CHECK(syscall(SYS_timer_delete, ids[1]) != 0 && syscall(SYS_timer_delete, ids[3]) != 0,
+	      "deleted timers are back");
 	for (int i = 0; i < 100 && ticks < had + 3; i++)
 		usleep(10000);
 	CHECK(ticks >= had + 3, "the 20 ms timer does not tick");
