@@ -22,7 +22,7 @@ import (
 )
 
 // Archive grafts onto the images in a container checkpoint that podman or CRI-O wrote, and writes a new archive with
-// the same compression. Whatever is no image of a grafted task is copied byte by byte. The checkpoint may also be a
+// the same compression. All but the images of grafted tasks is copied byte by byte. The checkpoint may also be a
 // layer of a container image: an OCI image layout, as a directory or archive, or what docker save writes.
 func Archive(ctx context.Context, archive, out string, opts *Options) (plan *Plan, err error) {
 	own := *opts
@@ -181,7 +181,7 @@ func unnamed(dir string) (*os.File, error) {
 // unpack writes an archive to a file as it is read, and so stops with the first limit that it exceeds.
 func unpack(from io.Reader, to *os.File, limits Limits) (*tarball, compression, error) {
 	in := bufio.NewReader(from)
-	head, _ := in.Peek(6) // shorter is no archive, which readTar will say
+	head, _ := in.Peek(6) // a shorter one is not an archive; readTar reports it
 	comp := packing(head)
 	if comp.read == nil {
 		return nil, comp, fmt.Errorf("it is packed with %s, which is not read here; %s it first", comp.name,

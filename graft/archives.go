@@ -58,7 +58,7 @@ func eachArchive(archives []string, out string, do func(archive, out string) err
 	return nil
 }
 
-// namesDiffer wants each archive to have a name of its own in the new directory.
+// namesDiffer refuses archives that have one name in the new directory.
 func namesDiffer(archives []string) error {
 	known := map[string]string{}
 	var problems []error

@@ -17,7 +17,7 @@ const (
 const mostReserved = 1 << 30
 
 // reserved tells how long a mapping is that CRIU makes writable for a moment if the images refer to others, and that
-// was not when the program made it: Linux then wants memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
+// was not when the program made it: Linux then needs memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
 func reserved(t *images.Task) (longest uint64) {
 	for _, v := range t.Mm.GetVmas() {
 		if v.GetFlags()&mapPrivate != 0 && v.GetFlags()&(mapNoreserve|mapHugetlb) == 0 &&

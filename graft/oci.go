@@ -38,7 +38,7 @@ type imagePaths struct {
 	layers           []string
 }
 
-// object is a JSON object. Its names are compared exactly, as the specification wants it.
+// object is a JSON object. Its names are compared exactly, as the specification requires.
 type object map[string]json.RawMessage
 
 func (o object) get(name string, v any) error {
@@ -257,7 +257,7 @@ func (im *checkpointImage) found(i int, t *tarball, comp compression) error {
 	return t.findImages()
 }
 
-// checkOthers wants no other layer to change images of the checkpoint, or to take them away.
+// checkOthers refuses layers that change images of the checkpoint, or take them away.
 func (im *checkpointImage) checkOthers(others []*tarball) error {
 	for _, t := range others {
 		for i := range t.entries {

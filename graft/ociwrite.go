@@ -224,7 +224,7 @@ func compactJSON(v any) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// note is the annotation for a provenance: what a cluster may want to know of an image that it has not fetched.
+// note is the annotation for a provenance: what a cluster can read of an image that it has not fetched.
 func (p *Provenance) note() string {
 	type plugin struct {
 		Name   string   `json:"name"`

@@ -84,7 +84,7 @@ type Inserted struct {
 	Total  int64  `json:"total"`
 }
 
-// describeCode is for whoever reads "blob+0x1a": the distances are the same in every task.
+// describeCode serves readers of "blob+0x1a": the distances are the same in every task.
 func (g *grafter) describeCode(image *blob.Image) {
 	for i := range g.plan.Provenance.Plugins {
 		p := &g.plan.Provenance.Plugins[i]

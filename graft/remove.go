@@ -15,7 +15,7 @@ import (
 )
 
 // Remove makes the directory out with the images that source was grafted from. What source says about itself is not
-// believed: nothing outside of it is read but the directory that it was grafted from, once that has shown that it is.
+// trusted: nothing outside of it is read but the directory that it was grafted from, once that has shown that it is.
 func Remove(ctx context.Context, source, out string) error {
 	root, err := files.OpenDir(source)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *Provenance) graftedFrom(grafted, from fs.FS) error {
 			return err
 		}
 		if !bytes.Equal(was, is) {
-			return fmt.Errorf("graft %s: it differs from that of the graft", name)
+			return fmt.Errorf("graft %s: it is not the file that the graft wrote", name)
 		}
 	}
 	return nil

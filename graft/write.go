@@ -173,7 +173,7 @@ func takeOver(ctx context.Context, source *os.Root, dir string, written map[stri
 		case e.Type()&fs.ModeSymlink != 0:
 			return copySymlink(filepath.Join(source.Name(), filepath.FromSlash(name)), to)
 		case !e.Type().IsRegular() && !images.IsImage(e.Name()):
-			return nil // a socket or a FIFO that somebody has left beside the images
+			return nil // a socket or a FIFO beside the images
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is a %v, want a regular file", name, e.Type())
 		}

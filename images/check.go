@@ -18,7 +18,7 @@ type checker struct {
 	entry int
 }
 
-// want reports a problem unless ok.
+// want reports a problem unless ok is true.
 func (c checker) want(ok bool, field, format string, args ...any) bool {
 	if !ok {
 		c.p.add(c.file, c.entry, fieldErr(field, format, args...))
@@ -158,7 +158,7 @@ func (d *Dir) checkTask(p *problems, t *Task) {
 	d.checkFds(p, t)
 }
 
-// wantRegular wants a file of an id. Without a files.img that could be read only that image is to blame.
+// wantRegular requires a file of an id. Without a files.img that could be read only that image is to blame.
 func (d *Dir) wantRegular(c checker, field string, id uint32) {
 	c.want(d.Files == nil || d.Files[id].GetReg() != nil, field, "%d is not a regular file of files.img", id)
 }
@@ -201,7 +201,7 @@ func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 			v.GetPgoff())
 }
 
-// checkVmaFile wants a mapped file to be listed: shmid is its id there.
+// checkVmaFile requires a mapped file to be listed: shmid is its id there.
 func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 	if d.Files != nil && v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
 		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
@@ -209,7 +209,7 @@ func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 	}
 }
 
-// checkGuards wants guard regions to lie inside of mappings, madvise(2).
+// checkGuards requires guard regions to lie inside of mappings, madvise(2).
 func checkGuards(p *problems, t *Task) {
 	for i, g := range t.Guards {
 		c, field := checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0},
@@ -224,7 +224,7 @@ func checkGuards(p *problems, t *Task) {
 	}
 }
 
-// checkCovered wants every page of the pagemap to lie in a VMA.
+// checkCovered requires every page of the pagemap to lie in a VMA.
 func checkCovered(p *problems, t *Task) {
 	for _, run := range t.Pagemap.Runs {
 		if at, ok := t.covered(run.Vaddr, run.End()); !ok {

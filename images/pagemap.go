@@ -93,7 +93,7 @@ func (r *frameReader) wantMagic(name string) error {
 		return err
 	}
 	if kind, _ := kindOf(magic); kind.Name != name {
-		return fmt.Errorf("magic 0x%08x is not that of a %s image", magic, name)
+		return fmt.Errorf("magic 0x%08x does not begin a %s image", magic, name)
 	}
 	return nil
 }

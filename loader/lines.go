@@ -133,7 +133,7 @@ func (p *Plugin) contents(section, limit int) (b []byte, ok bool) {
 const chdrSize = 24
 
 // inflate unpacks a compressed section, zlib or zstd, which only debug/elf has. debug/elf is fenced here: it gets a
-// file of its own with nothing in it but this section, so there is nothing else whose size it could believe.
+// file of its own with nothing in it but this section, so it reads no other size from the object.
 func inflate(raw []byte, limit uint64) ([]byte, bool) {
 	if len(raw) < chdrSize || len(raw) > maxPacked || le64(raw[8:]) > limit {
 		return nil, false

@@ -205,7 +205,7 @@ func (p *parser) judgePlace(sec *Section, r Relocation, t *RelocType) bool {
 
 // relaxable reports whether the instruction before a GOTPCRELX place is one of those that x86-64 psABI B.2 "Optimize
 // GOTPCRELX Relocations" lists. Linkers may rewrite them, so no other may carry the type. We do not rewrite; but what
-// is not on the list is no code that a compiler wrote.
+// is not on the list was not written by a compiler.
 func relaxable(code []byte, r Relocation) bool {
 	switch elf.R_X86_64(r.Type) {
 	case elf.R_X86_64_GOTPCRELX, elf.R_X86_64_REX_GOTPCRELX:

@@ -56,7 +56,7 @@ func (p *parser) readSymbols() bool {
 }
 
 // withoutSymbols judges an object that has no symbol table: strip takes the relocations along, so nothing that is left
-// can be trusted. Only what is empty, as a source file for another system is, has lost nothing.
+// can be trusted. An empty object, of a source file for another system, has none by right.
 func (p *parser) withoutSymbols() bool {
 	for i := range p.plugin.Sections {
 		if p.plugin.Sections[i].Size > 0 {

@@ -16,7 +16,7 @@ import (
 
 // Kinds of failures.
 const (
-	KindPlugin  = "plugin"  // an object is no plugin
+	KindPlugin  = "plugin"  // an object is not a plugin
 	KindImages  = "images"  // the images are damaged or cannot be read
 	KindRefused = "refused" // the images or this host have what cannot be restored
 	KindScript  = "script"  // an action script failed

@@ -87,7 +87,7 @@ func highestID() int {
 // OwnIDError says that the restoring process itself has an id that a task must have.
 type OwnIDError struct {
 	ID     int
-	Thread bool // it is that of a thread, not the pid
+	Thread bool // of a thread, not of the task
 	Root   bool // it is the root task's pid
 }
 

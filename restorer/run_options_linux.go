@@ -16,7 +16,7 @@ import (
 // DefaultTimeout is the longest time without progress where RunOptions do not say.
 const DefaultTimeout = run.DefaultTimeout
 
-// RunOptions say how a plan is carried out. All functions are called by one goroutine, that of Prepare and Run, and
+// RunOptions say how a plan is carried out. All functions are called by the goroutine that calls Prepare and Run, and
 // hold the restore up.
 type RunOptions struct {
 	HookTimeout  time.Duration     // longest time that one call into a plugin may take; 0: no limit

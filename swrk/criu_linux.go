@@ -14,7 +14,7 @@ import (
 )
 
 // fronted is the environment variable that holds the pid of the front that has started a program as criu. If that
-// program comes back here, by a wrapper for example, nobody would ever restore anything.
+// program comes back here, by a wrapper for example, no request would end.
 const fronted = "CRPIE_CRIU_FRONT"
 
 // Pass executes the real criu in place of this process, with these arguments. It returns only if it cannot.
@@ -62,14 +62,14 @@ func (f *Front) nextInPath() string {
 	return ""
 }
 
-// isOther is an error if path is no program, or crpie under another name.
+// isOther returns an error if path is not a program, or is crpie under another name.
 func isOther(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("criu: %w", err)
 	}
 	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("criu %s: it is no program", path)
+		return fmt.Errorf("criu %s: it is not a program", path)
 	}
 	self, err := os.Stat("/proc/self/exe")
 	if err == nil && os.SameFile(self, info) {

@@ -15,11 +15,11 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-// Front is crpie in criu's place, for one process that somebody has started as criu.
+// Front is crpie in criu's place, for one process that was started as criu.
 type Front struct {
 	ConfigDir string // DefaultConfigDir
 	Getenv    func(string) string
-	Secure    bool   // the environment is somebody's whom this process does not trust
+	Secure    bool   // the environment is not trusted
 	Tool      string // name and version, for what is grafted
 	Errors    io.Writer
 	// Native restores by crpie's own restorer, and returns the root task's pid; a *NotPlanned if it does not take
@@ -69,7 +69,7 @@ func peek(ctx context.Context, channel sys.Channel, buffer []byte) (n int, err e
 	}
 }
 
-// tooLong refuses a request of n bytes. It is taken off first: whoever closes a socket with something unread resets the
+// tooLong refuses a request of n bytes. It is taken off first: closing a socket with something unread resets the
 // connection, and the other end may never see the answer.
 func tooLong(channel sys.Channel, n int, buffer []byte) error {
 	err := fmt.Errorf("request of %d bytes, more than %d", n, maxMessage)
@@ -99,7 +99,7 @@ type session struct {
 	// delivered: the runtime has got criu's answer, and gets no other one.
 	delivered bool
 	begun     bool          // crpie's own restorer had begun when it failed
-	words     <-chan packet // of the runtime, when it is told of something
+	words     <-chan packet // of the runtime, which answers notifications
 }
 
 // judge decides whether a request is for criu as it is. An error is why it must not be carried out.

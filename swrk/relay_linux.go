@@ -64,7 +64,7 @@ func receive(c sys.Channel) <-chan packet {
 	return all
 }
 
-// restore carries out a request by criu, and returns what is the exit status of criu.
+// restore has criu carry out a request, and returns its exit status.
 func (s *session) restore(ctx context.Context) (status int, err error) {
 	if s.kind == pb.CriuReqType_RESTORE && s.config.grafts() {
 		if err := s.refuseForGraft(); err != nil {

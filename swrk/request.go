@@ -19,7 +19,7 @@ const maxMessage = 1 << 20
 const typeField = 1
 
 // messageType finds the type of a request or response and decodes nothing else. The last one holds, as for every
-// protobuf reader; ok is false when there is none, or the message is no protobuf.
+// protobuf reader; ok is false when there is none, or the message is not one.
 func messageType(data []byte) (kind pb.CriuReqType, ok bool) {
 	for len(data) > 0 {
 		tag, n := binary.Uvarint(data)
@@ -68,7 +68,7 @@ func skipValue(data []byte, wire uint64) (value uint64, n int) {
 	return 0, int(size)
 }
 
-// decode reads a request of whom nothing is known.
+// decode reads a request; its sender is not trusted.
 func decode(data []byte) (*pb.CriuReq, error) {
 	req := &pb.CriuReq{}
 	if _, err := images.Unmarshal(data, req); err != nil {

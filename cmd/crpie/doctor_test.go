@@ -202,7 +202,7 @@ func TestDoctorOnWrongCRIU(t *testing.T) {
 		"mute":    {"#!/bin/sh\n", "", "problem  criu: /usr/local/bin/criu --version: it says nothing\n"},
 		"stop":    {"#!/bin/sh\nexit 3\n", "", "problem  criu: /usr/local/bin/criu --version: exit status 3\n"},
 		"missing": {healthy, "real-criu /no/criu\n", "problem  criu: criu: stat /no/criu: no such file"},
-		"folder":  {healthy, "real-criu /etc\n", "problem  criu: criu /etc: it is no program\n"},
+		"folder":  {healthy, "real-criu /etc\n", "problem  criu: criu /etc: it is not a program\n"},
 		"crpie": {healthy, "real-criu /usr/local/lib/crpie/criu\n",
 			"problem  criu: criu /usr/local/lib/crpie/criu: it is crpie itself\n"},
 	} {

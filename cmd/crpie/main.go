@@ -18,7 +18,7 @@ import (
 
 func main() { os.Exit(runNamed(os.Args)) }
 
-// runNamed runs crpie, which is somebody else under the name criu.
+// runNamed runs crpie, or the front of criu if it was started under the name criu.
 func runNamed(argv []string) int {
 	if filepath.Base(argv[0]) == "criu" {
 		return asCRIU(argv[1:], streams{os.Stdin, os.Stdout, escape.Writer(os.Stderr)})

@@ -11,7 +11,7 @@ import (
 
 // nameless writes a file that gets its name when it is complete, in place of an old one, open(2) O_TMPFILE. So a
 // signal leaves nothing half written without being caught; to catch signals takes a fifth of the time of a link. done
-// is false if the name is that of something else than a file, or the file system has no such files.
+// is false if the name belongs to something else than a file, or the file system has no such files.
 func nameless(name string, write func(f *os.File) error) (done bool, err error) {
 	info, err := os.Lstat(name)
 	if err == nil && !info.Mode().IsRegular() {

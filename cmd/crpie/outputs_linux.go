@@ -13,7 +13,7 @@ import (
 )
 
 // Logs and pidfiles are for their owner alone: they tell of what root restores. A relative name lies beside images,
-// which somebody else may have written: there no symbolic link is followed.
+// which another user may have written: there no symbolic link is followed.
 
 // openLog makes a log or empties it; more goes on with one. One that is a FIFO must have a reader: nothing waits for
 // one.

@@ -19,7 +19,7 @@ import (
 const startedOver = "CRPIE_STARTED_OVER"
 
 // giveID makes way for a task that needs an id which crpie has. A thread's goes with the thread. The pid stays, and
-// if it is that of the root task, which crpie would wait for, crpie becomes that task. A caller that expects crpie to
+// if the root task needs it, which crpie would wait for, crpie becomes that task. A caller that expects crpie to
 // end first, or to become another program, would wait for the wrong one.
 func (r *restoreFlags) giveID(own *restorer.OwnIDError, relay *relay) (status int, err error) {
 	switch {

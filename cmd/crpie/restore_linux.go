@@ -264,7 +264,7 @@ func (r *restoreFlags) pidfileName() string {
 	return r.inWorkDir(r.pidfile)
 }
 
-// preamble is what the log begins with. The command of --exec-cmd is told by its name, because its arguments are not
+// preamble is what the log begins with. Of the command of --exec-cmd only the name is written, because its arguments are not
 // crpie's.
 func (r *restoreFlags) preamble() []string {
 	arguments := r.given

@@ -13,7 +13,7 @@ import (
 var version = ""
 
 func runVersion(args []string, std streams) int {
-	m := manual{usage: "version", about: "Prints the version of crpie, and that of the plugin ABI."}
+	m := manual{usage: "version", about: "Prints the versions of crpie and of the plugin ABI."}
 	f := flagSet()
 	if status, done := parse(f, &m, args, std); done {
 		return status

@@ -232,7 +232,7 @@ type OpFlags uint32
 
 // Flags of an operation.
 const (
-	OpMayFail OpFlags = 1 // CRPIE_OPF_MAY_FAIL: an error is no failure
+	OpMayFail OpFlags = 1 // CRPIE_OPF_MAY_FAIL: an error is not a failure
 	OpWant    OpFlags = 2 // CRPIE_OPF_WANT: the result must be op.want
 	OpFD      OpFlags = 4 // CRPIE_OPF_FD: the result is a descriptor: move it to number op.want
 	OpCloexec OpFlags = 8 // CRPIE_OPF_CLOEXEC: with OPF_FD: set FD_CLOEXEC

@@ -39,7 +39,7 @@ func restorerEnums() []Enum {
 		{
 			Go: "OpFlags", GoBase: "uint32", About: "Flags of an operation.",
 			Members: []Enumerator{
-				{"CRPIE_OPF_MAY_FAIL", "OpMayFail", 1 << 0, "an error is no failure"},
+				{"CRPIE_OPF_MAY_FAIL", "OpMayFail", 1 << 0, "an error is not a failure"},
 				{"CRPIE_OPF_WANT", "OpWant", 1 << 1, "the result must be op.want"},
 				{"CRPIE_OPF_FD", "OpFD", 1 << 2, "the result is a descriptor: move it to number op.want"},
 				{"CRPIE_OPF_CLOEXEC", "OpCloexec", 1 << 3, "with OPF_FD: set FD_CLOEXEC"},

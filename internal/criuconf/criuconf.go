@@ -108,7 +108,7 @@ func quoted(s string) (word, rest string, err error) {
 type Search struct {
 	Config    string // --config; then the default files are not read
 	NoDefault bool   // --no-default-config
-	// AT_SECURE of getauxval(3): the environment is the caller's, whom the program does not trust
+	// AT_SECURE of getauxval(3): the caller, who is not trusted, has set the environment
 	Secure bool
 	Getenv func(string) string // os.Getenv
 }

@@ -20,7 +20,7 @@ import (
 // patience is how long a program may take to say something about itself.
 const patience = 20 * time.Second
 
-// maxOutput bounds what is kept of it.
+// maxOutput bounds how much of it is kept.
 const maxOutput = 64 << 10
 
 // output runs a program and returns what it says on both of its streams.
@@ -39,7 +39,7 @@ func (r *round) output(path string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// limited drops what is too much.
+// limited drops output beyond the bound.
 type limited struct{ *bytes.Buffer }
 
 func (l *limited) Write(b []byte) (int, error) {

@@ -40,7 +40,7 @@ func (r *round) kernel() {
 }
 
 func read(name string) string {
-	text, _ := os.ReadFile(name) // what is not there has no say
+	text, _ := os.ReadFile(name) // empty if there is none
 	return string(text)
 }
 

@@ -19,7 +19,7 @@ type header struct {
 // operands counts the operands of the standard opcodes 1 to 12, DWARF 5, section 6.2.5.2.
 var operands = []byte{0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1}
 
-// readHeader takes a header off a unit, whose length has been taken; what is left in r is the program.
+// readHeader takes a header off a unit, whose length has been taken; r is left at the program.
 func readHeader(r *reader, offsetSize uint64) (h header, ok bool) {
 	h.offsetSize, h.version = offsetSize, r.uint(2)
 	if h.version < 2 || h.version > 5 {

@@ -115,7 +115,7 @@ func pathsOf(errs []error) (all []string) {
 	return all
 }
 
-// JSON escapes the characters in the strings of a JSON document that encoding/json leaves: what is not printable, and
+// JSON escapes the characters in the strings of a JSON document that encoding/json leaves: unprintable ones, and
 // what the runners of CI jobs read.
 func JSON(doc []byte) []byte {
 	var b strings.Builder

@@ -25,7 +25,7 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// IsNull reports whether a name leads to /dev/null, which people name when they want a file to have no effect.
+// IsNull reports whether a name leads to /dev/null, which people name so that a file has no effect.
 func IsNull(name string) bool {
 	null, err := os.Stat(os.DevNull)
 	info, err2 := os.Stat(name)

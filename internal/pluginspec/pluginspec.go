@@ -43,7 +43,7 @@ func Parse(spec string) (path string, in blob.Input, err error) {
 	return fields[0], in, nil
 }
 
-// WithoutDescriptors refuses @fd:N where nobody hands crpie descriptors: runtimes start it with their own.
+// WithoutDescriptors refuses @fd:N where crpie is handed no descriptors: runtimes start it with their own.
 func WithoutDescriptors(in blob.Input) error {
 	var problems []error
 	for _, kv := range in.Params {

@@ -2,7 +2,7 @@ package seccomp
 
 import "slices"
 
-// state is what is known before an instruction: of all ways that lead there together.
+// state holds for all ways that lead to an instruction: the values known before it.
 type state struct {
 	reached bool
 	a, x    word

@@ -58,7 +58,7 @@ func (c Channel) Peer() (int, error) {
 	return int(who.Pid), nil
 }
 
-// Send sends one message. That nobody is there to read it is an error and no SIGPIPE.
+// Send sends one message. Without a reader it returns an error; there is no SIGPIPE.
 func (c Channel) Send(data []byte, fds ...int) error {
 	err := fault("sendmsg")
 	if err == nil {

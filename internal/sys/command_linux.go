@@ -45,7 +45,7 @@ func StartCommand(path string, argv []string, channel Channel, number int, sibli
 	return &Command{Sibling{pidfd}, pid, !sibling}, nil
 }
 
-// Signal sends a signal; that the program has ended is no error.
+// Signal sends a signal; a program that has ended is not an error.
 func (c *Command) Signal(sig syscall.Signal) error {
 	if err := unix.PidfdSendSignal(c.fd, sig, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("pidfd_send_signal: %w", err)

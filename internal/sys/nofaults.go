@@ -2,5 +2,5 @@
 
 package sys
 
-// fault asks nobody: only a test binary that is built with the tag faults has fault points.
+// fault returns nil: only a test binary that is built with the tag faults has fault points.
 func fault(string) error { return nil }

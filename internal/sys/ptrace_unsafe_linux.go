@@ -129,7 +129,7 @@ func GetSigInfo(tid PID) (SigInfo, error) {
 	}, nil
 }
 
-// FutexWait sleeps while *word is seen, at most timeout, futex(2). Waking early is no error.
+// FutexWait sleeps while *word is seen, at most timeout, futex(2). It may return early.
 func FutexWait(word *uint32, seen uint32, timeout time.Duration) {
 	ts := unix.NsecToTimespec(int64(timeout))
 	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0 /* FUTEX_WAIT */, uintptr(seen),

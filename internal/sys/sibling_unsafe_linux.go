@@ -140,7 +140,7 @@ func (e *execution) execute() {
 	}
 }
 
-// startNothing makes a process that ends at once, and tells nobody.
+// startNothing makes a process that ends at once, without a signal.
 //
 //go:norace
 //go:noinline

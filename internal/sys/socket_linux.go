@@ -28,7 +28,7 @@ func CanBind(at netip.Addr, scope uint32) bool {
 // Socket is a socket that another process has, too.
 type Socket struct{ fd int }
 
-// Pidfd refers to a process for as long as it is open, whoever gets the number later, pidfd_open(2), Linux 5.3.
+// Pidfd refers to a process for as long as it is open, also when the number is used again, pidfd_open(2), Linux 5.3.
 type Pidfd struct{ fd int }
 
 // OpenPidfd is pidfd_open(2).
@@ -43,7 +43,7 @@ func OpenPidfd(pid PID) (Pidfd, error) {
 	return Pidfd{fd}, nil
 }
 
-// Kill kills the process; that it has ended is no error.
+// Kill kills the process; a process that has ended is not an error.
 func (p Pidfd) Kill() error {
 	if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("pidfd_send_signal: %w", err)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnixAlive reports whether the file at path is that of a living unix socket. A datagram socket that connects does
-// nothing to it: the kernel says ECONNREFUSED if nobody has it open, and EPROTOTYPE if it is no datagram socket,
+// UnixAlive reports whether a unix socket listens at path. A datagram socket that connects does
+// nothing to it: the kernel says ECONNREFUSED if no process has it open, and EPROTOTYPE if it is not a datagram socket,
 // unix(7).
 func UnixAlive(path string) bool {
 	// the path may be too long for an address

@@ -53,7 +53,7 @@ func CgroupName() string {
 
 func cgroupPrefix(run string) string { return "crpie-test-" + run + "-" }
 
-// What the guardian is told, a line each. Programs that overwrite their environment, and with it the mark, are found
+// Messages to the guardian, a line each. Programs that overwrite their environment, and with it the mark, are found
 // by session.
 const (
 	saySession = "session "

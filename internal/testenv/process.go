@@ -79,7 +79,7 @@ func StartIn(tb testing.TB, namespaces uintptr, name string, args ...string) *Pr
 	return startCommand(tb, name, namespaces, append(Victim(tb, name), args...))
 }
 
-// StartCommand starts a program that is no victim of this package but prints READY like one.
+// StartCommand starts a program of another package that prints READY as victims do.
 func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	tb.Helper()
 	return startCommand(tb, name, 0, argv)

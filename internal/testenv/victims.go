@@ -210,7 +210,7 @@ func compileGo(tb testing.TB, r recipe) []string {
 	})
 }
 
-// interpreter prefers a fixed path: what is first in $PATH may be a script that starts the real one.
+// interpreter prefers a fixed path: the first one in $PATH may be a script that starts the real one.
 // underNewGlibc starts a program with the C library that has come with CRIU, glibc 2.41. It has a copy of
 // the loader: CRIU cannot restore a process whose executable is its own, prctl(2) PR_SET_MM_EXE_FILE.
 func underNewGlibc(tb testing.TB, r recipe) []string {

@@ -83,7 +83,7 @@ static PLUGIN: PluginRecord =
 #[link_section = "crpie_params"]
 static NO_PARAMS: ParamRecord = ParamRecord { size: 288, abi: 2, rest: [0; 35] };
 
-// One array for all hooks: rustc writes statics in any order, and hooks of a stage run in that of their records.
+// One array for all hooks: rustc writes statics in any order, and hooks of a stage run in the order of their records.
 #[used]
 #[link_section = "crpie_hooks"]
 static HOOKS: [HookRecord; 1] =

@@ -22,7 +22,7 @@ struct rt_sigframe { /* arch/x86/include/asm/sigframe.h */
 	struct siginfo info;
 };
 
-#define XSTATE_OFF 512 /* of the saved state in the page: XSAVE wants 64-byte alignment */
+#define XSTATE_OFF 512 /* of the saved state in the page: XSAVE needs 64-byte alignment */
 #define XSTATE_MAX (GRAFT_LEAVE_OFF - XSTATE_OFF - 4)
 
 _Static_assert(sizeof(struct rt_sigframe) <= XSTATE_OFF, "the frame ends where the extended state begins");

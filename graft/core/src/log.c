@@ -85,7 +85,7 @@ static int can_write(int fd)
 	return sys6(__NR_ppoll, (long)&poll, 1, (long)zero, 0, 0, 0) == 1 && !(poll.revents & (POLLERR | POLLNVAL));
 }
 
-/* fs.protected_regular denies O_CREAT for somebody else's file in /tmp, proc_sys_fs(5): what exists is opened without. */
+/* fs.protected_regular denies O_CREAT for another user's file in /tmp, proc_sys_fs(5): what exists is opened without. */
 static int64_t open_log(uint64_t path)
 {
 	static const int creates[] = { 0, O_CREAT | O_EXCL, 0 /* another task was faster */,

@@ -2,7 +2,7 @@
 /*
  * What a supervisor outside learns of the task, and its answer. It reads and writes graft_status by process_vm_readv(2)
  * and process_vm_writev(2): a descriptor would be the application's, and CRIU restores no other. The task does not go on,
- * and does not end, before it has got an answer or was killed; with nobody there it ends by itself.
+ * and does not end, before it has got an answer or was killed; without a supervisor it ends by itself.
  */
 #include "graft.h"
 #include "syscall.h"
@@ -53,7 +53,7 @@ void graft_finish_status(const struct graft_task *task)
 	await_answer(task);
 }
 
-/* Says what went wrong: the first of several threads to whom something happens has the word. */
+/* Writes the failure into the status, unless another thread has written one before. */
 static void tell(const struct graft_worker *w, const struct graft_cause *cause)
 {
 	struct graft_status *s = &graft_status;

@@ -8,7 +8,7 @@
  *
  * How it grows, so that objects and crpies of different age work together:
  *
- *	struct crpie_ctx        begins with its size, and members are only ever appended. A plugin that wants one added
+ *	struct crpie_ctx        begins with its size, and members are only ever appended. A plugin that uses one added
  *	                        after version 1 asks CRPIE_CTX_HAS first; an older plugin does not notice.
  *	struct crpie_…_record   begin with their size and the version of crpie that they need at least (abi). A longer
  *	                        record is read as far as it is known, one that needs a later version is refused.
@@ -90,7 +90,7 @@ struct crpie_plugin_record {
 	void (*exit)(int stage, int ret); /* or 0; once per task, after its last hook succeeded, with ret 0 */
 };
 
-/* The same record for functions that want a context; its abi is 2. */
+/* The same record for functions that take a context; its abi is 2. */
 struct crpie_plugin_record_ctx {
 	uint32_t size;
 	uint32_t abi;

@@ -100,7 +100,7 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 	CRPIE_REGISTER_(crpie_plugin_record, 1, plugin_name, init_fn, exit_fn)
 
 /*
- * The same for functions that want the context, to log and to read parameters (ctx->hook is CRPIE_HOOK_INIT or _EXIT):
+ * The same for functions that take the context, to log and to read parameters (ctx->hook is CRPIE_HOOK_INIT or _EXIT):
  *	int init(int stage, struct crpie_ctx *ctx)
  *	void exit(int stage, int ret, struct crpie_ctx *ctx)
  * A crpie of before version 2 of the interface refuses such an object.

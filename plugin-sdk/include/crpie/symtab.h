@@ -4,7 +4,7 @@
  * not exported, and those of programs linked with -static. The libraries' files are not searched.
  *
  * The file is opened with the privileges and in the root directory that the stage has, mapped for the duration of the
- * search, and used only if it begins with the same ELF header as the memory. It is input: nothing in it is believed
+ * search, and used only if it begins with the same ELF header as the memory. It is input: nothing in it is trusted
  * without a bound.
  */
 #ifndef CRPIE_SYMTAB_H

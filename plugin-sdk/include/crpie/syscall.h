@@ -243,7 +243,7 @@ static inline long sys_sched_yield(void)
 	return CRPIE_SYS0(__NR_sched_yield);
 }
 
-/* The machine's name; uname wants the kernel's struct new_utsname of <linux/utsname.h>. */
+/* The machine's name; uname takes the kernel's struct new_utsname of <linux/utsname.h>. */
 static inline long sys_uname(struct new_utsname *name)
 {
 	return CRPIE_SYS1(__NR_uname, name);

@@ -77,7 +77,7 @@ enum {
 
 /* Flags of an operation. */
 enum {
-	CRPIE_OPF_MAY_FAIL = 1, /* an error is no failure */
+	CRPIE_OPF_MAY_FAIL = 1, /* an error is not a failure */
 	CRPIE_OPF_WANT = 2, /* the result must be op.want */
 	CRPIE_OPF_FD = 4, /* the result is a descriptor: move it to number op.want */
 	CRPIE_OPF_CLOEXEC = 8, /* with OPF_FD: set FD_CLOEXEC */

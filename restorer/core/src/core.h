@@ -22,11 +22,11 @@
  *
  * The first page has core_syscall_insn, with which the controller unmaps everything else and at last that page.
  *
- * Who may write, who believes it: the sealed memfd can be written by nobody but the controller, and by it only the
+ * Who may write, and what is trusted: only the controller can write the sealed memfd, and of it only the
  * control part (F_SEAL_FUTURE_WRITE, fcntl(2)); what a task does to its private mappings, ptrace(2) and mprotect(2)
  * included, stays its own. The shared part steers other tasks (marks) and is therefore left before privileges change;
- * afterwards the controller reads each task's own by process_vm_readv(2). The bell stays shared and steers nobody.
- * The controller believes none of it: indices and lengths are checked, and time is limited.
+ * afterwards the controller reads each task's own by process_vm_readv(2). The bell stays shared and decides nothing.
+ * The controller trusts none of it: indices and lengths are checked, and time is limited.
  *
  * The layouts, the operations and other numbers are in contract.h, which is generated from the table that Go is generated from,
  * too: internal/contract.

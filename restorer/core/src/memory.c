@@ -19,7 +19,7 @@
 struct fill {
 	const struct crpie_run *runs;
 	uint64_t nr;
-	uint64_t next;  /* first run nobody took */
+	uint64_t next;  /* first run that is not taken */
 	int64_t error;  /* of the first reader that failed */
 	uint64_t where; /* its address */
 	uint64_t *at;   /* the address at work */

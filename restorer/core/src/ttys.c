@@ -10,7 +10,7 @@
 
 /*
  * A new pseudo-terminal is given the lowest free number, pts(4): those below the wanted one are taken for the moment.
- * -EBUSY: somebody else has it.
+ * -EBUSY: it is in use.
  */
 int64_t core_open_pty(const struct crpie_op *op)
 {

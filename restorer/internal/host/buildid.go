@@ -8,7 +8,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 )
 
-// How CRIU 4 looks for a build id. It takes the first note of its type, whoever the note's owner is, from whichever
+// How CRIU 4 looks for a build id. It takes the first note of its type, of any owner, from whichever
 // PT_NOTE segment: what an unchanged file has must be what the dump found there.
 const (
 	NoteWindow  = 1 << 20 // bytes at the beginning of the file

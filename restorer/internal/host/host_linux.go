@@ -186,7 +186,7 @@ func holder(id int) string {
 	return PidHolder(id)
 }
 
-// PidHolder describes whoever has a number.
+// PidHolder describes the process or thread that has a number.
 func PidHolder(id int) string {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", id))
 	if err != nil {

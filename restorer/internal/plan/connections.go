@@ -16,7 +16,7 @@ type Connection struct {
 	Pid, Fd int
 	At      netip.AddrPort // this end
 
-	Settle []Step // asleep and deaf: state that the kernel would act upon if time passed
+	Settle []Step // sends and hears nothing: state that the kernel would act upon if time passed
 	Hear   []Step // the network is open
 	Wake   []Step
 	Rest   []Step // what the connection sends itself
@@ -80,10 +80,10 @@ func OptionStep(level, option uint64, value uint32) Step {
 	return Step{Do: StepOption, Level: level, Option: option, Data: binary.LittleEndian.AppendUint32(nil, value)}
 }
 
-// RoomStep: what is sent must not wait for room.
+// RoomStep keeps what is sent from waiting for room.
 var RoomStep = OptionStep(uapi.SolSocket, uapi.SoSndbufforce, RoomForQueues)
 
-// NetworkLock is what criu dump has left behind so that nobody answers for connections that nobody has.
+// NetworkLock is what criu dump has left behind so that the kernel answers no packet of dumped connections.
 type NetworkLock struct {
 	Tables []string // of nftables, family inet
 	Rules  []LockRule

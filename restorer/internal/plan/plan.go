@@ -62,7 +62,7 @@ type Task struct {
 	Stop    int    // the signal that stops it again, as it was dumped; 0: it runs
 	Seccomp bool   // has a filter: the tracer suspends it until the end
 	Plugins []bool // those that run in it
-	Dead    bool   // ends at once, as it had: nobody traces it
+	Dead    bool   // ends at once, as it had; it is not traced
 	Queued  uint64 // signals that were pending when it was dumped (bit n-1: signal n)
 
 	Descriptors, Sockets int          // as dumped; sockets are among the descriptors

@@ -201,7 +201,7 @@ func (p *planner) freeID(below uint32) uint32 {
 }
 
 // planGroups finds process groups whose leader is gone: the first member has a helper lead it until it has joined. It
-// also finds whom zombies wait for, which cannot wait until everybody exists.
+// also records the group leaders that zombies follow; a zombie cannot join its group later.
 func (p *planner) planGroups() {
 	for _, t := range p.Dir.Tasks {
 		if p.groupMaker(t.Pgid) != nil || p.foreignGroup(t) {

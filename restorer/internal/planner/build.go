@@ -202,7 +202,7 @@ func (p *planner) planZygote() {
 	p.Plan.Zygote = z.Ops
 }
 
-// roomForFDs raises the soft limit for descriptors, which whoever started the restorer may have set as low as it likes.
+// roomForFDs raises the soft limit for descriptors, which the starter of the restorer may have set low.
 // Tasks get their own limits back late.
 func (p *planner) roomForFDs(z *plan.Program) {
 	p.Plan.HighestFD = p.Fds.Highest()
@@ -284,7 +284,7 @@ func (p *planner) timeNamespace(z *plan.Program) {
 	}
 }
 
-// offset spells nanoseconds as timens_offsets wants them: the fraction is never negative.
+// offset spells nanoseconds as timens_offsets takes them: the fraction is never negative.
 func offset(ns int64) string {
 	sec, rest := ns/1e9, ns%1e9
 	if rest < 0 {

@@ -63,7 +63,7 @@ func personality(dumped uint32) (value uint32, ok bool) {
 	return 0, false
 }
 
-// personality restores that of a task in one of its threads: each has its own, but CRIU dumps the leader's. A letter
+// personality restores the personality of a thread: each has its own, but CRIU dumps the leader's. A letter
 // that was dropped leaves a number that none has.
 func (t *threadPlanner) personality() {
 	dumped := t.Img.Core.GetTc().GetPersonality()

@@ -17,7 +17,7 @@ const (
 	PostResume          Action = "post-resume"           // the tasks run
 )
 
-// act is a step of a restore: whoever is to act does.
+// act runs the actions of a step of a restore.
 func (r *Runner) act(a Action) func() error {
 	return func() error {
 		if r.Opts.Act == nil {

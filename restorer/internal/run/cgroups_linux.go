@@ -78,7 +78,7 @@ func (r *Runner) writeProperty(d *plan.CgroupDir, name string, prop plan.CgroupP
 	return os.WriteFile(name, []byte(prop.Value), 0)
 }
 
-// own gives a file of a cgroup its owner and mode, so that whom it was delegated to can still use it.
+// own gives a file of a cgroup its owner and mode, so that its delegate can still use it.
 func own(name string, to *pb.CgroupPerms) error {
 	if to == nil {
 		return nil

@@ -190,7 +190,7 @@ func openNetwork(l *plan.NetworkLock) error {
 func removeRule(r plan.LockRule) error {
 	tool, err := exec.LookPath(r.Tool())
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil // nobody can have made the rule here
+		return nil // the rule cannot have been made here
 	}
 	if err != nil {
 		return err

@@ -133,7 +133,7 @@ func (r *Runner) drainShared() {
 
 func (r *Runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r.Plan.Region.LogOff()} }
 
-// passOn gives one record to whoever wants it. t is the task in whose own memory it stood.
+// passOn gives one record to the caller's function. t is the task in whose own memory it stood.
 func (r *Runner) passOn(rec []byte, t *plan.Task) {
 	var line abi.LogRecord
 	line.Get(rec)

@@ -136,7 +136,7 @@ func (r *Runner) restore() error {
 	return nil
 }
 
-// cancelled is an error as soon as whoever restores has changed their mind.
+// cancelled returns an error once the caller's context has ended.
 func (r *Runner) cancelled() error {
 	if r.Ctx.Err() != nil {
 		return fmt.Errorf("restore: %w", context.Cause(r.Ctx))

@@ -13,7 +13,7 @@ import (
 type stubCall struct {
 	nr   int64
 	args [abi.OpArgs]uint64
-	want int64 // the only good result, or -1: any that is no error
+	want int64 // the only good result, or -1: any but an error
 	what string
 }
 

@@ -36,10 +36,10 @@ type watch struct {
 	news     uint32                    // the bell's count when these were read last
 	round    time.Time                 // when they were looked after last
 	took     time.Duration             // how long that took
-	moved    time.Time                 // when a status changed last that is believed
+	moved    time.Time                 // when a trusted status changed last
 	// if set, for everything that is left: the tasks may be anybody's now, and say what they like
 	deadline time.Time
-	stopped  time.Time // when somebody stopped a thread last
+	stopped  time.Time // when a thread was last stopped from outside
 	hooks    map[int]hookSeen
 }
 

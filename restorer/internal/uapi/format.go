@@ -94,7 +94,7 @@ func (s *Set) String(v uint64) string {
 	return strings.Join(words, "|")
 }
 
-// value names what is within the mask, if there is anything.
+// value names the bits within the mask, if any are set.
 func (s *Set) value(v uint64) []string {
 	n := s.find(v)
 	switch {

@@ -4,8 +4,6 @@ import (
 	"io/fs"
 )
 
-// A file that the images name by its path must still be what it was: of the same kind, size, mode and build id.
-
 // File types of st_mode, inode(7).
 const (
 	SIfmt  = 0o170000

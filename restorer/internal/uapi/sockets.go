@@ -100,12 +100,6 @@ const (
 	Icmpv6FilterWords     = 8 // struct icmp6_filter
 )
 
-// A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which lets a socket be
-// connected without a word to the other end, and gives it what it had received. There it sleeps: it sends nothing,
-// and a filter makes it deaf, so that no packet can reset it while the other end is still being made. When every task
-// is complete the controller gives it what it had sent, opens the network that the dump had locked, and wakes it. A
-// restore that fails before that has told nobody; sockets in repair mode end in silence, too.
-
 // States of a TCP connection besides those above, include/net/tcp_states.h.
 const (
 	TcpSynSent   = 2

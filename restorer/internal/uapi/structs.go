@@ -155,7 +155,7 @@ func formatCaps(b []byte) string {
 	return "{" + strings.Join(words, ", ") + "}"
 }
 
-// formatSiginfo prints siginfo_t, sigaction(2), whose end depends on who has sent the signal.
+// formatSiginfo prints siginfo_t, sigaction(2), whose end depends on the sender of the signal.
 func formatSiginfo(b []byte, mem Memory) string {
 	whole := &siginfo
 	switch int32(binary.LittleEndian.Uint32(b[8:])) {

@@ -14,7 +14,7 @@ import (
 )
 
 // A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote
-// makes it, opens all of them, and collects it, all in one operation. Whoever reads them is told ESRCH, as before, and
+// makes it, opens all of them, and collects it, all in one operation. Reading them gives ESRCH, as before, and
 // so is who changes to such a directory: a task that has its working directory there does the same for itself.
 
 // OpenEnded plans the zygote's part.

@@ -11,7 +11,7 @@ import (
 )
 
 // A lease that is about to be broken stays until its holder agrees or /proc/sys/fs/lease-break-time is over,
-// fcntl(2). The images have what is to be left of it, and whoever waited in open(2) is waiting again after a restore,
+// fcntl(2). The images have what is to be left of it, and a task that waited in open(2) waits again after a restore,
 // or has been told EWOULDBLOCK. So the lease is taken as it must have been, and broken once more.
 
 // LeaseBreaking is CRIU's mark in file_lock_entry.type, beside the type that the lease is to be reduced to.
@@ -21,7 +21,7 @@ const LeaseBreaking = 4
 type lease struct {
 	fd            uint64
 	file          string // as sameAs names it
-	before, after uint32 // equal, unless somebody is about to break it
+	before, after uint32 // equal, unless it is about to be broken
 }
 
 // leasesOf lists the leases on the descriptors that a task restores.
@@ -93,7 +93,7 @@ func (t *Descriptors) takeLease(l lease) {
 	}
 }
 
-// breakLease opens the file as whoever is about to break the lease.
+// breakLease opens the file as the task did that is about to break the lease.
 func (t *Descriptors) breakLease(l lease) {
 	if !l.breaking() {
 		return

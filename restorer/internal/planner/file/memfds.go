@@ -111,7 +111,7 @@ func (p *Room) writesTo(t *images.Task, inode uint32) bool {
 	return false
 }
 
-// memfd makes a description of a memfd. One for reading and writing is that of memfd_create(2) itself: the file would
+// memfd makes a description of a memfd. One for reading and writing is made by memfd_create(2) itself: the file would
 // count as open for writing, which keeps it from being executed, if it were opened again (ETXTBSY, execve(2)).
 func (f *Descriptors) memfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetMemfd()

@@ -11,7 +11,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// inotify makes a description and its watches. The kernel numbers them and is told each time which is next.
+// inotify makes a description and its watches. The kernel numbers them; before each, the next number is set.
 func (f *Descriptors) inotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetIfy()
 	f.Create(fd, "inotify", uapi.SysInotifyInit1, uint64(e.GetFlags()&uapi.ONonblock))
@@ -98,7 +98,7 @@ func (f *Descriptors) finishNotify(fd *pb.FdinfoEntry, flags uint32, fanotify ui
 	})
 }
 
-// watched gives a path of the watched file: the name that CRIU found, or that of a file without one in /proc. When
+// watched gives a path of the watched file: the name that CRIU found, or one in /proc if the file has none. When
 // neither exists there is the handle by which the kernel knows the file, open_by_handle_at(2). Call done when the path
 // was used.
 func (f *Descriptors) watched(

@@ -17,7 +17,7 @@ const (
 	ownerPgrp
 )
 
-// Owner restores whom a description signals and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist
+// Owner restores which process a description signals, and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist
 // yet, so it is set when all do.
 func (f *Descriptors) Owner(fd *pb.FdinfoEntry, o *pb.FownEntry) {
 	if o.GetSignum() != 0 {

@@ -256,7 +256,7 @@ func (j *Job) Clock(id uint32) int64 {
 // What a restore loses is refused where the loss would break the application, warned of where only the application
 // knows, and documented where the images do not show it, docs/support.md.
 
-// Warn adds to what whoever restores should know.
+// Warn adds to the warnings of the plan.
 func (j *Job) Warn(where, format string, args ...any) {
 	j.Plan.Warnings = append(j.Plan.Warnings, where+": "+fmt.Sprintf(format, args...))
 }

@@ -12,16 +12,16 @@ type Birth struct {
 }
 
 // Helper is a process that is not in the images, or a zombie: it clones orphans, or leads a process group until
-// somebody has joined. It ends before the application goes on.
+// a member has joined. It ends before the application goes on.
 type Helper struct {
 	Pid     uint32
 	Session uint32         // in which it clones orphans
 	Creator *images.Task   // whose child it is
-	Zombie  *images.Task   // who it is; nil: nobody in the images
+	Zombie  *images.Task   // the task that it becomes; nil: none of the images
 	Leads   bool           // a session of its own
 	Group   bool           // a process group, for its creator
 	Clones  []*images.Task // orphans
-	Member  *images.Task   // descendant of an orphan that joins the leader's own process group; nil: nobody has to
+	Member  *images.Task   // descendant of an orphan that joins the leader's own process group; nil: none has to
 }
 
 // Origin is the task as a copy of whose memory this one begins; nil: the zygote.

@@ -118,7 +118,7 @@ func (p *Room) setting(name, value string) {
 	s.Sys("", uapi.SysClose, uint64(fd))
 }
 
-// nextID sees to it that the next object of a kind gets an id, Documentation/admin-guide/sysctl/kernel.rst.
+// nextID sets the id of the next object of a kind, Documentation/admin-guide/sysctl/kernel.rst.
 func (p *Room) nextID(kind string, d *pb.IpcDescEntry) {
 	p.setting("kernel/"+kind+"_next_id", fmt.Sprint(d.GetId()))
 }

@@ -34,7 +34,7 @@ func (m *space) vdso() {
 	}
 	switch {
 	case same != *m.sameVDSOs:
-		m.Refuse(m.vmaWhere(last), "", "its vDSO is not that of the other tasks: not supported")
+		m.Refuse(m.vmaWhere(last), "", "its vDSO differs from the other tasks': not supported")
 	case m.keptVDSO:
 	case same:
 		m.mapVDSO("vDSO", "vDSO is where it was", first.GetStart())
@@ -86,7 +86,7 @@ func (m *space) redirect(v *pb.VmaEntry, dumped []byte) {
 	m.Prog.Sys("vDSO of the dump", uapi.SysMprotect, at, size, uint64(v.GetProt()))
 }
 
-// beganWithVDSO: whoever begins with the memory of a task that had one has this kernel's already.
+// beganWithVDSO reports whether the task begins with the memory of one that had a vDSO: this kernel's is in it already.
 func (m *space) beganWithVDSO() bool {
 	for from := m.Of.Origin(m.Img); from != nil; from = m.Of.Origin(from) {
 		for _, v := range from.Mm.GetVmas() {

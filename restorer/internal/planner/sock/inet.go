@@ -162,7 +162,7 @@ func isPing(e *pb.InetSkEntry) bool {
 		e.GetProto() == uapi.IpprotoICMPv6 && e.GetFamily() == uapi.AfInet6)
 }
 
-// pingGroup makes an ICMP socket, which only some groups may, whoever is in them: icmp(7), ping_group_range.
+// pingGroup makes an ICMP socket, which only some groups may: icmp(7), ping_group_range.
 func (f *descriptors) pingGroup(e *pb.InetSkEntry, create func()) {
 	allowed, own := f.Host.PingGroups, f.Host.Egid
 	if !isPing(e) || own >= allowed[0] && own <= allowed[1] {

@@ -33,7 +33,7 @@ func (p *Room) Linked() map[uint32]bool {
 				p.eachUnix(fd.GetId(), func(key string) { do(t.Pid, fd.GetId(), key) })
 			}
 		}
-		const nobody = 0 // is no pid
+		const nobody = 0 // not a pid
 		for _, id := range p.InFlight() {
 			p.eachUnix(id, func(key string) { do(nobody, id, key) })
 		}

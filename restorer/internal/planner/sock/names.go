@@ -120,7 +120,7 @@ func (u *unixPlanner) bind(s *unixSocket) {
 			"%s has the name of another socket, so one of the two had been renamed, which CRIU does not dump", s.what)
 	default:
 		u.paths[s.path] = s
-		if _, err := u.Host.Stat(s.path); err == nil { // a socket that nobody has open: checkPath has looked
+		if _, err := u.Host.Stat(s.path); err == nil { // a socket that is not open: checkPath has looked
 			u.Prog.Sys("left over from before", uapi.SysUnlink, u.Prog.Arena.String(s.path))
 		} else {
 			u.Plan.Sockets = append(u.Plan.Sockets, s.path)

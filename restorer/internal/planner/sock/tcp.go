@@ -11,6 +11,12 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
+// A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which connects a socket without
+// a packet, and gives it what it had received. So it stays: it sends nothing, and a filter drops every packet, so that
+// none can reset it while the other end is still being made. When every task is complete the controller gives it what it
+// had sent, opens the network that the dump had locked, and wakes it. A restore that fails before that has sent nothing;
+// sockets in repair mode end in silence, too.
+
 // TcpStream is a connection as it is given back. Sequence numbers are those of the data: a FIN has one of its own,
 // which the dump has counted.
 type TcpStream struct {
@@ -203,8 +209,8 @@ func sameEndpoint(a, b netip.AddrPort) bool {
 	return a.Port() == b.Port() && a.Addr().Unmap() == b.Addr().Unmap()
 }
 
-// deafness lets through what the controller sends: its packets have the mark that CRIU's network lock lets pass.
-func deafness() []uint64 {
+// onlyMarked lets through what the controller sends: its packets have the mark that CRIU's network lock lets pass.
+func onlyMarked() []uint64 {
 	const loadMark, jumpEqual, ret = 0x20, 0x15, 0x06 // BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
 	const adMark = 0xfffff000 + 20                    // SKF_AD_OFF + SKF_AD_MARK
 	instruction := func(code, jt, jf, k uint64) uint64 { return code<<48 | jt<<40 | jf<<32 | k }
@@ -220,7 +226,7 @@ func (f *descriptors) sleepingConnection(number int, what string, s *TcpStream, 
 	set := func(option, value uint64) { p.SetOption(number, what, uapi.SolTCP, option, value) }
 	p.SetOption(number, "room for data", uapi.SolSocket, uapi.SoSndbufforce, plan.RoomForQueues)
 	p.SetOption(number, "room for data", uapi.SolSocket, uapi.SoRcvbufforce, plan.RoomForQueues)
-	f.attachFilter(number, what+" is deaf", deafness())
+	f.attachFilter(number, what+" hears only the restorer", onlyMarked())
 	set(uapi.TcpRepair, 1)
 	set(uapi.TcpRepairQueue, uapi.TcpRecvQueue)
 	set(uapi.TcpQueueSeq, uint64(s.inEnd-s.GetInqLen()))

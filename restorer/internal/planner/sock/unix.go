@@ -30,12 +30,12 @@ type unixPlanner struct {
 	list       []*unixSocket // by inode: the order in which they had been made
 	byID       map[uint32]*unixSocket
 	byIno      map[uint32]*unixSocket
-	to         map[uint32][]*unixSocket // who is connected to an inode
+	to         map[uint32][]*unixSocket // sockets that are connected to an inode
 	listeners  map[string]*unixSocket   // by listenerKey
 	temps      []*unixSocket            // listeners that are there only while connections are made
-	paths      map[string]*unixSocket   // who has a path, now
+	paths      map[string]*unixSocket   // sockets by the path that they have now
 	deliveries []delivery
-	extra      []int // scratch numbers that nobody has in the end
+	extra      []int // scratch numbers that are closed in the end
 	private    privateFS
 }
 

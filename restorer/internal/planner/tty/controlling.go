@@ -12,7 +12,7 @@ import (
 // A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would
 // not. /dev/tty opens it, credentials(7), so the leader opens all descriptions of that, too.
 
-// controllingTerminals finds out which session each description of /dev/tty belongs to: that of the first task that has
+// controllingTerminals finds the session of each description of /dev/tty: the first task's that has
 // it.
 func (p *Room) controllingTerminals() {
 	p.ctties = map[uint32][]*pb.FdinfoEntry{}
@@ -63,7 +63,7 @@ func (p *Room) ControllingTerminal(t *job.Process) {
 		return
 	}
 	steal := uint64(0)
-	if term.passed != 0 { // whoever passes it may have it as theirs
+	if term.passed != 0 { // its sender may have it as its controlling terminal
 		steal = 1
 	}
 	t.Prog.Sys("controlling terminal "+term.name, uapi.SysIoctl, uint64(term.fd), uapi.Tiocsctty, steal)

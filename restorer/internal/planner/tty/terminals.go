@@ -60,7 +60,7 @@ type terminal struct {
 // maxPty is the highest number for which CRIU dumps a pseudo-terminal.
 const maxPty = 1000
 
-// hungUp: whoever has it finds the end of the file and cannot write any more. CRIU dumps no settings of it.
+// hungUp makes a terminal that reads as the end of a file and cannot be written. CRIU dumps no settings of it.
 func hungUp(info *pb.TtyInfoEntry) bool { return info != nil && info.GetTermios() == nil }
 
 // task begins the plan of a task's terminals.
@@ -110,7 +110,7 @@ func (p *Room) collectTerminals() {
 	}
 	for _, t := range pairs {
 		if t.master == nil && !hungUp(t.slaveInfo) {
-			p.forget(t) // somebody else's
+			p.forget(t) // of a session outside the images
 		}
 	}
 }
