@@ -23,6 +23,7 @@ type addresses struct {
 	end    uint64 // known when the arena is complete
 }
 
+// lay places pages, blob, slots and arena one behind the other.
 func lay(base, blobSize uint64, threads int) addresses {
 	p := addresses{leave: base, frames: base + pageSize}
 	p.blob = p.frames + uint64(threads)*pageSize

@@ -41,6 +41,7 @@ type imagePaths struct {
 // object is a JSON object. Its names are compared exactly, as the specification requires.
 type object map[string]json.RawMessage
 
+// get decodes a member that has to be there.
 func (o object) get(name string, v any) error {
 	raw, ok := o[name]
 	if !ok {
@@ -206,6 +207,7 @@ func (im *checkpointImage) readSaved() (layers []object, err error) {
 	return make([]object, len(p.layers)), unmarshal(p.config, data, &im.config)
 }
 
+// onlySaved returns the manifest of docker save, of one image.
 func (im *checkpointImage) onlySaved() ([]object, error) {
 	saved, err := readDocument[[]object](im.store, manifestFile)
 	if err == nil && len(saved) != 1 {

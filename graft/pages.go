@@ -68,6 +68,7 @@ func (t *taskGraft) pagemap() error {
 	return nil
 }
 
+// oldRuns writes the dumped runs: as those of the parent directory, if the images have one.
 func (t *taskGraft) oldRuns(w *images.Writer, runs []images.Run) error {
 	for _, r := range runs {
 		flags := r.Flags

@@ -102,6 +102,7 @@ func (g *grafter) describeCode(image *blob.Image) {
 
 func hexAddr(a uint64) string { return fmt.Sprintf("0x%x", a) }
 
+// begin fills what the provenance says of the whole graft.
 func (g *grafter) begin() {
 	p := &g.plan.Provenance
 	p.SchemaVersion, p.Tool, p.Mode, p.OnError = 1, g.opts.Tool, standAlone, "kill"
@@ -149,6 +150,7 @@ func (g *grafter) replace(name string, data []byte) error {
 	return nil
 }
 
+// finish adds the provenance to the files and sorts them.
 func (g *grafter) finish() error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -58,6 +58,7 @@ func (c *seccompCheck) task(t *images.Task) (filtered bool) {
 	return len(order) > 0
 }
 
+// threadsOf names the first of the threads, and how many there are besides.
 func threadsOf(pid uint32, tids []uint32) string {
 	where := fmt.Sprintf("task %d thread %d", pid, tids[0])
 	if more := len(tids) - 1; more > 0 {

@@ -88,6 +88,7 @@ func (s *Supervised) hookError(words *abi.GraftStatus) *report.HookError {
 
 const maxErrno = 4095 // MAX_ERRNO, include/linux/err.h
 
+// cause says how a call failed.
 func cause(s *abi.GraftStatus) string {
 	switch s.Kind {
 	case abi.GraftReturned:

@@ -16,6 +16,7 @@ type Limits struct {
 // DefaultLimits are far above what a container needs. Packed, some megabytes of zeros can exceed any of them.
 var DefaultLimits = Limits{Size: 16 << 30, Entries: 100_000, Headers: 64 << 20}
 
+// withDefaults fills in the limits that are 0.
 func (l Limits) withDefaults() Limits {
 	if l.Size == 0 {
 		l.Size = DefaultLimits.Size
@@ -52,6 +53,7 @@ type spool struct {
 	limit int64
 }
 
+// Read counts bytes, and reads one more than the limit to tell that there are more.
 func (s *spool) Read(b []byte) (int, error) {
 	if int64(len(b)) > s.limit-s.size+1 {
 		b = b[:s.limit-s.size+1]

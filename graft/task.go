@@ -181,6 +181,7 @@ func (t *taskGraft) useStderr() uint64 {
 	return abi.GraftStderrNone
 }
 
+// useFile says how lines get into a regular file.
 func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
 	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
 	flags := f.GetFlags()

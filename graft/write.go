@@ -181,6 +181,7 @@ func takeOver(ctx context.Context, source *os.Root, dir string, written map[stri
 	})
 }
 
+// takeFolder makes a folder with the mode and owner of one in the source.
 func takeFolder(source *os.Root, name, to string) error {
 	like, err := source.Lstat(filepath.FromSlash(name))
 	if err != nil {

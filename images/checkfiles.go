@@ -85,6 +85,7 @@ func fileDetail(f *pb.FileEntry) (id uint32, there bool) {
 	return 0, false
 }
 
+// detail returns the id of a message, and whether there is a message.
 func detail[M interface {
 	comparable
 	GetId() uint32

@@ -164,6 +164,7 @@ type opener struct {
 // statistics. Beside them lie logs, pidfiles, caches for the next dump, and whatever runtimes and people note.
 func IsImage(name string) bool { return strings.HasSuffix(name, ".img") || name == "stats-dump" }
 
+// list notes the names of the images.
 func (o *opener) list() bool {
 	names, err := namesIn(o.dir.FS)
 	if err != nil {

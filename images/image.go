@@ -67,6 +67,7 @@ func plainCause(err error) error {
 	return err
 }
 
+// kindOf finds the kind of image that has a magic number.
 func kindOf(magic uint32) (Kind, bool) {
 	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Magic == magic })
 	if i < 0 {

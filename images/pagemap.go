@@ -87,6 +87,7 @@ func ReadPagemap(fsys fs.FS, name string) (*Pagemap, error) {
 	}
 }
 
+// wantMagic reads the magic number, which must be of the kind with a name.
 func (r *frameReader) wantMagic(name string) error {
 	magic, err := r.magic()
 	if err != nil {
@@ -98,6 +99,7 @@ func (r *frameReader) wantMagic(name string) error {
 	return nil
 }
 
+// readHead reads the first entry, which names the pages file.
 func (pm *Pagemap) readHead(r *frameReader) error {
 	data, err := r.next()
 	if err != nil {

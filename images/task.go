@@ -33,6 +33,7 @@ type treeBuilder struct {
 	byPid map[uint32]*Task
 }
 
+// add makes the task of an entry and reads the images of its threads.
 func (b *treeBuilder) add(entry int, e *pb.PstreeEntry) {
 	t := &Task{Pid: e.GetPid(), Ppid: e.GetPpid(), Pgid: e.GetPgid(), Sid: e.GetSid()}
 	err := b.addTid("pid", t.Pid)
@@ -52,6 +53,7 @@ func (b *treeBuilder) add(entry int, e *pb.PstreeEntry) {
 	b.o.dir.Tasks = append(b.o.dir.Tasks, t)
 }
 
+// addTid takes a number, which only one thread of the tree can have.
 func (b *treeBuilder) addTid(field string, tid uint32) error {
 	if tid == 0 || tid > maxPid {
 		return fieldErr(field, "%d is not between 1 and %d", tid, maxPid)
@@ -63,6 +65,7 @@ func (b *treeBuilder) addTid(field string, tid uint32) error {
 	return nil
 }
 
+// link finds the parent of a task; parents stand before their children.
 func (b *treeBuilder) link(entry int, t *Task) error {
 	if t.Ppid == 0 && entry > 0 {
 		return fieldErr("ppid", "0: a second root, task %d", t.Pid)

@@ -71,6 +71,7 @@ type fieldPlan struct {
 
 var plans sync.Map // reflect.Type of the message struct -> *messagePlan
 
+// planOf returns how a struct is decoded, which its tags say; computed once for a type.
 func planOf(t reflect.Type) *messagePlan {
 	if p, ok := plans.Load(t); ok {
 		return p.(*messagePlan)
@@ -211,6 +212,7 @@ const maxFields = 64 * len(fieldSet{})
 func (s *fieldSet) add(order int)      { s[order/64] |= 1 << (order % 64) }
 func (s *fieldSet) has(order int) bool { return s[order/64]&(1<<(order%64)) != 0 }
 
+// missing reports the first required field that a message lacks.
 func missing(plan *messagePlan, seen fieldSet) error {
 	for i := range plan.fields {
 		if plan.fields[i].required && !seen.has(i) {

@@ -27,6 +27,7 @@ const (
 	defaultMaxViolations = 1000
 )
 
+// withDefaults fills in the limits that are 0.
 func (o Options) withDefaults() Options {
 	if o.MaxFile == 0 {
 		o.MaxFile = DefaultMaxFile

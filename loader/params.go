@@ -277,6 +277,7 @@ func (d *Param) wrong(value string) string {
 	return ""
 }
 
+// noWord says why a value is not one of the words; empty: it is.
 func (d *Param) noWord(value string) string {
 	if slices.Contains(d.Values, value) {
 		return ""
@@ -321,6 +322,7 @@ func number(s string) (v uint64, rest string, err error) {
 	return v, s, nil
 }
 
+// digit returns the value of a hexadecimal digit, 99 for other bytes.
 func digit(c byte) uint64 {
 	switch {
 	case c >= '0' && c <= '9':

@@ -101,6 +101,7 @@ func (p *parser) checkTable(sec *Section) {
 	}
 }
 
+// zero reports whether the place of a relocation has only zeros.
 func zero(b []byte) bool {
 	if len(b) == 4 {
 		return le32(b) == 0

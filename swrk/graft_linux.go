@@ -184,6 +184,7 @@ func sameMount(dir *os.File, other string) bool {
 	return err1 == nil && err2 == nil && a == b
 }
 
+// mountID returns the mount that a file was opened in, proc_pid_fdinfo(5).
 func mountID(f *os.File) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
 	if err != nil {

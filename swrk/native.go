@@ -109,6 +109,7 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 
 const namespaces = "it is for namespaces of a kind that it does not restore yet"
 
+// refuse lists what a request asks for and crpie's own restorer does not do.
 func (n *spelling) refuse(o *pb.CriuOpts) {
 	n.no(len(o.Veths) > 0, "veths", namespaces)
 	n.no(len(o.JoinNs) > 0, "join_ns", namespaces)

@@ -105,6 +105,7 @@ func (r *rule) matches(c *container) bool {
 	return true
 }
 
+// holds reports whether a container meets the condition.
 func (one *condition) holds(c *container) bool {
 	values := c.names
 	switch one.kind {

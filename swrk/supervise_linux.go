@@ -91,6 +91,7 @@ func (r *relay) watch(ctx context.Context) error {
 	}
 }
 
+// signOfLife tells waiting tasks that their supervisor is there.
 func (r *relay) signOfLife(sign uint32) error {
 	for _, t := range r.tree {
 		if t.status == nil {

@@ -165,6 +165,7 @@ func (c *criuOnly) add(f *pflag.FlagSet) {
 	}
 }
 
+// addFlag adds an option of criu that has no effect here; help does not show it.
 func (c *criuOnly) addFlag(f *pflag.FlagSet, v *foreignValue, short string) {
 	flag := f.VarPF(v, v.name, short, v.option.why)
 	flag.Hidden = true
@@ -188,6 +189,8 @@ type foreignValue struct {
 
 func (v *foreignValue) String() string { return "" }
 func (v *foreignValue) Type() string   { return "string" }
+
+// Set records the option, or refuses a value that criu would refuse.
 func (v *foreignValue) Set(s string) error {
 	text := "--" + v.name
 	if s == nothing {

@@ -101,6 +101,7 @@ func runGraft(args []string, std streams) int {
 	return exitOK
 }
 
+// misused says which options do not go together; empty: all do.
 func (g *graftFlags) misused(rest []string) string {
 	switch {
 	case len(rest) > 0:

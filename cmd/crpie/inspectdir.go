@@ -57,6 +57,7 @@ type imageSource struct {
 	limits       graft.Limits
 }
 
+// with opens the directory or the archive, and calls show with its images.
 func (s imageSource) with(show func(fs.FS) error) error {
 	if s.archive != "" {
 		return graft.ReadArchive(s.archive, s.limits, show)

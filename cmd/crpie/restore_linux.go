@@ -319,6 +319,7 @@ func (l *logger) printf(level report.LogLevel, pid int, format string, args ...a
 	l.to(l.w, level, pid, format, args...)
 }
 
+// to writes a line if the level asks for it, with the pid of the task it is about.
 func (l *logger) to(w io.Writer, level report.LogLevel, pid int, format string, args ...any) {
 	if level > l.level {
 		return
@@ -372,6 +373,7 @@ type taskLogs struct {
 	files  map[int]*os.File
 }
 
+// of opens the log of a task, the first time that it has a line.
 func (t *taskLogs) of(pid int) (*os.File, error) {
 	if f, ok := t.files[pid]; ok {
 		return f, nil

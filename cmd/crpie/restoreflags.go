@@ -181,6 +181,7 @@ func (r *restoreFlags) flags() *pflag.FlagSet {
 // opposite takes a flag back.
 type opposite struct{ pflag.Value }
 
+// Set gives the value of a flag that another flag negates.
 func (o opposite) Set(s string) error {
 	given, err := strconv.ParseBool(s)
 	if err != nil {

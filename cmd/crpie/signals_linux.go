@@ -49,6 +49,7 @@ func startRelay() (*relay, context.Context) {
 	return r, ctx
 }
 
+// got handles a signal: it undoes the restore, or goes on to the restored task.
 func (r *relay) got(sig unix.Signal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -119,6 +119,7 @@ func (c *Controller) Follow(last func()) (status int, err error) {
 	}
 }
 
+// do carries out a request of the root process; last is called before one that does not come back.
 func (c *Controller) do(m *message, last func()) error {
 	switch m.kind {
 	case room:

@@ -99,6 +99,7 @@ func (s *Struct) macros(b *strings.Builder) {
 
 func (s *Struct) macro(member string) string { return strings.ToUpper(s.C + "_" + member) }
 
+// c writes the enum for the C header.
 func (e *Enum) c(b *strings.Builder) {
 	fmt.Fprintln(b)
 	cComment(b, "", e.About)
@@ -109,6 +110,7 @@ func (e *Enum) c(b *strings.Builder) {
 	fmt.Fprintln(b, "};")
 }
 
+// c writes the struct for the C header, and asserts its layout.
 func (s *Struct) c(b *strings.Builder) {
 	fmt.Fprintln(b)
 	cComment(b, "", s.About)

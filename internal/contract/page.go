@@ -35,6 +35,7 @@ result (struct crpie_op in restorer/core/src/contract.h). `+"`crpie restore --dr
 	return b.String()
 }
 
+// remark says in a sentence what else is peculiar of an operation.
 func (o *Op) remark() string {
 	switch {
 	case o.Waits:

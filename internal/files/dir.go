@@ -50,6 +50,7 @@ func OpenIn(root *os.Root, name string) (*os.File, error) {
 	return f, err
 }
 
+// openIn opens a regular file or a directory below root, without waiting for a FIFO.
 func openIn(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

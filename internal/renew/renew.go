@@ -140,6 +140,7 @@ func state(b []byte) bool {
 	return !zero(b[batchSize:keyEnd]) && zero(b[:pos])
 }
 
+// zero reports whether all bytes are 0.
 func zero(b []byte) bool {
 	for _, c := range b {
 		if c != 0 {

@@ -40,6 +40,7 @@ func (a Answer) Fails() bool {
 	return a.action() == Errno || a.action() == Trace || a.action() == UserNotif
 }
 
+// String names the action as seccomp(2) does.
 func (a Answer) String() string {
 	if a.action() == Errno {
 		return fmt.Sprintf("SECCOMP_RET_ERRNO (%d)", a&^actionMask)

@@ -56,6 +56,7 @@ func (p Program) Answers(c *Call) []Answer {
 	return slices.Compact(answers)
 }
 
+// answer returns what a return instruction answers; the worst if that is not known.
 func (i instruction) answer(s *state) Answer {
 	switch {
 	case i.code&retA == 0:
@@ -91,6 +92,7 @@ func (i instruction) step(s *state, c *Call) (mayFail bool) {
 	return false
 }
 
+// loaded returns the value that a load instruction loads.
 func (i instruction) loaded(s *state, c *Call) word {
 	switch i.code & 0xe0 {
 	case modeAbs:
@@ -110,6 +112,7 @@ func (i instruction) operand(s *state) word {
 	return is(i.k)
 }
 
+// compute gives the result of an arithmetic instruction, if its operands decide it.
 func compute(op uint16, a, by word) word {
 	if op == aluNeg {
 		return word{a.known, -a.v}
@@ -173,6 +176,7 @@ func (i instruction) jump(s *state, rest []state) {
 	rest[i.jf].meet(s)
 }
 
+// holds reports whether the condition of a jump is true.
 func holds(op uint16, a, by uint32) bool {
 	switch op {
 	case jmpJeq:

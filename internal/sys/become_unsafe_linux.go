@@ -66,6 +66,7 @@ func JoinGroup(leader int) error {
 	return nil
 }
 
+// noTerminal returns an error if this process has a controlling terminal.
 func noTerminal(err error) error {
 	if err != nil {
 		return fmt.Errorf("getsid: %w", err)

@@ -91,6 +91,7 @@ func (c Channel) Receive(data []byte) (n int, fds []int, err error) {
 	}
 }
 
+// passed returns the descriptors in control messages, cmsg(3).
 func passed(control []byte) (fds []int, err error) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	for _, m := range messages {

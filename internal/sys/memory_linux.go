@@ -24,6 +24,7 @@ func WriteProcess(pid PID, spans ...Span) error {
 
 type vmCall func(pid int, local []unix.Iovec, remote []unix.RemoteIovec, flags uint) (int, error)
 
+// transfer copies spans by one of the process_vm calls; a short copy is an error.
 func transfer(name string, call vmCall, pid PID, spans []Span) error {
 	if err := fault(name); err != nil {
 		return fmt.Errorf("%s of process %d: %w", name, pid, err)

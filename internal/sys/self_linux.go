@@ -61,6 +61,7 @@ func highestDescriptor() (highest int) {
 	return highest
 }
 
+// clock reads a clock in nanoseconds; 0: there is none of that number.
 func clock(id int32) int64 {
 	var ts unix.Timespec
 	if unix.ClockGettime(id, &ts) != nil {

@@ -74,6 +74,7 @@ type execution struct {
 	mortal     bool // it dies with the thread that has made it
 }
 
+// newExecution allocates all that execve(2) needs.
 func newExecution(path string, argv []string, fds []uintptr) (*execution, error) {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {

@@ -107,6 +107,7 @@ type Hierarchy struct {
 // NoLoginUID is the login uid of a process that no login has started, audit(7).
 const NoLoginUID = math.MaxUint32
 
+// SortedNames returns the names of cgroup hierarchies.
 func SortedNames(m map[string]Hierarchy) []string {
 	var names []string
 	for k := range m {

@@ -229,6 +229,7 @@ func ProcessState(id int) (state string, parent int) {
 	return fields[0], parent
 }
 
+// IsZombie reports whether a process has ended and was not waited for.
 func IsZombie(id int) bool {
 	state, _ := ProcessState(id)
 	return state == "Z"

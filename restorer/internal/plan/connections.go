@@ -76,6 +76,7 @@ type stepData []byte
 
 func (d stepData) Lookup(uint64) []byte { return d }
 
+// OptionStep sets a socket option that is an int.
 func OptionStep(level, option uint64, value uint32) Step {
 	return Step{Do: StepOption, Level: level, Option: option, Data: binary.LittleEndian.AppendUint32(nil, value)}
 }

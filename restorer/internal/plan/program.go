@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
+// Words32 lays out 32-bit values.
 func Words32(w []uint32) []byte {
 	b := make([]byte, 4*len(w))
 	for i, v := range w {
@@ -16,6 +17,7 @@ func Words32(w []uint32) []byte {
 	return b
 }
 
+// Words64 lays out 64-bit values.
 func Words64(w []uint64) []byte {
 	b := make([]byte, 8*len(w))
 	for i, v := range w {

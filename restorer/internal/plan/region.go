@@ -75,8 +75,10 @@ func (r *Region) LogOff() uint64 { return r.Control - r.Shared - LogRingSize }
 // ControlOff and planOff are offsets in the sealed file, which begins with the blob.
 func (r *Region) ControlOff() uint64 { return r.Shared - r.Start }
 
+// PlanOff returns where the plan begins in the sealed file.
 func (r *Region) PlanOff() uint64 { return r.ControlOff() + r.Bell - r.Control }
 
+// SealedSize returns the length of the sealed file.
 func (r *Region) SealedSize() uint64 { return r.PlanOff() + r.End - r.Plan }
 
 // Stack gives the usable part of a slot.

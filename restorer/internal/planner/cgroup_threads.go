@@ -16,6 +16,7 @@ import (
 // threaded is the type of a cgroup for threads, cgroup.type.
 const threaded = "threaded"
 
+// isThreaded reports whether a cgroup holds threads, cgroups(7).
 func isThreaded(entry *pb.CgroupDirEntry) bool {
 	for _, prop := range entry.GetProperties() {
 		if prop.GetName() == "cgroup.type" {

@@ -278,6 +278,7 @@ func (p *planner) cgroupEntry(hierarchy, at string) *pb.CgroupDirEntry {
 	return nil
 }
 
+// below finds the directory with the path at in a tree whose root has the path here.
 func below(dir *pb.CgroupDirEntry, here, at string) *pb.CgroupDirEntry {
 	if here == at {
 		return dir

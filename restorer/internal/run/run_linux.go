@@ -73,6 +73,7 @@ type Options struct {
 	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
 }
 
+// Tell traces a step, if the options ask for it.
 func (o *Options) Tell(step string) {
 	if o.Trace != nil {
 		o.Trace(step)
@@ -354,6 +355,7 @@ func (r *Runner) awaitParked() error {
 	return r.reapZygote()
 }
 
+// allParked reports whether every thread has carried out its program.
 func (r *Runner) allParked() bool {
 	for _, t := range r.Plan.Alive() {
 		for i := range t.Threads {

@@ -137,4 +137,5 @@ func (r *Runner) end() time.Time { return time.Now().Add(r.Opts.Limit()) }
 // DefaultTimeout is how long a restore may make no progress, where RunOptions do not say.
 const DefaultTimeout = time.Minute
 
+// Limit returns how long the restore may stand still.
 func (o *Options) Limit() time.Duration { return cmp.Or(o.Timeout, DefaultTimeout) }

@@ -32,6 +32,7 @@ type Room struct {
 	Inherited  map[uint32]int          // numbers of passed descriptors, by the file ids that they take the place of
 }
 
+// NewRoom prepares the planning of a job's files.
 func NewRoom(j *job.Job) *Room {
 	r := &Room{
 		Job: j, filled: map[uint32]bool{}, flying: map[uint32][]uint32{}, Nameless: map[string]int{},

@@ -44,6 +44,7 @@ func (p *Room) makeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	p.SealMemfd(what, fd, id, inode.GetSeals())
 }
 
+// OwnMemfd gives a memfd its owner and mode.
 func (p *Room) OwnMemfd(what string, fd int, inode *pb.MemfdInodeEntry) {
 	p.Shared.Sys(what, uapi.SysFchown, uint64(fd), uint64(inode.GetUid()), uint64(inode.GetGid()))
 	if inode.Mode != nil {

@@ -28,6 +28,7 @@ func (p *Room) NamelessOf(id uint32) string {
 	return ""
 }
 
+// MemfdKey returns the key of a memfd in Room.Nameless.
 func MemfdKey(inode uint32) string { return fmt.Sprintf("memfd %d", inode) }
 
 func remapKey(r *pb.RemapFilePathEntry) string {
@@ -47,6 +48,7 @@ func (p *Room) PathOf(id uint32, where string) (path string, ok bool) {
 	return ProcFd(fd), ok
 }
 
+// ProcFd returns a path to a descriptor's file.
 func ProcFd(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // SameAs names a file in such a way that equal names are the same file.

@@ -60,6 +60,7 @@ func (j *Job) NewTask(img *images.Task, task *plan.Task) *Process {
 	return &Process{Of: j, Img: img, Task: task, Prog: &plan.Program{Arena: j.Plan.Arena}}
 }
 
+// Where names the task in messages.
 func (t *Process) Where() string { return fmt.Sprintf("task %d", t.Task.Pid) }
 
 // Phase is a moment in the restore of a task for which operations are planned ahead.
@@ -89,6 +90,7 @@ func (j *Job) Later(pid uint32, ph Phase, plan func(prog *plan.Program)) {
 	j.deferred[pid] = append(j.deferred[pid], deferred{ph, plan})
 }
 
+// Later plans operations for a phase of this task.
 func (t *Process) Later(ph Phase, plan func(prog *plan.Program)) { t.Of.Later(t.Img.Pid, ph, plan) }
 
 // Waits reports whether something of the task is deferred to a phase.

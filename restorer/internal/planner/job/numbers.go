@@ -20,6 +20,7 @@ type numbers struct {
 
 const firstScratch = 64
 
+// NewNumbers leaves out the numbers that some task's descriptors have.
 func NewNumbers(dir *images.Dir) *numbers {
 	n := &numbers{taken: map[int]bool{}, next: firstScratch}
 	for _, t := range dir.Tasks {
@@ -44,6 +45,7 @@ func (n *numbers) Highest() int {
 	return highest
 }
 
+// Scratch returns a number that no descriptor of a task has.
 func (n *numbers) Scratch() int {
 	for n.taken[n.next] {
 		n.next++

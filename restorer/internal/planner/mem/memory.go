@@ -51,6 +51,7 @@ type Room struct {
 	renewed   map[uint32]map[*pb.VmaEntry]renew.Kind // by pid; see renewedOf
 }
 
+// NewRoom prepares the planning of a job's memory.
 func NewRoom(j *job.Job, files *file.Room) *Room {
 	return &Room{Job: j, files: files, shmem: map[uint64]sharedMemory{}, hugeNeed: map[uint64]uint64{},
 		renewed: map[uint32]map[*pb.VmaEntry]renew.Kind{}}

@@ -19,6 +19,7 @@ type Room struct {
 	inetSockets   func() []host.InetSocket     // this host's, asked once
 }
 
+// NewRoom prepares the planning of a job's sockets.
 func NewRoom(j *job.Job) *Room {
 	return &Room{Job: j, inetSockets: sync.OnceValue(j.Host.InetSockets)}
 }
@@ -29,6 +30,7 @@ type descriptors struct {
 	*Room
 }
 
+// Task returns the room of one task's sockets.
 func (r *Room) Task(f *file.Descriptors) *descriptors { return &descriptors{f, r} }
 
 // Kinds lists the families.

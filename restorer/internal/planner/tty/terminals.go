@@ -26,8 +26,10 @@ type Room struct {
 	ctties    map[uint32][]*pb.FdinfoEntry // what a session's leader opens as /dev/tty, by session
 }
 
+// NewRoom prepares the planning of a job's terminals.
 func NewRoom(j *job.Job, files *file.Room) *Room { return &Room{Job: j, files: files} }
 
+// Kinds is the table of descriptors that are terminals.
 func (r *Room) Kinds() []file.Kind {
 	return []file.Kind{{Of: pb.FdTypes_TTY,
 		New: func(f *file.Descriptors) file.Describer { return &descriptors{Descriptors: f, Room: r} }}}
