@@ -49,8 +49,8 @@ func Labels(plugins []Input) []string {
 	return labels
 }
 
-// Param is one key=value for a plugin. Source says where a value was read that is not to be shown, such as "@file"; it is
-// empty for one that may be. Errors show Source instead of Value.
+// Param is one key=value for a plugin. Source says where a value was read that is not to be shown, such as "@file";
+// it is empty for one that may be. Errors show Source instead of Value.
 type Param struct{ Key, Value, Source string }
 
 // shown is the value as errors quote it.

@@ -53,8 +53,8 @@ func (t *taskGraft) supervise() error {
 	return nil
 }
 
-// Read tells what a status says; err is a *report.HookError when a call into a plugin has failed. A hook can have written
-// anything into the status, so nothing in it is relied on.
+// Read tells what a status says; err is a *report.HookError when a call into a plugin has failed. A hook can have
+// written anything into the status, so nothing in it is relied on.
 func (s *Supervised) Read(status []byte) (State, error) {
 	var words abi.GraftStatus
 	words.Get(status)

@@ -75,7 +75,8 @@ func (t *taskGraft) layOut() error {
 	entry, ok := t.image.CoreSymbol("graft_entry")
 	from, ok2 := t.image.CoreSymbol("graft_leave")
 	to, ok3 := t.image.CoreSymbol("graft_leave_end")
-	if t.leave = t.image.Bytes(from, uint64(to-from)); !ok || !ok2 || !ok3 || len(t.leave) == 0 || len(t.leave) > pageSize {
+	if t.leave = t.image.Bytes(from, uint64(to-from)); !ok || !ok2 || !ok3 || len(t.leave) == 0 ||
+		len(t.leave) > pageSize {
 		return errors.New("the core has no entry: graft/core/graft_amd64.o is not what its sources build")
 	}
 	t.entry = uint64(entry)
@@ -119,7 +120,8 @@ func gregs(c *pb.CoreEntry) [abi.GraftNrGregs]uint64 {
 	r := c.GetThreadInfo().GetGpregs()
 	segments := r.GetCs()&0xffff | r.GetGs()&0xffff<<16 | r.GetFs()&0xffff<<32 | r.GetSs()&0xffff<<48
 	return [...]uint64{
-		r.GetR8(), r.GetR9(), r.GetR10(), r.GetR11(), r.GetR12(), r.GetR13(), r.GetR14(), r.GetR15(), r.GetDi(), r.GetSi(),
+		r.GetR8(), r.GetR9(), r.GetR10(), r.GetR11(), r.GetR12(), r.GetR13(), r.GetR14(), r.GetR15(),
+		r.GetDi(), r.GetSi(),
 		r.GetBp(), r.GetBx(), r.GetDx(), r.GetAx(), r.GetCx(), r.GetSp(), r.GetIp(), r.GetFlags(), segments,
 	}
 }
@@ -128,11 +130,13 @@ func gregs(c *pb.CoreEntry) [abi.GraftNrGregs]uint64 {
 // laid out.
 func (t *taskGraft) describe() abi.GraftTask {
 	task := abi.GraftTask{
-		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid), NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
+		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid),
+		NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
 		Table: uint64(t.image.Table), Comm: t.arena.String(t.img.Core.GetTc().GetComm()),
 		DumpTimeNs: t.opts.dumpTimeNs(), TimeoutNs: t.opts.HookTimeout.Nanoseconds(),
 		OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
-		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob, WatchdogSlot: t.at.slot(len(t.img.Threads)),
+		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob,
+		WatchdogSlot: t.at.slot(len(t.img.Threads)),
 	}
 	if t.opts.Continue {
 		task.OnError = abi.GraftOnErrorContinue

@@ -75,7 +75,8 @@ var knownNames = []known{
 		"__ehdr_start", "_end",
 		"end", "_edata", "edata", "_etext", "etext", "__bss_start", "__executable_start", "__libc_start_main"},
 		fix: "only a linked program has it; what a hook needs is in struct crpie_ctx"},
-	{names: []string{"_ZNSt*", "_ZNKSt*", "_ZSt*", "_ZNSs*", "_ZNKSs*", "_ZNSo*", "_ZNSi*", "_ZTVSt*", "_ZTVNSt*", "_ZTISt*"},
+	{names: []string{"_ZNSt*", "_ZNKSt*", "_ZSt*", "_ZNSs*", "_ZNKSs*", "_ZNSo*", "_ZNSi*", "_ZTVSt*", "_ZTVNSt*",
+		"_ZTISt*"},
 		fix: fixCXX},
 	{names: libcNames, fix: fixHost},
 }
@@ -114,14 +115,16 @@ var rustFixes = [][2]string{
 	{"std::io::", "there is no std in a hook: use #![no_std], and ctx.log in the place of println!"},
 	{"std::", "there is no std in a hook: use #![no_std]"},
 	{"alloc::", "there is no heap in a hook: use #![no_std] without alloc"},
-	{"core::panicking::panic_bounds_check", "the index can panic: use get(), or get_unchecked() where it is surely inside"},
+	{"core::panicking::panic_bounds_check",
+		"the index can panic: use get(), or get_unchecked() where it is surely inside"},
 	{"core::panicking::panic_const::panic_const_div", "the division can panic: use checked_div()"},
 	{"core::panicking::panic_const::panic_const_rem", "the division can panic: use checked_rem()"},
 	{"core::fmt::", "formatting is a call into core, which is not in the object: log a text that is ready"},
 	{"core::", "compile with -O -C panic=abort; use get_unchecked and wrapping operations where a check can panic"},
 }
 
-// rustFix recognises names of core, alloc and std in both of Rust's manglings, also of their traits: <i32 as core::…>::f.
+// rustFix recognises names of core, alloc and std in both of Rust's manglings, also of their traits: <i32 as
+// core::…>::f.
 func rustFix(name string) string {
 	plain := Demangle(name)
 	if _, trait, found := strings.Cut(plain, " as "); found && strings.HasPrefix(plain, "<") {

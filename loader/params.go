@@ -183,8 +183,8 @@ func (p *Plugin) param(name string) *Param {
 // CheckParam returns an error if the plugin does not take the parameter. A plugin without declarations takes any.
 func (p *Plugin) CheckParam(name, value string) error { return p.CheckParamFrom(name, value, "") }
 
-// CheckParamFrom is CheckParam for a value that was read from source, such as a file: the error shows source in place of
-// the value, which may be a secret. An empty source stands for a value that may be shown.
+// CheckParamFrom is CheckParam for a value that was read from source, such as a file: the error shows source in place
+// of the value, which may be a secret. An empty source stands for a value that may be shown.
 func (p *Plugin) CheckParamFrom(name, value, source string) error {
 	if !p.DeclaresParams {
 		return nil

@@ -287,8 +287,9 @@ var ruleCases = []ruleCase{
 		repair: replace("STR(\"n\"", "STR(\"m\", CRPIE_OPTIONAL, \"\") CRPIE_PARAM_STR(\"n\""),
 		want:   "PIE407 CRPIE_PARAM_ONE_OF names \"m\", which is not a parameter"},
 	{code: "PIE407", tool: cc, suffix: ".c", plugin: true,
-		source: sdkHook + "CRPIE_PARAM_(77, \"n\", 0, 0, \"\", \"\", CRPIE_OPTIONAL)", repair: replace("77", "1"),
-		want: "PIE407 parameter \"n\" is of kind 77; known are 0 to 6 at crpie_params+0x0"},
+		source: sdkHook + "CRPIE_PARAM_(77, \"n\", 0, 0, \"\", \"\", CRPIE_OPTIONAL)",
+		repair: replace("77", "1"),
+		want:   "PIE407 parameter \"n\" is of kind 77; known are 0 to 6 at crpie_params+0x0"},
 	{code: "PIE407", tool: cc, suffix: ".c", plugin: true,
 		source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\\033[2J\")",
 		repair: replace("\\033[2J", ""),
@@ -302,12 +303,14 @@ var ruleCases = []ruleCase{
 		repair: replace("CRPIE_REQUIRED | ", ""),
 		want:   "PIE407 parameter \"n\" is required and has a default: it can be one of these at crpie_params+0x0"},
 	{code: "PIE407", tool: cc, suffix: ".c", plugin: true,
-		source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_DEFAULT(\"\"), \"\") CRPIE_PARAM_STR(\"m\", CRPIE_OPTIONAL, \"\") " +
+		source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_DEFAULT(\"\"), \"\") " +
+			"CRPIE_PARAM_STR(\"m\", CRPIE_OPTIONAL, \"\") " +
 			"CRPIE_PARAM_ONE_OF(\"n m\", CRPIE_OPTIONAL)",
 		repair: replace("CRPIE_DEFAULT(\"\")", "CRPIE_OPTIONAL"),
 		want:   "PIE407 CRPIE_PARAM_ONE_OF names \"n\", which has a default"},
 	{code: "PIE407", tool: cc, suffix: ".c", plugin: true,
-		source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\") CRPIE_PARAM_STR(\"m\", CRPIE_OPTIONAL, \"\") " +
+		source: sdkHook + "CRPIE_PARAM_STR(\"n\", CRPIE_OPTIONAL, \"\") " +
+			"CRPIE_PARAM_STR(\"m\", CRPIE_OPTIONAL, \"\") " +
 			"CRPIE_PARAM_ONE_OF(\"n m\", CRPIE_DEFAULT(\"n\"))",
 		repair: replace("CRPIE_DEFAULT(\"n\")", "CRPIE_OPTIONAL"),
 		want:   "PIE407 a record of kind \"one of\" has no default at crpie_params+0x2c0"},
@@ -526,8 +529,8 @@ func TestFilesThatAreNoObjects(t *testing.T) {
 	}
 }
 
-// TestEveryRuleHasATest keeps the tables above complete. PIE311 is about addresses: the relocator's tests break it; PIE408
-// is about values, which crpie check is given.
+// TestEveryRuleHasATest keeps the tables above complete. PIE311 is about addresses: the relocator's tests break it;
+// PIE408 is about values, which crpie check is given.
 func TestEveryRuleHasATest(t *testing.T) {
 	tested := map[loader.Code]bool{"PIE001": true, "PIE004": true, "PIE013": true, "PIE311": true,
 		"PIE408": true}

@@ -12,9 +12,9 @@ import (
 
 // A program finds out which hook failed, however the error is wrapped.
 func ExampleHookError() {
-	err := fmt.Errorf("service 7: %w", &report.HookError{
+	err := fmt.Errorf("job 7: %w", &report.HookError{
 		Plugin: "reseed", Hook: stage.PreSigreturn, Pid: 12, Tid: 12,
-		Where: "seed+0x10 (seed.c:8)", Cause: "returned -5 (EIO)", Errno: syscall.Errno(5),
+		Where: "seed+0x10", Cause: "returned -5 (EIO)", Errno: syscall.Errno(5),
 	})
 	var hook *report.HookError
 	if errors.As(err, &hook) {
@@ -23,7 +23,7 @@ func ExampleHookError() {
 	fmt.Println(err)
 	// Output:
 	// reseed PIE_RST_PRE_SIGRETURN 12
-	// service 7: restore task 12: plugin reseed, hook PIE_RST_PRE_SIGRETURN, thread 12: seed+0x10 (seed.c:8): returned -5 (EIO)
+	// job 7: restore task 12: plugin reseed, hook PIE_RST_PRE_SIGRETURN, thread 12: seed+0x10: returned -5 (EIO)
 }
 
 // Numbers from plugins have a text, whatever they are.

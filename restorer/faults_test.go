@@ -120,7 +120,8 @@ func TestEveryOperationFails(t *testing.T) {
 	for _, victim := range []string{
 		"glibc", "threads", "tree", "memfd", "deleted", "fifo", "owners", "locks", "sharing", "high",
 		"mappings", "stopped", "unix", "inflight", "specials", "pidfds", "events", "notify", "ptys", "inet",
-		"huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "uts", "mounts", "names", "netlink",
+		"huge", "clonefiles", "sessions", "ipc", "aio", "tcp", "perthread", "timens", "uts", "mounts", "names",
+		"netlink",
 		"packet", "sockets", "raw", "bare", "guards", "ping", "gone", "cgroups", "ended",
 	} {
 		t.Run(victim, func(t *testing.T) {

@@ -3,9 +3,9 @@
  * Preloaded into `criu dump` where the kernel does not let CRIU 4.1 look. Only what the kernel refuses is answered here;
  * everything else is the kernel's answer.
  *
- * Without CAP_SYS_RESOURCE (many containers and CI runners): prlimit(2) asks for that capability even to read the limits
- * of a task with other user ids. /proc/PID/limits tells the same to anyone who may ptrace the task. CRIU makes this call
- * through syscall(2).
+ * Without CAP_SYS_RESOURCE (many containers and CI runners): prlimit(2) asks for that capability even to read the
+ * limits of a task with other user ids. /proc/PID/limits tells the same to anyone who may ptrace the task. CRIU makes
+ * this call through syscall(2).
  *
  * Since Linux 6.16: SO_PASSCRED and SO_PASSSEC can be read from sockets that pass credentials only (unix and netlink);
  * others say EOPNOTSUPP where they had always said 0. CRIU reads them from every socket.

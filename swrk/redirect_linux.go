@@ -86,7 +86,8 @@ func (s *session) rewrite(req *pb.CriuReq) ([]byte, error) {
 	}
 	req = pb.Clone(req)
 	if req.GetType() == pb.CriuReqType_RESTORE {
-		req.Opts.NotifyScripts = pb.Bool(true) // the first words by which the pid of what has to be undone is known
+		// the first words by which the pid of what has to be undone is known
+		req.Opts.NotifyScripts = pb.Bool(true)
 	}
 	if err := s.redirect(req.Opts); err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
-// The commands of docs/containers.md, as they stand there, lead from a machine with podman, criu, Go and a C compiler to
-// a container with another identity.
+// The commands of docs/containers.md, as they stand there, lead from a machine with podman, criu, Go and a C compiler
+// to a container with another identity.
 func TestFiveCommands(t *testing.T) {
 	testenv.NeedTool(t, "podman")
 	commands := fiveCommands(t)
@@ -73,8 +73,9 @@ func (n *node) preparePodman() {
 	execute(n.t, "cp", "-a", "/etc/alternatives", filepath.Join(n.root, "etc")) // cc
 	n.program("local/bin/criu", "#!/bin/sh\nexec "+testenv.NeedCRIU(n.t).Path+" \"$@\"\n")
 	n.write("etc/containers/policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`)
-	n.write("etc/containers/storage.conf", "[storage]\ndriver = \"vfs\"\ngraphroot = \"/var/lib/containers/storage\"\n"+
-		"runroot = \"/run/containers/storage\"\n")
+	n.write("etc/containers/storage.conf",
+		"[storage]\ndriver = \"vfs\"\ngraphroot = \"/var/lib/containers/storage\"\n"+
+			"runroot = \"/run/containers/storage\"\n")
 	n.write("etc/containers/containers.conf", "[containers]\nnetns = \"host\"\n"+
 		"default_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n"+
 		"[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n")

@@ -134,8 +134,9 @@ func referToParent(t *testing.T, from, to, name string) {
 	must(t, err)
 	must(t, w.Write(&pb.PagemapHead{PagesId: pb.Uint32(pm.PagesID)}, nil))
 	for _, run := range pm.Runs {
-		must(t, w.Write(&pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr), CompatNrPages: pb.Uint32(uint32(run.Pages)),
-			Flags: pb.Uint32(images.PageInParent)}, nil))
+		must(t, w.Write(&pb.PagemapEntry{Vaddr: pb.Uint64(run.Vaddr),
+			CompatNrPages: pb.Uint32(uint32(run.Pages)),
+			Flags:         pb.Uint32(images.PageInParent)}, nil))
 	}
 	must(t, os.WriteFile(filepath.Join(to, name), b.Bytes(), 0o600))
 	must(t, os.WriteFile(filepath.Join(to, pm.PagesFile), nil, 0o600))

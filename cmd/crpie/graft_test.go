@@ -78,7 +78,8 @@ func TestGraftVictims(t *testing.T) {
 	for _, name := range testenv.Victims() {
 		args := testenv.ControlArgs(name)
 		if name == "seccomp" || name == "huge" || name == "mounts" {
-			continue // TestGraftSeccomp, TestGraftHugePages; CRIU cannot restore a tree of this machine's mounts
+			// TestGraftSeccomp, TestGraftHugePages; CRIU cannot restore a tree of this machine's mounts
+			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			for _, mode := range []string{"--copy=false", "--copy"} {

@@ -20,7 +20,8 @@ func TestHintAtHiddenLines(t *testing.T) {
 		lines []report.LogLevel
 		want  string
 	}{
-		{report.LogWarning, []report.LogLevel{report.LogInfo}, "crpie: 1 line that a plugin logged is not shown: -v3 shows it\n"},
+		{report.LogWarning, []report.LogLevel{report.LogInfo},
+			"crpie: 1 line that a plugin logged is not shown: -v3 shows it\n"},
 		{report.LogWarning, []report.LogLevel{report.LogInfo, report.LogError, report.LogInfo},
 			"crpie: 2 lines that plugins logged are not shown: -v3 shows them\n"},
 		{report.LogInfo, []report.LogLevel{report.LogInfo, report.LogDebug}, ""},
@@ -52,8 +53,10 @@ func TestHintAtATerminal(t *testing.T) {
 		cmd := im.Command(t, c.command[0], c.command[1:]...)
 		cmd.Env = append(cmd.Env, asTool+"=1")
 		out, err := cmd.CombinedOutput()
-		want := fmt.Sprintf("crpie: %d lines that plugins logged are not shown: -v3 shows them", len(stageOrder))
-		if err != nil || strings.Contains(string(out), want) != c.says || strings.Contains(string(out), "stage=") {
+		want := fmt.Sprintf("crpie: %d lines that plugins logged are not shown: -v3 shows them",
+			len(stageOrder))
+		if err != nil || strings.Contains(string(out), want) != c.says ||
+			strings.Contains(string(out), "stage=") {
 			t.Errorf("%q: %v\n%s", c.command, err, out)
 		}
 		im.Adopt(t).MustPass(t)

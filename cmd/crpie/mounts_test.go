@@ -39,8 +39,8 @@ func wantMounts(t *testing.T, pid int, want []string) {
 	}
 }
 
-// A tree that has a mount namespace of its own comes back with its mounts, twice in a row, and the restorer's mounts are
-// what they were.
+// A tree that has a mount namespace of its own comes back with its mounts, twice in a row, and the restorer's mounts
+// are what they were.
 func TestOwnMountNamespace(t *testing.T) {
 	victim := testenv.Start(t, "mounts")
 	before, ours := mountsOf(t, victim.Pid), mountsOf(t, os.Getpid())
@@ -65,16 +65,18 @@ func TestOwnMountNamespaceIsUndone(t *testing.T) {
 	p.MustPass(t)
 }
 
-// What runc has checkpointed is restored from the host, with the mounts that it had. The cgroups are the restorer's: the
-// hierarchies that runc mounts are at other places.
+// What runc has checkpointed is restored from the host, with the mounts that it had. The cgroups are the restorer's:
+// the hierarchies that runc mounts are at other places.
 func TestContainerFromTheHost(t *testing.T) {
 	c := newContainer(t)
-	images, rootfs, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "rootfs"), filepath.Join(c.dir, "pid")
+	images, rootfs, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "rootfs"),
+		filepath.Join(c.dir, "pid")
 	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
 	c.wantID("the-first-of-its-kind")
 	before := mountsOf(t, readPid(t, pidfile))
 	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
-	words := []string{"restore", "-d", "-D", images, "--root", rootfs, "--manage-cgroups=ignore", "--pidfile", pidfile + "2",
+	words := []string{"restore", "-d", "-D", images, "--root", rootfs, "--manage-cgroups=ignore", "--pidfile",
+		pidfile + "2",
 		"--pie-plugin", testenv.Plugin(t, "plugin-sdk/examples/new-id.c") + ",var=INSTANCE_ID,value=a-clone"}
 	isCgroup := func(line string) bool { return strings.Contains(line, " - cgroup ") }
 	for _, line := range before {

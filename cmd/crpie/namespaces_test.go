@@ -41,7 +41,8 @@ func TestOwnNamespaces(t *testing.T) {
 	} {
 		for _, name := range tc.victims {
 			t.Run(fmt.Sprintf("%s/%s", tc.set, name), func(t *testing.T) {
-				p, _ := restore(t, testenv.StartIn(t, tc.flags, name, testenv.ControlArgs(name)...).Dump(t),
+				p, _ := restore(t, testenv.StartIn(t, tc.flags, name,
+					testenv.ControlArgs(name)...).Dump(t),
 					"--pie-plugin", plugin)
 				again := p.Dump(t)
 				again.RestoreCRIU(t).MustPass(t)
@@ -124,14 +125,17 @@ func TestHookFailuresInNamespaces(t *testing.T) {
 	im := testenv.StartIn(t, newAll, "tree").Dump(t)
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
 	for how, want := range map[string]string{
-		"error": "returned -5 (EIO)", "null": "crashed with SIGSEGV at address 0x0", "hang": "still running after 100ms",
+		"error": "returned -5 (EIO)", "null": "crashed with SIGSEGV at address 0x0",
+		"hang": "still running after 100ms",
 		"exit": "called exit_group(7)", "exec": "called execve", "fork": "returned -5 (EIO)",
 	} {
 		for _, stage := range stageOrder {
 			for _, task := range []string{"1", "3"} {
 				t.Run(how+"/"+stage+"/"+task, func(t *testing.T) {
-					status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms",
-						"--pie-plugin", fmt.Sprintf("%s,stage=%s,how=%s,select=pid:%s", plugin, stage, how, task))
+					status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout",
+						"100ms",
+						"--pie-plugin", fmt.Sprintf("%s,stage=%s,how=%s,select=pid:%s", plugin,
+							stage, how, task))
 					if status != exitFailed || !strings.Contains(output, want) ||
 						!strings.Contains(output, "restore task "+task+": ") {
 						t.Errorf("status %d, output:\n%s\nwant %s", status, output, want)
@@ -189,7 +193,8 @@ func TestSiblingInNamespaces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.StartIn(t, newAll, name).Dump(t)
 			script := `"$@"; echo "status $? shell $$ parent $(sed -n 's/^PPid:.//p' /proc/$(cat pid)/status)"`
-			cmd := im.Command(t, "/bin/sh", "-c", script, "sh", os.Args[0], "restore", "-d", "-S", "-D", im.Dir,
+			cmd := im.Command(t, "/bin/sh", "-c", script, "sh", os.Args[0], "restore", "-d", "-S", "-D",
+				im.Dir,
 				"--pidfile", "pid", "--work-dir", ".", "--pie-plugin", trace(t))
 			cmd.Env, cmd.Dir = append(cmd.Env, asTool+"=1"), t.TempDir()
 			out, err := cmd.CombinedOutput()

@@ -97,7 +97,8 @@ func TestValuesFromElsewhereAreNotShown(t *testing.T) {
 	for _, source := range []string{"@" + file, "@env:CRPIE_TEST_TOKEN"} {
 		spec := []string{"--pie-plugin", plugin + ",token=" + source}
 		for _, format := range []string{"text", "json"} {
-			_, plan := tool(t, im, append([]string{"restore", "--dry-run", "-f", format, "-v4", "-D", im.Dir},
+			_, plan := tool(t, im, append(
+				[]string{"restore", "--dry-run", "-f", format, "-v4", "-D", im.Dir},
 				spec...)...)
 			said += plan
 		}

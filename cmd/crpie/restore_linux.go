@@ -29,9 +29,9 @@ import (
 	"github.com/crpie/crpie/restorer"
 )
 
-// A restore allocates more the more tasks and mappings it has, and keeps nearly all of it to its end. With this percentage
-// the collector begins at 32 MB instead of 4, package runtime; the restore of fifty tasks allocates 20. firstHeap is what
-// that of one small task allocates, bytes.
+// A restore allocates more the more tasks and mappings it has, and keeps nearly all of it to its end. With this
+// percentage the collector begins at 32 MB instead of 4, package runtime; the restore of fifty tasks allocates 20.
+// firstHeap is what that of one small task allocates, bytes.
 const (
 	fewCollections = 800
 	firstHeap      = 1 << 20
@@ -264,8 +264,8 @@ func (r *restoreFlags) pidfileName() string {
 	return r.inWorkDir(r.pidfile)
 }
 
-// preamble is what the log begins with. Of the command of --exec-cmd only the name is written, because its arguments are not
-// crpie's.
+// preamble is what the log begins with. Of the command of --exec-cmd only the name is written, because its arguments
+// are not crpie's.
 func (r *restoreFlags) preamble() []string {
 	arguments := r.given
 	if r.execCmd {

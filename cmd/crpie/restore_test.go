@@ -293,7 +293,8 @@ func TestDumpAgain(t *testing.T) {
 	for _, name := range []string{
 		"static", "glibc", "threads", "python", "tree", "memfd", "deleted", "fifo", "owners",
 		"pidfds", "specials", "sharing", "high", "mappings", "stopped", "unix", "inflight", "inet", "huge",
-		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "uts", "names", "netlink", "packet", "sockets",
+		"clonefiles", "ipc", "aio", "tcp", "perthread", "timens", "uts", "names", "netlink", "packet",
+		"sockets",
 		"bare", "ports", "ended",
 	} {
 		t.Run(name, func(t *testing.T) {

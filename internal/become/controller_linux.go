@@ -100,8 +100,8 @@ func (c *Controller) Pass(sig syscall.Signal) {
 	_ = send(c.channel, &message{kind: signal, value: int(sig)}) // if the other end is closed, Follow says so
 }
 
-// Follow carries out the answer: it becomes the root task, having called last, or gives the exit status of a restore that
-// has failed before that.
+// Follow carries out the answer: it becomes the root task, having called last, or gives the exit status of a restore
+// that has failed before that.
 func (c *Controller) Follow(last func()) (status int, err error) {
 	for {
 		m, err := receive(c.channel)

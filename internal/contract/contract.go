@@ -76,7 +76,8 @@ type Number struct {
 
 // Op is an operation of a restore program. Its number is its place in Ops.
 type Op struct {
-	C, Go string // CRPIE_OP_<C>, and the member of struct crpie_op that names its arguments; abi.Op<Go> and abi.<Go>
+	// CRPIE_OP_<C>, and the member of struct crpie_op that names its arguments; abi.Op<Go> and abi.<Go>
+	C, Go string
 	About string
 	Args  []Arg
 	Waits bool // for the controller, or for other threads and tasks, and comes back

@@ -16,17 +16,23 @@ import (
 type reader interface{ Get(b []byte) }
 
 var written = []memory.Record{
-	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{}, &abi.OpRecord{}, &abi.Run{}, &abi.Pidfd{}, &abi.File{},
-	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{}, &abi.GraftRenewal{},
+	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{}, &abi.OpRecord{},
+	&abi.Run{}, &abi.Pidfd{}, &abi.File{},
+	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{},
+	&abi.GraftRenewal{},
 }
 
 var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{}}
 
 var operations = []abi.Operation{
-	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{}, abi.OpenExitedProc{},
-	abi.DrainEvents{}, abi.ReadPages{}, abi.UpdatePages{}, abi.CopyMemory{}, abi.SetupAio{}, abi.CreateTimer{}, abi.ExpireTimer{},
-	abi.CloneTask{}, abi.CloneThread{}, abi.RunTask{}, abi.SetPdeathsig{}, abi.WaitTraced{}, abi.WaitGate{}, abi.ArriveBarrier{},
-	abi.WaitBarrier{}, abi.SetMark{}, abi.WaitMark{}, abi.Notify{}, abi.UnshareStatus{}, abi.RunHooks{}, abi.Park{}, abi.ExitGroup{},
+	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{},
+	abi.OpenExitedProc{},
+	abi.DrainEvents{}, abi.ReadPages{}, abi.UpdatePages{}, abi.CopyMemory{}, abi.SetupAio{}, abi.CreateTimer{},
+	abi.ExpireTimer{},
+	abi.CloneTask{}, abi.CloneThread{}, abi.RunTask{}, abi.SetPdeathsig{}, abi.WaitTraced{}, abi.WaitGate{},
+	abi.ArriveBarrier{},
+	abi.WaitBarrier{}, abi.SetMark{}, abi.WaitMark{}, abi.Notify{}, abi.UnshareStatus{}, abi.RunHooks{},
+	abi.Park{}, abi.ExitGroup{},
 }
 
 // Go writes each member of each struct exactly where C has it.
@@ -38,7 +44,9 @@ func TestStructsAreWrittenWhereCReads(t *testing.T) {
 				continue
 			}
 			seen++
-			i := slices.IndexFunc(written, func(r memory.Record) bool { return reflect.TypeOf(r).Elem().Name() == s.Go })
+			i := slices.IndexFunc(written, func(r memory.Record) bool {
+				return reflect.TypeOf(r).Elem().Name() == s.Go
+			})
 			if i < 0 {
 				t.Fatalf("abi.%s is not tried", s.Go)
 			}
@@ -48,7 +56,8 @@ func TestStructsAreWrittenWhereCReads(t *testing.T) {
 				b := make([]byte, c["sizeof(struct "+s.C+")"])
 				record.Interface().(memory.Record).Put(b)
 				if want := c.member(&s, &m); !bytes.Equal(b, want) {
-					t.Errorf("abi.%s.%s is written as\n% x, C reads\n% x", s.Go, camel(m.Name), b, want)
+					t.Errorf("abi.%s.%s is written as\n% x, C reads\n% x", s.Go, camel(m.Name), b,
+						want)
 				}
 			}
 		}
@@ -67,12 +76,15 @@ func TestStructsAreReadWhereCWrites(t *testing.T) {
 				continue
 			}
 			seen++
-			i := slices.IndexFunc(read, func(r reader) bool { return reflect.TypeOf(r).Elem().Name() == s.Go })
+			i := slices.IndexFunc(read, func(r reader) bool {
+				return reflect.TypeOf(r).Elem().Name() == s.Go
+			})
 			if i < 0 {
 				t.Fatalf("abi.%s is not tried", s.Go)
 			}
 			for k, m := range s.Members {
-				got, want := reflect.New(reflect.TypeOf(read[i]).Elem()), reflect.New(reflect.TypeOf(read[i]).Elem())
+				got, want := reflect.New(reflect.TypeOf(read[i]).Elem()),
+					reflect.New(reflect.TypeOf(read[i]).Elem())
 				got.Interface().(reader).Get(c.member(&s, &m))
 				ones(want.Elem().Field(k))
 				if !reflect.DeepEqual(got.Interface(), want.Interface()) {
@@ -103,7 +115,8 @@ func TestOperationsAreEncodedWhereCReads(t *testing.T) {
 			record.Put(b)
 			want := make([]byte, len(b))
 			want[c["offsetof(struct crpie_op, code)"]] = byte(c["CRPIE_OP_"+op.C])
-			copy(want[c[fmt.Sprintf("offsetof(struct crpie_op, %s.%s)", op.member(), a.C)]:], bytes.Repeat([]byte{0xff}, 8))
+			copy(want[c[fmt.Sprintf("offsetof(struct crpie_op, %s.%s)", op.member(), a.C)]:],
+				bytes.Repeat([]byte{0xff}, 8))
 			if !bytes.Equal(b, want) {
 				t.Errorf("%s.%s is encoded as\n% x, C reads\n% x", op.Go, a.C, b, want)
 			}

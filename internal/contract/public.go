@@ -17,8 +17,10 @@ func Public() *Group {
 
 func publicNumbers() []Number {
 	return []Number{
-		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 3, About: "the plugin interface that this tree implements"},
-		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax, About: "a plugin's name with its terminating NUL, bytes"},
+		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 3,
+			About: "the plugin interface that this tree implements"},
+		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax,
+			About: "a plugin's name with its terminating NUL, bytes"},
 		{C: "CRPIE_LOG_LINE_MAX", Go: "LogLineMax", Value: 1024, About: "longer log messages are cut, bytes"},
 		{C: "CRPIE_PARAM_NAME_MAX", Value: paramNameMax},
 		{C: "CRPIE_PARAM_VALUES_MAX", Value: paramValuesMax},
@@ -34,7 +36,8 @@ var stages = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS
 func publicEnums() []Enum {
 	var hooks Enum
 	for i, name := range stages {
-		hooks.Members = append(hooks.Members, Enumerator{C: "CR_PLUGIN_HOOK__PIE_RST_" + name, Value: firstHook + i})
+		hooks.Members = append(hooks.Members,
+			Enumerator{C: "CR_PLUGIN_HOOK__PIE_RST_" + name, Value: firstHook + i})
 	}
 	return []Enum{
 		hooks,
@@ -44,7 +47,8 @@ func publicEnums() []Enum {
 			{C: "CR_PLUGIN_STAGE__RESTORE", Value: 2},
 		}},
 		{Members: []Enumerator{
-			{C: "CRPIE_LOG_ERROR", Value: 1}, {C: "CRPIE_LOG_WARN", Value: 2}, {C: "CRPIE_LOG_INFO", Value: 3},
+			{C: "CRPIE_LOG_ERROR", Value: 1}, {C: "CRPIE_LOG_WARN", Value: 2},
+			{C: "CRPIE_LOG_INFO", Value: 3},
 			{C: "CRPIE_LOG_DEBUG", Value: 4},
 		}},
 		{
@@ -93,7 +97,8 @@ func publicStructs() []Struct {
 			Member{"min", u64, ""}, Member{"max", u64, ""},
 			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""},
 			Member{"help", text(paramHelpMax), ""}, Member{"def", text(paramDefaultMax), ""}),
-		{C: "crpie_param", Go: "ParamPair", Use: Written, Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},
+		{C: "crpie_param", Go: "ParamPair", Use: Written,
+			Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},
 		{C: "crpie_vma", Go: "VMA", Use: Written, Members: []Member{
 			{"start", u64, ""}, {"end", u64, ""}, {"prot", u32, ""}, {"flags", u32, ""}, {"pgoff", u64, ""},
 			{"name", ptr, ""},

@@ -16,7 +16,8 @@ import (
 // maxValue bounds a value that is read from elsewhere, in bytes: the core carries it into every restored task.
 const maxValue = 64 << 10
 
-// values reads the values that are not on the command line. A descriptor can be read only once, but plugins may share it.
+// values reads the values that are not on the command line. A descriptor can be read only once, but plugins may share
+// it.
 type values struct {
 	descriptors map[string]string
 }

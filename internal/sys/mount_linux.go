@@ -173,7 +173,8 @@ func SetMount(mount *os.File, set, clear, propagation uint64, recursive bool) er
 func OpenIn(dir *os.File, path string, flags, resolve uint64) (*os.File, error) {
 	fd, err := -1, fault("openat2 "+path)
 	for err == nil { // EAGAIN: something was renamed at the same time
-		fd, err = unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve})
+		fd, err = unix.Openat2(int(dir.Fd()), path,
+			&unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve})
 		if err != unix.EAGAIN && err != unix.EINTR {
 			break
 		}

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory that is allocated after Prefault is there already: to write it for the first time faults on few pages. Close to the
-// end of what the runtime has mapped for its heap there is nothing to prefault, and so several tries are allowed.
+// Memory that is allocated after Prefault is there already: to write it for the first time faults on few pages. Close
+// to the end of what the runtime has mapped for its heap there is nothing to prefault, and so several tries are
+// allowed.
 func TestPrefault(t *testing.T) {
 	const pages, page = 256, 4096
 	var kept [][]byte

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadProc reads a file of /proc or /sys. Package os would get ready to wait for its contents, which takes as many system
-// calls again.
+// ReadProc reads a file of /proc or /sys. Package os would get ready to wait for its contents, which takes as many
+// system calls again.
 func ReadProc(path string) ([]byte, error) {
 	fd, err := openAgain(path)
 	if err != nil {

@@ -24,8 +24,9 @@ func VMAs(dir *images.Dir, mm *pb.MmEntry) []VMA {
 	all := make([]VMA, len(mm.GetVmas()))
 	for i, v := range mm.GetVmas() {
 		all[i] = VMA{
-			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(), Flags: v.GetFlags(),
-			Madv: v.GetMadv(), Name: dir.VMAName(v),
+			Start: v.GetStart(), End: v.GetEnd(), Pgoff: v.GetPgoff(), Prot: v.GetProt(),
+			Flags: v.GetFlags(),
+			Madv:  v.GetMadv(), Name: dir.VMAName(v),
 		}
 	}
 	return all
@@ -36,7 +37,8 @@ func LayVMAs(a *memory.Arena, vmas []VMA) uint64 {
 	all, madv := make([]abi.VMA, len(vmas)), make([]uint64, len(vmas))
 	for i, v := range vmas {
 		all[i] = abi.VMA{
-			Start: v.Start, End: v.End, Prot: v.Prot, Flags: v.Flags, Pgoff: v.Pgoff, Name: a.String(v.Name),
+			Start: v.Start, End: v.End, Prot: v.Prot, Flags: v.Flags, Pgoff: v.Pgoff,
+			Name: a.String(v.Name),
 		}
 		madv[i] = v.Madv
 	}

@@ -130,7 +130,8 @@ func (im *Images) Reset(tb testing.TB) {
 	}
 	for path, file := range im.disk {
 		if is, ok := now[path]; ok && file.equals(is) {
-			// ext4(5) auto_da_alloc: a file that is truncated and written goes to the disk when it is closed
+			// ext4(5) auto_da_alloc: a file that is truncated and written goes to the disk when it is
+			// closed
 			continue
 		}
 		if err := file.write(path); err != nil {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! greet-rust: a plugin in Rust, one file without a crate.
 //!
-//!     rustc --edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 -o greet-rust.o greet-rust.rs
+//!     rustc --edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 \
+//!         -o greet-rust.o greet-rust.rs
 //!
 //! The records are statics placed by `#[link_section]`. Nothing here can panic: no slice index, no arithmetic that is
 //! checked, because the panic machinery would be an unresolved symbol.

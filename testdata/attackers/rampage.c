@@ -11,7 +11,7 @@
  *	how=cpu      allows itself no CPU time; how=space no address space; how=files no descriptor
  *	how=user     becomes user 1234; how=strict allows itself read, write and exit alone, seccomp(2)
  *	how=chroot   changes its root directory to /proc; how=time unshares the time namespace
- *	how=forks    leaves 200 processes; how=session starts one that leads a session; how=orphan one that has lost its parent
+ *	how=forks    leaves 200 processes; how=session starts one that leads a session; how=orphan one without a parent
  *	how=flood    logs without end; how=long logs a line of 10 MB
  *	then=error   returns -EIO afterwards
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AIO contexts: one whose ring has gone round and holds events that nobody has taken yet, one whose ring is empty, and one as it
- * was made. A child has a context of its own.
+ * AIO contexts: one whose ring has gone round and holds events that nobody has taken yet, one whose ring is empty, and
+ * one as it was made. A child has a context of its own.
  */
 #include "victim.h"
 

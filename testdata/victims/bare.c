@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A child without a single descriptor, of which CRIU writes no image of descriptors, and its own child, which shares that empty
- * table (CLONE_FILES).
+ * A child without a single descriptor, of which CRIU writes no image of descriptors, and its own child, which shares
+ * that empty table (CLONE_FILES).
  */
 #include "victim.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A process, a thread of its own and a child in a cgroup namespace, cgroup_namespaces(7): after the restore each of them sees
- * its cgroups as before, and all of them see one namespace. Arguments say which files they write themselves to:
- * root=FILE before the namespace is made, leader=FILE, thread=FILE and child=FILE after that. With "plain" there is no child:
- * CRIU 4.1 restores none that is in the same cgroups as CRIU was ("No set 1 found").
+ * A process, a thread of its own and a child in a cgroup namespace, cgroup_namespaces(7): after the restore each of
+ * them sees its cgroups as before, and all of them see one namespace. Arguments say which files they write themselves
+ * to: root=FILE before the namespace is made, leader=FILE, thread=FILE and child=FILE after that. With "plain" there is
+ * no child: CRIU 4.1 restores none that is in the same cgroups as CRIU was ("No set 1 found").
  */
 #include "victim.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks that share one descriptor table (CLONE_FILES of clone(2)): the root, a child and a grandchild; a child of the child
- * has a table of its own, and shares descriptions only. What one opens after the restore, the others have; what one closes,
- * they have lost. Each has a working directory of its own. The child has taken a lock, which is all of theirs.
+ * Tasks that share one descriptor table (CLONE_FILES of clone(2)): the root, a child and a grandchild; a child of the
+ * child has a table of its own, and shares descriptions only. What one opens after the restore, the others have; what
+ * one closes, they have lost. Each has a working directory of its own. The child has taken a lock, which is all of
+ * theirs.
  */
 #include "victim.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many tasks: crowd [N [connected]]. The root has N children (70), each with memory of its own from before and after the
- * fork, and a soft limit of 64 descriptors, which the root has not. With "connected" each has a TCP connection with the root.
- * After SIGUSR1 the root asks every child for its number.
+ * Many tasks: crowd [N [connected]]. The root has N children (70), each with memory of its own from before and after
+ * the fork, and a soft limit of 64 descriptors, which the root has not. With "connected" each has a TCP connection with
+ * the root. After SIGUSR1 the root asks every child for its number.
  */
 #include "victim.h"
 

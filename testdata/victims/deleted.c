@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * deleted [link|exec]: files without a name: deleted, deleted and replaced by another of the same name, sparse, mapped; a deleted
- * fifo and a deleted working directory; with "link" one that has another name still, with "exec" the program itself. A child
- * has the first one, too.
+ * deleted [link|exec]: files without a name: deleted, deleted and replaced by another of the same name, sparse, mapped;
+ * a deleted fifo and a deleted working directory; with "link" one that has another name still, with "exec" the program
+ * itself. A child has the first one, too.
  */
 #include "victim.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes whose working directory was in /proc of a process that has ended: the parent's and a child's of one, the other
- * child's of another one, and below such a directory. The parent has files of the first one open.
+ * Processes whose working directory was in /proc of a process that has ended: the parent's and a child's of one, the
+ * other child's of another one, and below such a directory. The parent has files of the first one open.
  */
 #include "victim.h"
 

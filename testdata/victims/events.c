@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * events [plain]: what tells about events: epoll sets in one another, edge-triggered, disarmed after one event, exclusive; timerfds of several
- * clocks, with an absolute time, to be cancelled when the clock is set, and with expirations that nobody has read; a signalfd with
- * signals that wait. "plain" leaves out what CRIU does not bring back: the interval of a timer with such expirations.
+ * events [plain]: what tells about events: epoll sets in one another, edge-triggered, disarmed after one event,
+ * exclusive; timerfds of several clocks, with an absolute time, to be cancelled when the clock is set, and with
+ * expirations that nobody has read; a signalfd with signals that wait. "plain" leaves out what CRIU does not bring
+ * back: the interval of a timer with such expirations.
  */
 #include "victim.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fifos: one with data in it, between a parent and its child; one that only reads; one that only writes, to a reader of its
- * own; one that is open for both.
+ * Fifos: one with data in it, between a parent and its child; one that only reads; one that only writes, to a reader of
+ * its own; one that is open for both.
  */
 #include "victim.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * glibcrandom [plain]: draws from libc's getrandom(3) in two threads; glibc 2.41 and newer keep states of the vDSO's for that.
- * Prints what it draws afterwards, which is to be different in each clone, and sees that a forked child draws something else.
+ * glibcrandom [plain]: draws from libc's getrandom(3) in two threads; glibc 2.41 and newer keep states of the vDSO's
+ * for that. Prints what it draws afterwards, which is to be different in each clone, and sees that a forked child draws
+ * something else.
  */
 #include "victim.h"
 

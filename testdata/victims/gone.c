@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gone [plain]: files, a fifo, a directory and the working directory of a tree that has been removed (rm -rf); one of its names
- * is a file's by now, and one of its directories is open, but for "plain": criu restore gives up there, and leaves directories
- * behind. Descriptors of symbolic links (O_PATH with O_NOFOLLOW): existing, dangling, to a directory, deleted. A deleted device.
+ * gone [plain]: files, a fifo, a directory and the working directory of a tree that has been removed (rm -rf); one of
+ * its names is a file's by now, and one of its directories is open, but for "plain": criu restore gives up there, and
+ * leaves directories behind. Descriptors of symbolic links (O_PATH with O_NOFOLLOW): existing, dangling, to a
+ * directory, deleted. A deleted device.
  */
 #include "victim.h"
 

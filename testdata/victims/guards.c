@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guard regions (MADV_GUARD_INSTALL, Linux 6.13) in plain, read-only, locked and file memory, and a child that has some of its
- * parent's, has given up others, and has its own. CRIU dumps them since 4.2; glibc 2.42 has one below each thread's stack.
+ * Guard regions (MADV_GUARD_INSTALL, Linux 6.13) in plain, read-only, locked and file memory, and a child that has some
+ * of its parent's, has given up others, and has its own. CRIU dumps them since 4.2; glibc 2.42 has one below each
+ * thread's stack.
  */
 #include "victim.h"
 

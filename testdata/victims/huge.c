@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * huge [DIRECTORY]: huge pages: private, not reserved, read-only, shared with a child, and memfds of them, which are mapped shared and privately or
- * only held by a descriptor; a file of a hugetlbfs mounted on DIRECTORY. The child has changed one of the private pages.
+ * huge [DIRECTORY]: huge pages: private, not reserved, read-only, shared with a child, and memfds of them, which are
+ * mapped shared and privately or only held by a descriptor; a file of a hugetlbfs mounted on DIRECTORY. The child has
+ * changed one of the private pages.
  */
 #include "victim.h"
 

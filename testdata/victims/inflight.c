@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors in flight: sent over unix sockets (SCM_RIGHTS) and not received. A file whose position this process shares,
- * an eventfd, a timer and both ends of a pipe that nobody else has, a pipe with one end here, a listener with a connection
- * that waits; a socket that has a descriptor in its own queue, one that is in its own queue, one that goes to the child.
+ * Descriptors in flight: sent over unix sockets (SCM_RIGHTS) and not received. A file whose position this process
+ * shares, an eventfd, a timer and both ends of a pipe that nobody else has, a pipe with one end here, a listener with a
+ * connection that waits; a socket that has a descriptor in its own queue, one that is in its own queue, one that goes
+ * to the child.
  *
- * inflight alone: the timer and the socket with a queue are nowhere else, which criu restore cannot do. An epoll set is in flight in
- * any case.
+ * inflight alone: the timer and the socket with a queue are nowhere else, which criu restore cannot do. An epoll set is
+ * in flight in any case.
  */
 #include "victim.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inherit [TERMINAL]: what whoever restores puts in place of the files that were open: a file, one that was dumped as external,
- * one that a child has, too, a pipe, and a terminal that is somebody else's, or its own without one. Says what it finds.
+ * inherit [TERMINAL]: what whoever restores puts in place of the files that were open: a file, one that was dumped as
+ * external, one that a child has, too, a pipe, and a terminal that is somebody else's, or its own without one. Says
+ * what it finds.
  */
 #include "victim.h"
 

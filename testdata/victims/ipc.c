@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System V objects in an IPC namespace of one's own: shared memory that parent and child have attached, that nobody has,
- * that is attached in part (with an argument: criu cannot restore it), or removed already; semaphores; messages; and the
- * namespace's settings.
+ * System V objects in an IPC namespace of one's own: shared memory that parent and child have attached, that nobody
+ * has, that is attached in part (with an argument: criu cannot restore it), or removed already; semaphores; messages;
+ * and the namespace's settings.
  */
 #include "victim.h"
 
@@ -59,7 +59,7 @@ static int change(int number, int by)
 	return result;
 }
 
-/* The child waits for semaphore 0, answers a byte of the shared memory with the next one, and says so by semaphore 1. */
+/* The child waits for semaphore 0, answers a byte of the shared memory with the next one, and posts semaphore 1. */
 static void answer(void)
 {
 	while (change(0, -1) == 0 && shared[0]) {

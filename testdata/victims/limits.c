@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Resource limits that leave hardly any room: files of any size, memory, descriptors, locked memory, signals. CRIU writes in
- * the task when RLIMIT_FSIZE is in force already, which raises SIGXFSZ: the argument "plain" leaves that limit out.
+ * Resource limits that leave hardly any room: files of any size, memory, descriptors, locked memory, signals. CRIU
+ * writes in the task when RLIMIT_FSIZE is in force already, which raises SIGXFSZ: the argument "plain" leaves that
+ * limit out.
  */
 #include "victim.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File locks: two ranges of fcntl(2), one of the child's, an open file description lock, flock(2) exclusive and shared, and
- * leases for reading and for writing; leases that somebody was about to break. The child has one of a file of which this
- * process has one, too.
+ * File locks: two ranges of fcntl(2), one of the child's, an open file description lock, flock(2) exclusive and shared,
+ * and leases for reading and for writing; leases that somebody was about to break. The child has one of a file of which
+ * this process has one, too.
  *
  * locks plain: without the latter, which criu restore cannot do, and unaware of signals that it sends once more.
  */

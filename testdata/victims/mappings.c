@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mappings of all kinds at once: every advice of madvise(2) that lasts, in combinations; memory that may only be written or only be
- * executed; contents behind PROT_NONE; stacks close above other memory; everything locked. And what the kernel keeps
- * about memory elsewhere: membarrier(2) and rseq(2) registrations.
+ * Mappings of all kinds at once: every advice of madvise(2) that lasts, in combinations; memory that may only be
+ * written or only be executed; contents behind PROT_NONE; stacks close above other memory; everything locked. And what
+ * the kernel keeps about memory elsewhere: membarrier(2) and rseq(2) registrations.
  */
 #include "victim.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memfds: with a position, opened twice, sealed, sparse, without a descriptor, mapped shared and privately, and mapped by a
- * parent and its child that see each other's writes.
+ * Memfds: with a position, opened twice, sealed, sparse, without a descriptor, mapped shared and privately, and mapped
+ * by a parent and its child that see each other's writes.
  */
 #include "victim.h"
 
@@ -61,7 +61,7 @@ static void answer(void)
 	_exit(private[0] != 'x' || private[8] != (char)pattern(2, 1));
 }
 
-/* A program in a memfd that is open and mapped for writing can be executed, as nothing has opened it for writing by a path. */
+/* A program in a memfd that is open and mapped for writing can be executed: nothing has opened it by a path. */
 static void setup_program(void)
 {
 	char buf[4096];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A parent and a child in a mount namespace of their own, with files, a socket and a mapping below mounts of its own. */
+/* A parent and a child in a mount namespace of their own, with files, a socket and a mapping below its mounts. */
 #include "victim.h"
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 int victim_failures;
 
-/* The program begins anew in the namespace: CRIU dumps no file of the old one, and neither does it know such mappings. */
+/* The program begins anew in the namespace: CRIU dumps no file of the old one and does not know such mappings. */
 static void enter(char **argv)
 {
 	char program[4096];
@@ -72,8 +72,8 @@ static void check_mounts(const char *who, int fd, const char *mapped)
 	struct statfs t, ro;
 	char text[32] = "";
 
-	CHECK(statfs("t", &t) == 0 && (t.f_flags & (MS_NOSUID | MS_NOATIME)) == (MS_NOSUID | MS_NOATIME), "%s: t is mounted %#lx",
-	      who, (long)t.f_flags);
+	CHECK(statfs("t", &t) == 0 && (t.f_flags & (MS_NOSUID | MS_NOATIME)) == (MS_NOSUID | MS_NOATIME),
+	      "%s: t is mounted %#lx", who, (long)t.f_flags);
 	CHECK(t.f_blocks * t.f_bsize == 1 << 20, "%s: t has %ld blocks", who, (long)t.f_blocks);
 	CHECK(statfs("ro", &ro) == 0 && ro.f_flags & MS_RDONLY && ro.f_type == t.f_type, "%s: ro is mounted %#lx", who,
 	      (long)ro.f_flags);

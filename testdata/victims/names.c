@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of unix sockets: a listener whose file was deleted, one whose name another one has by now, one whose directory is
- * gone, connections whose listener is closed, with and without its file; abstract names with NUL bytes, of full length,
- * chosen by the kernel, and the same one for two types. Datagram sockets that are sent to and send elsewhere, that send to
- * themselves, and two with each other as peer to which a third sends.
+ * Names of unix sockets: a listener whose file was deleted, one whose name another one has by now, one whose directory
+ * is gone, connections whose listener is closed, with and without its file; abstract names with NUL bytes, of full
+ * length, chosen by the kernel, and the same one for two types. Datagram sockets that are sent to and send elsewhere,
+ * that send to themselves, and two with each other as peer to which a third sends.
  *
  * names all: and what criu restore does not do: names of accepted connections, a receiver that sends elsewhere, a third
  * sender, relative names that are gone.

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notify [plain|foreign]: what tells about changes of files: inotify(7) with watches of a directory, a file, one that is deleted, one on
- * another file system and one that has lost the name by which it is watched, with gaps between their numbers; fanotify(7) with
- * marks of a directory and of a mount, with and without events that are ignored. A child has the same inotify descriptor. "plain"
- * leaves out what CRIU does not bring back: the watches of the deleted file and for one event. With "foreign" there is only the
- * watch of a file that somebody else deletes and writes to.
+ * notify [plain|foreign]: what tells about changes of files: inotify(7) with watches of a directory, a file, one that
+ * is deleted, one on another file system and one that has lost the name by which it is watched, with gaps between their
+ * numbers; fanotify(7) with marks of a directory and of a mount, with and without events that are ignored. A child has
+ * the same inotify descriptor. "plain" leaves out what CRIU does not bring back: the watches of the deleted file and
+ * for one event. With "foreign" there is only the watch of a file that somebody else deletes and writes to.
  */
 #include "victim.h"
 

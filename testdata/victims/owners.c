@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owners of descriptors, fcntl(2) F_SETOWN_EX and F_SETSIG: the process itself, with a signal of its choice, its child, its
- * process group, a thread, and an owner that was set while the process had other uids. Two of them signal (O_ASYNC).
+ * Owners of descriptors, fcntl(2) F_SETOWN_EX and F_SETSIG: the process itself, with a signal of its choice, its child,
+ * its process group, a thread, and an owner that was set while the process had other uids. Two of them signal
+ * (O_ASYNC).
  */
 #include "victim.h"
 

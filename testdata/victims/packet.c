@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packet sockets on the loopback interface: raw and datagram, with a filter, with options and memberships, in a fanout group,
- * with a ring that is mapped, of the old kind (SOCK_PACKET), and one of each kind that is not bound. Each has a protocol of its own
- * that nobody else uses (IEEE 802, local experiments).
+ * Packet sockets on the loopback interface: raw and datagram, with a filter, with options and memberships, in a fanout
+ * group, with a ring that is mapped, of the old kind (SOCK_PACKET), and one of each kind that is not bound. Each has a
+ * protocol of its own that nobody else uses (IEEE 802, local experiments).
  */
 #include "victim.h"
 

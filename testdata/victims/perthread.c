@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What threads of one process may have different from each other: uids, gids and groups, capabilities, securebits, names,
- * nice values, scheduling policies and priorities, parent-death signals, no_new_privs. Made with raw system calls, because libc's apply to all threads.
+ * What threads of one process may have different from each other: uids, gids and groups, capabilities, securebits,
+ * names, nice values, scheduling policies and priorities, parent-death signals, no_new_privs. Made with raw system
+ * calls, because libc's apply to all threads.
  */
 #include "victim.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pidfd_open(2): of the process itself, its child, its grandchild, a zombie, and of a child that is gone, of which there are two;
- * non-blocking, duplicated, in an epoll set, and those that a child has inherited or has of its own of an earlier sibling.
+ * pidfd_open(2): of the process itself, its child, its grandchild, a zombie, and of a child that is gone, of which
+ * there are two; non-blocking, duplicated, in an epoll set, and those that a child has inherited or has of its own of
+ * an earlier sibling.
  */
 #include "victim.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ping [plain]: ICMP datagram sockets (icmp(7), net.ipv4.ping_group_range), IPv4 and IPv6: fresh, with options, bound; two of one
- * identifier, of which one has given SO_REUSEADDR up. "plain": the fresh one alone. CRIU dumps them since 4.2, without their peers,
- * and binds none when it restores them.
+ * ping [plain]: ICMP datagram sockets (icmp(7), net.ipv4.ping_group_range), IPv4 and IPv6: fresh, with options, bound;
+ * two of one identifier, of which one has given SO_REUSEADDR up. "plain": the fresh one alone. CRIU dumps them since
+ * 4.2, without their peers, and binds none when it restores them.
  */
 #include "victim.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sockets that could not be bound with the options that they have by now: SO_REUSEPORT and SO_REUSEADDR were switched off
- * after bind, in one task and across two, for TCP (listening and not) and UDP. Sockets that were shut down without ever
- * having been connected. And IPv6 sockets of addresses that this host does not have (RFC 3849), without IP_FREEBIND by now.
+ * Sockets that could not be bound with the options that they have by now: SO_REUSEPORT and SO_REUSEADDR were switched
+ * off after bind, in one task and across two, for TCP (listening and not) and UDP. Sockets that were shut down without
+ * ever having been connected. And IPv6 sockets of addresses that this host does not have (RFC 3849), without
+ * IP_FREEBIND by now.
  *
  * ports foreign: IPv4 sockets of such addresses (RFC 5737) as well.
  */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ptys [plain]: pseudo-terminals, pty(7). One is the controlling terminal of a child's session, in which a grandchild is the foreground
- * process group: settings, window size, owner and mode of the slave, two descriptions of it, lines that wait for the child and
- * output that waits for the parent. One is the parent's own controlling terminal, which it also has as /dev/tty. One has only a
- * master, in packet mode, locked and exclusive. One has lost its master: its slave is hung up. So is one that vhangup(2) has been
- * used on. And there is the console. "plain" leaves out what CRIU does not bring back: contents as they were, exclusive terminals,
- * the controlling terminal of who does not lead its session, a slave that is hung up and has a master.
+ * ptys [plain]: pseudo-terminals, pty(7). One is the controlling terminal of a child's session, in which a grandchild
+ * is the foreground process group: settings, window size, owner and mode of the slave, two descriptions of it, lines
+ * that wait for the child and output that waits for the parent. One is the parent's own controlling terminal, which it
+ * also has as /dev/tty. One has only a master, in packet mode, locked and exclusive. One has lost its master: its slave
+ * is hung up. So is one that vhangup(2) has been used on. And there is the console. "plain" leaves out what CRIU does
+ * not bring back: contents as they were, exclusive terminals, the controlling terminal of who does not lead its
+ * session, a slave that is hung up and has a master.
  */
 #include "victim.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A daemon that gave up what it could: user and groups changed with most capabilities gone, securebits and bounding
- * set narrowed, no_new_privs, and two seccomp filters on top of each other. Start it as root. With the argument "denied" two more
- * filters deny calls that a graft needs: sigaltstack(2) and clone(2).
+ * A daemon that gave up what it could: user and groups changed with most capabilities gone, securebits and bounding set
+ * narrowed, no_new_privs, and two seccomp filters on top of each other. Start it as root. With the argument "denied"
+ * two more filters deny calls that a graft needs: sigaltstack(2) and clone(2).
  */
 #include "victim.h"
 #include <grp.h>

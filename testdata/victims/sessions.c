@@ -3,9 +3,9 @@
  * Sessions and process groups that a plain copy of the tree would not have: orphans that the root, a subreaper, has
  * adopted, of a session whose leader is gone and of one whose leader lives elsewhere in the tree; a child that was born
  * before its parent led a session; process groups whose leader is gone; a zombie in the group of a task that is not its
- * ancestor. "more": also an orphan whose session's leader is a zombie, and a zombie whose group's leader is gone; a leader
- * with an orphan whose child, a zombie, is the leader of another; an orphan that has left the group of its session's leader,
- * who is gone, with a child that has not. "fewer": no orphans, which CRIU 4.1 gives to init.
+ * ancestor. "more": also an orphan whose session's leader is a zombie, and a zombie whose group's leader is gone; a
+ * leader with an orphan whose child, a zombie, is the leader of another; an orphan that has left the group of its
+ * session's leader, who is gone, with a child that has not. "fewer": no orphans, which CRIU 4.1 gives to init.
  */
 #include "victim.h"
 

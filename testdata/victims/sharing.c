@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that tasks share: anonymous, at the same address, at others, in part, read-only, and some that the parent has not
- * got itself; deleted files of /dev/shm, which have a mapping in one task and a descriptor in another, or only mappings. A child
- * sleeps in a semaphore in each kind.
+ * Memory that tasks share: anonymous, at the same address, at others, in part, read-only, and some that the parent has
+ * not got itself; deleted files of /dev/shm, which have a mapping in one task and a descriptor in another, or only
+ * mappings. A child sleeps in a semaphore in each kind.
  */
 #include "victim.h"
 

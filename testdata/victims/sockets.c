@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What unix sockets have besides names and data: every option that criu dumps (SO_REUSEADDR it does not), a filter, an owner and a signal for what
- * arrives, all ways of being shut down with data in the queue. And sockets that tasks share: a listener of this process and
- * two workers, pairs between parent and child and between brothers, one description in three tasks. sockets many: and many pairs.
+ * What unix sockets have besides names and data: every option that criu dumps (SO_REUSEADDR it does not), a filter, an
+ * owner and a signal for what arrives, all ways of being shut down with data in the queue. And sockets that tasks
+ * share: a listener of this process and two workers, pairs between parent and child and between brothers, one
+ * description in three tasks. sockets many: and many pairs.
  */
 #include "victim.h"
 

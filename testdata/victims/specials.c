@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files that are not quite regular: of this process, a child, a later one and one that has ended in /proc, shared with the child;
- * namespaces; devices; a file that never had a name (O_TMPFILE); directories; a large pipe, which is full, and one that
- * is open for reading and writing.
+ * Files that are not quite regular: of this process, a child, a later one and one that has ended in /proc, shared with
+ * the child; namespaces; devices; a file that never had a name (O_TMPFILE); directories; a large pipe, which is full,
+ * and one that is open for reading and writing.
  */
 #include "victim.h"
 

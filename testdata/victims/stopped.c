@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stopped children, each by a signal of its own: its parent must learn of that signal and no other, and the child must go on
- * when it is told to. The last one is in the group of its parent, which is an orphan: there only SIGSTOP stops anybody.
+ * Stopped children, each by a signal of its own: its parent must learn of that signal and no other, and the child must
+ * go on when it is told to. The last one is in the group of its parent, which is an orphan: there only SIGSTOP stops
+ * anybody.
  */
 #include "victim.h"
 

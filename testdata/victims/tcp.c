@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TCP connections, both ends here: idle ones (IPv4, IPv6, IPv4 through an IPv6 socket) with options; one whose queues are
- * full in both directions; one on which data was sent that has not arrived; closed in one direction, in both, closed while data waits (all the states that tcp(7) has for
- * that); one that was reset; and two children that exchange numbered blocks without pause, also during the dump.
+ * TCP connections, both ends here: idle ones (IPv4, IPv6, IPv4 through an IPv6 socket) with options; one whose queues
+ * are full in both directions; one on which data was sent that has not arrived; closed in one direction, in both,
+ * closed while data waits (all the states that tcp(7) has for that); one that was reset; and two children that exchange
+ * numbered blocks without pause, also during the dump.
  *
  * Connections that both ends have closed are remembered by the kernel for a minute (TIME_WAIT), in the way of a second
  * restore: "closing" as an argument adds them. "serve" is another program: it echoes what a client elsewhere sends to

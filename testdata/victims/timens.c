@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A task in a time namespace of its own, whose monotonic clock is days ahead and whose boot-time clock is hours ahead of the
- * host's, time_namespaces(7): the clocks go on from there, and so do timers with absolute times on them.
+ * A task in a time namespace of its own, whose monotonic clock is days ahead and whose boot-time clock is hours ahead
+ * of the host's, time_namespaces(7): the clocks go on from there, and so do timers with absolute times on them.
  */
 #include "victim.h"
 

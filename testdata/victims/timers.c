@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timers [plain]: every kind of timer in every state: armed, expired with its signal pending, expired and done with, ignored,
- * ticking. A process for each clock of timer_create(2) and timerfd_create(2), and one for each state of an interval timer, of
- * which there are only three in a process. "plain" leaves out what CRIU does not bring back.
+ * timers [plain]: every kind of timer in every state: armed, expired with its signal pending, expired and done with,
+ * ignored, ticking. A process for each clock of timer_create(2) and timerfd_create(2), and one for each state of an
+ * interval timer, of which there are only three in a process. "plain" leaves out what CRIU does not bring back.
  */
 #include "victim.h"
 
@@ -258,7 +258,7 @@ static void expire(int state, long interval, long interval_ns)
 	MUST(becomes_pending(signal_of(state)));
 }
 
-/* Linux 6.13 and newer take a pending signal back when its timer is set anew or deleted; it seems pending until one waits for it. */
+/* Since Linux 6.13 a timer that is set anew or deleted takes its signal back; it seems pending until it is awaited. */
 static int drops(int state, int how)
 {
 	expire(state, LONG, 0);
@@ -283,7 +283,7 @@ static void await_passed(int id)
 			;
 }
 
-/* The worker has a timer of its own CPU time, which does not pass while it waits, and one of which it gets the signal. */
+/* The worker has a timer of its CPU time, which does not pass while it waits, and one of which it gets the signal. */
 static void *worker(void *arg)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1 + NR_POSIX };

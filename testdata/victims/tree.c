@@ -3,8 +3,8 @@
  * A tree of tasks: tree [WIDTH]. The root leads the session and has WIDTH workers (4), a group of two, a child with a
  * session of its own and a grandchild in it, a zombie that exited with 7 and one that was killed by SIGTERM.
  *
- * All share a pipe, a regular file with one position, an eventfd and anonymous memory; each has private memory from before
- * the fork, of which it has changed every eighth page. After SIGUSR1 the root asks every task to check itself.
+ * All share a pipe, a regular file with one position, an eventfd and anonymous memory; each has private memory from
+ * before the fork, of which it has changed every eighth page. After SIGUSR1 the root asks every task to check itself.
  */
 #include "victim.h"
 

@@ -4,7 +4,8 @@
  * closed, one between this process and its child; listeners with a path (relative and absolute), with an abstract name,
  * with a connection that has been accepted and with one that waits; datagram sockets with a name and a sender.
  *
- * unix LOG SERVER: also connected to a datagram and a stream socket of somebody else, abstract if their names begin with @.
+ * unix LOG SERVER: also connected to a datagram and a stream socket of somebody else, abstract if their names begin
+ * with @.
  */
 #include "victim.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vdso: calls the functions of the vDSO that its auxiliary vector names, found by their names again after the restore: what the
- * kernel maps may be another one by then. The C library's own are not called, it keeps addresses of its own. A child does
- * the same.
+ * vdso: calls the functions of the vDSO that its auxiliary vector names, found by their names again after the restore:
+ * what the kernel maps may be another one by then. The C library's own are not called, it keeps addresses of its own. A
+ * child does the same.
  */
 #include "victim.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vgetrandom [plain]: draws from the vDSO's getrandom as libraries do, in threads that never pause, with states in droppable memory.
- * Afterwards no state may be what it was, a forked child draws other bytes than its parent, a page that is wiped in children is
- * empty if it is still known as one, and memory that only looks alike is untouched. "plain" does not mind states that are the old ones.
+ * vgetrandom [plain]: draws from the vDSO's getrandom as libraries do, in threads that never pause, with states in
+ * droppable memory. Afterwards no state may be what it was, a forked child draws other bytes than its parent, a page
+ * that is wiped in children is empty if it is still known as one, and memory that only looks alike is untouched.
+ * "plain" does not mind states that are the old ones.
  */
 #include "victim.h"
 
@@ -87,7 +88,7 @@ static void *drawing(void *arg)
 	return NULL;
 }
 
-/* Memory with the flags that older CRIUs give to droppable memory, and other contents; and the contents without the flags. */
+/* Memory with the flags that older CRIUs give to droppable memory, but other contents; contents without the flags. */
 enum { TEXT, NO_GENERATION, NO_KEY, TAIL, FULL_BATCH, DUMPABLE, READ_ONLY, EMPTY, NR_ALIKE };
 
 static unsigned char *alike[NR_ALIKE], alike_before[NR_ALIKE][PAGE];

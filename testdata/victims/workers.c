@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server that runs as root and has workers without privileges: workers [COUNT [closed]] (1). Each has uid 1234, memory of
- * its own, and unless closed can be looked into by whoever has that uid (PR_SET_DUMPABLE). SIGUSR1 for the root is passed on; each checks what it
- * had, and the root collects them. Only root may write the file "secret" beside them.
+ * A server that runs as root and has workers without privileges: workers [COUNT [closed]] (1). Each has uid 1234,
+ * memory of its own, and unless closed can be looked into by whoever has that uid (PR_SET_DUMPABLE). SIGUSR1 for the
+ * root is passed on; each checks what it had, and the root collects them. Only root may write the file "secret" beside
+ * them.
  */
 #include "victim.h"
 

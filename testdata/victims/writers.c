@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * writers FILE DIR: a parent and tasks that write at once, and differ in where and as whom. Each opens FILE anew as its
- * standard error, without O_APPEND, so that each has a position of its own. Some have a umask that takes all rights away,
- * some another user, some another directory, some DIR as their root.
+ * standard error, without O_APPEND, so that each has a position of its own. Some have a umask that takes all rights
+ * away, some another user, some another directory, some DIR as their root.
  */
 #include "victim.h"
 

@@ -14,8 +14,8 @@ graft_entry:
 	.size	graft_entry, .-graft_entry
 
 /*
- * long graft_call(fn, arg0, arg1, arg2, uint64_t *resume): fn(arg0, arg1, arg2). A signal handler may abandon the call by going on
- * at graft_call_end with rsp = *resume.
+ * long graft_call(fn, arg0, arg1, arg2, uint64_t *resume): fn(arg0, arg1, arg2). A signal handler may abandon the call
+ * by going on at graft_call_end with rsp = *resume.
  */
 	.globl	graft_call, graft_call_end
 	.hidden	graft_call, graft_call_end

@@ -11,13 +11,13 @@
  *	             | frame 0 | frame 1 | … |  RW; one page per thread; struct graft_leave ends the first one
  *	blob_start   +-----------------------+
  *	             | blob image            |  RX, R, RW: this core, the plugins, the hook table
- *	             | slot 0 | slot 1 | …   |  RW; GRAFT_SLOT each: guard without access, stack, signal stack; the watchdog's last
+ *	             | slot 0 | slot 1 | …   |  RW; GRAFT_SLOT each: guard, stack, signal stack; the last: the watchdog
  *	             | struct graft_task …   |  R
  *	blob_end     +-----------------------+
  *
- * What lies from blob_start on is unmapped before the application runs. The rest stays: a thread cannot unmap the
- * frame that it is returning from. The layouts are in graft_contract.h, which is generated from the table that Go is generated
- * from, too: internal/contract.
+ * What lies from blob_start on is unmapped before the application runs. The rest stays: a thread cannot unmap the frame
+ * that it is returning from. The layouts are in graft_contract.h, which is generated from the table that Go is
+ * generated from, too: internal/contract.
  */
 #ifndef CRPIE_GRAFT_H
 #define CRPIE_GRAFT_H

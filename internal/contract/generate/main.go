@@ -1,4 +1,5 @@
-// Command generate writes the files that are made from the tables of internal/contract below the directory that it is given.
+// Command generate writes the files that are made from the tables of internal/contract below the directory that it is
+// given.
 package main
 
 import (

@@ -38,7 +38,8 @@ func main() {
 	tell[*images.Error]("restorer", err)
 
 	dump := os.Args[2]
-	plan := restorer.PlanOptions{External: []string{"file[1:2]"}, Cgroups: restorer.CgroupsIgnore, LogLevel: report.LogInfo}
+	plan := restorer.PlanOptions{External: []string{"file[1:2]"}, Cgroups: restorer.CgroupsIgnore,
+		LogLevel: report.LogInfo}
 	_, err = restorer.Prepare(&restorer.Options{Images: dump, Plan: plan})
 	tell[refusal.Problem]("restorer", err)
 	dir, err := images.Open(os.DirFS(dump))
@@ -48,10 +49,13 @@ func main() {
 	var refused *refusal.Refusal
 	fmt.Println(errors.As(err, &refused), refused.Verb, refused.Problems[0].Where)
 
-	wrong := restorer.PlanOptions{Cgroups: "gone", FileValidation: "crc", Readers: -2, LogLevel: 9, Inherit: []restorer.Inherited{{FD: -1}}}
-	_, err = restorer.Prepare(&restorer.Options{Images: dump, Plan: wrong, Run: restorer.RunOptions{HookTimeout: -time.Second, Timeout: -1}})
+	wrong := restorer.PlanOptions{Cgroups: "gone", FileValidation: "crc", Readers: -2, LogLevel: 9,
+		Inherit: []restorer.Inherited{{FD: -1}}}
+	_, err = restorer.Prepare(&restorer.Options{Images: dump, Plan: wrong,
+		Run: restorer.RunOptions{HookTimeout: -time.Second, Timeout: -1}})
 	fmt.Println(err)
-	_, err = graft.New(dir, &graft.Options{DumpTime: time.Now(), HookTimeout: -time.Second, LogLevel: report.LogDebug + 1})
+	_, err = graft.New(dir, &graft.Options{DumpTime: time.Now(), HookTimeout: -time.Second,
+		LogLevel: report.LogDebug + 1})
 	fmt.Println(err)
 }
 

@@ -83,8 +83,8 @@ struct crpie_plugin_record {
 	uint32_t abi;  /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
 	char name[CRPIE_NAME_MAX];
 	/*
-	 * or 0; once per task, before its first hook. -ENOTSUP: this plugin runs no hook and no exit in this task; any other
-	 * value than 0 undoes the restore
+	 * or 0; once per task, before its first hook. -ENOTSUP: this plugin runs no hook and no exit in this task; any
+	 * other value than 0 undoes the restore
 	 */
 	int (*init)(int stage);
 	void (*exit)(int stage, int ret); /* or 0; once per task, after its last hook succeeded, with ret 0 */
@@ -170,7 +170,7 @@ struct crpie_mm {
 	uint64_t auxv_words;  /* number of 64-bit words in auxv */
 };
 
-/* What a hook, init or exit is handed. It is valid until it returns; strings and arrays until the last hook has returned. */
+/* Handed to a hook, init or exit. It is valid until that returns; strings and arrays until the last hook has. */
 struct crpie_ctx {
 	uint32_t size;           /* sizeof(struct crpie_ctx) of the restorer */
 	uint32_t abi;            /* CRPIE_ABI_VERSION of the restorer */

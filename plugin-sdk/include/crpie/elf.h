@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the SDK reads of ELF files and of memory that the dynamic linker made (System V ABI), under names of its own: libc's
- * <elf.h> and the kernel's <linux/elf.h> declare the same types differently, and a plugin may include either of them, before
- * or after this.
+ * What the SDK reads of ELF files and of memory that the dynamic linker made (System V ABI), under names of its own:
+ * libc's <elf.h> and the kernel's <linux/elf.h> declare the same types differently, and a plugin may include either of
+ * them, before or after this.
  */
 #ifndef CRPIE_ELF_H
 #define CRPIE_ELF_H

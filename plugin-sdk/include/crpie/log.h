@@ -305,8 +305,8 @@ __attribute__((format(printf, 3, 4), noinline, unused)) static void crpie_log_er
 }
 
 /*
- * A floating-point argument does not compile; arguments are not evaluated for that. C looks at the first twelve behind the
- * format: 8 is real_type_class of gcc's typeclass.h, which clang has too.
+ * A floating-point argument does not compile; arguments are not evaluated for that. C looks at the first twelve behind
+ * the format: 8 is real_type_class of gcc's typeclass.h, which clang has too.
  */
 #define CRPIE_NO_FLOAT_TEXT_ "there is no %f here: log a whole number, such as thousandths"
 #ifdef __cplusplus

@@ -10,8 +10,8 @@
  *	if (err != 0 && err != CRPIE_PARAM_NOTFOUND)
  *		return err;
  *
- * If a key is given twice, the last one counts. The macros CRPIE_PARAM_* of <crpie/plugin.h> declare parameters; crpie, from
- * version 2 of the interface on, then lets only values of their kind arrive here.
+ * If a key is given twice, the last one counts. The macros CRPIE_PARAM_* of <crpie/plugin.h> declare parameters; crpie,
+ * from version 2 of the interface on, then lets only values of their kind arrive here.
  */
 #ifndef CRPIE_PARAM_H
 #define CRPIE_PARAM_H

@@ -15,8 +15,8 @@
  *	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, greet)
  *
  * A hook returns 0, -ENOTSUP ("not for this task", the restore goes on), or another negative errno, which undoes the
- * whole restore. So does anything else, such as a positive number. Hooks of one object run in the order in which they are
- * registered, unless their priorities differ.
+ * whole restore. So does anything else, such as a positive number. Hooks of one object run in the order in which they
+ * are registered, unless their priorities differ.
  *
  * Works with gcc and clang, C99 and later, C++11 and later. GNU extensions used: attributes, __COUNTER__.
  */
@@ -71,7 +71,7 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record_ctx) == 72, "struct crpie_
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_param_record) == 352, "struct crpie_param_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
 
-/* What a hook without a return statement gives back is whatever the register holds: it would undo restores by chance. */
+/* A hook without a return statement returns whatever the register holds, which would undo restores by chance. */
 #pragma GCC diagnostic error "-Wreturn-type"
 
 /* C++ compilers say so themselves. */
@@ -124,9 +124,10 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 #define CR_PLUGIN_REGISTER_HOOK(hook_id, hook_fn) CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, 0)
 
 /*
- * Declares the parameters, so that mistakes in --pie-plugin hook.o,key=value are seen before a process exists. needed is
- * CRPIE_REQUIRED, CRPIE_OPTIONAL, or CRPIE_DEFAULT("text"): then the plugin is handed that text if the parameter is not given.
- * help is a line for crpie inspect. The values are read with <crpie/param.h>. An object that declares none is handed any.
+ * Declares the parameters, so that mistakes in --pie-plugin hook.o,key=value are seen before a process exists. needed
+ * is CRPIE_REQUIRED, CRPIE_OPTIONAL, or CRPIE_DEFAULT("text"): then the plugin is handed that text if the parameter is
+ * not given. help is a line for crpie inspect. The values are read with <crpie/param.h>. An object that declares none
+ * is handed any.
  *
  *	CRPIE_PARAM_STR("var", CRPIE_REQUIRED, "name of the variable")
  *	CRPIE_PARAM_ENUM("format", CRPIE_DEFAULT("uuid"), "uuid hex", "of a random value")
@@ -138,8 +139,8 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 	CRPIE_STATIC_ASSERT(sizeof(def) <= CRPIE_PARAM_DEFAULT_MAX, "the default is longer than 63 bytes");            \
 	static struct crpie_param_record CRPIE_PASTE(crpie_param_record_, __COUNTER__)                                 \
 		CRPIE_RECORD(CRPIE_PARAMS_SECTION) = {                                                                 \
-			(uint32_t)sizeof(struct crpie_param_record), (flags) & CRPIE_DEFAULTED ? 3 : 2, kind, flags, min, max, \
-			name, values, help, def                                                                        \
+			(uint32_t)sizeof(struct crpie_param_record), (flags) & CRPIE_DEFAULTED ? 3 : 2, \
+			kind, flags, min, max, name, values, help, def \
 		};
 /* needed may be two arguments, flags and default: of one the default is "". */
 #define CRPIE_PARAM_(kind, name, min, max, values, help, ...)                                                          \

@@ -2,9 +2,10 @@
 /*
  * Finding functions and variables of the restored program by name, from PIE_RST_POST_MEMORY on.
  *
- * What is searched is what the dynamic linker itself would search: the dynamic symbols of the program and its libraries,
- * in the order in which they were loaded (System V ABI, "Dynamic Linking"; glibc's and musl's struct r_debug). A
- * program linked with -static has none; neither have variables that are not exported (gcc -rdynamic exports them).
+ * What is searched is what the dynamic linker itself would search: the dynamic symbols of the program and its
+ * libraries, in the order in which they were loaded (System V ABI, "Dynamic Linking"; glibc's and musl's struct
+ * r_debug). A program linked with -static has none; neither have variables that are not exported (gcc -rdynamic exports
+ * them).
  *
  * Every address that is followed is looked up in ctx->vmas first, and every walk is bounded: a program that damaged its
  * own tables makes a lookup fail, not crash.

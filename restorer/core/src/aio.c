@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * AIO contexts, io_setup(2). The ring of completed events is memory of the task, but where the next event goes is known to
- * the kernel alone: as many events are completed as it takes to get there.
+ * AIO contexts, io_setup(2). The ring of completed events is memory of the task, but where the next event goes is known
+ * to the kernel alone: as many events are completed as it takes to get there.
  */
 #include "core.h"
 #include "syscall.h"

@@ -15,7 +15,7 @@
  *	bell          +----------------------+
  *	              | struct crpie_bell    |  RW: wakes the controller, names who calls plugins; shared, a memfd
  *	stacks        +----------------------+
- *	              | guard | stack 0 | …  |  one per thread of the largest task, one per page reader; private, anonymous
+ *	              | guard | stack 0 | …  |  one per thread of the largest task and page reader; private, anonymous
  *	plan          +----------------------+
  *	              | struct crpie_plan …  |  R; private, of the sealed memfd
  *	region_end    +----------------------+
@@ -28,8 +28,8 @@
  * afterwards the controller reads each task's own by process_vm_readv(2). The bell stays shared and decides nothing.
  * The controller trusts none of it: indices and lengths are checked, and time is limited.
  *
- * The layouts, the operations and other numbers are in contract.h, which is generated from the table that Go is generated from,
- * too: internal/contract.
+ * The layouts, the operations and other numbers are in contract.h, which is generated from the table that Go is
+ * generated from, too: internal/contract.
  */
 #ifndef CRPIE_CORE_H
 #define CRPIE_CORE_H

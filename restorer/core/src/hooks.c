@@ -4,8 +4,8 @@
 #include "syscall.h"
 
 /*
- * Plugins whose init said -ENOTSUP. Every thread reads it after one has run the inits; a child of a restored task inherits
- * it, and asks every init anew.
+ * Plugins whose init said -ENOTSUP. Every thread reads it after one has run the inits; a child of a restored task
+ * inherits it, and asks every init anew.
  */
 static uint8_t sits_out[CRPIE_MAX_PLUGINS];
 

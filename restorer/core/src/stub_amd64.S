@@ -3,7 +3,8 @@
  * The whole program of the zygote's ELF file (restorer/internal/run/stub.go builds it): carry out a table of system calls that
  * maps the region, then leave for the core. The table, struct crpie_stub_call[], follows the code.
  *
- * A call that fails ends the process with status CRPIE_STUB_FAILED + its index (at most 127); nothing else can go wrong here.
+ * A call that fails ends the process with status CRPIE_STUB_FAILED + its index (at most 127); nothing else can go wrong
+ * here.
  */
 #include "contract.h"
 

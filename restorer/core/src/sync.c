@@ -55,9 +55,9 @@ static int controller_is_gone(int32_t who)
 }
 
 /*
- * Waits for the controller. The kernel kills a task with the controller only when it is traced, or after it has asked for
- * that: one that the controller's end met before looks for itself, once a second. In a pid namespace of the tasks' own
- * the controller has no number, but the first process has a pidfd of it as long as it waits to be traced.
+ * Waits for the controller. The kernel kills a task with the controller only when it is traced, or after it has asked
+ * for that: one that the controller's end met before looks for itself, once a second. In a pid namespace of the tasks'
+ * own the controller has no number, but the first process has a pidfd of it as long as it waits to be traced.
  */
 static void await_controller(const struct core *core, const uint32_t *word, uint32_t value)
 {
@@ -116,8 +116,8 @@ int64_t core_wait_mark(struct core *core, const struct crpie_op *op)
 }
 
 /*
- * Statuses and marks go on in private memory at the same addresses. mremap(2) exchanges it at once: other threads of the
- * task may be writing theirs.
+ * Statuses and marks go on in private memory at the same addresses. mremap(2) exchanges it at once: other threads of
+ * the task may be writing theirs.
  */
 int64_t core_unshare_status(struct core *core)
 {

@@ -34,8 +34,8 @@ static int64_t nanoseconds(const int64_t *timespec)
 }
 
 /*
- * Timers set to a time that has passed expire in timer_settime(2), also those of CPU time, which does not pass while we wait.
- * A periodic one expired an interval before its next time.
+ * Timers set to a time that has passed expire in timer_settime(2), also those of CPU time, which does not pass while we
+ * wait. A periodic one expired an interval before its next time.
  */
 int64_t core_expire_timer(const struct crpie_op *op)
 {

@@ -37,8 +37,8 @@ int64_t core_open_pty(const struct crpie_op *op)
 }
 
 /*
- * TIOCSTI, ioctl_tty(2), hands a byte to the line discipline at once; what is written to a master arrives some time later,
- * perhaps after the settings have changed.
+ * TIOCSTI, ioctl_tty(2), hands a byte to the line discipline at once; what is written to a master arrives some time
+ * later, perhaps after the settings have changed.
  */
 int64_t core_insert_input(const struct crpie_op *op)
 {

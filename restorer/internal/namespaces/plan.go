@@ -86,7 +86,9 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
 		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(),
 	})
-	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool { return slices.Contains(p.Mounts.Images(), name) })
+	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool {
+		return slices.Contains(p.Mounts.Images(), name)
+	})
 }
 
 // A Joined namespace is made before the zygote exists, which enters it by setns(2).

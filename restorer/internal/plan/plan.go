@@ -43,8 +43,8 @@ type Plan struct {
 	TasksAt   uint64 // where encode has put struct crpie_task[]
 
 	Mounts []string // the tree of the tasks' mount namespace, a line each
-	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace, whose
-	// last element is not followed; nil: they are in the controller's. done ends its use.
+	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace,
+	// whose last element is not followed; nil: they are in the controller's. done ends its use.
 	Here func(path string) (here string, done func())
 
 	Moments []Moment // names that were free and that files have for a moment
@@ -68,8 +68,8 @@ type Task struct {
 	Descriptors, Sockets int          // as dumped; sockets are among the descriptors
 	Hooks                []StageHooks // in the order of the stages
 
-	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the change
-	// of ids has made of it.
+	// Dumpable is what becomes of the flag of PR_SET_DUMPABLE, prctl(2), when the region is gone; -1: what the
+	// change of ids has made of it.
 	Dumpable int
 
 	StatusIndex int // of its leader, among the statuses of struct crpie_shared: encode counts
@@ -160,10 +160,13 @@ func (p *Plan) Encode() {
 	r := &p.Region
 	r.End = memory.PageUp(a.End())
 	header := abi.Plan{
-		Size: abi.PlanSize, ABI: abi.Version, Table: uint64(p.Image.Table), Shared: r.Shared, SharedSize: r.Control - r.Shared, Control: r.Control,
-		Bell: r.Bell, LogOff: r.LogOff(), LogSize: LogRingSize, RegionStart: r.Start, RegionEnd: r.End, Tasks: p.TasksAt, NrTasks: uint64(len(p.Tasks)),
+		Size: abi.PlanSize, ABI: abi.Version, Table: uint64(p.Image.Table), Shared: r.Shared,
+		SharedSize: r.Control - r.Shared, Control: r.Control,
+		Bell: r.Bell, LogOff: r.LogOff(), LogSize: LogRingSize, RegionStart: r.Start, RegionEnd: r.End,
+		Tasks: p.TasksAt, NrTasks: uint64(len(p.Tasks)),
 		Zygote:     encodeThread(tid, p.ZygoteAt, len(p.Zygote), status, stack, size),
-		DumpTimeNs: p.DumpTimeNs, RestoreTimeNs: p.RestoreTimeNs, LogLevel: p.LogLevel, NrParking: uint32(p.parking()),
+		DumpTimeNs: p.DumpTimeNs, RestoreTimeNs: p.RestoreTimeNs, LogLevel: p.LogLevel,
+		NrParking: uint32(p.parking()),
 	}
 	header.Put(a.Contents())
 }
@@ -184,13 +187,16 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		}
 	}
 	return abi.Task{
-		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads), Comm: a.String(t.Comm), VMAs: taskview.LayVMAs(a, t.VMAs),
-		NrVMAs: uint64(len(t.VMAs)), MM: t.MM.Lay(a), ReaderStack: readers, ReaderStackSize: readerSize, Runs: a.Bytes(runs),
+		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads),
+		Comm: a.String(t.Comm), VMAs: taskview.LayVMAs(a, t.VMAs),
+		NrVMAs: uint64(len(t.VMAs)), MM: t.MM.Lay(a), ReaderStack: readers, ReaderStackSize: readerSize,
+		Runs: a.Bytes(runs),
 	}
 }
 
 func encodeThread(tid int, ops uint64, count, status int, stack, size uint64) abi.Thread {
-	return abi.Thread{Tid: int32(tid), Status: uint32(status), Ops: ops, NrOps: uint64(count), Stack: stack, StackSize: size}
+	return abi.Thread{Tid: int32(tid), Status: uint32(status), Ops: ops, NrOps: uint64(count), Stack: stack,
+		StackSize: size}
 }
 
 // FdsPassed is one more than the highest number of a descriptor that the zygote is executed with.

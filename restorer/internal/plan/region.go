@@ -87,8 +87,8 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 }
 
 // FindGap picks a place in the largest hole between the used spans: the middle, moved by random within half of the
-// hole, so that it cannot be guessed. That keeps the region away from stacks, which grow down, and heaps, which grow up,
-// while they are being restored.
+// hole, so that it cannot be guessed. That keeps the region away from stacks, which grow down, and heaps, which grow
+// up, while they are being restored.
 func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
 	hole := memory.LargestHole(used)
 	if hole.Size() < size+2*memory.PageSize {

@@ -99,7 +99,8 @@ func (p *planner) checkDirectory() {
 	}
 	if p.Opts.Become != 0 && p.Own.PID {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
-			"process %d cannot become the first one of a pid namespace: the images have changed", p.Opts.Become)
+			"process %d cannot become the first one of a pid namespace: the images have changed",
+			p.Opts.Become)
 	} else if pid := p.Opts.Become; pid != 0 && pid != int(root.Pid) {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
 			"process %d was to become the root task: the images have changed", pid)
@@ -161,7 +162,8 @@ func (p *planner) layOut() error {
 	arena := memory.NewArena(region.Plan)
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
-		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Itself: p.itself(), Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
+		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Itself: p.itself(),
+		Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
 		LateCalls:  lateCalls(p.hooked),
@@ -222,8 +224,8 @@ func (p *planner) roomForFDs(z *plan.Program) {
 }
 
 // pidNamespace has numbers that nobody asks for begin behind those of the plan, as the restorer does in its own
-// namespace: page readers get such. Where that file cannot be written, as in a container, they soon end: core_wait_for_id
-// waits for it.
+// namespace: page readers get such. Where that file cannot be written, as in a container, they soon end:
+// core_wait_for_id waits for it.
 func (p *planner) pidNamespace(z *plan.Program) {
 	if !p.Own.PID {
 		return

@@ -253,8 +253,8 @@ func (p *planner) properties(where, name string, entry *pb.CgroupDirEntry) (list
 	return list
 }
 
-// delegated gives the files of version 2 that CRIU does not dump to the owner of cgroup.subtree_control: delegation is of
-// all three, cgroups(7).
+// delegated gives the files of version 2 that CRIU does not dump to the owner of cgroup.subtree_control: delegation
+// is of all three, cgroups(7).
 func delegated(to *pb.CgroupPerms) []plan.CgroupProperty {
 	if to == nil {
 		return nil

@@ -27,8 +27,9 @@ func mountsImage(t *testing.T, mounts ...*pb.MntEntry) *fstest.MapFile {
 
 func mountEntry(id, parent uint32, kind pb.Fstype, root, point string) *pb.MntEntry {
 	return &pb.MntEntry{
-		Fstype: pb.Uint32(uint32(kind)), MntId: &id, RootDev: pb.Uint32(id), ParentMntId: &parent, Flags: pb.Uint32(0),
-		Root: &root, Mountpoint: &point, Source: pb.String("none"), Options: pb.String(""),
+		Fstype: pb.Uint32(uint32(kind)), MntId: &id, RootDev: pb.Uint32(id), ParentMntId: &parent,
+		Flags: pb.Uint32(0),
+		Root:  &root, Mountpoint: &point, Source: pb.String("none"), Options: pb.String(""),
 	}
 }
 
@@ -45,20 +46,23 @@ func TestMountRefusals(t *testing.T) {
 		change func(dir *images.Dir)
 		want   string
 	}{
-		"covered": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_TMPFS, "/", "/covered")}, func(dir *images.Dir) {
-			reg := dir.Files[dir.Tasks[0].Mm.GetExeFileId()].GetReg()
-			reg.Name, reg.MntId = pb.String("/covered/program"), pb.Int32(1)
-		}, "file /covered/program: it is on mount 1, which another mount covers there: not supported"},
+		"covered": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_TMPFS, "/", "/covered")},
+			func(dir *images.Dir) {
+				reg := dir.Files[dir.Tasks[0].Mm.GetExeFileId()].GetReg()
+				reg.Name, reg.MntId = pb.String("/covered/program"), pb.Int32(1)
+			}, "file /covered/program: it is on mount 1, which another mount covers there: not supported"},
 		"terminal": {[]*pb.MntEntry{root, pts, console}, func(*images.Dir) {},
 			"mount 3 at /console: a terminal is mounted: not supported\n  hint: "},
-		"cgroup namespace": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_CGROUP2, "/", "/c")}, func(dir *images.Dir) {
-			for _, task := range dir.Tasks {
-				if task.Ids != nil {
-					task.Ids.CgroupNsId = pb.Uint32(own)
+		"cgroup namespace": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_CGROUP2, "/", "/c")},
+			func(dir *images.Dir) {
+				for _, task := range dir.Tasks {
+					if task.Ids != nil {
+						task.Ids.CgroupNsId = pb.Uint32(own)
+					}
 				}
-			}
-		}, "mount 2 at /c: cgroups are mounted in a cgroup namespace: not supported\n  hint: "},
-		"file system": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_AUTOFS, "/", "/auto")}, func(*images.Dir) {},
+			}, "mount 2 at /c: cgroups are mounted in a cgroup namespace: not supported\n  hint: "},
+		"file system": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_AUTOFS, "/", "/auto")},
+			func(*images.Dir) {},
 			"mount 2 at /auto: file system autofs of none: not supported\n  hint: dump with --external"},
 		"several": {[]*pb.MntEntry{root}, func(dir *images.Dir) { dir.Tasks[1].Ids.MntNsId = pb.Uint32(98) },
 			"it had a mount namespace of its own: not supported"},

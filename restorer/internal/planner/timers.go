@@ -46,7 +46,8 @@ func (t *taskPlanner) timersCreate() {
 func timerClock(tm *pb.PosixTimerEntry) uint64 {
 	// CPU time (2) of a thread (4), the complement of its number above: the kernel's linux/posix-timers_types.h
 	const threadCPU, ofThread = -2, 6
-	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&uapi.SigevThreadID == 0 || int32(tm.GetClockId()) != threadCPU {
+	if tm.NotifyThreadId == nil || tm.GetItSigevNotify()&uapi.SigevThreadID == 0 ||
+		int32(tm.GetClockId()) != threadCPU {
 		return uint64(tm.GetClockId())
 	}
 	return uint64(uint32(^tm.GetNotifyThreadId()<<3 | ofThread))

@@ -115,7 +115,8 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause, r.during(t, th, st))
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause,
+		r.during(t, th, st))
 }
 
 // calledBy names the call of a thread that is in a plugin, although its report, which was read before, does not say so
@@ -167,11 +168,12 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 	if st.Hook != 0 {
 		return r.hookError(t, th, st, regs.Ip, cause)
 	}
-	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause, r.during(t, th, st))
+	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause,
+		r.during(t, th, st))
 }
 
-// tooEarly says what is not there yet at the stage of a hook that crashed, if that is the likely reason. Nothing is mapped
-// below vm.mmap_min_addr, 64 KiB: such an address is a null pointer at every stage.
+// tooEarly says what is not there yet at the stage of a hook that crashed, if that is the likely reason. Nothing is
+// mapped below vm.mmap_min_addr, 64 KiB: such an address is a null pointer at every stage.
 func (r *Runner) tooEarly(hook stage.Stage, ip, addr uint64) string {
 	_, inPlugin := r.Plan.Image.Locate(blob.Addr(ip))
 	switch {

@@ -37,7 +37,7 @@ void signals_setup(void)
 	sigemptyset(&act.sa_mask);
 	sigaddset(&act.sa_mask, SIGQUIT);
 	MUST(sigaction(SIGRTMIN, &act, NULL) == 0);
-	/* Not SIGTRAP: a dump by CRIU stops the task with a breakpoint, and the kernel resets an ignored SIGTRAP then. */
+	/* Not SIGTRAP: CRIU stops the task with a breakpoint, and the kernel resets an ignored SIGTRAP then. */
 	act = (struct sigaction){ .sa_handler = SIG_IGN };
 	MUST(sigaction(SIGPIPE, &act, NULL) == 0);
 	alt = (stack_t){ .ss_sp = malloc(32768), .ss_size = 32768 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A Go program whose goroutines draw from crypto/rand without pause. It prints what the main one draws afterwards, which is to be
-// different in each clone.
+// A Go program whose goroutines draw from crypto/rand without pause. It prints what the main one draws afterwards,
+// which is to be different in each clone.
 package main
 
 import (

@@ -50,7 +50,8 @@ func (b *builder) build() error {
 		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
 	}
 	for _, stage := range []func(){
-		b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets, b.setAttributes, b.attach,
+		b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets, b.setAttributes,
+		b.attach,
 		b.removeDeleted, b.share, b.enterRoot,
 	} {
 		if stage(); b.Len() > 0 {

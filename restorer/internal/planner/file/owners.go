@@ -17,8 +17,8 @@ const (
 	ownerPgrp
 )
 
-// Owner restores which process a description signals, and how (F_SETOWN, F_SETSIG). The owner may be a task that does not exist
-// yet, so it is set when all do.
+// Owner restores which process a description signals, and how (F_SETOWN, F_SETSIG). The owner may be a task that does
+// not exist yet, so it is set when all do.
 func (f *Descriptors) Owner(fd *pb.FdinfoEntry, o *pb.FownEntry) {
 	if o.GetSignum() != 0 {
 		f.Prog.Sys("signal of its owner", uapi.SysFcntl, uint64(fd.GetFd()), uapi.FSetsig,

@@ -11,11 +11,11 @@ import (
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
-// A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which connects a socket without
-// a packet, and gives it what it had received. So it stays: it sends nothing, and a filter drops every packet, so that
-// none can reset it while the other end is still being made. When every task is complete the controller gives it what it
-// had sent, opens the network that the dump had locked, and wakes it. A restore that fails before that has sent nothing;
-// sockets in repair mode end in silence, too.
+// A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which connects a socket
+// without a packet, and gives it what it had received. So it stays: it sends nothing, and a filter drops every
+// packet, so that none can reset it while the other end is still being made. When every task is complete the
+// controller gives it what it had sent, opens the network that the dump had locked, and wakes it. A restore that
+// fails before that has sent nothing; sockets in repair mode end in silence, too.
 
 // TcpStream is a connection as it is given back. Sequence numbers are those of the data: a FIN has one of its own,
 // which the dump has counted.
