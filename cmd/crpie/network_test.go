@@ -109,7 +109,8 @@ var passing = regexp.MustCompile(`(valid_lft|preferred_lft|\w+_timer) +[0-9.a-z]
 func network(t *testing.T, pid int) map[string]string {
 	t.Helper()
 	shown := map[string]string{}
-	for _, what := range []string{"ip -d -o link", "ip -d -o addr", "ip -4 -d route", "ip -6 -d route", "ip -4 rule",
+	for _, what := range []string{"ip -d -o link", "ip -d -o addr", "ip -4 -d route", "ip -6 -d route",
+		"ip -4 rule",
 		"nft list ruleset", "cat /proc/sys/net/unix/max_dgram_qlen /proc/sys/net/ipv4/ping_group_range",
 		"grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf"} {
 		words := append([]string{"nsenter", "-t", strconv.Itoa(pid), "-n"}, strings.Fields(what)...)
@@ -143,8 +144,8 @@ func compareNetworks(t *testing.T, before, after map[string]string) {
 	}
 }
 
-// A network namespace comes back as the tools showed it, whichever CRIU has dumped it and however it locked the network;
-// and stock CRIU takes it from there.
+// A network namespace comes back as the tools showed it, whichever CRIU has dumped it and however it locked the
+// network; and stock CRIU takes it from there.
 func TestNetworkNamespace(t *testing.T) {
 	for _, release := range testenv.Releases() {
 		for _, lock := range []string{"nftables", "iptables"} {
@@ -198,8 +199,10 @@ timeout 0.5 bash -c '</dev/tcp/10.9.0.2/PORT'
 func TestNetworkNamespaceConnections(t *testing.T) {
 	for _, lock := range []string{"nftables", "iptables"} {
 		t.Run(lock, func(t *testing.T) {
-			victim := startInNetwork(t, strings.Replace(networkSetup, "net.ipv4.conf.va.rp_filter=2", "", 1)+
-				"until ip -4 addr show dev va | grep -q 10.9.0.2; do :; done\n", "tcp", "serve", "10.9.0.2")
+			victim := startInNetwork(t, strings.Replace(networkSetup, "net.ipv4.conf.va.rp_filter=2", "",
+				1)+
+				"until ip -4 addr show dev va | grep -q 10.9.0.2; do :; done\n", "tcp", "serve",
+				"10.9.0.2")
 			hostBridge(t, "vb")
 			port := readFile(t, filepath.Join(victim.Dir, "port"))
 			script := filepath.Join(t.TempDir(), "no-answer")
@@ -209,7 +212,8 @@ func TestNetworkNamespaceConnections(t *testing.T) {
 			im := victim.Dump(t, "--network-lock", lock)
 			awaitNoLink(t, "vb")
 			before := client.got.Load()
-			p, _ := restore(t, im, "--pie-plugin", trace(t), "--veth-pair", "va=vb@brp", "--action-script", script)
+			p, _ := restore(t, im, "--pie-plugin", trace(t), "--veth-pair", "va=vb@brp", "--action-script",
+				script)
 			client.await(t, before+200)
 			client.finish(t)
 			p.MustPass(t)
@@ -233,7 +237,8 @@ func TestExternalNetworkNamespace(t *testing.T) {
 	victim := testenv.StartCommand(t, "inet", words...)
 	im := victim.Dump(t, "--external", fmt.Sprintf("net[%d]:extRootNetNS", inodeOf(t, "/run/netns/crpie-a")))
 	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
-	if status != 1 || !strings.Contains(output, "use --external net[extRootNetNS]:PATH or --inherit-fd fd[N]:extRootNetNS") {
+	if status != 1 || !strings.Contains(output,
+		"use --external net[extRootNetNS]:PATH or --inherit-fd fd[N]:extRootNetNS") {
 		t.Fatalf("status %d: %s", status, output)
 	}
 	p, _ := restore(t, im, "--pie-plugin", trace(t), "--external", "net[extRootNetNS]:/run/netns/crpie-b")

@@ -70,7 +70,8 @@ const (
 	lockPriority                  = -400 // before connection tracking, NF_IP_PRI_CONNTRACK_DEFRAG
 )
 
-// lockBatch is everything in one transaction: table, chains, rules. The kernel acknowledges the last rule, after the first error.
+// lockBatch is everything in one transaction: table, chains, rules. The kernel acknowledges the last rule, after the
+// first error.
 func lockBatch(name string, all bool, connections []Connection) []byte {
 	policy := uint32(nfAccept)
 	if all {

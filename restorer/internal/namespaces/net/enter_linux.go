@@ -22,7 +22,8 @@ type maker struct {
 // doer is a step that can be carried out, which all are here.
 type doer interface{ do(m *maker) error }
 
-var _ = []doer{sysctl{}, ownID{}, &creation{}, &loopback{}, &tun{}, &port{}, &flags{}, &addresses{}, &routes{}, &rules{},
+var _ = []doer{sysctl{}, ownID{}, &creation{}, &loopback{}, &tun{}, &port{}, &flags{}, &addresses{}, &routes{},
+	&rules{},
 	&conntrack{}, &script{}}
 
 // Enter makes the namespace, or opens it, and leaves the calling thread in it for good. After an error nothing is left

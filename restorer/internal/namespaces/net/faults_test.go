@@ -21,10 +21,12 @@ func TestEveryCallFails(t *testing.T) {
 	testenv.NeedTool(t, "nft")
 	outside, tun := veth(2, "eth0", 9, 9), device(pb.NdType_TUN, 3, "tun0")
 	outside.PeerNsid = nil
-	tun.Tun = &pb.TunLinkEntry{Flags: pb.Uint32(0x1801), Owner: pb.Int32(1), Group: pb.Int32(1), Vnethdr: pb.Uint32(10),
-		Sndbuf: pb.Uint32(1 << 20)}
+	tun.Tun = &pb.TunLinkEntry{Flags: pb.Uint32(0x1801), Owner: pb.Int32(1), Group: pb.Int32(1),
+		Vnethdr: pb.Uint32(10),
+		Sndbuf:  pb.Uint32(1 << 20)}
 	d := &dumped{
-		netns: &pb.NetnsEntry{UnixConf: []*pb.SysctlEntry{{Type: pb.SysctlType_CTL_32.Enum(), Iarg: pb.Int32(99)}}},
+		netns: &pb.NetnsEntry{UnixConf: []*pb.SysctlEntry{{Type: pb.SysctlType_CTL_32.Enum(),
+			Iarg: pb.Int32(99)}}},
 		links: []*pb.NetDeviceEntry{device(pb.NdType_LOOPBACK, 1, "lo"), outside, tun},
 		files: map[string][]byte{"ifaddr-9.img": saved(magicAddresses, anAddress(t, 2)),
 			"nftables-9.img": []byte("table inet t {\n}\n")},

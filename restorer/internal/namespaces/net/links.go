@@ -69,9 +69,12 @@ func (p *planner) readLinks() (links []*link) {
 		l := &link{NetDeviceEntry: e}
 		switch {
 		case !goodName(e.GetName()):
-			p.Refuse(p.image("netdev"), "", "a link of the name %q: the images contradict themselves", e.GetName())
-		case e.GetIfindex() == 0 || e.GetIfindex() > 1<<31-1 || names[e.GetName()] || p.links[e.GetIfindex()] != nil:
-			p.Refuse(p.image("netdev"), "", "link %s has number %d: the images contradict themselves", e.GetName(),
+			p.Refuse(p.image("netdev"), "", "a link of the name %q: the images contradict themselves",
+				e.GetName())
+		case e.GetIfindex() == 0 || e.GetIfindex() > 1<<31-1 || names[e.GetName()] ||
+			p.links[e.GetIfindex()] != nil:
+			p.Refuse(p.image("netdev"), "", "link %s has number %d: the images contradict themselves",
+				e.GetName(),
 				e.GetIfindex())
 		default:
 			names[e.GetName()], p.links[e.GetIfindex()] = true, l

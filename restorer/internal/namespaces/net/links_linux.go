@@ -11,7 +11,9 @@ import (
 
 func (c *creation) do(m *maker) error {
 	if c.lower != "" {
-		return m.makeOnHost(c.lower, c.GetName(), func(lower uint32) netlink.Message { return c.message(m, lower) })
+		return m.makeOnHost(c.lower, c.GetName(), func(lower uint32) netlink.Message {
+			return c.message(m, lower)
+		})
 	}
 	if err := m.request(c.message(m, c.GetPeerIfindex())); err != nil {
 		return err
@@ -60,7 +62,9 @@ func (c *creation) data(a *netlink.AttributeEncoder, m *maker) {
 			}
 		})
 	case pb.NdType_VETH:
-		nested(a, infoData, func(a *netlink.AttributeEncoder) { a.Do(vethInfoPeer, func() ([]byte, error) { return c.otherEnd(m) }) })
+		nested(a, infoData, func(a *netlink.AttributeEncoder) {
+			a.Do(vethInfoPeer, func() ([]byte, error) { return c.otherEnd(m) })
+		})
 	}
 }
 
@@ -98,7 +102,8 @@ func (t *tun) do(m *maker) error {
 	return m.awaitState(t.GetIfindex())
 }
 
-// stateTimeout bounds the wait for the state of a link, which the kernel finds out once a second, net/core/link_watch.c.
+// stateTimeout bounds the wait for the state of a link, which the kernel finds out once a second,
+// net/core/link_watch.c.
 const stateTimeout = 3 * time.Second
 
 // awaitState waits until the kernel knows that nobody is at the other end: a link that comes up before would get
@@ -112,7 +117,8 @@ func (m *maker) awaitState(index uint32) error {
 		const unknown = 0 // IF_OPER_UNKNOWN
 		for _, a := range answers {
 			attrs, ok := attributes(a.Data, sizeIfinfomsg)
-			if state := attrs[iflaOperstate]; ok && len(state) == 1 && state[0] != unknown || time.Now().After(end) {
+			if state := attrs[iflaOperstate]; ok && len(state) == 1 && state[0] != unknown ||
+				time.Now().After(end) {
 				return nil
 			}
 		}
@@ -125,5 +131,6 @@ func (s *port) do(m *maker) error {
 }
 
 func (s *flags) do(m *maker) error {
-	return m.request(ask(rtmNewlink, 0, ifinfomsg(s.GetIfindex(), s.NetDeviceEntry.GetFlags()&iffOfTheUser, iffOfTheUser), nil))
+	return m.request(ask(rtmNewlink, 0,
+		ifinfomsg(s.GetIfindex(), s.NetDeviceEntry.GetFlags()&iffOfTheUser, iffOfTheUser), nil))
 }

@@ -5,19 +5,18 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // connection is a TCP connection that will be restored: until it is, nobody may answer for it.
 type connection struct{ here, there netip.AddrPort }
 
-// ipprotoTCP is IPPROTO_TCP.
-const ipprotoTCP = 6
-
 // connections lists the TCP connections of the images, by their addresses.
 func (p *planner) connections() (all []connection) {
 	for _, id := range slices.Sorted(maps.Keys(p.dir.Files)) {
 		e := p.dir.Files[id].GetIsk()
-		if e.GetProto() != ipprotoTCP || e.GetDstPort() == 0 {
+		if e.GetProto() != uapi.IpprotoTCP || e.GetDstPort() == 0 {
 			continue
 		}
 		here, ok := addrPort(e.GetSrcAddr(), e.GetSrcPort())

@@ -14,6 +14,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // dumped are the images of one namespace, number 9.
@@ -110,37 +111,56 @@ func TestRefusals(t *testing.T) {
 		o    *Options
 		want string
 	}{
-		"sit":      {&dumped{links: []*pb.NetDeviceEntry{lo, device(pb.NdType_SIT, 2, "sit1")}}, nil, "link sit1: a link of kind sit: not supported"},
-		"external": {&dumped{links: []*pb.NetDeviceEntry{device(pb.NdType_EXTLINK, 2, "e")}}, nil, "link e: a link of kind external: not supported"},
-		"unknown":  {&dumped{links: []*pb.NetDeviceEntry{device(77, 2, "e")}}, nil, "link e: a link of kind 77: not supported"},
-		"port":     {&dumped{links: []*pb.NetDeviceEntry{ofPort}}, nil, "link tun0: it is a port of link 7, which is not a bridge"},
-		"peer":     {&dumped{links: []*pb.NetDeviceEntry{elsewhere}}, nil, "--veth-pair eth0=NAME[@BRIDGE]"},
+		"sit": {&dumped{links: []*pb.NetDeviceEntry{lo, device(pb.NdType_SIT, 2, "sit1")}}, nil,
+			"link sit1: a link of kind sit: not supported"},
+		"external": {&dumped{links: []*pb.NetDeviceEntry{device(pb.NdType_EXTLINK, 2, "e")}}, nil,
+			"link e: a link of kind external: not supported"},
+		"unknown": {&dumped{links: []*pb.NetDeviceEntry{device(77, 2, "e")}}, nil,
+			"link e: a link of kind 77: not supported"},
+		"port": {&dumped{links: []*pb.NetDeviceEntry{ofPort}}, nil,
+			"link tun0: it is a port of link 7, which is not a bridge"},
+		"peer": {&dumped{links: []*pb.NetDeviceEntry{elsewhere}}, nil, "--veth-pair eth0=NAME[@BRIDGE]"},
 		"peer's name": {&dumped{links: []*pb.NetDeviceEntry{elsewhere}}, &Options{External: map[string]string{
 			"veth[eth0]": "a/b"}}, `link eth0: "a/b" is to be its other end: want NAME or NAME@BRIDGE`},
-		"twin":      {&dumped{links: []*pb.NetDeviceEntry{veth(2, "a", 3, 9), veth(3, "b", 4, 9)}}, nil, "link a: link 3 is its other end, which does not know it"},
-		"namespace": {&dumped{links: []*pb.NetDeviceEntry{veth(2, "a", 3, 10)}}, nil, "network namespace 10 of the images: more than one"},
-		"macvlan":   {&dumped{links: []*pb.NetDeviceEntry{onHost}}, nil, "--external macvlan[mv0]:NAME"},
-		"name":      {&dumped{links: []*pb.NetDeviceEntry{device(pb.NdType_BRIDGE, 2, "../x")}}, nil, `a link of the name "../x"`},
-		"twice":     {&dumped{links: []*pb.NetDeviceEntry{lo, lo}}, nil, "link lo has number 1: the images contradict themselves"},
+		"twin": {&dumped{links: []*pb.NetDeviceEntry{veth(2, "a", 3, 9), veth(3, "b", 4, 9)}}, nil,
+			"link a: link 3 is its other end, which does not know it"},
+		"namespace": {&dumped{links: []*pb.NetDeviceEntry{veth(2, "a", 3, 10)}}, nil,
+			"network namespace 10 of the images: more than one"},
+		"macvlan": {&dumped{links: []*pb.NetDeviceEntry{onHost}}, nil, "--external macvlan[mv0]:NAME"},
+		"name": {&dumped{links: []*pb.NetDeviceEntry{device(pb.NdType_BRIDGE, 2, "../x")}}, nil,
+			`a link of the name "../x"`},
+		"twice": {&dumped{links: []*pb.NetDeviceEntry{lo, lo}}, nil,
+			"link lo has number 1: the images contradict themselves"},
 		"external namespace": {&dumped{netns: &pb.NetnsEntry{ExtKey: pb.String("k")}}, nil,
 			`the network namespace was dumped as external, "k", and none is given`},
-		"other numbers": {&dumped{netns: &pb.NetnsEntry{Nsids: []*pb.NetnsId{{TargetNsId: pb.Uint32(8), NetnsidValue: pb.Int32(0)}}}}, nil,
+		"other numbers": {&dumped{netns: &pb.NetnsEntry{Nsids: []*pb.NetnsId{{TargetNsId: pb.Uint32(8),
+			NetnsidValue: pb.Int32(0)}}}}, nil,
 			"it knows network namespace 8 of the images: more than one is not supported"},
 		"too many settings": {&dumped{netns: &pb.NetnsEntry{UnixConf: []*pb.SysctlEntry{number, number}}}, nil,
 			"2 settings of /proc/sys/net/unix, of which only the first 1 are known"},
 		"old settings": {&dumped{netns: &pb.NetnsEntry{DefConf: []int32{1}}}, nil, "the form of an older CRIU"},
 		"setting": {&dumped{netns: &pb.NetnsEntry{Ipv4Sysctl: []*pb.SysctlEntry{{Type: pb.SysctlType_CTL_STR.Enum(),
 			Sarg: pb.String("1\x1b")}}}}, nil, `ping_group_range has the value "1\x1b"`},
-		"magic":     {(&dumped{}).with("rule-9.img", []byte("rule")), nil, "rule-9.img: it begins with 0x656c7572, want 0x71706986"},
-		"cut":       {(&dumped{}).with("route-9.img", saved(magicRoutes, []byte{9})), nil, "route-9.img: message 0 has 1 bytes, fewer than its head"},
-		"length":    {(&dumped{}).with("route-9.img", saved(magicRoutes, bytes.Repeat([]byte{0xff}, 20))), nil, "message 0 says that it has 4294967295 bytes, of 20"},
-		"kind":      {(&dumped{}).with("route-9.img", saved(magicRoutes, message(t, rtmNewaddr, make([]byte, 12), nil))), nil, "message 0 is of type 20, want 24"},
-		"no link":   {(&dumped{}).with("ifaddr-9.img", saved(magicAddresses, anAddress(t, 5))), nil, "10.0.0.1/24 is the address of link 5, which is none of netdev-9.img"},
-		"nft":       {(&dumped{}).with("nftables-9.img", []byte("table ip t {\n\tchain c {\n\t\tinclude \"/etc/shadow\"\n\t}\n}\n")), nil, "it has the word include, which nft list ruleset never writes"},
-		"nft flush": {(&dumped{}).with("nftables-9.img", []byte("flush ruleset\n")), nil, "it has the word flush"},
-		"nft compat": {(&dumped{}).with("nftables-9.img", []byte("table ip t {\n\tchain c {\n\t\txt match \"time\" drop\n\t}\n}\n")), nil,
+		"magic": {(&dumped{}).with("rule-9.img", []byte("rule")), nil,
+			"rule-9.img: it begins with 0x656c7572, want 0x71706986"},
+		"cut": {(&dumped{}).with("route-9.img", saved(magicRoutes, []byte{9})), nil,
+			"route-9.img: message 0 has 1 bytes, fewer than its head"},
+		"length": {(&dumped{}).with("route-9.img", saved(magicRoutes, bytes.Repeat([]byte{0xff}, 20))), nil,
+			"message 0 says that it has 4294967295 bytes, of 20"},
+		"kind": {(&dumped{}).with("route-9.img",
+			saved(magicRoutes, message(t, rtmNewaddr, make([]byte, 12),
+				nil))), nil, "message 0 is of type 20, want 24"},
+		"no link": {(&dumped{}).with("ifaddr-9.img", saved(magicAddresses, anAddress(t, 5))), nil,
+			"10.0.0.1/24 is the address of link 5, which is none of netdev-9.img"},
+		"nft": {(&dumped{}).with("nftables-9.img",
+			[]byte("table ip t {\n\tchain c {\n\t\tinclude \"/etc/shadow\"\n\t}\n}\n")), nil, "it has the word include, which nft list ruleset never writes"},
+		"nft flush": {(&dumped{}).with("nftables-9.img", []byte("flush ruleset\n")), nil,
+			"it has the word flush"},
+		"nft compat": {(&dumped{}).with("nftables-9.img",
+			[]byte("table ip t {\n\tchain c {\n\t\txt match \"time\" drop\n\t}\n}\n")), nil,
 			`it has a rule of iptables that nft shows, but cannot read: xt match "time"`},
-		"iptables": {(&dumped{}).with("iptables-9.img", []byte("*filter\n-A INPUT --modp=/tmp/x -j DROP\nCOMMIT\n")), nil, "it has the word --modp=/tmp/x, which iptables-save never writes"},
+		"iptables": {(&dumped{}).with("iptables-9.img",
+			[]byte("*filter\n-A INPUT --modp=/tmp/x -j DROP\nCOMMIT\n")), nil, "it has the word --modp=/tmp/x, which iptables-save never writes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, got := tc.d.planned(t, tc.o); !strings.Contains(got, tc.want) {
@@ -151,10 +171,11 @@ func TestRefusals(t *testing.T) {
 }
 
 func anAddress(t testing.TB, index uint32) []byte {
-	return message(t, rtmNewaddr, []byte{afInet, 24, 0x80, 0, byte(index), 0, 0, 0}, func(a *netlink.AttributeEncoder) {
-		a.Bytes(ifaLocal, []byte{10, 0, 0, 1})
-		a.Bytes(ifaAddress, []byte{10, 0, 0, 1})
-	})
+	return message(t, rtmNewaddr, []byte{uapi.AfInet, 24, 0x80, 0, byte(index), 0, 0, 0},
+		func(a *netlink.AttributeEncoder) {
+			a.Bytes(ifaLocal, []byte{10, 0, 0, 1})
+			a.Bytes(ifaAddress, []byte{10, 0, 0, 1})
+		})
 }
 
 // The order: links that others lie on first, settings before a link is up, addresses before routes.
@@ -205,14 +226,17 @@ func TestGiven(t *testing.T) {
 		o           *Options
 		want, takes string
 	}{
-		"descriptor": {external, &Options{Inherit: map[string]func() (*os.File, error){"k": open}}, `network namespace: enter the descriptor for "k"`, "k"},
-		"path":       {external, &Options{External: map[string]string{"net[k]": "/run/netns/a"}}, "network namespace: enter /run/netns/a", "net[k]"},
-		"join":       {own, &Options{Join: "12"}, "network namespace: enter /proc/12/ns/net", ""},
-		"empty":      {own, &Options{Empty: true}, "network namespace: make one", ""},
+		"descriptor": {external, &Options{Inherit: map[string]func() (*os.File, error){"k": open}},
+			`network namespace: enter the descriptor for "k"`, "k"},
+		"path": {external, &Options{External: map[string]string{"net[k]": "/run/netns/a"}},
+			"network namespace: enter /run/netns/a", "net[k]"},
+		"join":  {own, &Options{Join: "12"}, "network namespace: enter /proc/12/ns/net", ""},
+		"empty": {own, &Options{Empty: true}, "network namespace: make one", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, problems := tc.d.planned(t, tc.o)
-			if got := strings.Join(p.Describe(), "\n"); got != tc.want || problems != "" || strings.Join(p.Takes(), " ") != tc.takes {
+			if got := strings.Join(p.Describe(), "\n"); got != tc.want || problems != "" ||
+				strings.Join(p.Takes(), " ") != tc.takes {
 				t.Errorf("%s %q takes %q", problems, got, p.Takes())
 			}
 			if len(p.Images()) != len(tc.d.dir(t).Other) {
@@ -230,11 +254,16 @@ func TestWithoutLock(t *testing.T) {
 	const jump = "\t\tcounter packets 0 bytes 0 jump CRIU\n"
 	const mine = "\t\ttcp dport 999 counter packets 0 bytes 0 drop\n"
 	for name, tc := range map[string]struct{ text, want string }{
-		"all is the lock's":  {"table ip filter {\n" + chain + "\n" + input + jump + "\t}\n\n" + output + jump + "\t}\n}\n", ""},
-		"a rule was there":   {"table ip filter {\n" + input + jump + mine + "\t}\n\n" + chain + "\n" + output + jump + "\t}\n}\n", "table ip filter {\n" + input + mine + "\t}\n}\n"},
-		"chains were there":  {"table ip6 filter {\n" + input + jump + "\t}\n\n" + output + jump + "\t}\n\n" + chain + "}\n", "table ip6 filter {\n" + input + "\t}\n\n" + output + "\t}\n}\n"},
-		"no lock":            {"table ip filter {\n" + input + "\t}\n}\n", "table ip filter {\n" + input + "\t}\n}\n"},
-		"a table":            {"table inet CRIU-17d786a7-5abe-47d7-8a {\n" + output + "\t}\n}\ntable inet t {\n}\n", "table inet t {\n}\n"},
+		"all is the lock's": {"table ip filter {\n" + chain + "\n" + input + jump + "\t}\n\n" +
+			output + jump + "\t}\n}\n", ""},
+		"a rule was there": {"table ip filter {\n" + input + jump + mine + "\t}\n\n" + chain + "\n" +
+			output + jump + "\t}\n}\n", "table ip filter {\n" + input + mine + "\t}\n}\n"},
+		"chains were there": {"table ip6 filter {\n" + input + jump + "\t}\n\n" + output + jump + "\t}\n\n" +
+			chain + "}\n", "table ip6 filter {\n" + input + "\t}\n\n" + output + "\t}\n}\n"},
+		"no lock": {"table ip filter {\n" + input + "\t}\n}\n",
+			"table ip filter {\n" + input + "\t}\n}\n"},
+		"a table": {"table inet CRIU-17d786a7-5abe-47d7-8a {\n" + output +
+			"\t}\n}\ntable inet t {\n}\n", "table inet t {\n}\n"},
 		"another's name":     {"table inet CRIU-my {\n}\n", "table inet CRIU-my {\n}\n"},
 		"another family":     {"table arp filter {\n" + chain + "}\n", "table arp filter {\n" + chain + "}\n"},
 		"a table cut short":  {"table ip filter {", "table ip filter {\n"},
@@ -272,7 +301,8 @@ func TestForbiddenWords(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"-A INPUT -m comment --comment \"it's\" -j MASQUERADE": "", "-A x -m mark --mark 0x1 -j MARK": "",
-		"-A x -M /x": "-M", "-A x --modprobe=/x": "--modprobe=/x", "-A x \"--mod\" /x": "--mod", "-A x -vM/x": "-vM/x",
+		"-A x -M /x": "-M", "-A x --modprobe=/x": "--modprobe=/x", "-A x \"--mod\" /x": "--mod",
+		"-A x -vM/x":             "-vM/x",
 		"-A x --mo\"d\"probe /x": "--modprobe", "-A x '-M' /x": "-M", "-A x --mask 5 --mode y": "",
 	} {
 		if got := forbiddenIptables(line); got != want {
@@ -286,7 +316,9 @@ func TestCleanRoute(t *testing.T) {
 	hop := []byte{8, 0, rtnhDead | rtnhLinkdown | 4, 0, 1, 0, 0, 0}
 	head := make([]byte, sizeRtmsg)
 	head[8] = rtnhLinkdown | 4
-	m := ask(rtmNewroute, 0, head, func(a *netlink.AttributeEncoder) { a.Bytes(rtaMultipath, slices.Concat(hop, hop)) })
+	m := ask(rtmNewroute, 0, head, func(a *netlink.AttributeEncoder) {
+		a.Bytes(rtaMultipath, slices.Concat(hop, hop))
+	})
 	cleanRoute(m.Data)
 	if m.Data[8] != 4 || m.Data[16+2] != 4 || m.Data[16+8+2] != 4 {
 		t.Errorf("%x", m.Data)
@@ -299,17 +331,23 @@ func TestCleanRoute(t *testing.T) {
 // Whatever the images are, planning ends without a panic, sets nothing but settings of networks, and leaves no step
 // with an interface that the kernel would not name so.
 func FuzzNew(f *testing.F) {
-	d := &dumped{netns: &pb.NetnsEntry{}, links: []*pb.NetDeviceEntry{device(pb.NdType_LOOPBACK, 1, "lo"), veth(2, "a", 3, 9), veth(3, "b", 2, 9)}}
+	d := &dumped{netns: &pb.NetnsEntry{},
+		links: []*pb.NetDeviceEntry{device(pb.NdType_LOOPBACK, 1, "lo"), veth(2, "a", 3, 9),
+			veth(3, "b", 2, 9)}}
 	fsys := d.dir(f).FS.(fstest.MapFS)
 	f.Add(fsys["netns-9.img"].Data, fsys["netdev-9.img"].Data, saved(magicAddresses, anAddress(f, 1)),
-		saved(magicRoutes, message(f, rtmNewroute, make([]byte, sizeRtmsg), nil)), []byte("table ip filter {\n}\n"))
+		saved(magicRoutes, message(f, rtmNewroute, make([]byte, sizeRtmsg), nil)),
+		[]byte("table ip filter {\n}\n"))
 	f.Fuzz(func(t *testing.T, netns, netdev, ifaddr, route, text []byte) {
-		d := &dumped{files: map[string][]byte{"netns-9.img": netns, "netdev-9.img": netdev, "ifaddr-9.img": ifaddr,
-			"route-9.img": route, "route6-9.img": route, "rule-9.img": route, "nftables-9.img": text, "iptables-9.img": text,
+		d := &dumped{files: map[string][]byte{"netns-9.img": netns, "netdev-9.img": netdev,
+			"ifaddr-9.img": ifaddr,
+			"route-9.img":  route, "route6-9.img": route, "rule-9.img": route, "nftables-9.img": text,
+			"iptables-9.img": text,
 			"netns-ct-9.img": route}}
 		p, _ := d.planned(t, nil)
 		for _, s := range p.steps {
-			if s, ok := s.(sysctl); ok && (!strings.HasPrefix(s.path, "/proc/sys/net/") || strings.Contains(s.path, "..")) {
+			if s, ok := s.(sysctl); ok && (!strings.HasPrefix(s.path, "/proc/sys/net/") ||
+				strings.Contains(s.path, "..")) {
 				t.Errorf("%v", s)
 			}
 		}

@@ -40,8 +40,7 @@ const (
 	fraTable, fraPriority             = 15, 6
 	sizeIfinfomsg, sizeIfaddr         = 16, 8
 	sizeRtmsg, sizeRtnexthop          = 12, 8
-	afUnspec, afInet, afInet6         = 0, 2, 10
-	afPacket                          = 17
+	afUnspec                          = 0
 	iffUp, iffRunning                 = 0x1, 0x40
 	iffBroadcast, iffLoopback         = 0x2, 0x8
 	iffOfTheUser               uint32 = 0x1 | 0x4 | 0x20 | 0x80 | 0x100 | 0x200 | 0x1000 | 0x2000 | 0x4000 | 0x8000
@@ -58,8 +57,9 @@ func ask(kind uint16, flags netlink.HeaderFlags, head []byte, attrs func(a *netl
 		panic(err) // an attribute above 64 KiB: all of them are bounded where they come from
 	}
 	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request | netlink.Acknowledge | flags},
-		Data:   append(head, b...),
+		Header: netlink.Header{Type: netlink.HeaderType(kind),
+			Flags: netlink.Request | netlink.Acknowledge | flags},
+		Data: append(head, b...),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // The numbers with which ip(8) begins what it saves: iproute2's ip/ipaddress.c, iproute.c, iprule.c.
@@ -87,7 +88,7 @@ func readAddress(m netlink.Message) (a address, ok bool) {
 		a.flags = number(f)
 	}
 	a.at, ok = netip.AddrFromSlice(b)
-	return a, ok && a.at.Is4() == (a.family == afInet)
+	return a, ok && a.at.Is4() == (a.family == uapi.AfInet)
 }
 
 // same: it is the same address, whatever flags it has.
@@ -108,7 +109,8 @@ func (p *planner) planAddresses() {
 		a, ok := readAddress(m)
 		switch {
 		case !ok:
-			p.Refuse(p.image("ifaddr"), "", "an address that makes no sense: the images contradict themselves")
+			p.Refuse(p.image("ifaddr"), "",
+				"an address that makes no sense: the images contradict themselves")
 		case p.links[a.index] == nil:
 			p.Refuse(p.image("ifaddr"), "", "%v is the address of link %d, which is none of %s", a, a.index,
 				p.image("netdev"))
@@ -226,8 +228,8 @@ const (
 	sizeNfgen = 4
 )
 
-// planConntrack plans what netfilter knows of connections. CRIU up to 4.2 has nothing of what it expects: into the image
-// for that, netns-exp, it writes the connections again, because it asks for message 1 of the wrong subsystem.
+// planConntrack plans what netfilter knows of connections. CRIU up to 4.2 has nothing of what it expects: into the
+// image for that, netns-exp, it writes the connections again, because it asks for message 1 of the wrong subsystem.
 func (p *planner) planConntrack() {
 	p.has(p.image("netns-exp"))
 	if messages := p.saved("netns-ct", 0, ctNew, sizeNfgen); len(messages) > 0 {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // do adds the addresses. What the kernel has given by itself to links that came up, and the dump does not have, goes.
@@ -88,7 +89,9 @@ func (m *maker) addresses() (all []address, err error) {
 
 func (m *maker) removeAddress(a address) error {
 	head := binary.LittleEndian.AppendUint32([]byte{a.family, a.bits, 0, 0}, a.index)
-	err := m.request(ask(rtmDeladdr, 0, head, func(e *netlink.AttributeEncoder) { e.Bytes(ifaLocal, a.at.AsSlice()) }))
+	err := m.request(ask(rtmDeladdr, 0, head, func(e *netlink.AttributeEncoder) {
+		e.Bytes(ifaLocal, a.at.AsSlice())
+	}))
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("remove %v, which the dump does not have: %w", a, err)
 	}
@@ -97,14 +100,14 @@ func (m *maker) removeAddress(a address) error {
 
 // do replaces what the kernel has put into the main tables for the addresses.
 func (s *routes) do(m *maker) error {
-	for _, family := range []byte{afInet, afInet6} {
+	for _, family := range []byte{uapi.AfInet, uapi.AfInet6} {
 		if err := m.flush(rtmGetroute, rtmDelroute, family, isMain); err != nil {
 			return err
 		}
 	}
 	for i, message := range s.messages {
 		message.Header.Flags = netlink.Request | netlink.Acknowledge | netlink.Create
-		if message.Data[0] == afInet {
+		if message.Data[0] == uapi.AfInet {
 			message.Header.Flags |= netlink.Append // of routes alike the first counts
 		}
 		if err := m.request(message); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -148,7 +151,7 @@ func (m *maker) flush(get, remove uint16, family byte, which func(data []byte) b
 
 // do replaces the rules that every namespace begins with.
 func (s *rules) do(m *maker) error {
-	for _, family := range []byte{afInet, afInet6} {
+	for _, family := range []byte{uapi.AfInet, uapi.AfInet6} {
 		saved := func(r netlink.Message) bool { return r.Data[0] == family }
 		if !slices.ContainsFunc(s.messages, saved) {
 			continue

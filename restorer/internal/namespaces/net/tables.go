@@ -33,7 +33,8 @@ func (p *planner) planTables() {
 		return
 	}
 	if what := compatNft.FindString(left); what != "" {
-		p.Refuse(name, "restore it with criu", "it has a rule of iptables that nft shows, but cannot read: %s", what)
+		p.Refuse(name, "restore it with criu", "it has a rule of iptables that nft shows, but cannot read: %s",
+			what)
 		return
 	}
 	p.steps = append(p.steps, &script{p.tool(name, "nft", "nftables"), []string{"-f", "-"}, name, left})
@@ -66,7 +67,8 @@ var (
 func withoutLockNft(text string) string {
 	var left strings.Builder
 	for _, table := range blocks(text, "}") {
-		for len(table) > 1 && (table[0] == "" || table[0][0] == '#') { // nft 1.0.7 and later warn of iptables' tables
+		// nft 1.0.7 and later warn of iptables' tables
+		for len(table) > 1 && (table[0] == "" || table[0][0] == '#') {
 			table = table[1:]
 		}
 		whole := len(table) > 1 && table[len(table)-1] == "}"
@@ -97,8 +99,9 @@ func blocks(text, end string) (all [][]string) {
 	return all
 }
 
-// withoutLockChain leaves the chain CRIU away, jumps to it, and chains that were made with it: nft lists chains in the
-// order in which they were made, so those come after it and have nothing else. Without anything else the table goes, too.
+// withoutLockChain leaves the chain CRIU away, jumps to it, and chains that were made with it: nft lists chains in
+// the order in which they were made, so those come after it and have nothing else. Without anything else the table
+// goes, too.
 func withoutLockChain(table []string) string {
 	body := strings.Join(table[1:len(table)-1], "\n")
 	locked, kept := false, []string{}
