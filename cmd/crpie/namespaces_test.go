@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -204,16 +203,5 @@ func TestSiblingInNamespaces(t *testing.T) {
 			wantSibling(t, string(out))
 			im.Adopt(t).MustPass(t)
 		})
-	}
-}
-
-// A namespace that cannot be had is refused by name, with a way out.
-func TestNamespacesRefused(t *testing.T) {
-	im := testenv.StartIn(t, newPID|syscall.CLONE_NEWNET, "static").Dump(t)
-	status, output := tool(t, im, "restore", "-d", "-D", im.Dir)
-	want := regexp.MustCompile(`(?m)^crpie: cannot restore: task 1: it had a network namespace of its own: not supported;` +
-		` their contents are in .*\n  hint: containers are restored by criu`)
-	if status != exitFailed || !want.MatchString(output) {
-		t.Errorf("status %d, output:\n%s", status, output)
 	}
 }
