@@ -18,8 +18,8 @@ type decoded struct {
 	err error
 }
 
-// decodeEarly decodes the images of many tasks and threads side by side, where the file system allows that. What is wrong
-// with one is reported when its turn comes.
+// decodeEarly decodes the images of many tasks and threads side by side, where the file system allows that. What is
+// wrong with one is reported when its turn comes.
 func (o *opener) decodeEarly(pstree []Entry) {
 	names := o.ofTasks(pstree)
 	if _, several := o.dir.FS.(unwaiting); !several || len(names) < manyImages {

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ import (
 func TestPrefault(t *testing.T) {
 	const pages, page = 256, 4096
 	var kept [][]byte
+	defer runtime.KeepAlive(&kept)
 	var faults int64
 	for range 16 {
 		Prefault(2 * pages * page)

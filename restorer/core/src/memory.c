@@ -90,7 +90,7 @@ static int64_t read_runs(const struct crpie_run *run, uint64_t nr, uint64_t *whe
 	return 0;
 }
 
-/* Page faults one by one, in the middle of preadv(2), would take longer. A kernel before 5.14 refuses: then they happen. */
+/* Page faults one by one, in preadv(2), would take longer. A kernel before 5.14 refuses: then they happen. */
 static void populate(const struct crpie_run *run, uint64_t nr)
 {
 	uint64_t i;

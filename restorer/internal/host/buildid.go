@@ -96,8 +96,8 @@ func ImageBuildID(reg *pb.RegFileEntry) []byte {
 	return id
 }
 
-// begun is a file whose beginning has been read. What the search looks at is there in most files, and another read opens the
-// file again.
+// begun is a file whose beginning has been read. What the search looks at is there in most files, and another read
+// opens the file again.
 type begun struct {
 	first []byte
 	rest  io.ReaderAt

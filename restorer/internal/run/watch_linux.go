@@ -20,8 +20,8 @@ import (
 )
 
 // idle is how long the controller sleeps without a bell before it looks for crashed, stopped and overdue threads;
-// harried while signals from outside keep stopping them. A look at many tasks takes time that those need: between two of them
-// passes dearest times as long, at most rarest.
+// harried while signals from outside keep stopping them. A look at many tasks takes time that those need: between two
+// of them passes dearest times as long, at most rarest.
 const (
 	idle    = 4 * time.Millisecond
 	harried = 100 * time.Microsecond

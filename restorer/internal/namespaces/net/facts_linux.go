@@ -1,3 +1,5 @@
+//go:build amd64
+
 package net
 
 import "github.com/crpie/crpie/restorer/internal/host"

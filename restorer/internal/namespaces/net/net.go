@@ -231,5 +231,6 @@ func (p *planner) tool(where, name, pkg string) string {
 
 // goodName reports whether the kernel takes a name for an interface, net/core/dev.c dev_valid_name.
 func goodName(name string) bool {
-	return name != "" && len(name) < 16 && name != "." && name != ".." && !strings.ContainsAny(name, "/: \t\n\v\f\r\x00\xa0")
+	return name != "" && len(name) < 16 && name != "." && name != ".." && !strings.ContainsAny(name, "/: \t\n\v\f\r\x00") &&
+		strings.IndexByte(name, 0xa0) < 0
 }
