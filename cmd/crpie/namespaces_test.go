@@ -54,7 +54,7 @@ func TestOwnNamespaces(t *testing.T) {
 
 // What CRIU does not bring back in a pid namespace of its own, crpie does.
 func TestOwnPidNamespace(t *testing.T) {
-	for _, name := range []string{"timers", "locks", "notify", "tcp", "crowd", "cgroups", "pidfds"} {
+	for _, name := range []string{"timers", "locks", "notify", "tcp", "crowd", "cgroups"} {
 		t.Run(name, func(t *testing.T) {
 			victim := testenv.StartIn(t, newPID, name)
 			victim.Connected = name == "tcp"
