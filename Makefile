@@ -22,13 +22,15 @@ build: ## Build ./crpie (needs only Go)
 plugins: ## Build the example plugins
 	$(MAKE) -s -C plugin-sdk/examples crpie-plugins
 
-core: ## Rebuild the committed objects of the restorer core and of the graft core
+core: ## Rebuild the committed objects of the cores
 	$(MAKE) -C restorer/core
 	$(MAKE) -C graft/core
+	$(MAKE) -C inject/core
 
 core-check: ## Fail if the committed objects are not what their sources build
 	$(MAKE) -C restorer/core check
 	$(MAKE) -C graft/core check
+	$(MAKE) -C inject/core check
 
 # Tests run in namespaces without a network. One that misses a CRIU says so.
 deps: ## Install what the tests need (Debian packages), fetch the CRIUs of Debian trixie and sid

@@ -24,7 +24,7 @@ _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft link swrk doctor explain version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft try link swrk doctor explain version help' -- "$cur")
 		return
 	fi
 	case ${COMP_WORDS[1]} in
@@ -43,6 +43,10 @@ _crpie() {
 		;;
 	-m | --machine)
 		mapfile -t COMPREPLY < <(compgen -W 'amd64 arm64' -- "$cur")
+		return
+		;;
+	--at)
+		mapfile -t COMPREPLY < <(compgen -W 'entry main signal: function: output:' -- "$cur")
 		return
 		;;
 	--on-error)
@@ -74,6 +78,7 @@ _crpie() {
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
+	try) flags='--at --pid --tree --stages --pie-timeout --progress-timeout --format --output --verbosity --help' ;;
 	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac

@@ -12,13 +12,14 @@ function __crpie_plugin
 	end
 end
 
-set -l commands check inspect restore graft link swrk doctor explain version help
+set -l commands check inspect restore graft try link swrk doctor explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'Show hooks, sections, symbols, relocations'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a restore -d 'Restore a process from CRIU images'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a link -d 'Place an object, write memory and map'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a try -d 'Run plugins in a live process'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a swrk -d 'Stand in front of criu for a container runtime'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Check whether this machine can restore containers'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Tell what a rule means'
@@ -96,3 +97,12 @@ complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-skipped-stages
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l remove -d 'Restore the original images'
 complete -c crpie -n '__fish_seen_subcommand_from doctor' -s f -l format -x -a 'text json' -d 'Output'
 complete -c crpie -n '__fish_seen_subcommand_from doctor' -l clean -d 'Remove leftovers'
+complete -c crpie -n '__fish_seen_subcommand_from try' -l at -x -a 'entry main signal: function: output:' -d 'When to stop the program'
+complete -c crpie -n '__fish_seen_subcommand_from try' -s p -l pid -x -a '(__fish_complete_pids)' -d 'Process that runs'
+complete -c crpie -n '__fish_seen_subcommand_from try' -l tree -d 'And its descendants'
+complete -c crpie -n '__fish_seen_subcommand_from try' -l stages -x -d 'Hooks of these stages'
+complete -c crpie -n '__fish_seen_subcommand_from try' -l pie-timeout -x -d 'Longest time of one hook'
+complete -c crpie -n '__fish_seen_subcommand_from try' -l progress-timeout -x -d 'Longest time to stop'
+complete -c crpie -n '__fish_seen_subcommand_from try' -s f -l format -x -a 'text json' -d 'Report'
+complete -c crpie -n '__fish_seen_subcommand_from try' -s o -l output -r -d 'Report'
+complete -c crpie -n '__fish_seen_subcommand_from try' -s v -l verbosity -d 'Log level'

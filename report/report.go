@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"syscall"
 
@@ -24,13 +25,14 @@ type HookError struct {
 	Hook     stage.Stage   // or stage.Init, stage.Exit
 	Pid, Tid int           // of the images
 	Where    string        // function+offset, with the source line where the object has debug info
+	During   string        // what it ended: "restore" where it is empty
 	Cause    string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
 	Location blob.Location // Where, for programs
 	Errno    syscall.Errno // that the hook returned; 0: none
 }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("restore task %d: plugin %s, %s, thread %d: %s: %s", e.Pid, escape.Name(e.Plugin),
+	return fmt.Sprintf("%s task %d: plugin %s, %s, thread %d: %s: %s", cmp.Or(e.During, "restore"), e.Pid, escape.Name(e.Plugin),
 		e.Hook.Call(), e.Tid, e.Where, e.Cause)
 }
 

@@ -52,6 +52,8 @@ func commands() []command {
 		{"restore", "-D DIR [FLAGS]", "restore processes from the images of criu dump, running plugins inside them", runRestore},
 		{"graft", "-D DIR -o DIR [FLAGS]",
 			"write images that any criu restores with plugins running inside the process", runGraft},
+		{"try", "[FLAGS] FILE.o... -- PROGRAM... | -p PID [FLAGS] FILE.o...",
+			"run plugins inside a program that is started, or a process that runs", runTry},
 		{"link", "[FLAGS] FILE.o", "place an object at an address and write its memory and map", runLink},
 		{"swrk", "FD", "stand in front of criu for a container runtime, which starts it", runSwrk},
 		{"doctor", "[FLAGS] [DIR...]", "check whether this machine is set up to restore containers", runDoctor},

@@ -179,6 +179,78 @@ func (s *MM) Put(b []byte) {
 	le.PutUint64(b[MMAuxvWordsOff:], uint64(s.AuxvWords))
 }
 
+// struct crpie_ctx, in bytes.
+const (
+	CtxSize             = 144
+	CtxSizeOff          = 0
+	CtxABIOff           = 4
+	CtxHookOff          = 8
+	CtxPidOff           = 12
+	CtxTidOff           = 16
+	CtxNrThreadsOff     = 20
+	CtxDumpTimeNsOff    = 24
+	CtxRestoreTimeNsOff = 32
+	CtxCommOff          = 40
+	CtxPluginOff        = 48
+	CtxParamsOff        = 56
+	CtxNrParamsOff      = 64
+	CtxVMAsOff          = 72
+	CtxNrVMAsOff        = 80
+	CtxMMOff            = 88
+	CtxLogOff           = 96
+	CtxReservedOff      = 104
+	CtxVMAMadvOff       = 136
+)
+
+// Ctx is struct crpie_ctx.
+type Ctx struct {
+	Size          uint32
+	ABI           uint32
+	Hook          uint32
+	Pid           int32
+	Tid           int32
+	NrThreads     uint32
+	DumpTimeNs    int64
+	RestoreTimeNs int64
+	Comm          uint64
+	Plugin        uint64
+	Params        uint64
+	NrParams      uint64
+	VMAs          uint64
+	NrVMAs        uint64
+	MM            uint64
+	Log           uint64
+	Reserved      [4]uint64
+	VMAMadv       uint64
+}
+
+// Bytes returns the size of the struct in C.
+func (*Ctx) Bytes() int { return CtxSize }
+
+// Put writes the struct to the beginning of b.
+func (s *Ctx) Put(b []byte) {
+	le.PutUint32(b[CtxSizeOff:], uint32(s.Size))
+	le.PutUint32(b[CtxABIOff:], uint32(s.ABI))
+	le.PutUint32(b[CtxHookOff:], uint32(s.Hook))
+	le.PutUint32(b[CtxPidOff:], uint32(s.Pid))
+	le.PutUint32(b[CtxTidOff:], uint32(s.Tid))
+	le.PutUint32(b[CtxNrThreadsOff:], uint32(s.NrThreads))
+	le.PutUint64(b[CtxDumpTimeNsOff:], uint64(s.DumpTimeNs))
+	le.PutUint64(b[CtxRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
+	le.PutUint64(b[CtxCommOff:], uint64(s.Comm))
+	le.PutUint64(b[CtxPluginOff:], uint64(s.Plugin))
+	le.PutUint64(b[CtxParamsOff:], uint64(s.Params))
+	le.PutUint64(b[CtxNrParamsOff:], uint64(s.NrParams))
+	le.PutUint64(b[CtxVMAsOff:], uint64(s.VMAs))
+	le.PutUint64(b[CtxNrVMAsOff:], uint64(s.NrVMAs))
+	le.PutUint64(b[CtxMMOff:], uint64(s.MM))
+	le.PutUint64(b[CtxLogOff:], uint64(s.Log))
+	for i := range s.Reserved {
+		le.PutUint64(b[CtxReservedOff+8*i:], uint64(s.Reserved[i]))
+	}
+	le.PutUint64(b[CtxVMAMadvOff:], uint64(s.VMAMadv))
+}
+
 // Shared with crpie restore.
 const (
 	PageSize   = 4096    // CRPIE_PAGE: bytes

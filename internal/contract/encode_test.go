@@ -16,8 +16,8 @@ import (
 type reader interface{ Get(b []byte) }
 
 var written = []memory.Record{
-	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{}, &abi.OpRecord{},
-	&abi.Run{}, &abi.Pidfd{}, &abi.File{},
+	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Ctx{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{},
+	&abi.OpRecord{}, &abi.Run{}, &abi.Pidfd{}, &abi.File{},
 	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{},
 	&abi.GraftRenewal{},
 }

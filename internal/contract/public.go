@@ -73,7 +73,7 @@ func publicStructs() []Struct {
 		return Struct{C: c, Go: goName, Members: append([]Member{{"size", u32, ""}, {"abi", u32, ""}}, rest...)}
 	}
 	functions := []Member{{"name", text(nameMax), ""}, {"init", ptr, ""}, {"exit", ptr, ""}}
-	ctx := Struct{C: "crpie_ctx", Members: []Member{
+	ctx := Struct{C: "crpie_ctx", Go: "Ctx", Use: Written, Members: []Member{
 		{"size", u32, ""}, {"abi", u32, ""}, {"hook", u32, ""}, {"pid", i32, ""}, {"tid", i32, ""},
 		{"nr_threads", u32, ""},
 		{"dump_time_ns", i64, ""}, {"restore_time_ns", i64, ""}, {"comm", ptr, ""}, {"plugin", ptr, ""},

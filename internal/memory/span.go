@@ -50,3 +50,12 @@ func LargestHole(used []Span) (best Span) {
 	}
 	return best
 }
+
+// Place picks an address for size bytes in a hole that has two pages more: the middle, moved by random within half of
+// the hole, so that it cannot be guessed. That keeps the memory away from stacks, which grow down, and heaps, which
+// grow up.
+func (s Span) Place(size, random uint64) uint64 {
+	room := s.Size() - size
+	middle := s.Start + room/2
+	return PageDown(middle - room/4 + (room/4+random)%(room/2))
+}

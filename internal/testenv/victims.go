@@ -28,6 +28,7 @@ var recipes = []recipe{
 	{"static", []string{"static.c", "victim.h"}, []string{"-static"}, compileC},
 	{"glibc", []string{"glibc/*.c", "glibc/*.h", "victim.h"}, []string{"-lm"}, compileC},
 	{"threads", []string{"threads.c", "victim.h"}, []string{"-pthread"}, compileC},
+	{"restless", []string{"restless.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timers", []string{"timers.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"golang", []string{"golang/main.go"}, nil, compileGo},
 	{"vgetrandom", []string{"vgetrandom.c", "victim.h"}, []string{"-pthread"}, compileC},

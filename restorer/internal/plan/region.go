@@ -86,16 +86,12 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 	return r.Stacks + uint64(slot)*abi.StackSlot + abi.StackGuard, abi.StackSlot - abi.StackGuard
 }
 
-// FindGap picks a place in the largest hole between the used spans: the middle, moved by random within half of the
-// hole, so that it cannot be guessed. That keeps the region away from stacks, which grow down, and heaps, which grow
-// up, while they are being restored.
+// FindGap picks a place in the largest hole between the used spans.
 func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
 	hole := memory.LargestHole(used)
 	if hole.Size() < size+2*memory.PageSize {
 		return 0, fmt.Errorf("no hole of %d bytes is free in every task's address space (the largest has %d)",
 			size, hole.Size())
 	}
-	room := hole.Size() - size
-	middle := hole.Start + room/2
-	return memory.PageDown(middle - room/4 + (room/4+random)%(room/2)), nil
+	return hole.Place(size, random), nil
 }

@@ -1,0 +1,115 @@
+//go:build linux && amd64
+
+package inject
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/report"
+	"github.com/crpie/crpie/stage"
+)
+
+// An order is carried out in a process of its own: this one waits for the victims, and a wait of any thread takes what
+// the tracer waits for, wait(2).
+type order struct {
+	Pid    int
+	Tree   bool
+	Plugin string // as --pie-plugin names it
+	Stages []stage.Stage
+	Limit  time.Duration
+	Times  int // 0: once
+	Step   int // of faults, see faults_linux_test.go
+	Die    bool
+}
+
+// outcome is what came of it.
+type outcome struct {
+	Report *Report
+	Log    []report.Line
+	Error  string
+	Hook   report.HookError
+	Steps  int
+}
+
+const orderVariable = "CRPIE_TEST_ORDER"
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(orderVariable)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var o order
+	err := json.Unmarshal([]byte(text), &o)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(o.obey())
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (o order) obey() (got outcome) {
+	plugins, err := pluginspec.Load([]string{o.Plugin})
+	steps, done := faultAt(o)
+	defer done()
+	for range max(o.Times, 1) {
+		if err == nil {
+			got.Log = nil
+			got.Report, err = Attach(context.Background(), o.Pid, o.Tree,
+				&Options{Plugins: plugins, Stages: o.Stages,
+					HookTimeout: o.Limit, StopTimeout: testenv.Timeout, LogLevel: report.LogDebug,
+					Log: func(line report.Line) { got.Log = append(got.Log, line) }})
+		}
+	}
+	got.Steps = *steps
+	if err != nil {
+		got.Error = err.Error()
+	}
+	if hook := (*report.HookError)(nil); errors.As(err, &hook) {
+		got.Hook = *hook
+	}
+	return got
+}
+
+func (o order) command(t *testing.T) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func (o order) carryOut(t *testing.T) (got outcome) {
+	t.Helper()
+	out, err := o.command(t).Output()
+	if err == nil {
+		err = json.Unmarshal(out, &got)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return got
+}
+
+func compile(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(testenv.NeedTool(t, "gcc"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+}

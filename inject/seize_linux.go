@@ -1,0 +1,252 @@
+//go:build amd64
+
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+func splitFields(text string) []string { return strings.Fields(text) }
+
+// seize stops every thread of a process that runs. gone: there is none left.
+func (p *target) seize() (gone bool, err error) {
+	p.began = time.Now()
+	for {
+		fresh, err := p.seizeFresh()
+		if err != nil {
+			return false, err
+		}
+		if fresh == 0 {
+			break
+		}
+	}
+	if len(p.threads) == 0 {
+		return true, nil
+	}
+	return false, p.leaderFirst()
+}
+
+// leaderFirst puts the leader before the other threads, which may have lower numbers or be known sooner.
+func (p *target) leaderFirst() error {
+	for i, t := range p.threads {
+		if t.tid == p.pid {
+			p.threads[0], p.threads[i] = t, p.threads[0]
+			return nil
+		}
+	}
+	return p.problem("its first thread has ended, others run on; there is nobody to run hooks for the process")
+}
+
+// seizeFresh stops the threads that are not stopped yet, and tells how many there were. A thread that is stopped can
+// have started another before.
+func (p *target) seizeFresh() (fresh int, err error) {
+	tids, err := p.listThreads()
+	if err != nil {
+		return 0, err
+	}
+	var asked []*thread
+	for _, tid := range tids {
+		if p.thread(tid) != nil {
+			continue
+		}
+		t := &thread{tid: tid}
+		err := sys.Seize(tid, p.options)
+		if err == nil {
+			p.adopt(t)
+			err = sys.Interrupt(tid)
+		}
+		switch {
+		case err == nil:
+			asked = append(asked, t)
+		case p.ending(tid):
+		default:
+			return 0, p.problem("%s", p.whyNotSeized(tid, err))
+		}
+	}
+	for _, t := range asked {
+		if err := p.awaitAsked(t); err != nil {
+			return 0, err
+		}
+	}
+	return len(asked), nil
+}
+
+// adopt adds a thread; the target is the session's from its first on.
+func (p *target) adopt(t *thread) {
+	if len(p.threads) == 0 {
+		p.session.targets = append(p.session.targets, p)
+	}
+	p.threads = append(p.threads, t)
+}
+
+func (p *target) listThreads() (tids []sys.PID, err error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		if len(p.threads) == 0 && p.root {
+			return nil, p.problem("there is no such process")
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, p.problem("%w", err)
+	}
+	for _, e := range entries {
+		if tid, err := strconv.Atoi(e.Name()); err == nil {
+			tids = append(tids, sys.PID(tid))
+		}
+	}
+	return tids, nil
+}
+
+// ending reports whether a thread has ended or is about to: the kernel refuses to trace those with EPERM.
+func (p *target) ending(tid sys.PID) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", p.pid, tid))
+	fields := statFields(string(text))
+	const flags, exiting = 9, 0x4 // PF_EXITING, include/linux/sched.h
+	if err != nil || len(fields) <= flags {
+		return true
+	}
+	bits, _ := strconv.ParseUint(fields[flags], 10, 32)
+	return fields[3] == "Z" || fields[3] == "X" || bits&exiting != 0
+}
+
+// whyNotSeized says why the kernel does not let a thread be traced, ptrace(2) "Ptrace access mode checking".
+func (p *target) whyNotSeized(tid sys.PID, err error) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, tid))
+	s := parseStatus(string(text))
+	uids := strings.Fields(s["Uid"])
+	info, statErr := os.Stat(fmt.Sprintf("/proc/%d", p.pid))
+	switch tracer := s.number("TracerPid"); {
+	case !errors.Is(err, unix.EPERM):
+		return err.Error()
+	case tracer != 0:
+		return fmt.Sprintf("thread %d is traced by process %d (%s); end that first", tid, tracer, commOf(tracer))
+	case s["VmSize"] == "":
+		return "it is a thread of the kernel"
+	case os.Geteuid() != 0 && len(uids) > 0 && uids[0] != strconv.Itoa(os.Getuid()):
+		return fmt.Sprintf("it belongs to uid %s, crpie runs as %d", uids[0], os.Getuid())
+	case os.Geteuid() != 0 && statErr == nil && ownerOf(info) != uint32(os.Getuid()):
+		return "it is not dumpable, PR_SET_DUMPABLE of prctl(2): it has or had more rights than you; run crpie as root"
+	}
+	if scope := yamaScope(); scope != "" && scope != "0" {
+		return fmt.Sprintf("kernel.yama.ptrace_scope is %s: only ancestors, or root, may trace it; "+
+			"start it with crpie try -- PROGRAM, or run crpie as root", scope)
+	}
+	return err.Error() + "; it may have capabilities that crpie lacks"
+}
+
+func yamaScope() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	return strings.TrimSpace(string(text))
+}
+
+func commOf(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return escape.Name(strings.TrimSpace(string(text)))
+}
+
+// awaitAsked waits until a thread has stopped for PTRACE_INTERRUPT. Signals that come on the way are delivered.
+func (p *target) awaitAsked(t *thread) error {
+	for end := p.session.stopBy(); ; {
+		ws, changed, err := sys.WaitUntil(t.tid, end)
+		switch {
+		case err != nil:
+			return p.problem("%w", err)
+		case !changed:
+			return p.problem("thread %d does not stop; %s", t.tid, p.whyItRuns(t.tid))
+		}
+		switch kindOf(ws) {
+		case stopGone:
+			p.forget(t)
+			return nil
+		case stopAsked, stopGroup:
+			t.stopped = true
+			return p.found(t)
+		}
+		err = p.pass(t, ws)
+		if err == nil {
+			err = sys.Interrupt(t.tid) // any stop takes the request with it, kernel/signal.c ptrace_stop
+		}
+		if err != nil && !p.ending(t.tid) {
+			return p.problem("%w", err)
+		}
+	}
+}
+
+// found reads at once what has to be known to let a thread go on unharmed, whatever fails from here on.
+func (p *target) found(t *thread) (err error) {
+	if t.regs, err = sys.GetRegs(t.tid); err != nil {
+		return p.problem("%w", err)
+	}
+	if interrupted(&t.regs) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
+		t.signalled = parseStatus(string(text)).signalled()
+	}
+	if back := resumed(t.regs, false, t.signalled); back != t.regs {
+		t.regs = back
+		if err := sys.SetRegs(t.tid, &back); err != nil {
+			return p.problem("%w", err)
+		}
+	}
+	return nil
+}
+
+// pass lets a thread go on from a stop as if it were not traced. A breakpoint of ours is stepped back from.
+func (p *target) pass(t *thread, ws unix.WaitStatus) error {
+	sig := unix.Signal(0)
+	if event := sys.Event(ws); event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK {
+		if err := p.bears(t); err != nil {
+			return err
+		}
+	}
+	if kindOf(ws) == stopSignal {
+		sig = ws.StopSignal()
+		if hit, err := p.stepBack(t, sig); hit || err != nil {
+			sig = 0
+		}
+	}
+	return sys.ContinueWith(t.tid, false, sig)
+}
+
+// whyItRuns says what a thread is at that cannot be stopped.
+func (p *target) whyItRuns(tid sys.PID) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", p.pid, tid))
+	fields := statFields(string(text))
+	if len(fields) <= 3 || fields[3] != "D" {
+		return "it goes on from here"
+	}
+	return "it waits in the kernel where no signal reaches it: for a device, a network file system, or a child of " +
+		"vfork(2) that has not executed a program; it goes on from here"
+}
+
+func (p *target) forget(gone *thread) {
+	for i, t := range p.threads {
+		if t == gone {
+			p.threads = append(p.threads[:i], p.threads[i+1:]...)
+			return
+		}
+	}
+}
+
+func (p *target) thread(tid sys.PID) *thread {
+	for _, t := range p.threads {
+		if t.tid == tid {
+			return t
+		}
+	}
+	return nil
+}
+
+func (p *target) problem(format string, args ...any) error {
+	return fmt.Errorf("try process %d: %w", p.pid, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,142 @@
+//go:build amd64
+
+package inject
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/sys"
+)
+
+// session is one Spawn or Attach, on its OS thread.
+type session struct {
+	ctx     context.Context
+	opts    *Options
+	layout  *blob.Layout
+	xsave   sys.Xsave
+	targets []*target // a parent before its children
+	report  *Report
+}
+
+// asTracer carries f out on an OS thread of its own, which ends with it: whoever it still traces goes on then, or dies
+// with PTRACE_O_EXITKILL, ptrace(2). The process's first thread would not end.
+func asTracer(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			err := asTracer(f)
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// newSession lays the blob out, so that a plugin that does not fit is known before a process is touched.
+func newSession(ctx context.Context, opts *Options) (*session, error) {
+	layout, err := layBlob(opts.Plugins)
+	if err != nil {
+		return nil, err
+	}
+	return &session{ctx: ctx, opts: opts, layout: layout, xsave: sys.XsaveLayout(), report: &Report{}}, nil
+}
+
+func (s *session) stopTimeout() time.Duration { return cmp.Or(s.opts.StopTimeout, DefaultStopTimeout) }
+
+// stopBy is when a thread that is asked to stop now has to have stopped.
+func (s *session) stopBy() time.Time {
+	return time.Now().Add(s.stopTimeout())
+}
+
+// inject runs the hooks in every target, which are stopped.
+func (s *session) inject() error {
+	for _, p := range s.targets {
+		if err := p.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cure takes everything out of every target again.
+func (s *session) cure() error {
+	var errs []error
+	for _, p := range s.targets {
+		errs = append(errs, p.cure())
+	}
+	return errors.Join(errs...)
+}
+
+// release lets every target go on.
+func (s *session) release() error {
+	var errs []error
+	for _, p := range s.targets {
+		errs = append(errs, p.release())
+	}
+	return errors.Join(errs...)
+}
+
+// Attach runs the hooks in a process that runs, and with tree in all its descendants. When it returns they go on.
+func Attach(ctx context.Context, pid int, tree bool, opts *Options) (*Report, error) {
+	s, err := newSession(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	err = asTracer(func() error { return s.attach(sys.PID(pid), tree) })
+	return s.report, err
+}
+
+func (s *session) attach(pid sys.PID, tree bool) error {
+	err := s.stopAll(pid, tree)
+	if err == nil {
+		err = s.inject()
+	}
+	return errors.Join(err, s.cure(), s.release())
+}
+
+// stopAll stops the processes, parents first: a child of a stopped process has no new siblings.
+func (s *session) stopAll(root sys.PID, tree bool) error {
+	for pids := []sys.PID{root}; len(pids) > 0; pids = pids[1:] {
+		p := &target{session: s, pid: pids[0], root: pids[0] == root}
+		gone, err := p.seize()
+		if err != nil {
+			return err
+		}
+		if gone && p.root {
+			return fmt.Errorf("try process %d: it has ended", root)
+		}
+		if gone {
+			continue
+		}
+		if tree {
+			pids = append(pids, children(p)...)
+		}
+	}
+	return nil
+}
+
+// children lists those of a stopped process, proc_tid_children(5).
+func children(p *target) (pids []sys.PID) {
+	for _, t := range p.threads {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, t.tid))
+		for _, word := range splitFields(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, sys.PID(pid))
+			}
+		}
+	}
+	return pids
+}

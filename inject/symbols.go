@@ -1,0 +1,59 @@
+package inject
+
+import (
+	"debug/elf"
+	"fmt"
+	"os"
+
+	"github.com/crpie/crpie/internal/memory"
+)
+
+// program is an executable or a library as it is mapped.
+type program struct {
+	file *elf.File
+	bias uint64 // what is added to the addresses of the file
+}
+
+func openProgram(name string) (*program, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := elf.NewFile(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &program{file: file}, nil
+}
+
+// setBase says where the page of the file's first byte is mapped.
+func (p *program) setBase(base uint64) {
+	for _, segment := range p.file.Progs {
+		if segment.Type == elf.PT_LOAD {
+			p.bias = base - memory.PageDown(segment.Vaddr-segment.Off)
+			return
+		}
+	}
+}
+
+// function finds a function by its name.
+func (p *program) function(name string) (addr uint64, found bool, err error) {
+	const indirect = 10 // STT_GNU_IFUNC
+	for _, table := range []func() ([]elf.Symbol, error){p.file.Symbols, p.file.DynamicSymbols} {
+		symbols, _ := table() // stripped
+		for _, s := range symbols {
+			switch kind := elf.ST_TYPE(s.Info); {
+			case s.Name != name || s.Section == elf.SHN_UNDEF:
+			case kind == indirect:
+				return 0, false, fmt.Errorf("function %s is chosen when the program starts (IFUNC): "+
+					"its symbol names what chooses", name)
+			case kind == elf.STT_FUNC || kind == elf.STT_NOTYPE:
+				return s.Value + p.bias, true, nil
+			}
+		}
+	}
+	return 0, false, nil
+}
+
+func (p *program) close() { p.file.Close() }

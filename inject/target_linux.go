@@ -1,0 +1,422 @@
+//go:build amd64
+
+package inject
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/taskview"
+)
+
+// target is a process in which hooks run.
+type target struct {
+	*session
+	pid     sys.PID
+	root    bool
+	options uintptr   // of ptrace(2)
+	threads []*thread // the leader first
+	mem     *sys.Memory
+	began   time.Time // when it was stopped
+
+	status    status // of the leader
+	view      view
+	suspended bool   // its seccomp filters are
+	gate      uint64 // the trampoline; 0: not there
+	region    region
+	mapped    bool // the region is
+	image     *blob.Image
+	entries   entries
+	ctx       abi.Ctx
+	table     hookTable
+	report    *Process
+
+	stop     bool          // a SIGSTOP came
+	ignored  []unix.Signal // whose action a crash has reset
+	trap     *trapAction   // SIGTRAP's action, where breakpoints may have reset it
+	trapped  bool          // one has been hit
+	resident breakpoints
+	born     map[sys.PID]bool // child processes that are to be let go: true when they have been
+}
+
+// thread is a thread of a target, stopped.
+type thread struct {
+	tid         sys.PID
+	inner       int // inner: in its own pid namespace
+	stopped     bool
+	regs        sys.Regs
+	mask        uint64
+	xstate      []byte // saved before its first hook
+	rseqCS      span64
+	saved       bool
+	lent        bool // it has crpie's registers or mask
+	slept       bool
+	signalled   bool
+	keep        []sys.RawSigInfo // signals for it that came meanwhile
+	trapBlocked uint64           // SIGTRAP's bit if it was blocked, where breakpoints may have unblocked it
+	call        sys.SyscallInfo  // that has begun, on the way to a moment
+	writes      []byte           // what it writes
+}
+
+// span64 is a word of memory.
+type span64 struct{ addr, value uint64 }
+
+// run lays the blob in and runs the hooks.
+func (p *target) run() error {
+	if err := p.look(); err != nil {
+		return err
+	}
+	if err := p.lay(); err != nil {
+		return err
+	}
+	plan := schedule{table: p.table, threads: len(p.threads), stages: p.opts.Stages, runs: p.selects}
+	return plan.run(p.enter)
+}
+
+// selects reports whether a plugin is to run in this process.
+func (p *target) selects(plugin int) bool {
+	tasks := p.opts.Plugins[plugin].Tasks
+	for _, s := range tasks {
+		if s.Picks(uint32(p.pid), p.view.comm, p.root) {
+			return true
+		}
+	}
+	return len(tasks) == 0
+}
+
+// look finds out all about the stopped process, and whether hooks can run in it.
+func (p *target) look() (err error) {
+	for _, t := range p.threads {
+		if err := p.lookAt(t); err != nil {
+			return err
+		}
+	}
+	if p.mem == nil {
+		if p.mem, err = sys.OpenMemory(p.pid); err != nil {
+			return p.problem("%w", err)
+		}
+	}
+	if err := p.readView(); err != nil {
+		return p.problem("%w", err)
+	}
+	p.report = &Process{Pid: int(p.pid), Comm: p.view.comm, Threads: len(p.threads), Calls: []*Call{}}
+	p.session.report.Processes = append(p.session.report.Processes, p.report)
+	if parent := sys.PID(p.status.number("PPid")); sys.SharesMemory(p.pid, parent) {
+		return p.problem("it shares its memory with its parent %d, as a child of vfork(2) does until it executes a "+
+			"program", parent)
+	}
+	return nil
+}
+
+func (p *target) lookAt(t *thread) (err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
+	if err != nil {
+		return p.problem("%w", err)
+	}
+	s := parseStatus(string(text))
+	if t.tid == p.pid {
+		p.status = s
+	}
+	t.inner = s.inner("NSpid")
+	if s.number("Seccomp") == seccompFilter && !p.suspended {
+		p.suspended = sys.SetOptions(t.tid, p.options|sys.OptSysGood|sys.OptSuspendSeccomp) == nil
+	}
+	suspended := p.suspended && sys.SetOptions(t.tid, p.options|sys.OptSysGood|sys.OptSuspendSeccomp) == nil
+	if why := s.refusal(suspended); why != "" {
+		return p.problem("%s", why)
+	}
+	if !suspended {
+		if err := sys.SetOptions(t.tid, p.options|sys.OptSysGood); err != nil {
+			return p.problem("%w", err)
+		}
+	}
+	const code64 = 0x33 // __USER_CS, arch/x86/include/asm/segment.h
+	if t.regs.Cs != code64 {
+		return p.problem("it runs code of 32 bits, plugins are of 64")
+	}
+	return nil
+}
+
+// readView reads what hooks are told.
+func (p *target) readView() error {
+	read := func(name string) string {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.pid, name))
+		return string(text)
+	}
+	vmas, err := parseMaps(read("maps"))
+	if err != nil {
+		return err
+	}
+	mm, err := parseStat(read("stat"))
+	if err != nil {
+		return err
+	}
+	mm.Auxv = words([]byte(read("auxv")))
+	p.view = view{pid: p.status.inner("NSpid"), threads: len(p.threads), comm: strings.TrimSuffix(read("comm"), "\n"),
+		vmas: vmas, mm: mm, now: time.Now()}
+	if mm.StartCode == 0 {
+		return errors.New("its addresses are hidden: crpie may not look into it")
+	}
+	return nil
+}
+
+func words(b []byte) (all []uint64) {
+	for ; len(b) >= 8; b = b[8:] {
+		all = append(all, binary.LittleEndian.Uint64(b))
+	}
+	return all
+}
+
+// lay lays everything into the process.
+func (p *target) lay() error {
+	size := regionSize(p.layout.Size(), &p.view)
+	hole := memory.LargestHole(used(p.view.vmas))
+	if hole.Size() < size+2*memory.PageSize {
+		return p.problem("its address space has no hole of %d bytes", size)
+	}
+	p.region = layRegion(hole.Place(size, rand.Uint64()), p.layout.Size())
+	img, err := p.layout.Relocate(blob.Addr(p.region.start))
+	if err != nil {
+		return p.problem("%w", err)
+	}
+	p.image, p.table = img, tableOf(img)
+	if err := p.openGate(); err != nil {
+		return err
+	}
+	brk, err := p.remote(p.threads[0], "brk", unix.SYS_BRK, 0)
+	if err != nil {
+		return err
+	}
+	p.view.mm.Brk = uint64(brk)
+	arena := memory.NewArena(p.region.describes())
+	p.ctx = p.view.lay(arena, p.symbol("inject_log"))
+	p.entries = entries{p.symbol("inject_returned"), p.symbol("inject_logged")}
+	p.region.end = memory.PageUp(arena.End())
+	if err := p.mapRegion(); err != nil {
+		return err
+	}
+	return p.fillRegion(arena.Contents())
+}
+
+func (p *target) symbol(name string) uint64 {
+	addr, ok := p.image.CoreSymbol(name)
+	if !ok {
+		panic("inject: the core has no " + name)
+	}
+	return uint64(addr)
+}
+
+// mapRegion reserves the region and maps its parts. No mapping is ever both writable and executable: /proc/PID/mem
+// writes what the process may only read.
+func (p *target) mapRegion() error {
+	const anonymous = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	r := &p.region
+	const reserve = anonymous | unix.MAP_NORESERVE | unix.MAP_FIXED_NOREPLACE
+	if err := p.mmap(r.start, r.end-r.start, unix.PROT_NONE, reserve); err != nil {
+		return err
+	}
+	for _, s := range p.image.Segments {
+		size, flags := memory.PageUp(s.MemSize), uint64(anonymous|unix.MAP_FIXED)
+		if err := p.mmap(uint64(s.Addr), size, uint64(s.Prot), flags); err != nil {
+			return err
+		}
+	}
+	return p.mmap(r.stack, r.end-r.stack, unix.PROT_READ|unix.PROT_WRITE, anonymous|unix.MAP_FIXED)
+}
+
+func (p *target) mmap(addr, length, prot, flags uint64) error {
+	got, err := p.remote(p.threads[0], "mmap", unix.SYS_MMAP, addr, length, prot, flags, ^uint64(0), 0)
+	if err == nil && uint64(got) != addr {
+		err = p.problem("mmap gave %#x instead of %#x", got, addr)
+	}
+	p.mapped = p.mapped || err == nil
+	return err
+}
+
+func (p *target) fillRegion(arena []byte) error {
+	for _, s := range p.image.Segments {
+		if len(s.Data) == 0 {
+			continue
+		}
+		if err := p.mem.Write(uint64(s.Addr), s.Data); err != nil {
+			return p.problem("%w", err)
+		}
+	}
+	pid := binary.LittleEndian.AppendUint32(nil, uint32(p.view.pid))
+	if err := p.mem.Write(p.symbol("inject_pid"), pid); err != nil {
+		return p.problem("%w", err)
+	}
+	if err := p.mem.Write(p.region.describes(), arena); err != nil {
+		return p.problem("%w", err)
+	}
+	return nil
+}
+
+// openGate finds a place for the trampoline and puts it there for the leader.
+func (p *target) openGate() error {
+	t := p.threads[0]
+	if err := p.save(t); err != nil {
+		return err
+	}
+	at, ok := p.findGate()
+	if !ok {
+		return p.problem("no executable page has %d unused bytes at its end, not even the vDSO", trampolineSize)
+	}
+	if err := p.mem.Write(at, trampoline(&t.regs, t.mask)); err != nil {
+		return p.problem("%w", err)
+	}
+	p.gate = at
+	return nil
+}
+
+// findGate finds zeros at the end of an executable mapping, of the vDSO if it has them: its pages are nobody's file.
+func (p *target) findGate() (at uint64, ok bool) {
+	for _, v := range p.view.vmas {
+		if v.Prot&unix.PROT_EXEC == 0 || v.Name == "[vsyscall]" || v.Flags&unix.MAP_SHARED != 0 || ok && v.Name != "[vdso]" {
+			continue
+		}
+		if p.unused(&v) {
+			at, ok = v.End-trampolineSize, true
+		}
+	}
+	return at, ok
+}
+
+func (p *target) unused(v *taskview.VMA) bool {
+	b := make([]byte, trampolineSize)
+	if p.mem.ReadSome(v.End-trampolineSize, b) < len(b) {
+		return false
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// save reads what a thread will get back.
+func (p *target) save(t *thread) (err error) {
+	if t.saved {
+		return nil
+	}
+	if t.mask, err = sys.GetSigmask(t.tid); err != nil {
+		return p.problem("%w", err)
+	}
+	if area := sys.RseqArea(t.tid); area != 0 {
+		const criticalSection = 8 // struct rseq, rseq_cs
+		word := make([]byte, 8)
+		if err := p.mem.Read(area+criticalSection, word); err != nil {
+			return p.problem("%w", err)
+		}
+		t.rseqCS = span64{area + criticalSection, binary.LittleEndian.Uint64(word)}
+	}
+	t.saved = true
+	return nil
+}
+
+// remote makes a system call in a thread, which stands behind it afterwards.
+func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int64, error) {
+	regs := t.regs
+	const trapFlag = 0x100
+	regs.Ip, regs.Ax, regs.OrigAx, regs.Flags = p.gate, nr, ^uint64(0), regs.Flags&^trapFlag
+	for i, r := range []*uint64{&regs.Di, &regs.Si, &regs.Dx, &regs.R10, &regs.R8, &regs.R9} {
+		if i < len(args) {
+			*r = args[i]
+		}
+	}
+	t.lent = true
+	err := sys.SetRegs(t.tid, &regs)
+	if err == nil {
+		err = sys.SetSigmask(t.tid, blockAll)
+	}
+	if err != nil {
+		return 0, p.problem("%w", err)
+	}
+	result, err := p.toEnd(t)
+	if err != nil {
+		return 0, err
+	}
+	if result < 0 && result > -4096 {
+		return 0, p.problem("%s in it: %w%s", name, unix.Errno(-result), hint(nr, unix.Errno(-result)))
+	}
+	return result, nil
+}
+
+// hint says what an error of a call in the process may come from.
+func hint(nr uint64, errno unix.Errno) string {
+	if nr == unix.SYS_MMAP && errno == unix.EACCES {
+		return ": executable anonymous memory is forbidden to it (SELinux execmem)"
+	}
+	return ""
+}
+
+// toEnd lets a thread run to the end of its next system call, and gives that call's result.
+func (p *target) toEnd(t *thread) (int64, error) {
+	end := p.stopBy()
+	for {
+		ws, err := p.step(t, end)
+		if err != nil {
+			return 0, err
+		}
+		switch kindOf(ws) {
+		case stopSyscall:
+			info, err := sys.GetSyscallInfo(t.tid)
+			if err != nil {
+				return 0, p.problem("%w", err)
+			}
+			if info.Op == sys.SyscallExit {
+				return info.Result, nil
+			}
+		case stopSignal:
+			if err := p.keepSignal(t); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// step lets a thread run until its next stop.
+func (p *target) step(t *thread, end time.Time) (unix.WaitStatus, error) {
+	if err := sys.ContinueToSyscall(t.tid); err != nil {
+		return 0, p.problem("%w", err)
+	}
+	t.stopped = false
+	ws, changed, err := sys.WaitUntil(t.tid, end)
+	switch {
+	case err != nil:
+		return 0, p.problem("%w", err)
+	case !changed:
+		return 0, p.problem("thread %d: a system call takes longer than %v", t.tid, p.stopTimeout())
+	case kindOf(ws) == stopGone:
+		p.forget(t)
+		return 0, p.problem("thread %d was killed", t.tid)
+	}
+	t.stopped = true
+	return ws, nil
+}
+
+// keepSignal keeps the signal for which a thread has stopped until it goes on with the program.
+func (p *target) keepSignal(t *thread) error {
+	info, err := sys.GetRawSigInfo(t.tid)
+	if err != nil {
+		return p.problem("%w", err)
+	}
+	if info.Signo() == unix.SIGSTOP {
+		p.stop = true
+		return nil
+	}
+	t.keep = append(t.keep, info)
+	return nil
+}
