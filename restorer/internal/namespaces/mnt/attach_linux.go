@@ -77,7 +77,7 @@ func (b *builder) setAttributes() {
 			continue
 		}
 		err := error(nil)
-		if m.readOnlyFS() {
+		if m.readOnlyWhenFull() {
 			err = makeReadOnly(m.handle.mount)
 		}
 		if err == nil {

@@ -123,7 +123,7 @@ func (r *reader) classifyFresh(m *mount) {
 	m.kind, m.fs = fresh, filesystem{
 		name:   kind.name,
 		source: m.img.GetSource(),
-		flags:  superFlags(m.img.GetSbFlags()),
+		flags:  superFlags(kind.name, m.img.GetSbFlags()),
 	}
 	options := splitOptions(m.img.GetOptions())
 	if kind.name == "devpts" && !slices.Contains(options, "newinstance") {
@@ -177,7 +177,10 @@ const (
 	msNoatime, msNodiratime, msRelatime   = 1 << 10, 1 << 11, 1 << 21
 )
 
-func superFlags(flags uint32) (words []string) {
+func superFlags(name string, flags uint32) (words []string) {
+	if flags&msRdonly != 0 && slices.Contains(readOnlyFirst, name) {
+		words = append(words, "ro")
+	}
 	for _, f := range []struct {
 		bit  uint32
 		word string
@@ -189,8 +192,15 @@ func superFlags(flags uint32) (words []string) {
 	return words
 }
 
-// readOnlyFS reports whether nothing can be written by way of any mount of the file system.
-func (m *mount) readOnlyFS() bool { return m.kind == fresh && m.img.GetSbFlags()&msRdonly != 0 }
+// readOnlyFirst are file systems that are read-only from when they are made. One that is mounted elsewhere already, as
+// sysfs in the same network namespace, stays as it is: changed later, it would change for everybody. What is one for
+// the whole host is never changed.
+var readOnlyFirst = []string{"proc", "sysfs", "devpts", "cgroup", "cgroup2", "mqueue"}
+
+// readOnlyWhenFull reports whether the file system becomes read-only when its contents are there: it is nobody else's.
+func (m *mount) readOnlyWhenFull() bool {
+	return m.kind == fresh && m.fs.name == "tmpfs" && m.img.GetSbFlags()&msRdonly != 0
+}
 
 // attributes are those of mount_setattr(2) that are set and cleared; one of the kinds of atime is always chosen.
 func (m *mount) attributes() (set, clear uint64) {

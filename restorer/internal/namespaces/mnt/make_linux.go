@@ -367,8 +367,8 @@ func (b *builder) clonePart(whole, part *mount) (*os.File, error) {
 }
 
 func openPart(whole *os.File, sub string) (*os.File, error) {
-	if sub == "" {
-		sub = "."
+	if sub == "" { // it may be a file, which has no "."
+		return sys.Duplicate(whole)
 	}
 	return sys.OpenIn(whole, sub, unix.O_PATH, inside)
 }

@@ -40,8 +40,10 @@ mount --bind shared/sub part
 mkdir bound/sub; mount --bind bound bound; mount -o remount,bind,ro,nodiratime bound
 mkdir src; mount --bind src gone; rmdir src; : >srcf; mount --bind srcf gonefile; rm srcf
 mount --bind /proc/self/exe onfile
+: >lower; : >upper; : >twice; mount --bind lower twice; mount --bind upper twice
 mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts pts
 mount -t mqueue mqueue mq; mount -t proc -o hidepid=invisible p proc; mount --bind proc/sys sys
+: >late; mount --bind proc/version late; mount --bind upper late
 `
 
 // madeTree makes the tree of images, with what the first process does, and gives its mountinfo and a function that
@@ -341,4 +343,54 @@ func TestRefusals(t *testing.T) {
 	if after := hostMounts(t); after != before {
 		t.Errorf("the host's mounts were\n%s\nand are\n%s", before, after)
 	}
+}
+
+// sysfs is one for all of a network namespace: it stays writable for those who have it mounted. Where nobody has, it is
+// read-only as it was.
+func TestReadOnlySysfs(t *testing.T) {
+	testenv.NeedRoot(t)
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "sys"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	image := entry(2, 1, pb.Fstype_SYSFS, "/", "/sys")
+	image.SbFlags = pb.Uint32(msRdonly)
+	for _, mounted := range []bool{false, true} {
+		var c refuse.Collector
+		p := New(&c, imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), image), 1, &Options{Root: root})
+		aside, err := sys.NewAside()
+		if err = errors.Join(c.Err(), err); err != nil {
+			t.Fatal(err)
+		}
+		var stat unix.Statfs_t
+		err = aside.Do(func() error {
+			err := sys.Unshare(unix.CLONE_NEWNET)
+			if err == nil && mounted {
+				err = mountSysfs(t)
+			}
+			if err == nil {
+				err = p.Make()
+			}
+			return errors.Join(err, unix.Fstatfs(int(p.mounts[1].handle.mount.Fd()), &stat))
+		})
+		if readOnly := stat.Flags&unix.ST_RDONLY != 0; err != nil || readOnly == mounted {
+			t.Errorf("mounted elsewhere: %t, read-only: %t, %v", mounted, readOnly, err)
+		}
+		p.Close()
+		aside.End()
+	}
+}
+
+func mountSysfs(t *testing.T) error {
+	context, err := sys.OpenFS("sysfs")
+	if err != nil {
+		return err
+	}
+	defer context.Close()
+	if err := context.Create(); err != nil {
+		return err
+	}
+	mount, err := context.Mount("elsewhere")
+	t.Cleanup(func() { mount.Close() })
+	return err
 }

@@ -3,6 +3,7 @@ package mnt
 import (
 	"encoding/binary"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/crpie/crpie/internal/sys"
@@ -73,7 +74,7 @@ func (o *operations) mount(m *mount) {
 	}
 	at := o.target(m, what)
 	o.Sys(what, uapi.SysMoveMount, o.mountFD(m), o.empty(), at, o.empty(), uapi.MoveMountEmptyPaths)
-	if _, ok := o.own[m.parent]; ok {
+	if _, ok := o.own[m.parent]; ok && m.at != "" {
 		o.Sys(what, uapi.SysClose, at)
 	}
 	if m.madeLate {
@@ -103,11 +104,7 @@ func (o *operations) fresh(m *mount, what string) {
 	if m.fs.source != "" {
 		set("source", m.fs.source)
 	}
-	words := m.fs.flags
-	if m.readOnlyFS() {
-		words = append(words, "ro")
-	}
-	for _, word := range append(words, m.fs.options...) {
+	for _, word := range append(slices.Clone(m.fs.flags), m.fs.options...) {
 		if key, value, ok := strings.Cut(word, "="); ok {
 			set(key, value)
 		} else {
@@ -155,7 +152,9 @@ func (o *operations) open(dir uint64, name, what string) uint64 {
 
 // target is where a mount is attached: the controller has opened what it could.
 func (o *operations) target(m *mount, what string) uint64 {
-	if _, ok := o.own[m.parent]; ok {
+	if _, ok := o.own[m.parent]; ok && m.at == "" { // it may be a file, which has no "."
+		return o.mountFD(m.parent)
+	} else if ok {
 		return o.open(o.mountFD(m.parent), m.at, what)
 	}
 	return o.number("mount point "+m.point(), m.parent.handle.targets[m])
