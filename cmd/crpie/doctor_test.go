@@ -330,7 +330,7 @@ func within(t *testing.T, what string, holds func() bool) {
 // What a killed front leaves is found and removed; what one still works in is not touched.
 func TestDoctorSweepsLeftovers(t *testing.T) {
 	c, images := checkpointed(t)
-	c.front("pie-timeout 1m\npie-allow-skipped-stages\npie-plugin " + testenv.Plugin(t, "testdata/plugins/fail.c") +
+	c.front("restore-with graft\npie-timeout 1m\npie-allow-skipped-stages\npie-plugin " + testenv.Plugin(t, "testdata/plugins/fail.c") +
 		",stage=PRE_SIGRETURN,how=hang\n")
 	restored := make(chan bool)
 	go func() {

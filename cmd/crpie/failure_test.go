@@ -67,8 +67,8 @@ func TestFailuresAsJSON(t *testing.T) {
 		"script": {[]string{"--action-script", script}, 1, func(f *jsonFailure) bool {
 			return f.Kind == "script" && f.Action == restorer.PreRestore && f.File == script
 		}},
-		"usage": {[]string{"--veth-pair", "a=b", "--stream"}, 2, func(f *jsonFailure) bool {
-			return f.Kind == "usage" && strings.Contains(f.Message, "--veth-pair=a=b") &&
+		"usage": {[]string{"--cpu-cap=fpu,cpu", "--stream"}, 2, func(f *jsonFailure) bool {
+			return f.Kind == "usage" && strings.Contains(f.Message, "--cpu-cap=fpu,cpu") &&
 				strings.Contains(f.Message, "--stream")
 		}},
 		"configuration": {[]string{"--config", noPlugin}, 2, func(f *jsonFailure) bool {

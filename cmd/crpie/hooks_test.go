@@ -163,8 +163,8 @@ plugin new-id: parameter var is missing: name of the environment variable
 		t.Error("something was written or left")
 	}
 	if status, got := told(t, "inspect", app); status != exitOK ||
-		!regexp.MustCompile(`size +enum 1\|2\|4\|8 +false +of the variable`).MatchString(got) ||
-		!regexp.MustCompile(`addr +int from 1 +false +its address`).MatchString(got) {
+		!regexp.MustCompile(`size +enum 1\|2\|4\|8 +- +of the variable`).MatchString(got) ||
+		!regexp.MustCompile(`addr +int from 1 +- +its address`).MatchString(got) {
 		t.Errorf("inspect: status %d\n%s", status, got)
 	}
 }

@@ -140,7 +140,7 @@ func TestInheritMisuse(t *testing.T) {
 		"--inherit-fd=1:tmp/x":         "--inherit-fd 1:tmp/x: want fd[N]:RESOURCE",
 		"--inherit-fd=fd[77777]:tmp/x": "--inherit-fd fd[77777]:tmp/x: crpie was started without descriptor 77777",
 		"--external=mnt[]:sys":         "--external=mnt[]:sys: not supported",
-		"--external=tty[8:X]":          `invalid argument "tty[8:X]" for "--external" flag: want file[MNT_ID:INODE], tty[RDEV:DEV] or mnt[KEY]:PATH`,
+		"--external=tty[8:X]":          `invalid argument "tty[8:X]" for "--external" flag: want file[MNT_ID:INODE], tty[RDEV:DEV], mnt[KEY]:PATH, `,
 	} {
 		var out bytes.Buffer
 		status := run([]string{"restore", "-D", "/nonexistent", spec}, nil, &out, &out)

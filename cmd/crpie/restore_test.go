@@ -348,7 +348,11 @@ func TestHookFailures(t *testing.T) {
 			t.Run(stage+"/"+how, func(t *testing.T) {
 				spec := fmt.Sprintf("%s,stage=%s,how=%s", plugin, stage, how)
 				want := strings.ReplaceAll(want, "STAGE", stage)
-				status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", "100ms",
+				timeout := "20s"
+				if how == "hang" {
+					timeout = "100ms"
+				}
+				status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", timeout,
 					"--pie-plugin", spec)
 				if status != exitFailed {
 					t.Errorf("status %d, want %d", status, exitFailed)

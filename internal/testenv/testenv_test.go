@@ -13,12 +13,15 @@ import (
 )
 
 // Every victim passes when nothing happens to it, and when CRIU dumps and restores it, twice from the same images, as
-// far as CRIU can do that.
+// far as CRIU can do that. A tree of this machine's mounts it dumps, but does not restore.
 func TestVictimsPassUnderCRIU(t *testing.T) {
 	EachDump(t, func(t *testing.T, name string, release Release) {
 		args := ControlArgs(name)
 		if release == Stable {
 			Start(t, name, args...).MustPass(t)
+		}
+		if name == "mounts" {
+			return
 		}
 		victim := Start(t, name, args...)
 		victim.Release = release

@@ -97,11 +97,11 @@ var recipes = []recipe{
 var newVictims = []string{"guards", "ping"}
 
 // Victims names all of them, the quickest first and the gigabyte last, but for the forest, of which no two are alike
-// and not all can be restored, and the census, which lists what nobody brings back.
+// and not all can be restored, the census, which lists what nobody brings back, and restless, which minds the dump.
 func Victims() []string {
 	var names []string
 	for _, r := range recipes {
-		if r.name != "forest" && r.name != "census" {
+		if r.name != "forest" && r.name != "census" && r.name != "restless" {
 			names = append(names, r.name)
 		}
 	}
