@@ -209,8 +209,11 @@ func TestNetworkNamespaceConnections(t *testing.T) {
 			must(t, os.WriteFile(script, []byte(strings.Replace(noAnswer, "PORT", port, 1)), 0o755))
 			client := startClient(t, "10.9.0.2:"+port)
 			client.await(t, 200)
+			// The kernel may take a namespace's firewall down, and criu's lock with it, before its links.
+			shell(t, "iptables", "-I", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
 			im := victim.Dump(t, "--network-lock", lock)
 			awaitNoLink(t, "vb")
+			shell(t, "iptables", "-D", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
 			before := client.got.Load()
 			p, _ := restore(t, im, "--pie-plugin", trace(t), "--veth-pair", "va=vb@brp", "--action-script",
 				script)
