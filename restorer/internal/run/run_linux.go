@@ -310,6 +310,10 @@ func (r *Runner) awaitTasks() error {
 				return false
 			}
 			failed = r.seize(t, t.Threads[0])
+			if errors.Is(failed, unix.ESRCH) { // it has ended, with its namespace's first process: await says why
+				failed = nil
+				return false
+			}
 			r.share.tell(abi.ControlTracedAt(t.StatusIndex), 1)
 			return true
 		})
