@@ -66,27 +66,23 @@ func (p *parser) visitFrames(section int, name string, data []byte, visit func(d
 
 // noteFrames names the functions, each once: the relocation of an entry leads to it.
 func (p *parser) noteFrames(large []largeFrame) {
-	known := map[Place]bool{}
+	known, pointers := map[Place]bool{}, map[int]map[Offset]Relocation{}
 	for _, f := range large {
-		table := p.plugin.relocOf[f.section]
-		if table == 0 || p.shdrs[table].Size%relaSize != 0 {
+		if pointers[f.section] == nil {
+			pointers[f.section] = p.recordPointers(f.section)
+		}
+		r, found := pointers[f.section][Offset(f.At)]
+		if !found || uint64(r.Symbol) >= uint64(len(p.plugin.Symbols)) {
 			continue
 		}
-		raw, _ := span(p.plugin.data, p.shdrs[table].Off, p.shdrs[table].Size)
-		for r := range (Relocations{raw}).All() {
-			if uint64(r.Offset) != f.At || uint64(r.Symbol) >= uint64(len(p.plugin.Symbols)) {
-				continue
-			}
-			s := &p.plugin.Symbols[r.Symbol]
-			if s.Section < 0 {
-				break
-			}
-			place := p.plugin.placeOf(p.plugin.Sections[s.Section].Index, Offset(s.Value+uint64(r.Addend)))
-			if !known[place] {
-				known[place] = true
-				p.noteFrame(place, f.Size)
-			}
-			break
+		s := &p.plugin.Symbols[r.Symbol]
+		if s.Section < 0 {
+			continue
+		}
+		place := p.plugin.placeOf(p.plugin.Sections[s.Section].Index, Offset(s.Value+uint64(r.Addend)))
+		if !known[place] {
+			known[place] = true
+			p.noteFrame(place, f.Size)
 		}
 	}
 }

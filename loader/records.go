@@ -51,7 +51,7 @@ func (p *parser) fromRust() bool {
 	return false
 }
 
-// recordPointers collects the relocations of a record section by offset.
+// recordPointers collects the relocations of a section by offset.
 func (p *parser) recordPointers(section int) map[Offset]Relocation {
 	found := map[Offset]Relocation{}
 	table := int(p.plugin.relocOf[section])
