@@ -181,7 +181,7 @@ func (p *target) keepIn(t *thread, c *functionCall, info *sys.SyscallInfo) error
 }
 
 func (p *target) judgeSignal(t *thread, c *functionCall) error {
-	info, err := sys.GetRawSigInfo(t.tid)
+	info, err := sys.GetSigInfo(t.tid)
 	if err != nil {
 		return p.problem("%w", err)
 	}

@@ -63,10 +63,10 @@ type thread struct {
 	lent        bool // it has crpie's registers or mask
 	slept       bool
 	signalled   bool
-	keep        []sys.RawSigInfo // signals for it that came meanwhile
-	trapBlocked uint64           // SIGTRAP's bit if it was blocked, where breakpoints may have unblocked it
-	call        sys.SyscallInfo  // that has begun, on the way to a moment
-	writes      []byte           // what it writes
+	keep        []sys.SigInfo   // signals for it that came meanwhile
+	trapBlocked uint64          // SIGTRAP's bit if it was blocked, where breakpoints may have unblocked it
+	call        sys.SyscallInfo // that has begun, on the way to a moment
+	writes      []byte          // what it writes
 }
 
 // span64 is a word of memory.
@@ -409,7 +409,7 @@ func (p *target) step(t *thread, end time.Time) (unix.WaitStatus, error) {
 
 // keepSignal keeps the signal for which a thread has stopped until it goes on with the program.
 func (p *target) keepSignal(t *thread) error {
-	info, err := sys.GetRawSigInfo(t.tid)
+	info, err := sys.GetSigInfo(t.tid)
 	if err != nil {
 		return p.problem("%w", err)
 	}

@@ -45,20 +45,20 @@ func ContinueWith(tid PID, toSyscall bool, sig unix.Signal) error {
 // Listen leaves a thread in its group-stop until that ends, PTRACE_LISTEN.
 func Listen(tid PID) error { return ptrace("LISTEN", unix.PTRACE_LISTEN, tid, 0, 0) }
 
-// RawSigInfo is siginfo_t, sigaction(2).
-type RawSigInfo [128]byte
+// SigInfo is siginfo_t, sigaction(2).
+type SigInfo [128]byte
 
 // Signo is the signal.
-func (i *RawSigInfo) Signo() unix.Signal { return unix.Signal(*(*int32)(unsafe.Pointer(&i[0]))) }
+func (i *SigInfo) Signo() unix.Signal { return unix.Signal(*(*int32)(unsafe.Pointer(&i[0]))) }
 
 // Code says where it comes from: above 0 from the kernel.
-func (i *RawSigInfo) Code() int32 { return *(*int32)(unsafe.Pointer(&i[8])) }
+func (i *SigInfo) Code() int32 { return *(*int32)(unsafe.Pointer(&i[8])) }
 
 // Addr is the address of the faulting access.
-func (i *RawSigInfo) Addr() uint64 { return *(*uint64)(unsafe.Pointer(&i[16])) }
+func (i *SigInfo) Addr() uint64 { return *(*uint64)(unsafe.Pointer(&i[16])) }
 
-// GetRawSigInfo reads what a stopped thread is about to be told.
-func GetRawSigInfo(tid PID) (info RawSigInfo, err error) {
+// GetSigInfo reads what a stopped thread is about to be told.
+func GetSigInfo(tid PID) (info SigInfo, err error) {
 	err = ptrace("GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info)))
 	return info, err
 }

@@ -61,7 +61,7 @@ func Seize(tid PID, options uintptr) error {
 func Interrupt(tid PID) error { return ptrace("INTERRUPT", unix.PTRACE_INTERRUPT, tid, 0, 0) }
 
 // ContinueToSyscall lets a stopped thread run to its next system-call entry or exit, PTRACE_SYSCALL.
-func ContinueToSyscall(tid PID) error { return ptrace("SYSCALL", unix.PTRACE_SYSCALL, tid, 0, 0) }
+func ContinueToSyscall(tid PID) error { return ContinueWith(tid, true, 0) }
 
 // Detach lets a stopped thread go on untraced, PTRACE_DETACH.
 func Detach(tid PID) error { return ptrace("DETACH", unix.PTRACE_DETACH, tid, 0, 0) }
@@ -110,25 +110,6 @@ func Poke(tid PID, addr, word uint64) error {
 	return ptrace("POKEDATA", unix.PTRACE_POKEDATA, tid, uintptr(addr), uintptr(word))
 }
 
-// SigInfo is what PTRACE_GETSIGINFO tells of a signal-delivery stop.
-type SigInfo struct {
-	Signo, Code int32
-	Addr        uint64 // of the faulting access, for SIGSEGV, SIGBUS, SIGILL and SIGFPE
-}
-
-// GetSigInfo reads what a stopped thread is about to be told.
-func GetSigInfo(tid PID) (SigInfo, error) {
-	var raw [128]byte
-	if err := ptrace("GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&raw))); err != nil {
-		return SigInfo{}, err
-	}
-	return SigInfo{
-		Signo: *(*int32)(unsafe.Pointer(&raw[0])),
-		Code:  *(*int32)(unsafe.Pointer(&raw[8])),
-		Addr:  *(*uint64)(unsafe.Pointer(&raw[16])),
-	}, nil
-}
-
 // FutexWait sleeps while *word is seen, at most timeout, futex(2). It may return early.
 func FutexWait(word *uint32, seen uint32, timeout time.Duration) {
 	ts := unix.NsecToTimespec(int64(timeout))
@@ -150,7 +131,7 @@ func Word64(shared []byte, off int) *uint64 {
 }
 
 // Continue lets a stopped thread run on, PTRACE_CONT; the signal it stopped for is not delivered.
-func Continue(tid PID) error { return ptrace("CONT", unix.PTRACE_CONT, tid, 0, 0) }
+func Continue(tid PID) error { return ContinueWith(tid, false, 0) }
 
 // Subreaper makes orphans among this process's descendants its own children, prctl(2) PR_SET_CHILD_SUBREAPER. restore
 // goes back to what was before.

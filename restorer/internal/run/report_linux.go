@@ -156,12 +156,12 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 	}
 	cause := "crashed with " + signalName(int(sig))
 	if info, err := sys.GetSigInfo(r.tid(th)); err == nil && hasAddr(sig) {
-		cause += fmt.Sprintf(" at address %#x", info.Addr)
-		if r.Plan.Region.IsGuard(info.Addr) {
+		cause += fmt.Sprintf(" at address %#x", info.Addr())
+		if r.Plan.Region.IsGuard(info.Addr()) {
 			cause += ", the guard of its stack (a hook has 124 KiB)"
 		} else {
 			r.calledBy(t, th, &st, regs.Ip)
-			cause += r.tooEarly(stage.Stage(st.Hook), regs.Ip, info.Addr)
+			cause += r.tooEarly(stage.Stage(st.Hook), regs.Ip, info.Addr())
 		}
 	}
 	r.calledBy(t, th, &st, regs.Ip)
