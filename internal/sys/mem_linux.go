@@ -1,9 +1,7 @@
 package sys
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 )
 
@@ -29,12 +27,8 @@ func OpenMemory(pid PID) (*Memory, error) {
 // Read fills b.
 func (m *Memory) Read(addr uint64, b []byte) error {
 	err := fault("read mem")
-	for done := 0; err == nil && done < len(b); {
-		var n int
-		n, err = m.f.ReadAt(b[done:], int64(addr)+int64(done))
-		if done += n; n > 0 && errors.Is(err, io.EOF) {
-			err = nil
-		}
+	if err == nil {
+		_, err = m.f.ReadAt(b, int64(addr))
 	}
 	if err != nil {
 		return fmt.Errorf("read the memory of process %d at %#x: %w", m.pid, addr, err)
