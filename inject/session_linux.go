@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/sys"
@@ -29,20 +26,10 @@ type session struct {
 }
 
 // asTracer carries f out on an OS thread of its own, which ends with it: whoever it still traces goes on then, or dies
-// with PTRACE_O_EXITKILL, ptrace(2). The process's first thread would not end.
-func asTracer(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			err := asTracer(f)
-			runtime.UnlockOSThread()
-			done <- err
-			return
-		}
-		done <- f()
-	}()
-	return <-done
+// with PTRACE_O_EXITKILL, ptrace(2).
+func asTracer(f func() error) (err error) {
+	sys.Apart(func() { err = f() })
+	return err
 }
 
 // newSession lays the blob out, so that a plugin that does not fit is known before a process is touched.

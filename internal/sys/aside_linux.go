@@ -21,24 +21,33 @@ func NewAside() (*Aside, error) {
 		return nil, fmt.Errorf("unshare CLONE_FS: %w", err)
 	}
 	a, ready := &Aside{work: make(chan func())}, make(chan error)
-	go a.run(ready)
+	go Apart(func() { a.serve(ready) })
 	if err := <-ready; err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// run serves until End. The process's first thread does not end with its goroutine, and /proc/self shows its
-// namespaces and root: another one serves then.
-func (a *Aside) run(ready chan<- error) {
-	runtime.LockOSThread()
-	if a.Tid = unix.Gettid(); a.Tid == os.Getpid() {
-		done := make(chan bool)
-		go func() { a.run(ready); close(done) }()
-		<-done
+// Apart carries f out on an OS thread that ends with it. The process's first thread does not end with its goroutine,
+// and /proc/self shows its namespaces and root: another one serves then.
+func Apart(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() != os.Getpid() {
+			f()
+			return
+		}
+		Apart(f)
 		runtime.UnlockOSThread()
-		return
-	}
+	}()
+	<-done
+}
+
+// serve works until End.
+func (a *Aside) serve(ready chan<- error) {
+	a.Tid = unix.Gettid()
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		ready <- fmt.Errorf("unshare CLONE_FS: %w", err)
 		return
