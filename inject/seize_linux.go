@@ -16,8 +16,6 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-func splitFields(text string) []string { return strings.Fields(text) }
-
 // seize stops every thread of a process that runs. gone: there is none left.
 func (p *target) seize() (gone bool, err error) {
 	p.began = time.Now()

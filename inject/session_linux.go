@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/crpie/crpie/blob"
@@ -109,21 +107,8 @@ func (s *session) stopAll(root sys.PID, tree bool) error {
 			continue
 		}
 		if tree {
-			pids = append(pids, children(p)...)
+			pids = append(pids, sys.Children(p.pid)...)
 		}
 	}
 	return nil
-}
-
-// children lists those of a stopped process, proc_tid_children(5).
-func children(p *target) (pids []sys.PID) {
-	for _, t := range p.threads {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.pid, t.tid))
-		for _, word := range splitFields(string(text)) {
-			if pid, err := strconv.Atoi(word); err == nil {
-				pids = append(pids, sys.PID(pid))
-			}
-		}
-	}
-	return pids
 }

@@ -62,12 +62,12 @@ func (p *pids) search() {
 	begun, before := time.Now(), p.looked
 	p.looked = map[sys.PID]bool{}
 	for queue := []sys.PID{p.root}; len(queue) > 0; queue = queue[1:] {
-		for _, thread := range threads(queue[0]) {
+		for _, thread := range sys.Threads(queue[0]) {
 			if p.looked[thread] = true; !before[thread] {
 				p.see(thread)
 			}
 		}
-		queue = append(queue, childrenOf(queue[0])...)
+		queue = append(queue, sys.Children(queue[0])...)
 	}
 	p.again = time.Now().Add(max(idle, 10*time.Since(begun)))
 }

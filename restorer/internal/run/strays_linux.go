@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +34,7 @@ func (r *Runner) strays(tasks []sys.PID) []stray {
 	}
 	for len(queue) > 0 {
 		freeze(queue[0])
-		for _, pid := range childrenOf(queue[0]) {
+		for _, pid := range sys.Children(queue[0]) {
 			// else killed with its parent, which lives on for a while
 			if r.Plan.Uses(int(pid)) && !(r.embodied && !ours(pid)) {
 				continue
@@ -52,7 +51,7 @@ func (r *Runner) strays(tasks []sys.PID) []stray {
 // eachOrphan finds what a hook has forked and has lost its parent since: a child of this process that still has the
 // region.
 func (r *Runner) eachOrphan(found []stray, add func(pid sys.PID)) {
-	for _, pid := range childrenOf(sys.PID(os.Getpid())) {
+	for _, pid := range sys.Children(sys.PID(os.Getpid())) {
 		known := r.Plan.Uses(int(pid)) || pid == r.zygote ||
 			slices.ContainsFunc(found, func(s stray) bool { return s.pid == pid })
 		if !known && hasRegion(pid) {
@@ -79,7 +78,7 @@ func freeze(pid sys.PID) {
 
 // frozen reports whether no thread runs: each has stopped or ended, proc(5).
 func frozen(pid sys.PID) bool {
-	for _, thread := range threads(pid) {
+	for _, thread := range sys.Threads(pid) {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, thread))
 		if i := strings.LastIndex(string(stat), ") "); i >= 0 &&
 			!strings.ContainsRune("TtZX", rune(stat[i+2])) {
@@ -87,29 +86,6 @@ func frozen(pid sys.PID) bool {
 		}
 	}
 	return true
-}
-
-func threads(pid sys.PID) (tids []sys.PID) {
-	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	for _, thread := range list {
-		if tid, err := strconv.Atoi(thread.Name()); err == nil {
-			tids = append(tids, sys.PID(tid))
-		}
-	}
-	return tids
-}
-
-// childrenOf reads /proc/PID/task/TID/children of all threads, proc(5). Who has ended has none.
-func childrenOf(pid sys.PID) (pids []sys.PID) {
-	for _, thread := range threads(pid) {
-		list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, thread))
-		for _, word := range strings.Fields(string(list)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				pids = append(pids, sys.PID(child))
-			}
-		}
-	}
-	return pids
 }
 
 // endStrays kills and collects them; their parents have been killed, so that they are this process's children.
