@@ -125,7 +125,7 @@ func WaitAny(end time.Time) (tid PID, ws unix.WaitStatus, err error) {
 		case tid != 0 || time.Now().After(end):
 			return PID(tid), ws, nil
 		default:
-			time.Sleep(waitPause)
+			nap()
 		}
 	}
 }

@@ -79,10 +79,15 @@ func WaitUntil(tid PID, end time.Time) (ws unix.WaitStatus, changed bool, err er
 			return ws, changed, err
 		}
 		if looks > waitLooks {
-			pause := unix.NsecToTimespec(int64(waitPause))
-			_ = unix.Nanosleep(&pause, nil) // time.Sleep would hand this locked thread's work to others and back
+			nap()
 		}
 	}
+}
+
+// nap pauses between two looks. time.Sleep would hand this locked thread's work to others and back.
+func nap() {
+	pause := unix.NsecToTimespec(int64(waitPause))
+	_ = unix.Nanosleep(&pause, nil)
 }
 
 const (
