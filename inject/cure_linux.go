@@ -5,7 +5,6 @@ package inject
 import (
 	"encoding/binary"
 	"errors"
-	"os"
 	"slices"
 	"time"
 
@@ -156,11 +155,4 @@ func (p *target) release() error {
 		p.mem.Close()
 	}
 	return errors.Join(errs...)
-}
-
-func ownerOf(info os.FileInfo) uint32 {
-	if s, ok := info.Sys().(*unix.Stat_t); ok {
-		return s.Uid
-	}
-	return 0
 }

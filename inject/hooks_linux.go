@@ -4,6 +4,7 @@ package inject
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -205,7 +206,7 @@ func (p *target) judgeSignal(t *thread, c *functionCall) error {
 	return p.hookError(t, c, regs.Ip, cause)
 }
 
-var errLate = fmt.Errorf("late")
+var errLate = errors.New("late")
 
 // await lets a thread run until its next stop, the end of its time, or of the session.
 func (p *target) await(t *thread, end time.Time) (unix.WaitStatus, error) {

@@ -457,18 +457,21 @@ func (o *output) reached(t *thread, ws unix.WaitStatus) (bool, error) {
 		t.call, t.writes = info, o.writes(&info)
 		return false, nil
 	}
-	fd := t.call.Args[0]
-	if info.Result <= 0 || t.writes == nil || fd != 1 && fd != 2 {
+	if info.Result <= 0 || t.writes == nil {
 		return false, nil
 	}
+	fd := t.call.Args[0]
 	all := append(o.written[fd], t.writes[:min(int(info.Result), len(t.writes))]...)
 	found := bytes.Contains(all, o.text)
 	o.written[fd] = bytes.Clone(all[max(0, len(all)-len(o.text)+1):])
 	return found, nil
 }
 
-// writes is what a call is going to write.
+// writes is what a call is going to write to descriptors 1 and 2; nil: it does not.
 func (o *output) writes(call *sys.SyscallInfo) []byte {
+	if fd := call.Args[0]; fd != 1 && fd != 2 {
+		return nil
+	}
 	switch call.Nr {
 	case unix.SYS_WRITE, unix.SYS_SENDTO:
 		return o.bytes(call.Args[1], call.Args[2])

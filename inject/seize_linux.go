@@ -123,7 +123,8 @@ func (p *target) whyNotSeized(tid sys.PID, err error) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, tid))
 	s := parseStatus(string(text))
 	uids := strings.Fields(s["Uid"])
-	info, statErr := os.Stat(fmt.Sprintf("/proc/%d", p.pid))
+	var owner unix.Stat_t
+	statErr := unix.Stat(fmt.Sprintf("/proc/%d", p.pid), &owner)
 	switch tracer := s.number("TracerPid"); {
 	case !errors.Is(err, unix.EPERM):
 		return err.Error()
@@ -133,7 +134,7 @@ func (p *target) whyNotSeized(tid sys.PID, err error) string {
 		return "it is a thread of the kernel"
 	case os.Geteuid() != 0 && len(uids) > 0 && uids[0] != strconv.Itoa(os.Getuid()):
 		return fmt.Sprintf("it belongs to uid %s, crpie runs as %d", uids[0], os.Getuid())
-	case os.Geteuid() != 0 && statErr == nil && ownerOf(info) != uint32(os.Getuid()):
+	case os.Geteuid() != 0 && statErr == nil && owner.Uid != uint32(os.Getuid()):
 		return "it is not dumpable, PR_SET_DUMPABLE of prctl(2): it has or had more rights than you; run crpie as root"
 	}
 	if scope := yamaScope(); scope != "" && scope != "0" {

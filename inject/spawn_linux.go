@@ -187,20 +187,17 @@ func (p *target) execute() error {
 	if err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
-	name := make([]byte, 8)
-	if err := sys.ReadProcess(p.pid, sys.Span{Addr: regs.Sp + 8, Data: name}); err != nil {
+	top := make([]byte, 16) // of the stack: argc and argv[0]
+	if err := sys.ReadProcess(p.pid, sys.Span{Addr: regs.Sp, Data: top}); err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
-	count := make([]byte, 8)
-	if err := sys.ReadProcess(p.pid, sys.Span{Addr: regs.Sp, Data: count}); err != nil {
-		return fmt.Errorf("try: %w", err)
-	}
+	count, name := binary.LittleEndian.Uint64(top), binary.LittleEndian.Uint64(top[8:])
 	argv := regs.Sp + 16
 	regs.Ip = p.gate
 	p.gate = 0
 	regs.Ax, regs.OrigAx = unix.SYS_EXECVE, ^uint64(0)
-	regs.Di, regs.Si = binary.LittleEndian.Uint64(name), argv
-	regs.Dx = argv + 8*binary.LittleEndian.Uint64(count)
+	regs.Di, regs.Si = name, argv
+	regs.Dx = argv + 8*count
 	if err := sys.SetRegs(t.tid, &regs); err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
