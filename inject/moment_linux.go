@@ -329,19 +329,24 @@ func (p *target) welcome(tid sys.PID, ws unix.WaitStatus) (*thread, error) {
 		}
 		return t, p.noteTrapMask(t)
 	}
+	p.noteChild(tid, true)
 	if kindOf(ws) == stopGone {
 		return nil, nil
 	}
-	p.noteChild(tid, true)
 	return nil, p.letChildGo(tid)
 }
 
-// noteChild remembers a child process. Its own first stop may come before its parent's that tells of it.
+// noteChild remembers a child process until both have come, in either order: its own first stop, with which it is gone,
+// and its parent's that tells of it. The number may be another child's then.
 func (p *target) noteChild(pid sys.PID, gone bool) {
+	if other, known := p.born[pid]; known && other != gone {
+		delete(p.born, pid)
+		return
+	}
 	if p.born == nil {
 		p.born = map[sys.PID]bool{}
 	}
-	p.born[pid] = p.born[pid] || gone
+	p.born[pid] = gone
 }
 
 // bears notes the child of which a thread's stop tells.

@@ -47,7 +47,7 @@ type target struct {
 	trap     *trapAction   // SIGTRAP's action, where breakpoints may have reset it
 	trapped  bool          // one has been hit
 	resident breakpoints
-	born     map[sys.PID]bool // child processes that are to be let go: true when they have been
+	born     map[sys.PID]bool // child processes, noteChild: true when they have been let go
 }
 
 // thread is a thread of a target, stopped.
