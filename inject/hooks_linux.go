@@ -23,10 +23,10 @@ func (p *target) enter(c functionCall) (int32, error) {
 	t := p.threads[c.thread]
 	call := &Call{Plugin: p.image.PluginName(c.plugin), Stage: c.stage, Hook: c.stage.String(), Tid: int(t.tid),
 		Early: early(c.stage)}
-	p.report.Calls = append(p.report.Calls, call)
 	if err := p.prepare(t, &c); err != nil {
 		return 0, err
 	}
+	p.report.Calls = append(p.report.Calls, call)
 	begun := time.Now()
 	result, err := p.follow(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
