@@ -39,6 +39,9 @@ func EventMessage(tid PID) (message uint64, err error) {
 	return message, err
 }
 
+// ptrace makes a request. What its arguments point to has to be on the heap: a stack can move before the kernel writes.
+//
+//go:uintptrescapes
 func ptrace(name string, request int, tid PID, addr, data uintptr) error {
 	errno := fault("ptrace " + name)
 	if errno == nil {
