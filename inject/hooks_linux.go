@@ -268,10 +268,12 @@ func (p *target) overrun(t *thread, c *functionCall) error {
 		if kindOf(ws) == stopAsked {
 			break
 		}
-		if kindOf(ws) == stopSignal {
-			if err := p.keepSignal(t); err != nil {
-				return err
-			}
+		done, _, err := p.judge(t, c, ws)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
 		}
 		if err := interruptAgain(t.tid); err != nil {
 			return p.problem("%w", err)
@@ -288,9 +290,10 @@ func (p *target) overrun(t *thread, c *functionCall) error {
 	return p.hookError(t, c, regs.Ip, fmt.Sprintf("still running after %v (--pie-timeout)", p.opts.HookTimeout))
 }
 
-// interruptAgain asks a thread again: any stop takes the request with it.
+// interruptAgain asks a thread again: any stop takes the request with it. It stops at a system call that comes before,
+// too: by one the hook returns, or ends the process.
 func interruptAgain(tid sys.PID) error {
-	if err := sys.Continue(tid); err != nil {
+	if err := sys.ContinueToSyscall(tid); err != nil {
 		return err
 	}
 	return sys.Interrupt(tid)
