@@ -37,12 +37,12 @@ func Make(parent string) (*Dir, error) {
 		}
 		d, err := own(name)
 		if err == nil {
-			err = os.Chmod(name, 0o711)
+			if err = os.Chmod(name, 0o711); err == nil {
+				return d, nil
+			}
+			d.lock.Close()
 		}
-		switch {
-		case err == nil:
-			return d, nil
-		case !errors.Is(err, ErrInUse) && !errors.Is(err, os.ErrNotExist):
+		if !errors.Is(err, ErrInUse) && !errors.Is(err, os.ErrNotExist) {
 			return nil, several.Join(err, os.RemoveAll(name))
 		} // else somebody has swept it before it was locked
 	}
