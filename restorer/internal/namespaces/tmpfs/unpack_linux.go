@@ -30,11 +30,15 @@ func Unpack(dir *os.File, archive io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("not a gzip file: %w", err)
 	}
-	u := unpacker{dir: dir, tar: tar.NewReader(&bounded{from: plain, left: maxBytes}), left: maxBytes}
+	unpacked := &bounded{from: plain, left: maxBytes}
+	u := unpacker{dir: dir, tar: tar.NewReader(unpacked), left: maxBytes}
 	defer u.closeParent()
 	for entries := 0; ; entries++ {
 		h, err := u.tar.Next()
 		if err == io.EOF {
+			if _, err := io.Copy(io.Discard, unpacked); err != nil { // gzip's checksum stands behind everything
+				return fmt.Errorf("behind entry %d: %w", entries-1, err)
+			}
 			return u.finishDirectories()
 		}
 		if err != nil {

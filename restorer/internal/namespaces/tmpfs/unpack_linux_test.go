@@ -106,7 +106,10 @@ func TestHostileArchives(t *testing.T) {
 func TestBrokenArchives(t *testing.T) {
 	testenv.NeedRoot(t)
 	good := pack(t, &tar.Header{Typeflag: tar.TypeReg, Name: "x", Size: 100 << 10})
-	for name, archive := range map[string][]byte{"empty": nil, "text": []byte("hello, world"), "cut": good[:len(good)/2]} {
+	changed := bytes.Clone(good)
+	changed[len(changed)-8] ^= 1 // the checksum of its contents, RFC 1952
+	for name, archive := range map[string][]byte{"empty": nil, "text": []byte("hello, world"), "cut": good[:len(good)/2],
+		"changed": changed, "without its end": good[:len(good)-8]} {
 		if err := unpack(t, t.TempDir(), archive); err == nil {
 			t.Errorf("%s: no error", name)
 		}
