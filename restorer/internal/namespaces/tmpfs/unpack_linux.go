@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -153,7 +155,7 @@ func checkHeader(h *tar.Header) error {
 	case h.Devmajor < 0 || h.Devmajor > 1<<12-1 || h.Devminor < 0 || h.Devminor > 1<<20-1:
 		return fmt.Errorf("device %d:%d does not exist", h.Devmajor, h.Devminor)
 	}
-	for key := range h.PAXRecords {
+	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
 		return fmt.Errorf("it has an attribute that is not supported, %s", escape.Name(key))
 	}
 	return nil

@@ -62,6 +62,10 @@ func TestHostileArchives(t *testing.T) {
 		return &tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}
 	}
 	file := func(name string) *tar.Header { return &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644} }
+	attributes := map[string]string{}
+	for i := range 20 {
+		attributes[fmt.Sprint("SCHILY.xattr.user.", i)] = "x"
+	}
 	for name, tc := range map[string]struct {
 		entries []*tar.Header
 		want    string
@@ -82,6 +86,8 @@ func TestHostileArchives(t *testing.T) {
 			"entry 0, x: link to y: no such file or directory"},
 		"attribute": {[]*tar.Header{{Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}},
 			"entry 0, x: it has an attribute that is not supported, SCHILY.xattr.user.a"},
+		"attributes": {[]*tar.Header{{Typeflag: tar.TypeReg, Name: "x", PAXRecords: attributes}},
+			"entry 0, x: it has an attribute that is not supported, SCHILY.xattr.user.0"},
 		"odd name":  {[]*tar.Header{file("\n::error")}, ""},
 		"long name": {[]*tar.Header{file(strings.Repeat("a/", 2048) + "x")}, "its name has more than 4095 bytes"},
 		"device": {[]*tar.Header{{Typeflag: tar.TypeChar, Name: "x", Devmajor: 1 << 13}},
