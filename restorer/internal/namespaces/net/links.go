@@ -89,6 +89,10 @@ var kindNames = map[pb.NdType]string{pb.NdType_LOOPBACK: "loopback", pb.NdType_V
 	pb.NdType_EXTLINK: "external", pb.NdType_VENET: "venet", pb.NdType_BRIDGE: "bridge",
 	pb.NdType_MACVLAN: "macvlan", pb.NdType_SIT: "sit"}
 
+// maxFlags bounds the flags of a tun and of a macvlan, to which the kernel gives 16 bits: ifr_flags of netdevice(7),
+// IFLA_MACVLAN_FLAGS.
+const maxFlags = 1<<16 - 1
+
 // checkLink refuses what cannot be made.
 func (p *planner) checkLink(l *link) {
 	refuse := func(fix, format string, args ...any) {
@@ -112,6 +116,9 @@ func (p *planner) checkLink(l *link) {
 	case pb.NdType_TUN:
 		if l.Tun == nil {
 			refuse("", "it lacks the values of a tun: the images contradict themselves")
+		}
+		if flags := l.Tun.GetFlags(); flags > maxFlags {
+			refuse("", "a tun of flags %#x: the images contradict themselves", flags)
 		}
 	default:
 		name := kindNames[l.GetType()]
@@ -157,6 +164,8 @@ func (p *planner) checkMacvlan(l *link, refuse func(fix, format string, args ...
 	switch {
 	case l.Macvlan == nil:
 		refuse("", "it lacks the values of a macvlan: the images contradict themselves")
+	case l.Macvlan.GetFlags() > maxFlags:
+		refuse("", "a macvlan of flags %#x: the images contradict themselves", l.Macvlan.GetFlags())
 	case given:
 		p.takes = append(p.takes, resource)
 		l.lower = lower

@@ -105,6 +105,11 @@ func TestRefusals(t *testing.T) {
 	elsewhere.PeerNsid = nil
 	onHost := device(pb.NdType_MACVLAN, 4, "mv0")
 	onHost.Macvlan, onHost.PeerNsid = &pb.MacvlanLinkEntry{Mode: pb.Uint32(4)}, nil
+	wideTun, wide := device(pb.NdType_TUN, 3, "tun1"), device(pb.NdType_MACVLAN, 4, "mv1")
+	wideTun.Tun = &pb.TunLinkEntry{Flags: pb.Uint32(1<<16 | 1), Owner: pb.Int32(-1), Group: pb.Int32(-1),
+		Vnethdr: pb.Uint32(10), Sndbuf: pb.Uint32(0)}
+	wide.Macvlan = &pb.MacvlanLinkEntry{Mode: pb.Uint32(4), Flags: pb.Uint32(1 << 16)}
+	onLink := &Options{External: map[string]string{"macvlan[mv1]": "eth0"}}
 	number := &pb.SysctlEntry{Type: pb.SysctlType_CTL_32.Enum(), Iarg: pb.Int32(1)}
 	for name, tc := range map[string]struct {
 		d    *dumped
@@ -126,7 +131,10 @@ func TestRefusals(t *testing.T) {
 			"link a: link 3 is its other end, which does not know it"},
 		"namespace": {&dumped{links: []*pb.NetDeviceEntry{veth(2, "a", 3, 10)}}, nil,
 			"network namespace 10 of the images: more than one"},
-		"macvlan": {&dumped{links: []*pb.NetDeviceEntry{onHost}}, nil, "--external macvlan[mv0]:NAME"},
+		"macvlan":     {&dumped{links: []*pb.NetDeviceEntry{onHost}}, nil, "--external macvlan[mv0]:NAME"},
+		"tun's flags": {&dumped{links: []*pb.NetDeviceEntry{wideTun}}, nil, "link tun1: a tun of flags 0x10001: "},
+		"macvlan's flags": {&dumped{links: []*pb.NetDeviceEntry{wide}}, onLink,
+			"link mv1: a macvlan of flags 0x10000: "},
 		"name": {&dumped{links: []*pb.NetDeviceEntry{device(pb.NdType_BRIDGE, 2, "../x")}}, nil,
 			`a link of the name "../x"`},
 		"twice": {&dumped{links: []*pb.NetDeviceEntry{lo, lo}}, nil,
