@@ -1,6 +1,11 @@
 package mnt
 
-import "github.com/crpie/crpie/restorer/internal/uapi"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/crpie/crpie/restorer/internal/uapi"
+)
 
 // Between which mounts of the tree others propagate, mount_namespaces(7). While the tree is built all are private, for
 // else each attachment would appear in all peers; groups are made when it stands, masters before their slaves.
@@ -54,11 +59,10 @@ func (s *sharer) group(id uint32) {
 	}
 	s.state[id] = begun
 	defer func() { s.state[id] = done }()
-	first := s.widest(s.peers[id])
-	if first == nil {
-		first = s.peers[id][0]
+	first := widest(s.peers[id])
+	if !showsAll(first, s.peers[id]) {
 		s.Refuse(
-			first.where(),
+			s.peers[id][0].where(),
 			"",
 			"none of its peers (group %d) shows all that the others show: not supported",
 			id,
@@ -93,13 +97,9 @@ func (s *sharer) keepPeers(m *mount) {
 	}
 }
 
-func (s *sharer) widest(members []*mount) *mount {
-	for _, m := range members {
-		if showsAll(m, members) {
-			return m
-		}
-	}
-	return nil
+// widest finds the mount that shows all that the others show, if there is one: its root is the shortest.
+func widest(members []*mount) *mount {
+	return slices.MinFunc(members, func(a, b *mount) int { return cmp.Compare(len(a.root()), len(b.root())) })
 }
 
 func showsAll(m *mount, members []*mount) bool {
