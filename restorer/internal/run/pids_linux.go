@@ -32,9 +32,10 @@ func (p *pids) born(tid int, pid sys.PID) {
 // of gives a thread's number, sys.Nobody as long as it does not exist. The search for threads that may not exist yet
 // takes a tenth of the time at most.
 func (p *pids) of(tid int) sys.PID {
-	if time.Now().After(p.again) {
-		return p.find(tid)
+	if pid := p.seen(tid); pid != sys.Nobody || time.Now().Before(p.again) {
+		return pid
 	}
+	p.search()
 	return p.seen(tid)
 }
 
