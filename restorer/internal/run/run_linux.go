@@ -310,7 +310,8 @@ func (r *Runner) awaitTasks() error {
 				return false
 			}
 			failed = r.seize(t, t.Threads[0])
-			if errors.Is(failed, unix.ESRCH) { // it has ended, with its namespace's first process: await says why
+			// it has ended with its namespace's first process: await says why that did
+			if r.Plan.PidNamespace && errors.Is(failed, unix.ESRCH) {
 				failed = nil
 				return false
 			}
