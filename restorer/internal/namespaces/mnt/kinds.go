@@ -53,6 +53,8 @@ func (r *reader) classify(m *mount) {
 	switch {
 	case m.parent == nil:
 		r.classifyRoot(m)
+	case m.img.GetWithPlugin():
+		r.refuse(m, "restore it with criu", "it was dumped by a plugin of criu: not supported")
 	case isExternal && r.isCgroup(m):
 		m.kind, m.path, m.cgroup = external, to, r.cgroupPath(m)
 	case isExternal && mapped:

@@ -54,6 +54,7 @@ func key(k string) func(*pb.MntEntry)     { return func(m *pb.MntEntry) { m.ExtK
 func dev(d uint32) func(*pb.MntEntry)     { return func(m *pb.MntEntry) { m.RootDev = &d } }
 func options(o string) func(*pb.MntEntry) { return func(m *pb.MntEntry) { m.Options = &o } }
 func deleted(m *pb.MntEntry)              { m.Deleted = pb.Bool(true) }
+func ofPlugin(m *pb.MntEntry)             { m.WithPlugin = pb.Bool(true) }
 func flags(f uint32) func(*pb.MntEntry)   { return func(m *pb.MntEntry) { m.Flags = &f } }
 func shared(id, of uint32) func(*pb.MntEntry) {
 	return func(m *pb.MntEntry) { m.SharedId, m.MasterId = &id, &of }
@@ -115,6 +116,9 @@ mount 5 at /no: file system tmpfs of none: not supported
 mount 6 at /vol: it was outside of the container, under the key vol\n::error
   hint: say what is mounted there: --external mnt[vol\n::error]:PATH
 mount 7 at /s: its master (group 3) was outside of the mount namespace: not supported`},
+		"of a plugin": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/t", ofPlugin)},
+			"cannot restore: mount 2 at /t: it was dumped by a plugin of criu: not supported\n" +
+				"  hint: restore it with criu"},
 		"pivoted": {Options{}, []*pb.MntEntry{entry(1, 0, pb.Fstype_OVERLAYFS, "/", "/")},
 			"cannot restore: mount 1 at /: the tasks had a root file system of their own\n" +
 				"  hint: give the directory that becomes the root: --root DIR"},
