@@ -17,15 +17,10 @@ func mountOfHandle(major, minor uint32, handle []byte) string {
 		const deviceField, pointField = 2, 4
 		fields := strings.Fields(line)
 		if len(fields) > pointField && fields[deviceField] == device &&
-			sys.HasHandle(unescape(fields[pointField]),
+			sys.HasHandle(unescapeMount(fields[pointField]),
 				handle) {
-			return unescape(fields[pointField])
+			return unescapeMount(fields[pointField])
 		}
 	}
 	return ""
-}
-
-// unescape undoes what the kernel does to spaces and newlines in paths: \040, \011, \012, \134.
-func unescape(path string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
 }

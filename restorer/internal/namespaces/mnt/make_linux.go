@@ -11,9 +11,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/refusal"
+	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/tmpfs"
 	"github.com/crpie/crpie/restorer/internal/uapi"
 )
@@ -114,7 +116,7 @@ func (m *mount) externalHint() string {
 
 func (b *builder) cloneExternal(m *mount) (*os.File, error) {
 	if m.cgroup != "" {
-		if dir := hierarchy(splitOptions(m.img.GetOptions())); dir != "" {
+		if dir := m.hierarchy(); dir != "" {
 			if at, err := openBelow(dir, m.cgroup); err == nil {
 				defer at.Close()
 				return sys.CloneMount(at, false, m.point())
@@ -144,30 +146,18 @@ func openBelow(dir, name string) (*os.File, error) {
 	return sys.OpenIn(root, strings.TrimPrefix(name, "/"), unix.O_PATH, inside)
 }
 
-// hierarchy finds where a hierarchy of cgroups is mounted from its root, by its controllers; proc_pid_mountinfo(5).
-func hierarchy(options []string) (point string) {
+// hierarchy finds where the mount's hierarchy of cgroups is mounted from its root.
+func (m *mount) hierarchy() (point string) {
 	info, _ := os.ReadFile("/proc/thread-self/mountinfo")
-	for line := range strings.Lines(string(info)) {
-		front, back, _ := strings.Cut(line, " - ")
-		f, g := strings.Fields(front), strings.Fields(back)
-		const rootField, pointField = 3, 4
-		if len(f) <= pointField || len(g) < 3 || f[rootField] != "/" || !isHierarchy(g[0], g[2], options) {
-			continue
-		}
-		point = f[pointField]
-	}
-	return point
+	return host.CgroupMount(string(info), m.controllers())
 }
 
-func isHierarchy(name, super string, options []string) bool {
-	if name == "cgroup2" {
-		return len(options) == 0
+// controllers names a hierarchy of version 1. Version 2 has options, such as nsdelegate, but no controllers.
+func (m *mount) controllers() string {
+	if pb.Fstype(m.img.GetFstype()) == pb.Fstype_CGROUP2 {
+		return ""
 	}
-	if name != "cgroup" || len(options) == 0 {
-		return false
-	}
-	has := strings.Split(super, ",")
-	return !slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(has, o) })
+	return strings.Join(splitOptions(m.img.GetOptions()), ",")
 }
 
 // separate ends all propagation, and makes room for mounts that are not in their places yet. It covers the old root,
@@ -219,10 +209,10 @@ func (b *builder) makeFresh() {
 }
 
 func (b *builder) newFS(m *mount) (*os.File, error) {
-	if m.fs.name == "cgroup" && hierarchy(m.fs.options) == "" {
+	if m.fs.name == "cgroup" && m.hierarchy() == "" {
 		return nil, fmt.Errorf(
 			"this host has no hierarchy of cgroups with %s mounted",
-			strings.Join(m.fs.options, ","),
+			m.controllers(),
 		)
 	}
 	context, err := sys.OpenFS(m.fs.name)

@@ -246,8 +246,9 @@ func (d *dumped) makeCgroups(t *testing.T) {
 			continue
 		}
 		_, super, _ := strings.Cut(line, " - cgroup ")
-		controllers := strings.Split(strings.Fields(super)[1], ",")[1:]
-		dir := filepath.Join(hierarchy(controllers), f[3])
+		_, controllers, _ := strings.Cut(strings.Fields(super)[1], ",")
+		like := mount{img: entry(1, 0, pb.Fstype_CGROUP, f[3], f[4], options(controllers))}
+		dir := filepath.Join(like.hierarchy(), f[3])
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -393,4 +394,14 @@ func mountSysfs(t *testing.T) error {
 	mount, err := context.Mount("elsewhere")
 	t.Cleanup(func() { mount.Close() })
 	return err
+}
+
+// A hierarchy of cgroups is found by its controllers; version 2 is one, whatever options it has.
+func TestControllers(t *testing.T) {
+	for kind, want := range map[pb.Fstype]string{pb.Fstype_CGROUP: "cpu,cpuacct", pb.Fstype_CGROUP2: ""} {
+		m := mount{img: entry(1, 0, kind, "/x", "/c", options("cpu,cpuacct"))}
+		if got := m.controllers(); got != want {
+			t.Errorf("%v: %q, want %q", kind, got, want)
+		}
+	}
 }
