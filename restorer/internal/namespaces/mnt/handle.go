@@ -22,6 +22,7 @@ func (h *handle) close() {
 type made struct {
 	namespace *os.File         // which the tasks enter
 	ptys      map[int]*os.File // masters, by the index of a terminal that is bound somewhere
+	lower     func()           // the limit of descriptors, to what it was before
 }
 
 // Close closes what Make has left. A mount namespace that nobody is in ends with it.
@@ -37,6 +38,9 @@ func (p *Plan) Close() {
 	}
 	if p.made.namespace != nil {
 		p.made.namespace.Close()
+	}
+	if p.made.lower != nil {
+		p.made.lower()
 	}
 	p.made = made{}
 }

@@ -52,9 +52,8 @@ func (b *builder) build() error {
 		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
 	}
 	for _, stage := range []func(){
-		b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets, b.setAttributes,
-		b.attach,
-		b.removeDeleted, b.share, b.enterRoot,
+		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets,
+		b.setAttributes, b.attach, b.removeDeleted, b.share, b.enterRoot,
 	} {
 		if stage(); b.Len() > 0 {
 			return b.Err()
@@ -67,6 +66,14 @@ func (b *builder) try(where string, err error) {
 	if err != nil {
 		b.Refuse(where, "", "%v", err)
 	}
+}
+
+// makeRoom has this process open each mount and its mount point. A few other files are open for a moment.
+func (b *builder) makeRoom() {
+	const others = 64
+	var err error
+	b.p.made.lower, err = sys.RoomForFiles(2*len(b.p.mounts) + len(b.p.hidden) + others)
+	b.try("this host", err)
 }
 
 // enter also opens the namespace: the tree may have no /proc.

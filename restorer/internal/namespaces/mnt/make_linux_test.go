@@ -405,3 +405,39 @@ func TestControllers(t *testing.T) {
 		}
 	}
 }
+
+// A tree may have more mounts than this process may have files open; afterwards the limit is what it was.
+func TestManyMounts(t *testing.T) {
+	testenv.NeedRoot(t)
+	dir, mounts := t.TempDir(), []*pb.MntEntry{entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")}
+	for i := range uint32(200) {
+		name := fmt.Sprintf("/%d", i)
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		mounts = append(mounts, entry(2+i, 1, pb.Fstype_TMPFS, "/", name))
+	}
+	var before, after unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prlimit(0, unix.RLIMIT_NOFILE, &before, nil)
+	few := unix.Rlimit{Cur: 100, Max: before.Max}
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	var c refuse.Collector
+	p := New(&c, imageOf(t, mounts...), 1, &Options{Root: dir})
+	aside, err := sys.NewAside()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer aside.End()
+	if err := errors.Join(c.Err(), aside.Do(p.Make)); err != nil {
+		t.Error(err)
+	}
+	p.Close()
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &after); err != nil || after != few {
+		t.Errorf("afterwards: %v, %v", after, err)
+	}
+}
