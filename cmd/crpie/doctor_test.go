@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/crpie/crpie/internal/doctor"
 	"github.com/crpie/crpie/internal/loadertest"
@@ -307,7 +306,7 @@ func TestDoctorOnServices(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	comm := fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)
-	within(t, "containerd starts", func() bool {
+	await(t, "containerd starts", func() bool {
 		name, err := os.ReadFile(comm)
 		return err == nil && string(name) == "containerd\n"
 	})
@@ -315,16 +314,6 @@ func TestDoctorOnServices(t *testing.T) {
 	n.wants(1, "problem  "+running+"/usr/local/bin/criu, which is not crpie\n  hint: systemctl edit containerd, ")
 	n.write("etc/containerd/config.toml", "[x.options]\n  CriuPath = \"/usr/local/lib/crpie/criu\"\n")
 	n.wants(1, "ok       "+running+"crpie, /usr/local/lib/crpie/criu\n")
-}
-
-// within waits until something holds.
-func within(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(testenv.Timeout); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, testenv.Timeout)
-		}
-	}
 }
 
 // What a killed front leaves is found and removed; what one still works in is not touched.
@@ -342,7 +331,7 @@ func TestDoctorSweepsLeftovers(t *testing.T) {
 		must(t, err)
 		return found
 	}
-	within(t, "the hook runs", func() bool {
+	await(t, "the hook runs", func() bool {
 		return len(scratch()) == 1 && fronts(t, c.dir) != 0 &&
 			inCommandLine("/init") // of the container
 	})

@@ -92,14 +92,10 @@ func hostBridge(t *testing.T, ports ...string) {
 // awaitNoLink waits until a link is gone: the kernel takes namespaces down in its own time.
 func awaitNoLink(t *testing.T, name string) {
 	t.Helper()
-	for end := time.Now().Add(testenv.Timeout); ; time.Sleep(time.Millisecond) {
-		if _, err := net.InterfaceByName(name); err != nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("link %s is still there", name)
-		}
-	}
+	await(t, "link "+name+" is gone", func() bool {
+		_, err := net.InterfaceByName(name)
+		return err != nil
+	})
 }
 
 // passing is what changes by itself: timers, the number of a link in another namespace, the age of counters.
