@@ -46,7 +46,7 @@ func TestMountRefusals(t *testing.T) {
 		change func(dir *images.Dir)
 		want   string
 	}{
-		"covered": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_TMPFS, "/", "/covered")},
+		"covered": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_MQUEUE, "/", "/covered")},
 			func(dir *images.Dir) {
 				reg := dir.Files[dir.Tasks[0].Mm.GetExeFileId()].GetReg()
 				reg.Name, reg.MntId = pb.String("/covered/program"), pb.Int32(1)

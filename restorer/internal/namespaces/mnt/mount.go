@@ -2,7 +2,6 @@ package mnt
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
@@ -243,12 +242,13 @@ func (r *reader) findContents() {
 			continue
 		}
 		name := fmt.Sprintf("tmpfs-dev-%d.tar.gz.img", m.img.GetRootDev())
-		if f, err := r.p.dir.FS.Open(name); err == nil {
-			f.Close()
-			m.tar = name
-		} else if !os.IsNotExist(err) {
+		f, err := r.p.dir.FS.Open(name)
+		if err != nil { // criu writes one of an empty file system, too
 			r.Refuse(m.where(), "", "its contents: %v", err)
+			continue
 		}
+		f.Close()
+		m.tar = name
 	}
 }
 

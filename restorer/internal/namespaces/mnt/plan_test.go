@@ -1,8 +1,13 @@
 package mnt
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,7 +42,36 @@ func imageOf(t testing.TB, mounts ...*pb.MntEntry) *images.Dir {
 		}
 		image = append(binary.LittleEndian.AppendUint32(image, uint32(len(data))), data...)
 	}
-	return &images.Dir{FS: fstest.MapFS{"mountpoints-1.img": &fstest.MapFile{Data: image}}}
+	dir := fstest.MapFS{"mountpoints-1.img": &fstest.MapFile{Data: image}}
+	for _, m := range mounts {
+		if m.GetFstype() == uint32(pb.Fstype_TMPFS) {
+			dir[fmt.Sprintf("tmpfs-dev-%d.tar.gz.img", m.GetRootDev())] = &fstest.MapFile{Data: emptyArchive(t)}
+		}
+	}
+	return &images.Dir{FS: dir}
+}
+
+// emptyArchive is of a file system that nothing is in.
+func emptyArchive(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	if err := errors.Join(tar.NewWriter(zip).Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A file system whose contents are missing is not made empty.
+func TestContentsAreMissing(t *testing.T) {
+	dir := imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), entry(2, 1, pb.Fstype_TMPFS, "/", "/t"))
+	delete(dir.FS.(fstest.MapFS), "tmpfs-dev-2.tar.gz.img")
+	var c refuse.Collector
+	New(&c, dir, 1, &Options{})
+	const want = "cannot restore: mount 2 at /t: its contents: open tmpfs-dev-2.tar.gz.img: file does not exist"
+	if got := fmt.Sprint(c.Err()); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 func describe(t testing.TB, o *Options, mounts ...*pb.MntEntry) string {
@@ -73,7 +107,7 @@ func TestPlans(t *testing.T) {
 			entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(msNosuid)),
 			entry(4, 2, pb.Fstype_TMPFS, "/null", "/proc/keys", dev(3), key("/dev/null")),
 			entry(5, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2), flags(msRelatime|msRdonly)),
-		}, "mount /: /r of the host\nmount /proc: a new proc, by the first process\nmount /dev: a new tmpfs, nosuid\n" +
+		}, "mount /: /r of the host\nmount /proc: a new proc, by the first process\nmount /dev: a new tmpfs with the contents of tmpfs-dev-3.tar.gz.img, nosuid\n" +
 			"mount /proc/keys: null of /dev, by the first process\n" +
 			"mount /proc/sys: sys of /proc, read-only, by the first process"},
 		"null of the host": {Options{}, []*pb.MntEntry{root,
@@ -83,8 +117,8 @@ func TestPlans(t *testing.T) {
 			entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options("seclabel,mpol=bind:0,2,size=1k")),
 			entry(3, 1, pb.Fstype_CGROUP2, "/", "/c", options("memory_recursiveprot")),
 			entry(4, 1, pb.Fstype_DEVPTS, "/", "/p")},
-			"mount /: / of the host\nmount /x: a new tmpfs (mpol=bind:0,2,size=1k)\nmount /c: a new cgroup2\n" +
-				"mount /p: /dev/pts of the host"},
+			"mount /: / of the host\nmount /x: a new tmpfs (mpol=bind:0,2,size=1k) with the contents of " +
+				"tmpfs-dev-2.tar.gz.img\nmount /c: a new cgroup2\nmount /p: /dev/pts of the host"},
 		"the host's disk again": {
 			Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_UNSUPPORTED, "/", "/x", dev(1))},
 			"mount /: / of the host\nmount /x: the same as /",
@@ -96,7 +130,8 @@ func TestPlans(t *testing.T) {
 			entry(3, 1, pb.Fstype_TMPFS, "/", "/b", dev(9), shared(5, 0)),
 			entry(4, 1, pb.Fstype_TMPFS, "/", "/c", dev(9), shared(0, 5)),
 			entry(5, 1, pb.Fstype_TMPFS, "/", "/v", key("v"), shared(0, 7)),
-		}, "mount /: / of the host\nmount /a: sub of /b\nmount /b: a new tmpfs\nmount /c: the same as /b\n" +
+		}, "mount /: / of the host\nmount /a: sub of /b\nmount /b: a new tmpfs with the contents of " +
+			"tmpfs-dev-9.tar.gz.img\nmount /c: the same as /b\n" +
 			"mount /v: /v of the host, a slave of the host's\nmount /b: shared\nmount /a: in the groups of /b\n" +
 			"mount /c: in the groups of /b, then slave"},
 		"refusals": {Options{}, []*pb.MntEntry{
@@ -159,6 +194,16 @@ mount 7 at /s: its master (group 3) was outside of the mount namespace: not supp
 	}
 }
 
+// allArchives has the contents of every tmpfs.
+type allArchives fstest.MapFS
+
+func (a allArchives) Open(name string) (fs.File, error) {
+	if strings.HasPrefix(name, "tmpfs-dev-") {
+		name = "archive"
+	}
+	return fstest.MapFS(a).Open(name)
+}
+
 // FuzzPlan: whatever an image says, there is a plan or a refusal, and a plan has each mount once, behind its parent.
 func FuzzPlan(f *testing.F) {
 	root := entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")
@@ -174,7 +219,7 @@ func FuzzPlan(f *testing.F) {
 		f.Add(file.Data, true)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, own bool) {
-		dir := &images.Dir{FS: fstest.MapFS{"mountpoints-1.img": &fstest.MapFile{Data: data}}}
+		dir := &images.Dir{FS: allArchives{"mountpoints-1.img": &fstest.MapFile{Data: data}, "archive": {}}}
 		var c refuse.Collector
 		p := New(
 			&c,
