@@ -32,8 +32,8 @@ type NotPlanned struct{ Err error }
 func (e *NotPlanned) Error() string { return e.Err.Error() }
 func (e *NotPlanned) Unwrap() error { return e.Err }
 
-// nativeFlags spells a request as flags of crpie restore. What only has to do with namespaces, or with something that
-// crpie does not do, is refused by name, all of it.
+// nativeFlags spells a request as flags of crpie restore. What crpie's own restorer does not do for a runtime is refused
+// by name, all of it.
 func nativeFlags(o *pb.CriuOpts) (flags []string, err error) {
 	n := &spelling{}
 	n.flag(true, "--restore-detached")
@@ -107,16 +107,14 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 	}
 }
 
-const namespaces = "it is for namespaces of a kind that it does not restore yet"
-
 // refuse lists what a request asks for and crpie's own restorer does not do.
 func (n *spelling) refuse(o *pb.CriuOpts) {
-	n.no(len(o.Veths) > 0, "veths", namespaces)
-	n.no(len(o.JoinNs) > 0, "join_ns", namespaces)
+	n.no(len(o.Veths) > 0, "veths", "it makes no links for a runtime")
+	n.no(len(o.JoinNs) > 0, "join_ns", "it joins no namespaces for a runtime")
 	// runc always asks for an empty network namespace, where there is one
 	const newNet = 0x40000000 // CLONE_NEWNET of clone(2)
-	n.no(o.GetEmptyNs()&^newNet != 0, "empty_ns", namespaces)
-	n.no(o.LsmMountContext != nil, "lsm_mount_context", namespaces)
+	n.no(o.GetEmptyNs()&^newNet != 0, "empty_ns", "only network namespaces can be left empty")
+	n.no(o.LsmMountContext != nil, "lsm_mount_context", "it gives mounts no security labels")
 	n.no(o.GetLazyPages(), "lazy_pages", "it writes all memory before a process runs")
 	n.no(o.Ps != nil, "ps", "it reads image directories")
 	n.no(len(o.ExecCmd) > 0, "exec_cmd", "it would run in crpie's place")

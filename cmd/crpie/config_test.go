@@ -109,7 +109,7 @@ func TestConfigurationForContainers(t *testing.T) {
 		"home/.criu/default.conf:1: external=mnt[] has no effect: crpie does not guess what was mounted",
 		"home/.criu/default.conf:2: ext-mount-map=auto has no effect: crpie does not guess what was mounted",
 		"home/.criu/default.conf:3: ghost-limit=10M has no effect: it is for criu dump",
-		"home/.criu/default.conf:4: external=dev[a]:b has no effect: crpie does not restore namespaces of this kind yet",
+		"home/.criu/default.conf:4: external=dev[a]:b has no effect: crpie mounts no block devices",
 	}
 	if got := strings.Join(r.criuOnly.warnings(), "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("warnings:\n%s", got)

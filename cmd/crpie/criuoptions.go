@@ -18,9 +18,9 @@ type fate int
 const (
 	idle fate = iota
 	refused
-	// containers: it is about namespaces that crpie does not restore yet. On the command line it is refused. In a
-	// configuration file it is idle, because the file is for everything that criu does on this machine; the
-	// images of such trees are refused themselves.
+	// containers: it is about what some containers have and crpie does not restore. On the command line it is
+	// refused. In a configuration file it is idle, because the file is for everything that criu does on this
+	// machine; the images of such trees are refused themselves.
 	containers
 )
 
@@ -57,11 +57,10 @@ var (
 
 // Why an option has no effect.
 const (
-	forDump     = "it is for criu dump"
-	forDumpMnt  = "it is for criu dump of mount namespaces"
-	forServer   = "it is for criu's page server"
-	forCheck    = "it is for criu check"
-	whenPresent = "crpie does not restore namespaces of this kind yet"
+	forDump    = "it is for criu dump"
+	forDumpMnt = "it is for criu dump of mount namespaces"
+	forServer  = "it is for criu's page server"
+	forCheck   = "it is for criu check"
 )
 
 // criuOptions are in the order of criu's own table (4.2). The others of criu's options are flags like crpie's own.
@@ -87,8 +86,7 @@ func criuOptions() []criuOption {
 		{names: "force-irmap", negatable: true, why: forDump},
 		{names: "feature", takes: oneArgument, why: forCheck},
 		{names: "skip-mnt", takes: oneArgument, why: forDumpMnt},
-		{names: "enable-fs", takes: oneArgument,
-			why: "it is for mount namespaces, which crpie does not restore yet"},
+		{names: "enable-fs", takes: oneArgument, why: forDumpMnt},
 		{names: "enable-external-sharing", why: forDumpMnt},
 		{names: "enable-external-masters", why: forDumpMnt},
 		{names: "freeze-cgroup", takes: oneArgument, why: forDump},
@@ -122,11 +120,11 @@ func criuOptions() []criuOption {
 		{names: "cgroup-yard", takes: oneArgument,
 			why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
 		{names: "pre-dump-mode", takes: oneArgument, values: `^(splice|read)$`, why: forDump},
-		{names: "lsm-mount-context", takes: oneArgument, fate: containers, why: whenPresent, hint: useGraft},
+		{names: "lsm-mount-context", takes: oneArgument, fate: containers,
+			why: "crpie gives mounts no security labels", hint: useGraft},
 		{names: "network-lock", takes: oneArgument, values: locks,
 			why: "the images say how criu dump locked the network"},
-		{names: "mntns-compat-mode", negatable: true,
-			why: "it is for mount namespaces, which crpie does not restore yet"},
+		{names: "mntns-compat-mode", negatable: true, why: "crpie makes mounts in one way only"},
 		{names: "unprivileged", negatable: true, why: "crpie refuses by name what it lacks a capability for"},
 		{names: "ghost-fiemap", negatable: true, why: forDump},
 		{names: "allow-uprobes", negatable: true, why: "an uprobes area in the images is refused by name"},

@@ -197,7 +197,7 @@ func (x *externSockets) String() string     { return strconv.FormatBool(bool(*x)
 func (x *externSockets) Type() string       { return "bool" }
 func (x *externSockets) Set(s string) error { *x = s != "false"; return nil }
 
-// externalFlag is what was dumped with --external. Others than these are of mount and pid namespaces.
+// externalFlag is what was dumped with --external.
 type externalFlag struct{ r *restoreFlags }
 
 func (x *externalFlag) String() string { return "" }
@@ -215,11 +215,10 @@ func (x *externalFlag) Set(s string) error {
 		return nil
 	case kind == "unix":
 		option.why = forDump
-	case slices.Contains([]string{"mnt", "dev", "netdev", "pid"}, kind) &&
-		strings.Contains(s, "]"):
-		option.fate, option.why, option.hint = containers, whenPresent, useGraft
+	case strings.Contains(s, "]") && whyNotExternal(kind) != "":
+		option.fate, option.why, option.hint = containers, whyNotExternal(kind), useGraft
 		if kind == "mnt" {
-			option.why, option.hint = whenAuto, sayMounts
+			option.hint = sayMounts
 		}
 	default:
 		return errors.New("want file[MNT_ID:INODE], tty[RDEV:DEV], mnt[KEY]:PATH, net[KEY]:PATH, " +
@@ -227,6 +226,21 @@ func (x *externalFlag) Set(s string) error {
 	}
 	x.r.criuOnly.use(&option, "--external="+escape.Name(s), s)
 	return nil
+}
+
+// whyNotExternal says why resources of a kind are refused; "": criu does not know the kind.
+func whyNotExternal(kind string) string {
+	switch kind {
+	case "mnt":
+		return whenAuto
+	case "dev":
+		return "crpie mounts no block devices"
+	case "netdev":
+		return "crpie moves no links into network namespaces"
+	case "pid":
+		return "crpie puts no tasks into somebody else's pid namespace"
+	}
+	return ""
 }
 
 // mapMount says what is mounted from the host where something was that has a key in the images.
