@@ -114,23 +114,30 @@ func rewrite(ctx context.Context, archive, out string, limits Limits, plan func(
 type compression struct {
 	name, unpack string // unpack is the program that does it
 	magic        string
-	read         func(io.Reader) (io.ReadCloser, error)
-	write        func(io.Writer) (io.WriteCloser, error)
+	// read unpacks r, of which at most size bytes are taken.
+	read  func(r io.Reader, size int64) (io.ReadCloser, error)
+	write func(io.Writer) (io.WriteCloser, error)
 }
 
-// zstdWindow bounds the memory that unpacking takes, as zstd(1) does without --long.
-const zstdWindow = 128 << 20
+// The memory that unpacking takes: a window that every decoder should have, RFC 8878, 3.1.1.1.2, however little is
+// taken from the archive, and at most what zstd(1) allows without --long.
+const (
+	leastWindow = 8 << 20
+	zstdWindow  = 128 << 20
+)
 
 var compressions = []compression{
 	{
 		"gzip", "gunzip", "\x1f\x8b", // RFC 1952
-		func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) },
+		func(r io.Reader, _ int64) (io.ReadCloser, error) { return gzip.NewReader(r) },
 		func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
 	},
 	{
 		"zstd", "unzstd", "\x28\xb5\x2f\xfd", // RFC 8878
-		func(r io.Reader) (io.ReadCloser, error) {
-			d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderLowmem(true))
+		func(r io.Reader, size int64) (io.ReadCloser, error) {
+			window := min(max(size, leastWindow), zstdWindow)
+			d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(uint64(window)),
+				zstd.WithDecoderLowmem(true))
 			if err != nil {
 				return nil, err
 			}
@@ -138,7 +145,7 @@ var compressions = []compression{
 		},
 		func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
 	},
-	{"bzip2", "bunzip2", "BZh", func(r io.Reader) (io.ReadCloser, error) {
+	{"bzip2", "bunzip2", "BZh", func(r io.Reader, _ int64) (io.ReadCloser, error) {
 		return io.NopCloser(bzip2.NewReader(r)), nil
 	}, nil},
 	{"xz", "unxz", "\xfd7zXZ\x00", nil, nil},
@@ -158,7 +165,7 @@ func packing(head []byte) compression {
 
 var plain = compression{
 	name:  "none",
-	read:  func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(r), nil },
+	read:  func(r io.Reader, _ int64) (io.ReadCloser, error) { return io.NopCloser(r), nil },
 	write: func(w io.Writer) (io.WriteCloser, error) { return nopWriteCloser{w}, nil },
 }
 
@@ -187,7 +194,7 @@ func unpack(from io.Reader, to *os.File, limits Limits) (*tarball, compression, 
 		return nil, comp, fmt.Errorf("it is packed with %s, which is not read here; %s it first", comp.name,
 			comp.unpack)
 	}
-	r, err := comp.read(in)
+	r, err := comp.read(in, limits.Size)
 	if err != nil {
 		return nil, comp, err
 	}

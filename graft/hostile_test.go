@@ -270,6 +270,7 @@ func FuzzArchive(f *testing.F) {
 	f.Add(append(paxHeader("comment", strings.Repeat("A", 100_000)), rawHeader("f", '0', octal(0))...))
 	f.Add(rawHeader("x", '0', "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"))
 	f.Add([]byte("\x28\xb5\x2f\xfd\x00\xff\x00\x00"))
+	f.Add([]byte("\x28\xb5\x2f\xfd\x00\x80\x00\x00\x00")) // a window of 64 MiB for nothing
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := allocated()
 		tb, disk, err := unpackTemp(t, bytes.NewReader(data), limits)

@@ -174,7 +174,7 @@ func filesOf(t *testing.T, name string) map[string]string {
 		return files
 	}
 	data := read(t, name)
-	r, err := packing([]byte(data)).read(strings.NewReader(data))
+	r, err := packing([]byte(data)).read(strings.NewReader(data), zstdWindow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func verified(t *testing.T, files map[string]string) (layers []string, note any)
 		t.Errorf("configuration %+v", config)
 	}
 	for i, name := range names {
-		r, err := packing([]byte(files[name])).read(strings.NewReader(files[name]))
+		r, err := packing([]byte(files[name])).read(strings.NewReader(files[name]), zstdWindow)
 		if err != nil {
 			t.Fatal(err)
 		}
