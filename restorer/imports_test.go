@@ -13,17 +13,17 @@ func TestRoomsImportDownwards(t *testing.T) {
 	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory",
 		"internal/refuse", "internal/several", "internal/sizes",
 		"refusal", "stage"}
-	own := append(slices.Clone(leaves), "restorer/internal/plan", "restorer/internal/uapi",
+	own := append(slices.Clone(leaves), "restorer/internal/plan", "internal/uapi",
 		"restorer/internal/host")
 	base := append(slices.Clone(own), "restorer/internal/namespaces")
 	job := append(slices.Clone(base), planner+"/job")
 	file := append(slices.Clone(job), planner+"/file")
 	rooms := map[string][]string{
-		"restorer/internal/uapi": leaves,
+		"internal/uapi": leaves,
 		"restorer/internal/plan": append(slices.Clone(leaves), "blob", "internal/sys",
-			"internal/taskview", "restorer/internal/uapi"),
+			"internal/taskview", "internal/uapi"),
 		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys",
-			"restorer/internal/uapi"),
+			"internal/uapi"),
 		"restorer/internal/namespaces": append(slices.Clone(own), "internal/sys", "restorer/internal/namespaces/mnt",
 			"restorer/internal/namespaces/net"),
 		"restorer/internal/namespaces/net":   append(slices.Clone(own), "internal/pattern", "internal/sys"),

@@ -233,7 +233,7 @@ func TestStartIsLight(t *testing.T) {
 		"github.com/klauspost/compress/internal/snapref": 16 << 10,
 		"github.com/ianlancetaylor/demangle":             16 << 10,
 		"golang.org/x/arch/arm64/arm64asm":               16 << 10, "golang.org/x/arch/x86/x86asm": 8 << 10,
-		"github.com/crpie/crpie/relocator": 4 << 10, "github.com/crpie/crpie/restorer/internal/uapi": 4 << 10,
+		"github.com/crpie/crpie/relocator": 4 << 10, "github.com/crpie/crpie/internal/uapi": 4 << 10,
 		"github.com/mdlayher/netlink": 4 << 10,
 	}
 	seen := 0

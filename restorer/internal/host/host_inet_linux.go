@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/sys"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // threadNet has the tables of the calling thread's network namespace; /proc/net has those of the process's first thread.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 
 	"github.com/crpie/crpie/internal/sys"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // This gathers the facts about this machine and process.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/net"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Made are the namespaces of a plan. They go when it is closed and no process is in them.

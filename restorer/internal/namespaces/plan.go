@@ -8,9 +8,9 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/namespaces/mnt"
 	"github.com/crpie/crpie/restorer/internal/namespaces/net"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Options say what whoever restores wants of namespaces.

@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/stage"
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Words32 lays out 32-bit values.

@@ -5,9 +5,9 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // A session can only be inherited (setsid(2)). A task is in another one than its parent's if it was born before its

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
@@ -16,7 +17,6 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
 	"github.com/crpie/crpie/restorer/internal/planner/tty"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // planner turns one image directory into one plan.

@@ -5,10 +5,10 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/mem"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Whether there are enough huge pages is known before a process exists.

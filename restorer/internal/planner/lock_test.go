@@ -8,9 +8,9 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Where mlock(2) cannot fault every page in it says ENOMEM of memory that it has locked all the same. On CPUs with

@@ -5,8 +5,8 @@ package planner
 import (
 	"os"
 
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // enterMounts has the zygote enter the tasks' mount namespace. What it still needs of the host it has open.

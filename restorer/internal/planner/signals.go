@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // signals restores dispositions, queued signals and posix timers. Every signal is blocked until ptrace sets the mask.

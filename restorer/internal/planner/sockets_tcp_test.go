@@ -11,12 +11,12 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // withTCP is a sample whose descriptor 0 is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4711 with three bytes

@@ -7,12 +7,12 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/sock"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // withSockets is a sample whose descriptors 0, 1 and 2 are unix sockets: a pair and a listener.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 	"github.com/crpie/crpie/stage"
 )
 

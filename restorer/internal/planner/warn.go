@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // warnOfParentsDeath: the root task's parent is crpie, which ends with -d, and prctl(2) PR_SET_PDEATHSIG counts.

@@ -19,9 +19,9 @@ import (
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // A Body is a process that exists and becomes the root task: what the task has outside of itself, a parent that waits

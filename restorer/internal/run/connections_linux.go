@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // wake wakes the connections, when everything else has been restored and nothing of the application runs yet.

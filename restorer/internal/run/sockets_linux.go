@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // removeMoments removes names of files that have none, should the zygote have been killed within such a moment. They

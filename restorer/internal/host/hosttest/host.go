@@ -11,8 +11,8 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // New makes a host that suits a dump: it has every file as it was, a vDSO of the usual size, every CPU feature and

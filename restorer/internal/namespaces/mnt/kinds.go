@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // filesystem is how a mount of a kind is made.

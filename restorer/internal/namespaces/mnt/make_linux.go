@@ -14,10 +14,10 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/tmpfs"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Make makes the tree on the calling OS thread, which must be locked and have no other use: it is in the new mount

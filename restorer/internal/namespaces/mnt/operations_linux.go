@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Pass hands a descriptor of the controller to the first process, under a number.

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // connection is a TCP connection that will be restored: until it is, nobody may answer for it.

@@ -14,7 +14,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // dumped are the images of one namespace, number 9.

@@ -9,7 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // The numbers with which ip(8) begins what it saves: iproute2's ip/ipaddress.c, iproute.c, iprule.c.

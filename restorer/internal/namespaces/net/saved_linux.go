@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/sys"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // do adds the addresses. What the kernel has given by itself to links that came up, and the dump does not have, goes.

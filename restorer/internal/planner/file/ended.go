@@ -10,7 +10,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote

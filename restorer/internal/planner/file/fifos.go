@@ -5,7 +5,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // A fifo keeps its contents, and lets others open it without waiting, as long as a process has it open, fifo(7). The

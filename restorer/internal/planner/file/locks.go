@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Kinds of locks in file_lock_entry.flag.

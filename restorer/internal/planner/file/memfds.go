@@ -7,9 +7,9 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // memfdContents is the part of the memory room that memfds need.

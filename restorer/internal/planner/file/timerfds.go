@@ -2,8 +2,8 @@ package file
 
 import (
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // timerfd makes a timer, which starts after the last hook.

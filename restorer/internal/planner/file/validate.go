@@ -7,9 +7,9 @@ import (
 	"io/fs"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // regular checks that a file which the images name by path is still what it was, and gives the path. It says once what

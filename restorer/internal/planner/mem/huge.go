@@ -8,9 +8,9 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Huge pages, Documentation/admin-guide/mm/hugetlbpage.rst. Files of them cannot be written to, only mapped: the zygote

@@ -12,9 +12,9 @@ import (
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // parallelBytes is how much memory is worth a second page reader.

@@ -3,9 +3,9 @@ package mem
 import (
 	"testing"
 
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Without MAP_DROPPABLE states of getrandom get private memory, which the flags of the images would not allow to be

@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Whether this host lets internet sockets have their addresses is asked before anything exists.

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // inetSocket restores UDP, TCP, ICMP and raw sockets.

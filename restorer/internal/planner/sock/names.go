@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // A unix socket that is bound to a path has the path, as it was given to bind(2), for a name, and a file, by which it

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // netlinkSocket restores a socket to the kernel, with its port, groups and destination. CRIU dumps none that has

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // socketOptions sets what differs from a new socket, socket(7). They come last: SO_PASSCRED would give a socket that

@@ -2,9 +2,9 @@ package sock
 
 import (
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // Several sockets have one port because SO_REUSEPORT or SO_REUSEADDR let them when they were bound, socket(7); some may

@@ -6,8 +6,8 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // delivery is a message that is sent again, to fill the queue of a socket, when every descriptor exists.

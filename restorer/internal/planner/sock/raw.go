@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // rawSocket restores a socket that makes its own packets. What looks like its port is its protocol.

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // A TCP connection comes back in two halves of work. Its task makes it with TCP_REPAIR, which connects a socket

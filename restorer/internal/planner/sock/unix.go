@@ -7,7 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
-	"github.com/crpie/crpie/restorer/internal/uapi"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // unixSocket is one unix socket on its way: it is made at a scratch number, and its descriptors are copies of that.

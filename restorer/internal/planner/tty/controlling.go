@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // A session gets its controlling terminal from its leader before that has children: they inherit it, later ones would

@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
-	"github.com/crpie/crpie/restorer/internal/uapi"
 )
 
 // With --shell-job a task goes on with the terminal of crpie.
