@@ -82,7 +82,9 @@ _crpie() {
 	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
-	if [[ $cur == -* ]]; then
+	if [[ ${COMP_WORDS[1]} == explain && $cur != -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" explain 2>/dev/null | cut -d ' ' -f 1)" -- "${cur^^}")
+	elif [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")

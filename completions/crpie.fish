@@ -75,6 +75,7 @@ complete -c crpie -n '__fish_seen_subcommand_from inspect link' -l base -x -d Ad
 complete -c crpie -n '__fish_seen_subcommand_from check' -a '(__crpie_plugin)'
 complete -c crpie -n '__fish_seen_subcommand_from inspect' -l params -d 'List parameters only'
 complete -c crpie -n '__fish_seen_subcommand_from inspect' -l disasm -d 'List the code'
+complete -c crpie -n '__fish_seen_subcommand_from explain' -f -a '(crpie explain 2>/dev/null | string replace " " \t)'
 complete -c crpie -n '__fish_seen_subcommand_from link' -s o -l output -r
 complete -c crpie -n '__fish_seen_subcommand_from link' -l defsym -x -d NAME=ADDR
 complete -c crpie -n '__fish_seen_subcommand_from link' -l map -r

@@ -100,6 +100,7 @@ func TestExitStatuses(t *testing.T) {
 		{"frobnicate", 2, "crpie: unknown command \"frobnicate\"\nTry: crpie help\n"},
 		{"explain PIE999", 2, "crpie: no rule \"PIE999\"\nTry: crpie explain\n"},
 		{"explain PIE201", 0, ""},
+		{"explain 104 pie201", 0, ""},
 		{"version", 0, ""},
 		{"help", 0, ""},
 		{"link --base 0x10 good.o", 1,

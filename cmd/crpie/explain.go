@@ -21,7 +21,7 @@ func runExplain(args []string, std streams) int {
 	}
 	status := exitOK
 	for _, code := range f.Args() {
-		text, ok := section(docs.Rules, strings.ToUpper(code))
+		text, ok := section(docs.Rules, ruleCode(code))
 		if !ok {
 			fmt.Fprintf(std.err, "crpie: no rule %q\nTry: crpie explain\n", code)
 			status = exitUsage
@@ -36,9 +36,12 @@ func explainManual() *manual {
 	return &manual{
 		usage:    "explain [CODE...]",
 		about:    "Tells what a rule of crpie check means, and how to keep it; without a code, lists the rules.",
-		examples: "crpie explain PIE201",
+		examples: "crpie explain PIE201\ncrpie explain 104 303",
 	}
 }
+
+// ruleCode is the code as it is printed; 104 and pie104 are PIE104, too.
+func ruleCode(given string) string { return "PIE" + strings.TrimPrefix(strings.ToUpper(given), "PIE") }
 
 // section cuts the section of a code out of the rules document.
 func section(doc, code string) (string, bool) {

@@ -52,6 +52,8 @@ CRPIE_PARAM_ONE_OF("name mode", CRPIE_OPTIONAL)
 		{"crpie check p.o,select=pid:7,mode=a", "add"},
 		{"crpie check none.o,", ""},
 		{"crpie check p", "p.o"},
+		{"crpie explain PIE10", "PIE101 PIE102 PIE103 PIE104 PIE105 PIE106 PIE107 PIE108 PIE109"},
+		{"crpie explain pie104", "PIE104"},
 	}
 	args := []string{"-c", completeBash, "bash", filepath.Join(root(t), "completions", "crpie.bash")}
 	want := ""
