@@ -116,7 +116,7 @@ func WaitAny(end time.Time) (tid PID, ws unix.WaitStatus, err error) {
 	if !end.IsZero() {
 		flags |= unix.WNOHANG
 	}
-	for {
+	for pauses := 0; ; pauses++ {
 		tid, err := unix.Wait4(-1, &ws, flags, nil)
 		switch {
 		case err == unix.EINTR:
@@ -125,7 +125,7 @@ func WaitAny(end time.Time) (tid PID, ws unix.WaitStatus, err error) {
 		case tid != 0 || time.Now().After(end):
 			return PID(tid), ws, nil
 		default:
-			nap()
+			nap(min(pauseAfter(pauses), time.Until(end)))
 		}
 	}
 }

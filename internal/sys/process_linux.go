@@ -68,7 +68,8 @@ func Wait(tid PID) (unix.WaitStatus, error) {
 }
 
 // WaitUntil waits until tid changes state, at most until end; changed is false when it did not. It looks again and
-// again, at first without a pause: a thread that is asked to stop does so within microseconds.
+// again, at first without a pause: a thread that is asked to stop does so within microseconds. The longer it has waited
+// the longer it pauses.
 func WaitUntil(tid PID, end time.Time) (ws unix.WaitStatus, changed bool, err error) {
 	if err := fault("wait4"); err != nil {
 		return 0, false, fmt.Errorf("wait4 of %d: %w", tid, err)
@@ -79,21 +80,26 @@ func WaitUntil(tid PID, end time.Time) (ws unix.WaitStatus, changed bool, err er
 			return ws, changed, err
 		}
 		if looks > waitLooks {
-			nap()
+			nap(pauseAfter(looks - waitLooks))
 		}
 	}
 }
 
 // nap pauses between two looks. time.Sleep would hand this locked thread's work to others and back.
-func nap() {
-	pause := unix.NsecToTimespec(int64(waitPause))
+func nap(long time.Duration) {
+	pause := unix.NsecToTimespec(int64(long))
 	_ = unix.Nanosleep(&pause, nil)
 }
 
 const (
-	waitLooks = 100
-	waitPause = 50 * time.Microsecond
+	waitLooks             = 100
+	shortPause, longPause = 50 * time.Microsecond, 2 * time.Millisecond
 )
+
+// pauseAfter is how long to pause after that many pauses: a 64th of the time that they took, roughly.
+func pauseAfter(pauses int) time.Duration {
+	return min(shortPause+shortPause*time.Duration(min(pauses, 1<<20))/64, longPause)
+}
 
 func wait(tid PID, flags int) (ws unix.WaitStatus, changed bool, err error) {
 	for {
