@@ -3,3 +3,5 @@
 package pluginspec
 
 func inherited(int) bool { return true }
+
+func emptyStdin() error { return nil }

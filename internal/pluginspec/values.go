@@ -79,7 +79,10 @@ func environment(name string) (string, error) {
 	return readValue(strings.NewReader(value))
 }
 
-// descriptor reads an inherited descriptor to its end and closes it: no task is to inherit a secret.
+// The standard streams, stdin(3).
+const stdout, stderr = 1, 2
+
+// descriptor reads an inherited descriptor to its end and lets it go: no task is to inherit a secret.
 func (v *values) descriptor(number string) (string, error) {
 	if text, ok := v.descriptors[number]; ok {
 		return text, nil
@@ -88,12 +91,12 @@ func (v *values) descriptor(number string) (string, error) {
 	switch {
 	case err != nil:
 		return "", errors.New("write @fd:N with the number of a descriptor")
+	case n == stdout || n == stderr:
+		return "", fmt.Errorf("descriptor %d is where crpie writes; write @fd:0 or @fd:3", n)
 	case !inherited(int(n)):
 		return "", fmt.Errorf("crpie was started without descriptor %s", number)
 	}
-	f := os.NewFile(uintptr(n), "descriptor "+number)
-	defer f.Close()
-	text, err := readValue(f)
+	text, err := readDescriptor(int(n))
 	if err != nil {
 		return "", err
 	}
@@ -102,6 +105,19 @@ func (v *values) descriptor(number string) (string, error) {
 	}
 	v.descriptors[number] = text
 	return text, nil
+}
+
+// readDescriptor reads a descriptor, and closes it. Standard input becomes empty instead: what is opened next would be it.
+func readDescriptor(n int) (string, error) {
+	f := os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", n))
+	if n == 0 {
+		f = os.Stdin
+	}
+	text, err := readValue(f)
+	if n != 0 {
+		return text, errors.Join(err, f.Close())
+	}
+	return text, errors.Join(err, emptyStdin())
 }
 
 // readValue reads a value to its end, without the newline that editors and echo put there.

@@ -95,3 +95,30 @@ func TestDescriptorsAreReadOnce(t *testing.T) {
 		t.Errorf("descriptor %d is still open", fd)
 	}
 }
+
+// Standard input is empty afterwards, not closed: the next file that is opened would take its place. The other standard
+// streams are what crpie writes to.
+func TestStandardStreamsStay(t *testing.T) {
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(saved)
+	defer unix.Dup3(saved, 0, 0)
+	fd := handed(t, "secret\n")
+	if err := unix.Dup3(fd, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	if text, err := new(values).from("fd:0"); err != nil || text != "secret" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if name, err := os.Readlink("/proc/self/fd/0"); err != nil || name != os.DevNull {
+		t.Errorf("standard input is %q, %v", name, err)
+	}
+	for _, source := range []string{"fd:1", "fd:2", "fd:01"} {
+		if _, err := new(values).from(source); err == nil || !strings.Contains(err.Error(), "is where crpie writes") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
