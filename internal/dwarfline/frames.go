@@ -190,7 +190,7 @@ const (
 func (s *cfaRules) run(r reader, c *common) bool {
 	for len(r.left) > 0 && !r.bad {
 		s.step(&r, c)
-		if s.now.known && s.now.register == s.pointer && !r.bad {
+		if s.now.known && s.now.register == s.pointer && int64(s.now.offset) > 0 && !r.bad {
 			s.deepest = max(s.deepest, s.now.offset)
 		}
 	}
