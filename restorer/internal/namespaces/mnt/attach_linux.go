@@ -146,31 +146,45 @@ const maxTerminals = 4096
 
 // holdTerminal makes a terminal with an index, so that its file can be bound: it goes when nobody has it open.
 func (b *builder) holdTerminal(devpts *os.File, sub string) error {
-	want, err := strconv.Atoi(sub)
-	if err != nil || b.p.made.ptys[want] != nil {
+	want, err := strconv.ParseUint(sub, 10, 31)
+	switch {
+	case err != nil || b.p.made.ptys[int(want)] != nil:
 		return nil
+	case want >= maxTerminals:
+		return fmt.Errorf("terminal %d: the kernel has at most %d, kernel.pty.max of pty(7)", want, maxTerminals)
 	}
+	master, err := terminalWithIndex(devpts, int(want))
+	if err != nil {
+		return err
+	}
+	if b.p.made.ptys == nil {
+		b.p.made.ptys = map[int]*os.File{}
+	}
+	b.p.made.ptys[int(want)] = master
+	return nil
+}
+
+// terminalWithIndex makes terminals until one has the index: the kernel gives the lowest that is free.
+func terminalWithIndex(devpts *os.File, want int) (*os.File, error) {
 	var others []*os.File
 	defer func() {
 		for _, f := range others {
 			f.Close()
 		}
 	}()
-	for range maxTerminals {
+	for {
 		master, index, err := newTerminal(devpts)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if index == want {
-			if b.p.made.ptys == nil {
-				b.p.made.ptys = map[int]*os.File{}
-			}
-			b.p.made.ptys[want] = master
-			return nil
+			return master, nil
 		}
 		others = append(others, master)
+		if index > want {
+			return nil, fmt.Errorf("terminal %d is taken already", want)
+		}
 	}
-	return fmt.Errorf("terminal %d: more than %d", want, maxTerminals)
 }
 
 // newTerminal opens a master and unlocks its other end, pts(4).

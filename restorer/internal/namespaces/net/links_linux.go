@@ -1,6 +1,7 @@
 package net
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -109,20 +110,30 @@ const stateTimeout = 3 * time.Second
 // awaitState waits until the kernel knows that nobody is at the other end: a link that comes up before would get
 // addresses. From Linux 6.9 on it looks when it is asked, rtnl_getlink.
 func (m *maker) awaitState(index uint32) error {
-	for end := time.Now().Add(stateTimeout); ; time.Sleep(time.Millisecond) {
-		answers, err := m.links.Request(get(rtmGetlink, ifinfomsg(index, 0, 0), nil))
+	return untilKnown(stateTimeout, func() ([]netlink.Message, error) {
+		return m.links.Request(get(rtmGetlink, ifinfomsg(index, 0, 0), nil))
+	})
+}
+
+// untilKnown asks for a link until the answer has its state, or the time is over: nothing depends on it then.
+func untilKnown(timeout time.Duration, ask func() ([]netlink.Message, error)) error {
+	for end := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
+		answers, err := ask()
 		if err != nil {
 			return err
 		}
-		const unknown = 0 // IF_OPER_UNKNOWN
-		for _, a := range answers {
-			attrs, ok := attributes(a.Data, sizeIfinfomsg)
-			if state := attrs[iflaOperstate]; ok && len(state) == 1 && state[0] != unknown ||
-				time.Now().After(end) {
-				return nil
-			}
+		if slices.ContainsFunc(answers, stateIsKnown) || time.Now().After(end) {
+			return nil
 		}
 	}
+}
+
+// stateIsKnown reports whether an answer about a link has its state.
+func stateIsKnown(answer netlink.Message) bool {
+	const unknown = 0 // IF_OPER_UNKNOWN
+	attrs, ok := attributes(answer.Data, sizeIfinfomsg)
+	state := attrs[iflaOperstate]
+	return ok && len(state) == 1 && state[0] != unknown
 }
 
 func (s *port) do(m *maker) error {
