@@ -5,7 +5,6 @@ package inject
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,13 +213,7 @@ func expect(err error, text string) error {
 // testProgram compiles a small program.
 func testProgram(t *testing.T, flags ...string) string {
 	t.Helper()
-	dir := t.TempDir()
-	source, name := filepath.Join(dir, "p.c"), filepath.Join(dir, "program")
-	if err := os.WriteFile(source, []byte(programSource), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	compile(t, append(append([]string{"-O1", "-o", name}, flags...), source)...)
-	return name
+	return compileText(t, programSource, flags...)
 }
 
 const programSource = `#include <signal.h>

@@ -4,7 +4,6 @@ package inject
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -321,6 +320,7 @@ func (p *target) resume(t *thread, calls bool, sig unix.Signal) error {
 
 // welcome takes in a thread that is born, and lets a child process go, without the breakpoint.
 func (p *target) welcome(tid sys.PID, ws unix.WaitStatus) (*thread, error) {
+	p.noteBirth(tid, true)
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", p.pid, tid)); err == nil {
 		t := &thread{tid: tid}
 		p.adopt(t)
@@ -329,47 +329,56 @@ func (p *target) welcome(tid sys.PID, ws unix.WaitStatus) (*thread, error) {
 		}
 		return t, p.noteTrapMask(t)
 	}
-	p.noteChild(tid, true)
 	if kindOf(ws) == stopGone {
 		return nil, nil
 	}
 	return nil, p.letChildGo(tid)
 }
 
-// noteChild remembers a child process until both have come, in either order: its own first stop, with which it is gone,
-// and its parent's that tells of it. The number may be another child's then.
-func (p *target) noteChild(pid sys.PID, gone bool) {
-	if other, known := p.born[pid]; known && other != gone {
-		delete(p.born, pid)
+// isBirth reports whether a thread has stopped because it has made another one or a process. PTRACE_EVENT_CLONE tells
+// of both: of processes whose end is not told by SIGCHLD, clone(2).
+func isBirth(ws unix.WaitStatus) bool {
+	switch sys.Event(ws) {
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+		return true
+	}
+	return false
+}
+
+// noteBirth remembers a thread or a child process until both have come, in either order: its own first stop, with which
+// a process is let go, and its parent's that tells of it. The number may be another one's then.
+func (p *target) noteBirth(tid sys.PID, came bool) {
+	if other, known := p.born[tid]; known && other != came {
+		delete(p.born, tid)
 		return
 	}
 	if p.born == nil {
 		p.born = map[sys.PID]bool{}
 	}
-	p.born[pid] = gone
+	p.born[tid] = came
 }
 
-// bears notes the child of which a thread's stop tells.
+// bears notes what a thread's stop tells of.
 func (p *target) bears(t *thread) error {
-	pid, err := sys.EventMessage(t.tid)
+	tid, err := sys.EventMessage(t.tid)
 	if err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
-	p.noteChild(sys.PID(pid), false)
+	p.noteBirth(sys.PID(tid), false)
 	return nil
 }
 
-// letChildrenGo waits for the children that have not had their first stop yet.
+// letChildrenGo waits for the children that have not had their first stop yet. Threads have had it, or were killed.
 func (p *target) letChildrenGo() error {
-	for pid, gone := range p.born {
-		if gone {
+	for pid, came := range p.born {
+		if came {
 			continue
 		}
 		ws, err := sys.Wait(pid)
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.ECHILD) {
 			return fmt.Errorf("try: %w", err)
 		}
-		if kindOf(ws) == stopGone {
+		if err != nil || kindOf(ws) == stopGone {
 			continue
 		}
 		if err := p.letChildGo(pid); err != nil {
@@ -403,9 +412,10 @@ func (p *target) letChildGo(pid sys.PID) error {
 }
 
 func (p *target) event(t *thread, ws unix.WaitStatus) error {
-	switch sys.Event(ws) {
-	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
+	if isBirth(ws) {
 		return p.bears(t)
+	}
+	switch sys.Event(ws) {
 	case unix.PTRACE_EVENT_EXEC:
 		if err := p.executed(); err != nil {
 			return err
@@ -459,42 +469,66 @@ func (o *output) reached(t *thread, ws unix.WaitStatus) (bool, error) {
 		return false, fmt.Errorf("try: %w", err)
 	}
 	if info.Op == sys.SyscallEntry {
-		t.call, t.writes = info, o.writes(&info)
-		return false, nil
-	}
-	if info.Result <= 0 || t.writes == nil {
+		t.call = info
 		return false, nil
 	}
 	fd := t.call.Args[0]
-	all := append(o.written[fd], t.writes[:min(int(info.Result), len(t.writes))]...)
-	found := bytes.Contains(all, o.text)
-	o.written[fd] = bytes.Clone(all[max(0, len(all)-len(o.text)+1):])
-	return found, nil
+	if info.Result <= 0 || fd != 1 && fd != 2 {
+		return false, nil
+	}
+	left := uint64(info.Result)
+	for _, part := range o.parts(&t.call) {
+		n := min(part.size, left)
+		if o.completes(fd, part.at, n) {
+			return true, nil
+		}
+		left -= n
+	}
+	return false, nil
 }
 
-// writes is what a call is going to write to descriptors 1 and 2; nil: it does not.
-func (o *output) writes(call *sys.SyscallInfo) []byte {
-	if fd := call.Args[0]; fd != 1 && fd != 2 {
-		return nil
-	}
+// part is memory out of which a call writes.
+type part struct{ at, size uint64 }
+
+// parts are those of a call; none: it does not write what is in memory.
+func (o *output) parts(call *sys.SyscallInfo) (all []part) {
 	switch call.Nr {
-	case unix.SYS_WRITE, unix.SYS_SENDTO:
-		return o.bytes(call.Args[1], call.Args[2])
-	case unix.SYS_WRITEV:
-		const most, size = 1024, 16 // IOV_MAX, struct iovec
-		var all []byte
-		vectors := o.bytes(call.Args[1], min(call.Args[2], most)*size)
-		for ; len(vectors) >= size; vectors = vectors[size:] {
-			all = append(all, o.bytes(binary.LittleEndian.Uint64(vectors),
-				binary.LittleEndian.Uint64(vectors[8:]))...)
+	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_SENDTO:
+		return []part{{call.Args[1], call.Args[2]}}
+	case unix.SYS_WRITEV, unix.SYS_PWRITEV, unix.SYS_PWRITEV2:
+		return o.vectors(call.Args[1], call.Args[2])
+	case unix.SYS_SENDMSG:
+		const vectors = 16 // struct msghdr, msg_iov and msg_iovlen
+		if header := words(o.bytes(call.Args[1]+vectors, 16)); len(header) == 2 {
+			return o.vectors(header[0], header[1])
 		}
-		return all
 	}
 	return nil
 }
 
+func (o *output) vectors(at, count uint64) (all []part) {
+	const most, size = 1024, 16 // IOV_MAX, struct iovec
+	vectors := words(o.bytes(at, min(count, most)*size))
+	for ; len(vectors) >= 2; vectors = vectors[2:] {
+		all = append(all, part{vectors[0], vectors[1]})
+	}
+	return all
+}
+
+// completes reports whether the text is complete with what is written from an address on.
+func (o *output) completes(fd, at, size uint64) bool {
+	const piece = 64 << 10
+	for ; size > 0; at, size = at+piece, size-min(size, piece) {
+		all := append(o.written[fd], o.bytes(at, min(size, piece))...)
+		if bytes.Contains(all, o.text) {
+			return true
+		}
+		o.written[fd] = bytes.Clone(all[max(0, len(all)-len(o.text)+1):])
+	}
+	return false
+}
+
 func (o *output) bytes(addr, n uint64) []byte {
-	const most = 1 << 20
-	b := make([]byte, min(n, most))
+	b := make([]byte, n)
 	return b[:o.mem.ReadSome(addr, b)]
 }

@@ -203,7 +203,7 @@ func (p *target) found(t *thread) (err error) {
 // pass lets a thread go on from a stop as if it were not traced. A breakpoint of ours is stepped back from.
 func (p *target) pass(t *thread, ws unix.WaitStatus) error {
 	sig := unix.Signal(0)
-	if event := sys.Event(ws); event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK {
+	if isBirth(ws) {
 		if err := p.bears(t); err != nil {
 			return err
 		}

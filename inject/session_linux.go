@@ -33,6 +33,9 @@ func asTracer(f func() error) (err error) {
 // newSession lays the blob out, so that a plugin that does not fit is known before a process is touched.
 func newSession(ctx context.Context, opts *Options) (*session, error) {
 	layout, err := layBlob(opts.Plugins)
+	if err == nil {
+		err = checkStages(opts.Plugins, opts.Stages)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +51,16 @@ func (s *session) stopBy() time.Time {
 
 // inject runs the hooks in every target, which are stopped.
 func (s *session) inject() error {
+	var processes []process
+	for _, p := range s.targets {
+		if err := p.look(); err != nil {
+			return err
+		}
+		processes = append(processes, process{p.pid, p.view.comm, p.root})
+	}
+	if err := checkSelectors(s.opts.Plugins, processes); err != nil {
+		return err
+	}
 	for _, p := range s.targets {
 		if err := p.run(); err != nil {
 			return err

@@ -285,6 +285,7 @@ func (p *target) stopOthers() error {
 		for _, tid := range tids {
 			if p.thread(tid) == nil && !p.ending(tid) { // it was born traced, and stops
 				p.adopt(&thread{tid: tid})
+				p.noteBirth(tid, true)
 				running++
 				if err := p.awaitAsked(p.thread(tid)); err != nil {
 					return err

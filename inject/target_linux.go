@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ type target struct {
 	trap     *trapAction   // SIGTRAP's action, where breakpoints may have reset it
 	trapped  bool          // one has been hit
 	resident breakpoints
-	born     map[sys.PID]bool // child processes, noteChild: true when they have been let go
+	born     map[sys.PID]bool // threads and child processes, noteBirth: true when they have had their first stop
 }
 
 // thread is a thread of a target, stopped.
@@ -66,7 +67,6 @@ type thread struct {
 	keep        []sys.SigInfo   // signals for it that came meanwhile
 	trapBlocked uint64          // SIGTRAP's bit if it was blocked, where breakpoints may have unblocked it
 	call        sys.SyscallInfo // that has begun, on the way to a moment
-	writes      []byte          // what it writes
 }
 
 // span64 is a word of memory.
@@ -74,9 +74,6 @@ type span64 struct{ addr, value uint64 }
 
 // run lays the blob in and runs the hooks.
 func (p *target) run() error {
-	if err := p.look(); err != nil {
-		return err
-	}
 	if err := p.lay(); err != nil {
 		return err
 	}
@@ -87,12 +84,7 @@ func (p *target) run() error {
 // selects reports whether a plugin is to run in this process.
 func (p *target) selects(plugin int) bool {
 	tasks := p.opts.Plugins[plugin].Tasks
-	for _, s := range tasks {
-		if s.Picks(uint32(p.pid), p.view.comm, p.root) {
-			return true
-		}
-	}
-	return len(tasks) == 0
+	return len(tasks) == 0 || slices.ContainsFunc(tasks, process{p.pid, p.view.comm, p.root}.picked)
 }
 
 // look finds out all about the stopped process, and whether hooks can run in it.

@@ -1,0 +1,72 @@
+//go:build linux && amd64
+
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/stage"
+)
+
+// checkStages says which plugins have hooks, but none in the stages that were chosen: they would do nothing.
+func checkStages(plugins []blob.Input, chosen []stage.Stage) error {
+	var errs []error
+	for i, label := range blob.Labels(plugins) {
+		hooks := plugins[i].Plugin.Hooks
+		runs := func(h loader.Hook) bool { return slices.Contains(chosen, h.ID) }
+		if len(chosen) == 0 || len(hooks) == 0 || slices.ContainsFunc(hooks, runs) {
+			continue
+		}
+		var has []string
+		for _, h := range hooks {
+			has = append(has, h.ID.String())
+		}
+		slices.Sort(has)
+		errs = append(errs, fmt.Errorf("try: plugin %s has no hook in the stages that --stages names; it has some in %s",
+			escape.Name(label), strings.Join(slices.Compact(has), ", ")))
+	}
+	return several.Join(errs...)
+}
+
+// process is a process as selectors see it.
+type process struct {
+	pid  sys.PID
+	comm string
+	root bool
+}
+
+func (p process) picked(s blob.Selector) bool { return s.Picks(uint32(p.pid), p.comm, p.root) }
+
+// checkSelectors says which selectors pick no process: their plugins would do nothing.
+func checkSelectors(plugins []blob.Input, processes []process) error {
+	var errs []error
+	for i, label := range blob.Labels(plugins) {
+		for _, s := range plugins[i].Tasks {
+			if slices.ContainsFunc(processes, func(p process) bool { return p.picked(s) }) {
+				continue
+			}
+			errs = append(errs, fmt.Errorf("try: plugin %s: select=%s picks no process; there are %s", escape.Name(label), s,
+				list(processes)))
+		}
+	}
+	return several.Join(errs...)
+}
+
+func list(processes []process) string {
+	const longest = 20
+	var names []string
+	for _, p := range processes[:min(longest, len(processes))] {
+		names = append(names, fmt.Sprintf("%d %q", p.pid, escape.Name(p.comm)))
+	}
+	if more := len(processes) - longest; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
