@@ -136,7 +136,8 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 	for _, in := range o.Inherit {
 		n.Inherit[in.Resource] = in.Open
 	}
-	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots, Net: n}
+	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
+		LeaveCgroups: o.Cgroups == CgroupsIgnore, Net: n}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.

@@ -92,7 +92,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := own.Err(); err != nil && own.Mounts != nil { // without its tree nothing can be said of files
 		return nil, err
 	}
-	made, err := own.Make()
+	made, err := own.Make(planner.Cgroups(dir, here, job))
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,29 @@ func newContainer(t *testing.T) *container {
 // locks another one with iptables.
 func (c *container) configure() {
 	c.t.Helper()
+	c.change(func(config map[string]any) {
+		process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
+		process["terminal"], process["args"] = false, []string{"/init"}
+		process["env"] = []string{"PATH=/", "INSTANCE_ID=the-first-of-its-kind", testenv.Mark()}
+		delete(process, "rlimits")
+		config["root"] = map[string]any{"path": "rootfs"}
+		linux["namespaces"] = slices.DeleteFunc(linux["namespaces"].([]any), func(ns any) bool {
+			return ns.(map[string]any)["type"] == "network"
+		})
+	})
+}
+
+// inNamespace gives the container a namespace of its own more.
+func inNamespace(kind string) func(config map[string]any) {
+	return func(config map[string]any) {
+		linux := config["linux"].(map[string]any)
+		linux["namespaces"] = append(linux["namespaces"].([]any), map[string]any{"type": kind})
+	}
+}
+
+// change changes the specification.
+func (c *container) change(how func(config map[string]any)) {
+	c.t.Helper()
 	path := filepath.Join(c.dir, "config.json")
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -94,18 +117,7 @@ func (c *container) configure() {
 	if err := json.Unmarshal(data, &config); err != nil {
 		c.t.Fatal(err)
 	}
-	process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
-	process["terminal"], process["args"] = false, []string{"/init"}
-	process["env"] = []string{"PATH=/", "INSTANCE_ID=the-first-of-its-kind", testenv.Mark()}
-	delete(process, "rlimits")
-	config["root"] = map[string]any{"path": "rootfs"}
-	var namespaces []any
-	for _, ns := range linux["namespaces"].([]any) {
-		if ns.(map[string]any)["type"] != "network" {
-			namespaces = append(namespaces, ns)
-		}
-	}
-	linux["namespaces"] = namespaces
+	how(config)
 	if data, err = json.Marshal(config); err == nil {
 		err = os.WriteFile(path, data, 0o644)
 	}

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -65,45 +67,102 @@ func TestOwnMountNamespaceIsUndone(t *testing.T) {
 	p.MustPass(t)
 }
 
-// What runc has checkpointed is restored from the host, with the mounts that it had. The cgroups are the restorer's:
-// the hierarchies that runc mounts are at other places.
+// What runc has checkpointed is restored from the host, with the mounts that it had. The cgroups that are mounted have
+// gone with the container: they are made first, and gone again after a dry run and a failure.
 func TestContainerFromTheHost(t *testing.T) {
-	c := newContainer(t)
-	images, rootfs, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "rootfs"),
-		filepath.Join(c.dir, "pid")
-	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
-	c.wantID("the-first-of-its-kind")
-	before := mountsOf(t, readPid(t, pidfile))
-	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
-	words := []string{"restore", "-d", "-D", images, "--root", rootfs, "--manage-cgroups=ignore", "--pidfile",
-		pidfile + "2",
-		"--pie-plugin", testenv.Plugin(t, "plugin-sdk/examples/new-id.c") + ",var=INSTANCE_ID,value=a-clone"}
-	isCgroup := func(line string) bool { return strings.Contains(line, " - cgroup ") }
-	for _, line := range before {
-		if isCgroup(line) {
-			point := strings.Fields(line)[1]
-			words = append(words, "--ext-mount-map", point+":"+point)
-		}
+	for name, change := range map[string]func(config map[string]any){
+		"its cgroups": func(map[string]any) {}, "cgroup namespace": inNamespace("cgroup"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newContainer(t)
+			c.change(change)
+			before, words := c.leaveForHost()
+			cgroups := c.mountedCgroups(before)
+			for _, more := range [][]string{{"--dry-run"}, {"--pie-plugin",
+				testenv.Plugin(t, "testdata/plugins/fail.c") + ",stage=POST_FILES,how=error"}} {
+				if status, output := told(t, append(words, more...)...); (status == 0) != (len(more) == 1) {
+					t.Errorf("%s: status %d\n%s", more[0], status, output)
+				}
+				for _, dir := range cgroups {
+					if _, err := os.Stat(dir); !os.IsNotExist(err) {
+						t.Errorf("%s left %s", more[0], dir)
+						removeCgroup(dir)
+					}
+				}
+			}
+			wantMounts(t, c.fromHost(words), before)
+			for _, dir := range cgroups {
+				if sys.LeftUnfinished(dir) {
+					t.Errorf("%s is marked as unfinished", dir)
+				}
+			}
+		})
 	}
-	cmd := exec.Command(os.Args[0], words...)
-	cmd.Env = append(os.Environ(), asTool+"=1", testenv.Mark())
-	c.must(cmd)
-	c.wantID("a-clone")
-	pid := readPid(t, pidfile+"2")
-	after := mountsOf(t, pid)
-	cgroups := 0
-	for _, line := range after {
-		if isCgroup(line) {
-			cgroups++
-		}
+}
+
+// With --manage-cgroups=ignore the cgroups are the restorer's, and what is given for a hierarchy is mounted.
+func TestContainerWithoutItsCgroups(t *testing.T) {
+	c := newContainer(t)
+	before, words := c.leaveForHost()
+	after := mountsOf(t, c.fromHost(append(words, "--manage-cgroups=ignore")))
+	isCgroup := func(line string) bool { return strings.Contains(line, " - cgroup ") }
+	if !slices.ContainsFunc(after, isCgroup) {
+		t.Error("no cgroups are mounted")
 	}
 	before, after = slices.DeleteFunc(before, isCgroup), slices.DeleteFunc(after, isCgroup)
-	if !slices.Equal(before, after) || cgroups == 0 {
+	if !slices.Equal(before, after) {
 		t.Errorf("mounts\n%s\nwere\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 	}
-	if err := os.WriteFile(filepath.Join(rootfs, "stop"), nil, 0o644); err != nil {
-		t.Fatal(err)
+}
+
+// leaveForHost checkpoints the container, and gives its mounts and the words by which crpie restores it.
+func (c *container) leaveForHost() (before, words []string) {
+	c.t.Helper()
+	images, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "pid")
+	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
+	c.wantID("the-first-of-its-kind")
+	before = mountsOf(c.t, readPid(c.t, pidfile))
+	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+	words = []string{"restore", "-d", "-D", images, "--root", filepath.Join(c.dir, "rootfs")}
+	for _, line := range before {
+		if fields := strings.Fields(line); strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
+			words = append(words, "--ext-mount-map", fields[1]+":"+fields[1])
+		}
 	}
+	for _, dir := range c.mountedCgroups(before) {
+		c.t.Cleanup(func() { removeCgroup(dir) })
+	}
+	return before, words
+}
+
+func (c *container) inCgroup(root string) bool { return strings.HasSuffix(root, c.name) }
+
+// mountedCgroups gives the directories of the cgroups that lines of mountinfo show.
+func (c *container) mountedCgroups(lines []string) (dirs []string) {
+	c.t.Helper()
+	for _, line := range lines {
+		if fields := strings.Fields(line); strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
+			dirs = append(dirs, filepath.Join(fields[1], fields[0]))
+		}
+	}
+	if len(dirs) == 0 {
+		c.t.Fatalf("no cgroups of the container are mounted:\n%s", strings.Join(lines, "\n"))
+	}
+	return dirs
+}
+
+// fromHost has crpie restore the container with another identity, and gives its pid. It ends with the test.
+func (c *container) fromHost(words []string) (pid int) {
+	c.t.Helper()
+	pidfile := filepath.Join(c.dir, "pid2")
+	cmd := exec.Command(os.Args[0], append(words, "--pidfile", pidfile,
+		"--pie-plugin", testenv.Plugin(c.t, "plugin-sdk/examples/new-id.c")+",var=INSTANCE_ID,value=a-clone")...)
+	cmd.Env = append(os.Environ(), asTool+"=1", testenv.Mark())
+	c.must(cmd)
+	pid = readPid(c.t, pidfile)
+	c.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	c.wantID("a-clone")
+	return pid
 }
 
 func readPid(t *testing.T, file string) (pid int) {

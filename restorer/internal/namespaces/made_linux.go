@@ -11,6 +11,7 @@ import (
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/net"
+	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
 // Made are the namespaces of a plan. They go when it is closed and no process is in them.
@@ -20,18 +21,23 @@ type Made struct {
 	files map[uint64]*os.File
 	net   *net.Plan // of another network namespace than the restorer's, or nil
 
+	cgroups []string // that were made because they are mounted, in order
+
 	inside *sys.Aside // a thread that is in that one alone, with the files of the host
 }
 
-// Make makes what the zygote will join.
-func (p *Plan) Make() (m *Made, err error) {
+// Make makes what the zygote will join; cgroups are those that the restore will make.
+func (p *Plan) Make(cgroups []plan.CgroupDir) (m *Made, err error) {
 	m = &Made{plan: p, files: map[uint64]*os.File{}}
 	p.open = m.open
 	if len(p.Joined()) == 0 && p.Mounts == nil || p.Len() > 0 { // the planner says what is refused
 		return m, nil
 	}
+	if err := m.makeCgroups(cgroups); err != nil {
+		return nil, several.Join(err, m.Close())
+	}
 	if m.aside, err = sys.NewAside(); err != nil {
-		return nil, fmt.Errorf("namespaces: %w", err)
+		return nil, several.Join(fmt.Errorf("namespaces: %w", err), m.Close())
 	}
 	if err := m.aside.Do(func() error { return m.make(p) }); err != nil {
 		return nil, several.Join(err, m.Close())
@@ -117,6 +123,7 @@ func (m *Made) Keep() {
 	if m.net != nil {
 		m.net.Keep()
 	}
+	m.cgroups = nil
 }
 
 // open gives a descriptor that its receiver closes.
@@ -142,5 +149,5 @@ func (m *Made) Close() (err error) {
 		m.plan.Mounts.Close()
 	}
 	m.files = nil
-	return err
+	return several.Join(err, m.removeCgroups())
 }

@@ -18,7 +18,9 @@ type Options struct {
 	Root        string            // the directory that becomes the tasks' root; "": not given
 	Mounts      map[string]string // paths on the host of external mounts, by their keys
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller
-	Net         net.Options
+	// LeaveCgroups says that the tasks stay in the restorer's cgroups.
+	LeaveCgroups bool
+	Net          net.Options
 }
 
 // Plan says which namespaces the tasks get. It is pure.
@@ -84,7 +86,7 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 	}
 	p.Mounts = mnt.New(&p.Collector, dir, its.GetMntNsId(), &mnt.Options{
 		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
-		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(),
+		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(), LeaveCgroups: o.LeaveCgroups,
 	})
 	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool {
 		return slices.Contains(p.Mounts.Images(), name)

@@ -7,16 +7,31 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
 // A cgroup namespace has its roots where the task that makes it is, cgroup_namespaces(7). So the root task goes there
-// first, and then to its own cgroups; its children are born in the namespace. CRIU dumps no other one.
+// first, and then to its own cgroups; its children are born in the namespace. Where cgroups are mounted, the zygote does
+// so before it mounts them. CRIU dumps no other one.
 
 // ownCgroupNamespace reports whether the tasks were in another cgroup namespace than CRIU.
 func (p *planner) ownCgroupNamespace() bool {
 	its, of := p.Dir.Tasks[0].Ids, p.Dir.Inventory.GetRootIds()
 	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
+}
+
+// cgroupsAreMounted reports whether the first process mounts cgroups, of which the kernel shows those below the roots of
+// its namespace.
+func (p *planner) cgroupsAreMounted() bool {
+	return p.ownCgroupNamespace() && p.Own.Mounts != nil && len(p.Own.Mounts.LateCgroups()) > 0
+}
+
+// enterCgroupNamespace has a process whose cgroups are those of from make the tasks' namespace.
+func (p *planner) enterCgroupNamespace(prog *plan.Program, from membership) {
+	p.moveCgroups(prog, from, p.cgroupRoots, processFile)
+	prog.Sys("cgroup namespace", uapi.SysUnshare, uapi.CloneNewcgroup)
 }
 
 // namespaceMembers are the cgroups of the root task with the lengths of their roots' paths. What CRIU was in as well

@@ -24,6 +24,13 @@ func (p *planner) cgroupMode() job.CgroupMode {
 	return p.Opts.Cgroups
 }
 
+// Cgroups lists what a restore will make and set of cgroups. What is refused Build says.
+func Cgroups(dir *images.Dir, host *host.Host, opts *job.Options) []plan.CgroupDir {
+	p := &planner{Job: job.New(dir, host, opts)}
+	p.planCgroups()
+	return p.cgroups
+}
+
 // planCgroups finds where the tasks have to be, and what has to be made for that.
 func (p *planner) planCgroups() {
 	p.memberships, p.threadedDirs = map[uint32]membership{}, map[string]bool{}
@@ -298,9 +305,12 @@ func (t *taskPlanner) joinCgroups() {
 		from = t.memberships[creator.Pid]
 	}
 	to := t.memberships[t.Img.Pid]
-	if t.Img.Parent == nil && t.ownCgroupNamespace() {
-		t.moveCgroups(t.Prog, from, t.cgroupRoots, processFile)
-		t.Prog.Sys("cgroup namespace", uapi.SysUnshare, uapi.CloneNewcgroup)
+	switch {
+	case t.Img.Parent != nil || !t.ownCgroupNamespace():
+	case t.cgroupsAreMounted(): // the zygote has entered it
+		from = t.cgroupRoots
+	default:
+		t.enterCgroupNamespace(t.Prog, from)
 		from = t.cgroupRoots
 	}
 	t.moveCgroups(t.Prog, from, to, processFile)

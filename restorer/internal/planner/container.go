@@ -111,17 +111,13 @@ func (p *planner) mountNamespaceID() uint32 {
 }
 
 // checkMounts refuses what a mount tree has that others would have to know about: files that a mount covers, so that a
-// path leads elsewhere; terminals that are mounted by themselves, which are there already when the tasks' are made; and
-// cgroups of a namespace that the root task makes later.
+// path leads elsewhere; and terminals that are mounted by themselves, which are there already when the tasks' are made.
 func (p *planner) checkMounts() {
 	if p.Own.Mounts == nil || p.Own.Len() > 0 {
 		return
 	}
 	for _, where := range p.Own.Mounts.Terminals() {
 		p.Refuse(where, "let its runtime restore it with criu", "a terminal is mounted: not supported")
-	}
-	for _, where := range p.Own.Mounts.LateCgroups() {
-		p.Refuse(where, "let its runtime restore it with criu", "cgroups are mounted in a cgroup namespace: not supported")
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
 		if reg := p.Dir.Files[id].GetReg(); reg != nil && p.Own.Mounts.Covered(reg.GetName(), reg.GetMntId()) {

@@ -53,14 +53,6 @@ func TestMountRefusals(t *testing.T) {
 			}, "file /covered/program: it is on mount 1, which another mount covers there: not supported"},
 		"terminal": {[]*pb.MntEntry{root, pts, console}, func(*images.Dir) {},
 			"mount 3 at /console: a terminal is mounted: not supported\n  hint: "},
-		"cgroup namespace": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_CGROUP2, "/", "/c")},
-			func(dir *images.Dir) {
-				for _, task := range dir.Tasks {
-					if task.Ids != nil {
-						task.Ids.CgroupNsId = pb.Uint32(own)
-					}
-				}
-			}, "mount 2 at /c: cgroups are mounted in a cgroup namespace: not supported\n  hint: "},
 		"file system": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_AUTOFS, "/", "/auto")},
 			func(*images.Dir) {},
 			"mount 2 at /auto: file system autofs of none: not supported\n  hint: dump with --external"},

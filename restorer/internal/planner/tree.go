@@ -89,6 +89,9 @@ func (p *planner) joinNamespaces() {
 			p.mem.IpcNamespace()
 		}
 	}
+	if p.cgroupsAreMounted() { // by way of the restorer's mounts, and before those of the tasks are made
+		p.enterCgroupNamespace(p.Shared, nil)
+	}
 	p.enterMounts()
 }
 

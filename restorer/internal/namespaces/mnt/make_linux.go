@@ -123,14 +123,15 @@ func (m *mount) externalHint() string {
 
 func (b *builder) cloneExternal(m *mount) (*os.File, error) {
 	if m.cgroup != "" {
-		if dir := m.hierarchy(); dir != "" {
+		dir := m.hierarchy()
+		if dir != "" {
 			if at, err := openBelow(dir, m.cgroup); err == nil {
 				defer at.Close()
 				return sys.CloneMount(at, false, m.point())
 			}
 		}
-		if m.path == "" {
-			return nil, fmt.Errorf("there is no cgroup %s on this host", m.cgroup)
+		if m.path == "" || dir != "" && !b.p.opts.LeaveCgroups { // never more than the container's
+			return nil, fmt.Errorf("there is no cgroup %s on this host, and none of the tasks was in it", m.cgroup)
 		}
 	}
 	at, err := os.OpenFile(m.path, unix.O_PATH, 0)

@@ -17,6 +17,10 @@ type Options struct {
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller (--cgroup-root)
 
 	PID, Cgroup bool
+
+	// LeaveCgroups says that the tasks stay in the restorer's cgroups (--manage-cgroups=ignore): where the container's
+	// is not, what External names is mounted.
+	LeaveCgroups bool
 }
 
 // Plan is a mount tree: what is mounted where, in the order in which it is attached.

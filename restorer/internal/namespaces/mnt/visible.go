@@ -1,6 +1,9 @@
 package mnt
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // visible gives the mount that a path leads to, and the path from its root: at each step the mount that covers the
 // place, if there is one.
@@ -50,6 +53,19 @@ func (p *Plan) has(id uint32) bool {
 // Terminals names mounts of single terminals.
 func (p *Plan) Terminals() []string {
 	return p.named(func(m *mount) bool { return m.base != nil && m.base.fs.name == "devpts" && m.sub != "" })
+}
+
+// Cgroups gives the directories of the host's cgroups that are mounted in the tree.
+func (p *Plan) Cgroups() (dirs []string) {
+	for _, m := range p.mounts {
+		if m.cgroup == "" {
+			continue
+		}
+		if dir := m.hierarchy(); dir != "" {
+			dirs = append(dirs, path.Join(dir, m.cgroup))
+		}
+	}
+	return dirs
 }
 
 // LateCgroups names mounts of cgroups that Operations make.
