@@ -7,6 +7,13 @@
 # builds hook.o from hook.c, hook.S, hook.cpp or hook.rs. CC, CXX, RUSTC, CFLAGS and CXXFLAGS are yours; the flags below
 # come after them, because an object that lacks one of them is refused. A plugin of several objects is joined with
 # `$(LD) -r -o hook.o a.o b.o`.
+#
+#	CRPIE_TEST = hook_test
+#	hook_test: hook.c
+#
+# `make crpie-tests` then builds hook_test from hook_test.c (or .cpp), which begins with <crpie/test.h> and includes the
+# plugin, with sanitizers, and runs it. With "hook_test: hook.o" that object is linked to it: a plugin in assembly or
+# Rust.
 
 CRPIE_SDK_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 # Beside the headers in a source tree, or installed as PREFIX/share/crpie with PREFIX/include.
@@ -29,8 +36,14 @@ CFLAGS ?= -O2 -g -Wall -Wextra
 CXXFLAGS ?= $(CFLAGS)
 RUSTC ?= rustc
 
+# Of an ordinary program. Errors end it: a test that only prints them has passed.
+CRPIE_TESTFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -I$(CRPIE_INCLUDE)
+
 crpie-plugins: $(CRPIE_PLUGIN)
-.PHONY: crpie-plugins
+
+crpie-tests: $(CRPIE_TEST)
+	@for test in $(CRPIE_TEST); do echo ./$$test; ./$$test || exit 1; done
+.PHONY: crpie-plugins crpie-tests
 
 %.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CRPIE_CFLAGS) -c -o $@ $<
@@ -43,3 +56,9 @@ crpie-plugins: $(CRPIE_PLUGIN)
 
 %.o: %.rs
 	$(RUSTC) $(CRPIE_RUSTFLAGS) -o $@ $<
+
+%_test: %_test.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(CRPIE_TESTFLAGS) $(LDFLAGS) -o $@ $(filter %_test.c %.o,$^)
+
+%_test: %_test.cpp
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(CRPIE_TESTFLAGS) $(LDFLAGS) -o $@ $(filter %_test.cpp %.o,$^)

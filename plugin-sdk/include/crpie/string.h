@@ -15,11 +15,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A sanitizer does not look into instructions of an asm: the loops are for it, too. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define CRPIE_SANITIZED
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define CRPIE_SANITIZED
+#endif
+#if defined(__x86_64__) && !defined(CRPIE_SANITIZED)
+#define CRPIE_REP_MOVS
+#endif
+
 #define CRPIE_OPAQUE(p) __asm__ volatile("" : "+r"(p))
 
 static inline void *crpie_memcpy(void *dst, const void *src, size_t n)
 {
-#ifdef __x86_64__
+#ifdef CRPIE_REP_MOVS
 	void *d = dst;
 	__asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
 #else
@@ -50,7 +63,7 @@ static inline void *crpie_memmove(void *dst, const void *src, size_t n)
 
 static inline void *crpie_memset(void *dst, int c, size_t n)
 {
-#ifdef __x86_64__
+#ifdef CRPIE_REP_MOVS
 	void *d = dst;
 	__asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
 #else
