@@ -101,7 +101,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 			made.Close()
 		}
 	}()
-	made.Facts(here)
+	made.Facts(here, opts.Run.Act != nil)
 	decided, err := planner.Build(dir, layout, planner.HooksOf(opts.Plugins), here, job)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,7 @@ func nativeFlags(o *pb.CriuOpts) (flags []string, err error) {
 		const mask = "/dev/null"
 		n.flag(m.GetKey() != mask || m.GetVal() != mask, fmt.Sprintf("--external=mnt[%s]:%s", m.GetKey(), m.GetVal()))
 	}
+	n.network(o)
 	n.cgroups(o)
 	n.refuse(o)
 	return n.flags, several.Join(n.errs...)
@@ -77,6 +78,22 @@ func (n *spelling) flag(given bool, flag string) {
 func (n *spelling) no(given bool, field, why string) {
 	if given {
 		n.errs = append(n.errs, fmt.Errorf("%s: not supported by crpie's own restorer: %s", field, why))
+	}
+}
+
+const newNet = 0x40000000 // CLONE_NEWNET of clone(2)
+
+// network is about namespaces that exist, or are filled by somebody else. runc asks for an empty network namespace
+// always, also where the container is in another one.
+func (n *spelling) network(o *pb.CriuOpts) {
+	n.flag(o.GetEmptyNs()&newNet != 0, "--empty-ns=net")
+	for _, v := range o.Veths {
+		n.flag(true, fmt.Sprintf("--veth-pair=%s=%s", v.GetIfIn(), v.GetIfOut()))
+	}
+	for _, j := range o.JoinNs {
+		n.flag(j.GetNs() == "net" && j.ExtraOpt == nil, "--join-ns=net:"+j.GetNsFile())
+		n.no(j.GetNs() != "net" || j.ExtraOpt != nil, "join_ns "+escape.Name(j.GetNs()),
+			"it joins network namespaces alone, without further options")
 	}
 }
 
@@ -109,10 +126,6 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 
 // refuse lists what a request asks for and crpie's own restorer does not do.
 func (n *spelling) refuse(o *pb.CriuOpts) {
-	n.no(len(o.Veths) > 0, "veths", "it makes no links for a runtime")
-	n.no(len(o.JoinNs) > 0, "join_ns", "it joins no namespaces for a runtime")
-	// runc always asks for an empty network namespace, where there is one
-	const newNet = 0x40000000 // CLONE_NEWNET of clone(2)
 	n.no(o.GetEmptyNs()&^newNet != 0, "empty_ns", "only network namespaces can be left empty")
 	n.no(o.LsmMountContext != nil, "lsm_mount_context", "it gives mounts no security labels")
 	n.no(o.GetLazyPages(), "lazy_pages", "it writes all memory before a process runs")

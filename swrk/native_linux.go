@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
@@ -46,9 +44,6 @@ func (s *session) nativeRequest() (*NativeRequest, error) {
 		return nil, fmt.Errorf("images: %w", err)
 	}
 	s.opened.keep(dir)
-	if err := s.emptyNetwork(dir); err != nil {
-		return nil, err
-	}
 	log, err := s.logName()
 	if err != nil {
 		return nil, err
@@ -61,16 +56,6 @@ func (s *session) nativeRequest() (*NativeRequest, error) {
 			s.config.describePlugins()),
 		Notify: s.notify,
 	}, nil
-}
-
-// emptyNetwork refuses network namespaces that the runtime fills while criu restores. runc asks for an empty one also
-// where there is none.
-func (s *session) emptyNetwork(dir *os.File) error {
-	names, err := fs.Glob(os.DirFS(fmt.Sprintf("/proc/self/fd/%d", dir.Fd())), "netns-*.img")
-	if err != nil || len(names) == 0 || s.opts.GetEmptyNs() == 0 {
-		return err
-	}
-	return errors.New("empty_ns: not supported by crpie's own restorer: the runtime fills the network namespace meanwhile")
 }
 
 // notify tells the runtime of an action and waits for its word, as criu does. Whatever the runtime says before the

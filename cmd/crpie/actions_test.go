@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,11 +72,42 @@ func TestActionScripts(t *testing.T) {
 	}
 }
 
+// So they do for a tree that has a pid namespace of its own alone.
+func TestActionScriptsInPidNamespace(t *testing.T) {
+	dir := t.TempDir()
+	flags := []string{"-W", dir, "--action-script", script(t, dir, "one")}
+	im := testenv.StartIn(t, newPID, "static").Dump(t)
+	steps := func() (all []string) {
+		for _, line := range taken(t, dir) {
+			words := strings.Fields(line)
+			all = append(all, words[1]+" "+words[3])
+		}
+		return all
+	}
+	if err := im.RestoreCRIU(t, flags...).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	want := steps()
+	p, _ := restore(t, im, flags...)
+	p.MustPass(t)
+	if got := steps(); !slices.Equal(got, want) || !slices.Contains(got, "setup-namespaces there=yes") {
+		t.Errorf("got %q, from CRIU %q", got, want)
+	}
+}
+
 // A script that fails undoes the restore, but for the last action, when there is nothing to undo any more.
 func TestFailingScripts(t *testing.T) {
+	for name, victim := range map[string]func() *testenv.Process{
+		"IPC namespace": func() *testenv.Process { return testenv.Start(t, "ipc") },
+		"pid namespace": func() *testenv.Process { return testenv.StartIn(t, newPID, "static") },
+	} {
+		t.Run(name, func(t *testing.T) { testFailingScripts(t, victim().Dump(t)) })
+	}
+}
+
+func testFailingScripts(t *testing.T, im *testenv.Images) {
 	dir := t.TempDir()
 	flags := []string{"--action-script", script(t, dir, "one"), "--action-script", script(t, dir, "two")}
-	im := testenv.Start(t, "ipc").Dump(t)
 	for _, action := range []string{"pre-restore", "setup-namespaces", "post-setup-namespaces", "post-restore",
 		"pre-resume", "post-resume"} {
 		t.Run(action, func(t *testing.T) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,4 +61,61 @@ func TestFrontUndoesContainers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// giveLink is an OCI hook, by which a network namespace gets a link to the bridge brp: a runtime runs it when it makes
+// a container, and in the middle of a restore.
+const giveLink = `#!/bin/sh
+exec >>"${0%/*}/hook.log" 2>&1
+set -ex
+PATH=/usr/sbin:/sbin:/usr/bin:/bin
+pid=$(sed 's/.*"pid": *\([0-9]*\).*/\1/')
+ip link add name vb type veth peer name eth0 netns "$pid"
+ip link set vb master brp up
+nsenter -t "$pid" -n ip addr add 10.9.0.2/24 dev eth0
+nsenter -t "$pid" -n ip link set eth0 up
+`
+
+// ownNetwork gives the container a network namespace that a hook of the runtime's ties to the bridge.
+func (c *container) ownNetwork() {
+	c.t.Helper()
+	hook := filepath.Join(c.dir, "give-link")
+	must(c.t, os.WriteFile(hook, []byte(giveLink), 0o755))
+	c.change(inNamespace("network"))
+	c.change(func(config map[string]any) {
+		config["hooks"] = map[string]any{"createRuntime": []any{map[string]any{"path": hook}}}
+		config["process"].(map[string]any)["args"] = []string{"/init", "serve", "10.9.0.2", "7000"}
+	})
+}
+
+// A connection into a network namespace that the runtime fills while the container is restored goes on: nothing answers
+// for it meanwhile. criu loses it.
+func TestFrontKeepsConnections(t *testing.T) {
+	for _, tool := range []string{"ip", "nsenter", "iptables"} {
+		testenv.NeedTool(t, tool)
+	}
+	c := newContainer(t)
+	hostBridge(t)
+	c.ownNetwork()
+	images, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "pid")
+	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
+	c.wantID("the-first-of-its-kind")
+	client := startClient(t, "10.9.0.2:7000")
+	client.await(t, 200)
+	// The kernel may take a namespace's firewall down, and criu's lock with it, before its links.
+	shell(t, "iptables", "-I", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
+	c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+	awaitNoLink(t, "vb")
+	shell(t, "iptables", "-D", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
+	before := client.got.Load()
+	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
+		",var=INSTANCE_ID,value=a-clone\n")
+	ok, said, log := c.restores(images, "--tcp-established", "--pid-file", pidfile)
+	if !ok || !strings.Contains(log, "crpie: restore-with crpie: restored by crpie itself") {
+		hook, _ := os.ReadFile(filepath.Join(c.dir, "hook.log"))
+		t.Fatalf("restored: %v\n%s\n%s\n%s", ok, said, log, hook)
+	}
+	c.wantID("a-clone")
+	client.await(t, before+200)
+	client.finish(t)
 }

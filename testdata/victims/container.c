@@ -1,24 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first process of a container: tells its identity in /id whenever it changes, and ends when /stop exists. */
+/*
+ * The first process of a container: tells its identity in /id whenever it changes, and ends when /stop exists. With
+ * "serve ADDRESS PORT" it also echoes what a client sends.
+ */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+static void must(int good)
+{
+	if (!good)
+		_exit(1);
+}
 
 static void tell(const char *id)
 {
 	FILE *f = fopen("/id.new", "w");
 
-	if (f == NULL || fputs(id, f) < 0 || fclose(f) != 0 || rename("/id.new", "/id") != 0)
-		_exit(1);
+	must(f != NULL && fputs(id, f) >= 0 && fclose(f) == 0 && rename("/id.new", "/id") == 0);
 }
 
-int main(void)
+static int listening(const char *address, const char *port)
 {
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = inet_addr(address),
+				  .sin_port = htons(atoi(port)) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	must(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 1) == 0);
+	return fd;
+}
+
+static void echo(int client)
+{
+	char buf[4096];
+	ssize_t n = read(client, buf, sizeof(buf));
+
+	must(n >= 0);
+	for (ssize_t done = 0, sent; done < n; done += sent)
+		must((sent = write(client, buf + done, n - done)) > 0);
+	if (n == 0)
+		shutdown(client, SHUT_WR);
+}
+
+/* Waits for a moment, or longer when there is something to do. A poll of descriptor -1 is of none. */
+static void serve(int listener, int *client)
+{
+	struct pollfd fds[] = { { .fd = *client < 0 ? listener : *client, .events = POLLIN } };
+
+	if (poll(fds, 1, 10) != 1 || !(fds[0].revents & POLLIN))
+		return;
+	if (*client < 0)
+		must((*client = accept(listener, NULL, NULL)) >= 0);
+	else
+		echo(*client);
+}
+
+int main(int argc, char **argv)
+{
+	int listener = argc == 4 ? listening(argv[2], argv[3]) : -1, client = -1;
 	char told[128] = "";
 
-	for (; access("/stop", F_OK) != 0; usleep(10000)) {
+	for (; access("/stop", F_OK) != 0; serve(listener, &client)) {
 		const char *id = getenv("INSTANCE_ID");
 
 		if (id != NULL && strcmp(id, told) != 0) {

@@ -4,6 +4,7 @@ package namespaces
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/crpie/crpie/internal/several"
@@ -93,10 +94,14 @@ func (m *Made) openInside() (err error) {
 	return m.inside.Do(func() error { return sys.Setns(f, uapi.CloneNewnet) })
 }
 
-// Facts has a host answer as the tasks will see it.
-func (m *Made) Facts(h *host.Host) {
+// Facts has a host answer as the tasks will see it. others says that somebody may act in the namespaces before the
+// tasks do, and give them links and addresses.
+func (m *Made) Facts(h *host.Host, others bool) {
 	if m.net != nil {
 		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
+		if others && m.net.Empty() {
+			h.CanBind = func(netip.Addr, string) bool { return true }
+		}
 	}
 	if m.aside != nil && m.plan.Mounts != nil {
 		m.plan.Mounts.Facts(h)

@@ -36,6 +36,7 @@ type Plan struct {
 	PidNamespace              bool        // which is the first process of a new pid namespace
 	ControllerFD              int         // a pidfd of the restorer there
 	Namespaces                bool        // the tasks had namespaces of their own
+	NamespacesMade            int         // the zygote's operation that waits while others act in them; 0: the root task does
 
 	LateCalls int // into plugins, of one task when it has lost its privileges, at most
 	Arena     *memory.Arena

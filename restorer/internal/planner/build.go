@@ -38,6 +38,7 @@ type planner struct {
 	cgroupRoots  membership            // of the tasks' cgroup namespace; without one, where crpie is
 	threadedDirs map[string]bool       // cgroups of version 2 to make for threads
 	cgroups      []plan.CgroupDir
+	gate         int             // the operation of the zygote's shared ones that waits while others act in the namespaces
 	groupMarks   map[uint32]bool // tasks for whose process group zombies wait
 }
 
@@ -167,7 +168,7 @@ func (p *planner) layOut() error {
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
 		LateCalls:  lateCalls(p.hooked),
-		Namespaces: p.TimeNamespaceID() != 0 || len(p.Own.Joined()) > 0,
+		Namespaces: p.TimeNamespaceID() != 0 || p.Own.PID || p.Own.Mounts != nil || len(p.Own.Joined()) > 0,
 	}
 	return nil
 }
@@ -175,6 +176,10 @@ func (p *planner) layOut() error {
 // itself reports whether the zygote is the root task: where only one process may come into being, and where the root
 // task is the first one of a pid namespace.
 func (p *planner) itself() bool { return p.Opts.Sibling || p.Opts.Become != 0 || p.Own.PID }
+
+// gated reports whether the zygote waits until somebody else has acted in the namespaces, before it makes the first
+// socket: who gives a network namespace its links may do so then. The pid that he is told has to be the root task's.
+func (p *planner) gated() bool { return p.Plan.Namespaces && p.itself() }
 
 func (p *planner) planTasks() {
 	for _, t := range p.Dir.Tasks {
@@ -194,6 +199,9 @@ func (p *planner) planZygote() {
 	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
 	p.pidNamespace(z)
 	p.timeNamespace(z)
+	if p.gated() {
+		p.Plan.NamespacesMade = len(z.Ops) + p.gate
+	}
 	z.Ops = append(z.Ops, p.Shared.Ops...)
 	if p.itself() {
 		z.Core("the root task", abi.RunTask{})

@@ -35,7 +35,7 @@ func (p *planner) planTask(img *images.Task) {
 	t.Task.Stop = t.stopSignal()
 
 	t.begin()
-	if p.Plan.Namespaces && img.Parent == nil { // somebody may act in them first
+	if p.Plan.Namespaces && img.Parent == nil && !p.gated() { // somebody may act in them first
 		t.awaitTracer()
 	}
 	early := slices.ContainsFunc(img.Children, func(child *images.Task) bool { return p.Births[child.Pid].Early })

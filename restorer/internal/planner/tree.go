@@ -93,6 +93,10 @@ func (p *planner) joinNamespaces() {
 		p.enterCgroupNamespace(p.Shared, nil)
 	}
 	p.enterMounts()
+	if p.gated() {
+		p.gate = len(p.Shared.Ops)
+		p.Shared.Core("others act in the namespaces", abi.WaitTraced{})
+	}
 }
 
 // shareFiles makes the descriptions that several tasks have, all pipes that connect tasks, and those in flight.

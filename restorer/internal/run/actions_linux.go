@@ -11,7 +11,7 @@ type Action string
 const (
 	PreRestore          Action = "pre-restore"           // no process exists
 	SetupNamespaces     Action = "setup-namespaces"      // the root task exists, in namespaces of its own
-	PostSetupNamespaces Action = "post-setup-namespaces" // and they are set up; the task has not done anything yet
+	PostSetupNamespaces Action = "post-setup-namespaces" // and others have acted in them; the task has not
 	PostRestore         Action = "post-restore"          // the tasks are as they were, and stopped
 	PreResume           Action = "pre-resume"            // their connections are awake, too
 	PostResume          Action = "post-resume"           // the tasks run
@@ -31,17 +31,34 @@ func (r *Runner) act(a Action) func() error {
 	}
 }
 
-// setUpNamespaces acts while the root task waits to be traced.
+// setUpNamespaces acts while the zygote waits, or the root task waits to be traced.
 func (r *Runner) setUpNamespaces() error {
-	if !r.Plan.Namespaces || r.Opts.Act == nil {
+	if !r.Plan.Namespaces {
 		return nil
 	}
-	root := r.Plan.Tasks[0].StatusIndex
-	if err := r.await(func() bool { return r.status(root).State != abi.StateNew }); err != nil {
-		return err
+	if r.Opts.Act != nil {
+		if err := r.await(r.namespacesMade); err != nil {
+			return err
+		}
+		if err := r.act(SetupNamespaces)(); err != nil {
+			return err
+		}
+		if err := r.act(PostSetupNamespaces)(); err != nil {
+			return err
+		}
 	}
-	if err := r.act(SetupNamespaces)(); err != nil {
-		return err
+	if r.Plan.NamespacesMade != 0 {
+		r.share.tell(abi.ControlTracedAt(r.zygoteStatus()), 1)
 	}
-	return r.act(PostSetupNamespaces)()
+	return nil
 }
+
+func (r *Runner) namespacesMade() bool {
+	if gate := r.Plan.NamespacesMade; gate != 0 {
+		return int(r.share.status(r.zygoteStatus()).Op) >= gate
+	}
+	return r.status(r.Plan.Tasks[0].StatusIndex).State != abi.StateNew
+}
+
+// zygoteStatus is the index of the zygote's status: the last.
+func (r *Runner) zygoteStatus() int { return len(r.watch.statuses) - 1 }

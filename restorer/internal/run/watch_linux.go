@@ -115,7 +115,7 @@ func (r *Runner) look(all bool) error {
 			return err
 		}
 	}
-	zygote := len(r.watch.statuses) - 1
+	zygote := r.zygoteStatus()
 	r.know(zygote, r.share.status(zygote))
 	return nil
 }

@@ -83,6 +83,9 @@ func (p *Plan) Images() []string { return p.images }
 // Takes lists the resources of --inherit-fd and --external that the plan uses.
 func (p *Plan) Takes() []string { return p.takes }
 
+// Empty reports whether a new namespace stays empty: what there was in it is not in the images, or not wanted.
+func (p *Plan) Empty() bool { return p.open == nil && len(p.steps) == 0 }
+
 // Describe says in lines what will be done.
 func (p *Plan) Describe() []string {
 	if p.open != nil {
