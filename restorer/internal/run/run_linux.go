@@ -331,7 +331,9 @@ func (r *Runner) awaitThreads() error {
 	}
 	for _, t := range r.Plan.Alive() {
 		for _, th := range t.Threads[1:] {
-			if err := r.seize(t, th); err != nil {
+			if err := r.seize(t, th); errors.Is(err, unix.ESRCH) {
+				return r.explain(err)
+			} else if err != nil {
 				return err
 			}
 		}

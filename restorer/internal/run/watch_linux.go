@@ -77,10 +77,15 @@ func (r *Runner) await(done func() bool) error {
 // explainTime bounds the wait for the event that follows.
 const explainTime = time.Second
 
-// explain finds what became of a task whose report is gone or nonsense. One that executes a program loses its memory a
-// moment before PTRACE_EVENT_EXEC tells.
+// explain finds what became of a task that is gone, or whose report is gone or nonsense. One that executes a program
+// loses its memory a moment before PTRACE_EVENT_EXEC tells; one whose namespace's first process failed was killed by the
+// kernel, and that process's report says why.
 func (r *Runner) explain(err error) error {
 	for end := time.Now().Add(explainTime); time.Now().Before(end); time.Sleep(collectPause) {
+		_ = r.look(true) // of those that can be read
+		if found := r.failure(); found != nil {
+			return found
+		}
 		if found := r.casualties(); found != nil {
 			return found
 		}
