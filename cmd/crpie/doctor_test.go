@@ -316,6 +316,63 @@ func TestDoctorOnServices(t *testing.T) {
 	n.wants(1, "ok       "+running+"crpie, /usr/local/lib/crpie/criu\n")
 }
 
+// A service whose environment cannot be read is not guessed at.
+func TestDoctorOnServicesOfOthers(t *testing.T) {
+	setpriv := testenv.NeedTool(t, "setpriv")
+	n := newNode(t)
+	must(t, os.Chmod(n.root, 0o755))
+	sleep, err := os.ReadFile("/bin/sleep")
+	must(t, err)
+	n.program("local/bin/containerd", string(sleep))
+	cmd := n.inside("/usr/local/bin/containerd", "60")
+	must(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	await(t, "containerd starts", func() bool {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+		return err == nil && string(name) == "containerd\n"
+	})
+	nobody := n.inside(setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/local/bin/crpie", "doctor")
+	out, _ := nobody.CombinedOutput()
+	want := fmt.Sprintf("note     containerd: pid %d: which criu it finds cannot be told: open /proc/%[1]d/environ: "+
+		"permission denied\n  hint: run crpie doctor as root\n", cmd.Process.Pid)
+	if !strings.Contains(string(out), want) {
+		t.Errorf("no %q in\n%s", want, out)
+	}
+}
+
+// A directory that is named and cannot be read is a problem, as is one that cannot be removed.
+func TestDoctorOnWhatItCannotReach(t *testing.T) {
+	setpriv := testenv.NeedTool(t, "setpriv")
+	n := newNode(t)
+	must(t, os.Chmod(n.root, 0o755))
+	n.write("run/file", "")
+	n.write("run/a/closed/inside/file", "")
+	must(t, os.Chmod(filepath.Join(n.root, "run/a/closed"), 0o700))
+	n.write("run/open/.crpie-swrk-OLD/mounted/file", "")
+	n.program("local/bin/nobody", "#!/bin/sh\nexec "+setpriv+" --reuid=65534 --regid=65534 --clear-groups \"$@\"\n")
+	n.program("local/bin/mounted", "#!/bin/sh\nmount -t tmpfs none /run/open/.crpie-swrk-OLD/mounted\nexec \"$@\"\n")
+	for _, c := range []struct{ words, want string }{
+		{"crpie doctor /run/none", "problem  leftovers: stat /run/none: no such file or directory\n"},
+		{"crpie doctor /run/file", "problem  leftovers: /run/file is not a directory\n"},
+		{"nobody crpie doctor /run/a/closed", "problem  leftovers: open /run/a/closed: permission denied: there may be some\n" +
+			"  hint: run crpie doctor as root\n"},
+		{"nobody crpie doctor /run/a", "problem  leftovers: open /run/a/closed: permission denied: there may be some\n"},
+		{"mounted crpie doctor --clean /run/open", "problem  leftovers: /run/open/.crpie-swrk-OLD: " +
+			"a restore that was killed has left it, and it cannot be removed: "},
+	} {
+		n.path = "/usr/local/lib/crpie:" + localPath
+		cmd := n.inside(strings.Fields(c.words)...)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), c.want) ||
+			strings.Count(string(out), "leftovers: ") != 1 {
+			t.Errorf("%s: %v, no %q in\n%s", c.words, cmd.ProcessState, c.want, out)
+		}
+	}
+}
+
 // What a killed front leaves is found and removed; what one still works in is not touched.
 func TestDoctorSweepsLeftovers(t *testing.T) {
 	c, images := checkpointed(t)

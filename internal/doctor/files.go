@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,29 +120,43 @@ func configFileOf(name string) string {
 
 // leftovers looks for directories in which killed fronts have worked.
 func (r *round) leftovers() {
-	left := 0
+	before := len(r.findings)
 	for _, parent := range r.parents() {
-		found, _ := scratch.Find(parent) // what cannot be read has nothing of ours
+		found, err := scratch.Find(parent)
+		if err != nil {
+			r.unreadable(parent, Note, err)
+		}
 		for _, name := range found {
-			if r.leftover(name) {
-				left++
-			}
+			r.leftover(name)
 		}
 	}
-	if left == 0 {
+	if len(r.findings) == before {
 		r.fine("leftovers", "none")
 	}
 }
 
-// leftover reports whether a directory is worth a word: its owner may still work in it.
-func (r *round) leftover(name string) bool {
+// unreadable reports a place in which there may be leftovers. One that has gone has none.
+func (r *round) unreadable(dir string, verdict Verdict, err error) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
+		r.add("leftovers", verdict, "run crpie doctor as root", "%v: there may be some", err)
+	default:
+		r.add("leftovers", verdict, "", "%v: there may be some in %s", err, dir)
+	}
+}
+
+// leftover judges a directory, which is not worth a word if its owner still works in it.
+func (r *round) leftover(name string) {
 	err := scratch.Abandoned(name)
-	if err == nil && r.Clean {
+	abandoned := err == nil
+	if abandoned && r.Clean {
 		err = scratch.Sweep(name)
 	}
 	switch {
 	case errors.Is(err, scratch.ErrInUse), errors.Is(err, fs.ErrNotExist):
-		return false
+	case err != nil && abandoned:
+		r.add("leftovers", Problem, "", "%s: a restore that was killed has left it, and it cannot be removed: %v", name, err)
 	case err != nil:
 		r.add("leftovers", Note, "", "%s: %v", name, err)
 	case r.Clean:
@@ -150,7 +165,6 @@ func (r *round) leftover(name string) bool {
 		r.add("leftovers", Problem, "crpie doctor --clean removes it",
 			"%s: a restore that was killed has left it", name)
 	}
-	return true
 }
 
 // parents lists where fronts work: beside images, and in directories for temporary files.
@@ -165,7 +179,7 @@ func (r *round) parents() (all []string) {
 		all = append(all, found...)
 	}
 	for _, dir := range r.Dirs {
-		all = append(all, below(dir)...)
+		all = append(all, r.below(dir)...)
 	}
 	for i, dir := range all {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
@@ -176,11 +190,20 @@ func (r *round) parents() (all []string) {
 	return slices.Compact(all)
 }
 
-// below lists a directory and all directories in it, but for those that are to be found.
-func below(dir string) (all []string) {
+// below lists a directory and all directories in it, but for those that are to be found. It was asked for: that it
+// cannot be read is a problem.
+func (r *round) below(dir string) (all []string) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		r.add("leftovers", Problem, "name a directory that there is", "%v", cmp.Or(err, fmt.Errorf("%s is not a directory", dir)))
+		return nil
+	}
 	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		switch {
-		case err != nil || !e.IsDir():
+		case err != nil:
+			all = slices.DeleteFunc(all, func(dir string) bool { return dir == name })
+			r.unreadable(name, Problem, err)
+			return nil
+		case !e.IsDir():
 			return nil
 		case name != dir && strings.HasPrefix(e.Name(), scratch.Prefix):
 			return fs.SkipDir

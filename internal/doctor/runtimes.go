@@ -96,18 +96,20 @@ func (r *round) services() {
 	for _, s := range services() {
 		running := processes(s.comm)
 		for _, pid := range running {
-			r.service(s, "pid "+strconv.Itoa(pid), ownPath(pid))
+			path, err := ownPath(pid)
+			r.service(s, "pid "+strconv.Itoa(pid), path, err)
 		}
 		if len(running) > 0 {
 			continue
 		}
 		if path, ok := r.unitPath(s.unit); ok {
-			r.service(s, s.unit+".service, not running", path)
+			r.service(s, s.unit+".service, not running", path, nil)
 		}
 	}
 }
 
-func (r *round) service(s service, what, path string) {
+// service judges one whose PATH is known, or not: err.
+func (r *round) service(s service, what, path string, err error) {
 	criu := inPath(path, "criu")
 	hint := fmt.Sprintf(
 		"systemctl edit %s, and write [Service] and Environment=PATH=%s:%s; systemctl restart %s",
@@ -118,8 +120,12 @@ func (r *round) service(s service, what, path string) {
 	)
 	if s.comm == "containerd" {
 		if named := containerdCRIU(read("/etc/containerd/config.toml")); named != "" {
-			criu, hint = named, "leave CriuPath out of /etc/containerd/config.toml, or name crpie there"
+			criu, hint, err = named, "leave CriuPath out of /etc/containerd/config.toml, or name crpie there", nil
 		}
+	}
+	if err != nil {
+		r.add(s.name, Note, "run crpie doctor as root", "%s: which criu it finds cannot be told: %v", what, err)
+		return
 	}
 	r.starts(s.name, what, criu, hint)
 }
@@ -136,14 +142,18 @@ func processes(comm string) (pids []int) {
 	return pids
 }
 
-// ownPath is the PATH that a process was started with.
-func ownPath(pid int) string {
-	for v := range strings.SplitSeq(read("/proc/"+strconv.Itoa(pid)+"/environ"), "\x00") {
+// ownPath reads the PATH that a process was started with, proc_pid_environ(5).
+func ownPath(pid int) (string, error) {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return "", err
+	}
+	for v := range strings.SplitSeq(string(environ), "\x00") {
 		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			return path
+			return path, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // servicePath is the PATH of a unit that sets none, systemd.exec(5).
