@@ -31,7 +31,7 @@ type Options struct {
 	HookTimeout   time.Duration   // for one hook; 0: none
 	LogFile       string          // in the file system of the task; empty: its standard error
 	LogLevel      report.LogLevel // least important level of plugins' lines that is written
-	AllowSeccomp  bool            // graft although filters deny calls of the core
+	AllowSeccomp  bool            // graft although filters deny calls of the core or of plugins
 	AllowSkipped  bool            // plugins may register stages that a graft has not
 	Tool          string          // version, for the provenance
 	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0

@@ -2,6 +2,7 @@ package graft
 
 import (
 	"bytes"
+	"debug/elf"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,10 +11,11 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/seccomp"
 	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/stage"
 )
 
-// checkSeccomp asks the filters of every thread about the calls of the core: they are in force when hooks of a graft
-// run.
+// checkSeccomp asks the filters of every thread about the calls of the core and of the plugins: they are in force when
+// hooks of a graft run.
 func (g *grafter) checkSeccomp(tasks []*images.Task) {
 	c := seccompCheck{g, seccomp.New(g.dir.Seccomp)}
 	filtered := false
@@ -53,7 +55,10 @@ func (c *seccompCheck) task(t *images.Task) (filtered bool) {
 	}
 	calls := c.callsIn(t)
 	for _, key := range order {
-		c.threads(threadsOf(t.Pid, threads[key]), key, calls)
+		where := threadsOf(t.Pid, threads[key])
+		if c.threads(where, key, calls) {
+			c.plugins(where, t.Pid, key)
+		}
 	}
 	return len(order) > 0
 }
@@ -74,8 +79,9 @@ func (c *seccompCheck) callsIn(t *images.Task) []coreCall {
 	})
 }
 
-// threads refuses what the filters deny, and notes what the core does without.
-func (c *seccompCheck) threads(where string, key filteredThreads, calls []coreCall) {
+// threads refuses what the filters deny, and notes what the core does without. It reports whether the filters can be
+// understood.
+func (c *seccompCheck) threads(where string, key filteredThreads, calls []coreCall) bool {
 	var denied, missing []string
 	for _, call := range calls {
 		if call.leader && !key.leader {
@@ -86,7 +92,7 @@ func (c *seccompCheck) threads(where string, key filteredThreads, calls []coreCa
 		answer, err := c.filters.Answer(key.filter, sys)
 		if err != nil {
 			c.refuse(where, "", "%v", err)
-			return
+			return false
 		}
 		text := fmt.Sprintf("%s: %v", call.name, answer)
 		switch {
@@ -100,18 +106,57 @@ func (c *seccompCheck) threads(where string, key filteredThreads, calls []coreCa
 	for _, m := range missing {
 		c.note("%s: its seccomp filters answer %s", where, m)
 	}
-	c.deny(where, denied)
+	c.deny(where, "the graft's core", denied)
+	return true
 }
 
-func (c *seccompCheck) deny(where string, denied []string) {
+// plugins asks about the calls that the plugins of a task declare. Only some of them have hooks for every thread.
+func (c *seccompCheck) plugins(where string, pid uint32, key filteredThreads) {
+	for i, p := range c.opts.Plugins {
+		if c.runsIn[i][pid] && (key.leader || hooksThreads(p.Plugin)) {
+			c.declared(where, "plugin "+c.labels[i], key, p.Plugin.Syscalls.Numbers)
+		}
+	}
+}
+
+func hooksThreads(p *loader.Plugin) bool {
+	return slices.ContainsFunc(p.Hooks, func(h loader.Hook) bool { return h.ID == stage.PreSigreturnThread })
+}
+
+// declared refuses calls to which no arguments make the filters agree. Those that depend on arguments are a note: the
+// object does not say which arguments it gives.
+func (c *seccompCheck) declared(where, plugin string, key filteredThreads, numbers []uint32) {
+	var denied, depend []string
+	for _, nr := range numbers {
+		bounds, err := c.filters.Bounds(key.filter, seccomp.Call{Nr: nr})
+		if err != nil {
+			return // the core's calls have said so
+		}
+		text := fmt.Sprintf("%s: %v", seccomp.CallName(elf.EM_X86_64, nr), bounds.Worst)
+		switch {
+		case bounds.Worst.Permits():
+		case bounds.Best.Permits():
+			depend = append(depend, text)
+		default:
+			denied = append(denied, text)
+		}
+	}
+	if len(depend) > 0 {
+		c.note("%s: its seccomp filters permit %s some calls by their arguments only, and may answer %s", where, plugin,
+			strings.Join(depend, ", "))
+	}
+	c.deny(where, plugin, denied)
+}
+
+func (c *seccompCheck) deny(where, whom string, denied []string) {
 	switch {
 	case len(denied) == 0:
 	case c.opts.AllowSeccomp:
-		c.note("%s: its seccomp filters deny the graft's core %s", where, strings.Join(denied, ", "))
+		c.note("%s: its seccomp filters deny %s %s", where, whom, strings.Join(denied, ", "))
 	default:
 		c.refuse(where, "use crpie restore, which holds filters back until the hooks are done; "+
 			"or, if this cannot come to pass, --allow-seccomp",
-			"its seccomp filters deny the graft's core %s", strings.Join(denied, ", "))
+			"its seccomp filters deny %s %s", whom, strings.Join(denied, ", "))
 	}
 }
 
@@ -126,10 +171,14 @@ func (g *grafter) note(format string, args ...any) {
 	g.plan.Notes = append(g.plan.Notes, fmt.Sprintf(format, args...))
 }
 
-// noteUndeclared names the plugins that do not declare their system calls.
+// noteUndeclared names the plugins that do not declare their system calls, or not all.
 func (g *grafter) noteUndeclared() {
 	for i, p := range g.opts.Plugins {
-		if makesCalls(p.Plugin) {
+		switch calls := p.Plugin.Syscalls; {
+		case calls.Computed:
+			g.note("plugin %s computes numbers of system calls: whether the tasks' seccomp filters permit them is not known",
+				g.labels[i])
+		case !calls.Declared && makesCalls(p.Plugin):
 			g.note("plugin %s makes system calls that its object does not name: "+
 				"whether the tasks' seccomp filters permit them is not known", g.labels[i])
 		}

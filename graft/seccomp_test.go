@@ -12,9 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/loadertest"
 	"github.com/crpie/crpie/internal/seccomp"
+	"github.com/crpie/crpie/loader"
 )
 
 // bpf makes a filter of struct sock_filter: code, jt, jf, k.
@@ -178,4 +181,72 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// calling is a plugin that makes system calls at a stage.
+func calling(t *testing.T, stage string, code string) Plugin {
+	t.Helper()
+	p := loadertest.MustLoad(t, compiler, ".c", fmt.Sprintf(`#include <crpie/plugin.h>
+#include <crpie/syscall.h>
+CR_PLUGIN_REGISTER_DUMMY("caller")
+static int called(struct crpie_ctx *ctx) { return (int)(%s) + ctx->pid < 0; }
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_%s, called)
+`, code, stage), loader.Options{})
+	return Plugin{Input: blob.Input{Plugin: p}, SHA256: "00"}
+}
+
+// The calls that plugins declare are asked about in the threads in which their hooks run.
+func TestSeccompOfPlugins(t *testing.T) {
+	const getrandom, socket = 318, 41
+	profile, err := os.ReadFile("../internal/seccomp/testdata/podman-default.bpf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// socket of AF_VSOCK fails
+	family := bpf([4]uint32{0x20}, [4]uint32{0x15, 0, 3, socket}, [4]uint32{0x20, 0, 0, 16},
+		[4]uint32{0x15, 0, 1, 40}, [4]uint32{6, 0, 0, 0x50000 | 22}, [4]uint32{6, 0, 0, 0x7fff0000})
+	random := answering(getrandom, seccomp.Errno|1)
+	denies := func(thread string) string {
+		return "task 18656 thread " + thread + ": its seccomp filters deny plugin caller getrandom: SECCOMP_RET_ERRNO (1)"
+	}
+	for _, c := range []struct {
+		name, stage, code string
+		filter            []byte
+		change            func(*Options)
+		want, notes       string
+	}{
+		{"the default profile", "PRE_SIGRETURN", "sys_getrandom(0, 0, 0) + sys_openat(-100, 0, 0, 0)", profile, nil,
+			"<nil>", ""},
+		{"none of its calls", "PRE_SIGRETURN", "sys_getpid()", random, nil, "<nil>", ""},
+		{"denied to the leader", "PRE_SIGRETURN", "sys_getrandom(0, 0, 0)", random, nil,
+			"cannot graft: " + denies("18656") + seccompHint, ""},
+		{"denied to all", "PRE_SIGRETURN_THREAD", "sys_getrandom(0, 0, 0)", random, nil,
+			"cannot graft, for 2 reasons:\n" + denies("18656") + seccompHint + "\n" + denies("18658 (and 31 more)") +
+				seccompHint, ""},
+		{"denied, but allowed", "PRE_SIGRETURN", "sys_getrandom(0, 0, 0)", random,
+			func(o *Options) { o.AllowSeccomp = true }, "<nil>", denies("18656")},
+		{"by arguments", "PRE_SIGRETURN", "sys_socket(2, 1, 0)", family, nil, "<nil>",
+			"task 18656 thread 18656: its seccomp filters permit plugin caller some calls by their arguments only, and " +
+				"may answer socket: SECCOMP_RET_ERRNO (22)"},
+		{"computed", "PRE_SIGRETURN", "CRPIE_SYS0(ctx->tid)", random, nil, "<nil>",
+			"plugin caller computes numbers of system calls: whether the tasks' seccomp filters permit them is not known"},
+		{"silent", "PRE_SIGRETURN", "crpie_syscall(39, 0, 0, 0, 0, 0, 0)", random, nil, "<nil>",
+			"plugin caller makes system calls that its object does not name: " +
+				"whether the tasks' seccomp filters permit them is not known"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opts := options(t)
+			opts.Plugins = []Plugin{calling(t, c.stage, c.code)}
+			if c.change != nil {
+				c.change(opts)
+			}
+			plan, err := New(filtered(t, "threads", c.filter, nil), opts)
+			if fmt.Sprint(err) != c.want {
+				t.Fatalf("got:\n%v\nwant:\n%s", err, c.want)
+			}
+			if err == nil && strings.Join(plan.Notes, "\n") != c.notes {
+				t.Errorf("notes:\n%s\nwant:\n%s", strings.Join(plan.Notes, "\n"), c.notes)
+			}
+		})
+	}
 }

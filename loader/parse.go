@@ -63,7 +63,7 @@ const (
 	roleLayout             // becomes part of the image
 	roleUnwind             // in memory, but unused there: .eh_frame, .gcc_except_table
 	roleNote
-	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params
+	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params, crpie_syscalls
 	roleRefused
 )
 

@@ -25,6 +25,7 @@ type Plugin struct {
 	Exit     Func
 	GOT      []uint32 // indexes of the symbols that need a GOT slot; the slot is the index into GOT
 	Notes    []Violation
+	Syscalls Syscalls
 
 	DeclaresParams bool // Params are all that there are; otherwise the plugin takes any
 

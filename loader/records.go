@@ -9,7 +9,8 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
-// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks and Params.
+// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks, Params and
+// Syscalls.
 func (p *parser) readRecords() bool {
 	plugins, hooks := 0, 0 // records; bytes of records
 	for i := range p.shdrs {
@@ -22,6 +23,8 @@ func (p *parser) readRecords() bool {
 			hooks += len(p.bytesOf(i))
 		case abi.ParamsSection:
 			p.readParams(i)
+		case abi.SyscallsSection:
+			p.readSyscalls(i)
 		default:
 			plugins += p.readPlugins(i, pointers)
 		}

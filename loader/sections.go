@@ -251,7 +251,8 @@ func (p *parser) checkFlags(i int, name string, flags elf.SectionFlag) role {
 	if s.Addr != 0 {
 		p.reportf(CodeAddressed, nil, "section %s: its address 0x%x is ignored", clip(name), s.Addr)
 	}
-	if name == abi.PluginSection || name == abi.HooksSection || name == abi.ParamsSection {
+	switch name {
+	case abi.PluginSection, abi.HooksSection, abi.ParamsSection, abi.SyscallsSection:
 		return roleRecord
 	}
 	return roleLayout

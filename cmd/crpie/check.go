@@ -35,17 +35,18 @@ func checkManual() *manual {
 
 // checked is the verdict on one file. It does not keep the plugin, whose bytes would pile up over many files.
 type checked struct {
-	file    string
-	ok      bool
-	plugin  string // name
-	machine string
-	hooks   []string
-	params  []loader.Param
-	any     bool // it declares no parameters and takes any
-	notes   []loader.Violation
-	found   []loader.Violation // in file order
-	omitted int                // violations that were not kept
-	err     error              // it could not be read
+	file     string
+	ok       bool
+	plugin   string // name
+	machine  string
+	hooks    []string
+	params   []loader.Param
+	any      bool     // it declares no parameters and takes any
+	syscalls []string // that it declares
+	notes    []loader.Violation
+	found    []loader.Violation // in file order
+	omitted  int                // violations that were not kept
+	err      error              // it could not be read
 }
 
 func runCheck(args []string, std streams) int {
@@ -152,6 +153,7 @@ func (c *checked) describe(p *loader.Plugin) {
 		c.hooks = append(c.hooks, h.ID.String())
 	}
 	c.params, c.any = p.Params, !p.DeclaresParams
+	c.syscalls = viewSyscalls(p)
 }
 
 // detach makes the symbols of violations strings of their own: they are parts of the object's string table.

@@ -73,7 +73,7 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	addVerbosity(f, &g.verbosity)
 	addKeepRandom(f, &g.keepRandom)
 	f.BoolVar(&g.seccomp, "allow-seccomp", false,
-		"Graft although seccomp filters deny system calls of the graft's core.")
+		"Graft although seccomp filters deny system calls of the graft's core or of a plugin.")
 	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
 }
 

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/seccomp"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -110,6 +112,7 @@ type view struct {
 	Hooks         []viewHook       `json:"hooks"`
 	Params        []viewParam      `json:"params,omitempty"`
 	AnyParams     bool             `json:"any_params"` // it declares none and takes any
+	Syscalls      []string         `json:"syscalls,omitempty"`
 	Sections      []viewSection    `json:"sections"`
 	Symbols       []viewSymbol     `json:"symbols"`
 	Relocations   []viewRelocation `json:"relocations"`
@@ -163,9 +166,21 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 	hook("init", 0, p.Init)
 	hook("exit", 0, p.Exit)
 	v.Params, v.AnyParams = viewParams(p.Params), !p.DeclaresParams
+	v.Syscalls = viewSyscalls(p)
 	v.addSections(p, img)
 	v.addSymbols(p, img)
 	return v
+}
+
+// viewSyscalls names the system calls that a plugin declares.
+func viewSyscalls(p *loader.Plugin) (names []string) {
+	for _, nr := range p.Syscalls.Numbers {
+		names = append(names, seccomp.CallName(p.Machine, nr))
+	}
+	if p.Syscalls.Computed {
+		names = append(names, "others by computed numbers")
+	}
+	return names
 }
 
 func (v *view) addSections(p *loader.Plugin, img *blob.Image) {
@@ -206,6 +221,9 @@ func (v *view) text(w io.Writer) error {
 		fmt.Fprintln(w, "declares no parameters and takes any")
 	case len(v.Params) == 0:
 		fmt.Fprintln(w, "takes no parameters")
+	}
+	if len(v.Syscalls) > 0 {
+		fmt.Fprintf(w, "system calls: %s\n", strings.Join(v.Syscalls, ", "))
 	}
 	table := func(title string, rows int, row func(w io.Writer, i int)) error {
 		if rows == 0 {

@@ -85,11 +85,15 @@ func (c checked) summary() string {
 	line := fmt.Sprintf("plugin %s for %s, %s", escape.Name(c.plugin), c.machine, hooks)
 	switch {
 	case c.any:
-		return line
 	case len(c.params) == 0:
-		return line + ", no parameters"
+		line += ", no parameters"
+	default:
+		line += ", parameters " + synopsis(c.params)
 	}
-	return line + ", parameters " + synopsis(c.params)
+	if len(c.syscalls) > 0 {
+		line += "; system calls " + strings.Join(c.syscalls, ", ")
+	}
+	return line
 }
 
 func (p painter) violation(w io.Writer, file string, v loader.Violation) {

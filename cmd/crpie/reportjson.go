@@ -24,6 +24,7 @@ type (
 		Hooks    []string        `json:"hooks,omitempty"`
 		Params   []viewParam     `json:"params,omitempty"`
 		AnyParam bool            `json:"any_params,omitempty"` // it declares none and takes any
+		Syscalls []string        `json:"syscalls,omitempty"`
 		Errors   []jsonViolation `json:"errors,omitempty"`
 		Notes    []jsonViolation `json:"notes,omitempty"`
 		NotShown int             `json:"not_shown,omitempty"`
@@ -45,7 +46,7 @@ func reportJSON(w io.Writer, results []checked) error {
 	for _, c := range results {
 		f := jsonFile{
 			File: c.file, OK: c.ok, Plugin: c.plugin, Machine: c.machine, Hooks: c.hooks,
-			Params: viewParams(c.params), AnyParam: c.any,
+			Params: viewParams(c.params), AnyParam: c.any, Syscalls: c.syscalls,
 			Errors: jsonViolations(c.found), Notes: jsonViolations(c.notes), NotShown: c.omitted,
 		}
 		if c.err != nil {

@@ -12,6 +12,8 @@ const (
 	PluginSection = "crpie_plugin"
 	HooksSection  = "crpie_hooks"
 	ParamsSection = "crpie_params"
+
+	SyscallsSection = "crpie_syscalls"
 )
 
 var paramKindNames = [...]string{"none", "string", "int", "bool", "enum", "size", "one of"}

@@ -8,9 +8,10 @@ var le = binary.LittleEndian
 
 // Shared with plugins.
 const (
-	Version    = 3    // CRPIE_ABI_VERSION: the plugin interface that this tree implements
-	NameMax    = 48   // CRPIE_NAME_MAX: a plugin's name with its terminating NUL, bytes
-	LogLineMax = 1024 // CRPIE_LOG_LINE_MAX: longer log messages are cut, bytes
+	Version         = 3          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
+	NameMax         = 48         // CRPIE_NAME_MAX: a plugin's name with its terminating NUL, bytes
+	LogLineMax      = 1024       // CRPIE_LOG_LINE_MAX: longer log messages are cut, bytes
+	SyscallComputed = 4294967295 // CRPIE_SYSCALL_COMPUTED: the plugin computes the number of the call
 )
 
 // ParamKind: What the value of a parameter is.
@@ -66,6 +67,15 @@ const (
 	ParamRecordValuesOff = 64
 	ParamRecordHelpOff   = 160
 	ParamRecordDefOff    = 288
+)
+
+// struct crpie_syscall_record, in bytes.
+const (
+	SyscallRecordSize        = 16
+	SyscallRecordSizeOff     = 0
+	SyscallRecordABIOff      = 4
+	SyscallRecordNrOff       = 8
+	SyscallRecordReservedOff = 12
 )
 
 // struct crpie_param, in bytes.

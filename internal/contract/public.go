@@ -22,6 +22,8 @@ func publicNumbers() []Number {
 		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax,
 			About: "a plugin's name with its terminating NUL, bytes"},
 		{C: "CRPIE_LOG_LINE_MAX", Go: "LogLineMax", Value: 1024, About: "longer log messages are cut, bytes"},
+		{C: "CRPIE_SYSCALL_COMPUTED", Go: "SyscallComputed", Value: 0xffffffff,
+			About: "the plugin computes the number of the call"},
 		{C: "CRPIE_PARAM_NAME_MAX", Value: paramNameMax},
 		{C: "CRPIE_PARAM_VALUES_MAX", Value: paramValuesMax},
 		{C: "CRPIE_PARAM_HELP_MAX", Value: paramHelpMax},
@@ -97,6 +99,7 @@ func publicStructs() []Struct {
 			Member{"min", u64, ""}, Member{"max", u64, ""},
 			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""},
 			Member{"help", text(paramHelpMax), ""}, Member{"def", text(paramDefaultMax), ""}),
+		record("crpie_syscall_record", "SyscallRecord", Member{"nr", u32, ""}, Member{"reserved", u32, ""}),
 		{C: "crpie_param", Go: "ParamPair", Use: Written,
 			Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},
 		{C: "crpie_vma", Go: "VMA", Use: Written, Members: []Member{

@@ -17,7 +17,21 @@ const (
 type Filters struct {
 	entries  []*pb.SeccompFilter
 	programs map[uint32]Program
-	answers  map[question]Answer
+	answers  map[question]Bounds
+}
+
+// Bounds are the best and the worst that filters can say to a call of which some arguments are not known.
+type Bounds struct{ Best, Worst Answer }
+
+// add takes a filter that is asked as well, with the bounds of its own answers.
+func (b Bounds) add(own Bounds) Bounds {
+	if own.Best.Wins(b.Best) {
+		b.Best = own.Best
+	}
+	if own.Worst.Wins(b.Worst) {
+		b.Worst = own.Worst
+	}
+	return b
 }
 
 type question struct {
@@ -27,7 +41,7 @@ type question struct {
 
 // New takes the filters of an image directory.
 func New(entries []*pb.SeccompFilter) *Filters {
-	return &Filters{entries, map[uint32]Program{}, map[question]Answer{}}
+	return &Filters{entries, map[uint32]Program{}, map[question]Bounds{}}
 }
 
 // Chain lists the filters of a thread whose newest is last, newest first.
@@ -48,40 +62,52 @@ func (f *Filters) Chain(last uint32) ([]uint32, error) {
 	return chain, nil
 }
 
-// Answer is the worst that the filters of a thread whose newest is last can say to a call.
+// Answer gives the worst that the filters of a thread whose newest is last can say to a call.
 func (f *Filters) Answer(last uint32, c Call) (Answer, error) {
+	all, err := f.Bounds(last, c)
+	return all.Worst, err
+}
+
+// Bounds gives the bounds of what the filters of a thread whose newest is last can say to a call.
+func (f *Filters) Bounds(last uint32, c Call) (Bounds, error) {
 	chain, err := f.Chain(last)
 	if err != nil {
-		return 0, err
+		return Bounds{}, err
 	}
-	worst := Allow
+	all := Bounds{Allow, Allow}
 	for i := len(chain) - 1; i >= 0; i-- { // from the oldest, so that threads that share filters share answers
 		known, ok := f.answers[question{chain[i], c}]
 		if !ok {
-			if known, err = f.own(chain[i], c, worst); err != nil {
-				return 0, err
+			own, err := f.own(chain[i], c)
+			if err != nil {
+				return Bounds{}, err
 			}
+			known = all.add(own)
 			f.answers[question{chain[i], c}] = known
 		}
-		worst = known
+		all = known
 	}
-	return worst, nil
+	return all, nil
 }
 
-// own is the worst of one filter and of those before it.
-func (f *Filters) own(filter uint32, c Call, worst Answer) (Answer, error) {
+// own gives the bounds of one filter's answers.
+func (f *Filters) own(filter uint32, c Call) (own Bounds, err error) {
 	p, ok := f.programs[filter]
 	if !ok {
-		var err error
 		if p, err = Parse(f.entries[filter].GetFilter()); err != nil {
-			return 0, fmt.Errorf("seccomp filter %d: %w", filter, err)
+			return own, fmt.Errorf("seccomp filter %d: %w", filter, err)
 		}
 		f.programs[filter] = p
 	}
-	for _, a := range p.Answers(&c) {
-		if a.Wins(worst) {
-			worst = a
+	answers := p.Answers(&c)
+	own = Bounds{answers[0], answers[0]} // a program that Parse takes returns something
+	for _, a := range answers[1:] {
+		if a.Wins(own.Worst) {
+			own.Worst = a
+		}
+		if own.Best.Wins(a) {
+			own.Best = a
 		}
 	}
-	return worst, nil
+	return own, nil
 }

@@ -31,6 +31,7 @@
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
 #define CRPIE_HOOKS_SECTION "crpie_hooks"
 #define CRPIE_PARAMS_SECTION "crpie_params"
+#define CRPIE_SYSCALLS_SECTION "crpie_syscalls"
 
 /*
  * Hook ids. CRIU's own plugin hooks count up from 0 (criu-plugin.h); ours have a range that they cannot reach.
@@ -144,6 +145,20 @@ struct crpie_param_record {
 	char values[CRPIE_PARAM_VALUES_MAX]; /* words separated by blanks */
 	char help[CRPIE_PARAM_HELP_MAX];
 	char def[CRPIE_PARAM_DEFAULT_MAX]; /* since version 3: records of earlier headers end here */
+};
+
+#define CRPIE_SYSCALL_COMPUTED 0xffffffffu /* nr of a record: the plugin computes the number */
+
+/*
+ * One per place that makes a system call, in CRPIE_SYSCALLS_SECTION; 16 bytes. The macros of <crpie/syscall.h> write
+ * them. crpie graft asks the seccomp filters of the task about these calls. It is read from the object and does not
+ * become part of the process.
+ */
+struct crpie_syscall_record {
+	uint32_t size; /* sizeof(struct crpie_syscall_record) */
+	uint32_t abi;  /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
+	uint32_t nr;   /* __NR_* of the object's machine, or CRPIE_SYSCALL_COMPUTED */
+	uint32_t reserved;
 };
 
 /* One key=value of --pie-plugin hook.o,key=value, in command-line order; both NUL-terminated, value may be empty. */

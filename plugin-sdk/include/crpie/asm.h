@@ -124,6 +124,14 @@
 	crpie_param CRPIE_PARAM_KIND_NONE
 	.endm
 
+	/* One for each system call that the plugin makes: crpie_syscall __NR_getpid, with <asm/unistd.h>. */
+	.macro crpie_syscall nr:req
+	.pushsection crpie_syscalls, "a", %progbits
+	.balign 8
+	.long 16, 1, \nr, 0
+	.popsection
+	.endm
+
 	/* Without this note a linker would ask for an executable stack. */
 	.section .note.GNU-stack, "", %progbits
 	.text

@@ -16,6 +16,21 @@
 #include <asm/unistd.h>
 #include <linux/time_types.h>
 
+#include <crpie/abi.h>
+
+/*
+ * Declares that the code makes a system call, with a struct crpie_syscall_record for each time that it is compiled.
+ * The CRPIE_SYSn below do this by themselves; code with a system call instruction of its own says it, anywhere in a
+ * function: CRPIE_MAKES(__NR_getpid);
+ */
+#define CRPIE_MAKES(nr)                                                                                                \
+	__asm__ volatile(".pushsection " CRPIE_SYSCALLS_SECTION ", \"a\", %%progbits\n\t"                              \
+			 ".balign 8\n\t"                                                                                \
+			 ".long 16, 1, %c0, 0\n\t"                                                                      \
+			 ".popsection"                                                                                 \
+			 :                                                                                             \
+			 : "i"(__builtin_constant_p(nr) ? (int)(nr) : (int)CRPIE_SYSCALL_COMPUTED))
+
 #if defined(__x86_64__)
 
 /* syscall(2): number in rax, arguments in rdi rsi rdx r10 r8 r9; the instruction destroys rcx and r11. */
@@ -56,15 +71,17 @@ static inline long crpie_syscall(long nr, long a, long b, long c, long d, long e
 
 /* CRPIE_SYSn(nr, arguments...): n arguments, integers or pointers. */
 #define CRPIE_ARG(x) ((long)(x))
-#define CRPIE_SYS0(nr) crpie_syscall(nr, 0, 0, 0, 0, 0, 0)
-#define CRPIE_SYS1(nr, a) crpie_syscall(nr, CRPIE_ARG(a), 0, 0, 0, 0, 0)
-#define CRPIE_SYS2(nr, a, b) crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), 0, 0, 0, 0)
-#define CRPIE_SYS3(nr, a, b, c) crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), CRPIE_ARG(c), 0, 0, 0)
-#define CRPIE_SYS4(nr, a, b, c, d) crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), CRPIE_ARG(c), CRPIE_ARG(d), 0, 0)
-#define CRPIE_SYS5(nr, a, b, c, d, e)                                                                                  \
-	crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), CRPIE_ARG(c), CRPIE_ARG(d), CRPIE_ARG(e), 0)
 #define CRPIE_SYS6(nr, a, b, c, d, e, f)                                                                               \
-	crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), CRPIE_ARG(c), CRPIE_ARG(d), CRPIE_ARG(e), CRPIE_ARG(f))
+	(__extension__({                                                                                               \
+		CRPIE_MAKES(nr);                                                                                       \
+		crpie_syscall(nr, CRPIE_ARG(a), CRPIE_ARG(b), CRPIE_ARG(c), CRPIE_ARG(d), CRPIE_ARG(e), CRPIE_ARG(f)); \
+	}))
+#define CRPIE_SYS0(nr) CRPIE_SYS6(nr, 0, 0, 0, 0, 0, 0)
+#define CRPIE_SYS1(nr, a) CRPIE_SYS6(nr, a, 0, 0, 0, 0, 0)
+#define CRPIE_SYS2(nr, a, b) CRPIE_SYS6(nr, a, b, 0, 0, 0, 0)
+#define CRPIE_SYS3(nr, a, b, c) CRPIE_SYS6(nr, a, b, c, 0, 0, 0)
+#define CRPIE_SYS4(nr, a, b, c, d) CRPIE_SYS6(nr, a, b, c, d, 0, 0)
+#define CRPIE_SYS5(nr, a, b, c, d, e) CRPIE_SYS6(nr, a, b, c, d, e, 0)
 
 /* A result in [-4095, -1] is an error; addresses near the top of memory are not (mmap(2) in the kernel's ABI). */
 static inline int crpie_is_err(long ret)
