@@ -174,7 +174,7 @@ func (p *target) keepIn(t *thread, c *functionCall, info *sys.SyscallInfo) error
 	if _, err := p.toEnd(t); err != nil {
 		return err
 	}
-	cause := "called " + leaving[info.Nr]
+	cause := "called " + leaving(info.Nr)
 	if info.Nr == unix.SYS_EXIT || info.Nr == unix.SYS_EXIT_GROUP {
 		cause += fmt.Sprintf("(%d)", int32(info.Args[0]))
 	}

@@ -90,9 +90,22 @@ const (
 	callLeaves                  // it would end or replace the process: not made
 )
 
-// leaving are the calls that a hook must not make, by name.
-var leaving = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: "exit_group", unix.SYS_EXECVE: "execve",
-	unix.SYS_EXECVEAT: "execveat", unix.SYS_RT_SIGRETURN: "rt_sigreturn"}
+// leaving names a call that a hook must not make; others have no name here.
+func leaving(nr uint64) string {
+	switch nr {
+	case unix.SYS_EXIT:
+		return "exit"
+	case unix.SYS_EXIT_GROUP:
+		return "exit_group"
+	case unix.SYS_EXECVE:
+		return "execve"
+	case unix.SYS_EXECVEAT:
+		return "execveat"
+	case unix.SYS_RT_SIGRETURN:
+		return "rt_sigreturn"
+	}
+	return ""
+}
 
 // entries are the addresses behind the system calls of the core.
 type entries struct{ returned, logged uint64 }
@@ -104,7 +117,7 @@ func (e *entries) meaningOf(call *sys.SyscallInfo) callMeans {
 		return callReturn
 	case call.Ip == e.logged:
 		return callLog
-	case leaving[call.Nr] != "":
+	case leaving(call.Nr) != "":
 		return callLeaves
 	}
 	return callMade

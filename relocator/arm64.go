@@ -97,7 +97,7 @@ func patchARM64(j *job, sec *loader.Section, base Addr, b []byte) {
 		case r_AARCH64_GOTREL32:
 			f.int32(S + A - GOT)
 		default:
-			if m, ok := movw[typ]; ok {
+			if m, ok := wideOf(typ); ok {
 				f.move(m, movwValue(m, S+A, P, uint64(j.slot(r.Symbol))-GOT))
 			}
 		}
@@ -177,12 +177,13 @@ type wide struct {
 type wideFrom uint8
 
 const (
-	fromAbs    wideFrom = iota // S + A
-	fromPlace                  // S + A - P
-	fromOffset                 // G(S) - GOT
+	fromAbs    wideFrom = iota + 1 // S + A
+	fromPlace                      // S + A - P
+	fromOffset                     // G(S) - GOT
 )
 
-var movw = map[elf.R_AARCH64]wide{
+// movw has the MOVW relocations by number; the others are zero.
+var movw = [...]wide{
 	elf.R_AARCH64_MOVW_UABS_G0:    {fromAbs, 0, false, true},
 	elf.R_AARCH64_MOVW_UABS_G0_NC: {fromAbs, 0, false, false},
 	elf.R_AARCH64_MOVW_UABS_G1:    {fromAbs, 1, false, true},
@@ -207,6 +208,13 @@ var movw = map[elf.R_AARCH64]wide{
 	r_AARCH64_MOVW_GOTOFF_G2:      {fromOffset, 2, true, true},
 	r_AARCH64_MOVW_GOTOFF_G2_NC:   {fromOffset, 2, false, false},
 	r_AARCH64_MOVW_GOTOFF_G3:      {fromOffset, 3, true, false},
+}
+
+func wideOf(t elf.R_AARCH64) (m wide, ok bool) {
+	if int(t) < len(movw) {
+		m = movw[t]
+	}
+	return m, m.from != 0
 }
 
 func movwValue(m wide, SA, P, GSoff uint64) uint64 {

@@ -190,7 +190,7 @@ func (j *job) moves(r loader.Relocation) (by int) {
 			return 0
 		}
 	case elf.EM_AARCH64:
-		m, ok := movw[elf.R_AARCH64(r.Type)]
+		m, ok := wideOf(elf.R_AARCH64(r.Type))
 		absolute = absolute || ok && m.from == fromAbs
 	}
 	if class == loader.RelocGOT {

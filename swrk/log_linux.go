@@ -38,7 +38,7 @@ func (l *log) error(err error) {
 
 // lines adds what an error says, each line behind a prefix.
 func (l *log) lines(prefix string, err error) {
-	for line := range strings.Lines(asLines.Replace(escape.Error(err))) {
+	for line := range strings.Lines(asLines(escape.Error(err))) {
 		l.printf("%s%s", prefix, strings.TrimRight(line, "\n"))
 	}
 }
@@ -104,8 +104,10 @@ func (s *session) logName() (string, error) {
 }
 
 // asLines turns the flags of crpie graft, which its refusals name, into lines of a configuration file.
-var asLines = strings.NewReplacer("--allow-", "pie-allow-", "--task ", "pie-task ", "--pie-timeout=",
-	"pie-timeout ", "use crpie restore, or ", "")
+func asLines(text string) string {
+	return strings.NewReplacer("--allow-", "pie-allow-", "--task ", "pie-task ", "--pie-timeout=", "pie-timeout ",
+		"use crpie restore, or ", "").Replace(text)
+}
 
 // fail answers with an error, after it is in the log.
 func (s *session) fail(pid int, err error) error {

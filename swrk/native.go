@@ -98,10 +98,12 @@ func (n *spelling) network(o *pb.CriuOpts) {
 }
 
 // cgroupModes are the words of --manage-cgroups.
-var cgroupModes = map[pb.CriuCgMode]string{
-	pb.CriuCgMode_IGNORE: "ignore", pb.CriuCgMode_CG_NONE: "none", pb.CriuCgMode_PROPS: "props",
-	pb.CriuCgMode_SOFT: "soft",
-	pb.CriuCgMode_FULL: "full", pb.CriuCgMode_STRICT: "strict", pb.CriuCgMode_DEFAULT: "soft",
+func cgroupModes() map[pb.CriuCgMode]string {
+	return map[pb.CriuCgMode]string{
+		pb.CriuCgMode_IGNORE: "ignore", pb.CriuCgMode_CG_NONE: "none", pb.CriuCgMode_PROPS: "props",
+		pb.CriuCgMode_SOFT: "soft",
+		pb.CriuCgMode_FULL: "full", pb.CriuCgMode_STRICT: "strict", pb.CriuCgMode_DEFAULT: "soft",
+	}
 }
 
 // cgroups: manage_cgroups is older than the mode, whose word holds.
@@ -109,7 +111,7 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 	mode := ""
 	switch {
 	case o.ManageCgroupsMode != nil:
-		mode = cgroupModes[o.GetManageCgroupsMode()]
+		mode = cgroupModes()[o.GetManageCgroupsMode()]
 		n.no(mode == "", "manage_cgroups_mode", fmt.Sprintf("there is no mode %d", o.GetManageCgroupsMode()))
 	case o.ManageCgroups != nil:
 		mode = map[bool]string{false: "ignore", true: "soft"}[o.GetManageCgroups()]

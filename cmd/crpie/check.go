@@ -58,7 +58,7 @@ func runCheck(args []string, std streams) int {
 	if status, done := parse(f, checkManual(), args, std); done {
 		return status
 	}
-	m, ok := machines[*machine]
+	m, ok := machines()[*machine]
 	write, known := reports()[*format]
 	switch {
 	case !ok:

@@ -277,6 +277,10 @@ func TestDoctorOnRuntimes(t *testing.T) {
 		1,
 		"starts /usr/local/bin/criu, which is not crpie\n  hint: start it with PATH=/usr/local/lib/crpie:$PATH\n",
 	)
+	data, err = os.ReadFile("/proc/self/exe")
+	must(t, err)
+	n.program("local/bin/criu", string(data))
+	n.wants(1, "starts another build of crpie, /usr/local/bin/criu\n")
 }
 
 // CRI-O and containerd have a PATH of their own, whether they run or not.

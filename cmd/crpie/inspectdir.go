@@ -146,15 +146,17 @@ func newImagesView(fsys fs.FS) (*imagesView, error) {
 	return v, nil
 }
 
-var taskStates = map[uint32]string{
-	images.StateAlive: "alive", images.StateDead: "dead", images.StateStopped: "stopped",
-	images.StateZombie: "zombie",
+func taskStates() map[uint32]string {
+	return map[uint32]string{
+		images.StateAlive: "alive", images.StateDead: "dead", images.StateStopped: "stopped",
+		images.StateZombie: "zombie",
+	}
 }
 
 func newTaskView(d *images.Dir, t *images.Task) taskView {
 	tc := t.Core.GetTc()
 	v := taskView{Pid: t.Pid, Ppid: t.Ppid, Pgid: t.Pgid, Sid: t.Sid, Comm: tc.GetComm(),
-		State: taskStates[tc.GetTaskState()]}
+		State: taskStates()[tc.GetTaskState()]}
 	for p := t.Parent; p != nil; p = p.Parent {
 		v.depth++
 	}

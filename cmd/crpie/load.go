@@ -10,9 +10,11 @@ import (
 )
 
 // machines are the values of --machine.
-var machines = map[string]elf.Machine{
-	"": 0, "amd64": elf.EM_X86_64, "x86-64": elf.EM_X86_64, "x86_64": elf.EM_X86_64,
-	"arm64": elf.EM_AARCH64, "aarch64": elf.EM_AARCH64,
+func machines() map[string]elf.Machine {
+	return map[string]elf.Machine{
+		"": 0, "amd64": elf.EM_X86_64, "x86-64": elf.EM_X86_64, "x86_64": elf.EM_X86_64,
+		"arm64": elf.EM_AARCH64, "aarch64": elf.EM_AARCH64,
+	}
 }
 
 // stdinName is the file name that stands for standard input.

@@ -26,16 +26,19 @@ func reportGitHub(out io.Writer, results []checked) error {
 }
 
 // Characters that end a workflow command or one of its properties, as GitHub's toolkit escapes them.
-var (
-	githubText     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-	githubProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
-)
+func githubText(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
+}
+
+func githubProperty(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(s)
+}
 
 func githubCommand(w io.Writer, level, object string, v loader.Violation) {
-	where, text := "file="+githubProperty.Replace(escape.Name(object)), v.Error()
+	where, text := "file="+githubProperty(escape.Name(object)), v.Error()
 	if len(v.Places) > 0 && v.Places[0].File != "" {
 		p := v.Places[0]
-		where = fmt.Sprintf("file=%s,line=%d", githubProperty.Replace(p.File), p.Line)
+		where = fmt.Sprintf("file=%s,line=%d", githubProperty(p.File), p.Line)
 		if p.Column > 0 {
 			where += fmt.Sprintf(",col=%d", p.Column)
 		}
@@ -43,8 +46,8 @@ func githubCommand(w io.Writer, level, object string, v loader.Violation) {
 	if v.Fix != "" {
 		text += "\nfix: " + v.Fix
 	}
-	title := githubProperty.Replace(string(v.Code) + " " + loader.Rule(v.Code).Title)
-	fmt.Fprintf(w, "::%s %s,title=%s::%s\n", level, where, title, githubText.Replace(escape.Name(object)+": "+text))
+	title := githubProperty(string(v.Code) + " " + loader.Rule(v.Code).Title)
+	fmt.Fprintf(w, "::%s %s,title=%s::%s\n", level, where, title, githubText(escape.Name(object)+": "+text))
 }
 
 // The part of JUnit's XML that CI systems read: a suite of one test per file. Package encoding/xml would cost each start
@@ -102,7 +105,7 @@ func (p *junitProblem) write(w io.Writer, element string) {
 // xmlText escapes text for an element or an attribute. Characters that XML 1.0 has no place for (section 2.2) become
 // U+FFFD.
 func xmlText(s string) string {
-	return xmlEscapes.Replace(strings.Map(func(r rune) rune {
+	return xmlEscapes().Replace(strings.Map(func(r rune) rune {
 		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {
 			return utf8.RuneError
 		}
@@ -111,8 +114,10 @@ func xmlText(s string) string {
 }
 
 // White space is written as numbers because parsers make spaces of it in attributes, section 3.3.3.
-var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;",
-	"\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
+func xmlEscapes() *strings.Replacer {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;",
+		"\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
+}
 
 func newJUnitCase(c checked) junitCase {
 	t := junitCase{name: escape.Name(c.file), class: "crpie.check"}

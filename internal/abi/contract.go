@@ -4,8 +4,6 @@ package abi
 
 import "encoding/binary"
 
-var le = binary.LittleEndian
-
 // Shared with plugins.
 const (
 	Version         = 3          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
@@ -96,8 +94,8 @@ func (*ParamPair) Bytes() int { return ParamPairSize }
 
 // Put writes the struct to the beginning of b.
 func (s *ParamPair) Put(b []byte) {
-	le.PutUint64(b[ParamPairKeyOff:], uint64(s.Key))
-	le.PutUint64(b[ParamPairValueOff:], uint64(s.Value))
+	binary.LittleEndian.PutUint64(b[ParamPairKeyOff:], uint64(s.Key))
+	binary.LittleEndian.PutUint64(b[ParamPairValueOff:], uint64(s.Value))
 }
 
 // struct crpie_vma, in bytes.
@@ -126,12 +124,12 @@ func (*VMA) Bytes() int { return VMASize }
 
 // Put writes the struct to the beginning of b.
 func (s *VMA) Put(b []byte) {
-	le.PutUint64(b[VMAStartOff:], uint64(s.Start))
-	le.PutUint64(b[VMAEndOff:], uint64(s.End))
-	le.PutUint32(b[VMAProtOff:], uint32(s.Prot))
-	le.PutUint32(b[VMAFlagsOff:], uint32(s.Flags))
-	le.PutUint64(b[VMAPgoffOff:], uint64(s.Pgoff))
-	le.PutUint64(b[VMANameOff:], uint64(s.Name))
+	binary.LittleEndian.PutUint64(b[VMAStartOff:], uint64(s.Start))
+	binary.LittleEndian.PutUint64(b[VMAEndOff:], uint64(s.End))
+	binary.LittleEndian.PutUint32(b[VMAProtOff:], uint32(s.Prot))
+	binary.LittleEndian.PutUint32(b[VMAFlagsOff:], uint32(s.Flags))
+	binary.LittleEndian.PutUint64(b[VMAPgoffOff:], uint64(s.Pgoff))
+	binary.LittleEndian.PutUint64(b[VMANameOff:], uint64(s.Name))
 }
 
 // struct crpie_mm, in bytes.
@@ -174,19 +172,19 @@ func (*MM) Bytes() int { return MMSize }
 
 // Put writes the struct to the beginning of b.
 func (s *MM) Put(b []byte) {
-	le.PutUint64(b[MMStartCodeOff:], uint64(s.StartCode))
-	le.PutUint64(b[MMEndCodeOff:], uint64(s.EndCode))
-	le.PutUint64(b[MMStartDataOff:], uint64(s.StartData))
-	le.PutUint64(b[MMEndDataOff:], uint64(s.EndData))
-	le.PutUint64(b[MMStartBrkOff:], uint64(s.StartBrk))
-	le.PutUint64(b[MMBrkOff:], uint64(s.Brk))
-	le.PutUint64(b[MMStartStackOff:], uint64(s.StartStack))
-	le.PutUint64(b[MMArgStartOff:], uint64(s.ArgStart))
-	le.PutUint64(b[MMArgEndOff:], uint64(s.ArgEnd))
-	le.PutUint64(b[MMEnvStartOff:], uint64(s.EnvStart))
-	le.PutUint64(b[MMEnvEndOff:], uint64(s.EnvEnd))
-	le.PutUint64(b[MMAuxvOff:], uint64(s.Auxv))
-	le.PutUint64(b[MMAuxvWordsOff:], uint64(s.AuxvWords))
+	binary.LittleEndian.PutUint64(b[MMStartCodeOff:], uint64(s.StartCode))
+	binary.LittleEndian.PutUint64(b[MMEndCodeOff:], uint64(s.EndCode))
+	binary.LittleEndian.PutUint64(b[MMStartDataOff:], uint64(s.StartData))
+	binary.LittleEndian.PutUint64(b[MMEndDataOff:], uint64(s.EndData))
+	binary.LittleEndian.PutUint64(b[MMStartBrkOff:], uint64(s.StartBrk))
+	binary.LittleEndian.PutUint64(b[MMBrkOff:], uint64(s.Brk))
+	binary.LittleEndian.PutUint64(b[MMStartStackOff:], uint64(s.StartStack))
+	binary.LittleEndian.PutUint64(b[MMArgStartOff:], uint64(s.ArgStart))
+	binary.LittleEndian.PutUint64(b[MMArgEndOff:], uint64(s.ArgEnd))
+	binary.LittleEndian.PutUint64(b[MMEnvStartOff:], uint64(s.EnvStart))
+	binary.LittleEndian.PutUint64(b[MMEnvEndOff:], uint64(s.EnvEnd))
+	binary.LittleEndian.PutUint64(b[MMAuxvOff:], uint64(s.Auxv))
+	binary.LittleEndian.PutUint64(b[MMAuxvWordsOff:], uint64(s.AuxvWords))
 }
 
 // struct crpie_ctx, in bytes.
@@ -239,26 +237,26 @@ func (*Ctx) Bytes() int { return CtxSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Ctx) Put(b []byte) {
-	le.PutUint32(b[CtxSizeOff:], uint32(s.Size))
-	le.PutUint32(b[CtxABIOff:], uint32(s.ABI))
-	le.PutUint32(b[CtxHookOff:], uint32(s.Hook))
-	le.PutUint32(b[CtxPidOff:], uint32(s.Pid))
-	le.PutUint32(b[CtxTidOff:], uint32(s.Tid))
-	le.PutUint32(b[CtxNrThreadsOff:], uint32(s.NrThreads))
-	le.PutUint64(b[CtxDumpTimeNsOff:], uint64(s.DumpTimeNs))
-	le.PutUint64(b[CtxRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
-	le.PutUint64(b[CtxCommOff:], uint64(s.Comm))
-	le.PutUint64(b[CtxPluginOff:], uint64(s.Plugin))
-	le.PutUint64(b[CtxParamsOff:], uint64(s.Params))
-	le.PutUint64(b[CtxNrParamsOff:], uint64(s.NrParams))
-	le.PutUint64(b[CtxVMAsOff:], uint64(s.VMAs))
-	le.PutUint64(b[CtxNrVMAsOff:], uint64(s.NrVMAs))
-	le.PutUint64(b[CtxMMOff:], uint64(s.MM))
-	le.PutUint64(b[CtxLogOff:], uint64(s.Log))
+	binary.LittleEndian.PutUint32(b[CtxSizeOff:], uint32(s.Size))
+	binary.LittleEndian.PutUint32(b[CtxABIOff:], uint32(s.ABI))
+	binary.LittleEndian.PutUint32(b[CtxHookOff:], uint32(s.Hook))
+	binary.LittleEndian.PutUint32(b[CtxPidOff:], uint32(s.Pid))
+	binary.LittleEndian.PutUint32(b[CtxTidOff:], uint32(s.Tid))
+	binary.LittleEndian.PutUint32(b[CtxNrThreadsOff:], uint32(s.NrThreads))
+	binary.LittleEndian.PutUint64(b[CtxDumpTimeNsOff:], uint64(s.DumpTimeNs))
+	binary.LittleEndian.PutUint64(b[CtxRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
+	binary.LittleEndian.PutUint64(b[CtxCommOff:], uint64(s.Comm))
+	binary.LittleEndian.PutUint64(b[CtxPluginOff:], uint64(s.Plugin))
+	binary.LittleEndian.PutUint64(b[CtxParamsOff:], uint64(s.Params))
+	binary.LittleEndian.PutUint64(b[CtxNrParamsOff:], uint64(s.NrParams))
+	binary.LittleEndian.PutUint64(b[CtxVMAsOff:], uint64(s.VMAs))
+	binary.LittleEndian.PutUint64(b[CtxNrVMAsOff:], uint64(s.NrVMAs))
+	binary.LittleEndian.PutUint64(b[CtxMMOff:], uint64(s.MM))
+	binary.LittleEndian.PutUint64(b[CtxLogOff:], uint64(s.Log))
 	for i := range s.Reserved {
-		le.PutUint64(b[CtxReservedOff+8*i:], uint64(s.Reserved[i]))
+		binary.LittleEndian.PutUint64(b[CtxReservedOff+8*i:], uint64(s.Reserved[i]))
 	}
-	le.PutUint64(b[CtxVMAMadvOff:], uint64(s.VMAMadv))
+	binary.LittleEndian.PutUint64(b[CtxVMAMadvOff:], uint64(s.VMAMadv))
 }
 
 // Shared with crpie restore.
@@ -380,13 +378,13 @@ func (*Table) Bytes() int { return TableSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Table) Put(b []byte) {
-	le.PutUint32(b[TableSizeOff:], uint32(s.Size))
-	le.PutUint32(b[TableABIOff:], uint32(s.ABI))
-	le.PutUint64(b[TablePluginsOff:], uint64(s.Plugins))
-	le.PutUint64(b[TableNrPluginsOff:], uint64(s.NrPlugins))
-	le.PutUint64(b[TableHooksOff:], uint64(s.Hooks))
-	le.PutUint64(b[TableNrHooksOff:], uint64(s.NrHooks))
-	le.PutUint64(b[TableReservedOff:], uint64(s.Reserved))
+	binary.LittleEndian.PutUint32(b[TableSizeOff:], uint32(s.Size))
+	binary.LittleEndian.PutUint32(b[TableABIOff:], uint32(s.ABI))
+	binary.LittleEndian.PutUint64(b[TablePluginsOff:], uint64(s.Plugins))
+	binary.LittleEndian.PutUint64(b[TableNrPluginsOff:], uint64(s.NrPlugins))
+	binary.LittleEndian.PutUint64(b[TableHooksOff:], uint64(s.Hooks))
+	binary.LittleEndian.PutUint64(b[TableNrHooksOff:], uint64(s.NrHooks))
+	binary.LittleEndian.PutUint64(b[TableReservedOff:], uint64(s.Reserved))
 }
 
 // struct crpie_table_plugin, in bytes.
@@ -413,11 +411,11 @@ func (*TablePlugin) Bytes() int { return TablePluginSize }
 
 // Put writes the struct to the beginning of b.
 func (s *TablePlugin) Put(b []byte) {
-	le.PutUint64(b[TablePluginNameOff:], uint64(s.Name))
-	le.PutUint64(b[TablePluginParamsOff:], uint64(s.Params))
-	le.PutUint64(b[TablePluginNrParamsOff:], uint64(s.NrParams))
-	le.PutUint64(b[TablePluginInitOff:], uint64(s.Init))
-	le.PutUint64(b[TablePluginExitOff:], uint64(s.Exit))
+	binary.LittleEndian.PutUint64(b[TablePluginNameOff:], uint64(s.Name))
+	binary.LittleEndian.PutUint64(b[TablePluginParamsOff:], uint64(s.Params))
+	binary.LittleEndian.PutUint64(b[TablePluginNrParamsOff:], uint64(s.NrParams))
+	binary.LittleEndian.PutUint64(b[TablePluginInitOff:], uint64(s.Init))
+	binary.LittleEndian.PutUint64(b[TablePluginExitOff:], uint64(s.Exit))
 }
 
 // struct crpie_table_hook, in bytes.
@@ -444,11 +442,11 @@ func (*TableHook) Bytes() int { return TableHookSize }
 
 // Put writes the struct to the beginning of b.
 func (s *TableHook) Put(b []byte) {
-	le.PutUint32(b[TableHookHookOff:], uint32(s.Hook))
-	le.PutUint32(b[TableHookPriorityOff:], uint32(s.Priority))
-	le.PutUint32(b[TableHookPluginOff:], uint32(s.Plugin))
-	le.PutUint32(b[TableHookReservedOff:], uint32(s.Reserved))
-	le.PutUint64(b[TableHookFnOff:], uint64(s.Fn))
+	binary.LittleEndian.PutUint32(b[TableHookHookOff:], uint32(s.Hook))
+	binary.LittleEndian.PutUint32(b[TableHookPriorityOff:], uint32(s.Priority))
+	binary.LittleEndian.PutUint32(b[TableHookPluginOff:], uint32(s.Plugin))
+	binary.LittleEndian.PutUint32(b[TableHookReservedOff:], uint32(s.Reserved))
+	binary.LittleEndian.PutUint64(b[TableHookFnOff:], uint64(s.Fn))
 }
 
 // struct crpie_op, in bytes.
@@ -475,13 +473,13 @@ func (*OpRecord) Bytes() int { return OpRecordSize }
 
 // Put writes the struct to the beginning of b.
 func (s *OpRecord) Put(b []byte) {
-	le.PutUint32(b[OpRecordCodeOff:], uint32(s.Code))
-	le.PutUint32(b[OpRecordFlagsOff:], uint32(s.Flags))
-	le.PutUint64(b[OpRecordNrOff:], uint64(s.Nr))
+	binary.LittleEndian.PutUint32(b[OpRecordCodeOff:], uint32(s.Code))
+	binary.LittleEndian.PutUint32(b[OpRecordFlagsOff:], uint32(s.Flags))
+	binary.LittleEndian.PutUint64(b[OpRecordNrOff:], uint64(s.Nr))
 	for i := range s.Arg {
-		le.PutUint64(b[OpRecordArgOff+8*i:], uint64(s.Arg[i]))
+		binary.LittleEndian.PutUint64(b[OpRecordArgOff+8*i:], uint64(s.Arg[i]))
 	}
-	le.PutUint64(b[OpRecordWantOff:], uint64(s.Want))
+	binary.LittleEndian.PutUint64(b[OpRecordWantOff:], uint64(s.Want))
 }
 
 // struct crpie_run, in bytes.
@@ -506,10 +504,10 @@ func (*Run) Bytes() int { return RunSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Run) Put(b []byte) {
-	le.PutUint64(b[RunAddrOff:], uint64(s.Addr))
-	le.PutUint64(b[RunLenOff:], uint64(s.Len))
-	le.PutUint64(b[RunOffOff:], uint64(s.Off))
-	le.PutUint64(b[RunFDOff:], uint64(s.FD))
+	binary.LittleEndian.PutUint64(b[RunAddrOff:], uint64(s.Addr))
+	binary.LittleEndian.PutUint64(b[RunLenOff:], uint64(s.Len))
+	binary.LittleEndian.PutUint64(b[RunOffOff:], uint64(s.Off))
+	binary.LittleEndian.PutUint64(b[RunFDOff:], uint64(s.FD))
 }
 
 // struct crpie_pidfd, in bytes.
@@ -530,8 +528,8 @@ func (*Pidfd) Bytes() int { return PidfdSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Pidfd) Put(b []byte) {
-	le.PutUint32(b[PidfdFDOff:], uint32(s.FD))
-	le.PutUint32(b[PidfdFlagsOff:], uint32(s.Flags))
+	binary.LittleEndian.PutUint32(b[PidfdFDOff:], uint32(s.FD))
+	binary.LittleEndian.PutUint32(b[PidfdFlagsOff:], uint32(s.Flags))
 }
 
 // struct crpie_file, in bytes.
@@ -554,9 +552,9 @@ func (*File) Bytes() int { return FileSize }
 
 // Put writes the struct to the beginning of b.
 func (s *File) Put(b []byte) {
-	le.PutUint64(b[FilePathOff:], uint64(s.Path))
-	le.PutUint64(b[FileFlagsOff:], uint64(s.Flags))
-	le.PutUint64(b[FileFDOff:], uint64(s.FD))
+	binary.LittleEndian.PutUint64(b[FilePathOff:], uint64(s.Path))
+	binary.LittleEndian.PutUint64(b[FileFlagsOff:], uint64(s.Flags))
+	binary.LittleEndian.PutUint64(b[FileFDOff:], uint64(s.FD))
 }
 
 // struct crpie_thread, in bytes.
@@ -585,22 +583,22 @@ func (*Thread) Bytes() int { return ThreadSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Thread) Put(b []byte) {
-	le.PutUint32(b[ThreadTidOff:], uint32(s.Tid))
-	le.PutUint32(b[ThreadStatusOff:], uint32(s.Status))
-	le.PutUint64(b[ThreadOpsOff:], uint64(s.Ops))
-	le.PutUint64(b[ThreadNrOpsOff:], uint64(s.NrOps))
-	le.PutUint64(b[ThreadStackOff:], uint64(s.Stack))
-	le.PutUint64(b[ThreadStackSizeOff:], uint64(s.StackSize))
+	binary.LittleEndian.PutUint32(b[ThreadTidOff:], uint32(s.Tid))
+	binary.LittleEndian.PutUint32(b[ThreadStatusOff:], uint32(s.Status))
+	binary.LittleEndian.PutUint64(b[ThreadOpsOff:], uint64(s.Ops))
+	binary.LittleEndian.PutUint64(b[ThreadNrOpsOff:], uint64(s.NrOps))
+	binary.LittleEndian.PutUint64(b[ThreadStackOff:], uint64(s.Stack))
+	binary.LittleEndian.PutUint64(b[ThreadStackSizeOff:], uint64(s.StackSize))
 }
 
 // Get reads the struct from the beginning of b.
 func (s *Thread) Get(b []byte) {
-	s.Tid = int32(le.Uint32(b[ThreadTidOff:]))
-	s.Status = uint32(le.Uint32(b[ThreadStatusOff:]))
-	s.Ops = uint64(le.Uint64(b[ThreadOpsOff:]))
-	s.NrOps = uint64(le.Uint64(b[ThreadNrOpsOff:]))
-	s.Stack = uint64(le.Uint64(b[ThreadStackOff:]))
-	s.StackSize = uint64(le.Uint64(b[ThreadStackSizeOff:]))
+	s.Tid = int32(binary.LittleEndian.Uint32(b[ThreadTidOff:]))
+	s.Status = uint32(binary.LittleEndian.Uint32(b[ThreadStatusOff:]))
+	s.Ops = uint64(binary.LittleEndian.Uint64(b[ThreadOpsOff:]))
+	s.NrOps = uint64(binary.LittleEndian.Uint64(b[ThreadNrOpsOff:]))
+	s.Stack = uint64(binary.LittleEndian.Uint64(b[ThreadStackOff:]))
+	s.StackSize = uint64(binary.LittleEndian.Uint64(b[ThreadStackSizeOff:]))
 }
 
 // struct crpie_task, in bytes.
@@ -637,30 +635,30 @@ func (*Task) Bytes() int { return TaskSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Task) Put(b []byte) {
-	le.PutUint32(b[TaskPidOff:], uint32(s.Pid))
-	le.PutUint32(b[TaskNrThreadsOff:], uint32(s.NrThreads))
-	le.PutUint64(b[TaskThreadsOff:], uint64(s.Threads))
-	le.PutUint64(b[TaskCommOff:], uint64(s.Comm))
-	le.PutUint64(b[TaskVMAsOff:], uint64(s.VMAs))
-	le.PutUint64(b[TaskNrVMAsOff:], uint64(s.NrVMAs))
-	le.PutUint64(b[TaskMMOff:], uint64(s.MM))
-	le.PutUint64(b[TaskReaderStackOff:], uint64(s.ReaderStack))
-	le.PutUint64(b[TaskReaderStackSizeOff:], uint64(s.ReaderStackSize))
-	le.PutUint64(b[TaskRunsOff:], uint64(s.Runs))
+	binary.LittleEndian.PutUint32(b[TaskPidOff:], uint32(s.Pid))
+	binary.LittleEndian.PutUint32(b[TaskNrThreadsOff:], uint32(s.NrThreads))
+	binary.LittleEndian.PutUint64(b[TaskThreadsOff:], uint64(s.Threads))
+	binary.LittleEndian.PutUint64(b[TaskCommOff:], uint64(s.Comm))
+	binary.LittleEndian.PutUint64(b[TaskVMAsOff:], uint64(s.VMAs))
+	binary.LittleEndian.PutUint64(b[TaskNrVMAsOff:], uint64(s.NrVMAs))
+	binary.LittleEndian.PutUint64(b[TaskMMOff:], uint64(s.MM))
+	binary.LittleEndian.PutUint64(b[TaskReaderStackOff:], uint64(s.ReaderStack))
+	binary.LittleEndian.PutUint64(b[TaskReaderStackSizeOff:], uint64(s.ReaderStackSize))
+	binary.LittleEndian.PutUint64(b[TaskRunsOff:], uint64(s.Runs))
 }
 
 // Get reads the struct from the beginning of b.
 func (s *Task) Get(b []byte) {
-	s.Pid = int32(le.Uint32(b[TaskPidOff:]))
-	s.NrThreads = uint32(le.Uint32(b[TaskNrThreadsOff:]))
-	s.Threads = uint64(le.Uint64(b[TaskThreadsOff:]))
-	s.Comm = uint64(le.Uint64(b[TaskCommOff:]))
-	s.VMAs = uint64(le.Uint64(b[TaskVMAsOff:]))
-	s.NrVMAs = uint64(le.Uint64(b[TaskNrVMAsOff:]))
-	s.MM = uint64(le.Uint64(b[TaskMMOff:]))
-	s.ReaderStack = uint64(le.Uint64(b[TaskReaderStackOff:]))
-	s.ReaderStackSize = uint64(le.Uint64(b[TaskReaderStackSizeOff:]))
-	s.Runs = uint64(le.Uint64(b[TaskRunsOff:]))
+	s.Pid = int32(binary.LittleEndian.Uint32(b[TaskPidOff:]))
+	s.NrThreads = uint32(binary.LittleEndian.Uint32(b[TaskNrThreadsOff:]))
+	s.Threads = uint64(binary.LittleEndian.Uint64(b[TaskThreadsOff:]))
+	s.Comm = uint64(binary.LittleEndian.Uint64(b[TaskCommOff:]))
+	s.VMAs = uint64(binary.LittleEndian.Uint64(b[TaskVMAsOff:]))
+	s.NrVMAs = uint64(binary.LittleEndian.Uint64(b[TaskNrVMAsOff:]))
+	s.MM = uint64(binary.LittleEndian.Uint64(b[TaskMMOff:]))
+	s.ReaderStack = uint64(binary.LittleEndian.Uint64(b[TaskReaderStackOff:]))
+	s.ReaderStackSize = uint64(binary.LittleEndian.Uint64(b[TaskReaderStackSizeOff:]))
+	s.Runs = uint64(binary.LittleEndian.Uint64(b[TaskRunsOff:]))
 }
 
 // struct crpie_plan, in bytes.
@@ -713,24 +711,24 @@ func (*Plan) Bytes() int { return PlanSize }
 
 // Put writes the struct to the beginning of b.
 func (s *Plan) Put(b []byte) {
-	le.PutUint32(b[PlanSizeOff:], uint32(s.Size))
-	le.PutUint32(b[PlanABIOff:], uint32(s.ABI))
-	le.PutUint64(b[PlanTableOff:], uint64(s.Table))
-	le.PutUint64(b[PlanSharedOff:], uint64(s.Shared))
-	le.PutUint64(b[PlanSharedSizeOff:], uint64(s.SharedSize))
-	le.PutUint64(b[PlanControlOff:], uint64(s.Control))
-	le.PutUint64(b[PlanBellOff:], uint64(s.Bell))
-	le.PutUint64(b[PlanLogOffOff:], uint64(s.LogOff))
-	le.PutUint64(b[PlanLogSizeOff:], uint64(s.LogSize))
-	le.PutUint64(b[PlanRegionStartOff:], uint64(s.RegionStart))
-	le.PutUint64(b[PlanRegionEndOff:], uint64(s.RegionEnd))
-	le.PutUint64(b[PlanTasksOff:], uint64(s.Tasks))
-	le.PutUint64(b[PlanNrTasksOff:], uint64(s.NrTasks))
+	binary.LittleEndian.PutUint32(b[PlanSizeOff:], uint32(s.Size))
+	binary.LittleEndian.PutUint32(b[PlanABIOff:], uint32(s.ABI))
+	binary.LittleEndian.PutUint64(b[PlanTableOff:], uint64(s.Table))
+	binary.LittleEndian.PutUint64(b[PlanSharedOff:], uint64(s.Shared))
+	binary.LittleEndian.PutUint64(b[PlanSharedSizeOff:], uint64(s.SharedSize))
+	binary.LittleEndian.PutUint64(b[PlanControlOff:], uint64(s.Control))
+	binary.LittleEndian.PutUint64(b[PlanBellOff:], uint64(s.Bell))
+	binary.LittleEndian.PutUint64(b[PlanLogOffOff:], uint64(s.LogOff))
+	binary.LittleEndian.PutUint64(b[PlanLogSizeOff:], uint64(s.LogSize))
+	binary.LittleEndian.PutUint64(b[PlanRegionStartOff:], uint64(s.RegionStart))
+	binary.LittleEndian.PutUint64(b[PlanRegionEndOff:], uint64(s.RegionEnd))
+	binary.LittleEndian.PutUint64(b[PlanTasksOff:], uint64(s.Tasks))
+	binary.LittleEndian.PutUint64(b[PlanNrTasksOff:], uint64(s.NrTasks))
 	s.Zygote.Put(b[PlanZygoteOff:])
-	le.PutUint64(b[PlanDumpTimeNsOff:], uint64(s.DumpTimeNs))
-	le.PutUint64(b[PlanRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
-	le.PutUint32(b[PlanLogLevelOff:], uint32(s.LogLevel))
-	le.PutUint32(b[PlanNrParkingOff:], uint32(s.NrParking))
+	binary.LittleEndian.PutUint64(b[PlanDumpTimeNsOff:], uint64(s.DumpTimeNs))
+	binary.LittleEndian.PutUint64(b[PlanRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
+	binary.LittleEndian.PutUint32(b[PlanLogLevelOff:], uint32(s.LogLevel))
+	binary.LittleEndian.PutUint32(b[PlanNrParkingOff:], uint32(s.NrParking))
 }
 
 // struct crpie_status, in bytes.
@@ -765,15 +763,15 @@ func (*Status) Bytes() int { return StatusSize }
 
 // Get reads the struct from the beginning of b.
 func (s *Status) Get(b []byte) {
-	s.State = uint32(le.Uint32(b[StatusStateOff:]))
-	s.Op = uint32(le.Uint32(b[StatusOpOff:]))
-	s.Result = int64(le.Uint64(b[StatusResultOff:]))
-	s.Hook = uint32(le.Uint32(b[StatusHookOff:]))
-	s.Plugin = uint32(le.Uint32(b[StatusPluginOff:]))
-	s.Fn = uint64(le.Uint64(b[StatusFnOff:]))
-	s.HookSeq = uint32(le.Uint32(b[StatusHookSeqOff:]))
-	s.Mark = uint32(le.Uint32(b[StatusMarkOff:]))
-	s.Detail = uint64(le.Uint64(b[StatusDetailOff:]))
+	s.State = uint32(binary.LittleEndian.Uint32(b[StatusStateOff:]))
+	s.Op = uint32(binary.LittleEndian.Uint32(b[StatusOpOff:]))
+	s.Result = int64(binary.LittleEndian.Uint64(b[StatusResultOff:]))
+	s.Hook = uint32(binary.LittleEndian.Uint32(b[StatusHookOff:]))
+	s.Plugin = uint32(binary.LittleEndian.Uint32(b[StatusPluginOff:]))
+	s.Fn = uint64(binary.LittleEndian.Uint64(b[StatusFnOff:]))
+	s.HookSeq = uint32(binary.LittleEndian.Uint32(b[StatusHookSeqOff:]))
+	s.Mark = uint32(binary.LittleEndian.Uint32(b[StatusMarkOff:]))
+	s.Detail = uint64(binary.LittleEndian.Uint64(b[StatusDetailOff:]))
 }
 
 // struct crpie_shared, in bytes.
@@ -818,9 +816,9 @@ func (*Call) Bytes() int { return CallSize }
 
 // Get reads the struct from the beginning of b.
 func (s *Call) Get(b []byte) {
-	s.Hook = uint32(le.Uint32(b[CallHookOff:]))
-	s.Plugin = uint32(le.Uint32(b[CallPluginOff:]))
-	s.Fn = uint64(le.Uint64(b[CallFnOff:]))
+	s.Hook = uint32(binary.LittleEndian.Uint32(b[CallHookOff:]))
+	s.Plugin = uint32(binary.LittleEndian.Uint32(b[CallPluginOff:]))
+	s.Fn = uint64(binary.LittleEndian.Uint64(b[CallFnOff:]))
 }
 
 // struct crpie_bell, in bytes.
@@ -866,14 +864,14 @@ func (*LogRecord) Bytes() int { return LogRecordSize }
 
 // Get reads the struct from the beginning of b.
 func (s *LogRecord) Get(b []byte) {
-	s.Len = uint32(le.Uint32(b[LogRecordLenOff:]))
-	s.Level = uint32(le.Uint32(b[LogRecordLevelOff:]))
-	s.Pid = int32(le.Uint32(b[LogRecordPidOff:]))
-	s.Tid = int32(le.Uint32(b[LogRecordTidOff:]))
-	s.Hook = uint32(le.Uint32(b[LogRecordHookOff:]))
-	s.Plugin = uint32(le.Uint32(b[LogRecordPluginOff:]))
-	s.TextLen = uint32(le.Uint32(b[LogRecordTextLenOff:]))
-	s.Pad = uint32(le.Uint32(b[LogRecordPadOff:]))
+	s.Len = uint32(binary.LittleEndian.Uint32(b[LogRecordLenOff:]))
+	s.Level = uint32(binary.LittleEndian.Uint32(b[LogRecordLevelOff:]))
+	s.Pid = int32(binary.LittleEndian.Uint32(b[LogRecordPidOff:]))
+	s.Tid = int32(binary.LittleEndian.Uint32(b[LogRecordTidOff:]))
+	s.Hook = uint32(binary.LittleEndian.Uint32(b[LogRecordHookOff:]))
+	s.Plugin = uint32(binary.LittleEndian.Uint32(b[LogRecordPluginOff:]))
+	s.TextLen = uint32(binary.LittleEndian.Uint32(b[LogRecordTextLenOff:]))
+	s.Pad = uint32(binary.LittleEndian.Uint32(b[LogRecordPadOff:]))
 }
 
 // struct crpie_stub_call, in bytes.
@@ -896,11 +894,11 @@ func (*StubCall) Bytes() int { return StubCallSize }
 
 // Put writes the struct to the beginning of b.
 func (s *StubCall) Put(b []byte) {
-	le.PutUint64(b[StubCallNrOff:], uint64(s.Nr))
+	binary.LittleEndian.PutUint64(b[StubCallNrOff:], uint64(s.Nr))
 	for i := range s.Arg {
-		le.PutUint64(b[StubCallArgOff+8*i:], uint64(s.Arg[i]))
+		binary.LittleEndian.PutUint64(b[StubCallArgOff+8*i:], uint64(s.Arg[i]))
 	}
-	le.PutUint64(b[StubCallWantOff:], uint64(s.Want))
+	binary.LittleEndian.PutUint64(b[StubCallWantOff:], uint64(s.Want))
 }
 
 // Shared with crpie graft.
@@ -981,14 +979,14 @@ func (*GraftThread) Bytes() int { return GraftThreadSize }
 
 // Put writes the struct to the beginning of b.
 func (s *GraftThread) Put(b []byte) {
-	le.PutUint64(b[GraftThreadTaskOff:], uint64(s.Task))
-	le.PutUint32(b[GraftThreadTidOff:], uint32(s.Tid))
-	le.PutUint32(b[GraftThreadIndexOff:], uint32(s.Index))
-	le.PutUint64(b[GraftThreadFrameOff:], uint64(s.Frame))
-	le.PutUint64(b[GraftThreadSlotOff:], uint64(s.Slot))
-	le.PutUint64(b[GraftThreadSigmaskOff:], uint64(s.Sigmask))
+	binary.LittleEndian.PutUint64(b[GraftThreadTaskOff:], uint64(s.Task))
+	binary.LittleEndian.PutUint32(b[GraftThreadTidOff:], uint32(s.Tid))
+	binary.LittleEndian.PutUint32(b[GraftThreadIndexOff:], uint32(s.Index))
+	binary.LittleEndian.PutUint64(b[GraftThreadFrameOff:], uint64(s.Frame))
+	binary.LittleEndian.PutUint64(b[GraftThreadSlotOff:], uint64(s.Slot))
+	binary.LittleEndian.PutUint64(b[GraftThreadSigmaskOff:], uint64(s.Sigmask))
 	for i := range s.Gregs {
-		le.PutUint64(b[GraftThreadGregsOff+8*i:], uint64(s.Gregs[i]))
+		binary.LittleEndian.PutUint64(b[GraftThreadGregsOff+8*i:], uint64(s.Gregs[i]))
 	}
 }
 
@@ -1054,30 +1052,30 @@ func (*GraftTask) Bytes() int { return GraftTaskSize }
 
 // Put writes the struct to the beginning of b.
 func (s *GraftTask) Put(b []byte) {
-	le.PutUint32(b[GraftTaskSizeOff:], uint32(s.Size))
-	le.PutUint32(b[GraftTaskABIOff:], uint32(s.ABI))
-	le.PutUint32(b[GraftTaskPidOff:], uint32(s.Pid))
-	le.PutUint32(b[GraftTaskNrThreadsOff:], uint32(s.NrThreads))
-	le.PutUint64(b[GraftTaskThreadsOff:], uint64(s.Threads))
-	le.PutUint64(b[GraftTaskTableOff:], uint64(s.Table))
-	le.PutUint64(b[GraftTaskCommOff:], uint64(s.Comm))
-	le.PutUint64(b[GraftTaskVMAsOff:], uint64(s.VMAs))
-	le.PutUint64(b[GraftTaskNrVMAsOff:], uint64(s.NrVMAs))
-	le.PutUint64(b[GraftTaskMMOff:], uint64(s.MM))
-	le.PutUint64(b[GraftTaskDumpTimeNsOff:], uint64(s.DumpTimeNs))
-	le.PutUint64(b[GraftTaskTimeoutNsOff:], uint64(s.TimeoutNs))
-	le.PutUint32(b[GraftTaskOnErrorOff:], uint32(s.OnError))
-	le.PutUint32(b[GraftTaskLogLevelOff:], uint32(s.LogLevel))
-	le.PutUint64(b[GraftTaskLogPathOff:], uint64(s.LogPath))
-	le.PutUint64(b[GraftTaskUseStderrOff:], uint64(s.UseStderr))
-	le.PutUint64(b[GraftTaskKeepStartOff:], uint64(s.KeepStart))
-	le.PutUint64(b[GraftTaskKeepSizeOff:], uint64(s.KeepSize))
-	le.PutUint64(b[GraftTaskBlobStartOff:], uint64(s.BlobStart))
-	le.PutUint64(b[GraftTaskBlobSizeOff:], uint64(s.BlobSize))
-	le.PutUint64(b[GraftTaskWatchdogSlotOff:], uint64(s.WatchdogSlot))
-	le.PutUint64(b[GraftTaskRenewalsOff:], uint64(s.Renewals))
-	le.PutUint64(b[GraftTaskNrRenewalsOff:], uint64(s.NrRenewals))
-	le.PutUint64(b[GraftTaskPatienceNsOff:], uint64(s.PatienceNs))
+	binary.LittleEndian.PutUint32(b[GraftTaskSizeOff:], uint32(s.Size))
+	binary.LittleEndian.PutUint32(b[GraftTaskABIOff:], uint32(s.ABI))
+	binary.LittleEndian.PutUint32(b[GraftTaskPidOff:], uint32(s.Pid))
+	binary.LittleEndian.PutUint32(b[GraftTaskNrThreadsOff:], uint32(s.NrThreads))
+	binary.LittleEndian.PutUint64(b[GraftTaskThreadsOff:], uint64(s.Threads))
+	binary.LittleEndian.PutUint64(b[GraftTaskTableOff:], uint64(s.Table))
+	binary.LittleEndian.PutUint64(b[GraftTaskCommOff:], uint64(s.Comm))
+	binary.LittleEndian.PutUint64(b[GraftTaskVMAsOff:], uint64(s.VMAs))
+	binary.LittleEndian.PutUint64(b[GraftTaskNrVMAsOff:], uint64(s.NrVMAs))
+	binary.LittleEndian.PutUint64(b[GraftTaskMMOff:], uint64(s.MM))
+	binary.LittleEndian.PutUint64(b[GraftTaskDumpTimeNsOff:], uint64(s.DumpTimeNs))
+	binary.LittleEndian.PutUint64(b[GraftTaskTimeoutNsOff:], uint64(s.TimeoutNs))
+	binary.LittleEndian.PutUint32(b[GraftTaskOnErrorOff:], uint32(s.OnError))
+	binary.LittleEndian.PutUint32(b[GraftTaskLogLevelOff:], uint32(s.LogLevel))
+	binary.LittleEndian.PutUint64(b[GraftTaskLogPathOff:], uint64(s.LogPath))
+	binary.LittleEndian.PutUint64(b[GraftTaskUseStderrOff:], uint64(s.UseStderr))
+	binary.LittleEndian.PutUint64(b[GraftTaskKeepStartOff:], uint64(s.KeepStart))
+	binary.LittleEndian.PutUint64(b[GraftTaskKeepSizeOff:], uint64(s.KeepSize))
+	binary.LittleEndian.PutUint64(b[GraftTaskBlobStartOff:], uint64(s.BlobStart))
+	binary.LittleEndian.PutUint64(b[GraftTaskBlobSizeOff:], uint64(s.BlobSize))
+	binary.LittleEndian.PutUint64(b[GraftTaskWatchdogSlotOff:], uint64(s.WatchdogSlot))
+	binary.LittleEndian.PutUint64(b[GraftTaskRenewalsOff:], uint64(s.Renewals))
+	binary.LittleEndian.PutUint64(b[GraftTaskNrRenewalsOff:], uint64(s.NrRenewals))
+	binary.LittleEndian.PutUint64(b[GraftTaskPatienceNsOff:], uint64(s.PatienceNs))
 }
 
 // struct graft_status, in bytes.
@@ -1116,17 +1114,17 @@ func (*GraftStatus) Bytes() int { return GraftStatusSize }
 
 // Get reads the struct from the beginning of b.
 func (s *GraftStatus) Get(b []byte) {
-	s.State = uint32(le.Uint32(b[GraftStatusStateOff:]))
-	s.Answer = uint32(le.Uint32(b[GraftStatusAnswerOff:]))
-	s.Watched = uint32(le.Uint32(b[GraftStatusWatchedOff:]))
-	s.Tid = int32(le.Uint32(b[GraftStatusTidOff:]))
-	s.Hook = uint32(le.Uint32(b[GraftStatusHookOff:]))
-	s.Plugin = uint32(le.Uint32(b[GraftStatusPluginOff:]))
-	s.Fn = uint64(le.Uint64(b[GraftStatusFnOff:]))
-	s.Kind = int64(le.Uint64(b[GraftStatusKindOff:]))
-	s.Number = int64(le.Uint64(b[GraftStatusNumberOff:]))
-	s.Address = uint64(le.Uint64(b[GraftStatusAddressOff:]))
-	s.Ip = uint64(le.Uint64(b[GraftStatusIpOff:]))
+	s.State = uint32(binary.LittleEndian.Uint32(b[GraftStatusStateOff:]))
+	s.Answer = uint32(binary.LittleEndian.Uint32(b[GraftStatusAnswerOff:]))
+	s.Watched = uint32(binary.LittleEndian.Uint32(b[GraftStatusWatchedOff:]))
+	s.Tid = int32(binary.LittleEndian.Uint32(b[GraftStatusTidOff:]))
+	s.Hook = uint32(binary.LittleEndian.Uint32(b[GraftStatusHookOff:]))
+	s.Plugin = uint32(binary.LittleEndian.Uint32(b[GraftStatusPluginOff:]))
+	s.Fn = uint64(binary.LittleEndian.Uint64(b[GraftStatusFnOff:]))
+	s.Kind = int64(binary.LittleEndian.Uint64(b[GraftStatusKindOff:]))
+	s.Number = int64(binary.LittleEndian.Uint64(b[GraftStatusNumberOff:]))
+	s.Address = uint64(binary.LittleEndian.Uint64(b[GraftStatusAddressOff:]))
+	s.Ip = uint64(binary.LittleEndian.Uint64(b[GraftStatusIpOff:]))
 }
 
 // struct graft_renewal, in bytes.
@@ -1149,9 +1147,9 @@ func (*GraftRenewal) Bytes() int { return GraftRenewalSize }
 
 // Put writes the struct to the beginning of b.
 func (s *GraftRenewal) Put(b []byte) {
-	le.PutUint64(b[GraftRenewalStartOff:], uint64(s.Start))
-	le.PutUint64(b[GraftRenewalSizeOff:], uint64(s.Size))
-	le.PutUint64(b[GraftRenewalKindOff:], uint64(s.Kind))
+	binary.LittleEndian.PutUint64(b[GraftRenewalStartOff:], uint64(s.Start))
+	binary.LittleEndian.PutUint64(b[GraftRenewalSizeOff:], uint64(s.Size))
+	binary.LittleEndian.PutUint64(b[GraftRenewalKindOff:], uint64(s.Kind))
 }
 
 // Pipe is CRPIE_OP_PIPE. Makes a pipe, pipe2(2), whose ends become the two descriptors.

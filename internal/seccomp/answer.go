@@ -19,10 +19,12 @@ const (
 
 const actionMask = 0xffff0000 // SECCOMP_RET_ACTION_FULL
 
-var actionNames = map[Answer]string{
-	KillProcess: "SECCOMP_RET_KILL_PROCESS", KillThread: "SECCOMP_RET_KILL_THREAD", Trap: "SECCOMP_RET_TRAP",
-	UserNotif: "SECCOMP_RET_USER_NOTIF", Trace: "SECCOMP_RET_TRACE", Log: "SECCOMP_RET_LOG",
-	Allow: "SECCOMP_RET_ALLOW",
+func actionNames() map[Answer]string {
+	return map[Answer]string{
+		KillProcess: "SECCOMP_RET_KILL_PROCESS", KillThread: "SECCOMP_RET_KILL_THREAD", Trap: "SECCOMP_RET_TRAP",
+		UserNotif: "SECCOMP_RET_USER_NOTIF", Trace: "SECCOMP_RET_TRACE", Log: "SECCOMP_RET_LOG",
+		Allow: "SECCOMP_RET_ALLOW",
+	}
 }
 
 func (a Answer) action() Answer { return a & actionMask }
@@ -45,7 +47,7 @@ func (a Answer) String() string {
 	if a.action() == Errno {
 		return fmt.Sprintf("SECCOMP_RET_ERRNO (%d)", a&^actionMask)
 	}
-	if name := actionNames[a.action()]; name != "" {
+	if name := actionNames()[a.action()]; name != "" {
 		return name
 	}
 	return fmt.Sprintf("0x%x, which kills", uint32(a))

@@ -35,23 +35,22 @@ const (
 	memWords = 16 // BPF_MEMWORDS
 )
 
-// The instructions that seccomp takes, as seccomp_check_filter of kernel/seccomp.c lists them.
-var allowed = func() map[uint16]bool {
-	codes := map[uint16]bool{
-		classLd | modeAbs: true, classLd | modeLen: true, classLd | modeImm: true, classLd | modeMem: true,
-		classLdx | modeLen: true, classLdx | modeImm: true, classLdx | modeMem: true, classSt: true,
-		classStx:          true,
-		classALU | aluNeg: true, classJmp | jmpJa: true, classRet: true, classRet | retA: true,
-		classMisc: true, classMisc | miscTxa: true,
+// allowed reports whether seccomp takes an instruction, as seccomp_check_filter of kernel/seccomp.c lists them.
+func (i instruction) allowed() bool {
+	switch i.code {
+	case classLd | modeAbs, classLd | modeLen, classLd | modeImm, classLd | modeMem,
+		classLdx | modeLen, classLdx | modeImm, classLdx | modeMem, classSt, classStx,
+		classALU | aluNeg, classJmp | jmpJa, classRet, classRet | retA, classMisc, classMisc | miscTxa:
+		return true
 	}
-	for _, op := range []uint16{aluAdd, aluSub, aluMul, aluDiv, aluAnd, aluOr, aluXor, aluLsh, aluRsh} {
-		codes[classALU|op], codes[classALU|op|sourceX] = true, true
+	switch i.code &^ sourceX {
+	case classALU | aluAdd, classALU | aluSub, classALU | aluMul, classALU | aluDiv, classALU | aluAnd,
+		classALU | aluOr, classALU | aluXor, classALU | aluLsh, classALU | aluRsh,
+		classJmp | jmpJeq, classJmp | jmpJgt, classJmp | jmpJge, classJmp | jmpJset:
+		return true
 	}
-	for _, op := range []uint16{jmpJeq, jmpJgt, jmpJge, jmpJset} {
-		codes[classJmp|op], codes[classJmp|op|sourceX] = true, true
-	}
-	return codes
-}()
+	return false
+}
 
 func (i instruction) class() uint16 { return i.code & 0x07 }
 func (i instruction) op() uint16    { return i.code & 0xf0 }
@@ -86,7 +85,7 @@ func Parse(raw []byte) (Program, error) {
 // wrong tells why the kernel refuses an instruction that others follow; "" if it does not.
 func (i instruction) wrong(others int) string {
 	switch {
-	case !allowed[i.code]:
+	case !i.allowed():
 		return fmt.Sprintf("code 0x%x is not for seccomp", i.code)
 	case i.code == classLd|modeAbs && (i.k >= dataSize || i.k%4 != 0):
 		return fmt.Sprintf("offset %d is not a word of struct seccomp_data", i.k)

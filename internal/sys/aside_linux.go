@@ -80,16 +80,19 @@ func Unshare(flags uint64) error {
 }
 
 // namespaceFiles are the names in /proc/PID/ns, namespaces(7).
-var namespaceFiles = map[uint64]string{
-	unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWNET: "net", unix.CLONE_NEWNS: "mnt",
+func namespaceFiles() map[uint64]string {
+	return map[uint64]string{
+		unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWNET: "net", unix.CLONE_NEWNS: "mnt",
+	}
 }
 
 // ThreadNamespace opens a namespace that the calling thread is in.
 func ThreadNamespace(flag uint64) (*os.File, error) {
+	path := "/proc/thread-self/ns/" + namespaceFiles()[flag]
 	if err := fault("open of a namespace"); err != nil {
-		return nil, fmt.Errorf("open of /proc/thread-self/ns/%s: %w", namespaceFiles[flag], err)
+		return nil, fmt.Errorf("open of %s: %w", path, err)
 	}
-	return os.Open("/proc/thread-self/ns/" + namespaceFiles[flag])
+	return os.Open(path)
 }
 
 // SetNames gives the calling thread's UTS namespace its names, uts_namespaces(7).

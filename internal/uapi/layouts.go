@@ -11,8 +11,8 @@ func one(s *Struct) Arg { return Arg{Kind: Pointer, Of: s} }
 
 func inline(s *Struct) Arg { return Arg{Kind: Inline, Of: s} }
 
-// sized are the arguments of an option: a struct, or several, and its size.
-func sized(s *Struct) []Arg { return []Arg{{Kind: Sized, Of: s}, integer} }
+// sized is the argument of an option, a struct or several; the next argument is the size.
+func sized(s *Struct) Arg { return Arg{Kind: Sized, Of: s} }
 
 // Numbers.
 var (
@@ -80,13 +80,13 @@ var (
 		{"si_signo", 0, 4, signal}, {"si_errno", 4, 4, integer}, {"si_code", 8, 4, words(&sigCodes)},
 	}}
 
-	siginfoSent = Struct{C: siginfo.C, Header: siginfo.Header, Size: siginfoSize, Members: []Member{
-		siginfo.Members[0], siginfo.Members[1], siginfo.Members[2],
+	siginfoSent = Struct{C: "siginfo_t", Header: "linux/signal.h", Size: siginfoSize, Members: []Member{
+		{"si_signo", 0, 4, signal}, {"si_errno", 4, 4, integer}, {"si_code", 8, 4, words(&sigCodes)},
 		{"si_pid", 16, 4, integer}, {"si_uid", 20, 4, id},
 	}}
 
-	siginfoQueued = Struct{C: siginfo.C, Header: siginfo.Header, Size: siginfoSize, Members: []Member{
-		siginfo.Members[0], siginfo.Members[1], siginfo.Members[2],
+	siginfoQueued = Struct{C: "siginfo_t", Header: "linux/signal.h", Size: siginfoSize, Members: []Member{
+		{"si_signo", 0, 4, signal}, {"si_errno", 4, 4, integer}, {"si_code", 8, 4, words(&sigCodes)},
 		{"si_pid", 16, 4, integer}, {"si_uid", 20, 4, id}, {"si_ptr", 24, 8, hex},
 	}}
 )

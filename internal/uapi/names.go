@@ -18,19 +18,21 @@ var OpenFlags = Set{
 	Values: []Named{
 		{Value: ORdonly, Name: "O_RDONLY"}, {Value: OWronly, Name: "O_WRONLY"}, {Value: ORdwr, Name: "O_RDWR"},
 	},
-	Flags: []Named{
-		{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"},
-		{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"},
-		{Value: ONonblock, Name: "O_NONBLOCK"}, {Value: 0o4010000, Name: "O_SYNC"},
-		{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: ODirect, Name: "O_DIRECT"},
-		{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"},
-		{Value: ONofollow, Name: "O_NOFOLLOW"}, {Value: 0o1000000, Name: "O_NOATIME"},
-		{Value: OCloexec, Name: "O_CLOEXEC"}, {Value: OPath, Name: "O_PATH"},
-	},
+	Flags: statusFlags,
 }
 
 // StatusFlags are what F_SETFL of fcntl(2) and calls that make descriptors take: no access mode.
-var StatusFlags = Set{Flags: OpenFlags.Flags}
+var StatusFlags = Set{Flags: statusFlags}
+
+var statusFlags = []Named{
+	{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"},
+	{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"},
+	{Value: ONonblock, Name: "O_NONBLOCK"}, {Value: 0o4010000, Name: "O_SYNC"},
+	{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: ODirect, Name: "O_DIRECT"},
+	{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"},
+	{Value: ONofollow, Name: "O_NOFOLLOW"}, {Value: 0o1000000, Name: "O_NOATIME"},
+	{Value: OCloexec, Name: "O_CLOEXEC"}, {Value: OPath, Name: "O_PATH"},
+}
 
 var protFlags = Set{
 	None: "PROT_NONE",
@@ -121,57 +123,71 @@ var socketFamilies = Set{Values: []Named{
 	{Value: AfNetlink, Name: "AF_NETLINK"}, {Value: AfPacket, Name: "AF_PACKET"},
 }}
 
-// SockLevels are the levels of setsockopt(2), each with its options.
-var SockLevels = Set{Values: []Named{
-	{SolSocket, "SOL_SOCKET", sockOption(&Set{Values: []Named{
+// Options of setsockopt(2), by level.
+var (
+	socketOptions = Set{Values: []Named{
 		{Value: SoReuseaddr, Name: "SO_REUSEADDR"}, {Value: SoDontroute, Name: "SO_DONTROUTE"},
 		{Value: SoBroadcast, Name: "SO_BROADCAST"}, {Value: 7, Name: "SO_SNDBUF"},
 		{Value: 8, Name: "SO_RCVBUF"}, {Value: SoKeepalive, Name: "SO_KEEPALIVE"},
 		{Value: SoOobinline, Name: "SO_OOBINLINE"}, {Value: SoNoCheck, Name: "SO_NO_CHECK"},
-		{Value: SoPriority, Name: "SO_PRIORITY"}, {SoLinger, "SO_LINGER", sized(&linger)},
+		{Value: SoPriority, Name: "SO_PRIORITY"}, {SoLinger, "SO_LINGER", []Arg{sized(&linger), integer}},
 		{Value: SoReuseport, Name: "SO_REUSEPORT"}, {Value: SoPasscred, Name: "SO_PASSCRED"},
-		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {SoRcvtimeo, "SO_RCVTIMEO", sized(&timeval)},
-		{SoSndtimeo, "SO_SNDTIMEO", sized(&timeval)}, {Value: SoBindtodevice, Name: "SO_BINDTODEVICE"},
-		{SoAttachFilter, "SO_ATTACH_FILTER", sized(&sockFprog)},
+		{Value: SoRcvlowat, Name: "SO_RCVLOWAT"}, {SoRcvtimeo, "SO_RCVTIMEO", []Arg{sized(&timeval), integer}},
+		{SoSndtimeo, "SO_SNDTIMEO", []Arg{sized(&timeval), integer}}, {Value: SoBindtodevice, Name: "SO_BINDTODEVICE"},
+		{SoAttachFilter, "SO_ATTACH_FILTER", []Arg{sized(&sockFprog), integer}},
 		{Value: SoDetachFilter, Name: "SO_DETACH_FILTER"},
 		{Value: SoSndbufforce, Name: "SO_SNDBUFFORCE"}, {Value: SoRcvbufforce, Name: "SO_RCVBUFFORCE"},
 		{Value: SoPasssec, Name: "SO_PASSSEC"}, {Value: SoMark, Name: "SO_MARK"},
 		{Value: SoBufLock, Name: "SO_BUF_LOCK"},
-	}})},
-	{SolIP, "SOL_IP", sockOption(&Set{Values: []Named{
+	}}
+
+	ipOptions = Set{Values: []Named{
 		{Value: IpTos, Name: "IP_TOS"}, {Value: IpTTL, Name: "IP_TTL"}, {Value: IpHdrincl, Name: "IP_HDRINCL"},
 		{Value: IpPktinfo, Name: "IP_PKTINFO"}, {Value: IpFreebind, Name: "IP_FREEBIND"},
 		{Value: IpNodefrag, Name: "IP_NODEFRAG"},
-	}})},
-	{SolIPv6, "SOL_IPV6", sockOption(&Set{Values: []Named{
+	}}
+
+	ipv6Options = Set{Values: []Named{
 		{Value: Ipv6V6only, Name: "IPV6_V6ONLY"}, {Value: Ipv6Hdrincl, Name: "IPV6_HDRINCL"},
 		{Value: Ipv6Recvpktinfo, Name: "IPV6_RECVPKTINFO"}, {Value: Ipv6Freebind, Name: "IPV6_FREEBIND"},
-	}})},
-	{SolTCP, "SOL_TCP", sockOption(&Set{Values: []Named{
+	}}
+
+	tcpOptions = Set{Values: []Named{
 		{Value: TcpNodelay, Name: "TCP_NODELAY"}, {Value: TcpCork, Name: "TCP_CORK"},
 		{Value: TcpKeepidle, Name: "TCP_KEEPIDLE"}, {Value: TcpKeepintvl, Name: "TCP_KEEPINTVL"},
 		{Value: TcpKeepcnt, Name: "TCP_KEEPCNT"}, {Value: TcpRepair, Name: "TCP_REPAIR"},
 		{Value: TcpRepairQueue, Name: "TCP_REPAIR_QUEUE"}, {Value: TcpQueueSeq, Name: "TCP_QUEUE_SEQ"},
-		{TcpRepairOptions, "TCP_REPAIR_OPTIONS", sized(&repairOption)},
+		{TcpRepairOptions, "TCP_REPAIR_OPTIONS", []Arg{sized(&repairOption), integer}},
 		{Value: TcpTimestamp, Name: "TCP_TIMESTAMP"},
-		{TcpRepairWindow, "TCP_REPAIR_WINDOW", sized(&repairWindow)},
-	}})},
-	{SolPacket, "SOL_PACKET", sockOption(&Set{Values: []Named{
-		{PacketAddMembership, "PACKET_ADD_MEMBERSHIP", sized(&packetMember)},
-		{PacketRxRing, "PACKET_RX_RING", sized(&packetRequest)},
+		{TcpRepairWindow, "TCP_REPAIR_WINDOW", []Arg{sized(&repairWindow), integer}},
+	}}
+
+	packetOptions = Set{Values: []Named{
+		{PacketAddMembership, "PACKET_ADD_MEMBERSHIP", []Arg{sized(&packetMember), integer}},
+		{PacketRxRing, "PACKET_RX_RING", []Arg{sized(&packetRequest), integer}},
 		{Value: PacketCopyThresh, Name: "PACKET_COPY_THRESH"},
 		{Value: PacketAuxdata, Name: "PACKET_AUXDATA"}, {Value: PacketOrigdev, Name: "PACKET_ORIGDEV"},
 		{Value: PacketVersion, Name: "PACKET_VERSION"}, {Value: PacketReserve, Name: "PACKET_RESERVE"},
-		{PacketTxRing, "PACKET_TX_RING", sized(&packetRequest)}, {Value: PacketLoss, Name: "PACKET_LOSS"},
+		{PacketTxRing, "PACKET_TX_RING", []Arg{sized(&packetRequest), integer}}, {Value: PacketLoss, Name: "PACKET_LOSS"},
 		{Value: PacketVnetHdr, Name: "PACKET_VNET_HDR"}, {Value: PacketTimestamp, Name: "PACKET_TIMESTAMP"},
 		{Value: PacketFanout, Name: "PACKET_FANOUT"},
-	}})},
-	{SolRaw, "SOL_RAW", sockOption(&Set{Values: []Named{{Value: IcmpFilter, Name: "ICMP_FILTER"}}})},
-	{SolICMPv6, "SOL_ICMPV6", sockOption(&Set{Values: []Named{{Value: IcmpFilter, Name: "ICMPV6_FILTER"}}})},
-}}
+	}}
 
-// sockOption are the arguments behind a level.
-func sockOption(s *Set) []Arg { return []Arg{words(s), option, integer} }
+	rawOptions = Set{Values: []Named{{Value: IcmpFilter, Name: "ICMP_FILTER"}}}
+
+	icmpv6Options = Set{Values: []Named{{Value: IcmpFilter, Name: "ICMPV6_FILTER"}}}
+)
+
+// SockLevels are the levels of setsockopt(2), each with its options.
+var SockLevels = Set{Values: []Named{
+	{SolSocket, "SOL_SOCKET", []Arg{words(&socketOptions), option, integer}},
+	{SolIP, "SOL_IP", []Arg{words(&ipOptions), option, integer}},
+	{SolIPv6, "SOL_IPV6", []Arg{words(&ipv6Options), option, integer}},
+	{SolTCP, "SOL_TCP", []Arg{words(&tcpOptions), option, integer}},
+	{SolPacket, "SOL_PACKET", []Arg{words(&packetOptions), option, integer}},
+	{SolRaw, "SOL_RAW", []Arg{words(&rawOptions), option, integer}},
+	{SolICMPv6, "SOL_ICMPV6", []Arg{words(&icmpv6Options), option, integer}},
+}}
 
 var lockTypes = Set{Values: []Named{
 	{Value: FRdlck, Name: "F_RDLCK"}, {Value: FWrlck, Name: "F_WRLCK"},
@@ -208,6 +224,8 @@ var ioctlRequests = Set{Values: []Named{
 
 var capability = Arg{Kind: Capability}
 
+var mmOptions = Set{Values: []Named{{PrSetMMMap, "PR_SET_MM_MAP", []Arg{one(&mmMap), integer}}}}
+
 var prctlOptions = Set{Values: []Named{
 	{PrSetPdeathsig, "PR_SET_PDEATHSIG", []Arg{signal}}, {PrSetDumpable, "PR_SET_DUMPABLE", []Arg{integer}},
 	{PrSetName, "PR_SET_NAME", []Arg{str}}, {PrCapbsetDrop, "PR_CAPBSET_DROP", []Arg{capability}},
@@ -218,8 +236,7 @@ var prctlOptions = Set{Values: []Named{
 		{Value: 32, Name: "SECBIT_KEEP_CAPS_LOCKED"}, {Value: 64, Name: "SECBIT_NO_CAP_AMBIENT_RAISE"},
 		{Value: 128, Name: "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"},
 	}})}},
-	{PrSetMM, "PR_SET_MM", []Arg{words(&Set{Values: []Named{
-		{PrSetMMMap, "PR_SET_MM_MAP", []Arg{one(&mmMap), integer}}}}), hex, integer}},
+	{PrSetMM, "PR_SET_MM", []Arg{words(&mmOptions), hex, integer}},
 	{PrSetChildSubreaper, "PR_SET_CHILD_SUBREAPER", []Arg{integer}},
 	{PrSetNoNewPrivs, "PR_SET_NO_NEW_PRIVS", []Arg{integer}},
 	{PrSetThpDisable, "PR_SET_THP_DISABLE", []Arg{integer}},

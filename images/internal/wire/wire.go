@@ -23,7 +23,6 @@ const (
 
 // Errors of Consume functions.
 var (
-	errShort    = io.ErrUnexpectedEOF
 	errOverflow = errors.New("variable length integer overflow")
 	errNumber   = errors.New("invalid field number")
 	errType     = errors.New("cannot parse reserved wire type")
@@ -41,7 +40,7 @@ func ConsumeVarint(data []byte) (v uint64, n int, err error) {
 	case n > 0:
 		return v, n, nil
 	case n == 0 && len(data) < binary.MaxVarintLen64:
-		return 0, 0, errShort
+		return 0, 0, io.ErrUnexpectedEOF
 	}
 	return 0, 0, errOverflow
 }
@@ -62,7 +61,7 @@ func ConsumeBytes(data []byte) (b []byte, n int, err error) {
 		return nil, 0, err
 	}
 	if size > uint64(len(data)-n) {
-		return nil, 0, errShort
+		return nil, 0, io.ErrUnexpectedEOF
 	}
 	return data[n:][:size], n + int(size), nil
 }
@@ -71,7 +70,7 @@ func ConsumeBytes(data []byte) (b []byte, n int, err error) {
 func ConsumeFixed(data []byte, size int) (v uint64, n int, err error) {
 	switch {
 	case len(data) < size:
-		return 0, 0, errShort
+		return 0, 0, io.ErrUnexpectedEOF
 	case size == 4:
 		return uint64(binary.LittleEndian.Uint32(data)), 4, nil
 	}

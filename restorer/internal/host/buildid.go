@@ -27,7 +27,8 @@ type elfLayout struct {
 	word                   int // bytes of an offset
 }
 
-var ElfLayouts = map[byte]elfLayout{
+// ElfLayouts has a layout for each class, EI_CLASS.
+var ElfLayouts = [...]elfLayout{
 	1: {Header: 52, Phoff: 28, Phnum: 44, Phdr: 32, POffset: 4, PFilesz: 16, word: 4},
 	2: {Header: 64, Phoff: 32, Phnum: 56, Phdr: 56, POffset: 8, PFilesz: 32, word: 8},
 }
@@ -47,10 +48,11 @@ func ReadBuildID(file io.ReaderAt) []byte {
 	if len(header) < 5 || !bytes.HasPrefix(header, []byte("\x7fELF")) {
 		return nil
 	}
-	l, known := ElfLayouts[header[4]]
-	if !known || len(header) < l.Header {
+	class := int(header[4])
+	if class == 0 || class >= len(ElfLayouts) || len(header) < ElfLayouts[class].Header {
 		return nil
 	}
+	l := &ElfLayouts[class]
 	count := int(binary.LittleEndian.Uint16(header[l.Phnum:]))
 	table := readUpTo(window, l.offset(header[l.Phoff:]), count*l.Phdr)
 	notes := maxNotes

@@ -82,7 +82,7 @@ func OptionStep(level, option uint64, value uint32) Step {
 }
 
 // RoomStep keeps what is sent from waiting for room.
-var RoomStep = OptionStep(uapi.SolSocket, uapi.SoSndbufforce, RoomForQueues)
+func RoomStep() Step { return OptionStep(uapi.SolSocket, uapi.SoSndbufforce, RoomForQueues) }
 
 // NetworkLock is what criu dump has left behind so that the kernel answers no packet of dumped connections.
 type NetworkLock struct {

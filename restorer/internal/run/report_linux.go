@@ -93,8 +93,16 @@ func (r *Runner) during(t *plan.Task, th *plan.Thread, st abi.Status) string {
 	return ""
 }
 
-// endingCalls are the system calls by which a thread ends, or ends its task.
-var endingCalls = map[uint64]string{unix.SYS_EXIT: "exit", unix.SYS_EXIT_GROUP: "exit_group"}
+// endingCall names a system call by which a thread ends, or ends its task.
+func endingCall(nr uint64) string {
+	switch nr {
+	case unix.SYS_EXIT:
+		return "exit"
+	case unix.SYS_EXIT_GROUP:
+		return "exit_group"
+	}
+	return ""
+}
 
 // ending explains a thread that is about to end, PTRACE_EVENT_EXIT, if it has asked for that itself: its registers are
 // those of the call. Otherwise another thread or process ends the task, which is reported when it is seen.
@@ -106,7 +114,7 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	if err := sys.Continue(r.tid(th)); err != nil {
 		return fmt.Errorf("restore task %d: %w", t.Pid, err)
 	}
-	name := endingCalls[regs.OrigAx]
+	name := endingCall(regs.OrigAx)
 	if name == "" {
 		return nil
 	}

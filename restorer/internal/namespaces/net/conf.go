@@ -40,8 +40,8 @@ var (
 )
 
 // Settings that wait until links are up and have their addresses: duplicate address detection would make addresses wait
-// that have passed it, and a link that comes up sets its own MTU.
-var lateConf = map[string]string{"accept_dad": "0", "mtu": ""}
+// that have passed it, and a link that comes up sets its own MTU. The value is what they are set to early.
+func lateConf() map[string]string { return map[string]string{"accept_dad": "0", "mtu": ""} }
 
 // planConf plans the settings of the namespace. Those of "all" change those of every interface, so they come first.
 func (p *planner) planConf(e *pb.NetnsEntry) {
@@ -81,7 +81,7 @@ func (p *planner) settings(dir string, names []string, values []*pb.SysctlEntry)
 			continue
 		}
 		s := sysctl{dir + "/" + names[i], value}
-		early, late := lateConf[names[i]]
+		early, late := lateConf()[names[i]]
 		switch {
 		case late && strings.Contains(dir, "/ipv6/"):
 			if early != "" {

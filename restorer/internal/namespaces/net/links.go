@@ -85,9 +85,12 @@ func (p *planner) readLinks() (links []*link) {
 }
 
 // kindNames are CRIU's, images/netdev.proto.
-var kindNames = map[pb.NdType]string{pb.NdType_LOOPBACK: "loopback", pb.NdType_VETH: "veth", pb.NdType_TUN: "tun",
-	pb.NdType_EXTLINK: "external", pb.NdType_VENET: "venet", pb.NdType_BRIDGE: "bridge",
-	pb.NdType_MACVLAN: "macvlan", pb.NdType_SIT: "sit"}
+func kindNames() map[pb.NdType]string {
+	return map[pb.NdType]string{pb.NdType_LOOPBACK: "loopback", pb.NdType_VETH: "veth", pb.NdType_TUN: "tun",
+		pb.NdType_EXTLINK: "external", pb.NdType_VENET: "venet", pb.NdType_BRIDGE: "bridge",
+		pb.NdType_MACVLAN: "macvlan", pb.NdType_SIT: "sit",
+	}
+}
 
 // maxFlags bounds the flags of a tun and of a macvlan, to which the kernel gives 16 bits: ifr_flags of netdevice(7),
 // IFLA_MACVLAN_FLAGS.
@@ -121,7 +124,7 @@ func (p *planner) checkLink(l *link) {
 			refuse("", "a tun of flags %#x: the images contradict themselves", flags)
 		}
 	default:
-		name := kindNames[l.GetType()]
+		name := kindNames()[l.GetType()]
 		if name == "" {
 			name = fmt.Sprint(int32(l.GetType()))
 		}
@@ -195,7 +198,7 @@ func (p *planner) creation(l *link) step {
 type creation struct{ *link }
 
 func (c *creation) String() string {
-	text := fmt.Sprintf("link %d: %s %s", c.GetIfindex(), kindNames[c.GetType()], c.GetName())
+	text := fmt.Sprintf("link %d: %s %s", c.GetIfindex(), kindNames()[c.GetType()], c.GetName())
 	if len(c.Address) > 0 {
 		text += " " + net.HardwareAddr(c.Address).String()
 	}

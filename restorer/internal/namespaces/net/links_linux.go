@@ -37,7 +37,7 @@ func (c *creation) message(m *maker, lower uint32) netlink.Message {
 			}
 			c.basics(a)
 			nested(a, iflaLinkinfo, func(a *netlink.AttributeEncoder) {
-				a.String(infoKind, kindNames[c.GetType()])
+				a.String(infoKind, kindNames()[c.GetType()])
 				c.data(a, m)
 			})
 		})

@@ -179,13 +179,15 @@ func (f *Descriptors) fromZygote(fd *pb.FdinfoEntry, number int) {
 	f.Adopt(fd.GetId(), uint64(fd.GetFd()))
 }
 
-var kindNames = map[pb.FdTypes]string{
-	pb.FdTypes_UNIXSK: "unix socket", pb.FdTypes_TUNF: "tun/tap device",
-	pb.FdTypes_EXT: "external file", pb.FdTypes_BPFMAP: "BPF map",
+func kindNames() map[pb.FdTypes]string {
+	return map[pb.FdTypes]string{
+		pb.FdTypes_UNIXSK: "unix socket", pb.FdTypes_TUNF: "tun/tap device",
+		pb.FdTypes_EXT: "external file", pb.FdTypes_BPFMAP: "BPF map",
+	}
 }
 
 func kindName(t pb.FdTypes) string {
-	if name := kindNames[t]; name != "" {
+	if name := kindNames()[t]; name != "" {
 		return name
 	}
 	return fmt.Sprintf("file of unknown kind %d", t)

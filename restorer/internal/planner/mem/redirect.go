@@ -137,8 +137,10 @@ func (v *vdsoImage) symbols() error {
 }
 
 // vdsoCalls are the system calls that do what a function of a vDSO does.
-var vdsoCalls = map[string]uint32{
-	"gettimeofday": 96, "time": 201, "clock_gettime": 228, "clock_getres": 229, "getcpu": 309, "getrandom": 318,
+func vdsoCalls() map[string]uint32 {
+	return map[string]uint32{
+		"gettimeofday": 96, "time": 201, "clock_gettime": 228, "clock_getres": 229, "getcpu": 309, "getrandom": 318,
+	}
 }
 
 // RedirectVDSO makes every function of a dumped vDSO go on in the same one of this kernel's, which is mapped at addr;
@@ -187,7 +189,7 @@ func jumpTo(addr uint64) []byte {
 // the third.
 func vdsoFallback(name string) []byte {
 	const enosys = 38
-	if nr, ok := vdsoCalls[strings.TrimPrefix(name, "__vdso_")]; ok {
+	if nr, ok := vdsoCalls()[strings.TrimPrefix(name, "__vdso_")]; ok {
 		return append(binary.LittleEndian.AppendUint32([]byte{0xb8}, nr), 0x0f, 0x05, 0xc3)
 	}
 	return []byte{0x48, 0xc7, 0xc0, 0x100 - enosys, 0xff, 0xff, 0xff, 0xc3} // mov $-ENOSYS,%rax; ret

@@ -312,7 +312,7 @@ func (f *descriptors) planWaking(fd *pb.FdinfoEntry, what string, e *pb.InetSkEn
 // settleSteps: what has been sent is not sent again unless the other end asks for it.
 func settleSteps(c *plan.Connection, s *TcpStream) {
 	if len(s.sent) > 0 {
-		c.Settle = append(c.Settle, plan.RoomStep,
+		c.Settle = append(c.Settle, plan.RoomStep(),
 			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpSendQueue),
 			plan.Step{Do: plan.StepSend, Data: s.sent},
 			plan.OptionStep(uapi.SolTCP, uapi.TcpRepairQueue, uapi.TcpNoQueue))
@@ -338,7 +338,7 @@ func settleSteps(c *plan.Connection, s *TcpStream) {
 // restSteps is what the socket does once it is awake.
 func restSteps(c *plan.Connection, s *TcpStream, e *pb.InetSkEntry) {
 	if len(s.unsent) > 0 {
-		c.Rest = append(c.Rest, plan.RoomStep, plan.Step{Do: plan.StepSend, Data: s.unsent})
+		c.Rest = append(c.Rest, plan.RoomStep(), plan.Step{Do: plan.StepSend, Data: s.unsent})
 	}
 	if len(s.unsent) > 0 || len(s.sent) > 0 {
 		o := e.GetOpts()
