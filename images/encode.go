@@ -1,11 +1,9 @@
 package images
 
 import (
-	"cmp"
 	"encoding/binary"
 	"math"
 	"reflect"
-	"slices"
 
 	"github.com/crpie/crpie/images/internal/wire"
 	"github.com/crpie/crpie/images/pb"
@@ -22,7 +20,8 @@ type wireEncoder struct{ partial bool } // partial: required fields may be missi
 
 func (e *wireEncoder) message(b []byte, v reflect.Value) (_ []byte, err error) {
 	plan := planOf(v.Type())
-	for _, f := range plan.encoded() {
+	for i := range plan.fields {
+		f := &plan.fields[i]
 		field := v.Field(f.index)
 		if absent := field.IsNil(); absent && f.required && !e.partial {
 			return nil, fieldErr(f.name, "missing")
@@ -36,16 +35,6 @@ func (e *wireEncoder) message(b []byte, v reflect.Value) (_ []byte, err error) {
 	return append(b, v.Field(plan.unknown).Bytes()...), nil
 }
 
-// byNumber sorts fields as they are encoded.
-func byNumber(fields []fieldPlan) []*fieldPlan {
-	sorted := make([]*fieldPlan, len(fields))
-	for i := range fields {
-		sorted[i] = &fields[i]
-	}
-	slices.SortFunc(sorted, func(a, b *fieldPlan) int { return cmp.Compare(a.number, b.number) })
-	return sorted
-}
-
 // field encodes a field that is there.
 func (e *wireEncoder) field(b []byte, f *fieldPlan, v reflect.Value) (_ []byte, err error) {
 	if !f.repeated {
@@ -53,7 +42,7 @@ func (e *wireEncoder) field(b []byte, f *fieldPlan, v reflect.Value) (_ []byte, 
 	}
 	for i := range v.Len() {
 		if b, err = e.value(wire.AppendTag(b, f.number, f.wire), f, v.Index(i),
-			indexed(f.name, i)); err != nil {
+			wire.Indexed(f.name, i)); err != nil {
 			return nil, err
 		}
 	}
@@ -66,7 +55,7 @@ func (e *wireEncoder) value(b []byte, f *fieldPlan, v reflect.Value, name string
 	case f.kind == reflect.Struct:
 		body, err := e.message(nil, v.Elem())
 		if err != nil {
-			return nil, err.(*fieldError).inside(name)
+			return nil, err.(*wire.FieldError).Inside(name)
 		}
 		return wire.AppendBytes(b, body), nil
 	case v.Kind() == reflect.Slice:

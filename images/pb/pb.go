@@ -1,9 +1,9 @@
 // Package pb has the messages of CRIU's images as plain structs, with the names and types that protoc-gen-go gives
 // them.
 //
-// What lives here: types, accessors, and what one needs to fill them in. What never does: their encoding, which
-// package images has, and protobuf itself, which initialises more at the start of a process than all of crpie. It
-// works on every system.
+// What lives here: types, accessors, decoding, and what one needs to fill them in. What never does: their encoding,
+// which package images has, and protobuf itself, which initialises more at the start of a process than all of crpie.
+// It works on every system.
 package pb
 
 import "reflect"
@@ -11,7 +11,10 @@ import "reflect"
 //go:generate go run ../internal/generate types.go
 
 // Message is a pointer to one of the structs of this package.
-type Message interface{ message() }
+type Message interface {
+	decode(d *decoder)  // stores the field whose turn it is
+	required() fieldSet // the fields that must be there
+}
 
 // to returns a pointer to a value.
 func to[T any](v T) *T { return &v }

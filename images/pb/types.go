@@ -12,8 +12,6 @@ type AaPolicy struct {
 	Unknown []byte  // fields that this build does not know, as they were read
 }
 
-func (*AaPolicy) message() {}
-
 func (m *AaPolicy) GetName() string {
 	if m == nil || m.Name == nil {
 		return ""
@@ -28,14 +26,25 @@ func (m *AaPolicy) GetBlob() []byte {
 	return m.Blob
 }
 
+func (m *AaPolicy) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		m.Blob = d.bytes()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*AaPolicy) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type AaNamespace struct {
 	Name       *string        `protobuf:"bytes,1,req,name=name"`
 	Policies   []*AaPolicy    `protobuf:"bytes,2,rep,name=policies"`
 	Namespaces []*AaNamespace `protobuf:"bytes,3,rep,name=namespaces"`
 	Unknown    []byte         // fields that this build does not know, as they were read
 }
-
-func (*AaNamespace) message() {}
 
 func (m *AaNamespace) GetName() string {
 	if m == nil || m.Name == nil {
@@ -58,12 +67,29 @@ func (m *AaNamespace) GetNamespaces() []*AaNamespace {
 	return m.Namespaces
 }
 
+func (m *AaNamespace) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		e := &AaPolicy{}
+		m.Policies = append(m.Policies, e)
+		d.element(e, len(m.Policies)-1)
+	case 3:
+		e := &AaNamespace{}
+		m.Namespaces = append(m.Namespaces, e)
+		d.element(e, len(m.Namespaces)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*AaNamespace) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type ApparmorEntry struct {
 	Namespaces []*AaNamespace `protobuf:"bytes,1,rep,name=namespaces"`
 	Unknown    []byte         // fields that this build does not know, as they were read
 }
-
-func (*ApparmorEntry) message() {}
 
 func (m *ApparmorEntry) GetNamespaces() []*AaNamespace {
 	if m == nil {
@@ -71,6 +97,19 @@ func (m *ApparmorEntry) GetNamespaces() []*AaNamespace {
 	}
 	return m.Namespaces
 }
+
+func (m *ApparmorEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &AaNamespace{}
+		m.Namespaces = append(m.Namespaces, e)
+		d.element(e, len(m.Namespaces)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ApparmorEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of autofs.proto.
 
@@ -86,8 +125,6 @@ type AutofsEntry struct {
 	ReadFd   *int32 `protobuf:"varint,9,opt,name=read_fd,json=readFd"`
 	Unknown  []byte // fields that this build does not know, as they were read
 }
-
-func (*AutofsEntry) message() {}
 
 func (m *AutofsEntry) GetFd() int32 {
 	if m == nil || m.Fd == nil {
@@ -152,6 +189,33 @@ func (m *AutofsEntry) GetReadFd() int32 {
 	return *m.ReadFd
 }
 
+func (m *AutofsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Fd = d.int32()
+	case 2:
+		m.Pgrp = d.int32()
+	case 3:
+		m.Timeout = d.int32()
+	case 4:
+		m.Minproto = d.int32()
+	case 5:
+		m.Maxproto = d.int32()
+	case 6:
+		m.Mode = d.int32()
+	case 7:
+		m.Uid = d.int32()
+	case 8:
+		m.Gid = d.int32()
+	case 9:
+		m.ReadFd = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*AutofsEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
+
 // Of binfmt-misc.proto.
 
 type BinfmtMiscEntry struct {
@@ -165,8 +229,6 @@ type BinfmtMiscEntry struct {
 	Offset      *int32  `protobuf:"varint,8,opt,name=offset"`
 	Unknown     []byte  // fields that this build does not know, as they were read
 }
-
-func (*BinfmtMiscEntry) message() {}
 
 func (m *BinfmtMiscEntry) GetName() string {
 	if m == nil || m.Name == nil {
@@ -224,6 +286,31 @@ func (m *BinfmtMiscEntry) GetOffset() int32 {
 	return *m.Offset
 }
 
+func (m *BinfmtMiscEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		m.Enabled = d.bool()
+	case 3:
+		m.Interpreter = d.string()
+	case 4:
+		m.Flags = d.string()
+	case 5:
+		m.Extension = d.string()
+	case 6:
+		m.Magic = d.string()
+	case 7:
+		m.Mask = d.string()
+	case 8:
+		m.Offset = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*BinfmtMiscEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of bpfmap-data.proto.
 
 type BpfmapDataEntry struct {
@@ -233,8 +320,6 @@ type BpfmapDataEntry struct {
 	Count       *uint32 `protobuf:"varint,4,req,name=count"`
 	Unknown     []byte  // fields that this build does not know, as they were read
 }
-
-func (*BpfmapDataEntry) message() {}
 
 func (m *BpfmapDataEntry) GetMapId() uint32 {
 	if m == nil || m.MapId == nil {
@@ -264,6 +349,23 @@ func (m *BpfmapDataEntry) GetCount() uint32 {
 	return *m.Count
 }
 
+func (m *BpfmapDataEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.MapId = d.uint32()
+	case 2:
+		m.KeysBytes = d.uint32()
+	case 3:
+		m.ValuesBytes = d.uint32()
+	case 4:
+		m.Count = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*BpfmapDataEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of bpfmap-file.proto.
 
 type BpfmapFileEntry struct {
@@ -285,8 +387,6 @@ type BpfmapFileEntry struct {
 	MapExtra   *uint64    `protobuf:"varint,16,opt,name=map_extra,json=mapExtra"`
 	Unknown    []byte     // fields that this build does not know, as they were read
 }
-
-func (*BpfmapFileEntry) message() {}
 
 func (m *BpfmapFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -400,6 +500,50 @@ func (m *BpfmapFileEntry) GetMapExtra() uint64 {
 	return *m.MapExtra
 }
 
+func (m *BpfmapFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		m.Pos = d.uint64()
+	case 4:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 5:
+		m.MapType = d.uint32()
+	case 6:
+		m.KeySize = d.uint32()
+	case 7:
+		m.ValueSize = d.uint32()
+	case 8:
+		m.MapId = d.uint32()
+	case 9:
+		m.MaxEntries = d.uint32()
+	case 10:
+		m.MapFlags = d.uint32()
+	case 11:
+		m.Memlock = d.uint64()
+	case 12:
+		m.Frozen = d.bool()
+	case 13:
+		m.MapName = d.string()
+	case 14:
+		m.Ifindex = d.uint32()
+	case 15:
+		m.MntId = d.sint32()
+	case 16:
+		m.MapExtra = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*BpfmapFileEntry) required() fieldSet { return fieldSet{0x7ffe, 0x0} }
+
 // Of cgroup.proto.
 
 type CgroupPerms struct {
@@ -408,8 +552,6 @@ type CgroupPerms struct {
 	Gid     *uint32 `protobuf:"varint,3,req,name=gid"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*CgroupPerms) message() {}
 
 func (m *CgroupPerms) GetMode() uint32 {
 	if m == nil || m.Mode == nil {
@@ -432,14 +574,27 @@ func (m *CgroupPerms) GetGid() uint32 {
 	return *m.Gid
 }
 
+func (m *CgroupPerms) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Mode = d.uint32()
+	case 2:
+		m.Uid = d.uint32()
+	case 3:
+		m.Gid = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgroupPerms) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type CgroupPropEntry struct {
 	Name    *string      `protobuf:"bytes,1,req,name=name"`
 	Value   *string      `protobuf:"bytes,2,req,name=value"`
 	Perms   *CgroupPerms `protobuf:"bytes,3,opt,name=perms"`
 	Unknown []byte       // fields that this build does not know, as they were read
 }
-
-func (*CgroupPropEntry) message() {}
 
 func (m *CgroupPropEntry) GetName() string {
 	if m == nil || m.Name == nil {
@@ -462,6 +617,24 @@ func (m *CgroupPropEntry) GetPerms() *CgroupPerms {
 	return m.Perms
 }
 
+func (m *CgroupPropEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		m.Value = d.string()
+	case 3:
+		if m.Perms == nil {
+			m.Perms = &CgroupPerms{}
+		}
+		d.child(m.Perms)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgroupPropEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type CgroupDirEntry struct {
 	DirName    *string            `protobuf:"bytes,1,req,name=dir_name,json=dirName"`
 	Children   []*CgroupDirEntry  `protobuf:"bytes,2,rep,name=children"`
@@ -469,8 +642,6 @@ type CgroupDirEntry struct {
 	DirPerms   *CgroupPerms       `protobuf:"bytes,4,opt,name=dir_perms,json=dirPerms"`
 	Unknown    []byte             // fields that this build does not know, as they were read
 }
-
-func (*CgroupDirEntry) message() {}
 
 func (m *CgroupDirEntry) GetDirName() string {
 	if m == nil || m.DirName == nil {
@@ -500,14 +671,36 @@ func (m *CgroupDirEntry) GetDirPerms() *CgroupPerms {
 	return m.DirPerms
 }
 
+func (m *CgroupDirEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.DirName = d.string()
+	case 2:
+		e := &CgroupDirEntry{}
+		m.Children = append(m.Children, e)
+		d.element(e, len(m.Children)-1)
+	case 3:
+		e := &CgroupPropEntry{}
+		m.Properties = append(m.Properties, e)
+		d.element(e, len(m.Properties)-1)
+	case 4:
+		if m.DirPerms == nil {
+			m.DirPerms = &CgroupPerms{}
+		}
+		d.child(m.DirPerms)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgroupDirEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CgControllerEntry struct {
 	Cnames     []string          `protobuf:"bytes,1,rep,name=cnames"`
 	Dirs       []*CgroupDirEntry `protobuf:"bytes,2,rep,name=dirs"`
 	IsThreaded *bool             `protobuf:"varint,3,opt,name=is_threaded,json=isThreaded"`
 	Unknown    []byte            // fields that this build does not know, as they were read
 }
-
-func (*CgControllerEntry) message() {}
 
 func (m *CgControllerEntry) GetCnames() []string {
 	if m == nil {
@@ -530,14 +723,29 @@ func (m *CgControllerEntry) GetIsThreaded() bool {
 	return *m.IsThreaded
 }
 
+func (m *CgControllerEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Cnames = d.strings(m.Cnames)
+	case 2:
+		e := &CgroupDirEntry{}
+		m.Dirs = append(m.Dirs, e)
+		d.element(e, len(m.Dirs)-1)
+	case 3:
+		m.IsThreaded = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgControllerEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CgMemberEntry struct {
 	Name       *string `protobuf:"bytes,1,req,name=name"`
 	Path       *string `protobuf:"bytes,2,req,name=path"`
 	CgnsPrefix *uint32 `protobuf:"varint,3,opt,name=cgns_prefix,json=cgnsPrefix"`
 	Unknown    []byte  // fields that this build does not know, as they were read
 }
-
-func (*CgMemberEntry) message() {}
 
 func (m *CgMemberEntry) GetName() string {
 	if m == nil || m.Name == nil {
@@ -560,13 +768,26 @@ func (m *CgMemberEntry) GetCgnsPrefix() uint32 {
 	return *m.CgnsPrefix
 }
 
+func (m *CgMemberEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		m.Path = d.string()
+	case 3:
+		m.CgnsPrefix = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgMemberEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type CgSetEntry struct {
 	Id      *uint32          `protobuf:"varint,1,req,name=id"`
 	Ctls    []*CgMemberEntry `protobuf:"bytes,2,rep,name=ctls"`
 	Unknown []byte           // fields that this build does not know, as they were read
 }
-
-func (*CgSetEntry) message() {}
 
 func (m *CgSetEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -582,13 +803,26 @@ func (m *CgSetEntry) GetCtls() []*CgMemberEntry {
 	return m.Ctls
 }
 
+func (m *CgSetEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		e := &CgMemberEntry{}
+		m.Ctls = append(m.Ctls, e)
+		d.element(e, len(m.Ctls)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgSetEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CgroupEntry struct {
 	Sets        []*CgSetEntry        `protobuf:"bytes,1,rep,name=sets"`
 	Controllers []*CgControllerEntry `protobuf:"bytes,2,rep,name=controllers"`
 	Unknown     []byte               // fields that this build does not know, as they were read
 }
-
-func (*CgroupEntry) message() {}
 
 func (m *CgroupEntry) GetSets() []*CgSetEntry {
 	if m == nil {
@@ -604,6 +838,23 @@ func (m *CgroupEntry) GetControllers() []*CgControllerEntry {
 	return m.Controllers
 }
 
+func (m *CgroupEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &CgSetEntry{}
+		m.Sets = append(m.Sets, e)
+		d.element(e, len(m.Sets)-1)
+	case 2:
+		e := &CgControllerEntry{}
+		m.Controllers = append(m.Controllers, e)
+		d.element(e, len(m.Controllers)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgroupEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of core-aarch64.proto.
 
 type UserAarch64RegsEntry struct {
@@ -613,8 +864,6 @@ type UserAarch64RegsEntry struct {
 	Pstate  *uint64  `protobuf:"varint,4,req,name=pstate"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserAarch64RegsEntry) message() {}
 
 func (m *UserAarch64RegsEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -644,14 +893,29 @@ func (m *UserAarch64RegsEntry) GetPstate() uint64 {
 	return *m.Pstate
 }
 
+func (m *UserAarch64RegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	case 2:
+		m.Sp = d.uint64()
+	case 3:
+		m.Pc = d.uint64()
+	case 4:
+		m.Pstate = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserAarch64RegsEntry) required() fieldSet { return fieldSet{0x1c, 0x0} }
+
 type UserAarch64FpsimdContextEntry struct {
 	Vregs   []uint64 `protobuf:"varint,1,rep,name=vregs"`
 	Fpsr    *uint32  `protobuf:"varint,2,req,name=fpsr"`
 	Fpcr    *uint32  `protobuf:"varint,3,req,name=fpcr"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserAarch64FpsimdContextEntry) message() {}
 
 func (m *UserAarch64FpsimdContextEntry) GetVregs() []uint64 {
 	if m == nil {
@@ -674,6 +938,21 @@ func (m *UserAarch64FpsimdContextEntry) GetFpcr() uint32 {
 	return *m.Fpcr
 }
 
+func (m *UserAarch64FpsimdContextEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Vregs = d.uint64s(m.Vregs)
+	case 2:
+		m.Fpsr = d.uint32()
+	case 3:
+		m.Fpcr = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserAarch64FpsimdContextEntry) required() fieldSet { return fieldSet{0xc, 0x0} }
+
 type PacAddressKeys struct {
 	ApiakeyLo     *uint64 `protobuf:"varint,1,req,name=apiakey_lo,json=apiakeyLo"`
 	ApiakeyHi     *uint64 `protobuf:"varint,2,req,name=apiakey_hi,json=apiakeyHi"`
@@ -686,8 +965,6 @@ type PacAddressKeys struct {
 	PacEnabledKey *uint64 `protobuf:"varint,9,req,name=pac_enabled_key,json=pacEnabledKey"`
 	Unknown       []byte  // fields that this build does not know, as they were read
 }
-
-func (*PacAddressKeys) message() {}
 
 func (m *PacAddressKeys) GetApiakeyLo() uint64 {
 	if m == nil || m.ApiakeyLo == nil {
@@ -752,13 +1029,38 @@ func (m *PacAddressKeys) GetPacEnabledKey() uint64 {
 	return *m.PacEnabledKey
 }
 
+func (m *PacAddressKeys) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ApiakeyLo = d.uint64()
+	case 2:
+		m.ApiakeyHi = d.uint64()
+	case 3:
+		m.ApibkeyLo = d.uint64()
+	case 4:
+		m.ApibkeyHi = d.uint64()
+	case 5:
+		m.ApdakeyLo = d.uint64()
+	case 6:
+		m.ApdakeyHi = d.uint64()
+	case 7:
+		m.ApdbkeyLo = d.uint64()
+	case 8:
+		m.ApdbkeyHi = d.uint64()
+	case 9:
+		m.PacEnabledKey = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacAddressKeys) required() fieldSet { return fieldSet{0x3fe, 0x0} }
+
 type PacGenericKeys struct {
 	ApgakeyLo *uint64 `protobuf:"varint,1,req,name=apgakey_lo,json=apgakeyLo"`
 	ApgakeyHi *uint64 `protobuf:"varint,2,req,name=apgakey_hi,json=apgakeyHi"`
 	Unknown   []byte  // fields that this build does not know, as they were read
 }
-
-func (*PacGenericKeys) message() {}
 
 func (m *PacGenericKeys) GetApgakeyLo() uint64 {
 	if m == nil || m.ApgakeyLo == nil {
@@ -774,13 +1076,24 @@ func (m *PacGenericKeys) GetApgakeyHi() uint64 {
 	return *m.ApgakeyHi
 }
 
+func (m *PacGenericKeys) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ApgakeyLo = d.uint64()
+	case 2:
+		m.ApgakeyHi = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacGenericKeys) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type PacKeys struct {
 	PacAddressKeys *PacAddressKeys `protobuf:"bytes,6,opt,name=pac_address_keys,json=pacAddressKeys"`
 	PacGenericKeys *PacGenericKeys `protobuf:"bytes,7,opt,name=pac_generic_keys,json=pacGenericKeys"`
 	Unknown        []byte          // fields that this build does not know, as they were read
 }
-
-func (*PacKeys) message() {}
 
 func (m *PacKeys) GetPacAddressKeys() *PacAddressKeys {
 	if m == nil {
@@ -796,6 +1109,25 @@ func (m *PacKeys) GetPacGenericKeys() *PacGenericKeys {
 	return m.PacGenericKeys
 }
 
+func (m *PacKeys) decode(d *decoder) {
+	switch d.number {
+	case 6:
+		if m.PacAddressKeys == nil {
+			m.PacAddressKeys = &PacAddressKeys{}
+		}
+		d.child(m.PacAddressKeys)
+	case 7:
+		if m.PacGenericKeys == nil {
+			m.PacGenericKeys = &PacGenericKeys{}
+		}
+		d.child(m.PacGenericKeys)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacKeys) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type ThreadInfoAarch64 struct {
 	ClearTidAddr *uint64                        `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Tls          *uint64                        `protobuf:"varint,2,req,name=tls"`
@@ -804,8 +1136,6 @@ type ThreadInfoAarch64 struct {
 	PacKeys      *PacKeys                       `protobuf:"bytes,5,opt,name=pac_keys,json=pacKeys"`
 	Unknown      []byte                         // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoAarch64) message() {}
 
 func (m *ThreadInfoAarch64) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -842,6 +1172,34 @@ func (m *ThreadInfoAarch64) GetPacKeys() *PacKeys {
 	return m.PacKeys
 }
 
+func (m *ThreadInfoAarch64) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		m.Tls = d.uint64()
+	case 3:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserAarch64RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 4:
+		if m.Fpsimd == nil {
+			m.Fpsimd = &UserAarch64FpsimdContextEntry{}
+		}
+		d.child(m.Fpsimd)
+	case 5:
+		if m.PacKeys == nil {
+			m.PacKeys = &PacKeys{}
+		}
+		d.child(m.PacKeys)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoAarch64) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of core-arm.proto.
 
 type UserArmRegsEntry struct {
@@ -865,8 +1223,6 @@ type UserArmRegsEntry struct {
 	OrigR0  *uint32 `protobuf:"varint,18,req,name=orig_r0,json=origR0"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserArmRegsEntry) message() {}
 
 func (m *UserArmRegsEntry) GetR0() uint32 {
 	if m == nil || m.R0 == nil {
@@ -994,6 +1350,51 @@ func (m *UserArmRegsEntry) GetOrigR0() uint32 {
 	return *m.OrigR0
 }
 
+func (m *UserArmRegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.R0 = d.uint32()
+	case 2:
+		m.R1 = d.uint32()
+	case 3:
+		m.R2 = d.uint32()
+	case 4:
+		m.R3 = d.uint32()
+	case 5:
+		m.R4 = d.uint32()
+	case 6:
+		m.R5 = d.uint32()
+	case 7:
+		m.R6 = d.uint32()
+	case 8:
+		m.R7 = d.uint32()
+	case 9:
+		m.R8 = d.uint32()
+	case 10:
+		m.R9 = d.uint32()
+	case 11:
+		m.R10 = d.uint32()
+	case 12:
+		m.Fp = d.uint32()
+	case 13:
+		m.Ip = d.uint32()
+	case 14:
+		m.Sp = d.uint32()
+	case 15:
+		m.Lr = d.uint32()
+	case 16:
+		m.Pc = d.uint32()
+	case 17:
+		m.Cpsr = d.uint32()
+	case 18:
+		m.OrigR0 = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserArmRegsEntry) required() fieldSet { return fieldSet{0x7fffe, 0x0} }
+
 type UserArmVfpstateEntry struct {
 	VfpRegs []uint64 `protobuf:"varint,1,rep,name=vfp_regs,json=vfpRegs"`
 	Fpscr   *uint32  `protobuf:"varint,2,req,name=fpscr"`
@@ -1002,8 +1403,6 @@ type UserArmVfpstateEntry struct {
 	Fpinst2 *uint32  `protobuf:"varint,5,req,name=fpinst2"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserArmVfpstateEntry) message() {}
 
 func (m *UserArmVfpstateEntry) GetVfpRegs() []uint64 {
 	if m == nil {
@@ -1040,6 +1439,25 @@ func (m *UserArmVfpstateEntry) GetFpinst2() uint32 {
 	return *m.Fpinst2
 }
 
+func (m *UserArmVfpstateEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.VfpRegs = d.uint64s(m.VfpRegs)
+	case 2:
+		m.Fpscr = d.uint32()
+	case 3:
+		m.Fpexc = d.uint32()
+	case 4:
+		m.Fpinst = d.uint32()
+	case 5:
+		m.Fpinst2 = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserArmVfpstateEntry) required() fieldSet { return fieldSet{0x3c, 0x0} }
+
 type ThreadInfoArm struct {
 	ClearTidAddr *uint64               `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Tls          *uint32               `protobuf:"varint,2,req,name=tls"`
@@ -1047,8 +1465,6 @@ type ThreadInfoArm struct {
 	Fpstate      *UserArmVfpstateEntry `protobuf:"bytes,4,req,name=fpstate"`
 	Unknown      []byte                // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoArm) message() {}
 
 func (m *ThreadInfoArm) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -1078,6 +1494,29 @@ func (m *ThreadInfoArm) GetFpstate() *UserArmVfpstateEntry {
 	return m.Fpstate
 }
 
+func (m *ThreadInfoArm) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		m.Tls = d.uint32()
+	case 3:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserArmRegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 4:
+		if m.Fpstate == nil {
+			m.Fpstate = &UserArmVfpstateEntry{}
+		}
+		d.child(m.Fpstate)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoArm) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of core-loongarch64.proto.
 
 type UserLoongarch64GpregsEntry struct {
@@ -1085,8 +1524,6 @@ type UserLoongarch64GpregsEntry struct {
 	Pc      *uint64  `protobuf:"varint,2,req,name=pc"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserLoongarch64GpregsEntry) message() {}
 
 func (m *UserLoongarch64GpregsEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -1102,14 +1539,25 @@ func (m *UserLoongarch64GpregsEntry) GetPc() uint64 {
 	return *m.Pc
 }
 
+func (m *UserLoongarch64GpregsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	case 2:
+		m.Pc = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserLoongarch64GpregsEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
+
 type UserLoongarch64FpregsEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
 	Fcc     *uint64  `protobuf:"varint,2,req,name=fcc"`
 	Fcsr    *uint32  `protobuf:"varint,3,req,name=fcsr"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserLoongarch64FpregsEntry) message() {}
 
 func (m *UserLoongarch64FpregsEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -1132,6 +1580,21 @@ func (m *UserLoongarch64FpregsEntry) GetFcsr() uint32 {
 	return *m.Fcsr
 }
 
+func (m *UserLoongarch64FpregsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	case 2:
+		m.Fcc = d.uint64()
+	case 3:
+		m.Fcsr = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserLoongarch64FpregsEntry) required() fieldSet { return fieldSet{0xc, 0x0} }
+
 type ThreadInfoLoongarch64 struct {
 	ClearTidAddr *uint64                     `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Tls          *uint64                     `protobuf:"varint,2,req,name=tls"`
@@ -1139,8 +1602,6 @@ type ThreadInfoLoongarch64 struct {
 	Fpregs       *UserLoongarch64FpregsEntry `protobuf:"bytes,4,req,name=fpregs"`
 	Unknown      []byte                      // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoLoongarch64) message() {}
 
 func (m *ThreadInfoLoongarch64) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -1169,6 +1630,29 @@ func (m *ThreadInfoLoongarch64) GetFpregs() *UserLoongarch64FpregsEntry {
 	}
 	return m.Fpregs
 }
+
+func (m *ThreadInfoLoongarch64) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		m.Tls = d.uint64()
+	case 3:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserLoongarch64GpregsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 4:
+		if m.Fpregs == nil {
+			m.Fpregs = &UserLoongarch64FpregsEntry{}
+		}
+		d.child(m.Fpregs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoLoongarch64) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-mips.proto.
 
@@ -1213,8 +1697,6 @@ type UserMipsRegsEntry struct {
 	Cp0Cause    *uint64 `protobuf:"varint,38,req,name=cp0_cause,json=cp0Cause"`
 	Unknown     []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserMipsRegsEntry) message() {}
 
 func (m *UserMipsRegsEntry) GetR0() uint64 {
 	if m == nil || m.R0 == nil {
@@ -1482,6 +1964,91 @@ func (m *UserMipsRegsEntry) GetCp0Cause() uint64 {
 	return *m.Cp0Cause
 }
 
+func (m *UserMipsRegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.R0 = d.uint64()
+	case 2:
+		m.R1 = d.uint64()
+	case 3:
+		m.R2 = d.uint64()
+	case 4:
+		m.R3 = d.uint64()
+	case 5:
+		m.R4 = d.uint64()
+	case 6:
+		m.R5 = d.uint64()
+	case 7:
+		m.R6 = d.uint64()
+	case 8:
+		m.R7 = d.uint64()
+	case 9:
+		m.R8 = d.uint64()
+	case 10:
+		m.R9 = d.uint64()
+	case 11:
+		m.R10 = d.uint64()
+	case 12:
+		m.R11 = d.uint64()
+	case 13:
+		m.R12 = d.uint64()
+	case 14:
+		m.R13 = d.uint64()
+	case 15:
+		m.R14 = d.uint64()
+	case 16:
+		m.R15 = d.uint64()
+	case 17:
+		m.R16 = d.uint64()
+	case 18:
+		m.R17 = d.uint64()
+	case 19:
+		m.R18 = d.uint64()
+	case 20:
+		m.R19 = d.uint64()
+	case 21:
+		m.R20 = d.uint64()
+	case 22:
+		m.R21 = d.uint64()
+	case 23:
+		m.R22 = d.uint64()
+	case 24:
+		m.R23 = d.uint64()
+	case 25:
+		m.R24 = d.uint64()
+	case 26:
+		m.R25 = d.uint64()
+	case 27:
+		m.R26 = d.uint64()
+	case 28:
+		m.R27 = d.uint64()
+	case 29:
+		m.R28 = d.uint64()
+	case 30:
+		m.R29 = d.uint64()
+	case 31:
+		m.R30 = d.uint64()
+	case 32:
+		m.R31 = d.uint64()
+	case 33:
+		m.Lo = d.uint64()
+	case 34:
+		m.Hi = d.uint64()
+	case 35:
+		m.Cp0Epc = d.uint64()
+	case 36:
+		m.Cp0Badvaddr = d.uint64()
+	case 37:
+		m.Cp0Status = d.uint64()
+	case 38:
+		m.Cp0Cause = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserMipsRegsEntry) required() fieldSet { return fieldSet{0x7ffffffffe, 0x0} }
+
 type UserMipsFpregsEntry struct {
 	R0       *uint64 `protobuf:"varint,1,req,name=r0"`
 	R1       *uint64 `protobuf:"varint,2,req,name=r1"`
@@ -1521,8 +2088,6 @@ type UserMipsFpregsEntry struct {
 	FpuId    *uint32 `protobuf:"varint,36,req,name=fpu_id,json=fpuId"`
 	Unknown  []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserMipsFpregsEntry) message() {}
 
 func (m *UserMipsFpregsEntry) GetR0() uint64 {
 	if m == nil || m.R0 == nil {
@@ -1776,6 +2341,87 @@ func (m *UserMipsFpregsEntry) GetFpuId() uint32 {
 	return *m.FpuId
 }
 
+func (m *UserMipsFpregsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.R0 = d.uint64()
+	case 2:
+		m.R1 = d.uint64()
+	case 3:
+		m.R2 = d.uint64()
+	case 4:
+		m.R3 = d.uint64()
+	case 5:
+		m.R4 = d.uint64()
+	case 6:
+		m.R5 = d.uint64()
+	case 7:
+		m.R6 = d.uint64()
+	case 8:
+		m.R7 = d.uint64()
+	case 9:
+		m.R8 = d.uint64()
+	case 10:
+		m.R9 = d.uint64()
+	case 11:
+		m.R10 = d.uint64()
+	case 12:
+		m.R11 = d.uint64()
+	case 13:
+		m.R12 = d.uint64()
+	case 14:
+		m.R13 = d.uint64()
+	case 15:
+		m.R14 = d.uint64()
+	case 16:
+		m.R15 = d.uint64()
+	case 17:
+		m.R16 = d.uint64()
+	case 18:
+		m.R17 = d.uint64()
+	case 19:
+		m.R18 = d.uint64()
+	case 20:
+		m.R19 = d.uint64()
+	case 21:
+		m.R20 = d.uint64()
+	case 22:
+		m.R21 = d.uint64()
+	case 23:
+		m.R22 = d.uint64()
+	case 24:
+		m.R23 = d.uint64()
+	case 25:
+		m.R24 = d.uint64()
+	case 26:
+		m.R25 = d.uint64()
+	case 27:
+		m.R26 = d.uint64()
+	case 28:
+		m.R27 = d.uint64()
+	case 29:
+		m.R28 = d.uint64()
+	case 30:
+		m.R29 = d.uint64()
+	case 31:
+		m.R30 = d.uint64()
+	case 32:
+		m.R31 = d.uint64()
+	case 33:
+		m.Lo = d.uint64()
+	case 34:
+		m.Hi = d.uint64()
+	case 35:
+		m.FpuFcr31 = d.uint32()
+	case 36:
+		m.FpuId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserMipsFpregsEntry) required() fieldSet { return fieldSet{0x1ffffffffe, 0x0} }
+
 type ThreadInfoMips struct {
 	ClearTidAddr *uint64              `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Tls          *uint64              `protobuf:"varint,2,req,name=tls"`
@@ -1783,8 +2429,6 @@ type ThreadInfoMips struct {
 	Fpregs       *UserMipsFpregsEntry `protobuf:"bytes,4,req,name=fpregs"`
 	Unknown      []byte               // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoMips) message() {}
 
 func (m *ThreadInfoMips) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -1814,6 +2458,29 @@ func (m *ThreadInfoMips) GetFpregs() *UserMipsFpregsEntry {
 	return m.Fpregs
 }
 
+func (m *ThreadInfoMips) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		m.Tls = d.uint64()
+	case 3:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserMipsRegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 4:
+		if m.Fpregs == nil {
+			m.Fpregs = &UserMipsFpregsEntry{}
+		}
+		d.child(m.Fpregs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoMips) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of core-ppc64.proto.
 
 type UserPpc64RegsEntry struct {
@@ -1831,8 +2498,6 @@ type UserPpc64RegsEntry struct {
 	Tfiar    *uint64  `protobuf:"varint,12,opt,name=tfiar"`
 	Unknown  []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserPpc64RegsEntry) message() {}
 
 func (m *UserPpc64RegsEntry) GetGpr() []uint64 {
 	if m == nil {
@@ -1918,12 +2583,43 @@ func (m *UserPpc64RegsEntry) GetTfiar() uint64 {
 	return *m.Tfiar
 }
 
+func (m *UserPpc64RegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Gpr = d.uint64s(m.Gpr)
+	case 2:
+		m.Nip = d.uint64()
+	case 3:
+		m.Msr = d.uint64()
+	case 4:
+		m.OrigGpr3 = d.uint64()
+	case 5:
+		m.Ctr = d.uint64()
+	case 6:
+		m.Link = d.uint64()
+	case 7:
+		m.Xer = d.uint64()
+	case 8:
+		m.Ccr = d.uint64()
+	case 9:
+		m.Trap = d.uint64()
+	case 10:
+		m.Texasr = d.uint64()
+	case 11:
+		m.Tfhar = d.uint64()
+	case 12:
+		m.Tfiar = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserPpc64RegsEntry) required() fieldSet { return fieldSet{0x3fc, 0x0} }
+
 type UserPpc64FpstateEntry struct {
 	Fpregs  []uint64 `protobuf:"varint,1,rep,name=fpregs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserPpc64FpstateEntry) message() {}
 
 func (m *UserPpc64FpstateEntry) GetFpregs() []uint64 {
 	if m == nil {
@@ -1932,13 +2628,22 @@ func (m *UserPpc64FpstateEntry) GetFpregs() []uint64 {
 	return m.Fpregs
 }
 
+func (m *UserPpc64FpstateEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Fpregs = d.uint64s(m.Fpregs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserPpc64FpstateEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type UserPpc64VrstateEntry struct {
 	Vrregs  []uint64 `protobuf:"varint,1,rep,name=vrregs"`
 	Vrsave  *uint32  `protobuf:"varint,2,req,name=vrsave"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserPpc64VrstateEntry) message() {}
 
 func (m *UserPpc64VrstateEntry) GetVrregs() []uint64 {
 	if m == nil {
@@ -1954,12 +2659,23 @@ func (m *UserPpc64VrstateEntry) GetVrsave() uint32 {
 	return *m.Vrsave
 }
 
+func (m *UserPpc64VrstateEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Vrregs = d.uint64s(m.Vrregs)
+	case 2:
+		m.Vrsave = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserPpc64VrstateEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
+
 type UserPpc64VsxstateEntry struct {
 	Vsxregs []uint64 `protobuf:"varint,1,rep,name=vsxregs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserPpc64VsxstateEntry) message() {}
 
 func (m *UserPpc64VsxstateEntry) GetVsxregs() []uint64 {
 	if m == nil {
@@ -1968,6 +2684,17 @@ func (m *UserPpc64VsxstateEntry) GetVsxregs() []uint64 {
 	return m.Vsxregs
 }
 
+func (m *UserPpc64VsxstateEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Vsxregs = d.uint64s(m.Vsxregs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserPpc64VsxstateEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type UserPpc64TmRegsEntry struct {
 	Gpregs   *UserPpc64RegsEntry     `protobuf:"bytes,1,req,name=gpregs"`
 	Fpstate  *UserPpc64FpstateEntry  `protobuf:"bytes,2,opt,name=fpstate"`
@@ -1975,8 +2702,6 @@ type UserPpc64TmRegsEntry struct {
 	Vsxstate *UserPpc64VsxstateEntry `protobuf:"bytes,4,opt,name=vsxstate"`
 	Unknown  []byte                  // fields that this build does not know, as they were read
 }
-
-func (*UserPpc64TmRegsEntry) message() {}
 
 func (m *UserPpc64TmRegsEntry) GetGpregs() *UserPpc64RegsEntry {
 	if m == nil {
@@ -2006,6 +2731,35 @@ func (m *UserPpc64TmRegsEntry) GetVsxstate() *UserPpc64VsxstateEntry {
 	return m.Vsxstate
 }
 
+func (m *UserPpc64TmRegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserPpc64RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 2:
+		if m.Fpstate == nil {
+			m.Fpstate = &UserPpc64FpstateEntry{}
+		}
+		d.child(m.Fpstate)
+	case 3:
+		if m.Vrstate == nil {
+			m.Vrstate = &UserPpc64VrstateEntry{}
+		}
+		d.child(m.Vrstate)
+	case 4:
+		if m.Vsxstate == nil {
+			m.Vsxstate = &UserPpc64VsxstateEntry{}
+		}
+		d.child(m.Vsxstate)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserPpc64TmRegsEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type ThreadInfoPpc64 struct {
 	ClearTidAddr *uint64                 `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Gpregs       *UserPpc64RegsEntry     `protobuf:"bytes,2,req,name=gpregs"`
@@ -2015,8 +2769,6 @@ type ThreadInfoPpc64 struct {
 	Tmstate      *UserPpc64TmRegsEntry   `protobuf:"bytes,6,opt,name=tmstate"`
 	Unknown      []byte                  // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoPpc64) message() {}
 
 func (m *ThreadInfoPpc64) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -2060,6 +2812,42 @@ func (m *ThreadInfoPpc64) GetTmstate() *UserPpc64TmRegsEntry {
 	return m.Tmstate
 }
 
+func (m *ThreadInfoPpc64) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserPpc64RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 3:
+		if m.Fpstate == nil {
+			m.Fpstate = &UserPpc64FpstateEntry{}
+		}
+		d.child(m.Fpstate)
+	case 4:
+		if m.Vrstate == nil {
+			m.Vrstate = &UserPpc64VrstateEntry{}
+		}
+		d.child(m.Vrstate)
+	case 5:
+		if m.Vsxstate == nil {
+			m.Vsxstate = &UserPpc64VsxstateEntry{}
+		}
+		d.child(m.Vsxstate)
+	case 6:
+		if m.Tmstate == nil {
+			m.Tmstate = &UserPpc64TmRegsEntry{}
+		}
+		d.child(m.Tmstate)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoPpc64) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of core-riscv64.proto.
 
 type UserRiscv64RegsEntry struct {
@@ -2097,8 +2885,6 @@ type UserRiscv64RegsEntry struct {
 	T6      *uint64 `protobuf:"varint,32,req,name=t6"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserRiscv64RegsEntry) message() {}
 
 func (m *UserRiscv64RegsEntry) GetPc() uint64 {
 	if m == nil || m.Pc == nil {
@@ -2324,13 +3110,84 @@ func (m *UserRiscv64RegsEntry) GetT6() uint64 {
 	return *m.T6
 }
 
+func (m *UserRiscv64RegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Pc = d.uint64()
+	case 2:
+		m.Ra = d.uint64()
+	case 3:
+		m.Sp = d.uint64()
+	case 4:
+		m.Gp = d.uint64()
+	case 5:
+		m.Tp = d.uint64()
+	case 6:
+		m.T0 = d.uint64()
+	case 7:
+		m.T1 = d.uint64()
+	case 8:
+		m.T2 = d.uint64()
+	case 9:
+		m.S0 = d.uint64()
+	case 10:
+		m.S1 = d.uint64()
+	case 11:
+		m.A0 = d.uint64()
+	case 12:
+		m.A1 = d.uint64()
+	case 13:
+		m.A2 = d.uint64()
+	case 14:
+		m.A3 = d.uint64()
+	case 15:
+		m.A4 = d.uint64()
+	case 16:
+		m.A5 = d.uint64()
+	case 17:
+		m.A6 = d.uint64()
+	case 18:
+		m.A7 = d.uint64()
+	case 19:
+		m.S2 = d.uint64()
+	case 20:
+		m.S3 = d.uint64()
+	case 21:
+		m.S4 = d.uint64()
+	case 22:
+		m.S5 = d.uint64()
+	case 23:
+		m.S6 = d.uint64()
+	case 24:
+		m.S7 = d.uint64()
+	case 25:
+		m.S8 = d.uint64()
+	case 26:
+		m.S9 = d.uint64()
+	case 27:
+		m.S10 = d.uint64()
+	case 28:
+		m.S11 = d.uint64()
+	case 29:
+		m.T3 = d.uint64()
+	case 30:
+		m.T4 = d.uint64()
+	case 31:
+		m.T5 = d.uint64()
+	case 32:
+		m.T6 = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserRiscv64RegsEntry) required() fieldSet { return fieldSet{0x1fffffffe, 0x0} }
+
 type UserRiscv64DExtEntry struct {
 	F       []uint64 `protobuf:"varint,1,rep,name=f"`
 	Fcsr    *uint32  `protobuf:"varint,2,req,name=fcsr"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserRiscv64DExtEntry) message() {}
 
 func (m *UserRiscv64DExtEntry) GetF() []uint64 {
 	if m == nil {
@@ -2346,6 +3203,19 @@ func (m *UserRiscv64DExtEntry) GetFcsr() uint32 {
 	return *m.Fcsr
 }
 
+func (m *UserRiscv64DExtEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.F = d.uint64s(m.F)
+	case 2:
+		m.Fcsr = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserRiscv64DExtEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
+
 type ThreadInfoRiscv64 struct {
 	ClearTidAddr *uint64               `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Tls          *uint64               `protobuf:"varint,2,req,name=tls"`
@@ -2353,8 +3223,6 @@ type ThreadInfoRiscv64 struct {
 	Fpsimd       *UserRiscv64DExtEntry `protobuf:"bytes,4,req,name=fpsimd"`
 	Unknown      []byte                // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoRiscv64) message() {}
 
 func (m *ThreadInfoRiscv64) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -2384,6 +3252,29 @@ func (m *ThreadInfoRiscv64) GetFpsimd() *UserRiscv64DExtEntry {
 	return m.Fpsimd
 }
 
+func (m *ThreadInfoRiscv64) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		m.Tls = d.uint64()
+	case 3:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserRiscv64RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 4:
+		if m.Fpsimd == nil {
+			m.Fpsimd = &UserRiscv64DExtEntry{}
+		}
+		d.child(m.Fpsimd)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoRiscv64) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of core-s390.proto.
 
 type UserS390RegsEntry struct {
@@ -2395,8 +3286,6 @@ type UserS390RegsEntry struct {
 	SystemCall *uint32  `protobuf:"varint,6,req,name=system_call,json=systemCall"`
 	Unknown    []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390RegsEntry) message() {}
 
 func (m *UserS390RegsEntry) GetPswMask() uint64 {
 	if m == nil || m.PswMask == nil {
@@ -2440,12 +3329,31 @@ func (m *UserS390RegsEntry) GetSystemCall() uint32 {
 	return *m.SystemCall
 }
 
+func (m *UserS390RegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.PswMask = d.uint64()
+	case 2:
+		m.PswAddr = d.uint64()
+	case 3:
+		m.Gprs = d.uint64s(m.Gprs)
+	case 4:
+		m.Acrs = d.uint32s(m.Acrs)
+	case 5:
+		m.OrigGpr2 = d.uint64()
+	case 6:
+		m.SystemCall = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390RegsEntry) required() fieldSet { return fieldSet{0x66, 0x0} }
+
 type UserS390VxrsLowEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390VxrsLowEntry) message() {}
 
 func (m *UserS390VxrsLowEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -2454,12 +3362,21 @@ func (m *UserS390VxrsLowEntry) GetRegs() []uint64 {
 	return m.Regs
 }
 
+func (m *UserS390VxrsLowEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390VxrsLowEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type UserS390VxrsHighEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390VxrsHighEntry) message() {}
 
 func (m *UserS390VxrsHighEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -2468,13 +3385,22 @@ func (m *UserS390VxrsHighEntry) GetRegs() []uint64 {
 	return m.Regs
 }
 
+func (m *UserS390VxrsHighEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390VxrsHighEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type UserS390FpregsEntry struct {
 	Fpc     *uint32  `protobuf:"varint,1,req,name=fpc"`
 	Fprs    []uint64 `protobuf:"varint,2,rep,name=fprs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390FpregsEntry) message() {}
 
 func (m *UserS390FpregsEntry) GetFpc() uint32 {
 	if m == nil || m.Fpc == nil {
@@ -2490,12 +3416,23 @@ func (m *UserS390FpregsEntry) GetFprs() []uint64 {
 	return m.Fprs
 }
 
+func (m *UserS390FpregsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Fpc = d.uint32()
+	case 2:
+		m.Fprs = d.uint64s(m.Fprs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390FpregsEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type UserS390GsCbEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390GsCbEntry) message() {}
 
 func (m *UserS390GsCbEntry) GetRegs() []uint64 {
 	if m == nil {
@@ -2504,13 +3441,22 @@ func (m *UserS390GsCbEntry) GetRegs() []uint64 {
 	return m.Regs
 }
 
+func (m *UserS390GsCbEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Regs = d.uint64s(m.Regs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390GsCbEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type UserS390RiEntry struct {
 	RiOn    *uint32  `protobuf:"varint,1,req,name=ri_on,json=riOn"`
 	Regs    []uint64 `protobuf:"varint,2,rep,name=regs"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*UserS390RiEntry) message() {}
 
 func (m *UserS390RiEntry) GetRiOn() uint32 {
 	if m == nil || m.RiOn == nil {
@@ -2526,6 +3472,19 @@ func (m *UserS390RiEntry) GetRegs() []uint64 {
 	return m.Regs
 }
 
+func (m *UserS390RiEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.RiOn = d.uint32()
+	case 2:
+		m.Regs = d.uint64s(m.Regs)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserS390RiEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type ThreadInfoS390 struct {
 	ClearTidAddr *uint64                `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Gpregs       *UserS390RegsEntry     `protobuf:"bytes,2,req,name=gpregs"`
@@ -2537,8 +3496,6 @@ type ThreadInfoS390 struct {
 	RiCb         *UserS390RiEntry       `protobuf:"bytes,8,opt,name=ri_cb,json=riCb"`
 	Unknown      []byte                 // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoS390) message() {}
 
 func (m *ThreadInfoS390) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -2596,6 +3553,52 @@ func (m *ThreadInfoS390) GetRiCb() *UserS390RiEntry {
 	return m.RiCb
 }
 
+func (m *ThreadInfoS390) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserS390RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 3:
+		if m.Fpregs == nil {
+			m.Fpregs = &UserS390FpregsEntry{}
+		}
+		d.child(m.Fpregs)
+	case 4:
+		if m.VxrsLow == nil {
+			m.VxrsLow = &UserS390VxrsLowEntry{}
+		}
+		d.child(m.VxrsLow)
+	case 5:
+		if m.VxrsHigh == nil {
+			m.VxrsHigh = &UserS390VxrsHighEntry{}
+		}
+		d.child(m.VxrsHigh)
+	case 6:
+		if m.GsCb == nil {
+			m.GsCb = &UserS390GsCbEntry{}
+		}
+		d.child(m.GsCb)
+	case 7:
+		if m.GsBc == nil {
+			m.GsBc = &UserS390GsCbEntry{}
+		}
+		d.child(m.GsBc)
+	case 8:
+		if m.RiCb == nil {
+			m.RiCb = &UserS390RiEntry{}
+		}
+		d.child(m.RiCb)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoS390) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of core-x86.proto.
 
 type UserX86RegsMode int32
@@ -2648,8 +3651,6 @@ type UserX86RegsEntry struct {
 	Mode    *UserX86RegsMode `protobuf:"varint,28,opt,name=mode,enum=UserX86RegsMode,def=1"`
 	Unknown []byte           // fields that this build does not know, as they were read
 }
-
-func (*UserX86RegsEntry) message() {}
 
 func (m *UserX86RegsEntry) GetR15() uint64 {
 	if m == nil || m.R15 == nil {
@@ -2847,13 +3848,76 @@ func (m *UserX86RegsEntry) GetMode() UserX86RegsMode {
 	return *m.Mode
 }
 
+func (m *UserX86RegsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.R15 = d.uint64()
+	case 2:
+		m.R14 = d.uint64()
+	case 3:
+		m.R13 = d.uint64()
+	case 4:
+		m.R12 = d.uint64()
+	case 5:
+		m.Bp = d.uint64()
+	case 6:
+		m.Bx = d.uint64()
+	case 7:
+		m.R11 = d.uint64()
+	case 8:
+		m.R10 = d.uint64()
+	case 9:
+		m.R9 = d.uint64()
+	case 10:
+		m.R8 = d.uint64()
+	case 11:
+		m.Ax = d.uint64()
+	case 12:
+		m.Cx = d.uint64()
+	case 13:
+		m.Dx = d.uint64()
+	case 14:
+		m.Si = d.uint64()
+	case 15:
+		m.Di = d.uint64()
+	case 16:
+		m.OrigAx = d.uint64()
+	case 17:
+		m.Ip = d.uint64()
+	case 18:
+		m.Cs = d.uint64()
+	case 19:
+		m.Flags = d.uint64()
+	case 20:
+		m.Sp = d.uint64()
+	case 21:
+		m.Ss = d.uint64()
+	case 22:
+		m.FsBase = d.uint64()
+	case 23:
+		m.GsBase = d.uint64()
+	case 24:
+		m.Ds = d.uint64()
+	case 25:
+		m.Es = d.uint64()
+	case 26:
+		m.Fs = d.uint64()
+	case 27:
+		m.Gs = d.uint64()
+	case 28:
+		m.Mode = (*UserX86RegsMode)(d.int32())
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserX86RegsEntry) required() fieldSet { return fieldSet{0xffffffe, 0x0} }
+
 type UserX86CetEntry struct {
 	Cet     *uint64 `protobuf:"varint,1,req,name=cet"`
 	Ssp     *uint64 `protobuf:"varint,2,req,name=ssp"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserX86CetEntry) message() {}
 
 func (m *UserX86CetEntry) GetCet() uint64 {
 	if m == nil || m.Cet == nil {
@@ -2869,6 +3933,19 @@ func (m *UserX86CetEntry) GetSsp() uint64 {
 	return *m.Ssp
 }
 
+func (m *UserX86CetEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Cet = d.uint64()
+	case 2:
+		m.Ssp = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserX86CetEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type UserX86XsaveEntry struct {
 	XstateBv    *uint64          `protobuf:"varint,1,req,name=xstate_bv,json=xstateBv"`
 	YmmhSpace   []uint32         `protobuf:"varint,2,rep,name=ymmh_space,json=ymmhSpace"`
@@ -2881,8 +3958,6 @@ type UserX86XsaveEntry struct {
 	Cet         *UserX86CetEntry `protobuf:"bytes,9,opt,name=cet"`
 	Unknown     []byte           // fields that this build does not know, as they were read
 }
-
-func (*UserX86XsaveEntry) message() {}
 
 func (m *UserX86XsaveEntry) GetXstateBv() uint64 {
 	if m == nil || m.XstateBv == nil {
@@ -2947,6 +4022,36 @@ func (m *UserX86XsaveEntry) GetCet() *UserX86CetEntry {
 	return m.Cet
 }
 
+func (m *UserX86XsaveEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.XstateBv = d.uint64()
+	case 2:
+		m.YmmhSpace = d.uint32s(m.YmmhSpace)
+	case 3:
+		m.BndregState = d.uint64s(m.BndregState)
+	case 4:
+		m.BndcsrState = d.uint64s(m.BndcsrState)
+	case 5:
+		m.OpmaskReg = d.uint64s(m.OpmaskReg)
+	case 6:
+		m.ZmmUpper = d.uint64s(m.ZmmUpper)
+	case 7:
+		m.Hi16Zmm = d.uint64s(m.Hi16Zmm)
+	case 8:
+		m.Pkru = d.uint32s(m.Pkru)
+	case 9:
+		if m.Cet == nil {
+			m.Cet = &UserX86CetEntry{}
+		}
+		d.child(m.Cet)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserX86XsaveEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type UserX86FpregsEntry struct {
 	Cwd       *uint32            `protobuf:"varint,1,req,name=cwd"`
 	Swd       *uint32            `protobuf:"varint,2,req,name=swd"`
@@ -2962,8 +4067,6 @@ type UserX86FpregsEntry struct {
 	Xsave     *UserX86XsaveEntry `protobuf:"bytes,13,opt,name=xsave"`
 	Unknown   []byte             // fields that this build does not know, as they were read
 }
-
-func (*UserX86FpregsEntry) message() {}
 
 func (m *UserX86FpregsEntry) GetCwd() uint32 {
 	if m == nil || m.Cwd == nil {
@@ -3049,6 +4152,42 @@ func (m *UserX86FpregsEntry) GetXsave() *UserX86XsaveEntry {
 	return m.Xsave
 }
 
+func (m *UserX86FpregsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Cwd = d.uint32()
+	case 2:
+		m.Swd = d.uint32()
+	case 3:
+		m.Twd = d.uint32()
+	case 4:
+		m.Fop = d.uint32()
+	case 5:
+		m.Rip = d.uint64()
+	case 6:
+		m.Rdp = d.uint64()
+	case 7:
+		m.Mxcsr = d.uint32()
+	case 8:
+		m.MxcsrMask = d.uint32()
+	case 9:
+		m.StSpace = d.uint32s(m.StSpace)
+	case 10:
+		m.XmmSpace = d.uint32s(m.XmmSpace)
+	case 11:
+		m.Padding = d.uint32s(m.Padding)
+	case 13:
+		if m.Xsave == nil {
+			m.Xsave = &UserX86XsaveEntry{}
+		}
+		d.child(m.Xsave)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserX86FpregsEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }
+
 type UserDescT struct {
 	EntryNumber   *uint32 `protobuf:"varint,1,req,name=entry_number,json=entryNumber"`
 	BaseAddr      *uint32 `protobuf:"varint,2,req,name=base_addr,json=baseAddr"`
@@ -3062,8 +4201,6 @@ type UserDescT struct {
 	Usable        *bool   `protobuf:"varint,10,req,name=usable"`
 	Unknown       []byte  // fields that this build does not know, as they were read
 }
-
-func (*UserDescT) message() {}
 
 func (m *UserDescT) GetEntryNumber() uint32 {
 	if m == nil || m.EntryNumber == nil {
@@ -3135,6 +4272,35 @@ func (m *UserDescT) GetUsable() bool {
 	return *m.Usable
 }
 
+func (m *UserDescT) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.EntryNumber = d.uint32()
+	case 2:
+		m.BaseAddr = d.uint32()
+	case 3:
+		m.Limit = d.uint32()
+	case 4:
+		m.Seg_32Bit = d.bool()
+	case 5:
+		m.ContentsH = d.bool()
+	case 6:
+		m.ContentsL = d.bool()
+	case 7:
+		m.ReadExecOnly = d.bool()
+	case 8:
+		m.LimitInPages = d.bool()
+	case 9:
+		m.SegNotPresent = d.bool()
+	case 10:
+		m.Usable = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UserDescT) required() fieldSet { return fieldSet{0x7fe, 0x0} }
+
 type ThreadInfoX86 struct {
 	ClearTidAddr *uint64             `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
 	Gpregs       *UserX86RegsEntry   `protobuf:"bytes,2,req,name=gpregs"`
@@ -3142,8 +4308,6 @@ type ThreadInfoX86 struct {
 	Tls          []*UserDescT        `protobuf:"bytes,4,rep,name=tls"`
 	Unknown      []byte              // fields that this build does not know, as they were read
 }
-
-func (*ThreadInfoX86) message() {}
 
 func (m *ThreadInfoX86) GetClearTidAddr() uint64 {
 	if m == nil || m.ClearTidAddr == nil {
@@ -3173,6 +4337,31 @@ func (m *ThreadInfoX86) GetTls() []*UserDescT {
 	return m.Tls
 }
 
+func (m *ThreadInfoX86) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ClearTidAddr = d.uint64()
+	case 2:
+		if m.Gpregs == nil {
+			m.Gpregs = &UserX86RegsEntry{}
+		}
+		d.child(m.Gpregs)
+	case 3:
+		if m.Fpregs == nil {
+			m.Fpregs = &UserX86FpregsEntry{}
+		}
+		d.child(m.Fpregs)
+	case 4:
+		e := &UserDescT{}
+		m.Tls = append(m.Tls, e)
+		d.element(e, len(m.Tls)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadInfoX86) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of cpuinfo.proto.
 
 type CpuinfoX86Entry struct {
@@ -3188,8 +4377,6 @@ type CpuinfoX86Entry struct {
 	XsaveSizeMax  *uint32                `protobuf:"varint,10,opt,name=xsave_size_max,json=xsaveSizeMax"`
 	Unknown       []byte                 // fields that this build does not know, as they were read
 }
-
-func (*CpuinfoX86Entry) message() {}
 
 func (m *CpuinfoX86Entry) GetVendorId() CpuinfoX86EntryVendor {
 	if m == nil || m.VendorId == nil {
@@ -3261,6 +4448,35 @@ func (m *CpuinfoX86Entry) GetXsaveSizeMax() uint32 {
 	return *m.XsaveSizeMax
 }
 
+func (m *CpuinfoX86Entry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.VendorId = (*CpuinfoX86EntryVendor)(d.int32())
+	case 2:
+		m.CpuFamily = d.uint32()
+	case 3:
+		m.Model = d.uint32()
+	case 4:
+		m.Stepping = d.uint32()
+	case 5:
+		m.CapabilityVer = d.uint32()
+	case 6:
+		m.Capability = d.uint32s(m.Capability)
+	case 7:
+		m.ModelId = d.string()
+	case 8:
+		m.XfeaturesMask = d.uint64()
+	case 9:
+		m.XsaveSize = d.uint32()
+	case 10:
+		m.XsaveSizeMax = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CpuinfoX86Entry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 type CpuinfoX86EntryVendor int32
 
 const (
@@ -3289,8 +4505,6 @@ type CpuinfoPpc64Entry struct {
 	Unknown []byte                       // fields that this build does not know, as they were read
 }
 
-func (*CpuinfoPpc64Entry) message() {}
-
 func (m *CpuinfoPpc64Entry) GetEndian() CpuinfoPpc64EntryEndianness {
 	if m == nil || m.Endian == nil {
 		return CpuinfoPpc64Entry_BIGENDIAN
@@ -3304,6 +4518,19 @@ func (m *CpuinfoPpc64Entry) GetHwcap() []uint64 {
 	}
 	return m.Hwcap
 }
+
+func (m *CpuinfoPpc64Entry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Endian = (*CpuinfoPpc64EntryEndianness)(d.int32())
+	case 2:
+		m.Hwcap = d.uint64s(m.Hwcap)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CpuinfoPpc64Entry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CpuinfoPpc64EntryEndianness int32
 
@@ -3329,8 +4556,6 @@ type CpuinfoS390Entry struct {
 	Unknown []byte   // fields that this build does not know, as they were read
 }
 
-func (*CpuinfoS390Entry) message() {}
-
 func (m *CpuinfoS390Entry) GetHwcap() []uint64 {
 	if m == nil {
 		return nil
@@ -3338,14 +4563,23 @@ func (m *CpuinfoS390Entry) GetHwcap() []uint64 {
 	return m.Hwcap
 }
 
+func (m *CpuinfoS390Entry) decode(d *decoder) {
+	switch d.number {
+	case 2:
+		m.Hwcap = d.uint64s(m.Hwcap)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CpuinfoS390Entry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CpuinfoEntry struct {
 	X86Entry   []*CpuinfoX86Entry   `protobuf:"bytes,1,rep,name=x86_entry,json=x86Entry"`
 	Ppc64Entry []*CpuinfoPpc64Entry `protobuf:"bytes,2,rep,name=ppc64_entry,json=ppc64Entry"`
 	S390Entry  []*CpuinfoS390Entry  `protobuf:"bytes,3,rep,name=s390_entry,json=s390Entry"`
 	Unknown    []byte               // fields that this build does not know, as they were read
 }
-
-func (*CpuinfoEntry) message() {}
 
 func (m *CpuinfoEntry) GetX86Entry() []*CpuinfoX86Entry {
 	if m == nil {
@@ -3367,6 +4601,27 @@ func (m *CpuinfoEntry) GetS390Entry() []*CpuinfoS390Entry {
 	}
 	return m.S390Entry
 }
+
+func (m *CpuinfoEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &CpuinfoX86Entry{}
+		m.X86Entry = append(m.X86Entry, e)
+		d.element(e, len(m.X86Entry)-1)
+	case 2:
+		e := &CpuinfoPpc64Entry{}
+		m.Ppc64Entry = append(m.Ppc64Entry, e)
+		d.element(e, len(m.Ppc64Entry)-1)
+	case 3:
+		e := &CpuinfoS390Entry{}
+		m.S390Entry = append(m.S390Entry, e)
+		d.element(e, len(m.S390Entry)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CpuinfoEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of creds.proto.
 
@@ -3392,8 +4647,6 @@ type CredsEntry struct {
 	CapAmb        []uint32 `protobuf:"varint,19,rep,name=cap_amb,json=capAmb"`
 	Unknown       []byte   // fields that this build does not know, as they were read
 }
-
-func (*CredsEntry) message() {}
 
 func (m *CredsEntry) GetUid() uint32 {
 	if m == nil || m.Uid == nil {
@@ -3528,6 +4781,53 @@ func (m *CredsEntry) GetCapAmb() []uint32 {
 	return m.CapAmb
 }
 
+func (m *CredsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Uid = d.uint32()
+	case 2:
+		m.Gid = d.uint32()
+	case 3:
+		m.Euid = d.uint32()
+	case 4:
+		m.Egid = d.uint32()
+	case 5:
+		m.Suid = d.uint32()
+	case 6:
+		m.Sgid = d.uint32()
+	case 7:
+		m.Fsuid = d.uint32()
+	case 8:
+		m.Fsgid = d.uint32()
+	case 9:
+		m.CapInh = d.uint32s(m.CapInh)
+	case 10:
+		m.CapPrm = d.uint32s(m.CapPrm)
+	case 11:
+		m.CapEff = d.uint32s(m.CapEff)
+	case 12:
+		m.CapBnd = d.uint32s(m.CapBnd)
+	case 13:
+		m.Secbits = d.uint32()
+	case 14:
+		m.Groups = d.uint32s(m.Groups)
+	case 15:
+		m.LsmProfile = d.string()
+	case 16:
+		m.LsmSockcreate = d.string()
+	case 17:
+		m.ApparmorData = d.bytes()
+	case 18:
+		m.NoNewPrivs = d.uint32()
+	case 19:
+		m.CapAmb = d.uint32s(m.CapAmb)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CredsEntry) required() fieldSet { return fieldSet{0x21fe, 0x0} }
+
 // Of criu-core.proto.
 
 type SeccompMode int32
@@ -3574,8 +4874,6 @@ type TaskCoreEntry struct {
 	MembarrierRegistrationMask *uint32           `protobuf:"varint,22,opt,name=membarrier_registration_mask,json=membarrierRegistrationMask"`
 	Unknown                    []byte            // fields that this build does not know, as they were read
 }
-
-func (*TaskCoreEntry) message() {}
 
 func (m *TaskCoreEntry) GetTaskState() uint32 {
 	if m == nil || m.TaskState == nil {
@@ -3710,6 +5008,64 @@ func (m *TaskCoreEntry) GetMembarrierRegistrationMask() uint32 {
 	return *m.MembarrierRegistrationMask
 }
 
+func (m *TaskCoreEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.TaskState = d.uint32()
+	case 2:
+		m.ExitCode = d.uint32()
+	case 3:
+		m.Personality = d.uint32()
+	case 4:
+		m.Flags = d.uint32()
+	case 5:
+		m.BlkSigset = d.uint64()
+	case 6:
+		m.Comm = d.string()
+	case 7:
+		if m.Timers == nil {
+			m.Timers = &TaskTimersEntry{}
+		}
+		d.child(m.Timers)
+	case 8:
+		if m.Rlimits == nil {
+			m.Rlimits = &TaskRlimitsEntry{}
+		}
+		d.child(m.Rlimits)
+	case 9:
+		m.CgSet = d.uint32()
+	case 10:
+		if m.SignalsS == nil {
+			m.SignalsS = &SignalQueueEntry{}
+		}
+		d.child(m.SignalsS)
+	case 11:
+		m.OldSeccompMode = (*SeccompMode)(d.int32())
+	case 12:
+		m.OldSeccompFilter = d.uint32()
+	case 13:
+		m.Loginuid = d.uint32()
+	case 14:
+		m.OomScoreAdj = d.int32()
+	case 15:
+		e := &SaEntry{}
+		m.Sigactions = append(m.Sigactions, e)
+		d.element(e, len(m.Sigactions)-1)
+	case 18:
+		m.ChildSubreaper = d.bool()
+	case 20:
+		m.BlkSigsetExtended = d.uint64()
+	case 21:
+		m.StopSigno = d.uint32()
+	case 22:
+		m.MembarrierRegistrationMask = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TaskCoreEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
+
 type TaskKobjIdsEntry struct {
 	VmId       *uint32 `protobuf:"varint,1,req,name=vm_id,json=vmId"`
 	FilesId    *uint32 `protobuf:"varint,2,req,name=files_id,json=filesId"`
@@ -3725,8 +5081,6 @@ type TaskKobjIdsEntry struct {
 	TimeNsId   *uint32 `protobuf:"varint,12,opt,name=time_ns_id,json=timeNsId"`
 	Unknown    []byte  // fields that this build does not know, as they were read
 }
-
-func (*TaskKobjIdsEntry) message() {}
 
 func (m *TaskKobjIdsEntry) GetVmId() uint32 {
 	if m == nil || m.VmId == nil {
@@ -3812,14 +5166,45 @@ func (m *TaskKobjIdsEntry) GetTimeNsId() uint32 {
 	return *m.TimeNsId
 }
 
+func (m *TaskKobjIdsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.VmId = d.uint32()
+	case 2:
+		m.FilesId = d.uint32()
+	case 3:
+		m.FsId = d.uint32()
+	case 4:
+		m.SighandId = d.uint32()
+	case 5:
+		m.PidNsId = d.uint32()
+	case 6:
+		m.NetNsId = d.uint32()
+	case 7:
+		m.IpcNsId = d.uint32()
+	case 8:
+		m.UtsNsId = d.uint32()
+	case 9:
+		m.MntNsId = d.uint32()
+	case 10:
+		m.UserNsId = d.uint32()
+	case 11:
+		m.CgroupNsId = d.uint32()
+	case 12:
+		m.TimeNsId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TaskKobjIdsEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type ThreadSasEntry struct {
 	SsSp    *uint64 `protobuf:"varint,1,req,name=ss_sp,json=ssSp"`
 	SsSize  *uint64 `protobuf:"varint,2,req,name=ss_size,json=ssSize"`
 	SsFlags *uint32 `protobuf:"varint,3,req,name=ss_flags,json=ssFlags"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*ThreadSasEntry) message() {}
 
 func (m *ThreadSasEntry) GetSsSp() uint64 {
 	if m == nil || m.SsSp == nil {
@@ -3842,6 +5227,21 @@ func (m *ThreadSasEntry) GetSsFlags() uint32 {
 	return *m.SsFlags
 }
 
+func (m *ThreadSasEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.SsSp = d.uint64()
+	case 2:
+		m.SsSize = d.uint64()
+	case 3:
+		m.SsFlags = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadSasEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type ThreadCoreEntry struct {
 	FutexRla          *uint64           `protobuf:"varint,1,req,name=futex_rla,json=futexRla"`
 	FutexRlaLen       *uint32           `protobuf:"varint,2,req,name=futex_rla_len,json=futexRlaLen"`
@@ -3861,8 +5261,6 @@ type ThreadCoreEntry struct {
 	CgSet             *uint32           `protobuf:"varint,16,opt,name=cg_set,json=cgSet"`
 	Unknown           []byte            // fields that this build does not know, as they were read
 }
-
-func (*ThreadCoreEntry) message() {}
 
 func (m *ThreadCoreEntry) GetFutexRla() uint64 {
 	if m == nil || m.FutexRla == nil {
@@ -3976,12 +5374,63 @@ func (m *ThreadCoreEntry) GetCgSet() uint32 {
 	return *m.CgSet
 }
 
+func (m *ThreadCoreEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.FutexRla = d.uint64()
+	case 2:
+		m.FutexRlaLen = d.uint32()
+	case 3:
+		m.SchedNice = d.sint32()
+	case 4:
+		m.SchedPolicy = d.uint32()
+	case 5:
+		m.SchedPrio = d.uint32()
+	case 6:
+		m.BlkSigset = d.uint64()
+	case 7:
+		if m.Sas == nil {
+			m.Sas = &ThreadSasEntry{}
+		}
+		d.child(m.Sas)
+	case 8:
+		m.PdeathSig = d.uint32()
+	case 9:
+		if m.SignalsP == nil {
+			m.SignalsP = &SignalQueueEntry{}
+		}
+		d.child(m.SignalsP)
+	case 10:
+		if m.Creds == nil {
+			m.Creds = &CredsEntry{}
+		}
+		d.child(m.Creds)
+	case 11:
+		m.SeccompMode = (*SeccompMode)(d.int32())
+	case 12:
+		m.SeccompFilter = d.uint32()
+	case 13:
+		m.Comm = d.string()
+	case 14:
+		m.BlkSigsetExtended = d.uint64()
+	case 15:
+		if m.RseqEntry == nil {
+			m.RseqEntry = &RseqEntry{}
+		}
+		d.child(m.RseqEntry)
+	case 16:
+		m.CgSet = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ThreadCoreEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type TaskRlimitsEntry struct {
 	Rlimits []*RlimitEntry `protobuf:"bytes,1,rep,name=rlimits"`
 	Unknown []byte         // fields that this build does not know, as they were read
 }
-
-func (*TaskRlimitsEntry) message() {}
 
 func (m *TaskRlimitsEntry) GetRlimits() []*RlimitEntry {
 	if m == nil {
@@ -3989,6 +5438,19 @@ func (m *TaskRlimitsEntry) GetRlimits() []*RlimitEntry {
 	}
 	return m.Rlimits
 }
+
+func (m *TaskRlimitsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &RlimitEntry{}
+		m.Rlimits = append(m.Rlimits, e)
+		d.element(e, len(m.Rlimits)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TaskRlimitsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CoreEntry struct {
 	Mtype         *CoreEntryMarch        `protobuf:"varint,1,req,name=mtype,enum=CoreEntryMarch"`
@@ -4005,8 +5467,6 @@ type CoreEntry struct {
 	ThreadCore    *ThreadCoreEntry       `protobuf:"bytes,5,opt,name=thread_core,json=threadCore"`
 	Unknown       []byte                 // fields that this build does not know, as they were read
 }
-
-func (*CoreEntry) message() {}
 
 func (m *CoreEntry) GetMtype() CoreEntryMarch {
 	if m == nil || m.Mtype == nil {
@@ -4092,6 +5552,72 @@ func (m *CoreEntry) GetThreadCore() *ThreadCoreEntry {
 	return m.ThreadCore
 }
 
+func (m *CoreEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Mtype = (*CoreEntryMarch)(d.int32())
+	case 2:
+		if m.ThreadInfo == nil {
+			m.ThreadInfo = &ThreadInfoX86{}
+		}
+		d.child(m.ThreadInfo)
+	case 6:
+		if m.TiArm == nil {
+			m.TiArm = &ThreadInfoArm{}
+		}
+		d.child(m.TiArm)
+	case 8:
+		if m.TiAarch64 == nil {
+			m.TiAarch64 = &ThreadInfoAarch64{}
+		}
+		d.child(m.TiAarch64)
+	case 9:
+		if m.TiPpc64 == nil {
+			m.TiPpc64 = &ThreadInfoPpc64{}
+		}
+		d.child(m.TiPpc64)
+	case 10:
+		if m.TiS390 == nil {
+			m.TiS390 = &ThreadInfoS390{}
+		}
+		d.child(m.TiS390)
+	case 11:
+		if m.TiMips == nil {
+			m.TiMips = &ThreadInfoMips{}
+		}
+		d.child(m.TiMips)
+	case 12:
+		if m.TiLoongarch64 == nil {
+			m.TiLoongarch64 = &ThreadInfoLoongarch64{}
+		}
+		d.child(m.TiLoongarch64)
+	case 13:
+		if m.TiRiscv64 == nil {
+			m.TiRiscv64 = &ThreadInfoRiscv64{}
+		}
+		d.child(m.TiRiscv64)
+	case 3:
+		if m.Tc == nil {
+			m.Tc = &TaskCoreEntry{}
+		}
+		d.child(m.Tc)
+	case 4:
+		if m.Ids == nil {
+			m.Ids = &TaskKobjIdsEntry{}
+		}
+		d.child(m.Ids)
+	case 5:
+		if m.ThreadCore == nil {
+			m.ThreadCore = &ThreadCoreEntry{}
+		}
+		d.child(m.ThreadCore)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CoreEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CoreEntryMarch int32
 
 const (
@@ -4144,8 +5670,6 @@ type SaEntry struct {
 	Unknown         []byte  // fields that this build does not know, as they were read
 }
 
-func (*SaEntry) message() {}
-
 func (m *SaEntry) GetSigaction() uint64 {
 	if m == nil || m.Sigaction == nil {
 		return 0
@@ -4188,6 +5712,27 @@ func (m *SaEntry) GetMaskExtended() uint64 {
 	return *m.MaskExtended
 }
 
+func (m *SaEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Sigaction = d.uint64()
+	case 2:
+		m.Flags = d.uint64()
+	case 3:
+		m.Restorer = d.uint64()
+	case 4:
+		m.Mask = d.uint64()
+	case 5:
+		m.CompatSigaction = d.bool()
+	case 6:
+		m.MaskExtended = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SaEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of eventfd.proto.
 
 type EventfdFileEntry struct {
@@ -4197,8 +5742,6 @@ type EventfdFileEntry struct {
 	Counter *uint64    `protobuf:"varint,4,req,name=counter"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*EventfdFileEntry) message() {}
 
 func (m *EventfdFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -4228,6 +5771,26 @@ func (m *EventfdFileEntry) GetCounter() uint64 {
 	return *m.Counter
 }
 
+func (m *EventfdFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 4:
+		m.Counter = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*EventfdFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of eventpoll.proto.
 
 type EventpollTfdEntry struct {
@@ -4240,8 +5803,6 @@ type EventpollTfdEntry struct {
 	Pos     *uint64 `protobuf:"varint,7,opt,name=pos"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*EventpollTfdEntry) message() {}
 
 func (m *EventpollTfdEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -4292,6 +5853,29 @@ func (m *EventpollTfdEntry) GetPos() uint64 {
 	return *m.Pos
 }
 
+func (m *EventpollTfdEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Tfd = d.uint32()
+	case 3:
+		m.Events = d.uint32()
+	case 4:
+		m.Data = d.uint64()
+	case 5:
+		m.Dev = d.uint32()
+	case 6:
+		m.Inode = d.uint64()
+	case 7:
+		m.Pos = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*EventpollTfdEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type EventpollFileEntry struct {
 	Id      *uint32              `protobuf:"varint,1,req,name=id"`
 	Flags   *uint32              `protobuf:"varint,2,req,name=flags"`
@@ -4299,8 +5883,6 @@ type EventpollFileEntry struct {
 	Tfd     []*EventpollTfdEntry `protobuf:"bytes,4,rep,name=tfd"`
 	Unknown []byte               // fields that this build does not know, as they were read
 }
-
-func (*EventpollFileEntry) message() {}
 
 func (m *EventpollFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -4330,6 +5912,28 @@ func (m *EventpollFileEntry) GetTfd() []*EventpollTfdEntry {
 	return m.Tfd
 }
 
+func (m *EventpollFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 4:
+		e := &EventpollTfdEntry{}
+		m.Tfd = append(m.Tfd, e)
+		d.element(e, len(m.Tfd)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*EventpollFileEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of ext-file.proto.
 
 type ExtFileEntry struct {
@@ -4337,8 +5941,6 @@ type ExtFileEntry struct {
 	Fown    *FownEntry `protobuf:"bytes,5,req,name=fown"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*ExtFileEntry) message() {}
 
 func (m *ExtFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -4353,6 +5955,22 @@ func (m *ExtFileEntry) GetFown() *FownEntry {
 	}
 	return m.Fown
 }
+
+func (m *ExtFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 5:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ExtFileEntry) required() fieldSet { return fieldSet{0x22, 0x0} }
 
 // Of fdinfo.proto.
 
@@ -4447,8 +6065,6 @@ type FdinfoEntry struct {
 	Unknown              []byte   // fields that this build does not know, as they were read
 }
 
-func (*FdinfoEntry) message() {}
-
 func (m *FdinfoEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
 		return 0
@@ -4484,6 +6100,25 @@ func (m *FdinfoEntry) GetXattrSecuritySelinux() string {
 	return *m.XattrSecuritySelinux
 }
 
+func (m *FdinfoEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		m.Type = (*FdTypes)(d.int32())
+	case 4:
+		m.Fd = d.uint32()
+	case 5:
+		m.XattrSecuritySelinux = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FdinfoEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type FileEntry struct {
 	Type    *FdTypes            `protobuf:"varint,1,req,name=type,enum=FdTypes"`
 	Id      *uint32             `protobuf:"varint,2,req,name=id"`
@@ -4509,8 +6144,6 @@ type FileEntry struct {
 	Pidfd   *PidfdEntry         `protobuf:"bytes,22,opt,name=pidfd"`
 	Unknown []byte              // fields that this build does not know, as they were read
 }
-
-func (*FileEntry) message() {}
 
 func (m *FileEntry) GetType() FdTypes {
 	if m == nil || m.Type == nil {
@@ -4666,6 +6299,119 @@ func (m *FileEntry) GetPidfd() *PidfdEntry {
 	return m.Pidfd
 }
 
+func (m *FileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = (*FdTypes)(d.int32())
+	case 2:
+		m.Id = d.uint32()
+	case 3:
+		if m.Reg == nil {
+			m.Reg = &RegFileEntry{}
+		}
+		d.child(m.Reg)
+	case 4:
+		if m.Isk == nil {
+			m.Isk = &InetSkEntry{}
+		}
+		d.child(m.Isk)
+	case 5:
+		if m.Nsf == nil {
+			m.Nsf = &NsFileEntry{}
+		}
+		d.child(m.Nsf)
+	case 6:
+		if m.Psk == nil {
+			m.Psk = &PacketSockEntry{}
+		}
+		d.child(m.Psk)
+	case 7:
+		if m.Nlsk == nil {
+			m.Nlsk = &NetlinkSkEntry{}
+		}
+		d.child(m.Nlsk)
+	case 8:
+		if m.Efd == nil {
+			m.Efd = &EventfdFileEntry{}
+		}
+		d.child(m.Efd)
+	case 9:
+		if m.Epfd == nil {
+			m.Epfd = &EventpollFileEntry{}
+		}
+		d.child(m.Epfd)
+	case 10:
+		if m.Sgfd == nil {
+			m.Sgfd = &SignalfdEntry{}
+		}
+		d.child(m.Sgfd)
+	case 11:
+		if m.Tunf == nil {
+			m.Tunf = &TunfileEntry{}
+		}
+		d.child(m.Tunf)
+	case 12:
+		if m.Tfd == nil {
+			m.Tfd = &TimerfdEntry{}
+		}
+		d.child(m.Tfd)
+	case 13:
+		if m.Ify == nil {
+			m.Ify = &InotifyFileEntry{}
+		}
+		d.child(m.Ify)
+	case 14:
+		if m.Ffy == nil {
+			m.Ffy = &FanotifyFileEntry{}
+		}
+		d.child(m.Ffy)
+	case 15:
+		if m.Ext == nil {
+			m.Ext = &ExtFileEntry{}
+		}
+		d.child(m.Ext)
+	case 16:
+		if m.Usk == nil {
+			m.Usk = &UnixSkEntry{}
+		}
+		d.child(m.Usk)
+	case 17:
+		if m.Fifo == nil {
+			m.Fifo = &FifoEntry{}
+		}
+		d.child(m.Fifo)
+	case 18:
+		if m.Pipe == nil {
+			m.Pipe = &PipeEntry{}
+		}
+		d.child(m.Pipe)
+	case 19:
+		if m.Tty == nil {
+			m.Tty = &TtyFileEntry{}
+		}
+		d.child(m.Tty)
+	case 20:
+		if m.Memfd == nil {
+			m.Memfd = &MemfdFileEntry{}
+		}
+		d.child(m.Memfd)
+	case 21:
+		if m.Bpf == nil {
+			m.Bpf = &BpfmapFileEntry{}
+		}
+		d.child(m.Bpf)
+	case 22:
+		if m.Pidfd == nil {
+			m.Pidfd = &PidfdEntry{}
+		}
+		d.child(m.Pidfd)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FileEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of fh.proto.
 
 type FhEntrySizes int32
@@ -4692,8 +6438,6 @@ type FhEntry struct {
 	MntId   *uint32  `protobuf:"varint,5,opt,name=mnt_id,json=mntId"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*FhEntry) message() {}
 
 func (m *FhEntry) GetBytes() uint32 {
 	if m == nil || m.Bytes == nil {
@@ -4730,14 +6474,31 @@ func (m *FhEntry) GetMntId() uint32 {
 	return *m.MntId
 }
 
+func (m *FhEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Bytes = d.uint32()
+	case 2:
+		m.Type = d.uint32()
+	case 3:
+		m.Handle = d.uint64s(m.Handle)
+	case 4:
+		m.Path = d.string()
+	case 5:
+		m.MntId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FhEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type IrmapCacheEntry struct {
 	Dev     *uint32 `protobuf:"varint,1,req,name=dev"`
 	Inode   *uint64 `protobuf:"varint,2,req,name=inode"`
 	Path    *string `protobuf:"bytes,3,req,name=path"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*IrmapCacheEntry) message() {}
 
 func (m *IrmapCacheEntry) GetDev() uint32 {
 	if m == nil || m.Dev == nil {
@@ -4760,6 +6521,21 @@ func (m *IrmapCacheEntry) GetPath() string {
 	return *m.Path
 }
 
+func (m *IrmapCacheEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Dev = d.uint32()
+	case 2:
+		m.Inode = d.uint64()
+	case 3:
+		m.Path = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IrmapCacheEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of fifo.proto.
 
 type FifoEntry struct {
@@ -4768,8 +6544,6 @@ type FifoEntry struct {
 	RegfId  *uint32 `protobuf:"varint,3,opt,name=regf_id,json=regfId"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FifoEntry) message() {}
 
 func (m *FifoEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -4792,6 +6566,21 @@ func (m *FifoEntry) GetRegfId() uint32 {
 	return *m.RegfId
 }
 
+func (m *FifoEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.PipeId = d.uint32()
+	case 3:
+		m.RegfId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FifoEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of file-lock.proto.
 
 type FileLockEntry struct {
@@ -4803,8 +6592,6 @@ type FileLockEntry struct {
 	Len     *int64  `protobuf:"varint,6,req,name=len"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FileLockEntry) message() {}
 
 func (m *FileLockEntry) GetFlag() uint32 {
 	if m == nil || m.Flag == nil {
@@ -4848,6 +6635,27 @@ func (m *FileLockEntry) GetLen() int64 {
 	return *m.Len
 }
 
+func (m *FileLockEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Flag = d.uint32()
+	case 2:
+		m.Type = d.uint32()
+	case 3:
+		m.Pid = d.int32()
+	case 4:
+		m.Fd = d.int32()
+	case 5:
+		m.Start = d.int64()
+	case 6:
+		m.Len = d.int64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FileLockEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
+
 // Of fown.proto.
 
 type FownEntry struct {
@@ -4858,8 +6666,6 @@ type FownEntry struct {
 	Pid     *uint32 `protobuf:"varint,5,req,name=pid"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FownEntry) message() {}
 
 func (m *FownEntry) GetUid() uint32 {
 	if m == nil || m.Uid == nil {
@@ -4896,6 +6702,25 @@ func (m *FownEntry) GetPid() uint32 {
 	return *m.Pid
 }
 
+func (m *FownEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Uid = d.uint32()
+	case 2:
+		m.Euid = d.uint32()
+	case 3:
+		m.Signum = d.uint32()
+	case 4:
+		m.PidType = d.uint32()
+	case 5:
+		m.Pid = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FownEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 // Of fs.proto.
 
 type FsEntry struct {
@@ -4904,8 +6729,6 @@ type FsEntry struct {
 	Umask   *uint32 `protobuf:"varint,3,opt,name=umask"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FsEntry) message() {}
 
 func (m *FsEntry) GetCwdId() uint32 {
 	if m == nil || m.CwdId == nil {
@@ -4927,6 +6750,21 @@ func (m *FsEntry) GetUmask() uint32 {
 	}
 	return *m.Umask
 }
+
+func (m *FsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.CwdId = d.uint32()
+	case 2:
+		m.RootId = d.uint32()
+	case 3:
+		m.Umask = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FsEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of fsnotify.proto.
 
@@ -4959,8 +6797,6 @@ type InotifyWdEntry struct {
 	FHandle     *FhEntry `protobuf:"bytes,7,req,name=f_handle,json=fHandle"`
 	Unknown     []byte   // fields that this build does not know, as they were read
 }
-
-func (*InotifyWdEntry) message() {}
 
 func (m *InotifyWdEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -5011,6 +6847,32 @@ func (m *InotifyWdEntry) GetFHandle() *FhEntry {
 	return m.FHandle
 }
 
+func (m *InotifyWdEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.IIno = d.uint64()
+	case 3:
+		m.Mask = d.uint32()
+	case 4:
+		m.IgnoredMask = d.uint32()
+	case 5:
+		m.SDev = d.uint32()
+	case 6:
+		m.Wd = d.uint32()
+	case 7:
+		if m.FHandle == nil {
+			m.FHandle = &FhEntry{}
+		}
+		d.child(m.FHandle)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*InotifyWdEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 type InotifyFileEntry struct {
 	Id      *uint32           `protobuf:"varint,1,req,name=id"`
 	Flags   *uint32           `protobuf:"varint,2,req,name=flags"`
@@ -5018,8 +6880,6 @@ type InotifyFileEntry struct {
 	Wd      []*InotifyWdEntry `protobuf:"bytes,5,rep,name=wd"`
 	Unknown []byte            // fields that this build does not know, as they were read
 }
-
-func (*InotifyFileEntry) message() {}
 
 func (m *InotifyFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -5049,13 +6909,33 @@ func (m *InotifyFileEntry) GetWd() []*InotifyWdEntry {
 	return m.Wd
 }
 
+func (m *InotifyFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 4:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 5:
+		e := &InotifyWdEntry{}
+		m.Wd = append(m.Wd, e)
+		d.element(e, len(m.Wd)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*InotifyFileEntry) required() fieldSet { return fieldSet{0x16, 0x0} }
+
 type FanotifyInodeMarkEntry struct {
 	IIno    *uint64  `protobuf:"varint,1,req,name=i_ino,json=iIno"`
 	FHandle *FhEntry `protobuf:"bytes,2,req,name=f_handle,json=fHandle"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*FanotifyInodeMarkEntry) message() {}
 
 func (m *FanotifyInodeMarkEntry) GetIIno() uint64 {
 	if m == nil || m.IIno == nil {
@@ -5071,13 +6951,27 @@ func (m *FanotifyInodeMarkEntry) GetFHandle() *FhEntry {
 	return m.FHandle
 }
 
+func (m *FanotifyInodeMarkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.IIno = d.uint64()
+	case 2:
+		if m.FHandle == nil {
+			m.FHandle = &FhEntry{}
+		}
+		d.child(m.FHandle)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FanotifyInodeMarkEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type FanotifyMountMarkEntry struct {
 	MntId   *uint32 `protobuf:"varint,1,req,name=mnt_id,json=mntId"`
 	Path    *string `protobuf:"bytes,2,opt,name=path"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FanotifyMountMarkEntry) message() {}
 
 func (m *FanotifyMountMarkEntry) GetMntId() uint32 {
 	if m == nil || m.MntId == nil {
@@ -5093,6 +6987,19 @@ func (m *FanotifyMountMarkEntry) GetPath() string {
 	return *m.Path
 }
 
+func (m *FanotifyMountMarkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.MntId = d.uint32()
+	case 2:
+		m.Path = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FanotifyMountMarkEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type FanotifyMarkEntry struct {
 	Id          *uint32                 `protobuf:"varint,1,req,name=id"`
 	Type        *MarkType               `protobuf:"varint,2,req,name=type,enum=MarkType"`
@@ -5104,8 +7011,6 @@ type FanotifyMarkEntry struct {
 	Me          *FanotifyMountMarkEntry `protobuf:"bytes,8,opt,name=me"`
 	Unknown     []byte                  // fields that this build does not know, as they were read
 }
-
-func (*FanotifyMarkEntry) message() {}
 
 func (m *FanotifyMarkEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -5163,6 +7068,37 @@ func (m *FanotifyMarkEntry) GetMe() *FanotifyMountMarkEntry {
 	return m.Me
 }
 
+func (m *FanotifyMarkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Type = (*MarkType)(d.int32())
+	case 3:
+		m.Mflags = d.uint32()
+	case 4:
+		m.Mask = d.uint32()
+	case 5:
+		m.IgnoredMask = d.uint32()
+	case 6:
+		m.SDev = d.uint32()
+	case 7:
+		if m.Ie == nil {
+			m.Ie = &FanotifyInodeMarkEntry{}
+		}
+		d.child(m.Ie)
+	case 8:
+		if m.Me == nil {
+			m.Me = &FanotifyMountMarkEntry{}
+		}
+		d.child(m.Me)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FanotifyMarkEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
+
 type FanotifyFileEntry struct {
 	Id      *uint32              `protobuf:"varint,1,req,name=id"`
 	Flags   *uint32              `protobuf:"varint,2,req,name=flags"`
@@ -5172,8 +7108,6 @@ type FanotifyFileEntry struct {
 	Mark    []*FanotifyMarkEntry `protobuf:"bytes,6,rep,name=mark"`
 	Unknown []byte               // fields that this build does not know, as they were read
 }
-
-func (*FanotifyFileEntry) message() {}
 
 func (m *FanotifyFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -5217,6 +7151,32 @@ func (m *FanotifyFileEntry) GetMark() []*FanotifyMarkEntry {
 	return m.Mark
 }
 
+func (m *FanotifyFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 4:
+		m.Faflags = d.uint32()
+	case 5:
+		m.Evflags = d.uint32()
+	case 6:
+		e := &FanotifyMarkEntry{}
+		m.Mark = append(m.Mark, e)
+		d.element(e, len(m.Mark)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FanotifyFileEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 // Of ghost-file.proto.
 
 type GhostFileEntry struct {
@@ -5233,8 +7193,6 @@ type GhostFileEntry struct {
 	SymlnkTarget *string  `protobuf:"bytes,11,opt,name=symlnk_target,json=symlnkTarget"`
 	Unknown      []byte   // fields that this build does not know, as they were read
 }
-
-func (*GhostFileEntry) message() {}
 
 func (m *GhostFileEntry) GetUid() uint32 {
 	if m == nil || m.Uid == nil {
@@ -5313,13 +7271,48 @@ func (m *GhostFileEntry) GetSymlnkTarget() string {
 	return *m.SymlnkTarget
 }
 
+func (m *GhostFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Uid = d.uint32()
+	case 2:
+		m.Gid = d.uint32()
+	case 3:
+		m.Mode = d.uint32()
+	case 4:
+		m.Dev = d.uint32()
+	case 5:
+		m.Ino = d.uint64()
+	case 6:
+		m.Rdev = d.uint32()
+	case 7:
+		if m.Atim == nil {
+			m.Atim = &Timeval{}
+		}
+		d.child(m.Atim)
+	case 8:
+		if m.Mtim == nil {
+			m.Mtim = &Timeval{}
+		}
+		d.child(m.Mtim)
+	case 9:
+		m.Chunks = d.bool()
+	case 10:
+		m.Size = d.uint64()
+	case 11:
+		m.SymlnkTarget = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*GhostFileEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type GhostChunkEntry struct {
 	Len     *uint64 `protobuf:"varint,1,req,name=len"`
 	Off     *uint64 `protobuf:"varint,2,req,name=off"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*GhostChunkEntry) message() {}
 
 func (m *GhostChunkEntry) GetLen() uint64 {
 	if m == nil || m.Len == nil {
@@ -5335,14 +7328,25 @@ func (m *GhostChunkEntry) GetOff() uint64 {
 	return *m.Off
 }
 
+func (m *GhostChunkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Len = d.uint64()
+	case 2:
+		m.Off = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*GhostChunkEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of img-streamer.proto.
 
 type ImgStreamerRequestEntry struct {
 	Filename *string `protobuf:"bytes,1,req,name=filename"`
 	Unknown  []byte  // fields that this build does not know, as they were read
 }
-
-func (*ImgStreamerRequestEntry) message() {}
 
 func (m *ImgStreamerRequestEntry) GetFilename() string {
 	if m == nil || m.Filename == nil {
@@ -5351,12 +7355,21 @@ func (m *ImgStreamerRequestEntry) GetFilename() string {
 	return *m.Filename
 }
 
+func (m *ImgStreamerRequestEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Filename = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ImgStreamerRequestEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type ImgStreamerReplyEntry struct {
 	Exists  *bool  `protobuf:"varint,1,req,name=exists"`
 	Unknown []byte // fields that this build does not know, as they were read
 }
-
-func (*ImgStreamerReplyEntry) message() {}
 
 func (m *ImgStreamerReplyEntry) GetExists() bool {
 	if m == nil || m.Exists == nil {
@@ -5364,6 +7377,17 @@ func (m *ImgStreamerReplyEntry) GetExists() bool {
 	}
 	return *m.Exists
 }
+
+func (m *ImgStreamerReplyEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Exists = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ImgStreamerReplyEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 // Of inventory.proto.
 
@@ -5394,14 +7418,23 @@ type PluginsEntry struct {
 	Unknown []byte   // fields that this build does not know, as they were read
 }
 
-func (*PluginsEntry) message() {}
-
 func (m *PluginsEntry) GetPlugins() []string {
 	if m == nil {
 		return nil
 	}
 	return m.Plugins
 }
+
+func (m *PluginsEntry) decode(d *decoder) {
+	switch d.number {
+	case 12:
+		m.Plugins = d.strings(m.Plugins)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PluginsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type InventoryEntry struct {
 	ImgVersion        *uint32           `protobuf:"varint,1,req,name=img_version,json=imgVersion"`
@@ -5419,8 +7452,6 @@ type InventoryEntry struct {
 	AllowUprobes      *bool             `protobuf:"varint,14,opt,name=allow_uprobes,json=allowUprobes"`
 	Unknown           []byte            // fields that this build does not know, as they were read
 }
-
-func (*InventoryEntry) message() {}
 
 func (m *InventoryEntry) GetImgVersion() uint32 {
 	if m == nil || m.ImgVersion == nil {
@@ -5513,6 +7544,47 @@ func (m *InventoryEntry) GetAllowUprobes() bool {
 	return *m.AllowUprobes
 }
 
+func (m *InventoryEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ImgVersion = d.uint32()
+	case 2:
+		m.FdinfoPerId = d.bool()
+	case 3:
+		if m.RootIds == nil {
+			m.RootIds = &TaskKobjIdsEntry{}
+		}
+		d.child(m.RootIds)
+	case 4:
+		m.NsPerId = d.bool()
+	case 5:
+		m.RootCgSet = d.uint32()
+	case 6:
+		m.Lsmtype = (*Lsmtype)(d.int32())
+	case 8:
+		m.DumpUptime = d.uint64()
+	case 9:
+		m.PreDumpMode = d.uint32()
+	case 10:
+		m.TcpClose = d.bool()
+	case 11:
+		m.NetworkLockMethod = d.uint32()
+	case 12:
+		if m.PluginsEntry == nil {
+			m.PluginsEntry = &PluginsEntry{}
+		}
+		d.child(m.PluginsEntry)
+	case 13:
+		m.DumpCriuRunId = d.string()
+	case 14:
+		m.AllowUprobes = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*InventoryEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 // Of ipc-desc.proto.
 
 type IpcDescEntry struct {
@@ -5525,8 +7597,6 @@ type IpcDescEntry struct {
 	Id      *uint32 `protobuf:"varint,7,req,name=id"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*IpcDescEntry) message() {}
 
 func (m *IpcDescEntry) GetKey() uint32 {
 	if m == nil || m.Key == nil {
@@ -5577,6 +7647,29 @@ func (m *IpcDescEntry) GetId() uint32 {
 	return *m.Id
 }
 
+func (m *IpcDescEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Key = d.uint32()
+	case 2:
+		m.Uid = d.uint32()
+	case 3:
+		m.Gid = d.uint32()
+	case 4:
+		m.Cuid = d.uint32()
+	case 5:
+		m.Cgid = d.uint32()
+	case 6:
+		m.Mode = d.uint32()
+	case 7:
+		m.Id = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcDescEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 // Of ipc-msg.proto.
 
 type IpcMsg struct {
@@ -5584,8 +7677,6 @@ type IpcMsg struct {
 	Msize   *uint32 `protobuf:"varint,2,req,name=msize"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*IpcMsg) message() {}
 
 func (m *IpcMsg) GetMtype() uint64 {
 	if m == nil || m.Mtype == nil {
@@ -5601,14 +7692,25 @@ func (m *IpcMsg) GetMsize() uint32 {
 	return *m.Msize
 }
 
+func (m *IpcMsg) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Mtype = d.uint64()
+	case 2:
+		m.Msize = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcMsg) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type IpcMsgEntry struct {
 	Desc    *IpcDescEntry `protobuf:"bytes,1,req,name=desc"`
 	Qbytes  *uint32       `protobuf:"varint,2,req,name=qbytes"`
 	Qnum    *uint32       `protobuf:"varint,3,req,name=qnum"`
 	Unknown []byte        // fields that this build does not know, as they were read
 }
-
-func (*IpcMsgEntry) message() {}
 
 func (m *IpcMsgEntry) GetDesc() *IpcDescEntry {
 	if m == nil {
@@ -5631,6 +7733,24 @@ func (m *IpcMsgEntry) GetQnum() uint32 {
 	return *m.Qnum
 }
 
+func (m *IpcMsgEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Desc == nil {
+			m.Desc = &IpcDescEntry{}
+		}
+		d.child(m.Desc)
+	case 2:
+		m.Qbytes = d.uint32()
+	case 3:
+		m.Qnum = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcMsgEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of ipc-sem.proto.
 
 type IpcSemEntry struct {
@@ -5638,8 +7758,6 @@ type IpcSemEntry struct {
 	Nsems   *uint32       `protobuf:"varint,2,req,name=nsems"`
 	Unknown []byte        // fields that this build does not know, as they were read
 }
-
-func (*IpcSemEntry) message() {}
 
 func (m *IpcSemEntry) GetDesc() *IpcDescEntry {
 	if m == nil {
@@ -5655,6 +7773,22 @@ func (m *IpcSemEntry) GetNsems() uint32 {
 	return *m.Nsems
 }
 
+func (m *IpcSemEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Desc == nil {
+			m.Desc = &IpcDescEntry{}
+		}
+		d.child(m.Desc)
+	case 2:
+		m.Nsems = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcSemEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of ipc-shm.proto.
 
 type IpcShmEntry struct {
@@ -5664,8 +7798,6 @@ type IpcShmEntry struct {
 	HugetlbFlag *uint32       `protobuf:"varint,4,opt,name=hugetlb_flag,json=hugetlbFlag"`
 	Unknown     []byte        // fields that this build does not know, as they were read
 }
-
-func (*IpcShmEntry) message() {}
 
 func (m *IpcShmEntry) GetDesc() *IpcDescEntry {
 	if m == nil {
@@ -5695,6 +7827,26 @@ func (m *IpcShmEntry) GetHugetlbFlag() uint32 {
 	return *m.HugetlbFlag
 }
 
+func (m *IpcShmEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Desc == nil {
+			m.Desc = &IpcDescEntry{}
+		}
+		d.child(m.Desc)
+	case 2:
+		m.Size = d.uint64()
+	case 3:
+		m.InPagemaps = d.bool()
+	case 4:
+		m.HugetlbFlag = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcShmEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of ipc-var.proto.
 
 type IpcVarEntry struct {
@@ -5717,8 +7869,6 @@ type IpcVarEntry struct {
 	ShmNextId        *uint32  `protobuf:"varint,17,opt,name=shm_next_id,json=shmNextId"`
 	Unknown          []byte   // fields that this build does not know, as they were read
 }
-
-func (*IpcVarEntry) message() {}
 
 func (m *IpcVarEntry) GetSemCtls() []uint32 {
 	if m == nil {
@@ -5839,6 +7989,49 @@ func (m *IpcVarEntry) GetShmNextId() uint32 {
 	return *m.ShmNextId
 }
 
+func (m *IpcVarEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.SemCtls = d.uint32s(m.SemCtls)
+	case 2:
+		m.MsgCtlmax = d.uint32()
+	case 3:
+		m.MsgCtlmnb = d.uint32()
+	case 4:
+		m.MsgCtlmni = d.uint32()
+	case 5:
+		m.AutoMsgmni = d.uint32()
+	case 6:
+		m.ShmCtlmax = d.uint64()
+	case 7:
+		m.ShmCtlall = d.uint64()
+	case 8:
+		m.ShmCtlmni = d.uint32()
+	case 9:
+		m.ShmRmidForced = d.uint32()
+	case 10:
+		m.MqQueuesMax = d.uint32()
+	case 11:
+		m.MqMsgMax = d.uint32()
+	case 12:
+		m.MqMsgsizeMax = d.uint32()
+	case 13:
+		m.MqMsgDefault = d.uint32()
+	case 14:
+		m.MqMsgsizeDefault = d.uint32()
+	case 15:
+		m.MsgNextId = d.uint32()
+	case 16:
+		m.SemNextId = d.uint32()
+	case 17:
+		m.ShmNextId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpcVarEntry) required() fieldSet { return fieldSet{0x1ffc, 0x0} }
+
 // Of macvlan.proto.
 
 type MacvlanLinkEntry struct {
@@ -5846,8 +8039,6 @@ type MacvlanLinkEntry struct {
 	Flags   *uint32 `protobuf:"varint,2,opt,name=flags"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*MacvlanLinkEntry) message() {}
 
 func (m *MacvlanLinkEntry) GetMode() uint32 {
 	if m == nil || m.Mode == nil {
@@ -5863,6 +8054,19 @@ func (m *MacvlanLinkEntry) GetFlags() uint32 {
 	return *m.Flags
 }
 
+func (m *MacvlanLinkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Mode = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*MacvlanLinkEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 // Of memfd.proto.
 
 type MemfdFileEntry struct {
@@ -5873,8 +8077,6 @@ type MemfdFileEntry struct {
 	InodeId *uint32    `protobuf:"varint,5,req,name=inode_id,json=inodeId"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*MemfdFileEntry) message() {}
 
 func (m *MemfdFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -5911,6 +8113,28 @@ func (m *MemfdFileEntry) GetInodeId() uint32 {
 	return *m.InodeId
 }
 
+func (m *MemfdFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		m.Pos = d.uint64()
+	case 4:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 5:
+		m.InodeId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*MemfdFileEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 type MemfdInodeEntry struct {
 	Name        *string `protobuf:"bytes,1,req,name=name"`
 	Uid         *uint32 `protobuf:"varint,2,req,name=uid"`
@@ -5923,8 +8147,6 @@ type MemfdInodeEntry struct {
 	Mode        *uint32 `protobuf:"varint,9,opt,name=mode"`
 	Unknown     []byte  // fields that this build does not know, as they were read
 }
-
-func (*MemfdInodeEntry) message() {}
 
 func (m *MemfdInodeEntry) GetName() string {
 	if m == nil || m.Name == nil {
@@ -5989,6 +8211,33 @@ func (m *MemfdInodeEntry) GetMode() uint32 {
 	return *m.Mode
 }
 
+func (m *MemfdInodeEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Name = d.string()
+	case 2:
+		m.Uid = d.uint32()
+	case 3:
+		m.Gid = d.uint32()
+	case 4:
+		m.Size = d.uint64()
+	case 5:
+		m.Shmid = d.uint32()
+	case 6:
+		m.Seals = d.uint32()
+	case 7:
+		m.InodeId = d.uint64()
+	case 8:
+		m.HugetlbFlag = d.uint32()
+	case 9:
+		m.Mode = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*MemfdInodeEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 // Of mm.proto.
 
 type AioRingEntry struct {
@@ -5997,8 +8246,6 @@ type AioRingEntry struct {
 	RingLen *uint32 `protobuf:"varint,3,req,name=ring_len,json=ringLen"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*AioRingEntry) message() {}
 
 func (m *AioRingEntry) GetId() uint64 {
 	if m == nil || m.Id == nil {
@@ -6021,6 +8268,21 @@ func (m *AioRingEntry) GetRingLen() uint32 {
 	return *m.RingLen
 }
 
+func (m *AioRingEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint64()
+	case 2:
+		m.NrReq = d.uint32()
+	case 3:
+		m.RingLen = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*AioRingEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type MmEntry struct {
 	MmStartCode  *uint64         `protobuf:"varint,1,req,name=mm_start_code,json=mmStartCode"`
 	MmEndCode    *uint64         `protobuf:"varint,2,req,name=mm_end_code,json=mmEndCode"`
@@ -6041,8 +8303,6 @@ type MmEntry struct {
 	ThpDisabled  *bool           `protobuf:"varint,17,opt,name=thp_disabled,json=thpDisabled"`
 	Unknown      []byte          // fields that this build does not know, as they were read
 }
-
-func (*MmEntry) message() {}
 
 func (m *MmEntry) GetMmStartCode() uint64 {
 	if m == nil || m.MmStartCode == nil {
@@ -6163,6 +8423,53 @@ func (m *MmEntry) GetThpDisabled() bool {
 	return *m.ThpDisabled
 }
 
+func (m *MmEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.MmStartCode = d.uint64()
+	case 2:
+		m.MmEndCode = d.uint64()
+	case 3:
+		m.MmStartData = d.uint64()
+	case 4:
+		m.MmEndData = d.uint64()
+	case 5:
+		m.MmStartStack = d.uint64()
+	case 6:
+		m.MmStartBrk = d.uint64()
+	case 7:
+		m.MmBrk = d.uint64()
+	case 8:
+		m.MmArgStart = d.uint64()
+	case 9:
+		m.MmArgEnd = d.uint64()
+	case 10:
+		m.MmEnvStart = d.uint64()
+	case 11:
+		m.MmEnvEnd = d.uint64()
+	case 12:
+		m.ExeFileId = d.uint32()
+	case 13:
+		m.MmSavedAuxv = d.uint64s(m.MmSavedAuxv)
+	case 14:
+		e := &VmaEntry{}
+		m.Vmas = append(m.Vmas, e)
+		d.element(e, len(m.Vmas)-1)
+	case 15:
+		m.Dumpable = d.int32()
+	case 16:
+		e := &AioRingEntry{}
+		m.Aios = append(m.Aios, e)
+		d.element(e, len(m.Aios)-1)
+	case 17:
+		m.ThpDisabled = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*MmEntry) required() fieldSet { return fieldSet{0x1ffe, 0x0} }
+
 // Of mnt.proto.
 
 type Fstype int32
@@ -6262,8 +8569,6 @@ type MntEntry struct {
 	ExtKey          *string `protobuf:"bytes,18,opt,name=ext_key,json=extKey"`
 	Unknown         []byte  // fields that this build does not know, as they were read
 }
-
-func (*MntEntry) message() {}
 
 func (m *MntEntry) GetFstype() uint32 {
 	if m == nil || m.Fstype == nil {
@@ -6391,6 +8696,51 @@ func (m *MntEntry) GetExtKey() string {
 	return *m.ExtKey
 }
 
+func (m *MntEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Fstype = d.uint32()
+	case 2:
+		m.MntId = d.uint32()
+	case 3:
+		m.RootDev = d.uint32()
+	case 4:
+		m.ParentMntId = d.uint32()
+	case 5:
+		m.Flags = d.uint32()
+	case 6:
+		m.Root = d.string()
+	case 7:
+		m.Mountpoint = d.string()
+	case 8:
+		m.Source = d.string()
+	case 9:
+		m.Options = d.string()
+	case 10:
+		m.SharedId = d.uint32()
+	case 11:
+		m.MasterId = d.uint32()
+	case 12:
+		m.WithPlugin = d.bool()
+	case 13:
+		m.ExtMount = d.bool()
+	case 14:
+		m.Fsname = d.string()
+	case 15:
+		m.InternalSharing = d.bool()
+	case 16:
+		m.Deleted = d.bool()
+	case 17:
+		m.SbFlags = d.uint32()
+	case 18:
+		m.ExtKey = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*MntEntry) required() fieldSet { return fieldSet{0x3fe, 0x0} }
+
 // Of netdev.proto.
 
 type NdType int32
@@ -6448,8 +8798,6 @@ type NetDeviceEntry struct {
 	Sit         *SitEntry         `protobuf:"bytes,15,opt,name=sit"`
 	Unknown     []byte            // fields that this build does not know, as they were read
 }
-
-func (*NetDeviceEntry) message() {}
 
 func (m *NetDeviceEntry) GetType() NdType {
 	if m == nil || m.Type == nil {
@@ -6556,13 +8904,63 @@ func (m *NetDeviceEntry) GetSit() *SitEntry {
 	return m.Sit
 }
 
+func (m *NetDeviceEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = (*NdType)(d.int32())
+	case 2:
+		m.Ifindex = d.uint32()
+	case 3:
+		m.Mtu = d.uint32()
+	case 4:
+		m.Flags = d.uint32()
+	case 5:
+		m.Name = d.string()
+	case 6:
+		if m.Tun == nil {
+			m.Tun = &TunLinkEntry{}
+		}
+		d.child(m.Tun)
+	case 7:
+		m.Address = d.bytes()
+	case 8:
+		m.Conf = d.int32s(m.Conf)
+	case 9:
+		e := &SysctlEntry{}
+		m.Conf4 = append(m.Conf4, e)
+		d.element(e, len(m.Conf4)-1)
+	case 10:
+		e := &SysctlEntry{}
+		m.Conf6 = append(m.Conf6, e)
+		d.element(e, len(m.Conf6)-1)
+	case 11:
+		if m.Macvlan == nil {
+			m.Macvlan = &MacvlanLinkEntry{}
+		}
+		d.child(m.Macvlan)
+	case 12:
+		m.PeerIfindex = d.uint32()
+	case 13:
+		m.PeerNsid = d.uint32()
+	case 14:
+		m.Master = d.uint32()
+	case 15:
+		if m.Sit == nil {
+			m.Sit = &SitEntry{}
+		}
+		d.child(m.Sit)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*NetDeviceEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 type NetnsId struct {
 	TargetNsId   *uint32 `protobuf:"varint,1,req,name=target_ns_id,json=targetNsId"`
 	NetnsidValue *int32  `protobuf:"varint,2,req,name=netnsid_value,json=netnsidValue"`
 	Unknown      []byte  // fields that this build does not know, as they were read
 }
-
-func (*NetnsId) message() {}
 
 func (m *NetnsId) GetTargetNsId() uint32 {
 	if m == nil || m.TargetNsId == nil {
@@ -6578,6 +8976,19 @@ func (m *NetnsId) GetNetnsidValue() int32 {
 	return *m.NetnsidValue
 }
 
+func (m *NetnsId) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.TargetNsId = d.uint32()
+	case 2:
+		m.NetnsidValue = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*NetnsId) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type NetnsEntry struct {
 	DefConf    []int32        `protobuf:"varint,1,rep,name=def_conf,json=defConf"`
 	AllConf    []int32        `protobuf:"varint,2,rep,name=all_conf,json=allConf"`
@@ -6591,8 +9002,6 @@ type NetnsEntry struct {
 	Ipv4Sysctl []*SysctlEntry `protobuf:"bytes,10,rep,name=ipv4_sysctl,json=ipv4Sysctl"`
 	Unknown    []byte         // fields that this build does not know, as they were read
 }
-
-func (*NetnsEntry) message() {}
 
 func (m *NetnsEntry) GetDefConf() []int32 {
 	if m == nil {
@@ -6664,6 +9073,49 @@ func (m *NetnsEntry) GetIpv4Sysctl() []*SysctlEntry {
 	return m.Ipv4Sysctl
 }
 
+func (m *NetnsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.DefConf = d.int32s(m.DefConf)
+	case 2:
+		m.AllConf = d.int32s(m.AllConf)
+	case 3:
+		e := &SysctlEntry{}
+		m.DefConf4 = append(m.DefConf4, e)
+		d.element(e, len(m.DefConf4)-1)
+	case 4:
+		e := &SysctlEntry{}
+		m.AllConf4 = append(m.AllConf4, e)
+		d.element(e, len(m.AllConf4)-1)
+	case 5:
+		e := &SysctlEntry{}
+		m.DefConf6 = append(m.DefConf6, e)
+		d.element(e, len(m.DefConf6)-1)
+	case 6:
+		e := &SysctlEntry{}
+		m.AllConf6 = append(m.AllConf6, e)
+		d.element(e, len(m.AllConf6)-1)
+	case 7:
+		e := &NetnsId{}
+		m.Nsids = append(m.Nsids, e)
+		d.element(e, len(m.Nsids)-1)
+	case 8:
+		m.ExtKey = d.string()
+	case 9:
+		e := &SysctlEntry{}
+		m.UnixConf = append(m.UnixConf, e)
+		d.element(e, len(m.UnixConf)-1)
+	case 10:
+		e := &SysctlEntry{}
+		m.Ipv4Sysctl = append(m.Ipv4Sysctl, e)
+		d.element(e, len(m.Ipv4Sysctl)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*NetnsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of ns.proto.
 
 type NsFileEntry struct {
@@ -6673,8 +9125,6 @@ type NsFileEntry struct {
 	Flags   *uint32 `protobuf:"varint,4,req,name=flags"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*NsFileEntry) message() {}
 
 func (m *NsFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -6704,6 +9154,23 @@ func (m *NsFileEntry) GetFlags() uint32 {
 	return *m.Flags
 }
 
+func (m *NsFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.NsId = d.uint32()
+	case 3:
+		m.NsCflag = d.uint32()
+	case 4:
+		m.Flags = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*NsFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of opts.proto.
 
 type CRIU_Opts struct {
@@ -6716,8 +9183,6 @@ type CRIU_Opts struct {
 	Conv    *string `protobuf:"bytes,7,opt,name=conv"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*CRIU_Opts) message() {}
 
 func (m *CRIU_Opts) GetHex() bool {
 	if m == nil || m.Hex == nil {
@@ -6768,6 +9233,29 @@ func (m *CRIU_Opts) GetConv() string {
 	return *m.Conv
 }
 
+func (m *CRIU_Opts) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Hex = d.bool()
+	case 2:
+		m.Ipadd = d.bool()
+	case 3:
+		m.Flags = d.string()
+	case 4:
+		m.Dev = d.bool()
+	case 5:
+		m.Odev = d.bool()
+	case 6:
+		m.Dict = d.string()
+	case 7:
+		m.Conv = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CRIU_Opts) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of packet-sock.proto.
 
 type PacketMclist struct {
@@ -6776,8 +9264,6 @@ type PacketMclist struct {
 	Addr    []byte  `protobuf:"bytes,3,req,name=addr"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*PacketMclist) message() {}
 
 func (m *PacketMclist) GetIndex() uint32 {
 	if m == nil || m.Index == nil {
@@ -6800,6 +9286,21 @@ func (m *PacketMclist) GetAddr() []byte {
 	return m.Addr
 }
 
+func (m *PacketMclist) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Index = d.uint32()
+	case 2:
+		m.Type = d.uint32()
+	case 3:
+		m.Addr = d.bytes()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacketMclist) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type PacketRing struct {
 	BlockSize  *uint32 `protobuf:"varint,1,req,name=block_size,json=blockSize"`
 	BlockNr    *uint32 `protobuf:"varint,2,req,name=block_nr,json=blockNr"`
@@ -6810,8 +9311,6 @@ type PacketRing struct {
 	Features   *uint32 `protobuf:"varint,7,req,name=features"`
 	Unknown    []byte  // fields that this build does not know, as they were read
 }
-
-func (*PacketRing) message() {}
 
 func (m *PacketRing) GetBlockSize() uint32 {
 	if m == nil || m.BlockSize == nil {
@@ -6862,6 +9361,29 @@ func (m *PacketRing) GetFeatures() uint32 {
 	return *m.Features
 }
 
+func (m *PacketRing) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.BlockSize = d.uint32()
+	case 2:
+		m.BlockNr = d.uint32()
+	case 3:
+		m.FrameSize = d.uint32()
+	case 4:
+		m.FrameNr = d.uint32()
+	case 5:
+		m.RetireTmo = d.uint32()
+	case 6:
+		m.SizeofPriv = d.uint32()
+	case 7:
+		m.Features = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacketRing) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 type PacketSockEntry struct {
 	Id         *uint32         `protobuf:"varint,1,req,name=id"`
 	Type       *uint32         `protobuf:"varint,2,req,name=type"`
@@ -6885,8 +9407,6 @@ type PacketSockEntry struct {
 	NsId       *uint32         `protobuf:"varint,20,opt,name=ns_id,json=nsId"`
 	Unknown    []byte          // fields that this build does not know, as they were read
 }
-
-func (*PacketSockEntry) message() {}
 
 func (m *PacketSockEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -7028,6 +9548,69 @@ func (m *PacketSockEntry) GetNsId() uint32 {
 	return *m.NsId
 }
 
+func (m *PacketSockEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Type = d.uint32()
+	case 3:
+		m.Protocol = d.uint32()
+	case 4:
+		m.Flags = d.uint32()
+	case 5:
+		m.Ifindex = d.uint32()
+	case 6:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 7:
+		if m.Opts == nil {
+			m.Opts = &SkOptsEntry{}
+		}
+		d.child(m.Opts)
+	case 8:
+		m.Version = d.uint32()
+	case 9:
+		m.Reserve = d.uint32()
+	case 10:
+		m.AuxData = d.bool()
+	case 11:
+		m.OrigDev = d.bool()
+	case 12:
+		m.VnetHdr = d.bool()
+	case 13:
+		m.Loss = d.bool()
+	case 14:
+		m.Timestamp = d.uint32()
+	case 15:
+		m.CopyThresh = d.uint32()
+	case 16:
+		e := &PacketMclist{}
+		m.Mclist = append(m.Mclist, e)
+		d.element(e, len(m.Mclist)-1)
+	case 17:
+		m.Fanout = d.uint32()
+	case 18:
+		if m.RxRing == nil {
+			m.RxRing = &PacketRing{}
+		}
+		d.child(m.RxRing)
+	case 19:
+		if m.TxRing == nil {
+			m.TxRing = &PacketRing{}
+		}
+		d.child(m.TxRing)
+	case 20:
+		m.NsId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PacketSockEntry) required() fieldSet { return fieldSet{0xfffe, 0x0} }
+
 // Of pagemap.proto.
 
 type PagemapHead struct {
@@ -7035,14 +9618,23 @@ type PagemapHead struct {
 	Unknown []byte  // fields that this build does not know, as they were read
 }
 
-func (*PagemapHead) message() {}
-
 func (m *PagemapHead) GetPagesId() uint32 {
 	if m == nil || m.PagesId == nil {
 		return 0
 	}
 	return *m.PagesId
 }
+
+func (m *PagemapHead) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.PagesId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PagemapHead) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type PagemapEntry struct {
 	Vaddr         *uint64 `protobuf:"varint,1,req,name=vaddr"`
@@ -7052,8 +9644,6 @@ type PagemapEntry struct {
 	NrPages       *uint64 `protobuf:"varint,5,opt,name=nr_pages,json=nrPages"`
 	Unknown       []byte  // fields that this build does not know, as they were read
 }
-
-func (*PagemapEntry) message() {}
 
 func (m *PagemapEntry) GetVaddr() uint64 {
 	if m == nil || m.Vaddr == nil {
@@ -7090,6 +9680,25 @@ func (m *PagemapEntry) GetNrPages() uint64 {
 	return *m.NrPages
 }
 
+func (m *PagemapEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Vaddr = d.uint64()
+	case 2:
+		m.CompatNrPages = d.uint32()
+	case 3:
+		m.InParent = d.bool()
+	case 4:
+		m.Flags = d.uint32()
+	case 5:
+		m.NrPages = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PagemapEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of pidfd.proto.
 
 type PidfdEntry struct {
@@ -7100,8 +9709,6 @@ type PidfdEntry struct {
 	Fown    *FownEntry `protobuf:"bytes,5,req,name=fown"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*PidfdEntry) message() {}
 
 func (m *PidfdEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -7138,6 +9745,28 @@ func (m *PidfdEntry) GetFown() *FownEntry {
 	return m.Fown
 }
 
+func (m *PidfdEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Ino = d.uint32()
+	case 3:
+		m.Flags = d.uint32()
+	case 4:
+		m.Nspid = d.int32()
+	case 5:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PidfdEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 // Of pidns.proto.
 
 type PidnsEntry struct {
@@ -7145,14 +9774,23 @@ type PidnsEntry struct {
 	Unknown []byte  // fields that this build does not know, as they were read
 }
 
-func (*PidnsEntry) message() {}
-
 func (m *PidnsEntry) GetExtKey() string {
 	if m == nil || m.ExtKey == nil {
 		return ""
 	}
 	return *m.ExtKey
 }
+
+func (m *PidnsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ExtKey = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PidnsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of pipe-data.proto.
 
@@ -7162,8 +9800,6 @@ type PipeDataEntry struct {
 	Size    *uint32 `protobuf:"varint,3,opt,name=size"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*PipeDataEntry) message() {}
 
 func (m *PipeDataEntry) GetPipeId() uint32 {
 	if m == nil || m.PipeId == nil {
@@ -7186,6 +9822,21 @@ func (m *PipeDataEntry) GetSize() uint32 {
 	return *m.Size
 }
 
+func (m *PipeDataEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.PipeId = d.uint32()
+	case 2:
+		m.Bytes = d.uint32()
+	case 3:
+		m.Size = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PipeDataEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of pipe.proto.
 
 type PipeEntry struct {
@@ -7195,8 +9846,6 @@ type PipeEntry struct {
 	Fown    *FownEntry `protobuf:"bytes,4,req,name=fown"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*PipeEntry) message() {}
 
 func (m *PipeEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -7226,6 +9875,26 @@ func (m *PipeEntry) GetFown() *FownEntry {
 	return m.Fown
 }
 
+func (m *PipeEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.PipeId = d.uint32()
+	case 3:
+		m.Flags = d.uint32()
+	case 4:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PipeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of pstree.proto.
 
 type PstreeEntry struct {
@@ -7236,8 +9905,6 @@ type PstreeEntry struct {
 	Threads []uint32 `protobuf:"varint,5,rep,name=threads"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*PstreeEntry) message() {}
 
 func (m *PstreeEntry) GetPid() uint32 {
 	if m == nil || m.Pid == nil {
@@ -7274,6 +9941,25 @@ func (m *PstreeEntry) GetThreads() []uint32 {
 	return m.Threads
 }
 
+func (m *PstreeEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Pid = d.uint32()
+	case 2:
+		m.Ppid = d.uint32()
+	case 3:
+		m.Pgid = d.uint32()
+	case 4:
+		m.Sid = d.uint32()
+	case 5:
+		m.Threads = d.uint32s(m.Threads)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PstreeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of regfile.proto.
 
 type RegFileEntry struct {
@@ -7292,8 +9978,6 @@ type RegFileEntry struct {
 	ChecksumParameter *uint32    `protobuf:"varint,14,opt,name=checksum_parameter,json=checksumParameter"`
 	Unknown           []byte     // fields that this build does not know, as they were read
 }
-
-func (*RegFileEntry) message() {}
 
 func (m *RegFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -7386,6 +10070,44 @@ func (m *RegFileEntry) GetChecksumParameter() uint32 {
 	return *m.ChecksumParameter
 }
 
+func (m *RegFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		m.Pos = d.uint64()
+	case 5:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 6:
+		m.Name = d.string()
+	case 7:
+		m.MntId = d.sint32()
+	case 8:
+		m.Size = d.uint64()
+	case 9:
+		m.Ext = d.bool()
+	case 10:
+		m.Mode = d.uint32()
+	case 11:
+		m.BuildId = d.uint32s(m.BuildId)
+	case 12:
+		m.Checksum = d.uint32()
+	case 13:
+		m.ChecksumConfig = d.uint32()
+	case 14:
+		m.ChecksumParameter = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*RegFileEntry) required() fieldSet { return fieldSet{0x6e, 0x0} }
+
 // Of remap-file-path.proto.
 
 type RemapType int32
@@ -7417,8 +10139,6 @@ type RemapFilePathEntry struct {
 	Unknown   []byte     // fields that this build does not know, as they were read
 }
 
-func (*RemapFilePathEntry) message() {}
-
 func (m *RemapFilePathEntry) GetOrigId() uint32 {
 	if m == nil || m.OrigId == nil {
 		return 0
@@ -7440,6 +10160,21 @@ func (m *RemapFilePathEntry) GetRemapType() RemapType {
 	return *m.RemapType
 }
 
+func (m *RemapFilePathEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.OrigId = d.uint32()
+	case 2:
+		m.RemapId = d.uint32()
+	case 3:
+		m.RemapType = (*RemapType)(d.int32())
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*RemapFilePathEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of rlimit.proto.
 
 type RlimitEntry struct {
@@ -7447,8 +10182,6 @@ type RlimitEntry struct {
 	Max     *uint64 `protobuf:"varint,2,req,name=max"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*RlimitEntry) message() {}
 
 func (m *RlimitEntry) GetCur() uint64 {
 	if m == nil || m.Cur == nil {
@@ -7463,6 +10196,19 @@ func (m *RlimitEntry) GetMax() uint64 {
 	}
 	return *m.Max
 }
+
+func (m *RlimitEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Cur = d.uint64()
+	case 2:
+		m.Max = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*RlimitEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of rpc/rpc.proto.
 
@@ -7604,8 +10350,6 @@ type CriuPageServerInfo struct {
 	Unknown []byte  // fields that this build does not know, as they were read
 }
 
-func (*CriuPageServerInfo) message() {}
-
 func (m *CriuPageServerInfo) GetAddress() string {
 	if m == nil || m.Address == nil {
 		return ""
@@ -7634,13 +10378,28 @@ func (m *CriuPageServerInfo) GetFd() int32 {
 	return *m.Fd
 }
 
+func (m *CriuPageServerInfo) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Address = d.string()
+	case 2:
+		m.Port = d.int32()
+	case 3:
+		m.Pid = d.int32()
+	case 4:
+		m.Fd = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuPageServerInfo) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CriuVethPair struct {
 	IfIn    *string `protobuf:"bytes,1,req,name=if_in,json=ifIn"`
 	IfOut   *string `protobuf:"bytes,2,req,name=if_out,json=ifOut"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*CriuVethPair) message() {}
 
 func (m *CriuVethPair) GetIfIn() string {
 	if m == nil || m.IfIn == nil {
@@ -7656,13 +10415,24 @@ func (m *CriuVethPair) GetIfOut() string {
 	return *m.IfOut
 }
 
+func (m *CriuVethPair) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.IfIn = d.string()
+	case 2:
+		m.IfOut = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuVethPair) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type ExtMountMap struct {
 	Key     *string `protobuf:"bytes,1,req,name=key"`
 	Val     *string `protobuf:"bytes,2,req,name=val"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*ExtMountMap) message() {}
 
 func (m *ExtMountMap) GetKey() string {
 	if m == nil || m.Key == nil {
@@ -7678,14 +10448,25 @@ func (m *ExtMountMap) GetVal() string {
 	return *m.Val
 }
 
+func (m *ExtMountMap) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Key = d.string()
+	case 2:
+		m.Val = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ExtMountMap) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type JoinNamespace struct {
 	Ns       *string `protobuf:"bytes,1,req,name=ns"`
 	NsFile   *string `protobuf:"bytes,2,req,name=ns_file,json=nsFile"`
 	ExtraOpt *string `protobuf:"bytes,3,opt,name=extra_opt,json=extraOpt"`
 	Unknown  []byte  // fields that this build does not know, as they were read
 }
-
-func (*JoinNamespace) message() {}
 
 func (m *JoinNamespace) GetNs() string {
 	if m == nil || m.Ns == nil {
@@ -7708,13 +10489,26 @@ func (m *JoinNamespace) GetExtraOpt() string {
 	return *m.ExtraOpt
 }
 
+func (m *JoinNamespace) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Ns = d.string()
+	case 2:
+		m.NsFile = d.string()
+	case 3:
+		m.ExtraOpt = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*JoinNamespace) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type InheritFd struct {
 	Key     *string `protobuf:"bytes,1,req,name=key"`
 	Fd      *int32  `protobuf:"varint,2,req,name=fd"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*InheritFd) message() {}
 
 func (m *InheritFd) GetKey() string {
 	if m == nil || m.Key == nil {
@@ -7730,13 +10524,24 @@ func (m *InheritFd) GetFd() int32 {
 	return *m.Fd
 }
 
+func (m *InheritFd) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Key = d.string()
+	case 2:
+		m.Fd = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*InheritFd) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type CgroupRoot struct {
 	Ctrl    *string `protobuf:"bytes,1,opt,name=ctrl"`
 	Path    *string `protobuf:"bytes,2,req,name=path"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*CgroupRoot) message() {}
 
 func (m *CgroupRoot) GetCtrl() string {
 	if m == nil || m.Ctrl == nil {
@@ -7752,12 +10557,23 @@ func (m *CgroupRoot) GetPath() string {
 	return *m.Path
 }
 
+func (m *CgroupRoot) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Ctrl = d.string()
+	case 2:
+		m.Path = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CgroupRoot) required() fieldSet { return fieldSet{0x4, 0x0} }
+
 type UnixSk struct {
 	Inode   *uint32 `protobuf:"varint,1,req,name=inode"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*UnixSk) message() {}
 
 func (m *UnixSk) GetInode() uint32 {
 	if m == nil || m.Inode == nil {
@@ -7765,6 +10581,17 @@ func (m *UnixSk) GetInode() uint32 {
 	}
 	return *m.Inode
 }
+
+func (m *UnixSk) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Inode = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UnixSk) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CriuOpts struct {
 	ImagesDirFd          *int32                 `protobuf:"varint,1,req,name=images_dir_fd,json=imagesDirFd,def=-1"`
@@ -7839,8 +10666,6 @@ type CriuOpts struct {
 	LogToStderr          *bool                  `protobuf:"varint,71,opt,name=log_to_stderr,json=logToStderr"`
 	Unknown              []byte                 // fields that this build does not know, as they were read
 }
-
-func (*CriuOpts) message() {}
 
 func (m *CriuOpts) GetImagesDirFd() int32 {
 	if m == nil || m.ImagesDirFd == nil {
@@ -8332,12 +11157,174 @@ func (m *CriuOpts) GetLogToStderr() bool {
 	return *m.LogToStderr
 }
 
+func (m *CriuOpts) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ImagesDirFd = d.int32()
+	case 68:
+		m.ImagesDir = d.string()
+	case 2:
+		m.Pid = d.int32()
+	case 3:
+		m.LeaveRunning = d.bool()
+	case 4:
+		m.ExtUnixSk = d.bool()
+	case 5:
+		m.TcpEstablished = d.bool()
+	case 6:
+		m.EvasiveDevices = d.bool()
+	case 7:
+		m.ShellJob = d.bool()
+	case 8:
+		m.FileLocks = d.bool()
+	case 9:
+		m.LogLevel = d.int32()
+	case 10:
+		m.LogFile = d.string()
+	case 11:
+		if m.Ps == nil {
+			m.Ps = &CriuPageServerInfo{}
+		}
+		d.child(m.Ps)
+	case 12:
+		m.NotifyScripts = d.bool()
+	case 13:
+		m.Root = d.string()
+	case 14:
+		m.ParentImg = d.string()
+	case 15:
+		m.TrackMem = d.bool()
+	case 16:
+		m.AutoDedup = d.bool()
+	case 17:
+		m.WorkDirFd = d.int32()
+	case 18:
+		m.LinkRemap = d.bool()
+	case 19:
+		e := &CriuVethPair{}
+		m.Veths = append(m.Veths, e)
+		d.element(e, len(m.Veths)-1)
+	case 20:
+		m.CpuCap = d.uint32()
+	case 21:
+		m.ForceIrmap = d.bool()
+	case 22:
+		m.ExecCmd = d.strings(m.ExecCmd)
+	case 23:
+		e := &ExtMountMap{}
+		m.ExtMnt = append(m.ExtMnt, e)
+		d.element(e, len(m.ExtMnt)-1)
+	case 24:
+		m.ManageCgroups = d.bool()
+	case 25:
+		e := &CgroupRoot{}
+		m.CgRoot = append(m.CgRoot, e)
+		d.element(e, len(m.CgRoot)-1)
+	case 26:
+		m.RstSibling = d.bool()
+	case 27:
+		e := &InheritFd{}
+		m.InheritFd = append(m.InheritFd, e)
+		d.element(e, len(m.InheritFd)-1)
+	case 28:
+		m.AutoExtMnt = d.bool()
+	case 29:
+		m.ExtSharing = d.bool()
+	case 30:
+		m.ExtMasters = d.bool()
+	case 31:
+		m.SkipMnt = d.strings(m.SkipMnt)
+	case 32:
+		m.EnableFs = d.strings(m.EnableFs)
+	case 33:
+		e := &UnixSk{}
+		m.UnixSkIno = append(m.UnixSkIno, e)
+		d.element(e, len(m.UnixSkIno)-1)
+	case 34:
+		m.ManageCgroupsMode = (*CriuCgMode)(d.int32())
+	case 35:
+		m.GhostLimit = d.uint32()
+	case 36:
+		m.IrmapScanPaths = d.strings(m.IrmapScanPaths)
+	case 37:
+		m.External = d.strings(m.External)
+	case 38:
+		m.EmptyNs = d.uint32()
+	case 39:
+		e := &JoinNamespace{}
+		m.JoinNs = append(m.JoinNs, e)
+		d.element(e, len(m.JoinNs)-1)
+	case 41:
+		m.CgroupProps = d.string()
+	case 42:
+		m.CgroupPropsFile = d.string()
+	case 43:
+		m.CgroupDumpController = d.strings(m.CgroupDumpController)
+	case 44:
+		m.FreezeCgroup = d.string()
+	case 45:
+		m.Timeout = d.uint32()
+	case 46:
+		m.TcpSkipInFlight = d.bool()
+	case 47:
+		m.WeakSysctls = d.bool()
+	case 48:
+		m.LazyPages = d.bool()
+	case 49:
+		m.StatusFd = d.int32()
+	case 50:
+		m.OrphanPtsMaster = d.bool()
+	case 51:
+		m.ConfigFile = d.string()
+	case 52:
+		m.TcpClose = d.bool()
+	case 53:
+		m.LsmProfile = d.string()
+	case 54:
+		m.TlsCacert = d.string()
+	case 55:
+		m.TlsCacrl = d.string()
+	case 56:
+		m.TlsCert = d.string()
+	case 57:
+		m.TlsKey = d.string()
+	case 58:
+		m.Tls = d.bool()
+	case 59:
+		m.TlsNoCnVerify = d.bool()
+	case 60:
+		m.CgroupYard = d.string()
+	case 61:
+		m.PreDumpMode = (*CriuPreDumpMode)(d.int32())
+	case 62:
+		m.PidfdStoreSk = d.int32()
+	case 63:
+		m.LsmMountContext = d.string()
+	case 64:
+		m.NetworkLock = (*CriuNetworkLockMethod)(d.int32())
+	case 65:
+		m.MntnsCompatMode = d.bool()
+	case 66:
+		m.SkipFileRwxCheck = d.bool()
+	case 67:
+		m.Unprivileged = d.bool()
+	case 69:
+		m.LeaveStopped = d.bool()
+	case 70:
+		m.DisplayStats = d.bool()
+	case 71:
+		m.LogToStderr = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuOpts) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CriuDumpResp struct {
 	Restored *bool  `protobuf:"varint,1,opt,name=restored"`
 	Unknown  []byte // fields that this build does not know, as they were read
 }
-
-func (*CriuDumpResp) message() {}
 
 func (m *CriuDumpResp) GetRestored() bool {
 	if m == nil || m.Restored == nil {
@@ -8346,12 +11333,21 @@ func (m *CriuDumpResp) GetRestored() bool {
 	return *m.Restored
 }
 
+func (m *CriuDumpResp) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Restored = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuDumpResp) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CriuRestoreResp struct {
 	Pid     *int32 `protobuf:"varint,1,req,name=pid"`
 	Unknown []byte // fields that this build does not know, as they were read
 }
-
-func (*CriuRestoreResp) message() {}
 
 func (m *CriuRestoreResp) GetPid() int32 {
 	if m == nil || m.Pid == nil {
@@ -8360,13 +11356,22 @@ func (m *CriuRestoreResp) GetPid() int32 {
 	return *m.Pid
 }
 
+func (m *CriuRestoreResp) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Pid = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuRestoreResp) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CriuNotify struct {
 	Script  *string `protobuf:"bytes,1,opt,name=script"`
 	Pid     *int32  `protobuf:"varint,2,opt,name=pid"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*CriuNotify) message() {}
 
 func (m *CriuNotify) GetScript() string {
 	if m == nil || m.Script == nil {
@@ -8382,14 +11387,25 @@ func (m *CriuNotify) GetPid() int32 {
 	return *m.Pid
 }
 
+func (m *CriuNotify) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Script = d.string()
+	case 2:
+		m.Pid = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuNotify) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CriuFeatures struct {
 	MemTrack   *bool  `protobuf:"varint,1,opt,name=mem_track,json=memTrack"`
 	LazyPages  *bool  `protobuf:"varint,2,opt,name=lazy_pages,json=lazyPages"`
 	PidfdStore *bool  `protobuf:"varint,3,opt,name=pidfd_store,json=pidfdStore"`
 	Unknown    []byte // fields that this build does not know, as they were read
 }
-
-func (*CriuFeatures) message() {}
 
 func (m *CriuFeatures) GetMemTrack() bool {
 	if m == nil || m.MemTrack == nil {
@@ -8412,6 +11428,21 @@ func (m *CriuFeatures) GetPidfdStore() bool {
 	return *m.PidfdStore
 }
 
+func (m *CriuFeatures) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.MemTrack = d.bool()
+	case 2:
+		m.LazyPages = d.bool()
+	case 3:
+		m.PidfdStore = d.bool()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuFeatures) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type CriuReq struct {
 	Type          *CriuReqType  `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
 	Opts          *CriuOpts     `protobuf:"bytes,2,opt,name=opts"`
@@ -8421,8 +11452,6 @@ type CriuReq struct {
 	Pid           *uint32       `protobuf:"varint,6,opt,name=pid"`
 	Unknown       []byte        // fields that this build does not know, as they were read
 }
-
-func (*CriuReq) message() {}
 
 func (m *CriuReq) GetType() CriuReqType {
 	if m == nil || m.Type == nil {
@@ -8466,6 +11495,33 @@ func (m *CriuReq) GetPid() uint32 {
 	return *m.Pid
 }
 
+func (m *CriuReq) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = (*CriuReqType)(d.int32())
+	case 2:
+		if m.Opts == nil {
+			m.Opts = &CriuOpts{}
+		}
+		d.child(m.Opts)
+	case 3:
+		m.NotifySuccess = d.bool()
+	case 4:
+		m.KeepOpen = d.bool()
+	case 5:
+		if m.Features == nil {
+			m.Features = &CriuFeatures{}
+		}
+		d.child(m.Features)
+	case 6:
+		m.Pid = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuReq) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type CriuResp struct {
 	Type     *CriuReqType        `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
 	Success  *bool               `protobuf:"varint,2,req,name=success"`
@@ -8480,8 +11536,6 @@ type CriuResp struct {
 	Status   *int32              `protobuf:"varint,11,opt,name=status"`
 	Unknown  []byte              // fields that this build does not know, as they were read
 }
-
-func (*CriuResp) message() {}
 
 func (m *CriuResp) GetType() CriuReqType {
 	if m == nil || m.Type == nil {
@@ -8560,6 +11614,55 @@ func (m *CriuResp) GetStatus() int32 {
 	return *m.Status
 }
 
+func (m *CriuResp) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = (*CriuReqType)(d.int32())
+	case 2:
+		m.Success = d.bool()
+	case 3:
+		if m.Dump == nil {
+			m.Dump = &CriuDumpResp{}
+		}
+		d.child(m.Dump)
+	case 4:
+		if m.Restore == nil {
+			m.Restore = &CriuRestoreResp{}
+		}
+		d.child(m.Restore)
+	case 5:
+		if m.Notify == nil {
+			m.Notify = &CriuNotify{}
+		}
+		d.child(m.Notify)
+	case 6:
+		if m.Ps == nil {
+			m.Ps = &CriuPageServerInfo{}
+		}
+		d.child(m.Ps)
+	case 7:
+		m.CrErrno = d.int32()
+	case 8:
+		if m.Features == nil {
+			m.Features = &CriuFeatures{}
+		}
+		d.child(m.Features)
+	case 9:
+		m.CrErrmsg = d.string()
+	case 10:
+		if m.Version == nil {
+			m.Version = &CriuVersion{}
+		}
+		d.child(m.Version)
+	case 11:
+		m.Status = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuResp) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type CriuVersion struct {
 	MajorNumber *int32  `protobuf:"varint,1,req,name=major_number,json=majorNumber"`
 	MinorNumber *int32  `protobuf:"varint,2,req,name=minor_number,json=minorNumber"`
@@ -8569,8 +11672,6 @@ type CriuVersion struct {
 	Name        *string `protobuf:"bytes,6,opt,name=name"`
 	Unknown     []byte  // fields that this build does not know, as they were read
 }
-
-func (*CriuVersion) message() {}
 
 func (m *CriuVersion) GetMajorNumber() int32 {
 	if m == nil || m.MajorNumber == nil {
@@ -8614,6 +11715,27 @@ func (m *CriuVersion) GetName() string {
 	return *m.Name
 }
 
+func (m *CriuVersion) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.MajorNumber = d.int32()
+	case 2:
+		m.MinorNumber = d.int32()
+	case 3:
+		m.Gitid = d.string()
+	case 4:
+		m.Sublevel = d.int32()
+	case 5:
+		m.Extra = d.int32()
+	case 6:
+		m.Name = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*CriuVersion) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of rseq.proto.
 
 type RseqEntry struct {
@@ -8623,8 +11745,6 @@ type RseqEntry struct {
 	RseqCsPointer  *uint64 `protobuf:"varint,4,opt,name=rseq_cs_pointer,json=rseqCsPointer"`
 	Unknown        []byte  // fields that this build does not know, as they were read
 }
-
-func (*RseqEntry) message() {}
 
 func (m *RseqEntry) GetRseqAbiPointer() uint64 {
 	if m == nil || m.RseqAbiPointer == nil {
@@ -8654,6 +11774,23 @@ func (m *RseqEntry) GetRseqCsPointer() uint64 {
 	return *m.RseqCsPointer
 }
 
+func (m *RseqEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.RseqAbiPointer = d.uint64()
+	case 2:
+		m.RseqAbiSize = d.uint32()
+	case 3:
+		m.Signature = d.uint32()
+	case 4:
+		m.RseqCsPointer = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*RseqEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of seccomp.proto.
 
 type SeccompFilter struct {
@@ -8662,8 +11799,6 @@ type SeccompFilter struct {
 	Flags   *uint32 `protobuf:"varint,3,opt,name=flags"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*SeccompFilter) message() {}
 
 func (m *SeccompFilter) GetFilter() []byte {
 	if m == nil {
@@ -8686,12 +11821,25 @@ func (m *SeccompFilter) GetFlags() uint32 {
 	return *m.Flags
 }
 
+func (m *SeccompFilter) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Filter = d.bytes()
+	case 2:
+		m.Prev = d.uint32()
+	case 3:
+		m.Flags = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SeccompFilter) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type SeccompEntry struct {
 	SeccompFilters []*SeccompFilter `protobuf:"bytes,1,rep,name=seccomp_filters,json=seccompFilters"`
 	Unknown        []byte           // fields that this build does not know, as they were read
 }
-
-func (*SeccompEntry) message() {}
 
 func (m *SeccompEntry) GetSeccompFilters() []*SeccompFilter {
 	if m == nil {
@@ -8700,14 +11848,25 @@ func (m *SeccompEntry) GetSeccompFilters() []*SeccompFilter {
 	return m.SeccompFilters
 }
 
+func (m *SeccompEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &SeccompFilter{}
+		m.SeccompFilters = append(m.SeccompFilters, e)
+		d.element(e, len(m.SeccompFilters)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SeccompEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of siginfo.proto.
 
 type SiginfoEntry struct {
 	Siginfo []byte `protobuf:"bytes,1,req,name=siginfo"`
 	Unknown []byte // fields that this build does not know, as they were read
 }
-
-func (*SiginfoEntry) message() {}
 
 func (m *SiginfoEntry) GetSiginfo() []byte {
 	if m == nil {
@@ -8716,12 +11875,21 @@ func (m *SiginfoEntry) GetSiginfo() []byte {
 	return m.Siginfo
 }
 
+func (m *SiginfoEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Siginfo = d.bytes()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SiginfoEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type SignalQueueEntry struct {
 	Signals []*SiginfoEntry `protobuf:"bytes,1,rep,name=signals"`
 	Unknown []byte          // fields that this build does not know, as they were read
 }
-
-func (*SignalQueueEntry) message() {}
 
 func (m *SignalQueueEntry) GetSignals() []*SiginfoEntry {
 	if m == nil {
@@ -8729,6 +11897,19 @@ func (m *SignalQueueEntry) GetSignals() []*SiginfoEntry {
 	}
 	return m.Signals
 }
+
+func (m *SignalQueueEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &SiginfoEntry{}
+		m.Signals = append(m.Signals, e)
+		d.element(e, len(m.Signals)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SignalQueueEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of signalfd.proto.
 
@@ -8739,8 +11920,6 @@ type SignalfdEntry struct {
 	Sigmask *uint64    `protobuf:"varint,4,req,name=sigmask"`
 	Unknown []byte     // fields that this build does not know, as they were read
 }
-
-func (*SignalfdEntry) message() {}
 
 func (m *SignalfdEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -8770,6 +11949,26 @@ func (m *SignalfdEntry) GetSigmask() uint64 {
 	return *m.Sigmask
 }
 
+func (m *SignalfdEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 4:
+		m.Sigmask = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SignalfdEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of sit.proto.
 
 type SitEntry struct {
@@ -8791,8 +11990,6 @@ type SitEntry struct {
 	RelayPrefix    []uint32 `protobuf:"varint,16,rep,name=relay_prefix,json=relayPrefix"`
 	Unknown        []byte   // fields that this build does not know, as they were read
 }
-
-func (*SitEntry) message() {}
 
 func (m *SitEntry) GetLink() uint32 {
 	if m == nil || m.Link == nil {
@@ -8906,6 +12103,47 @@ func (m *SitEntry) GetRelayPrefix() []uint32 {
 	return m.RelayPrefix
 }
 
+func (m *SitEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Link = d.uint32()
+	case 2:
+		m.Local = d.uint32s(m.Local)
+	case 3:
+		m.Remote = d.uint32s(m.Remote)
+	case 4:
+		m.Ttl = d.uint32()
+	case 5:
+		m.Tos = d.uint32()
+	case 6:
+		m.Pmtudisc = d.bool()
+	case 7:
+		m.Proto = d.uint32()
+	case 8:
+		m.Flags = d.uint32()
+	case 9:
+		m.EncapType = d.uint32()
+	case 10:
+		m.EncapFlags = d.uint32()
+	case 11:
+		m.EncapSport = d.uint32()
+	case 12:
+		m.EncapDport = d.uint32()
+	case 13:
+		m.RdPrefixlen = d.uint32()
+	case 14:
+		m.RdPrefix = d.uint32s(m.RdPrefix)
+	case 15:
+		m.RelayPrefixlen = d.uint32()
+	case 16:
+		m.RelayPrefix = d.uint32s(m.RelayPrefix)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SitEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of sk-inet.proto.
 
 type IpOptsRawEntry struct {
@@ -8915,8 +12153,6 @@ type IpOptsRawEntry struct {
 	IcmpvFilter []uint32 `protobuf:"varint,4,rep,name=icmpv_filter,json=icmpvFilter"`
 	Unknown     []byte   // fields that this build does not know, as they were read
 }
-
-func (*IpOptsRawEntry) message() {}
 
 func (m *IpOptsRawEntry) GetHdrincl() bool {
 	if m == nil || m.Hdrincl == nil {
@@ -8946,6 +12182,23 @@ func (m *IpOptsRawEntry) GetIcmpvFilter() []uint32 {
 	return m.IcmpvFilter
 }
 
+func (m *IpOptsRawEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Hdrincl = d.bool()
+	case 2:
+		m.Nodefrag = d.bool()
+	case 3:
+		m.Checksum = d.bool()
+	case 4:
+		m.IcmpvFilter = d.uint32s(m.IcmpvFilter)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpOptsRawEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type IpOptsEntry struct {
 	Freebind *bool           `protobuf:"varint,1,opt,name=freebind"`
 	Raw      *IpOptsRawEntry `protobuf:"bytes,4,opt,name=raw"`
@@ -8954,8 +12207,6 @@ type IpOptsEntry struct {
 	Ttl      *uint32         `protobuf:"varint,7,opt,name=ttl"`
 	Unknown  []byte          // fields that this build does not know, as they were read
 }
-
-func (*IpOptsEntry) message() {}
 
 func (m *IpOptsEntry) GetFreebind() bool {
 	if m == nil || m.Freebind == nil {
@@ -8992,6 +12243,28 @@ func (m *IpOptsEntry) GetTtl() uint32 {
 	return *m.Ttl
 }
 
+func (m *IpOptsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Freebind = d.bool()
+	case 4:
+		if m.Raw == nil {
+			m.Raw = &IpOptsRawEntry{}
+		}
+		d.child(m.Raw)
+	case 5:
+		m.Pktinfo = d.bool()
+	case 6:
+		m.Tos = d.uint32()
+	case 7:
+		m.Ttl = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*IpOptsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type InetSkEntry struct {
 	Id       *uint32       `protobuf:"varint,1,req,name=id"`
 	Ino      *uint32       `protobuf:"varint,2,req,name=ino"`
@@ -9015,8 +12288,6 @@ type InetSkEntry struct {
 	TcpOpts  *TcpOptsEntry `protobuf:"bytes,20,opt,name=tcp_opts,json=tcpOpts"`
 	Unknown  []byte        // fields that this build does not know, as they were read
 }
-
-func (*InetSkEntry) message() {}
 
 func (m *InetSkEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -9158,6 +12429,67 @@ func (m *InetSkEntry) GetTcpOpts() *TcpOptsEntry {
 	return m.TcpOpts
 }
 
+func (m *InetSkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Ino = d.uint32()
+	case 3:
+		m.Family = d.uint32()
+	case 4:
+		m.Type = d.uint32()
+	case 5:
+		m.Proto = d.uint32()
+	case 6:
+		m.State = d.uint32()
+	case 7:
+		m.SrcPort = d.uint32()
+	case 8:
+		m.DstPort = d.uint32()
+	case 9:
+		m.Flags = d.uint32()
+	case 10:
+		m.Backlog = d.uint32()
+	case 11:
+		m.SrcAddr = d.uint32s(m.SrcAddr)
+	case 12:
+		m.DstAddr = d.uint32s(m.DstAddr)
+	case 13:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 14:
+		if m.Opts == nil {
+			m.Opts = &SkOptsEntry{}
+		}
+		d.child(m.Opts)
+	case 15:
+		m.V6Only = d.bool()
+	case 16:
+		if m.IpOpts == nil {
+			m.IpOpts = &IpOptsEntry{}
+		}
+		d.child(m.IpOpts)
+	case 17:
+		m.Ifname = d.string()
+	case 18:
+		m.NsId = d.uint32()
+	case 19:
+		m.Shutdown = (*SkShutdown)(d.int32())
+	case 20:
+		if m.TcpOpts == nil {
+			m.TcpOpts = &TcpOptsEntry{}
+		}
+		d.child(m.TcpOpts)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*InetSkEntry) required() fieldSet { return fieldSet{0x67fe, 0x0} }
+
 // Of sk-netlink.proto.
 
 type NetlinkSkEntry struct {
@@ -9175,8 +12507,6 @@ type NetlinkSkEntry struct {
 	NsId      *uint32      `protobuf:"varint,13,opt,name=ns_id,json=nsId"`
 	Unknown   []byte       // fields that this build does not know, as they were read
 }
-
-func (*NetlinkSkEntry) message() {}
 
 func (m *NetlinkSkEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -9262,6 +12592,45 @@ func (m *NetlinkSkEntry) GetNsId() uint32 {
 	return *m.NsId
 }
 
+func (m *NetlinkSkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Ino = d.uint32()
+	case 3:
+		m.Protocol = d.uint32()
+	case 4:
+		m.State = d.uint32()
+	case 6:
+		m.Flags = d.uint32()
+	case 7:
+		m.Portid = d.uint32()
+	case 8:
+		m.Groups = d.uint32s(m.Groups)
+	case 9:
+		m.DstPortid = d.uint32()
+	case 10:
+		m.DstGroup = d.uint32()
+	case 11:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 12:
+		if m.Opts == nil {
+			m.Opts = &SkOptsEntry{}
+		}
+		d.child(m.Opts)
+	case 13:
+		m.NsId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*NetlinkSkEntry) required() fieldSet { return fieldSet{0x1ede, 0x0} }
+
 // Of sk-opts.proto.
 
 type SkShutdown int32
@@ -9317,8 +12686,6 @@ type SkOptsEntry struct {
 	SoBufLock    *uint32  `protobuf:"varint,25,opt,name=so_buf_lock,json=soBufLock"`
 	Unknown      []byte   // fields that this build does not know, as they were read
 }
-
-func (*SkOptsEntry) message() {}
 
 func (m *SkOptsEntry) GetSoSndbuf() uint32 {
 	if m == nil || m.SoSndbuf == nil {
@@ -9495,6 +12862,65 @@ func (m *SkOptsEntry) GetSoBufLock() uint32 {
 	return *m.SoBufLock
 }
 
+func (m *SkOptsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.SoSndbuf = d.uint32()
+	case 2:
+		m.SoRcvbuf = d.uint32()
+	case 3:
+		m.SoSndTmoSec = d.uint64()
+	case 4:
+		m.SoSndTmoUsec = d.uint64()
+	case 5:
+		m.SoRcvTmoSec = d.uint64()
+	case 6:
+		m.SoRcvTmoUsec = d.uint64()
+	case 7:
+		m.Reuseaddr = d.bool()
+	case 8:
+		m.SoPriority = d.uint32()
+	case 9:
+		m.SoRcvlowat = d.uint32()
+	case 10:
+		m.SoMark = d.uint32()
+	case 11:
+		m.SoPasscred = d.bool()
+	case 12:
+		m.SoPasssec = d.bool()
+	case 13:
+		m.SoDontroute = d.bool()
+	case 14:
+		m.SoNoCheck = d.bool()
+	case 15:
+		m.SoBoundDev = d.string()
+	case 16:
+		m.SoFilter = d.fixed64s(m.SoFilter)
+	case 17:
+		m.SoReuseport = d.bool()
+	case 18:
+		m.SoBroadcast = d.bool()
+	case 19:
+		m.SoKeepalive = d.bool()
+	case 20:
+		m.TcpKeepcnt = d.uint32()
+	case 21:
+		m.TcpKeepidle = d.uint32()
+	case 22:
+		m.TcpKeepintvl = d.uint32()
+	case 23:
+		m.SoOobinline = d.uint32()
+	case 24:
+		m.SoLinger = d.uint32()
+	case 25:
+		m.SoBufLock = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SkOptsEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
+
 // Of sk-packet.proto.
 
 type ScmEntry struct {
@@ -9502,8 +12928,6 @@ type ScmEntry struct {
 	Rights  []uint32 `protobuf:"varint,2,rep,name=rights"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*ScmEntry) message() {}
 
 func (m *ScmEntry) GetType() uint32 {
 	if m == nil || m.Type == nil {
@@ -9519,14 +12943,25 @@ func (m *ScmEntry) GetRights() []uint32 {
 	return m.Rights
 }
 
+func (m *ScmEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = d.uint32()
+	case 2:
+		m.Rights = d.uint32s(m.Rights)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ScmEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type SkPacketEntry struct {
 	IdFor   *uint32     `protobuf:"varint,1,req,name=id_for,json=idFor"`
 	Length  *uint32     `protobuf:"varint,2,req,name=length"`
 	Scm     []*ScmEntry `protobuf:"bytes,4,rep,name=scm"`
 	Unknown []byte      // fields that this build does not know, as they were read
 }
-
-func (*SkPacketEntry) message() {}
 
 func (m *SkPacketEntry) GetIdFor() uint32 {
 	if m == nil || m.IdFor == nil {
@@ -9549,6 +12984,23 @@ func (m *SkPacketEntry) GetScm() []*ScmEntry {
 	return m.Scm
 }
 
+func (m *SkPacketEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.IdFor = d.uint32()
+	case 2:
+		m.Length = d.uint32()
+	case 4:
+		e := &ScmEntry{}
+		m.Scm = append(m.Scm, e)
+		d.element(e, len(m.Scm)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SkPacketEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of sk-unix.proto.
 
 type FilePermsEntry struct {
@@ -9557,8 +13009,6 @@ type FilePermsEntry struct {
 	Gid     *uint32 `protobuf:"varint,3,req,name=gid"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*FilePermsEntry) message() {}
 
 func (m *FilePermsEntry) GetMode() uint32 {
 	if m == nil || m.Mode == nil {
@@ -9581,6 +13031,21 @@ func (m *FilePermsEntry) GetGid() uint32 {
 	return *m.Gid
 }
 
+func (m *FilePermsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Mode = d.uint32()
+	case 2:
+		m.Uid = d.uint32()
+	case 3:
+		m.Gid = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*FilePermsEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type UnixSkEntry struct {
 	Id        *uint32         `protobuf:"varint,1,req,name=id"`
 	Ino       *uint32         `protobuf:"varint,2,req,name=ino"`
@@ -9601,8 +13066,6 @@ type UnixSkEntry struct {
 	MntId     *int32          `protobuf:"zigzag32,17,opt,name=mnt_id,json=mntId,def=-1"`
 	Unknown   []byte          // fields that this build does not know, as they were read
 }
-
-func (*UnixSkEntry) message() {}
 
 func (m *UnixSkEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -9723,6 +13186,58 @@ func (m *UnixSkEntry) GetMntId() int32 {
 	return *m.MntId
 }
 
+func (m *UnixSkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Ino = d.uint32()
+	case 3:
+		m.Type = d.uint32()
+	case 4:
+		m.State = d.uint32()
+	case 5:
+		m.Flags = d.uint32()
+	case 6:
+		m.Uflags = d.uint32()
+	case 7:
+		m.Backlog = d.uint32()
+	case 8:
+		m.Peer = d.uint32()
+	case 9:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 10:
+		if m.Opts == nil {
+			m.Opts = &SkOptsEntry{}
+		}
+		d.child(m.Opts)
+	case 11:
+		m.Name = d.bytes()
+	case 12:
+		m.Shutdown = (*SkShutdown)(d.int32())
+	case 13:
+		if m.FilePerms == nil {
+			m.FilePerms = &FilePermsEntry{}
+		}
+		d.child(m.FilePerms)
+	case 14:
+		m.NameDir = d.string()
+	case 15:
+		m.Deleted = d.bool()
+	case 16:
+		m.NsId = d.uint32()
+	case 17:
+		m.MntId = d.sint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UnixSkEntry) required() fieldSet { return fieldSet{0xffe, 0x0} }
+
 // Of stats.proto.
 
 type DumpStatsEntry struct {
@@ -9742,8 +13257,6 @@ type DumpStatsEntry struct {
 	ShpagesWritten       *uint64 `protobuf:"varint,14,opt,name=shpages_written,json=shpagesWritten"`
 	Unknown              []byte  // fields that this build does not know, as they were read
 }
-
-func (*DumpStatsEntry) message() {}
 
 func (m *DumpStatsEntry) GetFreezingTime() uint32 {
 	if m == nil || m.FreezingTime == nil {
@@ -9843,6 +13356,43 @@ func (m *DumpStatsEntry) GetShpagesWritten() uint64 {
 	return *m.ShpagesWritten
 }
 
+func (m *DumpStatsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.FreezingTime = d.uint32()
+	case 2:
+		m.FrozenTime = d.uint32()
+	case 3:
+		m.MemdumpTime = d.uint32()
+	case 4:
+		m.MemwriteTime = d.uint32()
+	case 5:
+		m.PagesScanned = d.uint64()
+	case 6:
+		m.PagesSkippedParent = d.uint64()
+	case 7:
+		m.PagesWritten = d.uint64()
+	case 8:
+		m.IrmapResolve = d.uint32()
+	case 9:
+		m.PagesLazy = d.uint64()
+	case 10:
+		m.PagePipes = d.uint64()
+	case 11:
+		m.PagePipeBufs = d.uint64()
+	case 12:
+		m.ShpagesScanned = d.uint64()
+	case 13:
+		m.ShpagesSkippedParent = d.uint64()
+	case 14:
+		m.ShpagesWritten = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*DumpStatsEntry) required() fieldSet { return fieldSet{0x2fe, 0x0} }
+
 type RestoreStatsEntry struct {
 	PagesCompared   *uint64 `protobuf:"varint,1,req,name=pages_compared,json=pagesCompared"`
 	PagesSkippedCow *uint64 `protobuf:"varint,2,req,name=pages_skipped_cow,json=pagesSkippedCow"`
@@ -9851,8 +13401,6 @@ type RestoreStatsEntry struct {
 	PagesRestored   *uint64 `protobuf:"varint,5,opt,name=pages_restored,json=pagesRestored"`
 	Unknown         []byte  // fields that this build does not know, as they were read
 }
-
-func (*RestoreStatsEntry) message() {}
 
 func (m *RestoreStatsEntry) GetPagesCompared() uint64 {
 	if m == nil || m.PagesCompared == nil {
@@ -9889,13 +13437,30 @@ func (m *RestoreStatsEntry) GetPagesRestored() uint64 {
 	return *m.PagesRestored
 }
 
+func (m *RestoreStatsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.PagesCompared = d.uint64()
+	case 2:
+		m.PagesSkippedCow = d.uint64()
+	case 3:
+		m.ForkingTime = d.uint32()
+	case 4:
+		m.RestoreTime = d.uint32()
+	case 5:
+		m.PagesRestored = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*RestoreStatsEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type StatsEntry struct {
 	Dump    *DumpStatsEntry    `protobuf:"bytes,1,opt,name=dump"`
 	Restore *RestoreStatsEntry `protobuf:"bytes,2,opt,name=restore"`
 	Unknown []byte             // fields that this build does not know, as they were read
 }
-
-func (*StatsEntry) message() {}
 
 func (m *StatsEntry) GetDump() *DumpStatsEntry {
 	if m == nil {
@@ -9910,6 +13475,25 @@ func (m *StatsEntry) GetRestore() *RestoreStatsEntry {
 	}
 	return m.Restore
 }
+
+func (m *StatsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Dump == nil {
+			m.Dump = &DumpStatsEntry{}
+		}
+		d.child(m.Dump)
+	case 2:
+		if m.Restore == nil {
+			m.Restore = &RestoreStatsEntry{}
+		}
+		d.child(m.Restore)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*StatsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of sysctl.proto.
 
@@ -9939,8 +13523,6 @@ type SysctlEntry struct {
 	Unknown []byte      // fields that this build does not know, as they were read
 }
 
-func (*SysctlEntry) message() {}
-
 func (m *SysctlEntry) GetType() SysctlType {
 	if m == nil || m.Type == nil {
 		return SysctlType_CTL_STR
@@ -9962,6 +13544,21 @@ func (m *SysctlEntry) GetSarg() string {
 	return *m.Sarg
 }
 
+func (m *SysctlEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Type = (*SysctlType)(d.int32())
+	case 2:
+		m.Iarg = d.int32()
+	case 3:
+		m.Sarg = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*SysctlEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 // Of tcp-stream.proto.
 
 type TcpOptsEntry struct {
@@ -9972,8 +13569,6 @@ type TcpOptsEntry struct {
 	Keepintvl *uint32 `protobuf:"varint,5,opt,name=keepintvl"`
 	Unknown   []byte  // fields that this build does not know, as they were read
 }
-
-func (*TcpOptsEntry) message() {}
 
 func (m *TcpOptsEntry) GetCork() bool {
 	if m == nil || m.Cork == nil {
@@ -10010,6 +13605,25 @@ func (m *TcpOptsEntry) GetKeepintvl() uint32 {
 	return *m.Keepintvl
 }
 
+func (m *TcpOptsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Cork = d.bool()
+	case 2:
+		m.Nodelay = d.bool()
+	case 3:
+		m.Keepcnt = d.uint32()
+	case 4:
+		m.Keepidle = d.uint32()
+	case 5:
+		m.Keepintvl = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TcpOptsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 type TcpStreamEntry struct {
 	InqLen    *uint32 `protobuf:"varint,1,req,name=inq_len,json=inqLen"`
 	InqSeq    *uint32 `protobuf:"varint,2,req,name=inq_seq,json=inqSeq"`
@@ -10030,8 +13644,6 @@ type TcpStreamEntry struct {
 	RcvWup    *uint32 `protobuf:"varint,17,opt,name=rcv_wup,json=rcvWup"`
 	Unknown   []byte  // fields that this build does not know, as they were read
 }
-
-func (*TcpStreamEntry) message() {}
 
 func (m *TcpStreamEntry) GetInqLen() uint32 {
 	if m == nil || m.InqLen == nil {
@@ -10152,6 +13764,49 @@ func (m *TcpStreamEntry) GetRcvWup() uint32 {
 	return *m.RcvWup
 }
 
+func (m *TcpStreamEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.InqLen = d.uint32()
+	case 2:
+		m.InqSeq = d.uint32()
+	case 3:
+		m.OutqLen = d.uint32()
+	case 4:
+		m.OutqSeq = d.uint32()
+	case 5:
+		m.OptMask = d.uint32()
+	case 6:
+		m.SndWscale = d.uint32()
+	case 7:
+		m.MssClamp = d.uint32()
+	case 8:
+		m.RcvWscale = d.uint32()
+	case 9:
+		m.Timestamp = d.uint32()
+	case 10:
+		m.Cork = d.bool()
+	case 11:
+		m.Nodelay = d.bool()
+	case 12:
+		m.UnsqLen = d.uint32()
+	case 13:
+		m.SndWl1 = d.uint32()
+	case 14:
+		m.SndWnd = d.uint32()
+	case 15:
+		m.MaxWindow = d.uint32()
+	case 16:
+		m.RcvWnd = d.uint32()
+	case 17:
+		m.RcvWup = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TcpStreamEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 // Of time.proto.
 
 type Timeval struct {
@@ -10159,8 +13814,6 @@ type Timeval struct {
 	TvUsec  *uint64 `protobuf:"varint,2,req,name=tv_usec,json=tvUsec"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*Timeval) message() {}
 
 func (m *Timeval) GetTvSec() uint64 {
 	if m == nil || m.TvSec == nil {
@@ -10176,6 +13829,19 @@ func (m *Timeval) GetTvUsec() uint64 {
 	return *m.TvUsec
 }
 
+func (m *Timeval) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.TvSec = d.uint64()
+	case 2:
+		m.TvUsec = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*Timeval) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of timens.proto.
 
 type Timespec struct {
@@ -10183,8 +13849,6 @@ type Timespec struct {
 	TvNsec  *uint64 `protobuf:"varint,2,req,name=tv_nsec,json=tvNsec"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*Timespec) message() {}
 
 func (m *Timespec) GetTvSec() uint64 {
 	if m == nil || m.TvSec == nil {
@@ -10200,13 +13864,24 @@ func (m *Timespec) GetTvNsec() uint64 {
 	return *m.TvNsec
 }
 
+func (m *Timespec) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.TvSec = d.uint64()
+	case 2:
+		m.TvNsec = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*Timespec) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 type TimensEntry struct {
 	Monotonic *Timespec `protobuf:"bytes,1,req,name=monotonic"`
 	Boottime  *Timespec `protobuf:"bytes,2,req,name=boottime"`
 	Unknown   []byte    // fields that this build does not know, as they were read
 }
-
-func (*TimensEntry) message() {}
 
 func (m *TimensEntry) GetMonotonic() *Timespec {
 	if m == nil {
@@ -10222,6 +13897,25 @@ func (m *TimensEntry) GetBoottime() *Timespec {
 	return m.Boottime
 }
 
+func (m *TimensEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Monotonic == nil {
+			m.Monotonic = &Timespec{}
+		}
+		d.child(m.Monotonic)
+	case 2:
+		if m.Boottime == nil {
+			m.Boottime = &Timespec{}
+		}
+		d.child(m.Boottime)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TimensEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
+
 // Of timer.proto.
 
 type ItimerEntry struct {
@@ -10231,8 +13925,6 @@ type ItimerEntry struct {
 	Vusec   *uint64 `protobuf:"varint,4,req,name=vusec"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*ItimerEntry) message() {}
 
 func (m *ItimerEntry) GetIsec() uint64 {
 	if m == nil || m.Isec == nil {
@@ -10262,6 +13954,23 @@ func (m *ItimerEntry) GetVusec() uint64 {
 	return *m.Vusec
 }
 
+func (m *ItimerEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Isec = d.uint64()
+	case 2:
+		m.Iusec = d.uint64()
+	case 3:
+		m.Vsec = d.uint64()
+	case 4:
+		m.Vusec = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*ItimerEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type PosixTimerEntry struct {
 	ItId           *uint32 `protobuf:"varint,1,req,name=it_id,json=itId"`
 	ClockId        *uint32 `protobuf:"varint,2,req,name=clock_id,json=clockId"`
@@ -10276,8 +13985,6 @@ type PosixTimerEntry struct {
 	NotifyThreadId *int32  `protobuf:"varint,11,opt,name=notify_thread_id,json=notifyThreadId"`
 	Unknown        []byte  // fields that this build does not know, as they were read
 }
-
-func (*PosixTimerEntry) message() {}
 
 func (m *PosixTimerEntry) GetItId() uint32 {
 	if m == nil || m.ItId == nil {
@@ -10356,6 +14063,37 @@ func (m *PosixTimerEntry) GetNotifyThreadId() int32 {
 	return *m.NotifyThreadId
 }
 
+func (m *PosixTimerEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.ItId = d.uint32()
+	case 2:
+		m.ClockId = d.uint32()
+	case 3:
+		m.SiSigno = d.uint32()
+	case 4:
+		m.ItSigevNotify = d.uint32()
+	case 5:
+		m.SivalPtr = d.uint64()
+	case 6:
+		m.Overrun = d.uint32()
+	case 7:
+		m.Isec = d.uint64()
+	case 8:
+		m.Insec = d.uint64()
+	case 9:
+		m.Vsec = d.uint64()
+	case 10:
+		m.Vnsec = d.uint64()
+	case 11:
+		m.NotifyThreadId = d.int32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*PosixTimerEntry) required() fieldSet { return fieldSet{0x7fe, 0x0} }
+
 type TaskTimersEntry struct {
 	Real    *ItimerEntry       `protobuf:"bytes,1,req,name=real"`
 	Virt    *ItimerEntry       `protobuf:"bytes,2,req,name=virt"`
@@ -10363,8 +14101,6 @@ type TaskTimersEntry struct {
 	Posix   []*PosixTimerEntry `protobuf:"bytes,4,rep,name=posix"`
 	Unknown []byte             // fields that this build does not know, as they were read
 }
-
-func (*TaskTimersEntry) message() {}
 
 func (m *TaskTimersEntry) GetReal() *ItimerEntry {
 	if m == nil {
@@ -10394,6 +14130,34 @@ func (m *TaskTimersEntry) GetPosix() []*PosixTimerEntry {
 	return m.Posix
 }
 
+func (m *TaskTimersEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		if m.Real == nil {
+			m.Real = &ItimerEntry{}
+		}
+		d.child(m.Real)
+	case 2:
+		if m.Virt == nil {
+			m.Virt = &ItimerEntry{}
+		}
+		d.child(m.Virt)
+	case 3:
+		if m.Prof == nil {
+			m.Prof = &ItimerEntry{}
+		}
+		d.child(m.Prof)
+	case 4:
+		e := &PosixTimerEntry{}
+		m.Posix = append(m.Posix, e)
+		d.element(e, len(m.Posix)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TaskTimersEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 // Of timerfd.proto.
 
 type TimerfdEntry struct {
@@ -10409,8 +14173,6 @@ type TimerfdEntry struct {
 	Insec        *uint64    `protobuf:"varint,10,req,name=insec"`
 	Unknown      []byte     // fields that this build does not know, as they were read
 }
-
-func (*TimerfdEntry) message() {}
 
 func (m *TimerfdEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -10482,6 +14244,38 @@ func (m *TimerfdEntry) GetInsec() uint64 {
 	return *m.Insec
 }
 
+func (m *TimerfdEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Flags = d.uint32()
+	case 3:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 4:
+		m.Clockid = d.uint32()
+	case 5:
+		m.Ticks = d.uint64()
+	case 6:
+		m.SettimeFlags = d.uint32()
+	case 7:
+		m.Vsec = d.uint64()
+	case 8:
+		m.Vnsec = d.uint64()
+	case 9:
+		m.Isec = d.uint64()
+	case 10:
+		m.Insec = d.uint64()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TimerfdEntry) required() fieldSet { return fieldSet{0x7fe, 0x0} }
+
 // Of tty.proto.
 
 type TtyType int32
@@ -10526,8 +14320,6 @@ type WinsizeEntry struct {
 	Unknown  []byte  // fields that this build does not know, as they were read
 }
 
-func (*WinsizeEntry) message() {}
-
 func (m *WinsizeEntry) GetWsRow() uint32 {
 	if m == nil || m.WsRow == nil {
 		return 0
@@ -10556,6 +14348,23 @@ func (m *WinsizeEntry) GetWsYpixel() uint32 {
 	return *m.WsYpixel
 }
 
+func (m *WinsizeEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.WsRow = d.uint32()
+	case 2:
+		m.WsCol = d.uint32()
+	case 3:
+		m.WsXpixel = d.uint32()
+	case 4:
+		m.WsYpixel = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*WinsizeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 type TermiosEntry struct {
 	CIflag  *uint32  `protobuf:"varint,1,req,name=c_iflag,json=cIflag"`
 	COflag  *uint32  `protobuf:"varint,2,req,name=c_oflag,json=cOflag"`
@@ -10567,8 +14376,6 @@ type TermiosEntry struct {
 	CCc     []uint32 `protobuf:"varint,8,rep,name=c_cc,json=cCc"`
 	Unknown []byte   // fields that this build does not know, as they were read
 }
-
-func (*TermiosEntry) message() {}
 
 func (m *TermiosEntry) GetCIflag() uint32 {
 	if m == nil || m.CIflag == nil {
@@ -10626,12 +14433,35 @@ func (m *TermiosEntry) GetCCc() []uint32 {
 	return m.CCc
 }
 
+func (m *TermiosEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.CIflag = d.uint32()
+	case 2:
+		m.COflag = d.uint32()
+	case 3:
+		m.CCflag = d.uint32()
+	case 4:
+		m.CLflag = d.uint32()
+	case 5:
+		m.CLine = d.uint32()
+	case 6:
+		m.CIspeed = d.uint32()
+	case 7:
+		m.COspeed = d.uint32()
+	case 8:
+		m.CCc = d.uint32s(m.CCc)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TermiosEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
+
 type TtyPtyEntry struct {
 	Index   *uint32 `protobuf:"varint,1,req,name=index"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*TtyPtyEntry) message() {}
 
 func (m *TtyPtyEntry) GetIndex() uint32 {
 	if m == nil || m.Index == nil {
@@ -10640,13 +14470,22 @@ func (m *TtyPtyEntry) GetIndex() uint32 {
 	return *m.Index
 }
 
+func (m *TtyPtyEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Index = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TtyPtyEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type TtyDataEntry struct {
 	TtyId   *uint32 `protobuf:"varint,1,req,name=tty_id,json=ttyId"`
 	Data    []byte  `protobuf:"bytes,2,req,name=data"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*TtyDataEntry) message() {}
 
 func (m *TtyDataEntry) GetTtyId() uint32 {
 	if m == nil || m.TtyId == nil {
@@ -10661,6 +14500,19 @@ func (m *TtyDataEntry) GetData() []byte {
 	}
 	return m.Data
 }
+
+func (m *TtyDataEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.TtyId = d.uint32()
+	case 2:
+		m.Data = d.bytes()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TtyDataEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type TtyInfoEntry struct {
 	Id            *uint32       `protobuf:"varint,1,req,name=id"`
@@ -10680,8 +14532,6 @@ type TtyInfoEntry struct {
 	Gid           *uint32       `protobuf:"varint,15,opt,name=gid"`
 	Unknown       []byte        // fields that this build does not know, as they were read
 }
-
-func (*TtyInfoEntry) message() {}
 
 func (m *TtyInfoEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -10788,6 +14638,57 @@ func (m *TtyInfoEntry) GetGid() uint32 {
 	return *m.Gid
 }
 
+func (m *TtyInfoEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Type = (*TtyType)(d.int32())
+	case 3:
+		m.Locked = d.bool()
+	case 4:
+		m.Exclusive = d.bool()
+	case 5:
+		m.PacketMode = d.bool()
+	case 6:
+		m.Sid = d.uint32()
+	case 7:
+		m.Pgrp = d.uint32()
+	case 8:
+		m.Rdev = d.uint32()
+	case 9:
+		if m.Termios == nil {
+			m.Termios = &TermiosEntry{}
+		}
+		d.child(m.Termios)
+	case 10:
+		if m.TermiosLocked == nil {
+			m.TermiosLocked = &TermiosEntry{}
+		}
+		d.child(m.TermiosLocked)
+	case 11:
+		if m.Winsize == nil {
+			m.Winsize = &WinsizeEntry{}
+		}
+		d.child(m.Winsize)
+	case 12:
+		if m.Pty == nil {
+			m.Pty = &TtyPtyEntry{}
+		}
+		d.child(m.Pty)
+	case 13:
+		m.Dev = d.uint32()
+	case 14:
+		m.Uid = d.uint32()
+	case 15:
+		m.Gid = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TtyInfoEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }
+
 type TtyFileEntry struct {
 	Id        *uint32    `protobuf:"varint,1,req,name=id"`
 	TtyInfoId *uint32    `protobuf:"varint,2,req,name=tty_info_id,json=ttyInfoId"`
@@ -10796,8 +14697,6 @@ type TtyFileEntry struct {
 	RegfId    *uint32    `protobuf:"varint,6,opt,name=regf_id,json=regfId"`
 	Unknown   []byte     // fields that this build does not know, as they were read
 }
-
-func (*TtyFileEntry) message() {}
 
 func (m *TtyFileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -10834,6 +14733,28 @@ func (m *TtyFileEntry) GetRegfId() uint32 {
 	return *m.RegfId
 }
 
+func (m *TtyFileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.TtyInfoId = d.uint32()
+	case 3:
+		m.Flags = d.uint32()
+	case 4:
+		if m.Fown == nil {
+			m.Fown = &FownEntry{}
+		}
+		d.child(m.Fown)
+	case 6:
+		m.RegfId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TtyFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
+
 // Of tun.proto.
 
 type TunfileEntry struct {
@@ -10843,8 +14764,6 @@ type TunfileEntry struct {
 	NsId     *uint32 `protobuf:"varint,4,opt,name=ns_id,json=nsId"`
 	Unknown  []byte  // fields that this build does not know, as they were read
 }
-
-func (*TunfileEntry) message() {}
 
 func (m *TunfileEntry) GetId() uint32 {
 	if m == nil || m.Id == nil {
@@ -10874,6 +14793,23 @@ func (m *TunfileEntry) GetNsId() uint32 {
 	return *m.NsId
 }
 
+func (m *TunfileEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Id = d.uint32()
+	case 2:
+		m.Netdev = d.string()
+	case 3:
+		m.Detached = d.bool()
+	case 4:
+		m.NsId = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TunfileEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
+
 type TunLinkEntry struct {
 	Flags   *uint32 `protobuf:"varint,1,req,name=flags"`
 	Owner   *int32  `protobuf:"varint,2,req,name=owner"`
@@ -10882,8 +14818,6 @@ type TunLinkEntry struct {
 	Sndbuf  *uint32 `protobuf:"varint,5,req,name=sndbuf"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*TunLinkEntry) message() {}
 
 func (m *TunLinkEntry) GetFlags() uint32 {
 	if m == nil || m.Flags == nil {
@@ -10920,6 +14854,25 @@ func (m *TunLinkEntry) GetSndbuf() uint32 {
 	return *m.Sndbuf
 }
 
+func (m *TunLinkEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Flags = d.uint32()
+	case 2:
+		m.Owner = d.int32()
+	case 3:
+		m.Group = d.int32()
+	case 4:
+		m.Vnethdr = d.uint32()
+	case 5:
+		m.Sndbuf = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*TunLinkEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
+
 // Of userns.proto.
 
 type UidGidExtent struct {
@@ -10928,8 +14881,6 @@ type UidGidExtent struct {
 	Count      *uint32 `protobuf:"varint,3,req,name=count"`
 	Unknown    []byte  // fields that this build does not know, as they were read
 }
-
-func (*UidGidExtent) message() {}
 
 func (m *UidGidExtent) GetFirst() uint32 {
 	if m == nil || m.First == nil {
@@ -10952,13 +14903,26 @@ func (m *UidGidExtent) GetCount() uint32 {
 	return *m.Count
 }
 
+func (m *UidGidExtent) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.First = d.uint32()
+	case 2:
+		m.LowerFirst = d.uint32()
+	case 3:
+		m.Count = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UidGidExtent) required() fieldSet { return fieldSet{0xe, 0x0} }
+
 type UsernsEntry struct {
 	UidMap  []*UidGidExtent `protobuf:"bytes,1,rep,name=uid_map,json=uidMap"`
 	GidMap  []*UidGidExtent `protobuf:"bytes,2,rep,name=gid_map,json=gidMap"`
 	Unknown []byte          // fields that this build does not know, as they were read
 }
-
-func (*UsernsEntry) message() {}
 
 func (m *UsernsEntry) GetUidMap() []*UidGidExtent {
 	if m == nil {
@@ -10974,6 +14938,23 @@ func (m *UsernsEntry) GetGidMap() []*UidGidExtent {
 	return m.GidMap
 }
 
+func (m *UsernsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		e := &UidGidExtent{}
+		m.UidMap = append(m.UidMap, e)
+		d.element(e, len(m.UidMap)-1)
+	case 2:
+		e := &UidGidExtent{}
+		m.GidMap = append(m.GidMap, e)
+		d.element(e, len(m.GidMap)-1)
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UsernsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
+
 // Of utsns.proto.
 
 type UtsnsEntry struct {
@@ -10981,8 +14962,6 @@ type UtsnsEntry struct {
 	Domainname *string `protobuf:"bytes,2,req,name=domainname"`
 	Unknown    []byte  // fields that this build does not know, as they were read
 }
-
-func (*UtsnsEntry) message() {}
 
 func (m *UtsnsEntry) GetNodename() string {
 	if m == nil || m.Nodename == nil {
@@ -10997,6 +14976,19 @@ func (m *UtsnsEntry) GetDomainname() string {
 	}
 	return *m.Domainname
 }
+
+func (m *UtsnsEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Nodename = d.string()
+	case 2:
+		m.Domainname = d.string()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*UtsnsEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of vma.proto.
 
@@ -11013,8 +15005,6 @@ type VmaEntry struct {
 	Fdflags *uint32 `protobuf:"varint,10,opt,name=fdflags"`
 	Unknown []byte  // fields that this build does not know, as they were read
 }
-
-func (*VmaEntry) message() {}
 
 func (m *VmaEntry) GetStart() uint64 {
 	if m == nil || m.Start == nil {
@@ -11085,3 +15075,32 @@ func (m *VmaEntry) GetFdflags() uint32 {
 	}
 	return *m.Fdflags
 }
+
+func (m *VmaEntry) decode(d *decoder) {
+	switch d.number {
+	case 1:
+		m.Start = d.uint64()
+	case 2:
+		m.End = d.uint64()
+	case 3:
+		m.Pgoff = d.uint64()
+	case 4:
+		m.Shmid = d.uint64()
+	case 5:
+		m.Prot = d.uint32()
+	case 6:
+		m.Flags = d.uint32()
+	case 7:
+		m.Status = d.uint32()
+	case 8:
+		m.Fd = d.sint64()
+	case 9:
+		m.Madv = d.uint64()
+	case 10:
+		m.Fdflags = d.uint32()
+	default:
+		m.Unknown = d.keep(m.Unknown)
+	}
+}
+
+func (*VmaEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }

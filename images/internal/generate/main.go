@@ -81,7 +81,8 @@ func message(b *bytes.Buffer, m protoreflect.MessageDescriptor) {
 	}
 	t := reflect.TypeOf(mt.Zero().Interface()).Elem()
 	fmt.Fprintf(b, "\ntype %s struct {\n", t.Name())
-	var getters bytes.Buffer
+	var getters, cases bytes.Buffer
+	var required [2]uint64
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, ok := f.Tag.Lookup("protobuf")
@@ -89,9 +90,37 @@ func message(b *bytes.Buffer, m protoreflect.MessageDescriptor) {
 			continue
 		}
 		fmt.Fprintf(b, "\t%s %s `protobuf:%q`\n", f.Name, typeName(f.Type), tag)
-		getter(&getters, t.Name(), f, m.Fields().ByName(protoreflect.Name(nameOf(tag))))
+		d := m.Fields().ByName(protoreflect.Name(nameOf(tag)))
+		getter(&getters, t.Name(), f, d)
+		fmt.Fprintf(&cases, "\tcase %d:\n%s", d.Number(), decoding(f, d))
+		if n := int(d.Number()); n >= 64*len(required) {
+			log.Fatalf("%s: fieldSet has no room for number %d", d.FullName(), n)
+		} else if d.Cardinality() == protoreflect.Required {
+			required[n/64] |= 1 << (n % 64)
+		}
 	}
-	fmt.Fprintf(b, "\tUnknown []byte // fields that this build does not know, as they were read\n}\n\nfunc (*%s) message() {}\n%s", t.Name(), &getters)
+	fmt.Fprintf(b, "\tUnknown []byte // fields that this build does not know, as they were read\n}\n%s", &getters)
+	fmt.Fprintf(b, "\nfunc (m *%s) decode(d *decoder) {\n\tswitch d.number {\n%s"+
+		"\tdefault:\n\t\tm.Unknown = d.keep(m.Unknown)\n\t}\n}\n", t.Name(), &cases)
+	fmt.Fprintf(b, "\nfunc (*%s) required() fieldSet { return fieldSet{%#x, %#x} }\n", t.Name(), required[0], required[1])
+}
+
+// decoding returns the statements that store a field.
+func decoding(f reflect.StructField, d protoreflect.FieldDescriptor) string {
+	member := "m." + f.Name
+	switch {
+	case d.Kind() == protoreflect.MessageKind && d.IsList():
+		return fmt.Sprintf("\t\te := &%s{}\n\t\t%s = append(%[2]s, e)\n\t\td.element(e, len(%[2]s)-1)\n",
+			typeName(f.Type.Elem().Elem()), member)
+	case d.Kind() == protoreflect.MessageKind:
+		return fmt.Sprintf("\t\tif %s == nil {\n\t\t\t%[1]s = &%s{}\n\t\t}\n\t\td.child(%[1]s)\n", member,
+			typeName(f.Type.Elem()))
+	case d.Kind() == protoreflect.EnumKind && !d.IsList():
+		return fmt.Sprintf("\t\t%s = (%s)(d.int32())\n", member, typeName(f.Type))
+	case d.IsList():
+		return fmt.Sprintf("\t\t%s = d.%ss(%[1]s)\n", member, d.Kind())
+	}
+	return fmt.Sprintf("\t\t%s = d.%s()\n", member, d.Kind())
 }
 
 func nameOf(tag string) string {

@@ -1,0 +1,314 @@
+package pb
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/crpie/crpie/images/internal/wire"
+)
+
+// Of each message types.go has the method decode, which stores one field: it asks the decoder for a value of the
+// field's type. Errors and names of fields are made by reflection, from the struct tags, because they are rare.
+// TestLikeProtobuf, TestEveryField and FuzzWire hold this decoder and protobuf's own library together.
+
+// Nesting and message count of one entry are bounded: a few bytes of input could otherwise become gigabytes.
+const (
+	maxNesting  = 100
+	maxMessages = 1 << 20
+)
+
+// Unmarshal decodes one message. The error names the field; unknown lists fields that m has no place for (they are kept
+// in m all the same).
+func Unmarshal(data []byte, m Message) (unknown []string, err error) {
+	d := &decoder{values: min(len(data)/2, most)}
+	if err := d.message(data, m); err != nil {
+		return nil, err
+	}
+	return d.unknown, nil
+}
+
+// decoder decodes one top-level message.
+type decoder struct {
+	number int       // of the field whose turn it is
+	typ    wire.Type // of its value
+	rest   []byte    // from the value on; the method that reads it moves this behind it
+	index  int       // of the message in a list that was read last; -1: it is in none
+	err    *wire.FieldError
+
+	depth, messages int
+	unknown         []string // paths of fields that the types of this build do not have
+	foreign         bool     // the field is such a one
+
+	values int      // how many numbers are made at a time
+	short  []uint32 // of which some are not used yet
+	long   []uint64
+}
+
+// most is how many numbers are made at a time in a long message: one allocation for each would take longer than to
+// decode it.
+const most = 64
+
+// message fills m. The result is a *wire.FieldError or nil.
+func (d *decoder) message(data []byte, m Message) error {
+	if d.depth > maxNesting {
+		return &wire.FieldError{Cause: fmt.Sprintf("nested more than %d levels deep", maxNesting)}
+	}
+	if d.messages++; d.messages > maxMessages {
+		return &wire.FieldError{Cause: fmt.Sprintf("more than %d messages in one entry", maxMessages)}
+	}
+	var seen fieldSet
+	for len(data) > 0 {
+		number, typ, tag, err := wire.ConsumeTag(data)
+		if err != nil {
+			return &wire.FieldError{Cause: fmt.Sprintf("bad field tag 0x%02x", data[0])}
+		}
+		before := len(d.unknown)
+		d.number, d.typ, d.rest, d.index, d.foreign = number, typ, data[tag:], -1, false
+		m.decode(d)
+		if d.err != nil {
+			return d.err.Inside(d.nameIn(m, number))
+		}
+		if len(d.unknown) > before && !d.foreign {
+			prefix(d.unknown[before:], d.nameIn(m, number))
+		}
+		seen.add(number)
+		data = d.rest
+	}
+	if required := m.required(); !seen.hasAll(required) {
+		return &wire.FieldError{Path: firstMissing(m, required, seen), Cause: "missing"}
+	}
+	return nil
+}
+
+// fieldSet holds numbers of fields; the generator makes sure that types have no greater ones.
+type fieldSet [2]uint64
+
+func (s *fieldSet) add(number int) {
+	if number < 64*len(s) {
+		s[number/64] |= 1 << (number % 64)
+	}
+}
+
+func (s fieldSet) has(number int) bool    { return s[number/64]&(1<<(number%64)) != 0 }
+func (s fieldSet) hasAll(t fieldSet) bool { return t[0]&^s[0] == 0 && t[1]&^s[1] == 0 }
+
+func (d *decoder) fail(format string, args ...any) {
+	d.err, d.rest = &wire.FieldError{Cause: fmt.Sprintf(format, args...)}, nil
+}
+
+// is reports whether the value has the type that the field wants, and fails if not.
+func (d *decoder) is(want wire.Type) bool {
+	if d.typ != want {
+		d.fail("wire type %d, want %d", d.typ, want)
+	}
+	return d.typ == want
+}
+
+// scalar reads one number of the wire type t.
+func (d *decoder) scalar(t wire.Type) (value uint64, ok bool) {
+	var n int
+	var err error
+	if t == wire.Fixed64 {
+		value, n, err = wire.ConsumeFixed(d.rest, 8)
+	} else {
+		value, n, err = wire.ConsumeVarint(d.rest)
+	}
+	if err != nil {
+		d.fail("%v", err)
+		return 0, false
+	}
+	d.rest = d.rest[n:]
+	return value, true
+}
+
+// varint reads the number of a field that is not a list.
+func (d *decoder) varint() (value uint64, ok bool) {
+	if !d.is(wire.Varint) {
+		return 0, false
+	}
+	return d.scalar(wire.Varint)
+}
+
+// The methods that follow return what a field is set to. Numbers wider than the field lose their upper bits, as the
+// protobuf specification says.
+
+func (d *decoder) uint32() *uint32 {
+	value, ok := d.varint()
+	if !ok {
+		return nil
+	}
+	if len(d.short) == 0 {
+		d.short = make([]uint32, max(d.values, 1))
+	}
+	p := &d.short[0]
+	*p, d.short = uint32(value), d.short[1:]
+	return p
+}
+
+func (d *decoder) uint64() *uint64 {
+	value, ok := d.varint()
+	if !ok {
+		return nil
+	}
+	if len(d.long) == 0 {
+		d.long = make([]uint64, max(d.values, 1))
+	}
+	p := &d.long[0]
+	*p, d.long = value, d.long[1:]
+	return p
+}
+
+func (d *decoder) int32() *int32 {
+	value, _ := d.varint()
+	return to(int32(value))
+}
+
+func (d *decoder) int64() *int64 {
+	value, _ := d.varint()
+	return to(int64(value))
+}
+
+func (d *decoder) sint32() *int32 {
+	value, _ := d.varint()
+	return to(int32(wire.DecodeZigZag(value & 0xffffffff)))
+}
+
+func (d *decoder) sint64() *int64 {
+	value, _ := d.varint()
+	return to(wire.DecodeZigZag(value))
+}
+
+func (d *decoder) bool() *bool {
+	value, _ := d.varint()
+	return to(value != 0)
+}
+
+// block reads bytes with their length in front.
+func (d *decoder) block() []byte {
+	if !d.is(wire.Bytes) {
+		return nil
+	}
+	b, n, err := wire.ConsumeBytes(d.rest)
+	if err != nil {
+		d.fail("%v", err)
+		return nil
+	}
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) string() *string { return to(string(d.block())) }
+func (d *decoder) bytes() []byte   { return append([]byte{}, d.block()...) }
+
+func (d *decoder) strings(list []string) []string { return append(list, string(d.block())) }
+
+func (d *decoder) uint32s(list []uint32) []uint32  { return numbers(d, list, wire.Varint) }
+func (d *decoder) uint64s(list []uint64) []uint64  { return numbers(d, list, wire.Varint) }
+func (d *decoder) int32s(list []int32) []int32     { return numbers(d, list, wire.Varint) }
+func (d *decoder) fixed64s(list []uint64) []uint64 { return numbers(d, list, wire.Fixed64) }
+
+// numbers appends a number, or those that are packed into bytes.
+func numbers[T uint32 | uint64 | int32](d *decoder, list []T, t wire.Type) []T {
+	if d.typ != wire.Bytes {
+		if d.is(t) {
+			value, _ := d.scalar(t)
+			list = append(list, T(value))
+		}
+		return list
+	}
+	packed := d.block()
+	behind := d.rest
+	for d.rest = packed; len(d.rest) > 0; {
+		value, _ := d.scalar(t)
+		list = append(list, T(value))
+	}
+	d.rest = behind
+	return list
+}
+
+// child decodes a message within another one; one that is there already is merged with what comes.
+func (d *decoder) child(m Message) { d.element(m, -1) }
+
+// element decodes a message in a list, or, if index is -1, in none.
+func (d *decoder) element(m Message, index int) {
+	body := d.block()
+	if d.err != nil {
+		return
+	}
+	behind := d.rest
+	d.depth++
+	err := d.message(body, m)
+	d.depth--
+	d.rest, d.index, d.foreign = behind, index, false
+	if err != nil {
+		d.err = err.(*wire.FieldError)
+	}
+}
+
+// keep appends a field that the message has no place for. Its tag is written anew, as protobuf's Go library does: a
+// varint may have more bytes than it needs.
+func (d *decoder) keep(unknown []byte) []byte {
+	n, err := wire.ConsumeValue(d.number, d.typ, d.rest)
+	if err != nil {
+		d.fail("%v", err)
+		return unknown
+	}
+	unknown = append(wire.AppendTag(unknown, d.number, d.typ), d.rest[:n]...)
+	d.rest, d.foreign = d.rest[n:], true
+	d.unknown = append(d.unknown, strconv.Itoa(d.number))
+	return unknown
+}
+
+func prefix(paths []string, name string) {
+	for i := range paths {
+		paths[i] = name + "." + paths[i]
+	}
+}
+
+// nameIn is the name of the field of m that was read last, with the index of an element.
+func (d *decoder) nameIn(m Message, number int) string {
+	name := strconv.Itoa(number)
+	for t := range tags(m) {
+		if t.number == number {
+			name = t.name
+		}
+	}
+	if d.index >= 0 {
+		return wire.Indexed(name, d.index)
+	}
+	return name
+}
+
+// firstMissing is the name of the first required field that was not seen, in the order of the declaration.
+func firstMissing(m Message, required, seen fieldSet) string {
+	for t := range tags(m) {
+		if required.has(t.number) && !seen.has(t.number) {
+			return t.name
+		}
+	}
+	return ""
+}
+
+// tag is what the struct tag of a field says, such as `varint,5,req,name=blk_sigset,json=blkSigset`.
+type tag struct {
+	number int
+	name   string
+}
+
+func tags(m Message) func(yield func(tag) bool) {
+	typ := reflect.TypeOf(m).Elem()
+	return func(yield func(tag) bool) {
+		for i := range typ.NumField() {
+			words := strings.Split(typ.Field(i).Tag.Get("protobuf"), ",")
+			if len(words) < 4 {
+				continue // Unknown
+			}
+			number, _ := strconv.Atoi(words[1])
+			if !yield(tag{number, strings.TrimPrefix(words[3], "name=")}) {
+				return
+			}
+		}
+	}
+}
