@@ -71,6 +71,9 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -d $(DESTDIR)$(PREFIX)/include/crpie $(DESTDIR)$(PREFIX)/share/crpie/examples
 	install -m 644 plugin-sdk/include/crpie/*.h $(DESTDIR)$(PREFIX)/include/crpie/
 	install -m 644 plugin-sdk/plugin.mk $(DESTDIR)$(PREFIX)/share/crpie/
+	install -d $(DESTDIR)$(PREFIX)/share/crpie/rust/src
+	install -m 644 plugin-sdk/rust/Cargo.toml $(DESTDIR)$(PREFIX)/share/crpie/rust/
+	install -m 644 plugin-sdk/rust/src/*.rs $(DESTDIR)$(PREFIX)/share/crpie/rust/src/
 	cd plugin-sdk/examples && install -m 644 *.c *.h *.S *.cpp *.rs $(abspath $(DESTDIR)$(PREFIX))/share/crpie/examples/
 	sed 's|/usr/local|$(PREFIX)|' plugin-sdk/examples/Makefile > $(DESTDIR)$(PREFIX)/share/crpie/examples/Makefile
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig

@@ -14,6 +14,8 @@
 # `make crpie-tests` then builds hook_test from hook_test.c (or .cpp), which begins with <crpie/test.h> and includes the
 # plugin, with sanitizers, and runs it. With "hook_test: hook.o" that object is linked to it: a plugin in assembly or
 # Rust.
+#
+# With "CRPIE_RUST = crate" before the include, .rs files are plugins that use the crate crpie beside this file.
 
 CRPIE_SDK_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 # Beside the headers in a source tree, or installed as PREFIX/share/crpie with PREFIX/include.
@@ -30,11 +32,13 @@ ifeq ($(CRPIE_MACHINE),aarch64)
 CRPIE_CFLAGS += -mno-outline-atomics
 endif
 CRPIE_CXXFLAGS := $(CRPIE_CFLAGS) -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-use-cxa-atexit
-CRPIE_RUSTFLAGS := --edition=2021 --emit=obj --crate-type=lib -O -C panic=abort -C codegen-units=1 -C relocation-model=pic
+CRPIE_RUSTFLAGS := --edition=2021 -O -C panic=abort -C codegen-units=1 -C relocation-model=pic
+CRPIE_CRATE ?= $(firstword $(wildcard $(CRPIE_SDK_DIR)/rust))
 
 CFLAGS ?= -O2 -g -Wall -Wextra
 CXXFLAGS ?= $(CFLAGS)
 RUSTC ?= rustc
+RUSTFLAGS ?= -g
 
 # Of an ordinary program. Errors end it: a test that only prints them has passed.
 CRPIE_TESTFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -I$(CRPIE_INCLUDE)
@@ -54,8 +58,20 @@ crpie-tests: $(CRPIE_TEST)
 %.o: %.cpp
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(CRPIE_CXXFLAGS) -c -o $@ $<
 
+ifeq ($(CRPIE_RUST),crate)
+# Link-time optimisation takes in what is used of the crate and of core; ld takes that out of the library, in which
+# rustc puts all of its own functions for the machine, too.
+%.o: %.rs libcrpie.rlib
+	$(RUSTC) $(RUSTFLAGS) $(CRPIE_RUSTFLAGS) -C lto=fat --crate-type=staticlib --extern crpie=libcrpie.rlib -o lib$*.a $<
+	$(LD) -r -u CRPIE_THIS_PLUGIN -o $@ lib$*.a
+	@rm lib$*.a
+
+libcrpie.rlib: $(wildcard $(CRPIE_CRATE)/src/*.rs)
+	$(RUSTC) $(RUSTFLAGS) $(CRPIE_RUSTFLAGS) --crate-name=crpie --crate-type=rlib -o $@ $(CRPIE_CRATE)/src/lib.rs
+else
 %.o: %.rs
-	$(RUSTC) $(CRPIE_RUSTFLAGS) -o $@ $<
+	$(RUSTC) $(RUSTFLAGS) $(CRPIE_RUSTFLAGS) --emit=obj --crate-type=lib -o $@ $<
+endif
 
 %_test: %_test.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CRPIE_TESTFLAGS) $(LDFLAGS) -o $@ $(filter %_test.c %.o,$^)
