@@ -209,14 +209,10 @@ func newPodmanContainer(t *testing.T) *container {
 	t.Helper()
 	testenv.NeedTool(t, "podman")
 	c := newContainer(t)
-	image := "crpie-test-" + filepath.Base(filepath.Dir(c.dir))
-	rootfs := filepath.Join(c.dir, "rootfs.tar")
-	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
-	c.podman("import", rootfs, strings.ToLower(image))
-	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
+	image := c.image()
 	c.podman("run", "--detach", "--name", "first", "--network=host", "--ulimit", "nofile=1024:1024", "--ulimit",
 		"nproc=1000:1000",
-		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), strings.ToLower(image), "/init")
+		"--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), image, "/init")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	return c
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,4 +119,37 @@ func TestFrontKeepsConnections(t *testing.T) {
 	c.wantID("a-clone")
 	client.await(t, before+200)
 	client.finish(t)
+}
+
+// podman's bridge network: podman has made the namespace and its links when it starts the runtime, which passes it on.
+func TestFrontRestoresPodmanBridge(t *testing.T) {
+	for _, tool := range []string{"podman", "iptables"} {
+		testenv.NeedTool(t, tool)
+	}
+	c := newContainer(t)
+	image, archive := c.image(), filepath.Join(c.dir, "checkpoint.tar.zst")
+	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
+		",var=INSTANCE_ID,value=a-clone\n")
+	c.podman("run", "--detach", "--name", "first", "--network", "bridge", "--ulimit", "nofile=1024:1024", "--ulimit",
+		"nproc=1000:1000", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), image,
+		"/init", "serve", "0.0.0.0", "7000")
+	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
+	c.podman("container", "checkpoint", "--export", archive, "first")
+	c.podman("rm", "first")
+	c.podman("container", "restore", "--import", archive, "--name", "second")
+	c.wantIDAt(c.mounted("second"), "a-clone")
+	client := startClient(t, c.podman("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "second")+":7000")
+	client.await(t, 10)
+	client.finish(t)
+}
+
+// image makes an image of the container's root file system. All containers of it are removed after the test.
+func (c *container) image() string {
+	c.t.Helper()
+	name := strings.ToLower("crpie-test-" + filepath.Base(filepath.Dir(c.dir)))
+	rootfs := filepath.Join(c.dir, "rootfs.tar")
+	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
+	c.podman("import", rootfs, name)
+	c.t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
+	return name
 }

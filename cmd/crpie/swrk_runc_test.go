@@ -212,16 +212,12 @@ func TestFrontUnderPodman(t *testing.T) {
 	testenv.NeedTool(t, "podman")
 	c := newContainer(t)
 	archive := filepath.Join(c.dir, "checkpoint.tar.zst")
-	image := "crpie-test-" + strings.ToLower(filepath.Base(filepath.Dir(c.dir)))
-	rootfs := filepath.Join(c.dir, "rootfs.tar")
-	c.must(exec.Command("tar", "-C", filepath.Join(c.dir, "rootfs"), "-cf", rootfs, "."))
+	image := c.image()
 	c.front(fmt.Sprintf("[annotation=org.example.clone=y* image=localhost/%s:latest name=*d]\n"+
 		"pie-plugin %s,var=INSTANCE_ID\n[name=fourth]\npie-plugin %[2]s,var=INSTANCE_ID\n"+
 		"[annotation=org.example.clone=no]\npie-plugin /no/such.o\n",
 		image, testenv.Plugin(t, "plugin-sdk/examples/new-id.c")))
 	const first = "1b671a64-40d5-491e-99b0-da01ff1f3341" // as long as those that come
-	c.podman("import", rootfs, image)
-	t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
 	c.podman("run", "--detach", "--name", "first", "--network=host", "--annotation", "org.example.clone=yes",
 		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
 		"--env", "INSTANCE_ID="+first, image, "/init")
