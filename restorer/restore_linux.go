@@ -60,7 +60,11 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
-	own := namespaces.New(dir, opts.Plan.namespaces())
+	wanted := opts.Plan.namespaces()
+	if opts.Run.Master != nil {
+		wanted.Orphans = planner.Orphans(dir)
+	}
+	own := namespaces.New(dir, wanted)
 	if !own.PID {
 		keepClear(dir)
 		if err := ownID(dir); err != nil {
@@ -88,7 +92,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 		return nil, err
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
-	job.Namespaces = own
+	job.Namespaces, job.Orphans = own, wanted.Orphans
 	if err := own.Err(); err != nil && own.Mounts != nil { // without its tree nothing can be said of files
 		return nil, err
 	}

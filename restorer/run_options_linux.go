@@ -30,6 +30,11 @@ type RunOptions struct {
 	// undoes the restore, except at PostResume.
 	Act func(a Action, root int) error
 
+	// Master gets the master of each terminal that tasks have open and whose master none has, such as a container's
+	// /dev/console, before the tasks are restored; it is closed when that returns. Without it such terminals are
+	// refused. An error undoes the restore.
+	Master func(master *os.File) error
+
 	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed
 	// gives, as soon as everything else is undone; a Body needs Failed.
 	Body   Body
@@ -78,6 +83,7 @@ func (o *RunOptions) runner() *run.Options {
 	r := &run.Options{
 		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log,
 		BeforeResume: o.BeforeResume,
+		Master:       o.Master,
 		Body:         o.Body, Failed: o.Failed, Trace: o.Trace,
 	}
 	if o.Act != nil {

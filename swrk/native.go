@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,8 @@ type NativeRequest struct {
 	First      string   // line that the log begins with
 	// Notify tells the runtime of an action, with the root task's pid or 0.
 	Notify func(ctx context.Context, script string, pid int) error
+	// Master gives the runtime the master of a container's terminal; nil: it has not asked for it.
+	Master func(ctx context.Context, master *os.File) error
 }
 
 // NotPlanned is why crpie's own restorer does not take a request. Nothing has been done.

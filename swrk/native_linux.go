@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
@@ -49,13 +50,17 @@ func (s *session) nativeRequest() (*NativeRequest, error) {
 		return nil, err
 	}
 	plugins = append(plugins, fmt.Sprintf("--images-dir=/proc/self/fd/%d", dir.Fd()))
-	return &NativeRequest{
+	q := &NativeRequest{
 		Flags: flags, ConfigName: s.opts.GetConfigFile(), ConfigText: s.config.stripped, Plugins: plugins,
 		Log: log,
 		First: fmt.Sprintf("restore-with %s: restored by crpie itself, with %s", s.config.Way,
 			s.config.describePlugins()),
 		Notify: s.notify,
-	}, nil
+	}
+	if s.opts.GetOrphanPtsMaster() {
+		q.Master = s.sendMaster
+	}
+	return q, nil
 }
 
 // notify tells the runtime of an action and waits for its word, as criu does. Whatever the runtime says before the
@@ -64,14 +69,24 @@ func (s *session) notify(ctx context.Context, script string, pid int) error {
 	if !s.opts.GetNotifyScripts() {
 		return nil
 	}
-	kind := pb.CriuReqType_NOTIFY
 	notify := &pb.CriuNotify{Script: &script}
 	if pid != 0 && (script == "setup-namespaces" || script == "post-restore") {
 		notify.Pid = pb.Int32(int32(pid))
 	}
+	return s.ask(ctx, notify)
+}
+
+// sendMaster: criu tells every runtime that has asked for it, cr-service.c.
+func (s *session) sendMaster(ctx context.Context, master *os.File) error {
+	return s.ask(ctx, &pb.CriuNotify{Script: pb.String(orphanMaster)}, int(master.Fd()))
+}
+
+// ask sends a notification, with descriptors, and waits for the runtime's word.
+func (s *session) ask(ctx context.Context, notify *pb.CriuNotify, fds ...int) error {
+	kind, script := pb.CriuReqType_NOTIFY, notify.GetScript()
 	data, err := images.Marshal(&pb.CriuResp{Type: &kind, Success: pb.Bool(true), Notify: notify})
 	if err == nil {
-		err = s.peer.Send(data)
+		err = s.peer.Send(data, fds...)
 	}
 	if err != nil {
 		return fmt.Errorf("notification %s: %w", script, err)

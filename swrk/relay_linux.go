@@ -159,10 +159,13 @@ func (r *relay) toRuntime(ctx context.Context, p *packet) error {
 	return nil
 }
 
+// orphanMaster is the notification that brings the master of a terminal.
+const orphanMaster = "orphan-pts-master"
+
 // notify hands a notification on to a runtime that has asked for them, and agrees in the place of another. The terminal
 // comes to every runtime that has asked for that, cr-service.c.
 func (r *relay) notify(script string, p *packet) error {
-	if r.kind != pb.CriuReqType_RESTORE || r.opts.GetNotifyScripts() || script == "orphan-pts-master" {
+	if r.kind != pb.CriuReqType_RESTORE || r.opts.GetNotifyScripts() || script == orphanMaster {
 		return r.peer.Send(p.data, p.fds...)
 	}
 	kind := pb.CriuReqType_NOTIFY

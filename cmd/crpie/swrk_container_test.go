@@ -4,11 +4,16 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -122,6 +127,7 @@ func TestFrontKeepsConnections(t *testing.T) {
 }
 
 // podman's bridge network: podman has made the namespace and its links when it starts the runtime, which passes it on.
+// The terminal is with podman's monitor.
 func TestFrontRestoresPodmanBridge(t *testing.T) {
 	for _, tool := range []string{"podman", "iptables"} {
 		testenv.NeedTool(t, tool)
@@ -130,7 +136,7 @@ func TestFrontRestoresPodmanBridge(t *testing.T) {
 	image, archive := c.image(), filepath.Join(c.dir, "checkpoint.tar.zst")
 	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
 		",var=INSTANCE_ID,value=a-clone\n")
-	c.podman("run", "--detach", "--name", "first", "--network", "bridge", "--ulimit", "nofile=1024:1024", "--ulimit",
+	c.podman("run", "--detach", "--name", "first", "--tty", "--network", "bridge", "--ulimit", "nofile=1024:1024", "--ulimit",
 		"nproc=1000:1000", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), image,
 		"/init", "serve", "0.0.0.0", "7000")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
@@ -152,4 +158,106 @@ func (c *container) image() string {
 	c.podman("import", rootfs, name)
 	c.t.Cleanup(func() { c.podman("rm", "--all", "--force", "--time", "0") })
 	return name
+}
+
+// console is the socket on which a runtime hands over the masters of containers' terminals.
+type console struct {
+	t        *testing.T
+	name     string
+	listener *net.UnixListener
+}
+
+func newConsole(t *testing.T) *console {
+	t.Helper()
+	c := &console{t: t, name: filepath.Join(t.TempDir(), "console")}
+	var err error
+	if c.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: c.name, Net: "unix"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.listener.Close() })
+	return c
+}
+
+// master waits for one.
+func (c *console) master() *os.File {
+	c.t.Helper()
+	must(c.t, c.listener.SetDeadline(time.Now().Add(testenv.Timeout)))
+	conn, err := c.listener.AcceptUnix()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	control := make([]byte, 64)
+	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 4096), control)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	messages, err := syscall.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) != 1 {
+		c.t.Fatalf("%d control messages: %v", len(messages), err)
+	}
+	fds, err := syscall.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		c.t.Fatalf("descriptors %v: %v", fds, err)
+	}
+	must(c.t, syscall.SetNonblock(fds[0], true))
+	master := os.NewFile(uintptr(fds[0]), "master")
+	c.t.Cleanup(func() { master.Close() })
+	return master
+}
+
+// wantAnswer types a line and waits for what the container says.
+func wantAnswer(t *testing.T, master *os.File, line, want string) {
+	t.Helper()
+	must(t, master.SetDeadline(time.Now().Add(testenv.Timeout)))
+	if _, err := master.WriteString(line + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for buffer := make([]byte, 4096); !strings.Contains(said, want+": "+line); {
+		n, err := master.Read(buffer)
+		if said += string(buffer[:n]); err != nil {
+			t.Fatalf("the terminal says %q, want %s: %v", said, want, err)
+		}
+	}
+}
+
+// A container with a terminal gets it back, as /dev/console too, and the runtime gets its other end; again and again.
+func TestFrontRestoresTerminals(t *testing.T) {
+	c, console := newContainer(t), newConsole(t)
+	c.change(func(config map[string]any) { config["process"].(map[string]any)["terminal"] = true })
+	pidfile := filepath.Join(c.dir, "pid")
+	c.runc("run", "--detach", "--console-socket", console.name, "--pid-file", pidfile, c.name)
+	master := console.master()
+	wantAnswer(t, master, "who", "the-first-of-its-kind")
+	before, terminal := mountsOf(t, readPid(t, pidfile)), controllingTerminal(t, readPid(t, pidfile))
+	if !slices.ContainsFunc(before, func(line string) bool { return strings.Contains(line, " /dev/console ") }) {
+		t.Fatalf("no console is mounted:\n%s", strings.Join(before, "\n"))
+	}
+	for _, id := range []string{"a-clone", "another"} {
+		c.front("")
+		images := filepath.Join(c.dir, id)
+		c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+		must(t, master.Close())
+		c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
+			",var=INSTANCE_ID,value=" + id + "\n")
+		ok, said, log := c.restores(images, "--pid-file", pidfile, "--console-socket", console.name)
+		if !ok || !strings.Contains(log, "crpie: restore-with crpie: restored by crpie itself") {
+			t.Fatalf("restored: %v\n%s\n%s", ok, said, log)
+		}
+		master = console.master()
+		wantAnswer(t, master, "who", id)
+		wantMounts(t, readPid(t, pidfile), before)
+		if now := controllingTerminal(t, readPid(t, pidfile)); now != terminal {
+			t.Errorf("its controlling terminal is %s, was %s", now, terminal)
+		}
+	}
+}
+
+// controllingTerminal gives tty_nr of proc_pid_stat(5), and whether the process is in the foreground.
+func controllingTerminal(t *testing.T, pid int) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(readFile(t, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+	fields := strings.Fields(rest)
+	return fmt.Sprint(fields[4], fields[5] == strconv.Itoa(pid))
 }

@@ -42,6 +42,9 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 		}
 		return err
 	}
+	if q.Master != nil {
+		opts.Run.Master = func(master *os.File) error { return q.Master(ctx, master) }
+	}
 	prepared, err := restorer.Prepare(opts)
 	if err != nil {
 		return 0, &swrk.NotPlanned{Err: err}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first process of a container: tells its identity in /id whenever it changes, and ends when /stop exists. With
- * "serve ADDRESS PORT" it also echoes what a client sends.
+ * "serve ADDRESS PORT" it also echoes what a client sends. At a terminal it answers each line with its identity.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -48,12 +48,25 @@ static void echo(int client)
 		shutdown(client, SHUT_WR);
 }
 
-/* Waits for a moment, or longer when there is something to do. A poll of descriptor -1 is of none. */
-static void serve(int listener, int *client)
+static void answer(void)
 {
-	struct pollfd fds[] = { { .fd = *client < 0 ? listener : *client, .events = POLLIN } };
+	char line[256];
+	ssize_t n = read(0, line, sizeof(line));
 
-	if (poll(fds, 1, 10) != 1 || !(fds[0].revents & POLLIN))
+	must(n > 0 && printf("%s: %.*s", getenv("INSTANCE_ID"), (int)n, line) > 0 && fflush(stdout) == 0);
+}
+
+/* Waits for a moment, or until there is something to do. A poll of descriptor -1 is of none. */
+static void serve(int terminal, int listener, int *client)
+{
+	struct pollfd fds[] = { { .fd = terminal, .events = POLLIN },
+				{ .fd = *client < 0 ? listener : *client, .events = POLLIN } };
+
+	if (poll(fds, 2, 10) <= 0)
+		return;
+	if (fds[0].revents & POLLIN)
+		answer();
+	if (!(fds[1].revents & POLLIN))
 		return;
 	if (*client < 0)
 		must((*client = accept(listener, NULL, NULL)) >= 0);
@@ -63,10 +76,10 @@ static void serve(int listener, int *client)
 
 int main(int argc, char **argv)
 {
-	int listener = argc == 4 ? listening(argv[2], argv[3]) : -1, client = -1;
+	int listener = argc == 4 ? listening(argv[2], argv[3]) : -1, client = -1, terminal = isatty(0) ? 0 : -1;
 	char told[128] = "";
 
-	for (; access("/stop", F_OK) != 0; serve(listener, &client)) {
+	for (; access("/stop", F_OK) != 0; serve(terminal, listener, &client)) {
 		const char *id = getenv("INSTANCE_ID");
 
 		if (id != NULL && strcmp(id, told) != 0) {

@@ -20,6 +20,7 @@ type Options struct {
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller
 	// LeaveCgroups says that the tasks stay in the restorer's cgroups.
 	LeaveCgroups bool
+	Orphans      []string // terminals whose masters are made for somebody else, by their paths
 	Net          net.Options
 }
 
@@ -86,7 +87,7 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 	}
 	p.Mounts = mnt.New(&p.Collector, dir, its.GetMntNsId(), &mnt.Options{
 		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
-		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(), LeaveCgroups: o.LeaveCgroups,
+		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(), LeaveCgroups: o.LeaveCgroups, Orphans: o.Orphans,
 	})
 	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool {
 		return slices.Contains(p.Mounts.Images(), name)

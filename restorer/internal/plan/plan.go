@@ -50,7 +50,15 @@ type Plan struct {
 
 	Moments []Moment // names that were free and that files have for a moment
 
+	Masters []Master // of terminals that somebody else gets
+
 	HighestFD int // that a task has while it is restored
+}
+
+// Master is the other end of a terminal that tasks have open.
+type Master struct {
+	Name string // /dev/pts/N
+	Open func() (*os.File, error)
 }
 
 // Task is one process of the plan.

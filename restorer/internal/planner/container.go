@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/restorer/internal/planner/tty"
 )
 
 // Namespaces that only criu restores make a container of the tasks in them. It is refused once, not for each of its
@@ -110,14 +111,14 @@ func (p *planner) mountNamespaceID() uint32 {
 	return p.Dir.Inventory.GetRootIds().GetMntNsId()
 }
 
+// Orphans lists the terminals that tasks have open and whose master none has.
+func Orphans(dir *images.Dir) []string { return tty.Orphans(dir) }
+
 // checkMounts refuses what a mount tree has that others would have to know about: files that a mount covers, so that a
-// path leads elsewhere; and terminals that are mounted by themselves, which are there already when the tasks' are made.
+// path leads elsewhere.
 func (p *planner) checkMounts() {
 	if p.Own.Mounts == nil || p.Own.Len() > 0 {
 		return
-	}
-	for _, where := range p.Own.Mounts.Terminals() {
-		p.Refuse(where, "let its runtime restore it with criu", "a terminal is mounted: not supported")
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
 		if reg := p.Dir.Files[id].GetReg(); reg != nil && p.Own.Mounts.Covered(reg.GetName(), reg.GetMntId()) {

@@ -52,7 +52,7 @@ func TestMountRefusals(t *testing.T) {
 				reg.Name, reg.MntId = pb.String("/covered/program"), pb.Int32(1)
 			}, "file /covered/program: it is on mount 1, which another mount covers there: not supported"},
 		"terminal": {[]*pb.MntEntry{root, pts, console}, func(*images.Dir) {},
-			"mount 3 at /console: a terminal is mounted: not supported\n  hint: "},
+			"mount 3 at /console: the terminal /pts/0 is mounted, and no task has its master: not supported\n  hint: "},
 		"file system": {[]*pb.MntEntry{root, mountEntry(2, 1, pb.Fstype_AUTOFS, "/", "/auto")},
 			func(*images.Dir) {},
 			"mount 2 at /auto: file system autofs of none: not supported\n  hint: dump with --external"},

@@ -2,7 +2,12 @@
 
 package run
 
-import "github.com/crpie/crpie/internal/abi"
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/restorer/internal/plan"
+)
 
 // Action is a moment of a restore at which a program outside may act, as the action scripts of criu(8).
 type Action string
@@ -51,6 +56,25 @@ func (r *Runner) setUpNamespaces() error {
 		r.share.tell(abi.ControlTracedAt(r.zygoteStatus()), 1)
 	}
 	return nil
+}
+
+// handOutMasters gives away the ends of terminals that no task has.
+func (r *Runner) handOutMasters() error {
+	for _, m := range r.Plan.Masters {
+		if err := r.handOut(m); err != nil {
+			return fmt.Errorf("restore: master of %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) handOut(m plan.Master) error {
+	master, err := m.Open()
+	if err != nil {
+		return err
+	}
+	defer master.Close()
+	return r.Opts.Master(master)
 }
 
 func (r *Runner) namespacesMade() bool {

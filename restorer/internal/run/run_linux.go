@@ -65,6 +65,8 @@ type Options struct {
 	// undoes the restore, except at PostResume.
 	Act func(a Action, root int) error
 
+	Master func(master *os.File) error // gets the master of each terminal whose master no task has; may be nil
+
 	// Body becomes the root task, if it is not nil. When the restore fails it exits with the status that Failed
 	// gives, as soon as everything else is undone.
 	Body   Body
@@ -113,6 +115,7 @@ func (r *Runner) restore() error {
 		{"make the cgroups", r.makeCgroups},
 		{"start the zygote", r.startZygote},
 		{"set up the namespaces", r.setUpNamespaces},
+		{"hand out terminals", r.handOutMasters},
 		{"create the tasks", r.awaitTasks},
 		{"restore", r.awaitThreads},
 		{"run the last hooks", r.awaitParked},

@@ -144,23 +144,35 @@ func (b *builder) enterRoot() { b.try("mount namespace", sys.EnterRoot(b.p.root(
 // maxTerminals is the default of kernel.pty.max, pty(7).
 const maxTerminals = 4096
 
+// holdOrphans makes the terminals whose other end somebody else gets.
+func (b *builder) holdOrphans() {
+	for _, name := range b.p.opts.Orphans {
+		devpts, sub := b.p.terminal(name)
+		if devpts == nil {
+			b.Refuse("terminal "+name, "", "no devpts of the tree's own is mounted there: not supported")
+		} else if err := b.holdTerminal(devpts, sub); err != nil {
+			b.Refuse("terminal "+name, "", "%v", err)
+		}
+	}
+}
+
 // holdTerminal makes a terminal with an index, so that its file can be bound: it goes when nobody has it open.
-func (b *builder) holdTerminal(devpts *os.File, sub string) error {
+func (b *builder) holdTerminal(devpts *mount, sub string) error {
 	want, err := strconv.ParseUint(sub, 10, 31)
 	switch {
-	case err != nil || b.p.made.ptys[int(want)] != nil:
+	case err != nil || b.p.made.ptys[pty{devpts, int(want)}] != nil:
 		return nil
 	case want >= maxTerminals:
 		return fmt.Errorf("terminal %d: the kernel has at most %d, kernel.pty.max of pty(7)", want, maxTerminals)
 	}
-	master, err := terminalWithIndex(devpts, int(want))
+	master, err := terminalWithIndex(devpts.handle.mount, int(want))
 	if err != nil {
 		return err
 	}
 	if b.p.made.ptys == nil {
-		b.p.made.ptys = map[int]*os.File{}
+		b.p.made.ptys = map[pty]*os.File{}
 	}
-	b.p.made.ptys[int(want)] = master
+	b.p.made.ptys[pty{devpts, int(want)}] = master
 	return nil
 }
 
@@ -194,6 +206,9 @@ func newTerminal(devpts *os.File) (master *os.File, index int, err error) {
 		return nil, 0, err
 	}
 	index, err = unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.SetNonblock(int(master.Fd()), false) // others get it as well
+	}
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
 	}

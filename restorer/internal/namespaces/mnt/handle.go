@@ -21,8 +21,14 @@ func (h *handle) close() {
 // made is what Make leaves.
 type made struct {
 	namespace *os.File         // which the tasks enter
-	ptys      map[int]*os.File // masters, by the index of a terminal that is bound somewhere
+	ptys      map[pty]*os.File // masters of terminals that are mounted somewhere, or orphans
 	lower     func()           // the limit of descriptors, to what it was before
+}
+
+// pty is a terminal: each mount of devpts has its own numbers.
+type pty struct {
+	devpts *mount
+	index  int
 }
 
 // Close closes what Make has left. A mount namespace that nobody is in ends with it.

@@ -52,7 +52,7 @@ func (b *builder) build() error {
 		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
 	}
 	for _, stage := range []func(){
-		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.openTargets,
+		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.holdOrphans, b.openTargets,
 		b.setAttributes, b.attach, b.removeDeleted, b.share, b.enterRoot,
 	} {
 		if stage(); b.Len() > 0 {
@@ -352,7 +352,7 @@ func (b *builder) clonePart(whole, part *mount) (*os.File, error) {
 		return b.cloneDeleted(whole, part)
 	}
 	if whole.fs.name == "devpts" {
-		if err := b.holdTerminal(whole.handle.mount, part.sub); err != nil {
+		if err := b.holdTerminal(whole, part.sub); err != nil {
 			return nil, err
 		}
 	}

@@ -18,6 +18,8 @@ type Options struct {
 
 	PID, Cgroup bool
 
+	Orphans []string // terminals, /dev/pts/N, whose master is made for somebody else
+
 	// LeaveCgroups says that the tasks stay in the restorer's cgroups (--manage-cgroups=ignore): where the container's
 	// is not, what External names is mounted.
 	LeaveCgroups bool

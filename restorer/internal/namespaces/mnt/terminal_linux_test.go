@@ -18,11 +18,12 @@ func TestTerminalsThatCannotBeHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
-	devpts, err := os.Open(dir)
+	file, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer devpts.Close()
+	devpts := &mount{handle: &handle{mount: file}}
+	defer devpts.handle.close()
 	first := builder{p: &Plan{}}
 	defer first.p.Close()
 	if err := first.holdTerminal(devpts, "3"); err != nil || len(first.p.made.ptys) != 1 {

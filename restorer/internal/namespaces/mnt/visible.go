@@ -1,8 +1,12 @@
 package mnt
 
 import (
+	"os"
 	"path"
+	"strconv"
 	"strings"
+
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // visible gives the mount that a path leads to, and the path from its root: at each step the mount that covers the
@@ -50,9 +54,38 @@ func (p *Plan) has(id uint32) bool {
 	return false
 }
 
-// Terminals names mounts of single terminals.
-func (p *Plan) Terminals() []string {
-	return p.named(func(m *mount) bool { return m.base != nil && m.base.fs.name == "devpts" && m.sub != "" })
+// Terminals gives the paths of single terminals that are mounted elsewhere, too, by mount.
+func (p *Plan) Terminals() map[string]string {
+	terminals := map[string]string{}
+	for _, m := range p.mounts {
+		if m.base != nil && m.base.fs.name == "devpts" && m.sub != "" {
+			terminals[m.where()] = path.Join(m.base.point(), m.sub)
+		}
+	}
+	return terminals
+}
+
+// terminal finds the devpts that a terminal is on, nil if it is not the tree's own.
+func (p *Plan) terminal(name string) (devpts *mount, sub string) {
+	if len(p.mounts) == 0 {
+		return nil, ""
+	}
+	m, sub := p.visible(name)
+	if m.kind != fresh || m.fs.name != "devpts" {
+		return nil, ""
+	}
+	return m, sub
+}
+
+// Master gives what opens the master of a terminal that Make has made, or nil.
+func (p *Plan) Master(name string) func() (*os.File, error) {
+	devpts, sub := p.terminal(name)
+	index, err := strconv.Atoi(sub)
+	master := p.made.ptys[pty{devpts, index}]
+	if err != nil || master == nil {
+		return nil
+	}
+	return func() (*os.File, error) { return sys.Duplicate(master) }
 }
 
 // Cgroups gives the directories of the host's cgroups that are mounted in the tree.

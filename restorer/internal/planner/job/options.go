@@ -44,6 +44,8 @@ type Options struct {
 	KeepVgetrandom, KeepWipeOnFork bool
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
+	// Orphans are terminals, /dev/pts/N, whose masters the restorer's caller gets.
+	Orphans []string
 	// Namespaces are those that the tasks get.
 	Namespaces *namespaces.Plan
 	// DumpTime and RestoreTime are the times of which plugins are told.

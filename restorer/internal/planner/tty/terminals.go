@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"os"
 	"path"
+	"slices"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/uapi"
@@ -48,7 +52,8 @@ type terminal struct {
 	name   string
 	number uint32 // N of /dev/pts/N
 	pty    bool
-	passed int // by the controller as this number; 0: it is opened or made
+	passed int                      // by the controller as this number; 0: it is opened or made
+	held   func() (*os.File, error) // opens the master of one that the controller has made; nil: it has not
 
 	master *pb.FdinfoEntry   // of a pair, or nil; its number is the zygote's
 	slaves []*pb.FdinfoEntry // of a pair; or the descriptions of a device
@@ -83,7 +88,23 @@ func (p *Room) MakeTerminals() {
 	for _, t := range p.terminals {
 		p.checkSession(t)
 	}
+	p.checkMounted()
 	p.controllingTerminals()
+}
+
+// checkMounted refuses terminals that are mounted and whose master nobody would have: they would end with the
+// controller.
+func (p *Room) checkMounted() {
+	if p.Own.Mounts == nil {
+		return
+	}
+	mounted := p.Own.Mounts.Terminals()
+	for _, where := range slices.Sorted(maps.Keys(mounted)) {
+		if !slices.ContainsFunc(p.terminals, func(t *terminal) bool { return t.held != nil && t.name == mounted[where] }) {
+			p.Refuse(where, "let its runtime restore it",
+				"the terminal %s is mounted, and no task has its master: not supported", mounted[where])
+		}
+	}
 }
 
 // collectTerminals groups the descriptions by terminal, in the order in which tasks have them.
@@ -111,17 +132,45 @@ func (p *Room) collectTerminals() {
 		}
 	}
 	for _, t := range pairs {
-		if t.master == nil && !hungUp(t.slaveInfo) {
+		if p.Own.Mounts != nil {
+			t.held = p.Own.Mounts.Master(t.name)
+		}
+		switch {
+		case t.master != nil || hungUp(t.slaveInfo):
+		case t.held != nil && slices.Contains(p.Opts.Orphans, t.name):
+			p.Plan.Masters = append(p.Plan.Masters, plan.Master{Name: t.name, Open: t.held})
+		default:
 			p.forget(t) // of a session outside the images
 		}
 	}
 }
 
+// Orphans lists the terminals of a dump that tasks have open, but whose master they have not.
+func Orphans(dir *images.Dir) (names []string) {
+	masters := map[string]bool{}
+	for _, task := range dir.Tasks {
+		for _, fd := range task.Fds {
+			info := dir.Ttys[dir.Files[fd.GetId()].GetTty().GetTtyInfoId()]
+			name := ptsName(info.GetPty().GetIndex())
+			switch {
+			case info.GetType() != pb.TtyType_PTY:
+			case isMaster(info):
+				masters[name] = true
+			case !hungUp(info) && !slices.Contains(names, name):
+				names = append(names, name)
+			}
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return masters[name] })
+}
+
+func ptsName(number uint32) string { return fmt.Sprintf("/dev/pts/%d", number) }
+
 func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry) {
 	number := info.GetPty().GetIndex()
 	t := pairs[number]
 	if t == nil {
-		t = &terminal{where: where, name: fmt.Sprintf("/dev/pts/%d", number), number: number, pty: true}
+		t = &terminal{where: where, name: ptsName(number), number: number, pty: true}
 		pairs[number] = t
 		p.terminals = append(p.terminals, t)
 	}
@@ -203,7 +252,7 @@ func (p *Room) checkTerminal(t *terminal) bool {
 		p.Refuse(t.where, "", "terminal %s with line discipline %d: not supported", t.name, line)
 	}
 	switch {
-	case t.passed != 0:
+	case t.passed != 0, t.held != nil:
 	case !t.pty && !isCharDevice(p.Host, t.name):
 		p.Refuse(t.where, "", "terminal %q is not on this host", t.name)
 	case t.pty && t.number > maxPty:
@@ -320,11 +369,28 @@ func (m *terminalMaker) pair() int {
 	} else {
 		master = m.Fds.Scratch()
 	}
+	if m.held != nil {
+		m.take(master)
+		return master
+	}
 	m.Prog.Core("master of "+m.name,
 		abi.OpenPty{Ptmx: m.Prog.Arena.String(m.ptmx(m.Room)), Flags: flags, Number: uint64(m.number),
 			FD: uint64(master)})
 	m.set(master, "unlocked", uapi.Tiocsptlck, 0)
 	return master
+}
+
+// take gets the master that the controller has made.
+func (m *terminalMaker) take(master int) {
+	passed := m.Fds.Scratch()
+	m.Plan.Files = append(m.Plan.Files, plan.ExtraFile{Number: passed, Name: "master of " + m.name, Open: m.held})
+	if m.master != nil {
+		m.Create(m.master, "master of "+m.name, uapi.SysFcntl, uint64(passed), 0 /* F_DUPFD */, uint64(passed))
+		m.SetFlags(m.master, m.Dir.Files[m.master.GetId()].GetTty().GetFlags())
+	} else {
+		m.Prog.Open(master, true, "master of "+m.name, uapi.SysFcntl, uint64(passed), 0, uint64(passed))
+	}
+	m.Prog.Sys("", uapi.SysClose, uint64(passed))
 }
 
 // set makes an ioctl whose argument is a pointer to an int.
