@@ -78,7 +78,7 @@ _crpie() {
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
-	try) flags='--at --pid --tree --stages --pie-timeout --progress-timeout --format --output --verbosity --help' ;;
+	try) flags='--at --pid --tree --rehearse --diff --trace --stages --pie-timeout --progress-timeout --format --output --verbosity --help' ;;
 	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac

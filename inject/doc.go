@@ -18,6 +18,7 @@
 //	interrupted.go  what becomes of a system call that the stop has interrupted
 //	stops.go        what a stop of a thread means
 //	facts.go        what /proc says of a process
+//	diff.go         what is another thing than before
 //	symbols.go      where a program's functions are
 //
 // What never does: images, restoring, the command line.

@@ -20,14 +20,15 @@ import (
 // An order is carried out in a process of its own: this one waits for the victims, and a wait of any thread takes what
 // the tracer waits for, wait(2).
 type order struct {
-	Pid    int
-	Tree   bool
-	Plugin string // as --pie-plugin names it
-	Stages []stage.Stage
-	Limit  time.Duration
-	Times  int // 0: once
-	Step   int // of faults, see faults_linux_test.go
-	Die    bool
+	Pid                   int
+	Tree                  bool
+	Plugin                string // as --pie-plugin names it
+	Stages                []stage.Stage
+	Limit                 time.Duration
+	Trace, Diff, Rehearse bool
+	Times                 int // 0: once
+	Step                  int // of faults, see faults_linux_test.go
+	Die                   bool
 }
 
 // outcome is what came of it.
@@ -63,10 +64,10 @@ func (o order) obey() (got outcome) {
 	for range max(o.Times, 1) {
 		if err == nil {
 			got.Log = nil
-			got.Report, err = Attach(context.Background(), o.Pid, o.Tree,
-				&Options{Plugins: plugins, Stages: o.Stages,
-					HookTimeout: o.Limit, StopTimeout: testenv.Timeout, LogLevel: report.LogDebug,
-					Log: func(line report.Line) { got.Log = append(got.Log, line) }})
+			opts := &Options{Plugins: plugins, Stages: o.Stages, HookTimeout: o.Limit, Trace: o.Trace, Diff: o.Diff,
+				Rehearse: o.Rehearse, StopTimeout: testenv.Timeout, LogLevel: report.LogDebug,
+				Log: func(line report.Line) { got.Log = append(got.Log, line) }}
+			got.Report, err = Attach(context.Background(), o.Pid, o.Tree, opts)
 		}
 	}
 	got.Steps = *steps

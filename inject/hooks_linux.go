@@ -21,12 +21,13 @@ import (
 // enter makes one call into a plugin.
 func (p *target) enter(c functionCall) (int32, error) {
 	t := p.threads[c.thread]
-	call := &Call{Plugin: p.image.PluginName(c.plugin), Stage: c.stage, Hook: c.stage.String(), Tid: int(t.tid),
+	call := &Call{Plugin: p.image.PluginName(c.plugin), Stage: c.stage, Hook: c.stage.String(), Tid: p.shownTid(t),
 		Early: early(c.stage)}
 	if err := p.prepare(t, &c); err != nil {
 		return 0, err
 	}
 	p.report.Calls = append(p.report.Calls, call)
+	p.trace = p.startTrace(call)
 	begun := time.Now()
 	result, err := p.follow(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
@@ -40,6 +41,14 @@ func (p *target) enter(c functionCall) (int32, error) {
 		return 0, &HookFailed{Report: p.session.report, Err: err}
 	}
 	return result, p.giveBack(t)
+}
+
+// shownTid is the number by which people know a thread: a copy's is its leader's.
+func (p *target) shownTid(t *thread) int {
+	if p.copy {
+		return int(p.self.pid)
+	}
+	return int(t.tid)
 }
 
 // prepare writes the context and the frame for a call and sets the thread's registers to it.
@@ -144,6 +153,7 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		return false, 0, p.problem("%w", err)
 	}
 	if info.Op == sys.SyscallExit {
+		p.trace.ends(info.Result)
 		return false, 0, nil
 	}
 	switch p.entries.meaningOf(&info) {
@@ -155,8 +165,11 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		_, err := p.toEnd(t)
 		return false, 0, err
 	case callLeaves:
+		p.trace.begins(&info)
 		return false, 0, p.keepIn(t, c, &info)
 	}
+	p.trace.begins(&info)
+	p.touches(&info)
 	t.slept = t.slept || slices.Contains(sleeps, info.Nr)
 	return false, 0, nil
 }
@@ -302,7 +315,7 @@ func interruptAgain(tid sys.PID) error {
 func (p *target) hookError(t *thread, c *functionCall, at uint64, cause string) *report.HookError {
 	loc, _ := p.image.Locate(blob.Addr(at))
 	return &report.HookError{
-		During: "try", Plugin: p.image.PluginName(c.plugin), Hook: c.stage, Pid: int(p.pid), Tid: int(t.tid),
+		During: "try", Plugin: p.image.PluginName(c.plugin), Hook: c.stage, Pid: int(p.self.pid), Tid: p.shownTid(t),
 		Where: p.image.Describe(blob.Addr(at)), Cause: cause, Location: loc,
 	}
 }
@@ -315,7 +328,7 @@ func (p *target) log(t *thread, c *functionCall, info *sys.SyscallInfo) {
 	}
 	text := make([]byte, min(info.Args[3], abi.LogLineMax))
 	text = text[:p.mem.ReadSome(info.Args[2], text)]
-	p.opts.Log(report.Line{Level: level, Pid: int(p.pid), Tid: int(t.tid), Hook: c.stage,
+	p.opts.Log(report.Line{Level: level, Pid: int(p.self.pid), Tid: p.shownTid(t), Hook: c.stage,
 		Plugin: p.image.PluginName(c.plugin), Text: string(text)})
 }
 

@@ -1,6 +1,9 @@
 package inject
 
 import (
+	"fmt"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/crpie/crpie/blob"
@@ -16,6 +19,9 @@ type Options struct {
 	StopTimeout time.Duration     // for a thread to stop; 0: DefaultStopTimeout
 	Log         func(report.Line) // gets what plugins log; nil: nobody
 	LogLevel    report.LogLevel
+	Trace       bool // notes the system calls that hooks make
+	Diff        bool // finds out what they change
+	Rehearse    bool // runs them in copies of the processes, which go on meanwhile; only of Attach
 }
 
 // DefaultStopTimeout is how long a thread that is asked to stop may take.
@@ -34,6 +40,9 @@ type Process struct {
 	At      string        `json:"at,omitempty"` // where the program was stopped
 	Calls   []*Call       `json:"calls"`
 	Paused  time.Duration `json:"paused_ns"` // how long it did not run
+
+	Rehearsed bool  `json:"rehearsed,omitempty"` // the calls were made in a copy
+	Diff      *Diff `json:"diff,omitempty"`      // with Options.Diff
 }
 
 // Call is one call into a plugin.
@@ -47,6 +56,32 @@ type Call struct {
 	Skipped bool          `json:"not_for_this_task,omitempty"` // it returned -ENOTSUP
 	Failed  bool          `json:"failed,omitempty"`
 	Took    time.Duration `json:"took_ns"`
+
+	Syscalls []*Syscall `json:"syscalls,omitempty"` // with Options.Trace
+	Untraced int        `json:"syscalls_omitted,omitempty"`
+}
+
+// Syscall is a system call that a hook has made. Calls of the vDSO, such as clock_gettime(2), are none.
+type Syscall struct {
+	Name       string   `json:"name"`
+	Args       []string `json:"args"`
+	Result     int64    `json:"result"`
+	Error      string   `json:"error,omitempty"` // the name of the errno
+	Unfinished bool     `json:"unfinished,omitempty"`
+}
+
+// String spells it as strace(1) does.
+func (s *Syscall) String() string {
+	text := fmt.Sprintf("%s(%s)", s.Name, strings.Join(s.Args, ", "))
+	switch {
+	case s.Unfinished:
+		return text + " did not return"
+	case s.Error != "":
+		return fmt.Sprintf("%s = -1 %s", text, s.Error)
+	case s.Result > math.MaxInt32 || s.Result < 0:
+		return fmt.Sprintf("%s = %#x", text, uint64(s.Result))
+	}
+	return fmt.Sprintf("%s = %d", text, s.Result)
 }
 
 // HookFailed is an error of a call into a plugin: Err is a *report.HookError.

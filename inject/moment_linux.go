@@ -98,7 +98,7 @@ func (p *target) toMain() error {
 	if err := p.toEntry(); err != nil {
 		return err
 	}
-	start, found, err := p.inLibraries("__libc_start_main")
+	start, found, err := p.inLibraries(named("__libc_start_main"))
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (p *target) toFunction(name string) error {
 		if err := p.toEntry(); err != nil {
 			return err
 		}
-		addr, found, err = p.inLibraries(name)
+		addr, found, err = p.inLibraries(named(name))
 	}
 	switch {
 	case err != nil:
@@ -141,8 +141,13 @@ func (p *target) toFunction(name string) error {
 	return err
 }
 
-// inLibraries finds a function in what is mapped besides the executable.
-func (p *target) inLibraries(name string) (addr uint64, found bool, err error) {
+// named finds a function.
+func named(function string) func(*program) (uint64, bool, error) {
+	return func(p *program) (uint64, bool, error) { return p.function(function) }
+}
+
+// inLibraries finds something in what is mapped besides the executable.
+func (p *target) inLibraries(find func(*program) (uint64, bool, error)) (addr uint64, found bool, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.pid))
 	if err != nil {
 		return 0, false, err
@@ -160,7 +165,7 @@ func (p *target) inLibraries(name string) (addr uint64, found bool, err error) {
 			continue // no ELF file
 		}
 		library.setBase(v.Start)
-		addr, found, err = library.function(name)
+		addr, found, err = find(library)
 		library.close()
 		if found || err != nil {
 			return addr, found, err

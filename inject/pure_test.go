@@ -3,6 +3,7 @@
 package inject
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"reflect"
@@ -80,14 +81,20 @@ func TestInterruptedCalls(t *testing.T) {
 // The trampoline's parts lie where its code looks for them.
 func TestTrampoline(t *testing.T) {
 	regs := sys.Regs{Ip: 0x1122334455667788, Ax: 1, OrigAx: ^uint64(0)}
-	code := trampoline(&regs, 0x99)
+	code := trampoline(&regs, 0x99, false)
 	word := func(at int) uint64 { return binary.LittleEndian.Uint64(code[at:]) }
-	if len(code) != trampolineSize || word(128) != regs.Ip || word(136) != 0x99 || word(120-6) != 1 {
+	if len(code) != trampolineSize || word(133) != regs.Ip || word(141) != 0x99 || word(119) != 1 {
 		t.Errorf("%d bytes: % x", len(code), code)
 	}
-	const lea = 12 // lea mask(%rip), %rsi
-	if offset := binary.LittleEndian.Uint32(code[lea+3:]); lea+7+int(offset) != 136 {
+	const lea = 17 // lea mask(%rip), %rsi
+	if offset := binary.LittleEndian.Uint32(code[lea+3:]); lea+7+int(offset) != 141 {
 		t.Errorf("the mask is looked for at %d", lea+7+int(offset))
+	}
+	copied := trampoline(&regs, 0x99, true)
+	exit := cloneJump + int(copied[cloneJump-1])
+	if len(copied) != trampolineSize || copied[cloneJump-2] != 0xe3 ||
+		string(copied[exit:][:len(exitCode)]) != exitCode || !bytes.Equal(copied[cloneJump:149], code[cloneJump:149]) {
+		t.Errorf("a copy goes to %d: % x", exit, copied)
 	}
 }
 

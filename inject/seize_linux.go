@@ -247,5 +247,9 @@ func (p *target) thread(tid sys.PID) *thread {
 }
 
 func (p *target) problem(format string, args ...any) error {
-	return fmt.Errorf("try process %d: %w", p.pid, fmt.Errorf(format, args...))
+	pid := p.pid
+	if p.copy {
+		pid = p.self.pid
+	}
+	return fmt.Errorf("try process %d: %w", pid, fmt.Errorf(format, args...))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // session is one Spawn or Attach, on its OS thread.
@@ -21,6 +22,8 @@ type session struct {
 	xsave   sys.Xsave
 	targets []*target // a parent before its children
 	report  *Report
+
+	formatter *uapi.CallFormatter // of a trace
 }
 
 // asTracer carries f out on an OS thread of its own, which ends with it: whoever it still traces goes on then, or dies
@@ -60,6 +63,9 @@ func (s *session) inject() error {
 	}
 	if err := checkSelectors(s.opts.Plugins, processes); err != nil {
 		return err
+	}
+	if s.opts.Rehearse {
+		return s.startRehearsals()
 	}
 	for _, p := range s.targets {
 		if err := p.run(); err != nil {
@@ -102,7 +108,12 @@ func (s *session) attach(pid sys.PID, tree bool) error {
 	if err == nil {
 		err = s.inject()
 	}
-	return errors.Join(err, s.cure(), s.release())
+	err = errors.Join(err, s.cure(), s.release())
+	if s.opts.Rehearse {
+		err = s.rehearse(err)
+	}
+	s.describe()
+	return err
 }
 
 // stopAll stops the processes, parents first: a child of a stopped process has no new siblings.

@@ -90,7 +90,9 @@ func (s *session) spawned(p *target, program *Program) error {
 		return err
 	}
 	p.report.At = program.At.String()
-	return s.release()
+	err := s.release()
+	s.describe()
+	return err
 }
 
 // end kills the program and collects it.

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/crpie/crpie/internal/memory"
 )
@@ -54,6 +55,20 @@ func (p *program) function(name string) (addr uint64, found bool, err error) {
 		}
 	}
 	return 0, false, nil
+}
+
+// variable finds a variable that has one of some names.
+func (p *program) variable(names []string) (addr uint64, found bool) {
+	for _, table := range []func() ([]elf.Symbol, error){p.file.DynamicSymbols, p.file.Symbols} {
+		symbols, _ := table() // stripped
+		for _, s := range symbols {
+			if elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF &&
+				slices.Contains(names, s.Name) {
+				return s.Value + p.bias, true
+			}
+		}
+	}
+	return 0, false
 }
 
 func (p *program) close() { p.file.Close() }

@@ -31,23 +31,33 @@ type target struct {
 	mem     *sys.Memory
 	began   time.Time // when it was stopped
 
-	status    status // of the leader
-	view      view
-	suspended bool   // its seccomp filters are
-	gate      uint64 // the trampoline; 0: not there
-	region    region
-	mapped    bool // the region is
-	image     *blob.Image
-	entries   entries
-	ctx       abi.Ctx
-	table     hookTable
-	report    *Process
+	self       process // as selectors see it; a copy is the process that it is of
+	status     status  // of the leader
+	view       view
+	suspended  bool   // its seccomp filters are
+	gate       uint64 // the trampoline; 0: not there
+	gateClones bool   // it is the one for clone(2)
+	region     region
+	mapped     bool // the region is
+	image      *blob.Image
+	entries    entries
+	ctx        abi.Ctx
+	table      hookTable
+	report     *Process
+	trace      *trace // of the call that runs
 
 	stop     bool          // a SIGSTOP came
 	ignored  []unix.Signal // whose action a crash has reset
 	trap     *trapAction   // SIGTRAP's action, where breakpoints may have reset it
 	trapped  bool          // one has been hit
 	resident breakpoints
+	cloned   sys.PID // the copy that it has made last
+	copy     bool    // it is one
+	double   *target // its copy, in which hooks are rehearsed
+	before   *before // what it was before the first hook; nil: nobody asks
+	touched  touched
+	environ  uint64           // the address of environ(7); 0: not looked for
+	names    *names           // of changed memory
 	born     map[sys.PID]bool // threads and child processes, noteBirth: true when they have had their first stop
 }
 
@@ -77,18 +87,33 @@ func (p *target) run() error {
 	if err := p.lay(); err != nil {
 		return err
 	}
-	plan := schedule{table: p.table, threads: len(p.threads), stages: p.opts.Stages, runs: p.selects}
-	return plan.run(p.enter)
+	err := p.observe()
+	if err == nil {
+		plan := schedule{table: p.table, threads: len(p.threads), stages: p.opts.Stages, runs: p.selects}
+		err = plan.run(p.enter)
+	}
+	return errors.Join(err, p.compare())
 }
 
 // selects reports whether a plugin is to run in this process.
 func (p *target) selects(plugin int) bool {
 	tasks := p.opts.Plugins[plugin].Tasks
-	return len(tasks) == 0 || slices.ContainsFunc(tasks, process{p.pid, p.view.comm, p.root}.picked)
+	return len(tasks) == 0 || slices.ContainsFunc(tasks, p.self.picked)
 }
 
 // look finds out all about the stopped process, and whether hooks can run in it.
-func (p *target) look() (err error) {
+func (p *target) look() error {
+	err := p.lookAround()
+	if p.view.vmas == nil {
+		return err
+	}
+	p.self = process{p.pid, p.view.comm, p.root}
+	p.report = &Process{Pid: int(p.pid), Comm: p.view.comm, Threads: len(p.threads), Calls: []*Call{}}
+	p.session.report.Processes = append(p.session.report.Processes, p.report)
+	return err
+}
+
+func (p *target) lookAround() (err error) {
 	for _, t := range p.threads {
 		if err := p.lookAt(t); err != nil {
 			return err
@@ -102,8 +127,6 @@ func (p *target) look() (err error) {
 	if err := p.readView(); err != nil {
 		return p.problem("%w", err)
 	}
-	p.report = &Process{Pid: int(p.pid), Comm: p.view.comm, Threads: len(p.threads), Calls: []*Call{}}
-	p.session.report.Processes = append(p.session.report.Processes, p.report)
 	if parent := sys.PID(p.status.number("PPid")); sys.SharesMemory(p.pid, parent) {
 		return p.problem("it shares its memory with its parent %d, as a child of vfork(2) does until it executes a "+
 			"program", parent)
@@ -124,7 +147,7 @@ func (p *target) lookAt(t *thread) (err error) {
 	if s.number("Seccomp") == seccompFilter && !p.suspended {
 		p.suspended = sys.SetOptions(t.tid, p.options|sys.OptSysGood|sys.OptSuspendSeccomp) == nil
 	}
-	suspended := p.suspended && sys.SetOptions(t.tid, p.options|sys.OptSysGood|sys.OptSuspendSeccomp) == nil
+	suspended := p.suspended && sys.SetOptions(t.tid, p.traceOptions()) == nil
 	if why := s.refusal(suspended); why != "" {
 		return p.problem("%s", why)
 	}
@@ -183,8 +206,10 @@ func (p *target) lay() error {
 		return p.problem("%w", err)
 	}
 	p.image, p.table = img, tableOf(img)
-	if err := p.openGate(); err != nil {
-		return err
+	if p.gate == 0 {
+		if err := p.openGate(); err != nil {
+			return err
+		}
 	}
 	brk, err := p.remote(p.threads[0], "brk", unix.SYS_BRK, 0)
 	if err != nil {
@@ -265,10 +290,10 @@ func (p *target) openGate() error {
 	if !ok {
 		return p.problem("no executable page has %d unused bytes at its end, not even the vDSO", trampolineSize)
 	}
-	if err := p.mem.Write(at, trampoline(&t.regs, t.mask)); err != nil {
+	if err := p.mem.Write(at, trampoline(&t.regs, t.mask, false)); err != nil {
 		return p.problem("%w", err)
 	}
-	p.gate = at
+	p.gate, p.gateClones = at, false
 	return nil
 }
 
@@ -328,8 +353,11 @@ func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int6
 			*r = args[i]
 		}
 	}
-	t.lent = true
-	err := sys.SetRegs(t.tid, &regs)
+	err := p.setGate(nr == unix.SYS_CLONE)
+	if err == nil {
+		t.lent = true
+		err = sys.SetRegs(t.tid, &regs)
+	}
 	if err == nil {
 		err = sys.SetSigmask(t.tid, blockAll)
 	}
@@ -346,10 +374,29 @@ func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int6
 	return result, nil
 }
 
+// setGate puts the leader's other trampoline into the gate. That for clone(2) stays until the next call: the thread may
+// have to make its call yet, if something failed.
+func (p *target) setGate(clone bool) error {
+	if p.gateClones == clone {
+		return nil
+	}
+	t := p.threads[0]
+	if err := p.mem.Write(p.gate, trampoline(&t.regs, t.mask, clone)); err != nil {
+		return err
+	}
+	p.gateClones = clone
+	return nil
+}
+
 // hint says what an error of a call in the process may come from.
 func hint(nr uint64, errno unix.Errno) string {
-	if nr == unix.SYS_MMAP && errno == unix.EACCES {
+	switch {
+	case nr == unix.SYS_MMAP && errno == unix.EACCES:
 		return ": executable anonymous memory is forbidden to it (SELinux execmem)"
+	case nr == unix.SYS_CLONE && errno == unix.EAGAIN:
+		return ": RLIMIT_NPROC of setrlimit(2), or its cgroup's pids.max, forbids it the copy of itself"
+	case nr == unix.SYS_CLONE && errno == unix.ENOMEM:
+		return ": there is not enough memory for a copy of itself, vm.overcommit_memory"
 	}
 	return ""
 }
@@ -375,8 +422,25 @@ func (p *target) toEnd(t *thread) (int64, error) {
 			if err := p.keepSignal(t); err != nil {
 				return 0, err
 			}
+		case stopEvent:
+			if err := p.noteClone(t, ws); err != nil {
+				return 0, err
+			}
 		}
 	}
+}
+
+// noteClone takes the number of a copy, which its parent cannot know: it may be in another pid namespace.
+func (p *target) noteClone(t *thread, ws unix.WaitStatus) error {
+	if sys.Event(ws) != unix.PTRACE_EVENT_CLONE {
+		return nil
+	}
+	pid, err := sys.EventMessage(t.tid)
+	if err != nil {
+		return p.problem("%w", err)
+	}
+	p.cloned = sys.PID(pid)
+	return nil
 }
 
 // step lets a thread run until its next stop.

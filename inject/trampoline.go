@@ -14,14 +14,30 @@ import (
 // frame, and nothing that crpie would still have to do.
 //
 //	0    syscall                   the tracer's
-//	2    rt_sigprocmask(SIG_SETMASK, mask)
-//	32   the registers that system calls take or change
-//	122  jmp *ip
-//	128  ip, mask
-const trampolineSize = 144
+//	2    where it is clone(2): a copy, for which it is 0, goes to 149
+//	7    rt_sigprocmask(SIG_SETMASK, mask)
+//	37   the registers that system calls take or change
+//	127  jmp *ip
+//	133  ip, mask
+//	149  exit_group: a copy that nobody traces is not to become a second program
+const trampolineSize = 160
+
+const callInstruction = "\x0f\x05" // syscall
+
+// Neither changes the flags, which are the program's.
+const (
+	anyCall = "\x0f\x1f\x44\x00\x00" // nopl 0(%rax,%rax)
+	isClone = "" +
+		"\x48\x89\xc1" + // mov %rax, %rcx
+		"\xe3\x00" // jrcxz, to where exitCode is
+)
+
+const exitCode = "" +
+	"\x31\xff" + // xor %edi, %edi
+	"\xb8\xe7\x00\x00\x00" + // mov $__NR_exit_group, %eax
+	callInstruction
 
 const trampolineCode = "" +
-	"\x0f\x05" + // syscall
 	"\xb8\x0e\x00\x00\x00" + // mov $__NR_rt_sigprocmask, %eax
 	"\xbf\x02\x00\x00\x00" + // mov $SIG_SETMASK, %edi
 	"\x48\x8d\x35\x75\x00\x00\x00" + // lea mask(%rip), %rsi
@@ -29,10 +45,15 @@ const trampolineCode = "" +
 	"\x41\xba\x08\x00\x00\x00" + // mov $8, %r10d
 	"\x0f\x05" // syscall
 
-// trampoline is the code for a thread that has these registers and blocks these signals.
-func trampoline(regs *sys.Regs, mask uint64) []byte {
+// trampoline is the code for a thread that has these registers and blocks these signals. With clone the call is one
+// that copies the process.
+func trampoline(regs *sys.Regs, mask uint64, clone bool) []byte {
 	back := restarted(*regs)
-	code := []byte(trampolineCode)
+	after := anyCall
+	if clone {
+		after = isClone
+	}
+	code := []byte(callInstruction + after + trampolineCode)
 	for _, r := range []struct {
 		move  string // movabs $imm64, register
 		value uint64
@@ -44,5 +65,13 @@ func trampoline(regs *sys.Regs, mask uint64) []byte {
 		code = binary.LittleEndian.AppendUint64(append(code, r.move...), r.value)
 	}
 	code = append(code, "\xff\x25\x00\x00\x00\x00"...) // jmp *0(%rip)
-	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, back.Ip), mask)
+	code = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, back.Ip), mask)
+	if clone {
+		code[cloneJump-1] = byte(len(code) - cloneJump)
+		code = append(code, exitCode...)
+	}
+	return append(code, make([]byte, trampolineSize-len(code))...)
 }
+
+// cloneJump is behind the jump of isClone.
+const cloneJump = len(callInstruction) + len(isClone)

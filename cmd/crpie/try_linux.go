@@ -30,7 +30,8 @@ type tryFlags struct {
 	at, format, output string
 	stages             []string
 	pid                int
-	tree               bool
+	tree, trace        bool
+	rehearse, diff     bool
 	stopTimeout        time.Duration
 	timeout            time.Duration
 	verbosity          verbosity
@@ -46,6 +47,10 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 	f.BoolVar(&r.tree, "tree", false, "With -p: also in all descendants of the process.")
 	f.StringSliceVar(&r.stages, "stages", nil,
 		"Run only the hooks of `STAGE,...`: PRE_SIGRETURN or the whole name; default: those of all.")
+	f.BoolVar(&r.rehearse, "rehearse", false,
+		"With -p: run the hooks in a copy of the process, which goes on meanwhile; implies --diff.")
+	f.BoolVar(&r.diff, "diff", false, "Report what the hooks change: memory, descriptors, mappings and more.")
+	f.BoolVar(&r.trace, "trace", false, "Report the system calls that the hooks make.")
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.DurationVar(&r.stopTimeout, "progress-timeout", inject.DefaultStopTimeout,
 		"Give up if a thread has not stopped after `TIME`; the process goes on.")
@@ -98,7 +103,8 @@ func runTry(args []string, std streams) int {
 func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inject.Options, at inject.Moment,
 	wrong string) {
 	var problems []string
-	opts = &inject.Options{HookTimeout: r.timeout, StopTimeout: r.stopTimeout}
+	opts = &inject.Options{HookTimeout: r.timeout, StopTimeout: r.stopTimeout, Trace: r.trace,
+		Diff: r.diff || r.rehearse, Rehearse: r.rehearse}
 	at, err := inject.ParseMoment(r.at)
 	if err != nil {
 		problems = append(problems, "--at "+err.Error())
@@ -121,6 +127,7 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 		{!given && len(program) == 0, "give -- PROGRAM, or -p PID"},
 		{given && f.Changed("at"), "--at is about a program that is started, -p about one that runs"},
 		{!given && r.tree, "--tree needs -p PID"},
+		{!given && r.rehearse, "--rehearse needs -p PID: a program that is started for this needs no rehearsal"},
 		{r.timeout < 0, "--pie-timeout is less than 0"},
 		{r.stopTimeout <= 0, "--progress-timeout is not more than 0"},
 		{r.format != "text" && r.format != "json", fmt.Sprintf("unknown format %q", r.format)},
@@ -218,11 +225,19 @@ func (r *tryFlags) report(std streams, done *inject.Report, failure error) error
 	if r.output == "" {
 		return write(to)
 	}
-	f, err := os.Create(r.output)
+	f, err := os.OpenFile(r.output, os.O_RDWR|os.O_CREATE|os.O_TRUNC, r.outputMode())
 	if err != nil {
 		return err
 	}
 	return errors.Join(write(f), f.Close())
+}
+
+// outputMode is the mode of a new report. One with memory of the process is its user's alone.
+func (r *tryFlags) outputMode() os.FileMode {
+	if r.diff || r.rehearse {
+		return 0o600
+	}
+	return 0o666
 }
 
 // writeTried writes it for people.
@@ -233,12 +248,20 @@ func writeTried(to io.Writer, processes []*inject.Process) error {
 		if p.At != "" {
 			fmt.Fprintf(w, ", at %s", escape.Name(p.At))
 		}
-		fmt.Fprintf(w, ", stopped for %v\n", p.Paused.Round(time.Microsecond))
+		fmt.Fprintf(w, ", stopped for %v%s\n", p.Paused.Round(time.Microsecond), rehearsed(p))
 		for _, c := range p.Calls {
 			writeCall(w, c)
 		}
+		writeDiff(w, p.Diff)
 	}
 	return w.Flush()
+}
+
+func rehearsed(p *inject.Process) string {
+	if p.Rehearsed {
+		return ", and not changed: the hooks ran in a copy"
+	}
+	return ""
 }
 
 func writeCall(w io.Writer, c *inject.Call) {
@@ -257,6 +280,12 @@ func writeCall(w io.Writer, c *inject.Call) {
 	}
 	fmt.Fprintf(w, "  %s: %s, thread %d: %s after %v%s\n", escape.Name(c.Plugin), c.Stage.Call(), c.Tid, result,
 		c.Took.Round(time.Microsecond), early)
+	for _, s := range c.Syscalls {
+		fmt.Fprintf(w, "    %s\n", escape.Name(s.String()))
+	}
+	if c.Untraced > 0 {
+		fmt.Fprintf(w, "    and %d more\n", c.Untraced)
+	}
 }
 
 func count(n int, what string) string {

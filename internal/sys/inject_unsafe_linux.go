@@ -136,3 +136,11 @@ func SharesMemory(a, b PID) bool {
 	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpVM, 0, 0, 0)
 	return errno == 0 && order == 0
 }
+
+// OtherFile reports whether a descriptor is another open file description in another process, kcmp(2) KCMP_FILE; false
+// where that cannot be known.
+func OtherFile(a, b PID, fd int) bool {
+	const kcmpFile = 0
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpFile, uintptr(fd), uintptr(fd), 0)
+	return errno == 0 && order != 0
+}

@@ -1,0 +1,392 @@
+//go:build amd64
+
+package inject
+
+import (
+	"bytes"
+	"cmp"
+	"debug/dwarf"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/internal/taskview"
+)
+
+// names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
+// goes on.
+type names struct {
+	vmas    []taskview.VMA
+	mm      taskview.MM
+	environ []byte // the block of variables, as it was
+	objects map[string]*object
+}
+
+// object is a file that is mapped.
+type object struct {
+	file    *os.File
+	base    uint64 // where its first byte is mapped
+	program *program
+	symbols []elf.Symbol // by address; those that have one
+	found   map[uint64]*dwarfVariable
+}
+
+// openNames opens the files to which changed memory belongs.
+func (p *target) openNames(vmas []taskview.VMA) *names {
+	n := &names{vmas: vmas, mm: p.view.mm, objects: map[string]*object{}}
+	block := make([]byte, min(n.mm.EnvEnd-n.mm.EnvStart, 1<<20))
+	n.environ = block[:p.before.copy.mem.ReadSome(n.mm.EnvStart, block)]
+	for _, c := range p.report.Diff.Memory {
+		n.open(p, c.at)
+	}
+	for _, pointer := range p.report.Diff.Pointers {
+		n.open(p, pointer.at)
+	}
+	return n
+}
+
+func (n *names) open(p *target, addr uint64) {
+	v := n.fileBelow(addr)
+	if v == nil || n.objects[v.Name] != nil {
+		return
+	}
+	o := &object{}
+	for _, first := range n.vmas {
+		if first.Name == v.Name && first.Pgoff == 0 {
+			o.base = first.Start
+			o.file, _ = os.Open(fmt.Sprintf("/proc/%d/root%s", p.self.pid, v.Name))
+			break
+		}
+	}
+	n.objects[v.Name] = o
+}
+
+// fileBelow finds the mapping of a file at an address or before it: memory that is zero at the start comes after the
+// file's, and the kernel may call it [heap].
+func (n *names) fileBelow(addr uint64) (found *taskview.VMA) {
+	for i := range n.vmas {
+		if v := &n.vmas[i]; v.Start > addr {
+			break
+		} else if strings.HasPrefix(v.Name, "/") && v.Flags&mapShared == 0 {
+			found = v
+		}
+	}
+	return found
+}
+
+// describe names what has changed in all processes, which go on meanwhile.
+func (s *session) describe() {
+	for _, p := range s.targets {
+		if p.double != nil {
+			p = p.double
+		}
+		if p.names != nil {
+			p.names.describe(p.report.Diff)
+			p.names.close()
+		}
+	}
+}
+
+func (n *names) close() {
+	for _, o := range n.objects {
+		if o.file != nil {
+			o.file.Close()
+		}
+	}
+}
+
+func (n *names) describe(d *Diff) {
+	for _, o := range n.objects {
+		o.load()
+	}
+	n.wanted(d)
+	for _, c := range d.Memory {
+		n.describeChange(c)
+	}
+	for _, p := range d.Pointers {
+		if p.at != 0 {
+			p.Place, _, _ = n.place(p.at, wordSize)
+			p.Address = address(p.at)
+		}
+	}
+}
+
+// load reads the symbols.
+func (o *object) load() {
+	if o.file == nil {
+		return
+	}
+	file, err := elf.NewFile(o.file)
+	if err != nil {
+		return
+	}
+	o.program = &program{file: file}
+	o.program.setBase(o.base)
+	symbols, _ := file.Symbols()
+	dynamic, _ := file.DynamicSymbols()
+	for _, s := range append(symbols, dynamic...) {
+		if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && s.Size > 0 &&
+			(kind == elf.STT_OBJECT || kind == elf.STT_FUNC) {
+			o.symbols = append(o.symbols, s)
+		}
+	}
+	slices.SortStableFunc(o.symbols, func(a, b elf.Symbol) int {
+		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(underscores(b.Name), underscores(a.Name)))
+	})
+}
+
+// underscores are fewest in the name that people use: environ, not __environ.
+func underscores(name string) int { return len(name) - len(strings.TrimLeft(name, "_")) }
+
+// symbol finds the symbol that has an address of the file.
+func (o *object) symbol(addr uint64) *elf.Symbol {
+	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elf.Symbol, addr uint64) int {
+		return cmp.Compare(s.Value, addr)
+	})
+	for i := after - 1; i >= 0 && i >= after-16; i-- { // aliases, and symbols within others
+		if s := &o.symbols[i]; addr-s.Value < s.Size {
+			return s
+		}
+	}
+	return nil
+}
+
+// at finds the object and the symbol of an address.
+func (n *names) at(addr uint64) (*object, *elf.Symbol) {
+	v := n.fileBelow(addr)
+	if v == nil {
+		return nil, nil
+	}
+	o := n.objects[v.Name]
+	if o == nil || o.program == nil {
+		return nil, nil
+	}
+	return o, o.symbol(addr - o.program.bias)
+}
+
+// place tells where memory lies. With a symbol or a variable it also gives its bounds.
+func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
+	where = Place{Mapping: "anonymous"}
+	if v := mappingAt(n.vmas, addr); v != nil && v.Name != "" {
+		where.Mapping = v.Name
+	}
+	if variable := n.environmentVariable(addr); variable != "" {
+		where.Symbol = "environment variable " + variable
+		return where, addr, 0
+	}
+	o, s := n.at(addr)
+	if s == nil {
+		return where, addr, 0
+	}
+	start, length = s.Value+o.program.bias, s.Size
+	where.Symbol = s.Name
+	if off := addr - start; off > 0 {
+		where.Symbol = fmt.Sprintf("%s+%d", s.Name, off)
+	}
+	if where.Mapping == "anonymous" || where.Mapping == "[heap]" {
+		where.Mapping = n.fileBelow(addr).Name
+	}
+	if variable := o.found[s.Value]; variable != nil {
+		path, kind, off, n := variable.member(addr-start, size)
+		where.Variable, where.Type = path, kind
+		start, length = start+off, n
+	}
+	return where, start, length
+}
+
+// environmentVariable names the variable of the block that the kernel has laid out, execve(2).
+func (n *names) environmentVariable(addr uint64) string {
+	if addr < n.mm.EnvStart || addr >= n.mm.EnvStart+uint64(len(n.environ)) {
+		return ""
+	}
+	off := addr - n.mm.EnvStart
+	name, _, _ := bytes.Cut(n.environ[bytes.LastIndexByte(n.environ[:off], 0)+1:], []byte("="))
+	return string(name)
+}
+
+// describeChange gives a change its place. A small variable is shown as a whole.
+func (n *names) describeChange(c *MemoryChange) {
+	where, start, length := n.place(c.at, c.Size)
+	c.Place = where
+	if length > 0 && length <= wordSize && c.before.part(start, length) != nil && c.at+c.Size <= start+length {
+		c.at, c.Size = start, length
+		c.Place, _, _ = n.place(start, length)
+	}
+	c.Address = address(c.at)
+	c.Before, c.After = c.before.shown(c.at, c.Size), c.after.shown(c.at, c.Size)
+}
+
+func (w *window) shown(at, size uint64) string {
+	return hex.EncodeToString(w.part(at, min(size, w.at+uint64(len(w.bytes))-at)))
+}
+
+// wanted looks for the variables in DWARF at whose symbols there are changes.
+func (n *names) wanted(d *Diff) {
+	starts := map[*object]map[uint64]bool{}
+	want := func(addr uint64) {
+		if o, s := n.at(addr); s != nil {
+			if starts[o] == nil {
+				starts[o] = map[uint64]bool{}
+			}
+			starts[o][s.Value] = true
+		}
+	}
+	for _, c := range d.Memory {
+		want(c.at)
+	}
+	for _, p := range d.Pointers {
+		want(p.at)
+	}
+	for o, wanted := range starts {
+		o.found = variablesAt(o.program.file, wanted)
+	}
+}
+
+// dwarfVariable is a variable with its type.
+type dwarfVariable struct {
+	name string
+	kind dwarf.Type
+}
+
+// maxInfo bounds the section .debug_info that is searched, bytes.
+const maxInfo = 128 << 20
+
+// variablesAt finds variables by their addresses, in one pass over DWARF, if the file has it.
+func variablesAt(file *elf.File, wanted map[uint64]bool) map[uint64]*dwarfVariable {
+	info := file.Section(".debug_info")
+	if info == nil || info.Size > maxInfo {
+		return nil
+	}
+	data, err := file.DWARF()
+	if err != nil {
+		return nil
+	}
+	found := map[uint64]*dwarfVariable{}
+	for r := data.Reader(); len(found) < len(wanted); {
+		e, err := r.Next()
+		if err != nil || e == nil {
+			break
+		}
+		if e.Tag != dwarf.TagVariable {
+			continue
+		}
+		if at, ok := locationOf(e); ok && wanted[at] {
+			if v := variableOf(data, e); v != nil {
+				found[at] = v
+			}
+		}
+	}
+	return found
+}
+
+// locationOf reads a location that is an address: DW_OP_addr, DWARF 5, section 2.5.1.1.
+func locationOf(e *dwarf.Entry) (addr uint64, ok bool) {
+	const opAddr = 0x03
+	location, _ := e.Val(dwarf.AttrLocation).([]byte)
+	if len(location) != 1+8 || location[0] != opAddr {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(location[1:]), true
+}
+
+// variableOf reads its name and type, which a declaration may have instead.
+func variableOf(data *dwarf.Data, e *dwarf.Entry) *dwarfVariable {
+	for range 3 {
+		name, _ := e.Val(dwarf.AttrName).(string)
+		if at, ok := e.Val(dwarf.AttrType).(dwarf.Offset); ok && name != "" {
+			kind, err := data.Type(at)
+			if err != nil {
+				return nil
+			}
+			return &dwarfVariable{name, kind}
+		}
+		at, ok := e.Val(dwarf.AttrSpecification).(dwarf.Offset)
+		if !ok {
+			at, ok = e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset)
+		}
+		if !ok {
+			return nil
+		}
+		r := data.Reader()
+		r.Seek(at)
+		next, err := r.Next()
+		if err != nil || next == nil {
+			return nil
+		}
+		e = next
+	}
+	return nil
+}
+
+// member finds the smallest part of the variable that has some bytes: its name, its type, where it is and its size.
+func (v *dwarfVariable) member(off, size uint64) (path, kind string, start, length uint64) {
+	path, t := v.name, v.kind
+	for range 32 { // no type is deeper
+		inner, name, at := within(t, off-start, size)
+		if inner == nil {
+			break
+		}
+		path, t, start = path+name, inner, start+at
+	}
+	return path, typeName(t), start, uint64(max(t.Size(), 0))
+}
+
+// typeName spells a type as C does.
+func typeName(t dwarf.Type) string {
+	if pointer, ok := t.(*dwarf.PtrType); ok {
+		return strings.TrimSpace(typeName(pointer.Type) + " *")
+	}
+	return t.String()
+}
+
+// within finds the member or the element that has some bytes of a struct or an array; nil if there is none.
+func within(t dwarf.Type, off, size uint64) (inner dwarf.Type, name string, at uint64) {
+	switch t := t.(type) {
+	case *dwarf.TypedefType:
+		return t.Type, "", 0
+	case *dwarf.QualType:
+		return t.Type, "", 0
+	case *dwarf.ArrayType:
+		length := uint64(max(t.Type.Size(), 0))
+		if length == 0 || off/length != (off+size-1)/length {
+			return nil, "", 0
+		}
+		return t.Type, fmt.Sprintf("[%d]", off/length), off / length * length
+	case *dwarf.StructType:
+		for _, f := range t.Field {
+			start, length := uint64(f.ByteOffset), uint64(max(f.Type.Size(), 0))
+			if t.Kind != "union" && f.BitSize == 0 && off >= start && off+size <= start+length {
+				return f.Type, "." + f.Name, start
+			}
+		}
+	}
+	return nil, "", 0
+}
+
+// environSymbols are the names of environ(7).
+var environSymbols = []string{"environ", "__environ"}
+
+// findEnviron finds the variable environ of libc.
+func (p *target) findEnviron() uint64 {
+	find := func(program *program) (uint64, bool, error) {
+		addr, found := program.variable(environSymbols)
+		return addr, found, nil
+	}
+	own, err := p.own()
+	if err == nil {
+		addr, found, _ := find(own)
+		own.close()
+		if found {
+			return addr
+		}
+	}
+	addr, found, err := p.inLibraries(find)
+	if !found || err != nil {
+		return noAddress
+	}
+	return addr
+}
