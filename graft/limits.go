@@ -4,13 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crpie/crpie/images"
-)
-
-// flags and protection of mmap(2)
-const (
-	mapPrivate   = 0x2
-	mapNoreserve = 0x4000
-	mapHugetlb   = 0x40000
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // mostReserved is how much address space a mapping may reserve if images are to be incremental, bytes.
@@ -20,8 +14,8 @@ const mostReserved = 1 << 30
 // was not when the program made it: Linux then needs memory for all of it (vm.overcommit_memory, proc_sys_vm(5)).
 func reserved(t *images.Task) (longest uint64) {
 	for _, v := range t.Mm.GetVmas() {
-		if v.GetFlags()&mapPrivate != 0 && v.GetFlags()&(mapNoreserve|mapHugetlb) == 0 &&
-			v.GetProt()&protWrite == 0 {
+		if v.GetFlags()&uapi.MapPrivate != 0 && v.GetFlags()&(uapi.MapNoreserve|uapi.MapHugetlb) == 0 &&
+			v.GetProt()&uapi.ProtWrite == 0 {
 			longest = max(longest, v.GetEnd()-v.GetStart())
 		}
 	}
@@ -40,8 +34,6 @@ func (g *grafter) standAloneIfNeeded() {
 	}
 }
 
-const rlimitNproc = 6 // RLIMIT_NPROC, getrlimit(2)
-
 // checkWatchdogs refuses a task whose limit of processes leaves no room for the watchdogs of its user's tasks. Other
 // processes of the user are not known here.
 func (g *grafter) checkWatchdogs(tasks []*images.Task) {
@@ -57,12 +49,12 @@ func (g *grafter) checkWatchdogs(tasks []*images.Task) {
 	}
 	for _, t := range tasks {
 		limits := t.Core.GetTc().GetRlimits().GetRlimits()
-		if len(limits) <= rlimitNproc || unlimited(t) || limits[rlimitNproc].GetCur() >= needed[owner(t)] {
+		if len(limits) <= uapi.RlimitNproc || unlimited(t) || limits[uapi.RlimitNproc].GetCur() >= needed[owner(t)] {
 			continue
 		}
 		g.refuse(fmt.Sprintf("task %d", t.Pid), "--pie-timeout=0 needs no watchdog",
 			"RLIMIT_NPROC is %d, but user %d needs %d for the threads in the images and the watchdogs",
-			limits[rlimitNproc].GetCur(),
+			limits[uapi.RlimitNproc].GetCur(),
 			owner(t), needed[owner(t)])
 	}
 }
@@ -77,7 +69,6 @@ func owner(t *images.Task) uint32 {
 // unlimited reports whether the kernel takes no notice of RLIMIT_NPROC: for root, and with CAP_SYS_RESOURCE or
 // CAP_SYS_ADMIN, clone(2).
 func unlimited(t *images.Task) bool {
-	const capSysAdmin, capSysResource = 21, 24
 	caps := t.Threads[0].Core.GetThreadCore().GetCreds().GetCapEff()
-	return owner(t) == 0 || len(caps) > 0 && caps[0]&(1<<capSysAdmin|1<<capSysResource) != 0
+	return owner(t) == 0 || len(caps) > 0 && caps[0]&(1<<uapi.CapSysAdmin|1<<uapi.CapSysResource) != 0
 }

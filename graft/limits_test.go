@@ -8,23 +8,24 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/refusal"
 )
 
 // Images of a program that reserves much address space stand alone: CRIU could not restore incremental ones.
 func TestReservedAddressSpace(t *testing.T) {
-	const protRead, start = 1, 0x10000000000
+	const start = 0x10000000000
 	for _, c := range []struct {
 		size        uint64
 		flags, prot uint32
 		incremental bool
 	}{
-		{1 << 30, mapPrivateAnonymous, 0, true},
-		{1<<30 + pageSize, mapPrivateAnonymous, 0, false},
-		{8 << 40, mapPrivateAnonymous, protRead, false},
-		{8 << 40, mapPrivateAnonymous | mapNoreserve, 0, true},
-		{8 << 30, mapPrivateAnonymous, protRead | protWrite, true},
-		{8 << 30, 0x21 /* MAP_SHARED | MAP_ANONYMOUS */, 0, true},
+		{1 << 30, uapi.MapPrivate | uapi.MapAnonymous, 0, true},
+		{1<<30 + pageSize, uapi.MapPrivate | uapi.MapAnonymous, 0, false},
+		{8 << 40, uapi.MapPrivate | uapi.MapAnonymous, uapi.ProtRead, false},
+		{8 << 40, uapi.MapPrivate | uapi.MapAnonymous | uapi.MapNoreserve, 0, true},
+		{8 << 30, uapi.MapPrivate | uapi.MapAnonymous, uapi.ProtRead | uapi.ProtWrite, true},
+		{8 << 30, uapi.MapShared | uapi.MapAnonymous, 0, true},
 	} {
 		dir := open(t, sample(t, "static"))
 		mm := dir.Tasks[0].Mm
@@ -64,7 +65,7 @@ func TestLimitOfProcesses(t *testing.T) {
 		limits := &pb.TaskRlimitsEntry{}
 		for i := range uint64(16) {
 			cur := ^uint64(0)
-			if i == rlimitNproc {
+			if i == uapi.RlimitNproc {
 				cur = c.limit
 			}
 			limits.Rlimits = append(limits.Rlimits,

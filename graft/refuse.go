@@ -6,6 +6,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // problems collects; nothing stops at the first one.
@@ -31,7 +32,7 @@ func (g *grafter) checkTask(t *images.Task) {
 				"and whoever restores it would wait for them")
 	}
 	for _, v := range t.Mm.GetVmas() {
-		if g.plan.Parent && v.GetFlags()&mapHugetlb != 0 && v.GetFlags()&mapPrivate != 0 {
+		if g.plan.Parent && v.GetFlags()&uapi.MapHugetlb != 0 && v.GetFlags()&uapi.MapPrivate != 0 {
 			g.refuse(where, "write a directory that stands alone: --copy",
 				"it has private huge pages, which CRIU up to 4.2 looks for in the new directory only, for ever")
 			break

@@ -15,6 +15,7 @@ import (
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // taskGraft is the graft of one task.
@@ -187,12 +188,11 @@ func (t *taskGraft) useStderr() uint64 {
 
 // useFile says how lines get into a regular file.
 func useFile(f *pb.RegFileEntry, isOutput bool) uint64 {
-	const oAccmode, oWronly, oAppend = 3, 1, 0x400 // open(2)
 	flags := f.GetFlags()
 	switch {
-	case flags&oAppend != 0, strings.HasPrefix(f.GetName(), "/dev/"):
+	case flags&uapi.OAppend != 0, strings.HasPrefix(f.GetName(), "/dev/"):
 		return abi.GraftStderrWrite
-	case flags&oAccmode == oWronly, isOutput:
+	case flags&uapi.OAccmode == uapi.OWronly, isOutput:
 		return abi.GraftStderrAppend
 	}
 	return abi.GraftStderrNone
@@ -247,12 +247,6 @@ func (t *taskGraft) image1(name, kind string, m pb.Message) error {
 	return t.replace(name, b.Bytes())
 }
 
-// protection bits and flags of mmap(2)
-const (
-	protRead, protWrite, protExec = 1, 2, 4
-	mapPrivateAnonymous           = 0x22
-)
-
 // mappings are the VMAs of the graft, as graft/core/src/graft.h draws them; neighbours with equal protection are one.
 func (t *taskGraft) mappings() []*pb.VmaEntry {
 	var list []*pb.VmaEntry
@@ -263,20 +257,20 @@ func (t *taskGraft) mappings() []*pb.VmaEntry {
 		}
 		list = append(list, &pb.VmaEntry{
 			Start: pb.Uint64(start), End: pb.Uint64(end), Pgoff: pb.Uint64(0), Shmid: pb.Uint64(0),
-			Prot: pb.Uint32(prot), Flags: pb.Uint32(mapPrivateAnonymous),
+			Prot: pb.Uint32(prot), Flags: pb.Uint32(uapi.MapPrivate | uapi.MapAnonymous),
 			Status: pb.Uint32(images.VmaRegular | images.VmaAnonPrivate), Fd: pb.Int64(-1),
 		})
 	}
-	add(t.at.leave, t.at.frames, protRead|protExec)
-	add(t.at.frames, t.at.blob, protRead|protWrite)
+	add(t.at.leave, t.at.frames, uapi.ProtRead|uapi.ProtExec)
+	add(t.at.frames, t.at.blob, uapi.ProtRead|uapi.ProtWrite)
 	for _, s := range t.image.Segments {
 		add(uint64(s.Addr), uint64(s.Addr)+s.MemSize, uint32(s.Prot))
 	}
 	for i := range len(t.img.Threads) + 1 {
 		add(t.at.slot(i), t.at.stack(i), 0)
-		add(t.at.stack(i), t.at.slot(i+1), protRead|protWrite)
+		add(t.at.stack(i), t.at.slot(i+1), uapi.ProtRead|uapi.ProtWrite)
 	}
-	add(t.at.arena, t.at.end, protRead)
+	add(t.at.arena, t.at.end, uapi.ProtRead)
 	return list
 }
 

@@ -1,6 +1,9 @@
 package images
 
-import "github.com/crpie/crpie/images/pb"
+import (
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
+)
 
 // Bits of vma_entry.status (CRIU's criu/include/image.h).
 const (
@@ -22,8 +25,6 @@ const (
 	VmaGuard       = 1 << 16
 )
 
-const mapGrowsdown = 0x100 // mmap(2)
-
 // VMAName is what /proc/PID/maps shows for a mapping: the path of its file, "[vdso]" and the like, or "".
 func (d *Dir) VMAName(v *pb.VmaEntry) string {
 	status := v.GetStatus()
@@ -38,7 +39,7 @@ func (d *Dir) VMAName(v *pb.VmaEntry) string {
 		return d.Files[uint32(v.GetShmid())].GetReg().GetName()
 	case status&VmaHeap != 0:
 		return "[heap]"
-	case v.GetFlags()&mapGrowsdown != 0:
+	case v.GetFlags()&uapi.MapGrowsdown != 0:
 		return "[stack]"
 	}
 	return ""

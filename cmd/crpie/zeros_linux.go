@@ -2,9 +2,6 @@ package main
 
 import "syscall"
 
-// madvHugepage is MADV_HUGEPAGE, madvise(2).
-const madvHugepage = 14
-
 // zeros gives fresh memory with few page faults, which cost a virtual machine some microseconds each: memory from
 // half a megabyte on comes in huge pages of 2 MiB, where the kernel has them.
 func zeros(size uint64) []byte {
@@ -18,6 +15,6 @@ func zeros(size uint64) []byte {
 	if err != nil {
 		return make([]byte, size)
 	}
-	_ = syscall.Madvise(b, madvHugepage) // small pages do as well
+	_ = syscall.Madvise(b, syscall.MADV_HUGEPAGE) // small pages do as well
 	return b[:size]
 }

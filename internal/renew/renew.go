@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Kind says why a mapping is to be made anew.
@@ -24,15 +25,13 @@ const (
 // Keep are the kinds that stay as they were dumped.
 type Keep struct{ VGetrandom, WipeOnFork bool }
 
-// Flags of mmap(2), and bits of vma_entry.madv, which are the values of madvise(2).
+// Bits of vma_entry.madv, which are the values of madvise(2).
 const (
-	mapPrivate, mapDroppable, mapAnonymous, mapNoreserve = 0x2, 0x8, 0x20, 0x4000
-	mapType                                              = 0xf
-	protReadWrite                                        = 3
-
-	Dontdump = 1 << 16 // MADV_DONTDUMP
-	Wipe     = 1 << 18 // MADV_WIPEONFORK
+	Dontdump = 1 << uapi.MadvDontdump
+	Wipe     = 1 << uapi.MadvWipeonfork
 )
+
+const protReadWrite = uapi.ProtRead | uapi.ProtWrite
 
 // Find gives the mappings of a task that are to be made anew. CRIU 4.2 dumps the flags that say so; older ones forget
 // them, and there states of getrandom are known by their contents: see states. Pages that cannot be read are left to
@@ -43,7 +42,7 @@ func Find(dir *images.Dir, task *images.Task, keep Keep) map[*pb.VmaEntry]Kind {
 	for _, v := range task.Mm.GetVmas() {
 		switch {
 		case v.GetStatus()&images.VmaAnonPrivate == 0:
-		case v.GetFlags()&mapType == mapDroppable:
+		case v.GetFlags()&uapi.MapType == uapi.MapDroppable:
 			found[v] = VGetrandom
 		case v.GetMadv()&Wipe != 0:
 			if !keep.WipeOnFork {
@@ -69,7 +68,7 @@ const maxStates = 1 << 20
 func mayBeStates(v *pb.VmaEntry) bool {
 	return v.GetStatus() == images.VmaRegular|images.VmaAnonPrivate && v.GetProt() == protReadWrite &&
 		v.GetMadv() == Dontdump &&
-		v.GetFlags() == mapPrivate|mapAnonymous|mapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
+		v.GetFlags() == uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
 }
 
 const pageSize = memory.PageSize

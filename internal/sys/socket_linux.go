@@ -170,8 +170,7 @@ func (s Socket) TCPState() (uint8, error) {
 
 // Repaired reports whether it is a TCP socket in repair mode that is bound to at.
 func (s Socket) Repaired(at netip.AddrPort) bool {
-	const tcpRepair = 19
-	on, err := unix.GetsockoptInt(s.fd, unix.SOL_TCP, tcpRepair)
+	on, err := unix.GetsockoptInt(s.fd, unix.SOL_TCP, unix.TCP_REPAIR)
 	if err != nil || on != 1 {
 		return false
 	}

@@ -26,7 +26,7 @@ var StatusFlags = Set{Flags: statusFlags}
 
 var statusFlags = []Named{
 	{Value: OTmpfile, Name: "O_TMPFILE"}, {Value: OCreat, Name: "O_CREAT"}, {Value: OExcl, Name: "O_EXCL"},
-	{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: 0o2000, Name: "O_APPEND"},
+	{Value: ONoctty, Name: "O_NOCTTY"}, {Value: OTrunc, Name: "O_TRUNC"}, {Value: OAppend, Name: "O_APPEND"},
 	{Value: ONonblock, Name: "O_NONBLOCK"}, {Value: 0o4010000, Name: "O_SYNC"},
 	{Value: 0o10000, Name: "O_DSYNC"}, {Value: OAsync, Name: "O_ASYNC"}, {Value: ODirect, Name: "O_DIRECT"},
 	{Value: OLargefile, Name: "O_LARGEFILE"}, {Value: ODirectory, Name: "O_DIRECTORY"},
@@ -49,7 +49,7 @@ var mapFlags = Set{
 		{Value: 3, Name: "MAP_SHARED_VALIDATE"}, {Value: MapDroppable, Name: "MAP_DROPPABLE"},
 	},
 	Flags: []Named{
-		{Value: 0x10, Name: "MAP_FIXED"}, {Value: MapAnonymous, Name: "MAP_ANONYMOUS"},
+		{Value: MapFixed, Name: "MAP_FIXED"}, {Value: MapAnonymous, Name: "MAP_ANONYMOUS"},
 		{Value: 0x40, Name: "MAP_32BIT"}, {Value: MapGrowsdown, Name: "MAP_GROWSDOWN"},
 		{Value: MapLocked, Name: "MAP_LOCKED"}, {Value: MapNoreserve, Name: "MAP_NORESERVE"},
 		{Value: 0x8000, Name: "MAP_POPULATE"}, {Value: MapStack, Name: "MAP_STACK"},
@@ -71,18 +71,18 @@ var advice = Set{Values: []Named{
 	{Value: 0, Name: "MADV_NORMAL"}, {Value: 1, Name: "MADV_RANDOM"}, {Value: 2, Name: "MADV_SEQUENTIAL"},
 	{Value: MadvDontneed, Name: "MADV_DONTNEED"}, {Value: MadvDontfork, Name: "MADV_DONTFORK"},
 	{Value: 12, Name: "MADV_MERGEABLE"},
-	{Value: 14, Name: "MADV_HUGEPAGE"}, {Value: 15, Name: "MADV_NOHUGEPAGE"}, {Value: 16, Name: "MADV_DONTDUMP"},
+	{Value: 14, Name: "MADV_HUGEPAGE"}, {Value: 15, Name: "MADV_NOHUGEPAGE"}, {Value: MadvDontdump, Name: "MADV_DONTDUMP"},
 	{Value: MadvWipeonfork, Name: "MADV_WIPEONFORK"}, {Value: MadvGuardInstall, Name: "MADV_GUARD_INSTALL"},
 	{Value: MadvGuardRemove, Name: "MADV_GUARD_REMOVE"},
 }}
 
 // CloneFlags are the flags of clone3(2), unshare(2) and setns(2).
 var CloneFlags = Set{Flags: []Named{
-	{Value: CloneNewtime, Name: "CLONE_NEWTIME"}, {Value: 0x100, Name: "CLONE_VM"},
-	{Value: 0x200, Name: "CLONE_FS"}, {Value: CloneFiles, Name: "CLONE_FILES"},
-	{Value: 0x800, Name: "CLONE_SIGHAND"}, {Value: CloneParent, Name: "CLONE_PARENT"},
-	{Value: 0x10000, Name: "CLONE_THREAD"}, {Value: CloneNewns, Name: "CLONE_NEWNS"},
-	{Value: 0x40000, Name: "CLONE_SYSVSEM"}, {Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"},
+	{Value: CloneNewtime, Name: "CLONE_NEWTIME"}, {Value: CloneVM, Name: "CLONE_VM"},
+	{Value: CloneFS, Name: "CLONE_FS"}, {Value: CloneFiles, Name: "CLONE_FILES"},
+	{Value: CloneSighand, Name: "CLONE_SIGHAND"}, {Value: CloneParent, Name: "CLONE_PARENT"},
+	{Value: CloneThread, Name: "CLONE_THREAD"}, {Value: CloneNewns, Name: "CLONE_NEWNS"},
+	{Value: CloneSysvsem, Name: "CLONE_SYSVSEM"}, {Value: CloneNewcgroup, Name: "CLONE_NEWCGROUP"},
 	{Value: CloneNewuts, Name: "CLONE_NEWUTS"}, {Value: CloneNewipc, Name: "CLONE_NEWIPC"},
 	{Value: CloneNewuser, Name: "CLONE_NEWUSER"}, {Value: CloneNewpid, Name: "CLONE_NEWPID"},
 	{Value: CloneNewnet, Name: "CLONE_NEWNET"},
@@ -254,7 +254,7 @@ var archPrctlCodes = Set{Values: []Named{
 var resources = Set{Values: []Named{
 	{Value: 0, Name: "RLIMIT_CPU"}, {Value: 1, Name: "RLIMIT_FSIZE"}, {Value: 2, Name: "RLIMIT_DATA"},
 	{Value: 3, Name: "RLIMIT_STACK"}, {Value: RlimitCore, Name: "RLIMIT_CORE"}, {Value: 5, Name: "RLIMIT_RSS"},
-	{Value: 6, Name: "RLIMIT_NPROC"}, {Value: RlimitNofile, Name: "RLIMIT_NOFILE"},
+	{Value: RlimitNproc, Name: "RLIMIT_NPROC"}, {Value: RlimitNofile, Name: "RLIMIT_NOFILE"},
 	{Value: 8, Name: "RLIMIT_MEMLOCK"},
 	{Value: 9, Name: "RLIMIT_AS"}, {Value: 10, Name: "RLIMIT_LOCKS"}, {Value: 11, Name: "RLIMIT_SIGPENDING"},
 	{Value: 12, Name: "RLIMIT_MSGQUEUE"}, {Value: 13, Name: "RLIMIT_NICE"}, {Value: 14, Name: "RLIMIT_RTPRIO"},

@@ -38,6 +38,7 @@ const headers = `#define _GNU_SOURCE
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <asm/prctl.h>
+#include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -85,6 +86,11 @@ func TestNamesAgreeWithTheHeaders(t *testing.T) {
 			source += fmt.Sprintf("_Static_assert((unsigned int)(unsigned long)(%s) == %#xu, \"%s\");\n",
 				name,
 				uint32(value), name)
+		}
+	}
+	for nr, call := range Syscalls {
+		if call.Name != "" {
+			source += fmt.Sprintf("_Static_assert(__NR_%s == %d, \"\");\n", call.Name, nr)
 		}
 	}
 	compile(t, source)

@@ -17,6 +17,7 @@ const (
 	SysMunmap           = 11
 	SysRtSigaction      = 13
 	SysRtSigprocmask    = 14
+	SysRtSigreturn      = 15
 	SysMremap           = 25
 	SysMsync            = 26
 	SysMadvise          = 28
@@ -29,6 +30,7 @@ const (
 	SysMsgsnd           = 69
 	SysMsgctl           = 71
 	SysSetitimer        = 38
+	SysGetpid           = 39
 	SysSocket           = 41
 	SysConnect          = 42
 	SysSendmsg          = 46
@@ -37,6 +39,8 @@ const (
 	SysBind             = 49
 	SysListen           = 50
 	SysSetsockopt       = 54
+	SysClone            = 56
+	SysExit             = 60
 	SysKill             = 62
 	SysIoctl            = 16
 	SysSendfile         = 40
@@ -54,6 +58,7 @@ const (
 	SysChmod            = 90
 	SysLchown           = 94
 	SysUmask            = 95
+	SysGettimeofday     = 96
 	SysSetpgid          = 109
 	SysSetsid           = 112
 	SysGetsid           = 124
@@ -72,10 +77,18 @@ const (
 	SysPrctl            = 157
 	SysArchPrctl        = 158
 	SysChroot           = 161
+	SysGettid           = 186
+	SysTime             = 201
+	SysFutex            = 202
 	SysSetTidAddress    = 218
 	SysTimerSettime     = 223
+	SysClockGettime     = 228
+	SysClockGetres      = 229
+	SysExitGroup        = 231
 	SysEpollCtl         = 233
+	SysTgkill           = 234
 	SysOpenat           = 257
+	SysPpoll            = 271
 	SysUnshare          = 272
 	SysSetns            = 308
 	SysSetRobustList    = 273
@@ -99,9 +112,12 @@ const (
 	SysFchownat         = 260
 	SysFchmodat         = 268
 	SysUtimensat        = 280
+	SysGetcpu           = 309
 	SysSeccomp          = 317
+	SysGetrandom        = 318
 	SysMemfdCreate      = 319
 	SysMembarrier       = 324
+	SysPwritev2         = 328
 	SysRseq             = 334
 	SysFsopen           = 430
 	SysFsconfig         = 431
@@ -121,6 +137,8 @@ const (
 
 	MapShared          = 0x01
 	MapPrivate         = 0x02
+	MapType            = 0x0f
+	MapFixed           = 0x10
 	MapAnonymous       = 0x20
 	MapGrowsdown       = 0x100
 	MapLocked          = 0x2000
@@ -134,6 +152,7 @@ const (
 
 	MadvDontneed     = 4
 	MadvDontfork     = 10
+	MadvDontdump     = 16
 	MadvWipeonfork   = 18
 	MadvGuardInstall = 102 // Linux 6.13
 	MadvGuardRemove  = 103
@@ -176,6 +195,7 @@ const (
 	OExcl      = 0o200
 	ONoctty    = 0o400
 	OTrunc     = 0o1000
+	OAppend    = 0o2000
 	ONonblock  = 0o4000
 	OAsync     = 0o20000
 	OLargefile = 0o100000
@@ -257,7 +277,12 @@ const (
 // clone(2), seccomp(2), setpriority(2), signals.
 const (
 	CloneParent       = 0x8000
+	CloneVM           = 0x100
+	CloneFS           = 0x200
 	CloneFiles        = 0x400
+	CloneSighand      = 0x800
+	CloneThread       = 0x10000
+	CloneSysvsem      = 0x40000
 	PPid              = 1 // waitid(2)
 	WExited           = 4
 	WNowait           = 0x01000000
@@ -290,7 +315,7 @@ const (
 
 // What a task has: getrlimit(2), sched_getscheduler(2), personality(2), capset(2).
 const (
-	RlimitCore, RlimitNofile = 4, 7
+	RlimitCore, RlimitNproc, RlimitNofile = 4, 6, 7
 
 	SchedOther, SchedFifo, SchedRR, SchedDeadline, SchedExt = 0, 1, 2, 6, 7
 

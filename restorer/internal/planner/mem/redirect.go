@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // A vDSO is a small shared object that the kernel maps into every process, vdso(7). A process finds its functions once,
@@ -139,7 +141,8 @@ func (v *vdsoImage) symbols() error {
 // vdsoCalls are the system calls that do what a function of a vDSO does.
 func vdsoCalls() map[string]uint32 {
 	return map[string]uint32{
-		"gettimeofday": 96, "time": 201, "clock_gettime": 228, "clock_getres": 229, "getcpu": 309, "getrandom": 318,
+		"gettimeofday": uapi.SysGettimeofday, "time": uapi.SysTime, "clock_gettime": uapi.SysClockGettime,
+		"clock_getres": uapi.SysClockGetres, "getcpu": uapi.SysGetcpu, "getrandom": uapi.SysGetrandom,
 	}
 }
 
