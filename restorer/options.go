@@ -45,6 +45,10 @@ type PlanOptions struct {
 	// "net[KEY]:PATH", "veth[NAME]:NAME[@BRIDGE]", "macvlan[NAME]:NAME"
 	External []string
 
+	// Spare says that Root, Mounts and External may name more than the images have, as container runtimes do. Without
+	// it, what takes the place of nothing is refused.
+	Spare bool
+
 	JoinNet  string // --join-ns net:PID or net:PATH: the network namespace of all tasks
 	EmptyNet bool   // --empty-ns net: leave their own one empty
 
@@ -137,7 +141,7 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 		n.Inherit[in.Resource] = in.Open
 	}
 	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
-		LeaveCgroups: o.Cgroups == CgroupsIgnore, Net: n}
+		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.

@@ -104,6 +104,11 @@ func TestContainerFromTheHost(t *testing.T) {
 func TestContainerWithoutItsCgroups(t *testing.T) {
 	c := newContainer(t)
 	before, words := c.leaveForHost()
+	status, output := told(t, append(words, "--external", "mnt[/nowhere]:/")...)
+	if want := "--external mnt[/nowhere]: no mount in the images has this key\n  hint: there are: mnt["; status != exitFailed ||
+		!strings.Contains(output, want) {
+		t.Errorf("status %d, want %s\n%s", status, want, output)
+	}
 	after := mountsOf(t, c.fromHost(append(words, "--manage-cgroups=ignore")))
 	isCgroup := func(line string) bool { return strings.Contains(line, " - cgroup ") }
 	if !slices.ContainsFunc(after, isCgroup) {
@@ -121,11 +126,13 @@ func (c *container) leaveForHost() (before, words []string) {
 	images, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "pid")
 	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
 	c.wantID("the-first-of-its-kind")
-	before = mountsOf(c.t, readPid(c.t, pidfile))
+	pid := readPid(c.t, pidfile)
+	before = mountsOf(c.t, pid)
+	ours := inodeOf(c.t, "/proc/self/ns/cgroup") == inodeOf(c.t, fmt.Sprintf("/proc/%d/ns/cgroup", pid))
 	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
 	words = []string{"restore", "-d", "-D", images, "--root", filepath.Join(c.dir, "rootfs")}
 	for _, line := range before {
-		if fields := strings.Fields(line); strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
+		if fields := strings.Fields(line); ours && strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
 			words = append(words, "--ext-mount-map", fields[1]+":"+fields[1])
 		}
 	}
@@ -175,4 +182,21 @@ func readPid(t *testing.T, file string) (pid int) {
 		t.Fatal(err)
 	}
 	return pid
+}
+
+// What is given and takes the place of nothing is refused by name, all of it.
+func TestGivenForNothing(t *testing.T) {
+	im := testenv.Start(t, "static").Dump(t)
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--root", "/tmp", "--external", "mnt[a]:/b",
+		"--veth-pair", "c=d", "--external", "net[e]:/f", "--external", "macvlan[g]:h")
+	for _, want := range []string{
+		"--root /tmp: the tasks had no mount namespace of their own, and have this machine's root\n",
+		"--external mnt[a]: no mount in the images has this key\n  hint: leave it away: they have nothing of that kind\n",
+		"--external veth[c]: nothing in the images has this name\n", "--external net[e]: nothing in the images has this name\n",
+		"--external macvlan[g]: nothing in the images has this name\n",
+	} {
+		if status != exitFailed || !strings.Contains(output, want) {
+			t.Errorf("status %d, want %s\n%s", status, want, output)
+		}
+	}
 }

@@ -154,6 +154,17 @@ func TestNetworkNamespace(t *testing.T) {
 				before := network(t, victim.Pid)
 				im := victim.Dump(t, "--network-lock", lock)
 				awaitNoLink(t, "vb")
+				for format, want := range map[string]string{
+					"text": "\nnetwork namespace: make one\n",
+					"json": "\"network namespace: make one\",",
+				} {
+					_, plan := tool(t, im, "restore", "-D", im.Dir, "--dry-run", "--format", format, "--veth-pair",
+						"va=vb@brp")
+					if !strings.Contains(plan, want) || !strings.Contains(plan, "addresses: lo 127.0.0.1/8") {
+						t.Errorf("the plan lacks the network:\n%s", plan)
+					}
+					awaitNoLink(t, "vb")
+				}
 				p, output := restore(t, im, "-v4", "--pie-plugin", trace(t), "--veth-pair", "va=vb@brp")
 				if !strings.Contains(output, "PRE_SIGRETURN") {
 					t.Errorf("no hook ran:\n%s", output)

@@ -95,7 +95,7 @@ func (c *container) ownNetwork() {
 }
 
 // A connection into a network namespace that the runtime fills while the container is restored goes on: nothing answers
-// for it meanwhile. criu loses it.
+// for it meanwhile.
 func TestFrontKeepsConnections(t *testing.T) {
 	for _, tool := range []string{"ip", "nsenter", "iptables"} {
 		testenv.NeedTool(t, tool)
@@ -108,11 +108,10 @@ func TestFrontKeepsConnections(t *testing.T) {
 	c.wantID("the-first-of-its-kind")
 	client := startClient(t, "10.9.0.2:7000")
 	client.await(t, 200)
-	// The kernel may take a namespace's firewall down, and criu's lock with it, before its links.
-	shell(t, "iptables", "-I", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
-	c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
-	awaitNoLink(t, "vb")
-	shell(t, "iptables", "-D", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
+	withoutPackets(t, func() {
+		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
+			c.name)
+	})
 	before := client.got.Load()
 	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
 		",var=INSTANCE_ID,value=a-clone\n")
@@ -124,6 +123,74 @@ func TestFrontKeepsConnections(t *testing.T) {
 	c.wantID("a-clone")
 	client.await(t, before+200)
 	client.finish(t)
+}
+
+// withoutPackets keeps packets from a namespace that is being dumped: the kernel may take its firewall down, and criu's
+// lock with it, before its links.
+func withoutPackets(t *testing.T, dump func()) {
+	t.Helper()
+	shell(t, "iptables", "-I", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
+	dump()
+	awaitNoLink(t, "vb")
+	shell(t, "iptables", "-D", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
+}
+
+// pid, mount, network, UTS, IPC and cgroup namespaces together, from the command line, with a connection that goes on:
+// stock CRIU dumps the container again, and restores it.
+func TestContainerInAllNamespaces(t *testing.T) {
+	for _, tool := range []string{"ip", "nsenter", "iptables"} {
+		testenv.NeedTool(t, tool)
+	}
+	c := newContainer(t)
+	hostBridge(t)
+	c.ownNetwork()
+	c.change(inNamespace("cgroup"))
+	images, again, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "again"), filepath.Join(c.dir, "pid")
+	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
+	c.wantID("the-first-of-its-kind")
+	before := mountsOf(t, readPid(t, pidfile))
+	for _, dir := range c.mountedCgroups(before) {
+		t.Cleanup(func() { removeCgroup(dir) })
+	}
+	client := startClient(t, "10.9.0.2:7000")
+	client.await(t, 200)
+	withoutPackets(t, func() {
+		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
+			c.name)
+	})
+	seen := client.got.Load()
+	network := []string{"--tcp-established", "--empty-ns", "net"}
+	action := c.linkAction()
+	pid := c.fromHost(append([]string{"restore", "-d", "-D", images, "--root", filepath.Join(c.dir, "rootfs"),
+		"--action-script", action}, network...))
+	client.await(t, seen+200)
+	wantMounts(t, pid, before)
+
+	must(t, os.Mkdir(again, 0o755))
+	withoutPackets(t, func() {
+		c.must(exec.Command(c.criu, append([]string{"dump", "-t", strconv.Itoa(pid), "-D", again}, network...)...))
+	})
+	seen = client.got.Load()
+	root := filepath.Join(c.dir, "root")
+	must(t, os.Mkdir(root, 0o755))
+	shell(t, "mount", "--bind", "--make-private", filepath.Join(c.dir, "rootfs"), root) // CRIU wants a mount point
+	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
+	c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root, "--action-script", action,
+		"--pidfile", pidfile + "3"}, network...)...))
+	t.Cleanup(func() { _ = syscall.Kill(readPid(t, pidfile+"3"), syscall.SIGKILL) })
+	client.await(t, seen+200)
+	client.finish(t)
+}
+
+// linkAction is an action script that does what the runtime's hook does.
+func (c *container) linkAction() string {
+	c.t.Helper()
+	name := filepath.Join(c.dir, "action")
+	must(c.t, os.WriteFile(name, []byte(`#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" = setup-namespaces ] || exit 0
+echo "{\"pid\": $CRTOOLS_INIT_PID}" | "${0%/*}/give-link"
+`), 0o755))
+	return name
 }
 
 // podman's bridge network: podman has made the namespace and its links when it starts the runtime, which passes it on.

@@ -32,6 +32,7 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 	}
 	log := newLogger(io.Discard, r.verbosity.level())
 	opts := r.options(plugins, inherited, log.level)
+	opts.Plan.Spare = true
 	opts.Run = restorer.RunOptions{HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped,
 		Log: log.plugin}
 	opts.Run.Act = func(a restorer.Action, root int) error {

@@ -44,6 +44,18 @@ func (all mounted) of(controllers string) string {
 	return ""
 }
 
+// RootSource finds what a mountinfo has mounted at /: the topmost, which comes last. "" says that nothing is.
+func RootSource(mountinfo string) (source string) {
+	for line := range strings.Lines(mountinfo) {
+		front, back, _ := strings.Cut(line, " - ")
+		mount, kind := strings.Fields(front), strings.Fields(back)
+		if len(mount) >= 5 && len(kind) >= 2 && mount[4] == "/" {
+			source = unescapeMount(kind[1])
+		}
+	}
+	return source
+}
+
 // unescapeMount: mountinfo spells white space and backslashes as octal numbers.
 func unescapeMount(name string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)

@@ -24,3 +24,16 @@ func TestCgroupHierarchies(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// What is mounted at / last covers the others.
+func TestRootSource(t *testing.T) {
+	const mountinfo = `1 1 0:2 / / rw - rootfs rootfs rw
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/my\040disk rw
+22 21 0:5 / /proc rw - proc proc rw
+`
+	for info, want := range map[string]string{mountinfo: "/dev/my disk", "": "", "1 2": ""} {
+		if got := RootSource(info); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -2,11 +2,14 @@ package namespaces
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/namespaces/mnt"
@@ -21,7 +24,9 @@ type Options struct {
 	// LeaveCgroups says that the tasks stay in the restorer's cgroups.
 	LeaveCgroups bool
 	Orphans      []string // terminals whose masters are made for somebody else, by their paths
-	Net          net.Options
+	// Spare says that more may be given than is needed, as runtimes do.
+	Spare bool
+	Net   net.Options
 }
 
 // Plan says which namespaces the tasks get. It is pure.
@@ -52,7 +57,50 @@ func New(dir *images.Dir, o *Options) *Plan {
 	}
 	p.IPC = dir.IPC[its.GetIpcNsId()] != nil
 	p.mounts(dir, o)
+	if !o.Spare {
+		p.checkGiven(o)
+	}
 	return p
+}
+
+// checkGiven refuses what is given and takes the place of nothing: it was meant for something.
+func (p *Plan) checkGiven(o *Options) {
+	var keys []string
+	if p.Mounts != nil {
+		keys = p.Mounts.Keys()
+	} else if o.Root != "" {
+		p.Refuse("--root "+o.Root, "", "the tasks had no mount namespace of their own, and have this machine's root")
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Mounts)) {
+		if !slices.Contains(keys, key) {
+			p.Refuse("--external mnt["+key+"]", wouldBe("mnt[", keys, "]:PATH"), "no mount in the images has this key")
+		}
+	}
+	var takes, wants []string
+	if p.Net != nil {
+		takes, wants = p.Net.Takes(), p.Net.Wants()
+	}
+	for _, resource := range slices.Sorted(maps.Keys(o.Net.External)) {
+		if !slices.Contains(takes, resource) {
+			p.Refuse("--external "+resource, wouldBe("", wants, ":..."), "nothing in the images has this name")
+		}
+	}
+}
+
+// wouldBe is the hint that names what there is.
+func wouldBe(before string, names []string, after string) string {
+	const most = 10
+	var all []string
+	for _, name := range names[:min(len(names), most)] {
+		all = append(all, escape.Name(before+name+after))
+	}
+	if len(names) > most {
+		all = append(all, fmt.Sprintf("and %d more", len(names)-most))
+	}
+	if len(all) == 0 {
+		return "leave it away: they have nothing of that kind"
+	}
+	return "there are: " + strings.Join(all, ", ")
 }
 
 // pid plans a pid namespace that goes with its first process: into one that goes on without it, no first process can be

@@ -10,7 +10,8 @@ type Document struct {
 	Region        RegionInfo   `json:"region"`
 	Warnings      []string     `json:"warnings"`
 	Notes         []string     `json:"notes"`
-	Mounts        []string     `json:"mounts"` // the tree of the tasks' mount namespace
+	Mounts        []string     `json:"mounts"`  // the tree of the tasks' mount namespace
+	Network       []string     `json:"network"` // what is done in their network namespace
 	Files         []FileInfo   `json:"files"`
 	Cgroups       []CgroupInfo `json:"cgroups"`
 	Programs      []Listing    `json:"programs"` // the zygote's first
@@ -97,7 +98,7 @@ type StepInfo struct {
 func (p *Plan) Document() *Document {
 	r := &p.Region
 	d := &Document{
-		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts),
+		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts), Network: list(p.Network),
 		Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
 		Region: RegionInfo{
 			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),

@@ -43,7 +43,8 @@ type Plan struct {
 	ZygoteAt  uint64 // where encode has put Zygote
 	TasksAt   uint64 // where encode has put struct crpie_task[]
 
-	Mounts []string // the tree of the tasks' mount namespace, a line each
+	Mounts  []string // the tree of the tasks' mount namespace, a line each
+	Network []string // what is done in their network namespace, a line each
 	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace,
 	// whose last element is not followed; nil: they are in the controller's. done ends its use.
 	Here func(path string) (here string, done func())

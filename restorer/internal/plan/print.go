@@ -32,6 +32,9 @@ func (d *Document) Print(w io.Writer) {
 	for _, line := range d.Mounts {
 		fmt.Fprintf(w, "%s\n", line)
 	}
+	for _, line := range d.Network {
+		fmt.Fprintf(w, "%s\n", line)
+	}
 	for i := range d.Cgroups {
 		d.Cgroups[i].Print(w)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -78,6 +79,11 @@ func (p *planner) planShared() {
 func (p *planner) joinNamespaces() {
 	if p.Own.PID {
 		p.Plan.ControllerFD = p.Fds.Scratch()
+	}
+	if p.Own.Net != nil {
+		for _, line := range p.Own.Net.Describe() {
+			p.Plan.Network = append(p.Plan.Network, escape.Name(line))
+		}
 	}
 	for _, ns := range p.Own.Joined() {
 		fd, s := p.Fds.Scratch(), p.Shared

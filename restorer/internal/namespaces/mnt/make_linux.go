@@ -114,7 +114,7 @@ func (m *mount) externalHint() string {
 	key, isExternal := externalKey(m.img)
 	switch {
 	case m.parent == nil:
-		return "give the directory that becomes the root: --root DIR"
+		return "give the directory that becomes the root: --root DIR, also where that is /"
 	case isExternal:
 		return "say what is mounted there: --external mnt[" + key + "]:PATH"
 	}
@@ -134,12 +134,29 @@ func (b *builder) cloneExternal(m *mount) (*os.File, error) {
 			return nil, fmt.Errorf("there is no cgroup %s on this host, and none of the tasks was in it", m.cgroup)
 		}
 	}
+	if m.parent == nil && b.p.opts.Root == "" {
+		if err := m.sameRoot(); err != nil {
+			return nil, err
+		}
+	}
 	at, err := os.OpenFile(m.path, unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer at.Close()
 	return sys.CloneMount(at, false, m.point())
+}
+
+// sameRoot compares this machine's root with what the tasks had as theirs, by the name that the kernel has for it.
+func (m *mount) sameRoot() error {
+	info, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return err
+	}
+	if source := host.RootSource(string(info)); source != m.img.GetSource() {
+		return fmt.Errorf("the tasks had %q as their root, and this machine's root is %q", m.img.GetSource(), source)
+	}
+	return nil
 }
 
 // inside keeps a path below a root: it is one that the kernel has printed, so it has no symbolic links in it.

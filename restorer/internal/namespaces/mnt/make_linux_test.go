@@ -441,3 +441,25 @@ func TestManyMounts(t *testing.T) {
 		t.Errorf("afterwards: %v, %v", after, err)
 	}
 }
+
+// A dump of tasks whose root was this machine's is not restored into another root unless that is said.
+func TestAnotherRoot(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, root := range []string{"", "/"} {
+		var c refuse.Collector
+		p := New(&c, imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/", func(m *pb.MntEntry) {
+			m.Source = pb.String("/dev/elsewhere")
+		})), 1, &Options{Root: root})
+		aside, err := sys.NewAside()
+		if err = errors.Join(c.Err(), err); err != nil {
+			t.Fatal(err)
+		}
+		err = aside.Do(p.Make)
+		aside.End()
+		p.Close()
+		const want = `mount 1 at /: the tasks had "/dev/elsewhere" as their root, and this machine's root is `
+		if got := fmt.Sprint(err); (root == "") != strings.Contains(got, want) || (root == "/") != (err == nil) {
+			t.Errorf("--root %q: %v, want %s", root, err, want)
+		}
+	}
+}

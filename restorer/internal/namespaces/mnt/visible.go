@@ -3,6 +3,7 @@ package mnt
 import (
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,6 +87,16 @@ func (p *Plan) Master(name string) func() (*os.File, error) {
 		return nil
 	}
 	return func() (*os.File, error) { return sys.Duplicate(master) }
+}
+
+// Keys lists the keys of --external mnt[KEY]:PATH that the images have.
+func (p *Plan) Keys() (keys []string) {
+	for _, m := range p.mounts {
+		if key, isExternal := externalKey(m.img); isExternal && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Cgroups gives the directories of the host's cgroups that are mounted in the tree.

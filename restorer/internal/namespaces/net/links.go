@@ -135,6 +135,7 @@ func (p *planner) checkLink(l *link) {
 // checkVeth finds the other end of a veth pair: where the caller says, or in the same namespace.
 func (p *planner) checkVeth(l *link, refuse func(fix, format string, args ...any)) {
 	resource := "veth[" + l.GetName() + "]"
+	p.wants = append(p.wants, resource)
 	out, given := p.opts.External[resource]
 	twin := p.links[l.GetPeerIfindex()]
 	switch {
@@ -162,6 +163,7 @@ func (p *planner) checkVeth(l *link, refuse func(fix, format string, args ...any
 // checkMacvlan finds what a macvlan lies on: a link that the caller names, or one of the same namespace.
 func (p *planner) checkMacvlan(l *link, refuse func(fix, format string, args ...any)) {
 	resource := "macvlan[" + l.GetName() + "]"
+	p.wants = append(p.wants, resource)
 	lower, given := p.opts.External[resource]
 	on := p.links[l.GetPeerIfindex()]
 	switch {

@@ -27,6 +27,7 @@ type Plan struct {
 	id     uint32
 	images []string
 	takes  []string
+	wants  []string
 	source string                   // of an existing namespace, for people
 	open   func() (*os.File, error) // opens it; nil: one is made
 	steps  []step
@@ -86,6 +87,9 @@ func (p *Plan) Takes() []string { return p.takes }
 // Empty reports whether a new namespace stays empty: what there was in it is not in the images, or not wanted.
 func (p *Plan) Empty() bool { return p.open == nil && len(p.steps) == 0 }
 
+// Wants lists the resources of --external that could be given.
+func (p *Plan) Wants() []string { return p.wants }
+
 // Describe says in lines what will be done.
 func (p *Plan) Describe() []string {
 	if p.open != nil {
@@ -132,6 +136,7 @@ func (p *planner) join(place string) {
 // external finds out which namespace is to take the place of one that was dumped by its key alone.
 func (p *planner) external(key string) {
 	resource := "net[" + key + "]"
+	p.wants = append(p.wants, resource)
 	if open := p.opts.Inherit[key]; open != nil {
 		p.takes = append(p.takes, key)
 		p.source, p.open = "the descriptor for "+strconv.Quote(key), open
