@@ -170,7 +170,7 @@ func (b *builder) holdTerminal(devpts *mount, sub string) error {
 		return err
 	}
 	if b.p.made.ptys == nil {
-		b.p.made.ptys = map[pty]*os.File{}
+		b.p.made.ptys, b.p.made.duplicate = map[pty]*os.File{}, sys.Duplicate
 	}
 	b.p.made.ptys[pty{devpts, int(want)}] = master
 	return nil

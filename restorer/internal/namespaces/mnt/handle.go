@@ -22,7 +22,8 @@ func (h *handle) close() {
 type made struct {
 	namespace *os.File         // which the tasks enter
 	ptys      map[pty]*os.File // masters of terminals that are mounted somewhere, or orphans
-	lower     func()           // the limit of descriptors, to what it was before
+	duplicate func(*os.File) (*os.File, error)
+	lower     func() // the limit of descriptors, to what it was before
 }
 
 // pty is a terminal: each mount of devpts has its own numbers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,6 +170,19 @@ func openBelow(dir, name string) (*os.File, error) {
 	}
 	defer root.Close()
 	return sys.OpenIn(root, strings.TrimPrefix(name, "/"), unix.O_PATH, inside)
+}
+
+// Cgroups gives the directories of the host's cgroups that are mounted in the tree.
+func (p *Plan) Cgroups() (dirs []string) {
+	for _, m := range p.mounts {
+		if m.cgroup == "" {
+			continue
+		}
+		if dir := m.hierarchy(); dir != "" {
+			dirs = append(dirs, path.Join(dir, m.cgroup))
+		}
+	}
+	return dirs
 }
 
 // hierarchy finds where the mount's hierarchy of cgroups is mounted from its root.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/crpie/crpie/internal/sys"
 )
 
 // visible gives the mount that a path leads to, and the path from its root: at each step the mount that covers the
@@ -86,7 +84,7 @@ func (p *Plan) Master(name string) func() (*os.File, error) {
 	if err != nil || master == nil {
 		return nil
 	}
-	return func() (*os.File, error) { return sys.Duplicate(master) }
+	return func() (*os.File, error) { return p.made.duplicate(master) }
 }
 
 // Keys lists the keys of --external mnt[KEY]:PATH that the images have.
@@ -97,19 +95,6 @@ func (p *Plan) Keys() (keys []string) {
 		}
 	}
 	return keys
-}
-
-// Cgroups gives the directories of the host's cgroups that are mounted in the tree.
-func (p *Plan) Cgroups() (dirs []string) {
-	for _, m := range p.mounts {
-		if m.cgroup == "" {
-			continue
-		}
-		if dir := m.hierarchy(); dir != "" {
-			dirs = append(dirs, path.Join(dir, m.cgroup))
-		}
-	}
-	return dirs
 }
 
 // LateCgroups names mounts of cgroups that Operations make.
