@@ -127,7 +127,8 @@ func TestNeededCapabilities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, _ := strings.Cut(string(page), "and root (")
+	words := strings.Join(strings.Fields(string(page)), " ")
+	_, list, _ := strings.Cut(words, "and root (")
 	list, _, _ = strings.Cut(list, ", CAP_NET_ADMIN for sockets")
 	needed := strings.Split(list, ", ")
 	im := testenv.StartCommand(t, "sleep", setpriv, "--reuid=1000", "--regid=1000", "--clear-groups",
