@@ -100,6 +100,8 @@ func (s *session) makeGraft(ctx context.Context) error {
 	return nil
 }
 
+// graftOptions makes the options of graft.New from the configuration. Plugins, tasks and images are looked at all, so
+// that the log has every mistake at once.
 func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 	info, err := root.Stat("inventory.img") // criu writes it last
 	if err != nil {
@@ -134,6 +136,7 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 	return opts, several.Join(errs...)
 }
 
+// logGraft says in restore.log what was done to the images and what has no effect.
 func (s *session) logGraft(name string) {
 	s.log.printf("restore-with %s: grafted %s onto %s for criu", s.config.Way, s.config.describePlugins(),
 		escape.Name(name))

@@ -51,6 +51,8 @@ func (s *session) flush(fresh bool) {
 	}
 }
 
+// writeLog writes the lines to the log that the request names, behind criu's or to a new one. O_NONBLOCK: the name
+// could be a fifo that nobody reads.
 func (s *session) writeLog(fresh bool) error {
 	if s.log.text.Len() == 0 {
 		return nil

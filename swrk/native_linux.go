@@ -34,6 +34,8 @@ func (s *session) native(ctx context.Context) error {
 	return err
 }
 
+// nativeRequest words a request as the flags of crpie restore. The image directory goes by its descriptor, because the
+// runtime passes it so.
 func (s *session) nativeRequest() (*NativeRequest, error) {
 	flags, err := nativeFlags(s.opts)
 	plugins, wrong := s.config.flagsOf()

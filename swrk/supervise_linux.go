@@ -123,6 +123,7 @@ func (r *relay) look(since time.Duration) (done bool, err error) {
 	return done, nil
 }
 
+// look reads how far the graft's core has come in a task, by process_vm_readv(2).
 func (t *task) look() error {
 	status := make([]byte, graft.StatusSize)
 	if err := sys.ReadProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address, Data: status}); err != nil {

@@ -17,6 +17,8 @@ type mounted []struct {
 	options     []string
 }
 
+// cgroupMounts finds hierarchies that are mounted whole, proc_pid_mountinfo(5): a bind mount of a part cannot show
+// every cgroup.
 func cgroupMounts(mountinfo string) (all mounted) {
 	for line := range strings.Lines(mountinfo) {
 		front, back, _ := strings.Cut(line, " - ")

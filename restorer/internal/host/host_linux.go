@@ -157,6 +157,7 @@ func mappedRange(line string) (start, end uint64) {
 	return start, end
 }
 
+// readStatus reads capabilities and no_new_privs; lines that are not hexadecimal are not among them.
 func (h *Host) readStatus() error {
 	status, err := sys.ReadProc("/proc/self/status")
 	if err != nil {

@@ -181,6 +181,7 @@ func (p *Plan) Encode() {
 	header.Put(a.Contents())
 }
 
+// encodeTask lays what the core reads about a task into the arena.
 func (p *Plan) encodeTask(t *Task) abi.Task {
 	a := p.Arena
 	threads := make([]abi.Thread, len(t.Threads))

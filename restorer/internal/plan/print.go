@@ -97,6 +97,7 @@ func (d *Document) sameHooks() bool {
 	return len(all) > 0
 }
 
+// print writes a line about a task, and its hooks unless all tasks have the same.
 func (t *TaskInfo) print(w io.Writer, hooks bool) {
 	fmt.Fprintf(w, "task %d %q: ", t.Pid, t.Comm)
 	if t.Ends {
@@ -140,6 +141,7 @@ func (d *Document) comm(pid int) string {
 	return ""
 }
 
+// print writes a thread's operations with their numbers, which errors name, and marks where a phase begins and ends.
 func (l *Listing) print(w io.Writer, comm string) {
 	who := "zygote"
 	if l.Task != 0 {

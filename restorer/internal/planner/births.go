@@ -145,6 +145,8 @@ func (p *planner) addHelper(h *job.Helper) {
 	}
 }
 
+// checkHelper refuses a helper whose pid cannot be had: a helper is a process that lends its pid to a session or
+// process group whose leader was gone at the dump.
 func (p *planner) checkHelper(h *job.Helper) {
 	where := fmt.Sprintf("task %d", h.Creator.Pid)
 	if who := p.Holder(h.Pid); who != "" {

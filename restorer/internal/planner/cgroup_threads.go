@@ -73,6 +73,8 @@ func common(a, b string) string {
 	return a
 }
 
+// needThreaded sees to it that a cgroup takes a single thread: only threaded ones do, cgroups(7). One that exists stays
+// as it is; one that is made becomes threaded.
 func (p *planner) needThreaded(where, at string) {
 	name, entry := p.Host.Cgroups[""].Mount+at, p.cgroupEntry("", at)
 	switch exists := p.exists(name); {

@@ -102,6 +102,8 @@ func (p *planner) needCgroups() {
 	}
 }
 
+// needMembership plans the cgroups that a task was in, one for each hierarchy; seen has those that other tasks needed.
+// crpie's own cgroups need nothing: the tasks are born in them.
 func (p *planner) needMembership(where string, m membership, seen map[string]bool) {
 	for _, hierarchy := range sortedKeys(m) {
 		at := m[hierarchy]
@@ -134,6 +136,8 @@ func cleanPath(p string) bool {
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.ContainsRune(p, 0)
 }
 
+// needCgroup plans one cgroup as --manage-cgroups says: it may have to exist, or must not, and gets its properties only
+// from an entry of the images.
 func (p *planner) needCgroup(where, hierarchy, at, mount string) {
 	mode, exists := p.cgroupMode(), p.exists(mount+at)
 	switch {
@@ -185,6 +189,7 @@ func (p *planner) exists(name string) bool {
 	return p.Host.CgroupExists(name) && !p.Host.LeftUnfinished(name)
 }
 
+// addCgroup plans a directory once; with properties wins over without.
 func (p *planner) addCgroup(d plan.CgroupDir) {
 	i := slices.IndexFunc(p.cgroups, func(other plan.CgroupDir) bool { return other.Path == d.Path })
 	switch {

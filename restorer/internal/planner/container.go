@@ -65,6 +65,7 @@ func (p *planner) checkOtherImages(container bool) (theirs []string) {
 	return theirs
 }
 
+// refuseContainer refuses all tasks with the same namespaces at once: a container would have a line for each.
 func (p *planner) refuseContainer(tasks []*images.Task, own string, theirs []string) {
 	where := fmt.Sprintf("task %d", tasks[0].Pid)
 	if more := len(tasks) - 1; more > 0 {

@@ -51,6 +51,8 @@ func (t *threadPlanner) stayClosed() {
 		Threads: uint64(len(t.Img.Threads))})
 }
 
+// capset sets the three sets that a thread can set, and then ambient capabilities one by one: each has to be permitted
+// and inheritable already, prctl(2).
 func (t *threadPlanner) capset(c *pb.CredsEntry) {
 	p := t.prog
 	header := p.Arena.Bytes(plan.Words32([]uint32{uapi.CapVersion3, 0}))

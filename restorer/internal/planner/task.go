@@ -20,6 +20,8 @@ type taskPlanner struct {
 	gated bool // the program has waited for the tracer: hooks may run
 }
 
+// planTask plans the program of a task's first thread, in the order in which a task is restored: docs/stages.md has the
+// hooks' places in it.
 func (p *planner) planTask(img *images.Task) {
 	if img.Dead() {
 		p.planZombie(img)
@@ -266,6 +268,7 @@ func (t *taskPlanner) limits() {
 	}
 }
 
+// limit plans one resource limit. Raising a hard limit needs CAP_SYS_RESOURCE, getrlimit(2).
 func (t *taskPlanner) limit(resource int, soft, hard uint64) {
 	if resource >= len(uapi.RlimitNames) || resource >= len(t.Host.Rlimits) {
 		t.Refuse(t.Where(), "", "resource limit %d is unknown", resource)

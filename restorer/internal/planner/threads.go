@@ -40,6 +40,7 @@ func (t *threadPlanner) state() {
 	}
 }
 
+// checkRegisters refuses segments of 32-bit programs and registers that this CPU lacks.
 func (t *threadPlanner) checkRegisters() {
 	info := t.core.GetThreadInfo()
 	for _, d := range info.GetTls() {
@@ -96,6 +97,7 @@ func (t *threadPlanner) comm() string {
 	return t.Task.Comm
 }
 
+// scheduling sets policy and nice value where they differ from crpie's own, which tasks are born with.
 func (t *threadPlanner) scheduling() {
 	p, tc := t.prog, t.core.GetThreadCore()
 	given := uint64(tc.GetSchedPolicy())

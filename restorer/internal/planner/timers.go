@@ -82,6 +82,8 @@ func (t *taskPlanner) startItimer(which int, it *pb.ItimerEntry) {
 	}
 }
 
+// startPosixTimer starts a timer at what was left of it. One that has expired and whose signal waits must not expire a
+// second time.
 func (t *taskPlanner) startPosixTimer(tm *pb.PosixTimerEntry) {
 	p, id := t.Prog, uint64(tm.GetItId())
 	spec := []uint64{tm.GetIsec(), tm.GetInsec(), tm.GetVsec(), tm.GetVnsec()}

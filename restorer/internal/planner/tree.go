@@ -151,6 +151,8 @@ const nobody = 0
 
 // has what is in flight: no pid
 
+// fileUsers counts the tasks that have a file open; a file that is on its way in a message of a unix socket is used by
+// nobody, but has to be there.
 func (p *planner) fileUsers() *fileUsers {
 	u := &fileUsers{tasks: map[uint32]int{}, flying: map[uint32]bool{}, pipes: map[uint32]map[uint32]bool{}}
 	for _, t := range p.Dir.Tasks {
@@ -169,6 +171,7 @@ func (p *planner) fileUsers() *fileUsers {
 	return u
 }
 
+// add counts a user; for pipes also who has either end.
 func (u *fileUsers) add(pid uint32, fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	if u.tasks[fd.GetId()]++; u.tasks[fd.GetId()] == 1 {
 		u.order = append(u.order, fd)
@@ -207,6 +210,8 @@ func (t *taskPlanner) children() {
 	t.mem.UnmapShmem(t.Prog)
 }
 
+// cloneChildren clones the children that are born now: early ones must not be in the session that the task is going to
+// lead. Those with a helper are cloned by it.
 func (t *taskPlanner) cloneChildren(early bool) {
 	for _, child := range t.Img.Children {
 		if b := t.Births[child.Pid]; b.Helper != nil || b.Early != early {

@@ -26,6 +26,8 @@ func (r *Runner) makeCgroups() error {
 	return nil
 }
 
+// makeCgroup makes a cgroup and sets its properties. A mark on it tells the next restore that it may take it over,
+// should this one be killed.
 func (r *Runner) makeCgroup(d *plan.CgroupDir) error {
 	if d.Make {
 		if err := os.Mkdir(d.Path, 0o755); err != nil && !(os.IsExist(err) && sys.LeftUnfinished(d.Path)) {

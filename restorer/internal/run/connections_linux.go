@@ -119,6 +119,8 @@ func doSteps(c *plan.Connection, task sys.Pidfd, steps []plan.Step) error {
 	return nil
 }
 
+// doStep does one step of waking a connection. Without a socket's call it is a packet, as if from the peer, and then
+// the state that it has to lead to.
 func doStep(s plan.Step, socket sys.Socket) error {
 	switch s.Do {
 	case plan.StepOption:
@@ -187,6 +189,7 @@ func openNetwork(l *plan.NetworkLock) error {
 	return nil
 }
 
+// removeRule deletes a rule of iptables that criu dump has left. That the rule is gone already is no error.
 func removeRule(r plan.LockRule) error {
 	tool, err := exec.LookPath(r.Tool())
 	if errors.Is(err, exec.ErrNotFound) {

@@ -159,6 +159,7 @@ func prepareCall(pid sys.PID, c *call, insn uint64, args []uint64) error {
 	return sys.SetRegs(pid, &regs)
 }
 
+// allToSyscall lets all threads run to their next system call at once, and then waits for each.
 func (r *Runner) allToSyscall(tasks []tracee) error {
 	for _, t := range tasks {
 		if err := sys.ContinueToSyscall(t.tid); err != nil {
@@ -175,6 +176,7 @@ func (r *Runner) allToSyscall(tasks []tracee) error {
 
 func isSyscallStop(ws unix.WaitStatus) bool { return ws.StopSignal() == unix.SIGTRAP|0x80 }
 
+// setRegisters gives a stopped thread all that ptrace(2) can set; the rest was set by the thread itself.
 func setRegisters(tid sys.PID, th *plan.Thread, layout *sys.Xsave, length int) error {
 	err := sys.SetXstate(tid, th.Xstate.Area(layout, length))
 	if err == nil {

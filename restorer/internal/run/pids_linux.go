@@ -48,6 +48,7 @@ func (p *pids) find(tid int) sys.PID {
 	return p.seen(tid)
 }
 
+// seen gives the number of a thread that has been found already; without a pid namespace both numbers are the same.
 func (p *pids) seen(tid int) sys.PID {
 	if p.root == 0 {
 		return sys.PID(tid)

@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
+// hookError describes a hook that failed at an address.
 func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint64, cause string) *report.HookError {
 	return &report.HookError{
 		Plugin:   r.Plan.Image.PluginName(int(st.Plugin)),
@@ -54,6 +55,7 @@ func hookResult(result int64) string {
 	return fmt.Sprintf("%d, which is neither 0 nor a negative errno (-ENOTSUP is %d)", result, -int(unix.ENOTSUP))
 }
 
+// opResult words what an operation returned: an errno, with the address if it was memory that could not be filled.
 func opResult(op *plan.Op, st abi.Status) string {
 	if errno := errnoOf(st.Result); errno != 0 {
 		text := fmt.Sprintf("%s (%s)", errno.Error(), unix.ErrnoName(errno))

@@ -105,6 +105,7 @@ func (r *Runner) Run() error {
 	return nil
 }
 
+// restore takes the steps in order and stops at the first that fails; Run undoes what was done.
 func (r *Runner) restore() error {
 	steps := []struct {
 		name string
@@ -267,6 +268,7 @@ func (r *Runner) reap(pid sys.PID) {
 	_, _ = sys.Wait(pid)
 }
 
+// close gives up descriptors and mappings of the controller, after success and failure.
 func (r *Runner) close() {
 	for _, f := range r.passed {
 		f.Close()

@@ -64,6 +64,7 @@ func (s *share) make(p *plan.Plan) error {
 	return sys.SealContents(sealed)
 }
 
+// writeSealed writes what nobody can change any more once the memfd is sealed: blob and plan.
 func writeSealed(f *os.File, p *plan.Plan) error {
 	for _, s := range p.Image.Segments {
 		if _, err := f.WriteAt(s.Data, int64(uint64(s.Addr)-p.Region.Start)); err != nil {
@@ -76,6 +77,7 @@ func writeSealed(f *os.File, p *plan.Plan) error {
 	return nil
 }
 
+// close unmaps the parts that the controller shares with the tasks.
 func (s *share) close() {
 	for _, b := range [][]byte{s.shared, s.ctl, s.bell} {
 		if b != nil {

@@ -25,6 +25,7 @@ func removeMoments(p *plan.Plan) {
 	}
 }
 
+// removeMoment removes a name that was to exist for a moment only, if a failed restore left it.
 func removeMoment(p *plan.Plan, m plan.Moment, planned time.Time) {
 	var done, doneLink func()
 	m.Path, done = here(p, m.Path)
@@ -46,6 +47,8 @@ func here(p *plan.Plan, path string) (at string, done func()) {
 	return p.Here(path)
 }
 
+// isMoment reports whether the file of that name is the one that this restore has made: the name could be somebody
+// else's by now, and must stay then.
 func isMoment(m *plan.Moment, info fs.FileInfo, planned time.Time) bool {
 	if m.Mode&uapi.SIfmt == uapi.SIflnk {
 		target, err := os.Readlink(m.Path)

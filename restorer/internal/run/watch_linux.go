@@ -125,6 +125,8 @@ func (r *Runner) look(all bool) error {
 	return nil
 }
 
+// lookAt reads the reports of a task's threads: in the shared memory until the task has left it, then in its own (all:
+// also there, which costs a system call).
 func (r *Runner) lookAt(t *plan.Task, all bool) error {
 	o := r.watch.own[t]
 	if o == nil && r.share.status(t.StatusIndex).State == abi.StateLeft {

@@ -31,6 +31,8 @@ func (b *builder) openTargets() {
 	}
 }
 
+// refuseTarget says why a mount has no place to go. A symbolic link in the path is not followed: mountinfo has no
+// links, so the tree is not the one that was dumped.
 func (b *builder) refuseTarget(m *mount, err error) {
 	switch in := m.parent.where(); {
 	case errors.Is(err, unix.ENOENT):
@@ -88,6 +90,7 @@ func (b *builder) setAttributes() {
 	}
 }
 
+// makeReadOnly makes a superblock read-only in the end; until then mount points and contents have to be made in it.
 func makeReadOnly(file *os.File) error {
 	context, err := sys.PickFS(file)
 	if err != nil {

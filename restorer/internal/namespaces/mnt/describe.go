@@ -23,6 +23,7 @@ func (p *Plan) Describe() []string {
 	return lines
 }
 
+// what words where a mount comes from, for plans and messages.
 func (m *mount) what() string {
 	switch m.kind {
 	case external:
@@ -55,6 +56,7 @@ var attributeNames = []struct {
 	{msNodiratime, "nodiratime"},
 }
 
+// how words attributes and propagation, in the words of mount(8).
 func (m *mount) how() (words string) {
 	for _, a := range attributeNames {
 		if m.img.GetFlags()&a.bit != 0 {
@@ -73,6 +75,7 @@ func (m *mount) how() (words string) {
 	return words
 }
 
+// describe words how a mount gets its peers and masters.
 func (s *share) describe() string {
 	words := []string{}
 	if s.from != nil {

@@ -67,6 +67,8 @@ func (p *Plan) stat(name string, flags uint64) (fs.FileInfo, error) {
 // throughFD is a path for what a descriptor is open for.
 func throughFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
+// readFileAt reads from a file of the new tree, which is attached nowhere yet. O_PATH finds it without opening it; the
+// way through /proc/self/fd opens it.
 func (p *Plan) readFileAt(name string, b []byte, off int64) (int, error) {
 	f, err := p.open(name, 0)
 	if err != nil {

@@ -95,6 +95,8 @@ func externalKey(m *pb.MntEntry) (key string, ok bool) {
 	return m.GetRoot(), m.GetExtMount()
 }
 
+// classifyRoot takes the root from --root. Without it this machine's root has to do, which only a dump of tasks that
+// had the host's root can be given.
 func (r *reader) classifyRoot(m *mount) {
 	m.kind, m.path = external, r.p.opts.Root
 	if m.path != "" {
@@ -116,6 +118,8 @@ func (r *reader) isFirst(m *mount) bool {
 	return true
 }
 
+// classifyFresh plans a new superblock with the flags and options that the dump has. A devpts without newinstance was
+// the host's (before Linux 4.7, kernel documentation of devpts).
 func (r *reader) classifyFresh(m *mount) {
 	kind, ok := m.kindOf()
 	if !ok {
@@ -137,6 +141,7 @@ func (r *reader) classifyFresh(m *mount) {
 	}
 }
 
+// refuseFS refuses a file system that cannot be made anew: a disk, or a type that CRIU knows by a number only.
 func (r *reader) refuseFS(m *mount) {
 	const hint = "dump with --external mnt[MOUNT POINT]:KEY and restore with --external mnt[KEY]:PATH"
 	name := "of a type that criu does not know"
@@ -179,6 +184,8 @@ const (
 	msNoatime, msNodiratime, msRelatime   = 1 << 10, 1 << 11, 1 << 21
 )
 
+// superFlags are the words of fsconfig(2) for the flags of a superblock. Read-only comes later for those that have to
+// be filled first.
 func superFlags(name string, flags uint32) (words []string) {
 	if flags&msRdonly != 0 && slices.Contains(readOnlyFirst, name) {
 		words = append(words, "ro")
@@ -249,6 +256,8 @@ func (r *reader) findBase(m *mount) {
 	r.withoutBase(m)
 }
 
+// base finds a mount of the same file system that shows a directory at or above the root of m, so that m can be a bind
+// mount of it; sub is the way down.
 func (r *reader) base(m *mount) (base *mount, sub string) {
 	for _, list := range [][]*mount{r.p.mounts, r.p.hidden} {
 		for _, other := range list {

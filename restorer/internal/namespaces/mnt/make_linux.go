@@ -209,6 +209,7 @@ func (b *builder) separate() {
 	b.try("mount namespace", err)
 }
 
+// newScratch mounts an empty tmpfs over this thread's root, where the new tree grows out of sight of the old one.
 func newScratch() (*os.File, error) {
 	root, err := os.OpenFile("/", unix.O_PATH, 0)
 	if err != nil {
@@ -247,6 +248,7 @@ func (b *builder) makeFresh() {
 	}
 }
 
+// newFS makes a superblock and its mount, still detached, and fills a tmpfs from its archive.
 func (b *builder) newFS(m *mount) (*os.File, error) {
 	if m.fs.name == "cgroup" && m.hierarchy() == "" {
 		return nil, fmt.Errorf(
@@ -269,6 +271,8 @@ func (b *builder) newFS(m *mount) (*os.File, error) {
 	return file, err
 }
 
+// configure gives a superblock its source, flags and options before it is created; a filesystem refuses what it does
+// not know.
 func configure(context *sys.FSContext, f *filesystem) error {
 	if err := setSource(context, f.source); err != nil {
 		return err
@@ -295,6 +299,8 @@ func setSource(context *sys.FSContext, source string) error {
 	return context.Set("source", source)
 }
 
+// fill unpacks the contents of a tmpfs. The archive is opened only as a regular file: anything else might make crpie
+// wait.
 func (b *builder) fill(dir *os.File, image string) error {
 	archive, err := b.p.dir.FS.Open(image)
 	if err != nil {
@@ -356,6 +362,7 @@ func (b *builder) makeBeside(dir *os.File, name string, of *mount) (*os.File, er
 	return makeEmpty(dir, name, isDir)
 }
 
+// makeEmpty makes a mount point for what was deleted or hidden at the dump.
 func makeEmpty(dir *os.File, name string, isDir bool) (*os.File, error) {
 	err := error(nil)
 	if isDir {

@@ -154,6 +154,8 @@ func (r *reader) read() bool {
 	return r.Len() == before
 }
 
+// add takes a mount from the images, and refuses what no kernel can have dumped. It is kept all the same, so that
+// others find their parent.
 func (r *reader) add(m *mount) {
 	id := m.img.GetMntId()
 	switch {

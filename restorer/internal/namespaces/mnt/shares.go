@@ -31,6 +31,8 @@ const (
 	done
 )
 
+// findShares plans the propagation, mount_namespaces(7): peers by their group, slaves by their master, and unbindable
+// mounts at the end, because others may be bound to them before.
 func (r *reader) findShares() {
 	s := sharer{reader: r, peers: map[uint32][]*mount{}, state: map[uint32]int{}}
 	for _, m := range r.p.mounts {

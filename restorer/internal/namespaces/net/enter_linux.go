@@ -37,6 +37,7 @@ func (p *Plan) Enter() error {
 	return nil
 }
 
+// enter goes into the namespace, on the thread that stays in it, and carries the steps out.
 func (m *maker) enter() error {
 	for _, do := range []func() error{m.openHost, m.enterNamespace, m.lock} {
 		if err := do(); err != nil {
@@ -83,6 +84,7 @@ func (m *maker) enterNamespace() (err error) {
 	return nil
 }
 
+// enterGiven joins a namespace that the user has named.
 func (m *maker) enterGiven() error {
 	f, err := m.open()
 	if err != nil {

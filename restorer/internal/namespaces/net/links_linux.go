@@ -10,6 +10,8 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
+// do makes a link. A macvlan is made on the host's side and moved; of a veth whose other end was outside, that end is
+// moved to the host.
 func (c *creation) do(m *maker) error {
 	if c.lower != "" {
 		return m.makeOnHost(c.lower, c.GetName(), func(lower uint32) netlink.Message {
@@ -89,6 +91,7 @@ func (l *loopback) do(m *maker) error {
 		func(a *netlink.AttributeEncoder) { l.basics(a) }))
 }
 
+// do makes a tun or tap device by its character device, which is the only way, and then sets what every link has.
 func (t *tun) do(m *maker) error {
 	e := t.Tun
 	made := sys.Tun{Name: t.GetName(), Index: t.GetIfindex(), Flags: uint16(e.GetFlags()), Owner: e.GetOwner(),

@@ -103,6 +103,7 @@ type addresses struct {
 	links    map[uint32]*link
 }
 
+// planAddresses plans what `ip address save` has written, address by address.
 func (p *planner) planAddresses() {
 	s := &addresses{links: p.links}
 	for _, m := range p.saved("ifaddr", magicAddresses, rtmNewaddr, sizeIfaddr) {
@@ -141,6 +142,7 @@ func (s *addresses) String() string {
 // routes is a step: the main tables have these routes and no others.
 type routes struct{ messages []netlink.Message }
 
+// planRoutes plans routes so that a gateway's route comes before routes through it.
 func (p *planner) planRoutes() {
 	all := slices.Concat(p.saved("route", magicRoutes, rtmNewroute, sizeRtmsg),
 		p.saved("route6", magicRoutes, rtmNewroute, sizeRtmsg))

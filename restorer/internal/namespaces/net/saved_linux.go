@@ -59,6 +59,7 @@ func (s *addresses) wait(m *maker, have []address) (bool, error) {
 	return false, nil
 }
 
+// removeOthers removes addresses that the kernel gives by itself (link-local ones of IPv6) and the dump does not have.
 func (s *addresses) removeOthers(m *maker, have []address) error {
 	for _, a := range have {
 		if !slices.ContainsFunc(s.parsed, a.same) {
@@ -87,6 +88,7 @@ func (m *maker) addresses() (all []address, err error) {
 	return all, err
 }
 
+// removeAddress removes an address; that it has gone meanwhile is no error.
 func (m *maker) removeAddress(a address) error {
 	head := binary.LittleEndian.AppendUint32([]byte{a.family, a.bits, 0, 0}, a.index)
 	err := m.request(ask(rtmDeladdr, 0, head, func(e *netlink.AttributeEncoder) {
@@ -169,6 +171,7 @@ func (s *rules) do(m *maker) error {
 	return nil
 }
 
+// do makes entries of connection tracking. One that exists is right: packets may have made it meanwhile.
 func (s *conntrack) do(m *maker) error {
 	n, err := sys.OpenNetlink(unix.NETLINK_NETFILTER)
 	if err != nil {

@@ -40,6 +40,8 @@ func (p *planner) planTables() {
 	p.steps = append(p.steps, &script{p.tool(name, "nft", "nftables"), []string{"-f", "-"}, name, left})
 }
 
+// planIptables plans what iptables-save has written, without the rules by which criu locks the network. The text goes
+// to a program, so words that would make it do something else are refused.
 func (p *planner) planIptables(kind, tool string) {
 	text, name := p.raw(kind)
 	left := withoutLockIptables(string(text))

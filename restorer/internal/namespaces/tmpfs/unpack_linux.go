@@ -255,6 +255,7 @@ func (m *metadata) set(parent *os.File, leaf string) error {
 	return nil
 }
 
+// link makes a hard link to a file that the archive had before, and never to one outside of the directory.
 func (u *unpacker) link(parent *os.File, leaf, target string) error {
 	if target == "." {
 		return errors.New("a link to a directory")
@@ -318,6 +319,7 @@ func (u *unpacker) contents(file *os.File, h *tar.Header) error {
 
 var zeros [64 * pageSize]byte
 
+// writeAt writes a piece of a file. In a sparse one, pages of zeros stay holes.
 func writeAt(file *os.File, b []byte, offset int64, sparse bool) error {
 	if !sparse {
 		_, err := file.WriteAt(b, offset)

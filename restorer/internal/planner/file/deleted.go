@@ -64,6 +64,7 @@ func (p *Room) openMoment(what string, at plan.Moment, flags, device uint64, fd 
 	})
 }
 
+// makeGhost plans a file whose contents are in the images: it has a name for a moment, and is open when the name goes.
 func (p *Room) makeGhost(r *pb.RemapFilePathEntry, name string, g *images.Ghost) {
 	at, free := p.momentary(r, name)
 	if !free {
@@ -126,6 +127,8 @@ func (p *Room) ghostTimes(what string, fd, path uint64, e *pb.GhostFileEntry) {
 	p.Shared.Sys(what, uapi.SysUtimensat, fd, path, times, 0)
 }
 
+// ghostContents fills a regular file. Its size comes first, because holes at the end have no chunk; images of old CRIU
+// versions do not have it.
 func (p *Room) ghostContents(what string, fd int, g *images.Ghost) {
 	if g.Entry.GetMode()&uapi.SIfmt != uapi.SIfreg {
 		return

@@ -26,6 +26,8 @@ func (p *Room) openFifos() {
 
 func fifoKey(e *pb.FifoEntry) string { return fmt.Sprintf("fifo %d", e.GetPipeId()) }
 
+// openFifo opens a fifo and writes what was in it. The descriptor stays open in the zygote for all tasks: without it
+// the contents would be gone with the last reader. Read and write together never block, fifo(7).
 func (p *Room) openFifo(where string, e *pb.FifoEntry) {
 	path, ok := p.PathOf(e.GetRegfId(), where)
 	if !ok || !p.isFifo(where, e.GetRegfId(), path) {

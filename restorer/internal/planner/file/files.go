@@ -219,6 +219,8 @@ func (f *Descriptors) SetFlags(fd *pb.FdinfoEntry, flags uint32) {
 	}
 }
 
+// regularFile opens a file by its path, a file without a name through the descriptor that holds it, and a file in /proc
+// of a task later, when that task exists.
 func (f *Descriptors) regularFile(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	if target := f.lateTarget(file); target != nil {
 		name := file.GetReg().GetName()
@@ -255,6 +257,7 @@ func (f *Descriptors) open(fd *pb.FdinfoEntry, what, path string, statusFlags ui
 	}
 }
 
+// eventfd makes an eventfd and then writes its counter.
 func (f *Descriptors) eventfd(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	e := file.GetEfd()
 	f.Create(fd, "eventfd", uapi.SysEventfd2, 0, uint64(e.GetFlags()&(uapi.ONonblock|uapi.EfdSemaphore)))
@@ -310,6 +313,8 @@ func (t *Descriptors) Filesystem() {
 	}
 }
 
+// workingDirectory goes to a task's directory. That can be /proc/PID of a process that has ended, which no path leads
+// to.
 func (t *Descriptors) workingDirectory(id uint32, where string) {
 	if pid := t.endedProcess(id); pid != 0 {
 		t.enterEnded(pid, t.Dir.Files[id].GetReg().GetName(), where)

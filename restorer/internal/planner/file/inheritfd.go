@@ -36,6 +36,8 @@ func (p *Room) PlanInheritFDs() {
 	}
 }
 
+// inheritFD finds the files that the user gives an open descriptor for, by the names that criu dump has printed. Files
+// that the zygote cannot hand on by number are opened from it.
 func (p *Room) inheritFD(in *job.Inherited) {
 	info, err := p.Host.Stat(ProcFd(in.FD))
 	if err != nil {

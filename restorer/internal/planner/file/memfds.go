@@ -29,6 +29,7 @@ func (p *Room) makeMemfds() {
 	}
 }
 
+// makeMemfd makes a memfd once for all tasks. Contents come before seals, which would forbid them.
 func (p *Room) makeMemfd(id uint32, inode *pb.MemfdInodeEntry) {
 	if inode.GetHugetlbFlag() != 0 {
 		p.Contents.MakeHugeMemfd(id, inode)

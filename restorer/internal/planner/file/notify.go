@@ -63,6 +63,8 @@ func (f *Descriptors) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 	f.Owner(fd, e.GetFown())
 }
 
+// addMark adds a fanotify mark. The kernel keeps two masks and takes one a call, and some flags go with the mask of
+// ignored events only, fanotify_mark(2).
 func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMarkEntry, path string, kind uint64) {
 	if _, err := f.Host.Stat(path); kind == uapi.FanMarkMount && err != nil {
 		f.Refuse(f.FdWhere(fd), "mount what was there at dump time", "fanotify %s: %v", what, err)
@@ -128,6 +130,8 @@ func (f *Descriptors) watched(
 	return f.openHandle(what, mount, handle)
 }
 
+// openHandle opens a file by its handle, as inotify has no name of what it watches; the path leads through the
+// descriptor until done.
 func (f *Descriptors) openHandle(what, mount string, handle []byte) (path string, done func(), ok bool) {
 	root, number := f.Fds.Scratch(), f.Fds.Scratch()
 	f.Prog.Open(root, true, what+": file system", uapi.SysOpenat, uapi.AtFdcwd, f.Prog.Arena.String(mount),

@@ -45,6 +45,7 @@ func (f *pipePlanner) Collect() {
 	}
 }
 
+// pipeContents sets a pipe's size and writes what was in it.
 func (f *pipePlanner) pipeContents(id uint32, what string, ends *pipeEnds, packets bool) {
 	data := f.Dir.PipeData[id]
 	if data != nil && data.Entry.GetSize() != 0 {

@@ -29,6 +29,7 @@ func (p *Room) regular(id uint32, where string) (name string, ok bool) {
 	return name, ok
 }
 
+// validate compares a file with what it was at the dump: type, size, mode, and with --file-validation its build id.
 func (p *Room) validate(where, name string, reg *pb.RegFileEntry) bool {
 	switch {
 	case reg.GetExt():

@@ -67,6 +67,7 @@ func (m *space) sameExe() bool {
 	return m.Of.Origin(m.Img) != nil && m.exeOf(m.Img) == m.exeOf(m.Of.Origin(m.Img))
 }
 
+// sameVDSO reports whether a child has the vDSO where its parent has it, so that it keeps the one that it is born with.
 func (m *space) sameVDSO(parent *images.Task) bool {
 	var theirs []*pb.VmaEntry
 	for _, pv := range parent.Mm.GetVmas() {

@@ -61,6 +61,7 @@ func (p *Room) CheckIPC() {
 	}
 }
 
+// checkSysv refuses a segment that cannot be made, before anything is.
 func (p *Room) checkSysv(s *pb.IpcShmEntry) {
 	where := fmt.Sprintf("SysV shared memory %d", s.GetDesc().GetId())
 	switch {
@@ -85,6 +86,7 @@ func (p *Room) IpcNamespace() {
 	}
 }
 
+// ipcSettings plans the limits of an IPC namespace, which are files in /proc/sys, ipc_namespaces(7).
 func (p *Room) ipcSettings(ns *images.IPC) {
 	v := ns.Vars
 	if sem := v.GetSemCtls(); len(sem) == 4 {
@@ -168,6 +170,7 @@ func (p *Room) sysvShmem() {
 	}
 }
 
+// semaphores makes a set under its number and gives the values, before the owner, who could be somebody else.
 func (p *Room) semaphores(sem images.Semaphores) {
 	d, n, s := sem.Entry.GetDesc(), sem.Entry.GetNsems(), p.Shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV semaphores %d", d.GetId())

@@ -77,6 +77,7 @@ func (p *Room) eachUnix(id uint32, do func(key string)) {
 // socketGroups is a forest: everything in one tree belongs together.
 type socketGroups map[string]string
 
+// root finds the name of a group, and shortens the way for the next time (union-find).
 func (g socketGroups) root(key string) string {
 	root := key
 	for g[root] != "" {

@@ -86,6 +86,8 @@ func (u *unixPlanner) hasRoot() bool {
 	return false
 }
 
+// checkPath refuses a path that a socket cannot be bound to. A socket without a living owner may stay there: it is
+// replaced.
 func (u *unixPlanner) checkPath(s *unixSocket) {
 	if dir, err := u.Host.Stat(path.Dir(s.path)); err != nil || !dir.IsDir() {
 		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs",
@@ -192,6 +194,7 @@ func (u *unixPlanner) enterPrivate(dir string) {
 	}
 }
 
+// makePrivate makes the file system, and opens the root directory, through which the task gets out of it again.
 func (u *unixPlanner) makePrivate() {
 	p, v := u.Prog, &u.private
 	context := u.Fds.Scratch()

@@ -47,6 +47,8 @@ func (f *descriptors) netlinkAddress(nr uint64, number int, what string, port, g
 	f.Prog.Sys(what, nr, uint64(number), f.Prog.Arena.Bytes(b), uint64(len(b)))
 }
 
+// checkNetlink refuses a netlink socket whose groups or port cannot be given back: bind(2) takes 32 groups, and a port
+// that is free.
 func (f *descriptors) checkNetlink(where, what string, e *pb.NetlinkSkEntry) bool {
 	for i, groups := range e.GetGroups() {
 		if i > 0 && groups != 0 || e.GetPortid() == 0 && groups != 0 {

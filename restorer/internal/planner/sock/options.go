@@ -22,6 +22,7 @@ func (f *descriptors) socketOptions(number int, what string, o *pb.SkOptsEntry) 
 	}
 }
 
+// socketFlagOptions sets options that are on or off, where they are on: new sockets have them off.
 func (f *descriptors) socketFlagOptions(number int, what string, o *pb.SkOptsEntry) {
 	for _, flag := range []struct {
 		option uint64

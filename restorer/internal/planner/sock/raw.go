@@ -33,6 +33,7 @@ func (f *descriptors) rawSocket(fd *pb.FdinfoEntry, e *pb.InetSkEntry, source, d
 	f.Owner(fd, e.GetFown())
 }
 
+// checkRaw refuses raw sockets that cannot be made as they were, raw(7).
 func (f *descriptors) checkRaw(where, what string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	raw := e.GetIpOpts().GetRaw()
 	words := map[uint32]int{uapi.IpprotoICMP: 1, uapi.IpprotoICMPv6: uapi.Icmpv6FilterWords}[e.GetProto()]
@@ -50,6 +51,7 @@ func (f *descriptors) checkRaw(where, what string, e *pb.InetSkEntry, source net
 	return false
 }
 
+// rawOptions sets the options that only raw sockets have.
 func (f *descriptors) rawOptions(number int, what string, e *pb.InetSkEntry) {
 	raw := e.GetIpOpts().GetRaw()
 	header, level := uint64(uapi.IpHdrincl), uint64(uapi.SolIP)

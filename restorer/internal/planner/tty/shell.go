@@ -22,6 +22,7 @@ func (f *descriptors) Collect() {
 		0 /* F_DUPFD */, uint64(f.terminal))
 }
 
+// Describe gives a terminal that the dump has not taken along: crpie's own, if --shell-job says so.
 func (f *descriptors) Describe(fd *pb.FdinfoEntry, entry *pb.FileEntry) {
 	switch {
 	case f.Dir.Ttys[entry.GetTty().GetTtyInfoId()].GetType() == pb.TtyType_EXT_TTY:

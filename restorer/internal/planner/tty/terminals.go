@@ -166,6 +166,8 @@ func Orphans(dir *images.Dir) (names []string) {
 
 func ptsName(number uint32) string { return fmt.Sprintf("/dev/pts/%d", number) }
 
+// collectEnd adds a descriptor to its pseudoterminal. Either end can be open several times, the master as one
+// description.
 func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry) {
 	number := info.GetPty().GetIndex()
 	t := pairs[number]
@@ -199,6 +201,7 @@ func isMaster(info *pb.TtyInfoEntry) bool {
 	return info.GetRdev() == ptmx || major >= firstMaster && major <= lastMaster
 }
 
+// collectDevice adds a descriptor of a terminal that has a device, a console or a virtual terminal.
 func (p *Room) collectDevice(where string, fd *pb.FdinfoEntry, info *pb.TtyInfoEntry) {
 	if p.Opts.ShellJob && info.GetType() != pb.TtyType_CONSOLE {
 		return // as CRIU does
@@ -308,6 +311,8 @@ type terminalMaker struct {
 	*terminal
 }
 
+// make plans one terminal: its slaves are opened through the master, which works without /dev/pts (TIOCGPTPEER,
+// ioctl_tty(2)); a master that nobody had is closed in the end.
 func (m *terminalMaker) make() {
 	if !m.pty {
 		m.device()
@@ -422,6 +427,7 @@ func (m *terminalMaker) settings(master int) {
 	}
 }
 
+// permissions gives a slave its owner and mode: the kernel gives it to the one who opens the master.
 func (m *terminalMaker) permissions(slave int) {
 	if m.slaveInfo.Uid != nil && m.slaveInfo.Gid != nil {
 		m.Prog.Sys("owner of "+m.name, uapi.SysFchown, uint64(slave), uint64(m.slaveInfo.GetUid()),
@@ -433,6 +439,7 @@ func (m *terminalMaker) permissions(slave int) {
 	}
 }
 
+// termios sets modes, locked modes and the window's size. Locked modes come after modes, which they would hold fast.
 func (m *terminalMaker) termios(fd int, info *pb.TtyInfoEntry) {
 	a := m.Prog.Arena
 	if info.GetTermios() != nil {
