@@ -225,6 +225,8 @@ func (t *tarball) write(w io.Writer, e edit) error {
 	return err
 }
 
+// writeEntry copies an entry as it stands, headers and padding included, unless it is an image that the graft replaces
+// or drops.
 func (t *tarball) writeEntry(w io.Writer, e *tarEntry, files map[string]*File, drop map[string]bool) error {
 	name, ok := t.image(e)
 	folder := e.Typeflag == tar.TypeDir && path.Clean(e.Name) == path.Join(t.prefix, originals)
@@ -265,6 +267,8 @@ func (t *tarball) writeNew(w io.Writer, inOrder []File, left map[string]*File) e
 	return nil
 }
 
+// writeFile writes an image anew under the header of the old one. The writer is flushed, not closed: closing would end
+// the archive.
 func (t *tarball) writeFile(w io.Writer, h tar.Header, f *File) error {
 	h.Size = 0
 	for _, p := range f.Parts {
@@ -282,6 +286,7 @@ func (t *tarball) writeFile(w io.Writer, h tar.Header, f *File) error {
 	return tw.Flush()
 }
 
+// writePart writes bytes of the plan, or copies a range of an old image.
 func (t *tarball) writePart(w io.Writer, p *Part) error {
 	if p.From == "" {
 		_, err := w.Write(p.Data)

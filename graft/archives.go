@@ -30,6 +30,7 @@ func RemoveArchives(ctx context.Context, archives []string, out string, limits L
 	})
 }
 
+// eachArchive writes the results for several archives to a new directory, which gets its name when all are complete.
 func eachArchive(archives []string, out string, do func(archive, out string) error) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: it exists already; name a new directory", out)

@@ -135,6 +135,8 @@ func (c *checkpoint) compress(ctx context.Context, out io.Writer, dir string, e 
 	return several.Join(c.write(ctx, w, dir, e), w.Close())
 }
 
+// write writes the archive again: directly, or as a layer of an image, whose digests have to be known before its
+// manifest can be written.
 func (c *checkpoint) write(ctx context.Context, w io.Writer, dir string, e edit) error {
 	if c.image == nil {
 		return c.outer.write(w, e)

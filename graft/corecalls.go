@@ -63,6 +63,7 @@ func coreCalls() []coreCall {
 	}, renewalCalls(), namingCalls(), logCalls())
 }
 
+// renewalCalls are made for memory that must not be the same in two copies of a program.
 func renewalCalls() []coreCall {
 	calls := []coreCall{}
 	for _, advice := range []uint64{uapi.MadvDontneed, uapi.MadvDontdump, uapi.MadvWipeonfork} {
@@ -92,6 +93,7 @@ func namingCalls() []coreCall {
 	}
 }
 
+// logCalls write lines of plugins to standard error or to a file.
 func logCalls() []coreCall {
 	end := []seccomp.Arg{is(2), some, is(1), is(minusOne), is(minusOne), is(0x10)} // RWF_APPEND
 	calls := []coreCall{

@@ -29,6 +29,7 @@ type stored struct {
 // dirStore is a directory.
 type dirStore struct{ root *os.Root }
 
+// open opens a blob of a layout. Names come from the image, so they are resolved inside its directory.
 func (d dirStore) open(name string) (*stored, error) {
 	f, err := files.OpenIn(d.root, name)
 	if err != nil {
@@ -51,6 +52,8 @@ type tarStore struct {
 	names map[string]*tarEntry
 }
 
+// newTarStore knows the entries of an archive by name. A name that occurs twice is refused: which of the two counts
+// depends on the reader.
 func newTarStore(t *tarball) (*tarStore, error) {
 	s := &tarStore{t, map[string]*tarEntry{}}
 	for i := range t.entries {

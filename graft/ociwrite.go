@@ -51,6 +51,8 @@ type layerDigests struct {
 	size             int64 // packed
 }
 
+// writeLayer packs the layer anew and computes both digests on the way: the manifest has the packed one, the
+// configuration the other (OCI image specification, config.md, rootfs).
 func (im *checkpointImage) writeLayer(ctx context.Context, out *os.File, e edit) (d layerDigests, err error) {
 	packed, unpacked := sha256.New(), sha256.New()
 	w, err := im.comp.write(io.MultiWriter(endingWriter{ctx, out}, packed))
@@ -114,6 +116,7 @@ func (im *checkpointImage) documents(d layerDigests, layer *os.File, e edit) (li
 	return list, nil
 }
 
+// editConfig names the new layer in the configuration; what was done to it is a label there if no index can say it.
 func (im *checkpointImage) editConfig(d layerDigests, e edit) error {
 	var rootfs object
 	if err := im.config.get("rootfs", &rootfs); err != nil {
@@ -136,6 +139,7 @@ func (im *checkpointImage) editConfig(d layerDigests, e edit) error {
 	return nil
 }
 
+// editManifest names the new configuration and layer in the manifest.
 func (im *checkpointImage) editManifest(d layerDigests, config digest, size int64, e edit) error {
 	var descriptor object
 	var layers []object
@@ -149,6 +153,7 @@ func (im *checkpointImage) editManifest(d layerDigests, config digest, size int6
 	return im.manifest.annotate("annotations", e.note)
 }
 
+// editIndex names the new manifest in the index.
 func (im *checkpointImage) editIndex(manifest digest, size int64) error {
 	descriptor, err := im.onlyManifest()
 	if err != nil {
@@ -159,6 +164,7 @@ func (im *checkpointImage) editIndex(manifest digest, size int64) error {
 	return nil
 }
 
+// editSaved names layer and configuration in the manifest.json of docker save, which has paths instead of digests.
 func (im *checkpointImage) editSaved(oldLayer, newLayer, config string) error {
 	var layers []string
 	if err := im.saved[0].get("Layers", &layers); err != nil {
@@ -264,6 +270,7 @@ type tarEdits struct {
 	now map[string]bool
 }
 
+// writeImageEntry copies an entry of the image's archive, or writes what replaces it in its place.
 func (s *tarStore) writeImageEntry(w io.Writer, e *tarEntry, edits tarEdits) error {
 	h, name := *e.Header, path.Clean(e.Name)
 	if r := edits.old[name]; r != nil {
@@ -317,6 +324,7 @@ func (d dirStore) writeImage(ctx context.Context, tmp string, list []replaced) e
 	return nil
 }
 
+// writeReplaced writes a new blob with the attributes of the one that it replaces.
 func (d dirStore) writeReplaced(ctx context.Context, to *os.Root, r *replaced) error {
 	like, err := d.root.Stat(r.old)
 	if err != nil {

@@ -212,6 +212,8 @@ func (g *grafter) noteRandom(grafted []*images.Task) {
 // late tells whether a graft reaches a stage: threads exist and privileges are the application's by then.
 func late(h stage.Stage) bool { return h == stage.PreSigreturnThread || h == stage.PreSigreturn }
 
+// checkStages refuses hooks that a graft cannot run: criu itself goes through the earlier stages, and the graft's code
+// begins after them.
 func (g *grafter) checkStages() {
 	runs := 0
 	for i, p := range g.opts.Plugins {

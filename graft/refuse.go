@@ -43,6 +43,7 @@ func (g *grafter) checkTask(t *images.Task) {
 	}
 }
 
+// checkThread refuses a thread that could not go through the graft's code and come out as it was.
 func (g *grafter) checkThread(where string, c *pb.CoreEntry) {
 	if !g.Thread(where, c) {
 		return

@@ -32,6 +32,7 @@ func Remove(ctx context.Context, source, out string) error {
 	return p.removeCopy(ctx, root, out)
 }
 
+// removeCopy writes the images as they were before the graft to a new directory, and takes over all others.
 func (p *Provenance) removeCopy(ctx context.Context, root *os.Root, out string) error {
 	files, err := p.Original(files.FS(root))
 	if err != nil {
@@ -135,6 +136,7 @@ func (p *Provenance) Original(fsys fs.FS) ([]File, error) {
 // maxReplaced bounds an image before it is read, bytes; images.Open takes no larger ones.
 const maxReplaced = 64 << 20
 
+// readVerified reads a file that the graft has written. One that somebody changed since is not replaced without a word.
 func readVerified(fsys fs.FS, name string, r Replaced) ([]byte, error) {
 	data, err := readSmall(fsys, name)
 	if err != nil {

@@ -148,6 +148,7 @@ func (c *seccompCheck) declared(where, plugin string, key filteredThreads, numbe
 	c.deny(where, plugin, denied)
 }
 
+// deny refuses a task whose filters would kill the graft's calls or plugins, or notes it if the user takes the risk.
 func (c *seccompCheck) deny(where, whom string, denied []string) {
 	switch {
 	case len(denied) == 0:

@@ -150,6 +150,8 @@ type tarFile struct {
 
 func (f *tarFile) Stat() (fs.FileInfo, error) { return f.entry.FileInfo(), nil }
 func (f *tarFile) Close() error               { return nil }
+
+// Read ends where the entry ends; the section goes on to the padding, from which archives are copied.
 func (f *tarFile) Read(b []byte) (int, error) {
 	at, _ := f.Seek(0, io.SeekCurrent) // a section knows where it is
 	if left := f.entry.Size - at; int64(len(b)) > left {

@@ -31,6 +31,7 @@ type taskGraft struct {
 	record abi.GraftTask
 }
 
+// task grafts onto one task: it chooses addresses, fills the memory, and writes the images that change.
 func (g *grafter) task(img *images.Task) error {
 	t := &taskGraft{grafter: g, img: img}
 	if err := t.layOut(); err != nil {

@@ -26,6 +26,8 @@ func (c checker) want(ok bool, field, format string, args ...any) bool {
 	return ok
 }
 
+// check checks what the format allows and no kernel has dumped. What passes can be planned without looking for nil or
+// for absurd numbers.
 func (d *Dir) check(p *problems) {
 	d.checkFiles(p)
 	d.checkSeccomp(p)
@@ -53,6 +55,7 @@ const (
 	capWords    = 2 // _LINUX_CAPABILITY_U32S_3
 )
 
+// checkCore checks a thread's image; a dead task has only the part that its parent sees.
 func (d *Dir) checkCore(c checker, core *pb.CoreEntry, leader, dead bool) {
 	tc, thread := core.GetTc(), core.GetThreadCore()
 	if leader && c.want(tc != nil, "tc", "missing") {
@@ -191,6 +194,7 @@ func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 // vsyscall is the one mapping above the user addresses (Documentation/arch/x86/x86_64/mm.rst).
 const vsyscall = 0xffffffffff600000
 
+// checkVma checks a mapping by itself; v can be compared with others only if it passes.
 func checkVma(c checker, field string, v *pb.VmaEntry) bool {
 	start, end := v.GetStart(), v.GetEnd()
 	return c.want(start%PageSize == 0, field+"start", "0x%x is not a multiple of the page size", start) &&

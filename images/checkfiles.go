@@ -21,6 +21,7 @@ func (d *Dir) checkFiles(p *problems) {
 	}
 }
 
+// checkFile checks that a file has a description of its type, and that what this refers to is there.
 func (d *Dir) checkFile(c checker, f *pb.FileEntry) {
 	field := fmt.Sprintf("files[id %d].", f.GetId())
 	id, there := fileDetail(f)

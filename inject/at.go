@@ -57,6 +57,7 @@ func ParseMoment(text string) (Moment, error) {
 
 const lastSignal = 64 // SIGRTMAX, signal(7)
 
+// signalMoment reads signal:NAME or signal:NUMBER. SIGSTOP can be waited for: a tracer sees it before it acts.
 func signalMoment(name string) (Moment, error) {
 	sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG"))
 	if n, err := strconv.ParseUint(name, 10, 8); err == nil && n <= lastSignal {

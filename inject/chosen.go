@@ -59,6 +59,7 @@ func checkSelectors(plugins []blob.Input, processes []process) error {
 	return several.Join(errs...)
 }
 
+// list names processes, so that the user can choose one.
 func list(processes []process) string {
 	const longest = 20
 	var names []string

@@ -101,6 +101,8 @@ func (d *Diff) addMemory(at uint64, before, after []byte) {
 	}
 }
 
+// addRun adds bytes that differ without a gap. A run goes on across pages; each keeps the words around it, from which a
+// number or a pointer can be read.
 func (d *Diff) addRun(at uint64, from, end int, before, after []byte) {
 	for i := from; i < end; i++ {
 		if before[i] != after[i] {

@@ -25,6 +25,8 @@ func parseMaps(text string) (all []taskview.VMA, err error) {
 	return all, nil
 }
 
+// parseMapping reads a line of /proc/PID/maps, proc_pid_maps(5). What CRIU would find in the kernel elsewhere
+// (MAP_LOCKED and the like) is not in it.
 func parseMapping(line string) (v taskview.VMA, err error) {
 	var prot, device string
 	var inode uint64
@@ -86,6 +88,7 @@ func statFields(text string) []string {
 // status is what /proc/TID/status says, proc_pid_status(5).
 type status map[string]string
 
+// parseStatus reads /proc/PID/status; a field that a kernel does not have is empty.
 func parseStatus(text string) status {
 	s := status{}
 	for line := range strings.Lines(text) {

@@ -136,6 +136,7 @@ func (s *session) rehearse(failed error) error {
 	return failed
 }
 
+// rehearse runs the hooks in the copy, which shares no memory and no descriptors with the original.
 func (p *target) rehearse() error {
 	p.report.Rehearsed = true
 	err := p.lookAround()

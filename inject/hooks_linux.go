@@ -83,6 +83,7 @@ func (p *target) prepare(t *thread, c *functionCall) error {
 	return nil
 }
 
+// saveXstate keeps the vector registers, once: a hook may use them all.
 func (p *target) saveXstate(t *thread) error {
 	if t.xstate != nil {
 		return nil
@@ -194,6 +195,9 @@ func (p *target) keepIn(t *thread, c *functionCall, info *sys.SyscallInfo) error
 	return p.hookError(t, c, info.Ip, cause)
 }
 
+// judgeSignal decides on a signal that arrives during a hook: a crash of the hook ends the attempt, every other signal
+// waits until the program goes on. A signal that is ignored is no longer so after a crash, because the kernel resets it
+// (force_sig).
 func (p *target) judgeSignal(t *thread, c *functionCall) error {
 	info, err := sys.GetSigInfo(t.tid)
 	if err != nil {

@@ -38,6 +38,7 @@ func (p *target) runTo(at Moment) error {
 	}
 }
 
+// tryTo runs a program that crpie has started to the moment of --at.
 func (p *target) tryTo(at Moment) error {
 	switch at.Kind {
 	case AtTime:
@@ -211,6 +212,7 @@ func (p *target) place() error {
 	return nil
 }
 
+// lift takes the breakpoint out, so that nobody else meets it.
 func (p *target) lift() error {
 	b := &p.resident
 	if !b.placed {
@@ -394,6 +396,8 @@ func (p *target) letChildrenGo() error {
 	return nil
 }
 
+// letChildGo detaches from a child that has just been born. Its copy of the memory has the breakpoint too, and nobody
+// would handle it there; a child of vfork(2) shares the memory, so the breakpoint is lifted until it executes or ends.
 func (p *target) letChildGo(pid sys.PID) error {
 	var err error
 	switch {
@@ -416,6 +420,8 @@ func (p *target) letChildGo(pid sys.PID) error {
 	return nil
 }
 
+// event handles what a program does on its way to the moment: it has children and threads, and may execute another
+// program, whose beginning counts anew.
 func (p *target) event(t *thread, ws unix.WaitStatus) error {
 	if isBirth(ws) {
 		return p.bears(t)
@@ -465,6 +471,8 @@ type output struct {
 	written [3][]byte // by descriptor: the last bytes
 }
 
+// reached reports whether a write to standard output or error completes the text. Arguments are known when the call
+// begins, how much was written when it returns.
 func (o *output) reached(t *thread, ws unix.WaitStatus) (bool, error) {
 	if kindOf(ws) != stopSyscall {
 		return false, nil

@@ -49,6 +49,8 @@ func (p *target) openNames(vmas []taskview.VMA) *names {
 	return n
 }
 
+// open opens the object that an address is in, through the process's own root: its path means nothing outside of its
+// mount namespace.
 func (n *names) open(p *target, addr uint64) {
 	v := n.fileBelow(addr)
 	if v == nil || n.objects[v.Name] != nil {
@@ -99,6 +101,8 @@ func (n *names) close() {
 	}
 }
 
+// describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols
+// takes longer than the pause may.
 func (n *names) describe(d *Diff) {
 	for _, o := range n.objects {
 		o.load()

@@ -131,6 +131,7 @@ func (p *target) compare() error {
 	return errors.Join(err, c.discard(), p.reap(c))
 }
 
+// findChanges compares the process with what it was before the hooks, while it still stands.
 func (p *target) findChanges() error {
 	after, err := p.mappings()
 	if err != nil {
@@ -205,6 +206,7 @@ type keptAddress struct {
 	addr uint64
 }
 
+// touches notes system calls of a hook whose effect cannot be read back: addresses that the kernel keeps.
 func (p *target) touches(info *sys.SyscallInfo) {
 	if p.before == nil {
 		return
@@ -426,6 +428,7 @@ func wipedMappings(smaps string) (all []memory.Span) {
 	return all
 }
 
+// compareBytes compares a piece of shared memory, which the copy of the process has no old contents of.
 func (p *target) compareBytes(at uint64, was []byte) {
 	is := make([]byte, len(was))
 	if p.mem.ReadSome(at, is) < len(is) {
@@ -477,6 +480,8 @@ func writtenPages(now, then *os.File, start, end uint64, visit func(page uint64)
 	}
 }
 
+// written reports whether a page may have been written to, by its entries in /proc/PID/pagemap before and after. The
+// copy shares pages until one of the two writes: a page that is the process's alone has been copied.
 func written(was, is uint64) bool {
 	const there = pagePresent | pageSwapped
 	switch {

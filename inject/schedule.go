@@ -93,6 +93,8 @@ func (s *schedule) run(enter func(functionCall) (int32, error)) error {
 	return nil
 }
 
+// runStage runs the hooks of a stage in their order, for the stage of threads once in each thread; plugins that are out
+// are left out.
 func (s *schedule) runStage(at stage.Stage, out []bool, enter func(functionCall) (int32, error)) error {
 	if len(s.stages) > 0 && !slices.Contains(s.stages, at) {
 		return nil

@@ -87,6 +87,8 @@ func (p *target) adopt(t *thread) {
 	p.threads = append(p.threads, t)
 }
 
+// listThreads lists the threads that exist now. A process that ends meanwhile has none, which only matters for the one
+// that was asked for.
 func (p *target) listThreads() (tids []sys.PID, err error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {

@@ -103,6 +103,7 @@ func Attach(ctx context.Context, pid int, tree bool, opts *Options) (*Report, er
 	return s.report, err
 }
 
+// attach stops, injects, heals and lets go. Healing and letting go happen whatever failed before.
 func (s *session) attach(pid sys.PID, tree bool) error {
 	err := s.stopAll(pid, tree)
 	if err == nil {

@@ -70,6 +70,8 @@ func Spawn(ctx context.Context, program *Program, opts *Options) (pid int, done 
 	return pid, s.report, err
 }
 
+// spawned starts the program, runs it to its moment, and does there what attach does with a process that runs. Other
+// threads are stopped only then.
 func (s *session) spawned(p *target, program *Program) error {
 	if err := p.execute(); err != nil {
 		return err

@@ -25,6 +25,7 @@ const (
 	eventStop   = 128                 // PTRACE_EVENT_STOP
 )
 
+// kindOf tells apart the stops of a thread that was seized, ptrace(2).
 func kindOf(ws unix.WaitStatus) stopKind {
 	switch event := sys.Event(ws); {
 	case !ws.Stopped():

@@ -15,6 +15,7 @@ type program struct {
 	bias uint64 // what is added to the addresses of the file
 }
 
+// openProgram reads the headers; symbols are read when one is asked for.
 func openProgram(name string) (*program, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -113,6 +113,7 @@ func (p *target) look() error {
 	return err
 }
 
+// lookAround learns what it has to know before it touches anything, and refuses what could not be undone.
 func (p *target) lookAround() (err error) {
 	for _, t := range p.threads {
 		if err := p.lookAt(t); err != nil {
@@ -134,6 +135,8 @@ func (p *target) lookAround() (err error) {
 	return nil
 }
 
+// lookAt learns about one thread. Seccomp filters are suspended if this kernel and crpie's capabilities let them be
+// (PTRACE_O_SUSPEND_SECCOMP, Linux 4.3); otherwise a filter is a reason to refuse.
 func (p *target) lookAt(t *thread) (err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
 	if err != nil {
@@ -261,6 +264,7 @@ func (p *target) mmap(addr, length, prot, flags uint64) error {
 	return err
 }
 
+// fillRegion writes plugins, core and arena into the region by /proc/PID/mem, which takes no notice of protection.
 func (p *target) fillRegion(arena []byte) error {
 	for _, s := range p.image.Segments {
 		if len(s.Data) == 0 {
@@ -310,6 +314,7 @@ func (p *target) findGate() (at uint64, ok bool) {
 	return at, ok
 }
 
+// unused reports whether the last bytes of a mapping are zeros, as they are behind the code of a vDSO.
 func (p *target) unused(v *taskview.VMA) bool {
 	b := make([]byte, trampolineSize)
 	if p.mem.ReadSome(v.End-trampolineSize, b) < len(b) {

@@ -49,6 +49,7 @@ const ehFrame, debugFrame, stackSizes = ".eh_frame", ".debug_frame", ".stack_siz
 
 func hasFrames(name string) bool { return name == ehFrame || name == debugFrame || name == stackSizes }
 
+// visitFrames visits the frames that a section tells of.
 func (p *parser) visitFrames(section int, name string, data []byte, visit func(dwarfline.Frame)) {
 	if name == stackSizes {
 		dwarfline.StackSizes(data, visit)
@@ -87,6 +88,8 @@ func (p *parser) noteFrames(large []largeFrame) {
 	}
 }
 
+// noteFrame notes a frame that is larger than a hook's stack. Larger than the guard, too, it could step over that
+// without touching it.
 func (p *parser) noteFrame(place Place, size uint64) {
 	name := place.Function
 	if name == "" {

@@ -23,6 +23,7 @@ func (p *Plugin) functions() *functionIndex {
 	return p.lazy.functions
 }
 
+// newFunctionIndex sorts the functions by place, so that an address finds its function by a binary search.
 func newFunctionIndex(p *Plugin) *functionIndex {
 	idx := &functionIndex{}
 	for i := range p.Symbols {

@@ -20,6 +20,7 @@ func (p *parser) checkGroups() bool {
 	return true
 }
 
+// checkGroup checks one section group, gABI "Section Groups": a word of flags, then the members.
 func (p *parser) checkGroup(i int, member map[uint32]int) {
 	raw, name := p.bytesOf(i), clip(p.sectionName(i))
 	if len(raw) < 4 || len(raw)%4 != 0 {

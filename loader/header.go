@@ -105,6 +105,7 @@ func (p *parser) checkHeader() bool {
 	return true
 }
 
+// checkMachine accepts machines that the relocator knows, and of these the one that was asked for.
 func (p *parser) checkMachine() bool {
 	m := elf.Machine(p.hdr.Machine)
 	if relocTable(m) == nil {

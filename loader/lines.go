@@ -185,6 +185,8 @@ func (p *Plugin) relocateDebug(section int, b []byte, base []uint64) {
 	}
 }
 
+// relocateDebugPlace applies a relocation of a debug section, as far as lines need it: absolute ones. Others stay, and
+// their lines are not found.
 func (p *Plugin) relocateDebugPlace(b []byte, t RelocType, s *Symbol, addend int64, base []uint64) {
 	value := s.Value + uint64(addend)
 	if s.Section >= 0 {

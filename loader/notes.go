@@ -57,6 +57,8 @@ func properties(raw []byte) func(yield func(kind, value uint32) bool) {
 	}
 }
 
+// yieldProperties goes through the properties of a note: type, size, data, padded to eight bytes (Linux gABI
+// extensions, "Program Property").
 func yieldProperties(desc []byte, yield func(kind, value uint32) bool) bool {
 	for len(desc) >= 8 {
 		size := uint64(le32(desc[4:]))
@@ -71,6 +73,8 @@ func yieldProperties(desc []byte, yield func(kind, value uint32) bool) bool {
 	return true
 }
 
+// checkProperty checks what a property promises: landing pads, which then every hook has to begin with, and the
+// processor.
 func (p *parser) checkProperty(kind, value uint32) {
 	amd64 := p.plugin.Machine == elf.EM_X86_64
 	switch {

@@ -92,6 +92,7 @@ func (p *parser) declare(d Param) (why string) {
 	return ""
 }
 
+// readParam reads a record of a parameter; why says what is wrong with it.
 func readParam(rec []byte) (d Param, why string) {
 	kind := le32(rec[abi.ParamRecordKindOff:])
 	name, ok := text(rec[abi.ParamRecordNameOff:abi.ParamRecordValuesOff])

@@ -101,6 +101,7 @@ func (p *parser) records(section, want int, visit func(at Offset, record []byte)
 	}
 }
 
+// readPlugins reads the records that name a plugin, and counts them: an object has one.
 func (p *parser) readPlugins(section int, pointers map[Offset]Relocation) (count int) {
 	p.records(section, abi.PluginRecordSize, func(at Offset, rec []byte) {
 		count++
@@ -111,6 +112,7 @@ func (p *parser) readPlugins(section int, pointers map[Offset]Relocation) (count
 	return count
 }
 
+// readPluginName reads the name. It stands in front of --pie-plugin's arguments, so it has neither space nor comma.
 func (p *parser) readPluginName(section int, at Offset, field []byte) {
 	end := bytes.IndexByte(field, 0)
 	bad := func(c byte) bool { return c <= ' ' || c > '~' || c == ',' }
@@ -124,6 +126,7 @@ func (p *parser) readPluginName(section int, at Offset, field []byte) {
 	p.plugin.Name = string(field[:end])
 }
 
+// readHooks reads the records of hooks. Their functions are relocations, because addresses are not known yet.
 func (p *parser) readHooks(section int, pointers map[Offset]Relocation) {
 	p.records(section, abi.HookRecordSize, func(at Offset, rec []byte) {
 		h := Hook{ID: stage.Stage(le32(rec[abi.HookRecordHookOff:])),

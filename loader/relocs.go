@@ -272,6 +272,7 @@ func (p *parser) checkRelocOverlap(sec *Section) {
 	}
 }
 
+// refuseReloc reports a relocation with the name of its symbol, if it has one.
 func (p *parser) refuseReloc(code Code, sec *Section, r Relocation, format string, args ...any) {
 	if p.full() {
 		return

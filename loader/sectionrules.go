@@ -116,6 +116,7 @@ func instrumentationFlag(name string) string {
 	return ""
 }
 
+// refuseInstrumented refuses a section that sanitizers and profilers leave, with the flag that makes it.
 func (p *parser) refuseInstrumented(i int, name string) role {
 	p.report(Violation{
 		Code:    CodeInstrumented,

@@ -52,6 +52,7 @@ func (p *parser) readSectionTable() bool {
 	return p.readSectionNames(names)
 }
 
+// decodeSections decodes section headers, Elf64_Shdr of the gABI.
 func decodeSections(table []byte) []elf.Section64 {
 	all := make([]elf.Section64, len(table)/shdrSize)
 	for i := range all {
@@ -65,6 +66,8 @@ func decodeSections(table []byte) []elf.Section64 {
 	return all
 }
 
+// readSectionNames gives every section its name. Names may share bytes, so their sum is bounded: many sections could
+// have one long name.
 func (p *parser) readSectionNames(index uint32) bool {
 	table, ok := p.stringTable(index)
 	if !ok {

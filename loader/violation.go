@@ -92,6 +92,7 @@ func (e *Error) members() *multierror.Error {
 	return &multierror.Error{Errors: all, ErrorFormat: e.format}
 }
 
+// format lists the violations, each with its hint on a line of its own.
 func (e *Error) format(members []error) string {
 	file, lines := escape.Name(e.File), make([]string, 0, len(members)+1)
 	for _, m := range members {

@@ -65,6 +65,7 @@ type doctorReport struct {
 	Findings      []doctor.Finding `json:"findings"`
 }
 
+// writeFindings writes a line for each finding, with its hint below, or all as JSON.
 func writeFindings(out io.Writer, findings []doctor.Finding, format string) error {
 	if format == "json" {
 		return writeJSON(out, doctorReport{1, !slices.ContainsFunc(findings, isProblem), findings})

@@ -124,6 +124,7 @@ func (g *graftFlags) misused(rest []string) string {
 	return ""
 }
 
+// run grafts in the way that the flags ask for; done says what was done.
 func (g *graftFlags) run(ctx context.Context, level report.LogLevel) (done string, err error) {
 	if g.remove {
 		return "", g.removeGraft(ctx)
@@ -177,6 +178,7 @@ func describePlan(b *strings.Builder, plan *graft.Plan) {
 	}
 }
 
+// directory grafts onto images in a directory, which can be incremental to others.
 func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft.Plan, error) {
 	source, err := chain.Open(g.images)
 	if err != nil {

@@ -150,6 +150,7 @@ type viewRelocation struct {
 	Addend  int64         `json:"addend"`
 }
 
+// newView makes the document that inspect prints: the object, and where its parts lie in the placed image.
 func newView(p *loader.Plugin, img *blob.Image) *view {
 	v := &view{SchemaVersion: 1, Plugin: p.Name, File: p.File, Machine: p.Machine.String(), Base: img.Base,
 		Size:  img.Size,

@@ -213,6 +213,7 @@ func (th *threadView) seccomp() string {
 	return s
 }
 
+// newMemoryView describes a mapping, with the number of its pages that are in the images.
 func newMemoryView(d *images.Dir, t *images.Task, m *pb.VmaEntry) memoryView {
 	v := memoryView{
 		Start: blob.Addr(m.GetStart()), End: blob.Addr(m.GetEnd()), Prot: blob.Prot(m.GetProt()).String(),
@@ -229,6 +230,7 @@ func newMemoryView(d *images.Dir, t *images.Task, m *pb.VmaEntry) memoryView {
 	return v
 }
 
+// vmaName names a mapping as /proc/PID/maps does; memory without a file by what it is.
 func vmaName(d *images.Dir, m *pb.VmaEntry) string {
 	status := m.GetStatus()
 	switch {

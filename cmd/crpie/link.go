@@ -57,6 +57,7 @@ func runLink(args []string, std streams) int {
 	return exitOK
 }
 
+// newLinkJob reads the arguments; an address can be decimal, hexadecimal or octal.
 func newLinkJob(object, image, mapFile, base string, defsyms []string) (*linkJob, error) {
 	addr, err := strconv.ParseUint(base, 0, 64)
 	if err != nil {

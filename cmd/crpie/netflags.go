@@ -42,6 +42,8 @@ type joinFlag struct{ r *restoreFlags }
 
 func (j *joinFlag) String() string { return "" }
 func (j *joinFlag) Type() string   { return "string" }
+
+// Set reads an argument of --join-ns as criu has it.
 func (j *joinFlag) Set(s string) error {
 	kind, place, found := strings.Cut(s, ":")
 	switch {

@@ -34,6 +34,7 @@ func githubProperty(s string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(s)
 }
 
+// githubCommand writes a workflow command, which GitHub shows at the line of the source, if debug information has one.
 func githubCommand(w io.Writer, level, object string, v loader.Violation) {
 	where, text := "file="+githubProperty(escape.Name(object)), v.Error()
 	if len(v.Places) > 0 && v.Places[0].File != "" {
@@ -61,6 +62,7 @@ type (
 	junitProblem struct{ message, kind, text string }
 )
 
+// reportJUnit writes a test suite with a test for each object.
 func reportJUnit(w io.Writer, results []checked) error {
 	var cases []junitCase
 	var failures, errors int
@@ -119,6 +121,7 @@ func xmlEscapes() *strings.Replacer {
 		"\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
 }
 
+// newJUnitCase tells an object that breaks rules (a failure) from one that could not be read (an error).
 func newJUnitCase(c checked) junitCase {
 	t := junitCase{name: escape.Name(c.file), class: "crpie.check"}
 	switch {

@@ -127,6 +127,7 @@ type (
 	}
 )
 
+// reportSARIF writes SARIF 2.1.0, in which results name rules by their place in a list.
 func reportSARIF(w io.Writer, results []checked) error {
 	driver, index := sarifDriver{Name: "crpie"}, map[loader.Code]int{}
 	for i, r := range loader.Rules() {
@@ -150,6 +151,7 @@ func reportSARIF(w io.Writer, results []checked) error {
 	return writeJSON(w, sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}})
 }
 
+// newSARIFResult makes a result; one without a place gets the object itself as its place.
 func newSARIFResult(file, level string, rule int, v loader.Violation) sarifResult {
 	text := v.Message
 	if v.Fix != "" {

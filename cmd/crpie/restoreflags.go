@@ -202,6 +202,8 @@ type externalFlag struct{ r *restoreFlags }
 
 func (x *externalFlag) String() string { return "" }
 func (x *externalFlag) Type() string   { return "string" }
+
+// Set reads an argument of --external. A kind that only criu restores is kept with the options that are for criu alone.
 func (x *externalFlag) Set(s string) error {
 	kind, _, _ := strings.Cut(s, "[")
 	option := criuOption{names: "external"}
@@ -361,6 +363,7 @@ func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) erro
 	return errors.Join(errs...)
 }
 
+// readConfig reads a configuration file of criu. Only a regular one: others could make crpie wait.
 func readConfig(file criuconf.File) (string, error) {
 	if files.IsNull(file.Name) {
 		return "", nil

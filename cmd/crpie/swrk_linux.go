@@ -61,6 +61,8 @@ func asCRIU(args []string, std streams) int {
 	return exitFailed
 }
 
+// front makes what package swrk needs from the program that it runs in. A set-user-ID program takes no configuration
+// from its caller.
 func front(std streams) *swrk.Front {
 	f := &swrk.Front{
 		ConfigDir: swrk.DefaultConfigDir, Getenv: os.Getenv, Secure: sys.Secure(),

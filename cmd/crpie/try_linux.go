@@ -264,6 +264,7 @@ func rehearsed(p *inject.Process) string {
 	return ""
 }
 
+// writeCall writes what a hook did and how long it took.
 func writeCall(w io.Writer, c *inject.Call) {
 	result := fmt.Sprintf("returned %d", c.Result)
 	switch {

@@ -22,6 +22,8 @@ const (
 
 func (v *verbosity) String() string { return strconv.Itoa(int(*v)) }
 func (v *verbosity) Type() string   { return "level" }
+
+// Set reads the number of -v N; the + comes from a v without one.
 func (v *verbosity) Set(s string) error {
 	if s == "+" {
 		*v++

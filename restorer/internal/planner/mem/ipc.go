@@ -181,6 +181,8 @@ func (p *Room) semaphores(sem images.Semaphores) {
 	s.Sys(what, uapi.SysSemctl, id, 0, uapi.IpcSet, s.Arena.Bytes(owner(d)))
 }
 
+// messageQueue makes a queue under its number, sets its size, and sends what was in it. IPC_NOWAIT: a queue that is
+// smaller than its contents must not block the restore.
 func (p *Room) messageQueue(q images.MessageQueue) {
 	d, s := q.Entry.GetDesc(), p.Shared
 	id, what := uint64(d.GetId()), fmt.Sprintf("SysV message queue %d", d.GetId())

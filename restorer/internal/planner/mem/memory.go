@@ -114,6 +114,7 @@ func (m *space) vmaWhere(v *pb.VmaEntry) string {
 	return fmt.Sprintf("%s memory %x-%x", m.Where(), v.GetStart(), v.GetEnd())
 }
 
+// refused refuses a mapping that cannot be made, and reports whether it did.
 func (m *space) refused(v *pb.VmaEntry) bool {
 	for _, r := range refusedVMAs {
 		if v.GetStatus()&r.bit != 0 {
@@ -187,6 +188,8 @@ func (p *Room) missingPages(where string, err error) {
 	p.Refuse(where, fix, "%v", err)
 }
 
+// addRun adds pages that come from the images. Code of a file that is as it stands in the file is mapped from there;
+// memory that is not writable becomes so for the time that it is filled.
 func (m *space) addRun(v *pb.VmaEntry, p images.Piece) {
 	if v.GetProt()&(uapi.ProtWrite|uapi.ProtExec) == uapi.ProtExec && v.GetStatus()&images.VmaFilePrivate != 0 &&
 		m.files.NamelessOf(uint32(v.GetShmid())) == "" && m.asInFile(v, p) {
@@ -218,6 +221,7 @@ func (m *space) asInFile(v *pb.VmaEntry, p images.Piece) bool {
 	return bytes.Equal(dumped, file)
 }
 
+// vmaAt finds the mapping that has an address.
 func (m *space) vmaAt(addr uint64) *pb.VmaEntry {
 	vmas := m.Img.Mm.GetVmas() // in address order, images.Open has seen to it
 	i, found := slices.BinarySearchFunc(vmas, addr, func(v *pb.VmaEntry, a uint64) int {
@@ -291,6 +295,7 @@ type fileKey struct {
 	flags uint32
 }
 
+// fileKey tells with which open file a mapping is made: those with the same file and access mode share a descriptor.
 func (m *space) fileKey(v *pb.VmaEntry) (fileKey, bool) {
 	if _, shared := m.shmemOf(v); shared || v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) == 0 {
 		return fileKey{}, false
@@ -336,6 +341,8 @@ func (m *space) mapOrder() []*pb.VmaEntry {
 	return order
 }
 
+// openMapped opens a file to be mapped; a memfd that may be written to comes from the descriptor that has made it,
+// because opening it anew would ask for its mode.
 func (m *space) openMapped(v *pb.VmaEntry, key fileKey, fd int) {
 	number, made := m.files.Nameless[m.files.NamelessOf(key.id)]
 	if e := m.Dir.Files[key.id].GetMemfd(); e != nil && made && key.flags == uapi.ORdwr { // see filePlanner.memfd
@@ -406,6 +413,8 @@ func (m *space) fill() {
 	m.emitUpdate()
 }
 
+// addRead adds pages to those that readers fetch from a pages file, in pieces, so that several threads can share the
+// work.
 func (m *space) addRead(addr uint64, p images.Piece) {
 	const piece = 2 << 20 // what one reader takes at a time
 	fd := int64(m.PagesFD(p.Level, p.File))

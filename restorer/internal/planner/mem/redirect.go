@@ -53,6 +53,7 @@ func (v *vdsoImage) at(off, n uint64) ([]byte, error) {
 	return v.image[off : off+n], nil
 }
 
+// header checks the ELF header and finds the dynamic section.
 func (v *vdsoImage) header() error {
 	le := binary.LittleEndian
 	h, err := v.at(0, ElfHeaderSize)
@@ -80,6 +81,7 @@ func (v *vdsoImage) header() error {
 	return nil
 }
 
+// dynamic reads the dynamic section: a vDSO need not have section headers.
 func (v *vdsoImage) dynamic() error {
 	le := binary.LittleEndian
 	entries, err := v.at(v.dynOff, v.dynSize/ElfDynSize*ElfDynSize)
@@ -106,6 +108,7 @@ func (v *vdsoImage) count() (uint64, error) {
 	return uint64(binary.LittleEndian.Uint32(h[4:])), nil
 }
 
+// symbols reads the functions that the vDSO exports.
 func (v *vdsoImage) symbols() error {
 	le := binary.LittleEndian
 	n, err := v.count()

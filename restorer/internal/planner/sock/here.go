@@ -25,6 +25,8 @@ func (f *descriptors) checkHere(where string, e *pb.InetSkEntry, source netip.Ad
 	return true
 }
 
+// checkAddress refuses a socket whose address or interface this host does not have, as far as the kernel would: IPv6
+// sockets, and IPv4 ones with IP_FREEBIND, may be bound to an address that is not there yet.
 func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
