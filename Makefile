@@ -45,9 +45,10 @@ test: deps ## Vet and test everything; the restore tests need root
 demo: build ## Dump a running program with CRIU, restore it with a plugin, show what changed
 	scripts/demo.sh
 
-bench: build ## crpie restore and criu restore of the same images, interleaved; crpie link and linkers
+bench: build ## crpie restore and criu restore of the same images, interleaved; crpie link and linkers; pauses of crpie try
 	scripts/bench
 	scripts/bench-link ./crpie
+	scripts/bench-try
 
 oracle: ## Place libraries' objects with crpie and with real linkers, compare every byte
 	scripts/oracle

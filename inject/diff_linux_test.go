@@ -97,9 +97,8 @@ func TestNothingChanges(t *testing.T) {
 				if got.Error != "" {
 					t.Fatal(got.Error)
 				}
-				lines := slices.DeleteFunc(got.Report.Processes[0].Diff.lines(), func(line string) bool {
-					return strings.Contains(line, "MADV_")
-				})
+				notCopied := func(line string) bool { return strings.Contains(line, "MADV_") }
+				lines := slices.DeleteFunc(got.Report.Processes[0].Diff.lines(), notCopied)
 				if len(lines) > 0 {
 					t.Errorf("rehearsed: %v, changed:\n%s", rehearse, strings.Join(lines, "\n"))
 				}

@@ -38,6 +38,7 @@ type outcome struct {
 	Error  string
 	Hook   report.HookError
 	Steps  int
+	Pauses []time.Duration // of the first process, each time
 }
 
 const orderVariable = "CRPIE_TEST_ORDER"
@@ -64,10 +65,14 @@ func (o order) obey() (got outcome) {
 	for range max(o.Times, 1) {
 		if err == nil {
 			got.Log = nil
-			opts := &Options{Plugins: plugins, Stages: o.Stages, HookTimeout: o.Limit, Trace: o.Trace, Diff: o.Diff,
-				Rehearse: o.Rehearse, StopTimeout: testenv.Timeout, LogLevel: report.LogDebug,
-				Log: func(line report.Line) { got.Log = append(got.Log, line) }}
+			opts := &Options{Plugins: plugins, Stages: o.Stages, HookTimeout: o.Limit, Trace: o.Trace,
+				Diff: o.Diff, Rehearse: o.Rehearse, StopTimeout: testenv.Timeout,
+				LogLevel: report.LogDebug,
+				Log:      func(line report.Line) { got.Log = append(got.Log, line) }}
 			got.Report, err = Attach(context.Background(), o.Pid, o.Tree, opts)
+			if got.Report != nil && len(got.Report.Processes) > 0 {
+				got.Pauses = append(got.Pauses, got.Report.Processes[0].Paused)
+			}
 		}
 	}
 	got.Steps = *steps
@@ -80,7 +85,7 @@ func (o order) obey() (got outcome) {
 	return got
 }
 
-func (o order) command(t *testing.T) *exec.Cmd {
+func (o order) command(t testing.TB) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -96,7 +101,7 @@ func (o order) command(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-func (o order) carryOut(t *testing.T) (got outcome) {
+func (o order) carryOut(t testing.TB) (got outcome) {
 	t.Helper()
 	out, err := o.command(t).Output()
 	if err == nil {

@@ -93,7 +93,8 @@ func TestTrampoline(t *testing.T) {
 	copied := trampoline(&regs, 0x99, true)
 	exit := cloneJump + int(copied[cloneJump-1])
 	if len(copied) != trampolineSize || copied[cloneJump-2] != 0xe3 ||
-		string(copied[exit:][:len(exitCode)]) != exitCode || !bytes.Equal(copied[cloneJump:149], code[cloneJump:149]) {
+		string(copied[exit:][:len(exitCode)]) != exitCode ||
+		!bytes.Equal(copied[cloneJump:149], code[cloneJump:149]) {
 		t.Errorf("a copy goes to %d: % x", exit, copied)
 	}
 }

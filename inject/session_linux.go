@@ -120,7 +120,7 @@ func (s *session) attach(pid sys.PID, tree bool) error {
 // stopAll stops the processes, parents first: a child of a stopped process has no new siblings.
 func (s *session) stopAll(root sys.PID, tree bool) error {
 	for pids := []sys.PID{root}; len(pids) > 0; pids = pids[1:] {
-		p := &target{session: s, pid: pids[0], root: pids[0] == root}
+		p := &target{session: s, pid: pids[0], root: pids[0] == root, ahead: s.lookAhead(pids[0])}
 		gone, err := p.seize()
 		if err != nil {
 			return err

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +28,7 @@ type target struct {
 	threads []*thread // the leader first
 	mem     *sys.Memory
 	began   time.Time // when it was stopped
+	ahead   *ahead    // what was prepared before; nil: nothing
 
 	self       process // as selectors see it; a copy is the process that it is of
 	status     status  // of the leader
@@ -115,7 +114,11 @@ func (p *target) look() error {
 
 // lookAround learns what it has to know before it touches anything, and refuses what could not be undone.
 func (p *target) lookAround() (err error) {
-	for _, t := range p.threads {
+	runs := p.threads
+	if !p.inThreads() {
+		runs = runs[:1]
+	}
+	for _, t := range runs {
 		if err := p.lookAt(t); err != nil {
 			return err
 		}
@@ -138,7 +141,7 @@ func (p *target) lookAround() (err error) {
 // lookAt learns about one thread. Seccomp filters are suspended if this kernel and crpie's capabilities let them be
 // (PTRACE_O_SUSPEND_SECCOMP, Linux 4.3); otherwise a filter is a reason to refuse.
 func (p *target) lookAt(t *thread) (err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
+	text, err := sys.ReadProc(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
 	if err != nil {
 		return p.problem("%w", err)
 	}
@@ -169,10 +172,10 @@ func (p *target) lookAt(t *thread) (err error) {
 // readView reads what hooks are told.
 func (p *target) readView() error {
 	read := func(name string) string {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.pid, name))
+		text, _ := sys.ReadProc(fmt.Sprintf("/proc/%d/%s", p.pid, name))
 		return string(text)
 	}
-	vmas, err := parseMaps(read("maps"))
+	vmas, auxv, err := p.addresses(read)
 	if err != nil {
 		return err
 	}
@@ -180,13 +183,23 @@ func (p *target) readView() error {
 	if err != nil {
 		return err
 	}
-	mm.Auxv = words([]byte(read("auxv")))
+	mm.Auxv = auxv
 	p.view = view{pid: p.status.inner("NSpid"), threads: len(p.threads), comm: strings.TrimSuffix(read("comm"), "\n"),
 		vmas: vmas, mm: mm, now: time.Now()}
 	if mm.StartCode == 0 {
 		return errors.New("its addresses are hidden: crpie may not look into it")
 	}
 	return nil
+}
+
+// addresses reads the mappings and the auxiliary vector, again if the mappings have changed.
+func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv []uint64, err error) {
+	text := read("maps")
+	if p.ahead != nil && p.ahead.maps == text {
+		return p.ahead.vmas, p.ahead.auxv, nil
+	}
+	vmas, err = parseMaps(text)
+	return vmas, words([]byte(read("auxv"))), err
 }
 
 func words(b []byte) (all []uint64) {
@@ -198,17 +211,10 @@ func words(b []byte) (all []uint64) {
 
 // lay lays everything into the process.
 func (p *target) lay() error {
-	size := regionSize(p.layout.Size(), &p.view)
-	hole := memory.LargestHole(used(p.view.vmas))
-	if hole.Size() < size+2*memory.PageSize {
-		return p.problem("its address space has no hole of %d bytes", size)
-	}
-	p.region = layRegion(hole.Place(size, rand.Uint64()), p.layout.Size())
-	img, err := p.layout.Relocate(blob.Addr(p.region.start))
-	if err != nil {
+	if err := p.settle(); err != nil {
 		return p.problem("%w", err)
 	}
-	p.image, p.table = img, tableOf(img)
+	p.table = tableOf(p.image)
 	if p.gate == 0 {
 		if err := p.openGate(); err != nil {
 			return err
@@ -303,15 +309,15 @@ func (p *target) openGate() error {
 
 // findGate finds zeros at the end of an executable mapping, of the vDSO if it has them: its pages are nobody's file.
 func (p *target) findGate() (at uint64, ok bool) {
-	for _, v := range p.view.vmas {
-		if v.Prot&unix.PROT_EXEC == 0 || v.Name == "[vsyscall]" || v.Flags&unix.MAP_SHARED != 0 || ok && v.Name != "[vdso]" {
-			continue
-		}
-		if p.unused(&v) {
-			at, ok = v.End-trampolineSize, true
+	for _, vdso := range []bool{true, false} {
+		for _, v := range p.view.vmas {
+			if (v.Name == "[vdso]") == vdso && v.Prot&unix.PROT_EXEC != 0 && v.Flags&unix.MAP_SHARED == 0 &&
+				v.Name != "[vsyscall]" && p.unused(&v) {
+				return v.End - trampolineSize, true
+			}
 		}
 	}
-	return at, ok
+	return 0, false
 }
 
 // unused reports whether the last bytes of a mapping are zeros, as they are behind the code of a vDSO.
