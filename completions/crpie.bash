@@ -24,7 +24,7 @@ _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft try link swrk doctor explain version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft try new sdk link swrk doctor explain version help' -- "$cur")
 		return
 	fi
 	case ${COMP_WORDS[1]} in
@@ -43,6 +43,10 @@ _crpie() {
 		;;
 	-m | --machine)
 		mapfile -t COMPREPLY < <(compgen -W 'amd64 arm64' -- "$cur")
+		return
+		;;
+	--lang)
+		mapfile -t COMPREPLY < <(compgen -W 'c c++ rust asm' -- "$cur")
 		return
 		;;
 	--at)
@@ -79,6 +83,8 @@ _crpie() {
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
 	try) flags='--at --pid --tree --rehearse --diff --trace --stages --pie-timeout --progress-timeout --format --output --verbosity --help' ;;
+	new) flags='--lang --help' ;;
+	sdk) flags='--force --help' ;;
 	doctor) flags='--format --clean --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac

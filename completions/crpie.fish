@@ -12,7 +12,7 @@ function __crpie_plugin
 	end
 end
 
-set -l commands check inspect restore graft try link swrk doctor explain version help
+set -l commands check inspect restore graft try new sdk link swrk doctor explain version help
 
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -f
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a check -d 'Tell whether objects can be PIE plugins'
@@ -20,6 +20,8 @@ complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a inspect -d '
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a restore -d 'Restore a process from CRIU images'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a link -d 'Place an object, write memory and map'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a try -d 'Run plugins in a live process'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a new -d 'Make a directory with a plugin that works'
+complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a sdk -d 'Write headers, Rust crate, plugin.mk and examples'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a swrk -d 'Stand in front of criu for a container runtime'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Check whether this machine can restore containers'
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d 'Tell what a rule means'
@@ -110,3 +112,5 @@ complete -c crpie -n '__fish_seen_subcommand_from try' -l progress-timeout -x -d
 complete -c crpie -n '__fish_seen_subcommand_from try' -s f -l format -x -a 'text json' -d 'Report'
 complete -c crpie -n '__fish_seen_subcommand_from try' -s o -l output -r -d 'Report'
 complete -c crpie -n '__fish_seen_subcommand_from try' -s v -l verbosity -d 'Log level'
+complete -c crpie -n '__fish_seen_subcommand_from new' -l lang -x -a 'c c++ rust asm' -d 'Language'
+complete -c crpie -n '__fish_seen_subcommand_from sdk' -l force -d 'Replace files of another version'

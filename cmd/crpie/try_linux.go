@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/stage"
 )
@@ -57,7 +58,7 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 	f.StringVarP(&r.format, "format", "f", "text", "Write what the hooks did as `FORMAT`, text or json.")
 	f.StringVarP(&r.output, "output", "o", "",
 		"Write it to `FILE`; default: text to standard error, json to standard output.")
-	addVerbosity(f, &r.verbosity)
+	addVerbosityFrom(f, &r.verbosity, verbosity(report.LogInfo)) // an author wants to see what the plugin says
 	return f
 }
 

@@ -19,10 +19,11 @@ func TestTryProgram(t *testing.T) {
 	plugin := testenv.Plugin(t, "plugin-sdk/examples/trace.c")
 	status, out, stderr := crpie(t, "try", "--stages", "pre-sigreturn", plugin, "--", "/bin/sh", "-c", "exit 7")
 	if status != 7 || out != "" || !strings.Contains(stderr, "1 thread, at main") ||
-		!strings.Contains(stderr, "trace: hook PIE_RST_PRE_SIGRETURN, thread ") {
+		!strings.Contains(stderr, "trace: hook PIE_RST_PRE_SIGRETURN, thread ") ||
+		!strings.Contains(stderr, ": trace: PIE_RST_PRE_SIGRETURN: stage=PRE_SIGRETURN") { // pr_info
 		t.Errorf("status %d, %s%s", status, out, stderr)
 	}
-	status, out, stderr = crpie(t, "try", "-f", "json", plugin, "--", "/bin/true")
+	status, out, stderr = crpie(t, "try", "-v2", "-f", "json", plugin, "--", "/bin/true")
 	if status != 0 || stderr != "" || !strings.Contains(out, `"ok": true`) ||
 		!strings.Contains(out, `"hook": "PIE_RST_TASK_CREATED"`) {
 		t.Errorf("status %d, %s%s", status, out, stderr)

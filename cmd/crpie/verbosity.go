@@ -40,10 +40,15 @@ func (v *verbosity) Set(s string) error {
 func (v *verbosity) level() report.LogLevel { return report.LogLevel(min(*v, maxLevel)) }
 
 // addVerbosity adds -v.
-func addVerbosity(f *pflag.FlagSet, v *verbosity) {
-	*v = defaultLevel
-	f.VarP(v, "verbosity", "v", "Log up to `LEVEL`: 0 nothing, 1 errors, 2 warnings (default), 3 information, 4 everything. "+
-		"Also -v4; each -v is one more than the default.")
+func addVerbosity(f *pflag.FlagSet, v *verbosity) { addVerbosityFrom(f, v, defaultLevel) }
+
+// addVerbosityFrom adds -v with another default.
+func addVerbosityFrom(f *pflag.FlagSet, v *verbosity, level verbosity) {
+	*v = level
+	names := []string{"0 nothing", "1 errors", "2 warnings", "3 information", "4 everything"}
+	names[level] += " (default)"
+	f.VarP(v, "verbosity", "v", "Log up to `LEVEL`: "+strings.Join(names, ", ")+
+		". Also -v4; each -v is one more than the default.")
 	f.Lookup("verbosity").NoOptDefVal = "+"
 }
 

@@ -113,6 +113,19 @@ func TestEveryCompilerMakesPluginsOfCxxAndAssembly(t *testing.T) {
 	}
 }
 
+// What crpie new writes is a plugin for both machines; make builds it for this one only.
+func TestEveryCompilerMakesPluginsOfTheTemplates(t *testing.T) {
+	t.Parallel()
+	for _, cc := range compilers {
+		mustBePlugin(t, build(t, cc+" -O2 "+pluginFlags+" "+warnings, glob(t, "plugin-sdk/templates/c/hook.c")[0]))
+		mustBePlugin(t, build(t, cc, glob(t, "plugin-sdk/templates/asm/hook.S")[0]))
+	}
+	for _, cc := range []string{"g++ -std=c++11", "aarch64-linux-gnu-g++ -mno-outline-atomics", "clang-19 -std=c++20"} {
+		mustBePlugin(t, build(t, cc+" -O2 "+pluginFlags+" "+cxxFlags+" "+warnings,
+			glob(t, "plugin-sdk/templates/cxx/hook.cpp")[0]))
+	}
+}
+
 func TestRustMakesAPlugin(t *testing.T) {
 	t.Parallel()
 	obj := filepath.Join(t.TempDir(), "greet-rust.o")

@@ -1,0 +1,28 @@
+//go:build linux
+
+package sdktest
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// README's first five minutes, as an ordinary user does them.
+func TestFirstPlugin(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"make", "cc", "python3"} {
+		testenv.NeedTool(t, tool)
+	}
+	crpie := filepath.Join(t.TempDir(), "crpie")
+	build := exec.Command("go", "build", "-o", crpie, "./cmd/crpie")
+	build.Dir = root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(filepath.Join(root(t), "scripts", "first-plugin"), crpie).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

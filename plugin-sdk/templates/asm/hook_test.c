@@ -1,0 +1,24 @@
+/* Unit tests: `make test` links hook.o with this and runs it. */
+#include <linux/prctl.h>
+
+#include <crpie/test.h>
+
+static void expect_name(const char *want)
+{
+	char name[16];
+
+	CRPIE_EXPECT(sys_prctl(PR_GET_NAME, (unsigned long)name, 0, 0, 0) == 0);
+	CRPIE_EXPECT(strcmp(name, want) == 0);
+}
+
+int main(void)
+{
+	struct crpie_test t;
+
+	crpie_test_begin(&t, "worker");
+	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == 0);
+	expect_name("restored");
+	CRPIE_EXPECT(crpie_test_logged(&t, "info: the process is now restored"));
+	crpie_test_end(&t);
+	return crpie_test_result();
+}
