@@ -3,8 +3,9 @@
  * The environment block of the restored program: the strings that execve(2) left on its stack, from env_start to
  * env_end of prctl(PR_SET_MM_MAP), each NAME=VALUE and a NUL.
  *
- * getenv(3) sees a change made here, because libc's environ points at these strings. Two limits follow from that: a value cannot
- * grow, and a variable that the program itself set with setenv(3) lives in its heap instead, and is not found.
+ * getenv(3) sees a change made here, because libc's environ points at these strings. Two limits follow from that: a
+ * value cannot grow, and a variable that the program itself set with setenv(3) lives in its heap instead, and is not
+ * found. <crpie/setenv.h> has neither.
  */
 #ifndef CRPIE_ENV_H
 #define CRPIE_ENV_H

@@ -25,8 +25,8 @@
  */
 #define CRPIE_MAKES(nr)                                                                                                \
 	__asm__ volatile(".pushsection " CRPIE_SYSCALLS_SECTION ", \"a\", %%progbits\n\t"                              \
-			 ".balign 8\n\t"                                                                                \
-			 ".long 16, 1, %c0, 0\n\t"                                                                      \
+			 ".balign 8\n\t"                                                                               \
+			 ".long 16, 1, %c0, 0\n\t"                                                                     \
 			 ".popsection"                                                                                 \
 			 :                                                                                             \
 			 : "i"(__builtin_constant_p(nr) ? (int)(nr) : (int)CRPIE_SYSCALL_COMPUTED))
@@ -260,6 +260,54 @@ static inline long sys_sched_yield(void)
 	return CRPIE_SYS0(__NR_sched_yield);
 }
 
+/*
+ * Namespaces, what: CLONE_NEW* of <linux/sched.h>. They are the calling thread's; with CLONE_NEWNS or CLONE_NEWUSER the
+ * kernel says EINVAL in a process with several threads. fd: of a file in /proc/PID/ns, or a pidfd.
+ */
+static inline long sys_unshare(unsigned long what)
+{
+	return CRPIE_SYS1(__NR_unshare, what);
+}
+static inline long sys_setns(int fd, int what)
+{
+	return CRPIE_SYS2(__NR_setns, fd, what);
+}
+
+/* Mounts, flags: MS_* and MNT_* of <linux/mount.h>, or <sys/mount.h>. source, type and data may be NULL. */
+static inline long sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
+			     const void *data)
+{
+	return CRPIE_SYS5(__NR_mount, source, target, type, flags, data);
+}
+static inline long sys_umount2(const char *target, int flags)
+{
+	return CRPIE_SYS2(__NR_umount2, target, flags);
+}
+
+/*
+ * A child is a copy of the process with the calling thread only: 0 is returned in it, its pid in the parent. It must
+ * not return from the hook: it ends with sys_exit_group, or becomes another program by sys_execve, which a process
+ * that runs hooks must not do itself. Whoever does not wait for it leaves a zombie, and perhaps SIGCHLD, to the
+ * program: for none, give sys_fork the signal 0, and sys_wait4 the flag 0x40000000, __WCLONE.
+ */
+static inline long sys_fork(int exit_signal)
+{
+	return CRPIE_SYS5(__NR_clone, exit_signal, 0, 0, 0, 0);
+}
+static inline long sys_wait4(int pid, int *status, int flags, void *rusage)
+{
+	return CRPIE_SYS4(__NR_wait4, pid, status, flags, rusage);
+}
+static inline long sys_execve(const char *path, const char *const *argv, const char *const *envp)
+{
+	return CRPIE_SYS3(__NR_execve, path, argv, envp);
+}
+__attribute__((noreturn)) static inline void sys_exit_group(int status)
+{
+	for (;;)
+		CRPIE_SYS1(__NR_exit_group, status);
+}
+
 /* The machine's name; uname takes the kernel's struct new_utsname of <linux/utsname.h>. */
 static inline long sys_uname(struct new_utsname *name)
 {
@@ -269,6 +317,20 @@ static inline long sys_sethostname(const char *name, size_t len)
 {
 	return CRPIE_SYS2(__NR_sethostname, name, len);
 }
+
+/* Families and types of sockets, socket(2), the same on every machine: no header of the kernel has them. */
+#define CRPIE_AF_UNIX 1
+#define CRPIE_AF_INET 2
+#define CRPIE_AF_INET6 10
+#define CRPIE_AF_NETLINK 16
+#define CRPIE_AF_PACKET 17
+#define CRPIE_AF_VSOCK 40
+#define CRPIE_SOCK_STREAM 1
+#define CRPIE_SOCK_DGRAM 2
+#define CRPIE_SOCK_RAW 3
+#define CRPIE_SOCK_SEQPACKET 5
+#define CRPIE_SOCK_NONBLOCK 04000
+#define CRPIE_SOCK_CLOEXEC 02000000
 
 /* Sockets; addr points at a struct sockaddr_in of <linux/in.h>, sockaddr_un of <linux/un.h> and so on. */
 static inline long sys_socket(int family, int type, int protocol)
@@ -286,6 +348,20 @@ static inline long sys_bind(int fd, const void *addr, unsigned int len)
 static inline long sys_listen(int fd, int backlog)
 {
 	return CRPIE_SYS2(__NR_listen, fd, backlog);
+}
+/* Takes a connection; addr and len may be NULL. flags: CRPIE_SOCK_NONBLOCK, CRPIE_SOCK_CLOEXEC. */
+static inline long sys_accept4(int fd, void *addr, unsigned int *len, int flags)
+{
+	return CRPIE_SYS4(__NR_accept4, fd, addr, len, flags);
+}
+/* *len: room in bytes, afterwards the length of the name, which is cut if there was less. */
+static inline long sys_getsockname(int fd, void *addr, unsigned int *len)
+{
+	return CRPIE_SYS3(__NR_getsockname, fd, addr, len);
+}
+static inline long sys_getpeername(int fd, void *addr, unsigned int *len)
+{
+	return CRPIE_SYS3(__NR_getpeername, fd, addr, len);
 }
 static inline long sys_shutdown(int fd, int how)
 {

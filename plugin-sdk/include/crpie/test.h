@@ -17,9 +17,10 @@
  *		return crpie_test_result();
  *	}
  *
- * The program that the hooks run in is the test: ctx->vmas has its mappings at the time of crpie_test_begin, and ctx->mm
- * its auxiliary vector. So pointers to its variables are covered, and crpie_symbol finds what it exports (-rdynamic).
- * Memory that is mapped later is told by crpie_test_map. The environment block is one of its own, empty at first.
+ * The program that the hooks run in is the test: ctx->vmas has its mappings as they were at crpie_test_begin, ctx->mm
+ * has its auxiliary vector. So pointers to its variables are covered, and crpie_symbol finds what it exports
+ * (-rdynamic). Memory that is mapped later is told by crpie_test_map. The environment block is one of its own, empty
+ * at first.
  *
  * This header comes first: the hooks then use libc's memcpy, not the SDK's. A plugin in assembly or Rust is an object
  * that is linked with the test; crpie_test_run finds its hooks by their records. plugin.mk builds hook_test out of
