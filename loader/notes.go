@@ -34,6 +34,7 @@ func (p *parser) checkNotes() bool {
 		p.checkProperty(kind, claims[kind])
 	}
 	p.checkRecursion()
+	p.checkSignals()
 	return true
 }
 

@@ -71,6 +71,8 @@ const (
 	CodePluginName    Code = "PIE406"
 	CodeParam         Code = "PIE407"
 	CodeParamValue    Code = "PIE408"
+	CodeHandler       Code = "PIE409"
+	CodeSignal        Code = "PIE410"
 )
 
 // RuleInfo has the fixed texts of a rule.
@@ -188,4 +190,8 @@ var rules = [...]RuleInfo{
 	{CodeParam, "damaged declaration of a parameter",
 		"use the macros CRPIE_PARAM_* of <crpie/plugin.h>, each name once", false},
 	{CodeParamValue, "parameter that the plugin does not take", "crpie inspect FILE.o lists the parameters", false},
+	{CodeHandler, "signal handler that may stay behind",
+		"install SIG_DFL, SIG_IGN or a function of the program (crpie_symbol)", true},
+	{CodeSignal, "signal to the restored process",
+		"return a negative errno to end it; a signal to another process is no mistake", true},
 }

@@ -150,6 +150,14 @@ var ruleCases = []ruleCase{
 		repair: replace("volatile", "static volatile"),
 		want: "PIE121 the frame of f has 1999888 bytes, the stack of a hook 126976; " +
 			"it can reach over the guard of 1048576 bytes below at f+0x0, .text+0x0"},
+	{code: "PIE409", tool: cc, suffix: ".c", plugin: true, source: makes("13 /* rt_sigaction */"),
+		repair: replace("CRPIE_MAKES(13", "CRPIE_MAKES(14"),
+		want: "PIE409 system call rt_sigaction: a handler in the plugin is unmapped before the program goes on, " +
+			"and the signal then crashes it: install a function of the program, SIG_DFL or SIG_IGN"},
+	{code: "PIE410", tool: cc, suffix: ".c", plugin: true, source: makes("234"),
+		repair: replace("CRPIE_MAKES(234", "CRPIE_MAKES(39"),
+		want: "PIE410 system call tgkill: a signal to the restored process waits until it goes on, " +
+			"and may end it then: return a negative errno to undo the restore"},
 	{code: "PIE201", tool: cc, suffix: ".c", source: "int ext(int); int hook(void) { return ext(3); }",
 		repair: func(s string) string { return s + "int ext(int x) { return x; }" },
 		want:   "PIE201 undefined symbol `ext` at hook+0x6, .text+0x6"},
@@ -530,6 +538,14 @@ func TestFilesThatAreNoObjects(t *testing.T) {
 }
 
 // TestEveryRuleHasATest keeps the tables above complete. PIE311 is about addresses: the relocator's tests break it;
+// makes is a plugin that declares a system call.
+func makes(nr string) string {
+	return "#include <crpie/plugin.h>\n#include <crpie/syscall.h>\n" +
+		"static int hook(struct crpie_ctx *ctx) { (void)ctx; CRPIE_MAKES(" + nr + "); return 0; }\n" +
+		"CR_PLUGIN_REGISTER_DUMMY(\"p\")\n" +
+		"CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, hook)\n"
+}
+
 // PIE408 is about values, which crpie check is given.
 func TestEveryRuleHasATest(t *testing.T) {
 	tested := map[loader.Code]bool{"PIE001": true, "PIE004": true, "PIE013": true, "PIE311": true,

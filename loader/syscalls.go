@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"debug/elf"
 	"slices"
 
 	"github.com/crpie/crpie/internal/abi"
@@ -27,4 +28,38 @@ func (p *parser) readSyscalls(section int) {
 	})
 	slices.Sort(s.Numbers)
 	s.Numbers = slices.Compact(s.Numbers)
+}
+
+// signalCalls are the system calls that send a signal, asm/unistd_64.h and asm-generic/unistd.h.
+func signalCalls(machine elf.Machine) map[uint32]string {
+	if machine == elf.EM_AARCH64 {
+		return map[uint32]string{129: "kill", 130: "tkill", 131: "tgkill", 138: "rt_sigqueueinfo",
+			240: "rt_tgsigqueueinfo", 424: "pidfd_send_signal"}
+	}
+	return map[uint32]string{62: "kill", 200: "tkill", 234: "tgkill", 129: "rt_sigqueueinfo",
+		297: "rt_tgsigqueueinfo", 424: "pidfd_send_signal"}
+}
+
+func sigactionCall(machine elf.Machine) uint32 {
+	if machine == elf.EM_AARCH64 {
+		return 134
+	}
+	return 13
+}
+
+// checkSignals notes calls whose effect comes when the plugin is gone.
+func (p *parser) checkSignals() {
+	sends := signalCalls(p.plugin.Machine)
+	for _, nr := range p.plugin.Syscalls.Numbers {
+		if nr == sigactionCall(p.plugin.Machine) {
+			p.reportf(CodeHandler, nil,
+				"system call rt_sigaction: a handler in the plugin is unmapped before the program goes on, "+
+					"and the signal then crashes it: install a function of the program, SIG_DFL or SIG_IGN")
+		}
+		if name := sends[nr]; name != "" {
+			p.reportf(CodeSignal, nil,
+				"system call %s: a signal to the restored process waits until it goes on, and may end it then: "+
+					"return a negative errno to undo the restore", name)
+		}
+	}
 }
