@@ -80,8 +80,10 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 		return nil, err
 	}
 	run, job := opts.Run.runner(), opts.Plan.job()
-	for _, line := range here.Describe() {
-		run.Tell(line)
+	if run.Trace != nil {
+		for _, line := range here.Describe() {
+			run.Tell(line)
+		}
 	}
 	job.OpenImage = chain.OpenImage
 	if run.Body != nil {

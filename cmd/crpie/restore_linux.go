@@ -141,7 +141,9 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	run := restorer.RunOptions{
 		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin,
 		BeforeResume: pid.write, Act: act,
-		Trace: func(step string) { log.printf(report.LogDebug, 0, "%s", step) },
+	}
+	if level >= report.LogDebug { // what is traced takes time to find out
+		run.Trace = func(step string) { log.printf(report.LogDebug, 0, "%s", step) }
 	}
 	if body != nil {
 		body.Listen(relay.got)

@@ -14,9 +14,10 @@ import (
 // Describe tells what of this host a restore depends on, for logs.
 func (h *Host) Describe() []string {
 	var cgroups []string
-	for _, name := range SortedNames(h.Cgroups) {
-		cgroups = append(cgroups, fmt.Sprintf("%q at %q, own %q", name, h.Cgroups[name].Mount,
-			h.Cgroups[name].Own))
+	hierarchies := h.Cgroups()
+	for _, name := range SortedNames(hierarchies) {
+		cgroups = append(cgroups, fmt.Sprintf("%q at %q, own %q", name, hierarchies[name].Mount,
+			hierarchies[name].Own))
 	}
 	return []string{
 		fmt.Sprintf("host: %s, %d CPUs, XSAVE features %#x, vDSO %d bytes behind %d of data, time namespaces %t",
@@ -24,7 +25,7 @@ func (h *Host) Describe() []string {
 			h.Xsave.Features, len(h.VDSO.Code), h.VDSO.DataSize, h.TimeNamespaces),
 		fmt.Sprintf("crpie's own: capabilities %#x, bounding set %#x, no_new_privs %t, label %q, descriptors up to %d, "+
 			"policy %d, nice %d",
-			h.Caps, h.Bounds, h.NoNewPrivs, h.LSM, h.MaxFiles, h.SchedPolicy, h.Nice),
+			h.Caps, h.Bounds, h.NoNewPrivs, h.LSM(), h.MaxFiles, h.SchedPolicy, h.Nice),
 		"cgroups: " + strings.Join(cgroups, "; "),
 	}
 }

@@ -23,25 +23,31 @@ type Host struct {
 
 	Egid        uint32 // effective group id
 	OomScoreAdj int
-	LoginUID    uint32 // audit's, /proc/self/loginuid; noLoginUID without one, or on a kernel without audit
 	Nice        int
 	SchedPolicy int    // of this process, sched(7)
 	Personality uint32 // personality(2)
 	THPDisabled bool   // PR_SET_THP_DISABLE of prctl(2)
 	NoNewPrivs  bool   // PR_SET_NO_NEW_PRIVS
-	TTY         int    // the first of this process's descriptors 0, 1, 2 that is a terminal, or -1
-	LSM         string // this process's security label, /proc/self/attr/current; "" without one
-
-	Cgroups map[string]Hierarchy // by the names of their controllers, as in /proc/PID/cgroup
 
 	// SuidDumpable is what a change of ids makes of the dumpable flag: fs.suid_dumpable, proc_sys_fs(5).
 	SuidDumpable int
 
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
-	Droppable      bool // MAP_DROPPABLE, Linux 6.11
 
 	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
 
+	// What follows is asked only when a plan needs it: most do not, and every answer takes system calls.
+
+	// LoginUID is audit's, /proc/self/loginuid; NoLoginUID without one, or on a kernel without audit.
+	LoginUID func() uint32
+	// TTY is the first of this process's descriptors 0, 1, 2 that is a terminal, or -1.
+	TTY func() int
+	// LSM is this process's security label, /proc/self/attr/current; "" without one.
+	LSM func() string
+	// Cgroups are this host's hierarchies by the names of their controllers, as in /proc/PID/cgroup.
+	Cgroups func() map[string]Hierarchy
+	// Droppable reports whether the kernel has MAP_DROPPABLE, Linux 6.11.
+	Droppable func() bool
 	// HugePages counts the free and unreserved huge pages of a size in bytes.
 	HugePages func(size uint64) uint64
 	// AioRoom is how many more requests AIO contexts may be made for.
@@ -69,7 +75,7 @@ type Host struct {
 	InetSockets func() []InetSocket
 	// PingGroups are the first and the last group that may have ICMP sockets, net.ipv4.ping_group_range; none if
 	// the first is greater.
-	PingGroups [2]uint32
+	PingGroups func() [2]uint32
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool
 	// NetlinkPort reports whether some netlink socket of a protocol has a port.

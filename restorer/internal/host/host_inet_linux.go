@@ -120,7 +120,7 @@ func (h *Host) EnterNetwork(do func(func())) {
 		do(func() { taken = livingUnixName(name) })
 		return taken
 	}
-	h.PingGroups = inside(do, ownPingGroups)()
+	h.PingGroups = inside(do, ownPingGroups)
 }
 
 // inside is a question that is asked on another thread.

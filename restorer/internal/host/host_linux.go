@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/crpie/crpie/internal/sys"
@@ -22,7 +23,7 @@ import (
 func This() (*Host, error) {
 	h := &Host{
 		Random: rand.Uint64(),
-		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder, TTY: -1,
+		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder,
 		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
 		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
 		LeftUnfinished: sys.LeftUnfinished, CgroupFile: cgroupFile, CgroupExists: cgroupExists,
@@ -31,6 +32,8 @@ func This() (*Host, error) {
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: interfaceNumber,
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
+		LoginUID: loginUID, TTY: ownTerminal, LSM: ownLabel, Cgroups: sync.OnceValue(ownCgroups),
+		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,
 	}
 	if err := h.readVDSO(); err != nil {
 		return nil, err
@@ -38,35 +41,46 @@ func This() (*Host, error) {
 	if err := h.readStatus(); err != nil {
 		return nil, err
 	}
-	h.Egid, h.PingGroups = uint32(os.Getegid()), ownPingGroups()
+	h.Egid = uint32(os.Getegid())
 	h.OomScoreAdj, _ = strconv.Atoi(strings.TrimSpace(ReadProc("/proc/self/oom_score_adj")))
-	h.LoginUID = NoLoginUID
-	if uid, err := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/self/loginuid")), 10, 32); err == nil {
-		h.LoginUID = uint32(uid)
-	}
 	h.SuidDumpable, _ = strconv.Atoi(strings.TrimSpace(ReadProc("/proc/sys/fs/suid_dumpable")))
-	h.LSM = strings.TrimRight(strings.TrimSpace(ReadProc("/proc/self/attr/current")), "\x00")
 	var err error
 	if h.Rlimits, err = sys.Rlimits(len(uapi.RlimitNames)); err != nil {
 		return nil, err
 	}
 	h.MaxFiles, _ = strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/sys/fs/nr_open")), 10, 64)
-	offsets := ReadProc("/proc/self/timens_offsets")
-	h.MonotonicNs, h.BoottimeNs = sys.Monotonic()-clockOffset(offsets, "monotonic"),
-		sys.Boottime()-clockOffset(offsets,
-			"boottime")
+	offsets, err := sys.ReadProc("/proc/self/timens_offsets")
+	h.TimeNamespaces = err == nil
+	h.MonotonicNs = sys.Monotonic() - clockOffset(string(offsets), "monotonic")
+	h.BoottimeNs = sys.Boottime() - clockOffset(string(offsets), "boottime")
 	h.Nice, h.SchedPolicy, h.Personality, h.THPDisabled = sys.Nice(), sys.SchedPolicy(), sys.Personality(),
 		sys.THPDisabled()
-	h.Cgroups = CgroupHierarchies(ReadProc("/proc/self/cgroup"), ReadProc("/proc/self/mountinfo"))
-	_, err = os.Stat("/proc/self/timens_offsets")
-	h.TimeNamespaces = err == nil
-	h.Droppable = sys.Droppable()
-	for fd := 2; fd >= 0; fd-- {
+	return h, nil
+}
+
+func loginUID() uint32 {
+	uid, err := strconv.ParseUint(strings.TrimSpace(ReadProc("/proc/self/loginuid")), 10, 32)
+	if err != nil {
+		return NoLoginUID
+	}
+	return uint32(uid)
+}
+
+func ownTerminal() int {
+	for fd := range 3 {
 		if sys.IsTerminal(fd) {
-			h.TTY = fd
+			return fd
 		}
 	}
-	return h, nil
+	return -1
+}
+
+func ownLabel() string {
+	return strings.TrimRight(strings.TrimSpace(ReadProc("/proc/self/attr/current")), "\x00")
+}
+
+func ownCgroups() map[string]Hierarchy {
+	return CgroupHierarchies(ReadProc("/proc/self/cgroup"), ReadProc("/proc/self/mountinfo"))
 }
 
 // hugePages reads the pool of a size; pages beyond it may be had, up to a limit,

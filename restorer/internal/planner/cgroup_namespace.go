@@ -66,7 +66,7 @@ func (p *planner) planCgroupNamespace() {
 		return
 	}
 	p.cgroupRoots = membership{}
-	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups()) {
 		if root := p.namespaceRoot(hierarchy); root == "/" {
 			p.cgroupRoots[hierarchy] = root
 		} else {
@@ -91,8 +91,8 @@ func (p *planner) checkRoots() {
 				prefix, at)
 		}
 	}
-	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
-		if h := p.Host.Cgroups[hierarchy]; h.Mount == "" && h.Own != p.cgroupRoots[hierarchy] {
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups()) {
+		if h := p.Host.Cgroups()[hierarchy]; h.Mount == "" && h.Own != p.cgroupRoots[hierarchy] {
 			p.Refuse(where, "mount it, or use --manage-cgroups=ignore",
 				"its cgroup namespace began at %s:%s, but that hierarchy is not mounted here",
 				hierarchy,
@@ -108,7 +108,7 @@ var threadControllers = []string{"cpu", "cpuset", "perf_event", "pids"}
 // checkUnifiedRoot refuses a root of version 2 that hands out controllers: no process may be in it, not even for a
 // moment.
 func (p *planner) checkUnifiedRoot() {
-	h, ok := p.Host.Cgroups[""]
+	h, ok := p.Host.Cgroups()[""]
 	root := p.cgroupRoots[""]
 	if !ok || root == "/" || root == h.Own || root == p.cgroupOf(p.memberships[p.Dir.Tasks[0].Pid], "") {
 		return
@@ -132,7 +132,7 @@ func (p *planner) checkUnifiedRoot() {
 
 // checkInside refuses tasks outside their namespace: with the mount option nsdelegate they cannot leave it, cgroups(7).
 func (p *planner) checkInside(t *images.Task) {
-	_, ok := p.Host.Cgroups[""]
+	_, ok := p.Host.Cgroups()[""]
 	at, root := p.cgroupOf(p.memberships[t.Pid], ""), strings.TrimSuffix(p.cgroupRoots[""], "/")
 	if ok && !t.Dead() && !strings.HasPrefix(at+"/", root+"/") {
 		p.Refuse(fmt.Sprintf("task %d", t.Pid), "use --manage-cgroups=ignore",

@@ -32,7 +32,10 @@ func (p *planner) keepTogether(t *images.Task) {
 	leader := p.memberships[t.Pid]
 	for i, th := range t.Threads[1:] {
 		m := p.memberships[th.Tid]
-		_, ok := p.Host.Cgroups[""]
+		if len(leader) == 0 && len(m) == 0 { // both stay in crpie's
+			continue
+		}
+		_, ok := p.Host.Cgroups()[""]
 		from, to := p.cgroupOf(leader, ""), p.cgroupOf(m, "")
 		switch {
 		case !ok || from == to:
@@ -76,7 +79,7 @@ func common(a, b string) string {
 // needThreaded sees to it that a cgroup takes a single thread: only threaded ones do, cgroups(7). One that exists stays
 // as it is; one that is made becomes threaded.
 func (p *planner) needThreaded(where, at string) {
-	name, entry := p.Host.Cgroups[""].Mount+at, p.cgroupEntry("", at)
+	name, entry := p.Host.Cgroups()[""].Mount+at, p.cgroupEntry("", at)
 	switch exists := p.exists(name); {
 	case exists && p.Host.CgroupFile(name+"/cgroup.type") != threaded, entry != nil && !isThreaded(entry):
 		p.Refuse(where, "start crpie where criu dump was, or use --manage-cgroups=ignore",

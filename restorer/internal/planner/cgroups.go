@@ -108,7 +108,7 @@ func (p *planner) needMembership(where string, m membership, seen map[string]boo
 	for _, hierarchy := range sortedKeys(m) {
 		at := m[hierarchy]
 		name := hierarchy + ":" + at
-		own, ok := p.Host.Cgroups[hierarchy]
+		own, ok := p.Host.Cgroups()[hierarchy]
 		switch {
 		case seen[name] || ok && own.Own == at:
 		case !ok || own.Mount == "":
@@ -323,8 +323,11 @@ func (t *taskPlanner) joinCgroups() {
 
 // moveCgroups lets a program move who runs it, cgroups(7).
 func (p *planner) moveCgroups(prog *plan.Program, from, to membership, file func(hierarchy string) string) {
-	for _, hierarchy := range host.SortedNames(p.Host.Cgroups) {
-		h := p.Host.Cgroups[hierarchy]
+	if len(from) == 0 && len(to) == 0 {
+		return
+	}
+	for _, hierarchy := range host.SortedNames(p.Host.Cgroups()) {
+		h := p.Host.Cgroups()[hierarchy]
 		at := p.cgroupOf(to, hierarchy)
 		if p.cgroupOf(from, hierarchy) == at || h.Mount == "" {
 			continue
@@ -345,7 +348,7 @@ func (p *planner) cgroupOf(m membership, hierarchy string) string {
 	if at, ok := m[hierarchy]; ok {
 		return at
 	}
-	return p.Host.Cgroups[hierarchy].Own
+	return p.Host.Cgroups()[hierarchy].Own
 }
 
 // processFile is written to by a process that joins.

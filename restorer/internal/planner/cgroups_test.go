@@ -36,10 +36,11 @@ func inCgroup(dir *images.Dir, on *host.Host) {
 			Children: []*pb.CgroupDirEntry{{DirName: pb.String("below")}},
 		}}}},
 	}
-	on.Cgroups = map[string]host.Hierarchy{
+	hierarchies := map[string]host.Hierarchy{
 		"": {Mount: "/v2", Own: "/"}, "cpu,cpuacct": {Mount: "/v1/cpu", Own: "/"},
 		"pids": {Mount: "/v1/pids", Own: "/own"}, "memory": {Mount: "", Own: "/"},
 	}
+	on.Cgroups = func() map[string]host.Hierarchy { return hierarchies }
 }
 
 // existing adds files to a host.
@@ -284,7 +285,7 @@ func TestCgroupNamespacePlan(t *testing.T) {
 			host := hosttest.New(dir)
 			inCgroup(dir, host)
 			inNamespace(dir, 2)
-			delete(host.Cgroups, "memory")
+			delete(host.Cgroups(), "memory")
 			planned, err := buildSample(t, dir, host, &tc.opts)
 			if err != nil {
 				t.Fatal(err)
@@ -323,7 +324,7 @@ func TestCgroupNamespaceRefusals(t *testing.T) {
 		"long prefix": {func(d *images.Dir, _ *host.Host) {
 			inNamespace(d, 1<<31)
 		}, `is 2147483648 bytes of "/a/b", which is not the path of a cgroup`},
-		"not mounted": {func(_ *images.Dir, h *host.Host) { h.Cgroups["memory"] = host.Hierarchy{Own: "/m"} },
+		"not mounted": {func(_ *images.Dir, h *host.Host) { h.Cgroups()["memory"] = host.Hierarchy{Own: "/m"} },
 			"its cgroup namespace began at memory:/, but that hierarchy is not mounted here"},
 		"controllers": {func(d *images.Dir, _ *host.Host) { control(d, "pids memory") },
 			"its cgroup namespace began at :/a, which hands out the controller memory, so that no process can be in it: not supported"},
@@ -363,7 +364,7 @@ func TestCpusetAbove(t *testing.T) {
 	h := hosttest.New(dir)
 	inCgroup(dir, h)
 	dir.Cgroup.Sets[0].Ctls[0].Name = pb.String("cpu,cpuset")
-	h.Cgroups["cpu,cpuset"] = host.Hierarchy{Mount: "/v1/cpuset", Own: "/"}
+	h.Cgroups()["cpu,cpuset"] = host.Hierarchy{Mount: "/v1/cpuset", Own: "/"}
 	h.CgroupFile = func(path string) string {
 		return map[string]string{"/v1/cpuset/cpuset.cpus": "0-3", "/v1/cpuset/cpuset.mems": "0"}[path]
 	}

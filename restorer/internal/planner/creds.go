@@ -81,7 +81,7 @@ func (t *threadPlanner) checkCreds(c *pb.CredsEntry) {
 	if t.Host.NoNewPrivs && c.GetNoNewPrivs() == 0 {
 		t.Refuse(t.where(), "start crpie without it", "crpie has no_new_privs, which the task would keep")
 	}
-	if label := t.label(c); label != "" && label != "unconfined" && label != ownLabel(t.Host.LSM) {
+	if label := t.label(c); label != "" && label != "unconfined" && label != ownLabel(t.Host.LSM()) {
 		t.Refuse(t.where(), "start crpie with this label: aa-exec(1), runcon(1)",
 			"security label %q: changing labels is not supported", label)
 	}

@@ -81,7 +81,7 @@ func (t *taskPlanner) oomScore() {
 func (t *taskPlanner) loginUID() {
 	tc := t.Img.Core.GetTc()
 	uid := tc.GetLoginuid()
-	if tc.Loginuid == nil || uid == host.NoLoginUID || uid == t.Host.LoginUID {
+	if tc.Loginuid == nil || uid == host.NoLoginUID || uid == t.Host.LoginUID() {
 		return
 	}
 	if !t.Host.Has(uapi.CapAuditControl) {

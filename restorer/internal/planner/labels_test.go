@@ -22,7 +22,7 @@ func TestSecurityLabels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := openSample(t, sampleFS(t, "static"))
 			host := hosttest.New(dir)
-			host.LSM = tc.own
+			host.LSM = func() string { return tc.own }
 			dir.Tasks[0].Threads[0].Core.GetThreadCore().GetCreds().LsmProfile = pb.String(tc.dumped)
 			_, err := buildSample(t, dir, host, &job.Options{LSMProfile: tc.given})
 			if tc.refused == "" && err != nil {

@@ -110,7 +110,7 @@ func TestInetSocketRefusals(t *testing.T) {
 			s[0].State = pb.Uint32(uapi.TcpEstablished)
 		}, "fd 0: TCP socket 127.0.0.1:80 in state 1 without a connection: the images contradict themselves"},
 		"ICMP": {func(s []*pb.InetSkEntry, host *host.Host) {
-			s[1].Proto, host.PingGroups = pb.Uint32(uapi.IpprotoICMP), [2]uint32{1, 0}
+			s[1].Proto, host.PingGroups = pb.Uint32(uapi.IpprotoICMP), groups([2]uint32{1, 0})
 		}, "fd 1: ICMP socket 127.0.0.1:53: this host allows nobody any\n  hint: allow them: sysctl net.ipv4.ping_group_range"},
 		// one space for all addresses, and both families
 		"ICMP identifier": {func(s []*pb.InetSkEntry, host *host.Host) {
@@ -242,7 +242,7 @@ func TestPingGroup(t *testing.T) {
 		dir, s := withInet(t)
 		s[1].Proto = pb.Uint32(uapi.IpprotoICMP)
 		host := hosttest.New(dir)
-		host.PingGroups, host.Egid = tc.allowed, tc.egid
+		host.PingGroups, host.Egid = groups(tc.allowed), tc.egid
 		plan, err := buildSample(t, dir, host, &job.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -318,3 +318,5 @@ func TestCrowdedPorts(t *testing.T) {
 		}
 	}
 }
+
+func groups(allowed [2]uint32) func() [2]uint32 { return func() [2]uint32 { return allowed } }

@@ -109,7 +109,7 @@ func TestTerminalRefusals(t *testing.T) {
 func TestShellJobKeepsPairs(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "ptys"))
 	host := hosttest.New(dir)
-	host.TTY = 0
+	host.TTY = func() int { return 0 }
 	plan, err := buildSample(t, dir, host, &job.Options{ShellJob: true})
 	if err != nil {
 		t.Fatal(err)

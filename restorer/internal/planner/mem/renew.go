@@ -38,7 +38,7 @@ func (m *space) note(v *pb.VmaEntry, what string) {
 // droppable are the flags of memory for states of getrandom. A kernel without MAP_DROPPABLE has no getrandom in its
 // vDSO either.
 func (m *space) droppable() uint64 {
-	if m.Host.Droppable {
+	if m.Host.Droppable() {
 		return uapi.MapDroppable | uapi.MapAnonymous | uapi.MapFixedNoreplace
 	}
 	return uapi.MapPrivate | uapi.MapAnonymous | uapi.MapNoreserve | uapi.MapFixedNoreplace

@@ -15,7 +15,7 @@ func TestStatesOnOldKernels(t *testing.T) {
 		true:  uapi.MapDroppable | uapi.MapAnonymous | uapi.MapFixedNoreplace,
 		false: uapi.MapPrivate | uapi.MapAnonymous | uapi.MapNoreserve | uapi.MapFixedNoreplace,
 	} {
-		m := &space{Room: &Room{Job: &job.Job{Host: &host.Host{Droppable: droppable}}}}
+		m := &space{Room: &Room{Job: &job.Job{Host: &host.Host{Droppable: func() bool { return droppable }}}}}
 		if got := m.droppable(); got != want {
 			t.Errorf("droppable %v: flags %#x, want %#x", droppable, got, want)
 		}

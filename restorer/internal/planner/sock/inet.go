@@ -75,7 +75,7 @@ func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, 
 		f.Refuse(where, "", "internet socket of address family %d: its addresses make no sense", e.GetFamily())
 	case hasConnection(e), e.GetType() == uapi.SockRaw: // these have checks of their own
 		return source, dest, true
-	case isPing(e) && f.Host.PingGroups[0] > f.Host.PingGroups[1]:
+	case isPing(e) && !anyGroup(f.Host.PingGroups()):
 		f.Refuse(where, `allow them: sysctl net.ipv4.ping_group_range="0 0"`, "%s: this host allows nobody any",
 			inetName(e, source))
 	case stream && e.GetState() != uapi.TcpListen && e.GetState() != uapi.TcpClose:
@@ -162,10 +162,17 @@ func isPing(e *pb.InetSkEntry) bool {
 		e.GetProto() == uapi.IpprotoICMPv6 && e.GetFamily() == uapi.AfInet6)
 }
 
+// anyGroup reports whether somebody may have ICMP sockets.
+func anyGroup(allowed [2]uint32) bool { return allowed[0] <= allowed[1] }
+
 // pingGroup makes an ICMP socket, which only some groups may: icmp(7), ping_group_range.
 func (f *descriptors) pingGroup(e *pb.InetSkEntry, create func()) {
-	allowed, own := f.Host.PingGroups, f.Host.Egid
-	if !isPing(e) || own >= allowed[0] && own <= allowed[1] {
+	if !isPing(e) {
+		create()
+		return
+	}
+	allowed, own := f.Host.PingGroups(), f.Host.Egid
+	if own >= allowed[0] && own <= allowed[1] {
 		create()
 		return
 	}

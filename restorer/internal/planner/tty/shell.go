@@ -14,11 +14,11 @@ import (
 func (f *descriptors) Collect() {
 	f.terminal = -1
 	uses := slices.ContainsFunc(f.Img.Fds, func(fd *pb.FdinfoEntry) bool { return fd.GetType() == pb.FdTypes_TTY })
-	if !uses || !f.Opts.ShellJob || f.Host.TTY < 0 {
+	if !uses || !f.Opts.ShellJob || f.Host.TTY() < 0 {
 		return
 	}
 	f.terminal = f.Fds.Scratch()
-	f.Prog.Open(f.terminal, true, "this terminal", uapi.SysFcntl, uint64(f.Host.TTY),
+	f.Prog.Open(f.terminal, true, "this terminal", uapi.SysFcntl, uint64(f.Host.TTY()),
 		0 /* F_DUPFD */, uint64(f.terminal))
 }
 
