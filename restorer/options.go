@@ -45,8 +45,8 @@ type PlanOptions struct {
 	// "net[KEY]:PATH", "veth[NAME]:NAME[@BRIDGE]", "macvlan[NAME]:NAME"
 	External []string
 
-	// Spare says that Root, Mounts and External may name more than the images have, as container runtimes do. Without
-	// it, what takes the place of nothing is refused.
+	// Spare says that Root, Mounts and External may name more than the images have, as container runtimes do.
+	// Without it, what takes the place of nothing is refused.
 	Spare bool
 
 	JoinNet  string // --join-ns net:PID or net:PATH: the network namespace of all tasks

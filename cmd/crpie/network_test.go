@@ -158,8 +158,8 @@ func TestNetworkNamespace(t *testing.T) {
 					"text": "\nnetwork namespace: make one\n",
 					"json": "\"network namespace: make one\",",
 				} {
-					_, plan := tool(t, im, "restore", "-D", im.Dir, "--dry-run", "--format", format, "--veth-pair",
-						"va=vb@brp")
+					_, plan := tool(t, im, "restore", "-D", im.Dir, "--dry-run", "--format", format,
+						"--veth-pair", "va=vb@brp")
 					if !strings.Contains(plan, want) || !strings.Contains(plan, "addresses: lo 127.0.0.1/8") {
 						t.Errorf("the plan lacks the network:\n%s", plan)
 					}

@@ -175,8 +175,8 @@ func TestContainerInAllNamespaces(t *testing.T) {
 	must(t, os.Mkdir(root, 0o755))
 	shell(t, "mount", "--bind", "--make-private", filepath.Join(c.dir, "rootfs"), root) // CRIU wants a mount point
 	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
-	c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root, "--action-script", action,
-		"--pidfile", pidfile + "3"}, network...)...))
+	c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root,
+		"--action-script", action, "--pidfile", pidfile + "3"}, network...)...))
 	t.Cleanup(func() { _ = syscall.Kill(readPid(t, pidfile+"3"), syscall.SIGKILL) })
 	client.await(t, seen+200)
 	client.finish(t)
@@ -203,8 +203,8 @@ func TestFrontRestoresPodmanBridge(t *testing.T) {
 	image, archive := c.image(), filepath.Join(c.dir, "checkpoint.tar.zst")
 	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
 		",var=INSTANCE_ID,value=a-clone\n")
-	c.podman("run", "--detach", "--name", "first", "--tty", "--network", "bridge", "--ulimit", "nofile=1024:1024", "--ulimit",
-		"nproc=1000:1000", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), image,
+	c.podman("run", "--detach", "--name", "first", "--tty", "--network", "bridge",
+		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--env", "INSTANCE_ID=the-first-of-its-kind", "--env", testenv.Mark(), image,
 		"/init", "serve", "0.0.0.0", "7000")
 	c.wantIDAt(c.mounted("first"), "the-first-of-its-kind")
 	c.podman("container", "checkpoint", "--export", archive, "first")

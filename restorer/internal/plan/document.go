@@ -98,8 +98,9 @@ type StepInfo struct {
 func (p *Plan) Document() *Document {
 	r := &p.Region
 	d := &Document{
-		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts), Network: list(p.Network),
-		Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
+		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts),
+		Network: list(p.Network),
+		Tasks:   []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
 		Region: RegionInfo{
 			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),
 			BlobBytes: r.Shared - r.Start, PlanBytes: r.End - r.Plan,

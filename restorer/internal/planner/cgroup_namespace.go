@@ -13,8 +13,8 @@ import (
 )
 
 // A cgroup namespace has its roots where the task that makes it is, cgroup_namespaces(7). So the root task goes there
-// first, and then to its own cgroups; its children are born in the namespace. Where cgroups are mounted, the zygote does
-// so before it mounts them. CRIU dumps no other one.
+// first, and then to its own cgroups; its children are born in the namespace. Where cgroups are mounted, the zygote
+// does so before it mounts them. CRIU dumps no other one.
 
 // ownCgroupNamespace reports whether the tasks were in another cgroup namespace than CRIU.
 func (p *planner) ownCgroupNamespace() bool {
@@ -22,8 +22,8 @@ func (p *planner) ownCgroupNamespace() bool {
 	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
 }
 
-// cgroupsAreMounted reports whether the first process mounts cgroups, of which the kernel shows those below the roots of
-// its namespace.
+// cgroupsAreMounted reports whether the first process mounts cgroups, of which the kernel shows those below the roots
+// of its namespace.
 func (p *planner) cgroupsAreMounted() bool {
 	return p.ownCgroupNamespace() && p.Own.Mounts != nil && len(p.Own.Mounts.LateCgroups()) > 0
 }

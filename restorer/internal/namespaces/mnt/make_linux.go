@@ -53,8 +53,8 @@ func (b *builder) build() error {
 		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
 	}
 	for _, stage := range []func(){
-		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.holdOrphans, b.openTargets,
-		b.setAttributes, b.attach, b.removeDeleted, b.share, b.enterRoot,
+		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.holdOrphans,
+		b.openTargets, b.setAttributes, b.attach, b.removeDeleted, b.share, b.enterRoot,
 	} {
 		if stage(); b.Len() > 0 {
 			return b.Err()

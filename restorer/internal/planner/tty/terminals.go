@@ -100,7 +100,8 @@ func (p *Room) checkMounted() {
 	}
 	mounted := p.Own.Mounts.Terminals()
 	for _, where := range slices.Sorted(maps.Keys(mounted)) {
-		if !slices.ContainsFunc(p.terminals, func(t *terminal) bool { return t.held != nil && t.name == mounted[where] }) {
+		restored := func(t *terminal) bool { return t.held != nil && t.name == mounted[where] }
+		if !slices.ContainsFunc(p.terminals, restored) {
 			p.Refuse(where, "let its runtime restore it",
 				"the terminal %s is mounted, and no task has its master: not supported", mounted[where])
 		}
