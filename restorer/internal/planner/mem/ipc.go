@@ -74,10 +74,15 @@ func (p *Room) checkSysv(s *pb.IpcShmEntry) {
 	}
 }
 
-// IpcNamespace plans what is in the namespace, everything but shared memory, which MakeShmem attaches and fills.
+// IpcNamespace plans what is in the namespace; MakeShmem attaches and fills shared memory, once mappings can be made.
 func (p *Room) IpcNamespace() {
 	ns := p.Ipc()
 	p.ipcSettings(ns)
+	for _, id := range p.shmids() {
+		if e := p.shmem[id].sysv; e != nil {
+			p.createSysv(e)
+		}
+	}
 	for _, s := range ns.Sems {
 		p.semaphores(s)
 	}
@@ -140,12 +145,19 @@ func owner(d *pb.IpcDescEntry) []byte {
 	return b
 }
 
-// makeSysv makes System V shared memory and attaches it at an address of the zygote's.
-func (p *Room) makeSysv(e *pb.IpcShmEntry, addr uint64) {
-	d, s := e.GetDesc(), p.Shared
-	id, what := uint64(d.GetId()), fmt.Sprintf("SysV shared memory %d", d.GetId())
+// createSysv makes System V shared memory.
+func (p *Room) createSysv(e *pb.IpcShmEntry) {
+	d := e.GetDesc()
 	p.nextID("shm", d)
-	s.Want(int64(id), what, uapi.SysShmget, uint64(d.GetKey()), e.GetSize(), creation(d))
+	p.Shared.Want(int64(d.GetId()), sysvName(d), uapi.SysShmget, uint64(d.GetKey()), e.GetSize(), creation(d))
+}
+
+func sysvName(d *pb.IpcDescEntry) string { return fmt.Sprintf("SysV shared memory %d", d.GetId()) }
+
+// attachSysv attaches it at an address of the zygote's.
+func (p *Room) attachSysv(e *pb.IpcShmEntry, addr uint64) {
+	d, s := e.GetDesc(), p.Shared
+	id, what := uint64(d.GetId()), sysvName(d)
 	s.Sys(what, uapi.SysShmctl, id, uapi.IpcSet, s.Arena.Bytes(owner(d)))
 	s.Want(int64(addr), what, uapi.SysShmat, id, addr, 0)
 	if d.GetMode()&shmLocked != 0 {

@@ -74,7 +74,7 @@ func (p *Room) MakeShmem() {
 	for _, id := range p.shmids() {
 		s, what := p.shmem[id], fmt.Sprintf("shared memory %d", id)
 		if s.sysv != nil {
-			p.makeSysv(s.sysv, s.addr)
+			p.attachSysv(s.sysv, s.addr)
 		} else {
 			p.Shared.Want(int64(s.addr), what, uapi.SysMmap, s.addr, s.size, uapi.ProtRead|uapi.ProtWrite,
 				uapi.MapShared|uapi.MapAnonymous|uapi.MapFixedNoreplace, ^uint64(0), 0)
