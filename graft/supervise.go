@@ -16,11 +16,21 @@ import (
 type Supervised struct {
 	Pid     uint32 // of the images
 	Address uint64 // struct graft_status of the core
-	image   *blob.Image
+	// SaidAt is where SaidSize bytes are that Lines takes, and TakenAt where a 64-bit word makes room for more.
+	SaidAt, TakenAt uint64
+
+	image *blob.Image
+	taken uint64 // lines
 }
 
 // StatusSize is the length of what a supervisor reads.
 const StatusSize = abi.GraftStatusSize
+
+// saidLine is the length of a line with its text.
+const saidLine = abi.GraftToldSize + abi.LogLineMax
+
+// SaidSize is the length of the lines that a task holds ready.
+const SaidSize = abi.GraftToldLines * saidLine
 
 // Where a supervisor writes a 32-bit word: not 0 lets the task go; another value each time tells it that somebody
 // is there.
@@ -45,12 +55,35 @@ func (t *taskGraft) supervise() error {
 	if t.opts.Patience == 0 {
 		return nil
 	}
-	at, ok := t.image.CoreSymbol("graft_status")
-	if !ok {
+	at, ok1 := t.image.CoreSymbol("graft_status")
+	talk, ok2 := t.image.CoreSymbol("graft_talk")
+	lines, ok3 := t.image.CoreSymbol("graft_lines")
+	if !ok1 || !ok2 || !ok3 {
 		return errors.New("the core has no status: graft/core/graft_amd64.o is not what its sources build")
 	}
-	t.plan.Supervised = append(t.plan.Supervised, &Supervised{t.img.Pid, uint64(at), t.image})
+	t.plan.Supervised = append(t.plan.Supervised, &Supervised{Pid: t.img.Pid, Address: uint64(at), SaidAt: uint64(lines),
+		TakenAt: uint64(talk) + abi.GraftTalkTakenOff, image: t.image})
 	return nil
+}
+
+// Lines gives what plugins have logged since the last time, and how many lines that are since the beginning, for
+// TakenAt. A hook can have written anything there.
+func (s *Supervised) Lines(said []byte) (lines []report.Line, taken uint64) {
+	for range abi.GraftToldLines {
+		var head abi.GraftTold
+		record := said[s.taken%abi.GraftToldLines*saidLine:][:saidLine]
+		if head.Get(record); head.Number != s.taken+1 {
+			break
+		}
+		text := record[abi.GraftToldSize:]
+		lines = append(lines, report.Line{
+			Level: min(max(report.LogLevel(head.Level), report.LogError), report.LogDebug),
+			Pid:   int(s.Pid), Tid: int(head.Tid), Hook: stage.Stage(head.Hook),
+			Plugin: s.image.PluginName(int(head.Plugin)), Text: string(text[:min(head.Len, uint64(len(text)))]),
+		})
+		s.taken++
+	}
+	return lines, s.taken
 }
 
 // Read tells what a status says; err is a *report.HookError when a call into a plugin has failed. A hook can have

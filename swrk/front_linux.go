@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +43,7 @@ func (f *Front) Serve(ctx context.Context, fd int) (status int, err error) {
 	if n > maxMessage {
 		return 1, tooLong(channel, n, buffer)
 	}
-	s := &session{front: f, fd: fd}
+	s := &session{front: f, fd: fd, log: log{start: time.Now()}}
 	ours, err := s.judge(buffer[:n])
 	if err == nil && !ours {
 		return f.pass(fd)

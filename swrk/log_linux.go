@@ -13,9 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/report"
 )
 
-// log collects what goes into the runtime's log when criu is done: criu empties the file when it begins.
+// log collects what goes into the runtime's log when criu is done: criu empties the file when it begins. Times are since
+// the request came, whoever has been tried since.
 type log struct {
 	text  bytes.Buffer
 	start time.Time
@@ -23,12 +25,15 @@ type log struct {
 
 // printf adds a line in the form of criu's.
 func (l *log) printf(format string, args ...any) {
-	if l.start.IsZero() {
-		l.start = time.Now()
-	}
 	since := time.Since(l.start)
 	line := escape.Text(fmt.Sprintf(format, args...))
 	fmt.Fprintf(&l.text, "(%02d.%06d) crpie: %s\n", int(since.Seconds()), since.Microseconds()%1e6, line)
+}
+
+// plugin adds what a plugin has logged.
+func (l *log) plugin(line report.Line) {
+	level := map[report.LogLevel]string{report.LogError: "Error: ", report.LogWarning: "Warn: "}[line.Level]
+	l.printf("%d: %s: %s: %s%s", line.Tid, escape.Name(line.Plugin), line.Hook, level, escape.Name(line.Text))
 }
 
 // error adds an error. runc shows lines with the word Error.

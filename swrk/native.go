@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
@@ -20,9 +21,10 @@ type NativeRequest struct {
 	Flags      []string // of crpie restore, from the request
 	ConfigName string   // the request's config_file, whose lines go before the request; "": none
 	ConfigText string
-	Plugins    []string // flags that go before both
-	Log        string   // name of the log file, which is begun anew; "": standard error
-	First      string   // line that the log begins with
+	Plugins    []string  // flags that go before both
+	Log        string    // name of the log file, which is begun anew; "": standard error
+	First      string    // line that the log begins with
+	Start      time.Time // of the request, from which the log counts
 	// Notify tells the runtime of an action, with the root task's pid or 0.
 	Notify func(ctx context.Context, script string, pid int) error
 	// Master gives the runtime the master of a container's terminal; nil: it has not asked for it.

@@ -57,6 +57,7 @@ func (s *session) nativeRequest() (*NativeRequest, error) {
 		Log: log,
 		First: fmt.Sprintf("restore-with %s: restored by crpie itself, with %s", s.config.Way,
 			s.config.describePlugins()),
+		Start:  s.log.start,
 		Notify: s.notify,
 	}
 	if s.opts.GetOrphanPtsMaster() {

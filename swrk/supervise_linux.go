@@ -53,7 +53,7 @@ func (r *relay) supervise(ctx context.Context) error {
 		if t.status == nil {
 			continue
 		}
-		if err := t.write(graft.AnswerOffset, 1); err != nil {
+		if err := t.tell(graft.AnswerOffset, 1); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (r *relay) signOfLife(sign uint32) error {
 		if t.status == nil {
 			continue
 		}
-		if err := t.write(graft.WatchedOffset, sign); err != nil {
+		if err := t.tell(graft.WatchedOffset, sign); err != nil {
 			return err
 		}
 	}
@@ -111,7 +111,7 @@ func (r *relay) look(since time.Duration) (done bool, err error) {
 		if t.status == nil || t.done {
 			continue
 		}
-		if err := t.look(); err != nil {
+		if err := t.look(&r.log); err != nil {
 			return false, err
 		}
 		if !t.begun && since > toBegin {
@@ -123,20 +123,32 @@ func (r *relay) look(since time.Duration) (done bool, err error) {
 	return done, nil
 }
 
-// look reads how far the graft's core has come in a task, by process_vm_readv(2).
-func (t *task) look() error {
-	status := make([]byte, graft.StatusSize)
-	if err := sys.ReadProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address, Data: status}); err != nil {
+// look reads by process_vm_readv(2) how far the graft's core has come in a task, and then what plugins have logged.
+func (t *task) look(log *log) error {
+	status, said := make([]byte, graft.StatusSize), make([]byte, graft.SaidSize)
+	if err := sys.ReadProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address, Data: status},
+		sys.Span{Addr: t.status.SaidAt, Data: said}); err != nil {
 		return t.lost(err)
+	}
+	lines, taken := t.status.Lines(said)
+	for _, line := range lines {
+		log.plugin(line)
 	}
 	state, err := t.status.Read(status)
 	t.begun, t.done = state != graft.NotBegun, state == graft.Done
+	if err == nil && len(lines) > 0 {
+		err = t.write(t.status.TakenAt, binary.LittleEndian.AppendUint64(nil, taken))
+	}
 	return err
 }
 
-func (t *task) write(offset uint64, word uint32) error {
-	data := binary.LittleEndian.AppendUint32(nil, word)
-	if err := sys.WriteProcess(sys.PID(t.pid), sys.Span{Addr: t.status.Address + offset, Data: data}); err != nil {
+// tell writes a word of the status.
+func (t *task) tell(offset uint64, word uint32) error {
+	return t.write(t.status.Address+offset, binary.LittleEndian.AppendUint32(nil, word))
+}
+
+func (t *task) write(at uint64, data []byte) error {
+	if err := sys.WriteProcess(sys.PID(t.pid), sys.Span{Addr: at, Data: data}); err != nil {
 		return t.lost(err)
 	}
 	return nil

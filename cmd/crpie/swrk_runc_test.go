@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,61 @@ func TestFrontGraftsOnTheWay(t *testing.T) {
 	c.wantTidy()
 	if digest(t, images) != before {
 		t.Error("the images have changed")
+	}
+}
+
+// What plugins log is in the runtime's log, in order and with times that go on, whoever restores.
+func TestFrontLogsForPlugins(t *testing.T) {
+	c, images := checkpointed(t)
+	plugin := testenv.Plugin(t, "testdata/plugins/chatty.c")
+	for way, form := range map[string]string{
+		"graft": "crpie: 1: chatty: PIE_RST_PRE_SIGRETURN: ", "crpie": "1: chatty: PIE_RST_PRE_SIGRETURN: ",
+	} {
+		c.front("restore-with " + way + "\npie-plugin " + plugin + "\n")
+		ok, said, _ := c.restores(images)
+		text, err := os.ReadFile(filepath.Join(c.dir, "restore", "restore.log"))
+		must(t, err)
+		log := string(text)
+		if !ok {
+			t.Fatalf("%s: %s\n%s", way, said, log)
+		}
+		var want []string
+		for i := range 50 {
+			want = append(want, fmt.Sprintf("%sline %d", form, i))
+		}
+		var got []string
+		for line := range strings.Lines(log) {
+			if _, what, _ := strings.Cut(strings.TrimSpace(line), ") "); strings.Contains(what, ": line ") {
+				got = append(got, what)
+			}
+		}
+		if !slices.Equal(got, want) || !strings.Contains(log, form+"Error: the\\nlast\n") {
+			t.Errorf("%s: %q\n%s", way, got, log)
+		}
+		c.runc("delete", "--force", c.name)
+	}
+	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "testdata/plugins/fail.c") +
+		",stage=POST_FILES,how=error\n")
+	_, _, log := c.restores(images)
+	wantTimesGoOn(t, log)
+}
+
+// wantTimesGoOn fails the test if a line of a log is older than the one before it.
+func wantTimesGoOn(t *testing.T, log string) {
+	t.Helper()
+	last, lines := 0.0, 0
+	for line := range strings.Lines(log) {
+		var since float64
+		if _, err := fmt.Sscanf(line, "(%f)", &since); err != nil {
+			continue
+		}
+		if lines++; since < last {
+			t.Errorf("time starts anew with %q in\n%s", line, log)
+		}
+		last = since
+	}
+	if lines < 2 {
+		t.Errorf("no times in\n%s", log)
 	}
 }
 

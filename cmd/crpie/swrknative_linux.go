@@ -30,7 +30,8 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 	if err != nil {
 		return 0, &swrk.NotPlanned{Err: err}
 	}
-	log := newLogger(io.Discard, r.verbosity.level())
+	log := newLogger(io.Discard, max(r.verbosity.level(), report.LogInfo)) // as much as a graft's tasks tell
+	log.start = q.Start
 	opts := r.options(plugins, inherited, log.level)
 	opts.Plan.Spare = true
 	opts.Run = restorer.RunOptions{HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped,

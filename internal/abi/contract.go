@@ -909,6 +909,7 @@ const (
 	GraftSigstack   = 16384   // GRAFT_SIGSTACK: bytes for struct graft_worker and the handler of crashes
 	GraftSlot       = 1191936 // GRAFT_SLOT: of a thread: guard, stack, signal stack
 	GraftNrGregs    = 19      // GRAFT_NR_GREGS: the first words of struct sigcontext, asm/sigcontext.h
+	GraftToldLines  = 4       // GRAFT_TOLD: lines that a supervised task holds ready
 	GraftExitStatus = 70      // GRAFT_EXIT_STATUS: of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h
 )
 
@@ -1125,6 +1126,47 @@ func (s *GraftStatus) Get(b []byte) {
 	s.Number = int64(binary.LittleEndian.Uint64(b[GraftStatusNumberOff:]))
 	s.Address = uint64(binary.LittleEndian.Uint64(b[GraftStatusAddressOff:]))
 	s.Ip = uint64(binary.LittleEndian.Uint64(b[GraftStatusIpOff:]))
+}
+
+// struct graft_talk, in bytes.
+const (
+	GraftTalkSize     = 16
+	GraftTalkBegunOff = 0
+	GraftTalkTakenOff = 8
+)
+
+// struct graft_told, in bytes.
+const (
+	GraftToldSize      = 32
+	GraftToldNumberOff = 0
+	GraftToldLevelOff  = 8
+	GraftToldTidOff    = 12
+	GraftToldHookOff   = 16
+	GraftToldPluginOff = 20
+	GraftToldLenOff    = 24
+)
+
+// GraftTold is struct graft_told. A line of a plugin's, followed by its text.
+type GraftTold struct {
+	Number uint64
+	Level  uint32
+	Tid    int32
+	Hook   uint32
+	Plugin uint32
+	Len    uint64
+}
+
+// Bytes returns the size of the struct in C.
+func (*GraftTold) Bytes() int { return GraftToldSize }
+
+// Get reads the struct from the beginning of b.
+func (s *GraftTold) Get(b []byte) {
+	s.Number = uint64(binary.LittleEndian.Uint64(b[GraftToldNumberOff:]))
+	s.Level = uint32(binary.LittleEndian.Uint32(b[GraftToldLevelOff:]))
+	s.Tid = int32(binary.LittleEndian.Uint32(b[GraftToldTidOff:]))
+	s.Hook = uint32(binary.LittleEndian.Uint32(b[GraftToldHookOff:]))
+	s.Plugin = uint32(binary.LittleEndian.Uint32(b[GraftToldPluginOff:]))
+	s.Len = uint64(binary.LittleEndian.Uint64(b[GraftToldLenOff:]))
 }
 
 // struct graft_renewal, in bytes.

@@ -22,7 +22,8 @@ var written = []memory.Record{
 	&abi.GraftRenewal{},
 }
 
-var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{}}
+var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{},
+	&abi.GraftTold{}}
 
 var operations = []abi.Operation{
 	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{},

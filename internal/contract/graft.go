@@ -28,6 +28,7 @@ func graftNumbers() []Number {
 			About: "of struct graft_leave in the first frame page"},
 		{C: "GRAFT_NR_GREGS", Go: "GraftNrGregs", Value: numGregs,
 			About: "the first words of struct sigcontext, asm/sigcontext.h"},
+		{C: "GRAFT_TOLD", Go: "GraftToldLines", Value: 4, About: "lines that a supervised task holds ready"},
 		{C: "GRAFT_EXIT_STATUS", Go: "GraftExitStatus", Value: 70,
 			About: "of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h"},
 	}
@@ -141,6 +142,26 @@ func graftStructs() []Struct {
 			{"ip", u64, "where it crashed"},
 		},
 	}
+	talk := Struct{
+		C: "graft_talk", Go: "GraftTalk",
+		About: "What a supervised task says, in turn in the places of graft_told; in the core's data, symbol graft_talk.",
+		Members: []Member{
+			{"begun", u64, "lines for which there was a place"},
+			{"taken", u64, "written from outside: lines whose places are free again"},
+		},
+	}
+	told := Struct{
+		C: "graft_told", Go: "GraftTold", Use: Read,
+		About: "A line of a plugin's, followed by its text.",
+		Members: []Member{
+			{"number", u64, "of the line, from 1 on; written last"},
+			{"level", u32, ""},
+			{"tid", i32, ""},
+			{"hook", u32, ""},
+			{"plugin", u32, "index into the table's plugins"},
+			{"len", u64, "of the text, bytes"},
+		},
+	}
 	renewal := Struct{
 		C: "graft_renewal", Go: "GraftRenewal", Use: Written,
 		Members: []Member{{"start", u64, ""}, {"size", u64, ""}, {"kind", u64, "GRAFT_RENEW_*"}},
@@ -155,5 +176,5 @@ func graftStructs() []Struct {
 			{"blob_size", u64, ""},
 		},
 	}
-	return []Struct{thread, task, status, renewal, leave}
+	return []Struct{thread, task, status, talk, told, renewal, leave}
 }

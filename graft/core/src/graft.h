@@ -72,6 +72,7 @@ int64_t graft_clock(int clock);
 extern struct graft_status graft_status;
 void graft_begin_status(const struct graft_task *task);
 void graft_finish_status(const struct graft_task *task);
+void graft_say(const struct graft_worker *w, uint32_t level, const char *msg, uint64_t len);
 _Noreturn void graft_give_up(const struct graft_worker *w, const struct graft_cause *cause);
 
 /* renew.c */

@@ -10,6 +10,7 @@
 #define GRAFT_SLOT (GRAFT_GUARD + GRAFT_STACK + GRAFT_SIGSTACK) /* of a thread: guard, stack, signal stack */
 #define GRAFT_LEAVE_OFF (GRAFT_PAGE - 64) /* of struct graft_leave in the first frame page */
 #define GRAFT_NR_GREGS 19 /* the first words of struct sigcontext, asm/sigcontext.h */
+#define GRAFT_TOLD 4 /* lines that a supervised task holds ready */
 #define GRAFT_EXIT_STATUS 70 /* of a task that ends itself because a hook failed: EX_SOFTWARE of sysexits.h */
 
 /* struct graft_leave, for assembly: offsets and size */
@@ -118,6 +119,24 @@ struct graft_status {
 	uint64_t ip; /* where it crashed */
 };
 _Static_assert(sizeof(struct graft_status) == 64, "Go lays it out");
+
+/* What a supervised task says, in turn in the places of graft_told; in the core's data, symbol graft_talk. */
+struct graft_talk {
+	uint64_t begun; /* lines for which there was a place */
+	uint64_t taken; /* written from outside: lines whose places are free again */
+};
+_Static_assert(sizeof(struct graft_talk) == 16, "Go lays it out");
+
+/* A line of a plugin's, followed by its text. */
+struct graft_told {
+	uint64_t number; /* of the line, from 1 on; written last */
+	uint32_t level;
+	int32_t tid;
+	uint32_t hook;
+	uint32_t plugin; /* index into the table's plugins */
+	uint64_t len; /* of the text, bytes */
+};
+_Static_assert(sizeof(struct graft_told) == 32, "Go lays it out");
 
 struct graft_renewal {
 	uint64_t start;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Log lines. Nobody waits outside to read a ring, and every descriptor is the application's: a line goes to the file
+ * Log lines. With a supervisor they are his. Else nobody waits outside, and every descriptor is the application's: a
+ * line goes to the file
  * that crpie graft --log-file named, opened for that line, or else to standard error if the images say that this is a
  * place for messages. One write at the end of the file: lines of tasks that write at once stay whole. A line that would
  * block is dropped.
@@ -145,9 +146,13 @@ void graft_log(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uin
 
 	if (level > w->task->log_level)
 		return;
-	graft_begin_line(&line, w);
 	if (len > CRPIE_LOG_LINE_MAX)
 		len = CRPIE_LOG_LINE_MAX;
+	if (w->task->patience_ns) {
+		graft_say(w, level, msg, len);
+		return;
+	}
+	graft_begin_line(&line, w);
 	for (i = 0; i < len && line.len < sizeof(line.text) - 1; i++)
 		line.text[line.len++] = (unsigned char)msg[i] < ' ' ? '?' : msg[i];
 	graft_end_line(&line, w->task);

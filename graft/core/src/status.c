@@ -10,6 +10,20 @@
 #include <linux/futex.h>
 
 struct graft_status graft_status;
+struct graft_talk graft_talk;
+
+struct {
+	struct graft_told head;
+	char text[CRPIE_LOG_LINE_MAX];
+} graft_lines[GRAFT_TOLD];
+
+/* Nobody outside can wake a private futex: words are looked at every millisecond. */
+static void wait_a_moment(void)
+{
+	int64_t look[2] = { 0, 1000000 };
+
+	sys4(__NR_futex, (long)&graft_status.answer, FUTEX_WAIT_PRIVATE, 0, (long)look);
+}
 
 static _Noreturn void end_task(void)
 {
@@ -17,11 +31,10 @@ static _Noreturn void end_task(void)
 		sys1(__NR_exit_group, GRAFT_EXIT_STATUS);
 }
 
-/* Nobody outside can wake a private futex: the word is looked at every millisecond. */
 static void await_answer(const struct graft_task *task)
 {
 	struct graft_status *s = &graft_status;
-	int64_t look[2] = { 0, 1000000 }, since = graft_clock(1 /* CLOCK_MONOTONIC */);
+	int64_t since = graft_clock(1 /* CLOCK_MONOTONIC */);
 	uint32_t seen = 0;
 
 	while (!__atomic_load_n(&s->answer, __ATOMIC_ACQUIRE)) {
@@ -34,8 +47,48 @@ static void await_answer(const struct graft_task *task)
 		}
 		if (now - since > task->patience_ns)
 			end_task();
-		sys4(__NR_futex, (long)&s->answer, FUTEX_WAIT_PRIVATE, 0, (long)look);
+		wait_a_moment();
 	}
+}
+
+/* Finds the next place for a line, which is free when the supervisor has taken an older one from there. */
+static int reserve(uint64_t *number)
+{
+	int64_t since = graft_clock(1 /* CLOCK_MONOTONIC */);
+
+	for (;;) {
+		*number = __atomic_load_n(&graft_talk.begun, __ATOMIC_RELAXED);
+		if (*number - __atomic_load_n(&graft_talk.taken, __ATOMIC_ACQUIRE) >= GRAFT_TOLD) {
+			if (graft_clock(1) - since > 1000000000)
+				return 0; /* nobody is there */
+			wait_a_moment();
+			continue;
+		}
+		if (__atomic_compare_exchange_n(&graft_talk.begun, number, *number + 1, 0, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return 1;
+	}
+}
+
+/* Says a line to the supervisor, who writes it into the runtime's log. */
+void graft_say(const struct graft_worker *w, uint32_t level, const char *msg, uint64_t len)
+{
+	struct graft_told *told;
+	uint64_t number, i;
+	char *text;
+
+	if (!reserve(&number))
+		return;
+	told = &graft_lines[number % GRAFT_TOLD].head;
+	text = graft_lines[number % GRAFT_TOLD].text;
+	told->level = level;
+	told->tid = w->thread->tid;
+	told->hook = w->hook;
+	told->plugin = w->plugin;
+	told->len = len;
+	for (i = 0; i < len; i++)
+		text[i] = msg[i];
+	__atomic_store_n(&told->number, number + 1, __ATOMIC_RELEASE);
 }
 
 void graft_begin_status(const struct graft_task *task)
