@@ -51,7 +51,19 @@ func Labels(plugins []Input) []string {
 
 // Param is one key=value for a plugin. Source says where a value was read that is not to be shown, such as "@file";
 // it is empty for one that may be. Errors show Source instead of Value.
-type Param struct{ Key, Value, Source string }
+type Param struct {
+	Key, Value, Source string
+
+	InTask bool // Value names a file from which the plugin reads it
+}
+
+// key is what the plugin finds the parameter by: name@ stands for a file, crpie_param_read of <crpie/param.h>.
+func (p Param) key() string {
+	if p.InTask {
+		return p.Key + "@"
+	}
+	return p.Key
+}
 
 // shown is the value as errors quote it.
 func (p Param) shown() string {
@@ -68,6 +80,10 @@ func (in *Input) CheckParams() error {
 	given := map[string]bool{}
 	for _, kv := range in.Params {
 		given[kv.Key] = true
+		if kv.InTask {
+			problems = append(problems, in.Plugin.CheckInTask(kv.Key))
+			continue
+		}
 		problems = append(problems, in.Plugin.CheckParamFrom(kv.Key, kv.Value, kv.Source))
 	}
 	problems = append(problems, in.Plugin.CheckGiven(func(name string) bool { return given[name] })...)

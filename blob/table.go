@@ -53,7 +53,7 @@ func newTable(plugins []object) table {
 		t.nParams += len(p.params)
 		text += len(p.label) + 1
 		for _, kv := range p.params {
-			text += len(kv.Key) + 1 + len(kv.Value) + 1
+			text += len(kv.key()) + 1 + len(kv.Value) + 1
 		}
 	}
 	slices.SortStableFunc(t.hooks, func(a, b tableHook) int {
@@ -117,7 +117,7 @@ func (e *encoder) plugin(p *object) abi.TablePlugin {
 		Init: uint64(p.function(p.Init, e.base)), Exit: uint64(p.function(p.Exit, e.base)),
 	}
 	for _, kv := range p.params {
-		e.put(e.params, &abi.ParamPair{Key: e.str(kv.Key), Value: e.str(kv.Value)})
+		e.put(e.params, &abi.ParamPair{Key: e.str(kv.key()), Value: e.str(kv.Value)})
 		e.params += abi.ParamPairSize
 	}
 	return plugin

@@ -47,6 +47,8 @@ type Param struct {
 	Values   []string // what an enum may be, or the names of a rule
 	Help     string   // a line
 
+	InTask bool // the plugin can read the value from a file
+
 	Defaulted bool   // the plugin is handed Default if the parameter is not given
 	Default   string // a value of the kind
 }
@@ -85,7 +87,8 @@ func (p *parser) declare(d Param) (why string) {
 		return ""
 	}
 	if old := p.plugin.Params[i]; old.Kind != d.Kind || old.Min != d.Min || old.Max != d.Max ||
-		!slices.Equal(old.Values, d.Values) || old.Defaulted != d.Defaulted || old.Default != d.Default {
+		!slices.Equal(old.Values, d.Values) || old.Defaulted != d.Defaulted || old.Default != d.Default ||
+		old.InTask != d.InTask {
 		return fmt.Sprintf("parameter %q is declared twice, as different things", d.Name)
 	}
 	p.plugin.Params[i].Required = p.plugin.Params[i].Required || d.Required
@@ -102,6 +105,7 @@ func readParam(rec []byte) (d Param, why string) {
 	d = Param{
 		Name: name, Kind: ParamKind(kind), Required: flags&abi.ParamRequired != 0,
 		Defaulted: flags&abi.ParamDefaulted != 0,
+		InTask:    flags&abi.ParamInTask != 0,
 		Min:       le64(rec[abi.ParamRecordMinOff:]), Max: le64(rec[abi.ParamRecordMaxOff:]),
 		Values: strings.Fields(values), Help: help,
 	}
@@ -123,6 +127,9 @@ func readParam(rec []byte) (d Param, why string) {
 		return d, fmt.Sprintf("parameter %q: its list of words is too short", name)
 	case (d.Kind == ParamInt || d.Kind == ParamSize) && d.Min > d.Max:
 		return d, fmt.Sprintf("parameter %q is in [%d, %d], which is empty", name, d.Min, d.Max)
+	}
+	if d.InTask && d.Kind != ParamString {
+		return d, fmt.Sprintf("parameter %q: only strings are read from files in the task (CRPIE_IN_TASK)", name)
 	}
 	return d, d.wrongDefault()
 }
@@ -199,6 +206,19 @@ func (p *Plugin) CheckParamFrom(name, value, source string) error {
 			source = strconv.Quote(value)
 		}
 		return fmt.Errorf("plugin %s: parameter %s=%s %s", p.Name, name, source, why)
+	}
+	return nil
+}
+
+// CheckInTask returns an error if the plugin cannot read the parameter's value from a file when its hook runs.
+func (p *Plugin) CheckInTask(name string) error {
+	d := p.param(name)
+	switch {
+	case d == nil && p.DeclaresParams:
+		return p.CheckParam(name, "")
+	case d == nil || !d.InTask:
+		return fmt.Errorf("plugin %s: parameter %s is not one that the plugin reads from a file in the task (CRPIE_IN_TASK): "+
+			"give a value, @FILE, @fd:N or @env:NAME", p.Name, name)
 	}
 	return nil
 }

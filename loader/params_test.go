@@ -52,6 +52,28 @@ func TestCheckParam(t *testing.T) {
 	}
 }
 
+// Only strings that are declared so are read from a file in the task.
+func TestCheckInTask(t *testing.T) {
+	p := loadertest.MustLoad(t, cc, ".c", sdkHook+`
+CR_PLUGIN_REGISTER_DUMMY("p")
+CRPIE_PARAM_STR("now", CRPIE_REQUIRED, "")
+CRPIE_PARAM_STR("later", CRPIE_REQUIRED | CRPIE_IN_TASK, "")
+`, loader.Options{})
+	any := loadertest.MustLoad(t, cc, ".c", sdkHook, loader.Options{})
+	for _, c := range []struct {
+		p          *loader.Plugin
+		name, want string
+	}{
+		{p, "later", "<nil>"}, {p, "now", "plugin p: parameter now is not one that the plugin reads from a file in the task"},
+		{p, "lather", `plugin p has no parameter "lather": did you mean later?`},
+		{any, "x", "plugin plugin: parameter x is not one that the plugin reads from a file in the task"},
+	} {
+		if got := fmt.Sprint(c.p.CheckInTask(c.name)); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestCheckGiven(t *testing.T) {
 	p := loadertest.MustLoad(t, cc, ".c", declared, loader.Options{})
 	for _, c := range []struct{ given, want string }{

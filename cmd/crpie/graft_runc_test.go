@@ -187,6 +187,38 @@ func TestGraftRuncContainer(t *testing.T) {
 	}
 }
 
+// Clones of one graft differ by a file that each finds in its own root. One that cannot be read is an error.
+func TestValuesAreReadInTheTask(t *testing.T) {
+	c := newContainer(t)
+	images, grafted := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "grafted")
+	spec := testenv.Plugin(t, "plugin-sdk/examples/new-id.c") + ",var=INSTANCE_ID,value=@task:/etc/clone"
+	c.runc("run", "--detach", c.name)
+	c.wantID("the-first-of-its-kind")
+	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+	if status, out := told(t, "graft", "-D", images, "-o", grafted, "--pie-plugin", spec); status != 0 {
+		t.Fatal(out)
+	}
+	c.front("restore-with crpie\npie-plugin " + spec + "\n")
+	ok, said, _ := c.restores(images)
+	text, err := os.ReadFile(filepath.Join(c.dir, "restore/restore.log"))
+	must(t, err)
+	if log := string(text); ok || !strings.Contains(log, "cannot read value from /etc/clone: ENOENT (-2)") {
+		t.Errorf("restored: %v\n%s\n%s", ok, said, log)
+	}
+	native, stock := c.criu, testenv.NeedCRIU(t).Path
+	must(t, os.Mkdir(filepath.Join(c.dir, "rootfs/etc"), 0o755))
+	for id, way := range map[string]struct{ criu, images string }{
+		"stock-1": {stock, grafted}, "stock-2": {stock, grafted}, "natively": {native, images},
+		strings.Repeat("x", len("the-first-of-its-kind")): {stock, grafted},
+	} {
+		must(t, os.WriteFile(filepath.Join(c.dir, "rootfs/etc/clone"), []byte(id+"\n"), 0o644))
+		c.criu = way.criu
+		c.runc("restore", "--detach", "--image-path", way.images, "--work-path", filepath.Join(c.dir, "restore"), c.name)
+		c.wantID(id)
+		c.runc("delete", "--force", c.name)
+	}
+}
+
 // podman exports a container to an archive, and restores another one, with another identity, from the grafted archive.
 func TestGraftPodmanContainer(t *testing.T) {
 	c := newPodmanContainer(t)

@@ -30,6 +30,7 @@ const (
 const (
 	ParamRequired  = 1 // CRPIE_REQUIRED
 	ParamDefaulted = 2 // CRPIE_DEFAULTED
+	ParamInTask    = 4 // CRPIE_IN_TASK
 )
 
 // struct crpie_plugin_record, in bytes.

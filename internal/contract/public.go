@@ -66,7 +66,8 @@ func publicEnums() []Enum {
 			},
 		},
 		{About: "Flags of a parameter.", Members: []Enumerator{{C: "CRPIE_OPTIONAL", Value: 0},
-			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}, {"CRPIE_DEFAULTED", "ParamDefaulted", 2, ""}}},
+			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}, {"CRPIE_DEFAULTED", "ParamDefaulted", 2, ""},
+			{"CRPIE_IN_TASK", "ParamInTask", 4, ""}}},
 	}
 }
 

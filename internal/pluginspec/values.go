@@ -30,7 +30,11 @@ func (v *values) check(in *blob.Input) error {
 		kv := &in.Params[i]
 		given[kv.Key] = true
 		err := v.read(kv)
-		if err == nil {
+		switch {
+		case err != nil:
+		case kv.InTask:
+			err = in.Plugin.CheckInTask(kv.Key)
+		default:
 			err = in.Plugin.CheckParamFrom(kv.Key, kv.Value, kv.Source)
 		}
 		problems = append(problems, err)
@@ -39,11 +43,21 @@ func (v *values) check(in *blob.Input) error {
 	return several.Join(problems...)
 }
 
+// inTask begins a value that the plugin reads when its hook runs.
+const inTask = "task:"
+
 // read replaces a value that begins with @ by what it refers to; @@ is an @.
 func (v *values) read(kv *blob.Param) error {
 	from, refers := strings.CutPrefix(kv.Value, "@")
 	if !refers || strings.HasPrefix(from, "@") {
 		kv.Value = from
+		return nil
+	}
+	if file, later := strings.CutPrefix(from, inTask); later {
+		if file == "" {
+			return fmt.Errorf("parameter %s=%s: write @task:FILE", kv.Key, kv.Value)
+		}
+		kv.Value, kv.InTask = file, true
 		return nil
 	}
 	text, err := v.from(from)

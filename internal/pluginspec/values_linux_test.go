@@ -64,6 +64,7 @@ func TestValues(t *testing.T) {
 		{fmt.Sprintf("@fd:%d", own.Fd()), "", "crpie was started without descriptor"},
 		{"@fd:", "", "write @fd:N with the number of a descriptor"},
 		{"@fd:-1", "", "write @fd:N"}, {"@fd:99999999999", "", "write @fd:N"},
+		{"@task:", "", "write @task:FILE"},
 		{"@fd:1000000", "", "crpie was started without descriptor 1000000"},
 	} {
 		kv := blob.Param{Key: "key", Value: c.value}

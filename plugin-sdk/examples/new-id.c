@@ -5,7 +5,8 @@
  *	crpie restore -D images --pie-plugin new-id.o,var=INSTANCE_ID,value=web-0002
  *
  *	var=NAME      the variable; it must exist in the dumped program
- *	value=TEXT    the new value, not longer than the old one; without it the id is random
+ *	value=TEXT    the new value, not longer than the old one; without it the id is random; with value=@task:FILE
+ *	              it is what FILE holds in the restored task, such as /etc/hostname
  *	format=uuid   a random UUID (default); the old value must have at least 36 bytes
  *	format=hex    random hexadecimal digits, as many as the old value has bytes
  *	missing=ok    a task without that variable is left alone; otherwise it is an error
@@ -55,7 +56,7 @@ static int random_uuid(char out[UUID_LEN + 1])
 
 static int new_value(const struct crpie_ctx *ctx, const struct crpie_env *old, char *value)
 {
-	int err = crpie_param_string(ctx, "value", value, VALUE_MAX);
+	int err = crpie_param_read(ctx, "value", value, VALUE_MAX);
 
 	if (err != CRPIE_PARAM_NOTFOUND)
 		return err;
@@ -98,7 +99,7 @@ static int new_id(struct crpie_ctx *ctx)
 
 CR_PLUGIN_REGISTER_DUMMY("new-id")
 CRPIE_PARAM_STR("var", CRPIE_REQUIRED, "name of the environment variable")
-CRPIE_PARAM_STR("value", CRPIE_OPTIONAL, "the new value; default: a random one")
+CRPIE_PARAM_STR("value", CRPIE_IN_TASK, "the new value; default: a random one")
 CRPIE_PARAM_ENUM("format", CRPIE_DEFAULT("uuid"), "uuid hex", "of a random value")
 CRPIE_PARAM_ENUM("missing", CRPIE_OPTIONAL, "ok", "leave a task alone that has no such variable")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, new_id)

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct crpie_elf_ehdr) == sizeof(Elf64_Ehdr) &&
@@ -186,6 +187,37 @@ static void test_log(struct crpie_ctx *ctx)
 	CHECK(logged_len == CRPIE_LOG_LINE_MAX - 1, "%lu", (unsigned long)logged_len);
 }
 
+static int read_back(const char *text, size_t len, char *buf, size_t size)
+{
+	char path[64];
+	struct crpie_param param = { "id@", path };
+	struct crpie_ctx ctx = { .params = &param, .nr_params = 1, .plugin = "p", .log = keep_log };
+	int fd = memfd_create("value", 0), err;
+
+	CHECK(fd >= 0 && write(fd, text, len) == (ssize_t)len, "memfd");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	err = crpie_param_read(&ctx, "id", buf, size);
+	close(fd);
+	return err;
+}
+
+static void test_param_read(void)
+{
+	struct crpie_param param = { "id@", "/none" };
+	struct crpie_ctx absent = { .params = &param, .nr_params = 1, .plugin = "p", .log = keep_log };
+	char buf[5];
+
+	CHECK(read_back("abcd\n", 5, buf, 5) == 0 && strcmp(buf, "abcd") == 0, "%s", buf);
+	CHECK(read_back("abcd", 4, buf, 5) == 0 && strcmp(buf, "abcd") == 0, "%s", buf);
+	CHECK(read_back("a\n\n", 3, buf, 5) == 0 && strcmp(buf, "a\n") == 0, "%s", buf);
+	CHECK(read_back("", 0, buf, 5) == 0 && buf[0] == 0, "%s", buf);
+	CHECK(read_back("abcde", 5, buf, 5) == CRPIE_PARAM_TOOLONG, "no room for the NUL");
+	CHECK(read_back("abcd\n\n", 6, buf, 5) == CRPIE_PARAM_TOOLONG, "a second newline");
+	CHECK(crpie_param_read(&absent, "id", buf, 5) == -ENODATA, "a file that is not there");
+	CHECK(crpie_param_read(&absent, "none", buf, 5) == CRPIE_PARAM_NOTFOUND, "not given");
+	CHECK(read_back("a\0b", 3, buf, 5) == CRPIE_PARAM_INVALID, "a NUL");
+}
+
 static void test_params(struct crpie_ctx *ctx)
 {
 	static const struct crpie_param params[] = {
@@ -231,6 +263,7 @@ static void test_params(struct crpie_ctx *ctx)
 	CHECK(crpie_param_bool(ctx, "n", &flag) == CRPIE_PARAM_INVALID, "not a bool");
 	CHECK(crpie_param_string(ctx, "text", buf, 6) == 0 && strcmp(buf, "hello") == 0, "%s", buf);
 	CHECK(crpie_param_string(ctx, "text", buf, 5) == CRPIE_PARAM_TOOLONG, "no room for the NUL");
+	test_param_read();
 	CHECK(strcmp(crpie_param(ctx, "twice"), "last") == 0, "the last one counts");
 	ctx->nr_params = 2;
 	CHECK(crpie_param_unknown(ctx, "hex n") == NULL, "all known");

@@ -124,6 +124,7 @@ enum {
 	CRPIE_OPTIONAL = 0,
 	CRPIE_REQUIRED = 1,  /* flag of a record: it must be given; of those in a ONE_OF, one */
 	CRPIE_DEFAULTED = 2, /* flag of a record: crpie hands the plugin def if it is not given */
+	CRPIE_IN_TASK = 4,   /* flag of a record: the plugin reads a value name@ from a file, crpie_param_read */
 };
 
 #define CRPIE_PARAM_NAME_MAX 32 /* with the terminating NUL, bytes; as the next three */

@@ -39,6 +39,7 @@
 #define CRPIE_OPTIONAL 0
 #define CRPIE_REQUIRED 1
 #define CRPIE_DEFAULTED 2
+#define CRPIE_IN_TASK 4
 
 #define CRPIE_LOG_ERROR 1
 #define CRPIE_LOG_WARN 2

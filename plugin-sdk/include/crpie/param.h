@@ -21,7 +21,9 @@
 #include <linux/errno.h>
 
 #include <crpie/abi.h>
+#include <crpie/log.h>
 #include <crpie/string.h>
+#include <crpie/syscall.h>
 
 #define CRPIE_PARAM_NOTFOUND (-ENOENT)      /* the key was not given */
 #define CRPIE_PARAM_TOOLONG (-ENAMETOOLONG) /* the value does not fit into the buffer */
@@ -50,6 +52,53 @@ static inline int crpie_param_string(const struct crpie_ctx *ctx, const char *ke
 		return CRPIE_PARAM_TOOLONG;
 	crpie_strlcpy(buf, value, size);
 	return 0;
+}
+
+/* Reads the text of a file, without a newline at its end, into buf of size bytes. */
+static inline int crpie_param_file(const char *path, char *buf, size_t size)
+{
+	long fd = sys_open(path, 02004400 /* O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY */, 0), n = 1;
+	size_t have = 0;
+	char more;
+
+	if (fd < 0)
+		return (int)fd;
+	while (n > 0 && have < size) {
+		n = sys_read((int)fd, buf + have, size - have);
+		have += n > 0 ? (size_t)n : 0;
+	}
+	if (have == size)
+		n = sys_read((int)fd, &more, 1);
+	sys_close((int)fd);
+	if (n < 0)
+		return (int)n;
+	if (have > 0 && buf[have - 1] == '\n' && n == 0)
+		have--;
+	if (have == size)
+		return CRPIE_PARAM_TOOLONG;
+	buf[have] = '\0';
+	return crpie_strlen(buf) == have ? 0 : CRPIE_PARAM_INVALID;
+}
+
+/*
+ * crpie_param_string for a parameter that is declared with CRPIE_IN_TASK: key=@task:FILE is the contents of FILE, as the
+ * task sees files when the hook runs, without a newline at their end. So clones of one image differ. Why a file cannot
+ * be read is logged.
+ */
+static inline int crpie_param_read(const struct crpie_ctx *ctx, const char *key, char *buf, size_t size)
+{
+	char named[CRPIE_PARAM_NAME_MAX + 1];
+	const char *path;
+	int err;
+
+	crpie_snprintf(named, sizeof(named), "%s@", key);
+	path = crpie_param(ctx, named);
+	if (path == NULL)
+		return crpie_param_string(ctx, key, buf, size);
+	err = crpie_param_file(path, buf, size);
+	if (err != 0)
+		pr_perror(ctx, err, "cannot read %s from %s", key, path);
+	return err == CRPIE_PARAM_NOTFOUND ? -ENODATA : err; /* it was given */
 }
 
 static inline unsigned int crpie_digit(char c)
