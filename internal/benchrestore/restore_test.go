@@ -19,7 +19,7 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 30, "restores of each small victim with each program")
-	only   = flag.String("victims", "static,glibc,threads,python,threads 500,tree 50,gigabyte",
+	only   = flag.String("victims", "static,glibc,threads,python,threads 500,tree 50,gigabyte,container",
 		"comma-separated victims with their arguments")
 	program = flag.String("crpie", "", "the crpie to measure")
 	plugin  = flag.String("plugin", "", "a plugin for the third column")
@@ -50,7 +50,13 @@ func BenchmarkRestore(b *testing.B) {
 		"criu [ms]",
 		"with plugin", "crpie/criu", "80% of rounds", "crpie [KiB]", "criu [KiB]")
 	for _, name := range strings.Split(*only, ",") {
-		b.Run(name, func(b *testing.B) { table += measure(b, name, contenders) })
+		b.Run(name, func(b *testing.B) {
+			if name == "container" {
+				table += measureContainer(b)
+				return
+			}
+			table += measure(b, name, contenders)
+		})
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("\n%sload average of the machine at the end: %s", table, load)
@@ -66,28 +72,48 @@ func measure(b *testing.B, name string, contenders []contender) string {
 	if name == "gigabyte" {
 		n = max(3, n/4)
 	}
-	times := make([][]float64, len(contenders))  // milliseconds
-	memory := make([][]float64, len(contenders)) // KiB
+	r := newResults(len(contenders))
 	for round := range n + 1 {
 		for i := range contenders {
 			who := (i + round) % len(contenders)
 			took, pss := restore(b, images, contenders[who])
 			if round > 0 { // the first one fills caches
-				times[who] = append(times[who], took.Seconds()*1000)
-				memory[who] = append(memory[who], float64(pss))
+				r.add(who, took, pss)
 			}
 		}
 	}
-	ratios := make([]float64, n)
+	return r.line(b, name)
+}
+
+// results are those of all rounds, by contender: crpie, criu, and perhaps crpie with a plugin.
+type results struct {
+	times  [][]float64 // milliseconds
+	memory [][]float64 // KiB
+}
+
+func newResults(contenders int) *results {
+	return &results{make([][]float64, contenders), make([][]float64, contenders)}
+}
+
+func (r *results) add(who int, took time.Duration, pss int) {
+	r.times[who] = append(r.times[who], took.Seconds()*1000)
+	r.memory[who] = append(r.memory[who], float64(pss))
+}
+
+// line writes them as one of the table.
+func (r *results) line(b *testing.B, name string) string {
+	ratios := make([]float64, len(r.times[0]))
 	for i := range ratios {
-		ratios[i] = times[0][i] / times[1][i]
+		ratios[i] = r.times[0][i] / r.times[1][i]
 	}
-	ratio := median(times[0]) / median(times[1])
+	ratio, plugin := median(r.times[0])/median(r.times[1]), "-"
+	if len(r.times) > 2 {
+		plugin = fmt.Sprintf("%.2f", median(r.times[2]))
+	}
 	b.ReportMetric(ratio, "crpie/criu")
 	spread := fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.1), quantile(ratios, 0.9))
-	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14.2f %11.2f  %-14s %13.0f %13.0f\n", name, n, median(times[0]),
-		median(times[1]),
-		median(times[2]), ratio, spread, median(memory[0]), median(memory[1]))
+	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14s %11.2f  %-14s %13.0f %13.0f\n", name, len(ratios), median(r.times[0]),
+		median(r.times[1]), plugin, ratio, spread, median(r.memory[0]), median(r.memory[1]))
 }
 
 // restore runs one restorer, looks at the memory of what it restored, KiB, and ends it, so that the pids are free

@@ -1,0 +1,122 @@
+//go:build linux
+
+package benchrestore
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// container is a bundle with one static program, run by runc in namespaces of its own but for the network's.
+type container struct {
+	b         *testing.B
+	dir, name string
+}
+
+func newContainer(b *testing.B) *container {
+	c := &container{b, b.TempDir(), fmt.Sprintf("crpie-bench-%d", os.Getpid())}
+	for _, dir := range []string{"rootfs/proc", "rootfs/dev", "rootfs/sys", "config/containers.d"} {
+		must(b, os.MkdirAll(filepath.Join(c.dir, dir), 0o755))
+	}
+	source := filepath.Join(testenv.Root(), "testdata", "victims", "container.c")
+	must(b, exec.Command("gcc", "-static", "-O1", "-o", filepath.Join(c.dir, "rootfs/init"), source).Run())
+	spec := exec.Command(testenv.NeedTool(b, "runc"), "spec")
+	spec.Dir = c.dir
+	must(b, spec.Run())
+	c.configure()
+	rules := "real-criu " + testenv.NeedCRIU(b).Path + "\nrestore-with crpie\n"
+	must(b, os.WriteFile(filepath.Join(c.dir, "config/containers.d/bench.conf"), []byte(rules), 0o644))
+	must(b, os.Symlink(*program, filepath.Join(c.dir, "criu")))
+	b.Cleanup(func() { _ = c.command("", "delete", "--force", c.name).Run() })
+	return c
+}
+
+// configure: no terminal, no limits that need privileges to be raised, the network of this machine.
+func (c *container) configure() {
+	name := filepath.Join(c.dir, "config.json")
+	data, err := os.ReadFile(name)
+	must(c.b, err)
+	var config map[string]any
+	must(c.b, json.Unmarshal(data, &config))
+	process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
+	process["terminal"], process["args"], process["env"] = false, []string{"/init"}, []string{"INSTANCE_ID=1"}
+	delete(process, "rlimits")
+	config["root"] = map[string]any{"path": "rootfs"}
+	var kept []any
+	for _, ns := range linux["namespaces"].([]any) {
+		if ns.(map[string]any)["type"] != "network" {
+			kept = append(kept, ns)
+		}
+	}
+	linux["namespaces"] = kept
+	data, err = json.Marshal(config)
+	must(c.b, err)
+	must(c.b, os.WriteFile(name, data, 0o644))
+}
+
+// command is one of runc's, which starts criu; its standard streams are /dev/null, which CRIU can dump.
+func (c *container) command(criu string, words ...string) *exec.Cmd {
+	words = append([]string{"--root", filepath.Join(c.dir, "state"), "--log", filepath.Join(c.dir, "log"), "--criu", criu},
+		words...)
+	cmd := exec.Command("runc", words...)
+	cmd.Dir, cmd.Env = c.dir, append(os.Environ(), "CRPIE_CONFIG_DIR="+filepath.Join(c.dir, "config"))
+	return cmd
+}
+
+func (c *container) run(criu string, words ...string) time.Duration {
+	c.b.Helper()
+	start := time.Now()
+	err := c.command(criu, words...).Run()
+	took := time.Since(start)
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+		c.b.Fatalf("runc %s: %v\n%s", strings.Join(words, " "), err, log)
+	}
+	return took
+}
+
+// pss is the memory of the restored container, KiB.
+func (c *container) pss() int {
+	pid, err := os.ReadFile(filepath.Join(c.dir, "pid"))
+	must(c.b, err)
+	n, err := strconv.Atoi(string(pid))
+	must(c.b, err)
+	return testenv.PSS(c.b, n)
+}
+
+// measureContainer times runc restore, runc's own part included.
+func measureContainer(b *testing.B) string {
+	c := newContainer(b)
+	stock, images := testenv.NeedCRIU(b).Path, filepath.Join(c.dir, "images")
+	c.run(stock, "run", "--detach", c.name)
+	c.run(stock, "checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
+	r, criu := newResults(2), []string{filepath.Join(c.dir, "criu"), stock}
+	for round := range *rounds + 1 {
+		for i := range criu {
+			who := (i + round) % len(criu)
+			took := c.run(criu[who], "restore", "--detach", "--image-path", images, "--work-path",
+				filepath.Join(c.dir, "work"), "--pid-file", filepath.Join(c.dir, "pid"), c.name)
+			if round > 0 { // the first one fills caches
+				r.add(who, took, c.pss())
+			}
+			c.run(stock, "delete", "--force", c.name)
+		}
+	}
+	return r.line(b, "container")
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
