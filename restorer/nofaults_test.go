@@ -10,13 +10,17 @@ import (
 	"testing"
 )
 
-// The test of this name is in controller_faults_test.go: it needs fault points, which a program has with the build tag
-// "faults" alone.
-func TestEveryControllerCallFails(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-tags=faults", "-run=^TestEveryControllerCallFails$",
-		"-count=1", "-timeout=30m", "-v", ".")
+// The tests of these names are in controller_faults_test.go: they need fault points, which a program has with the build
+// tag "faults" alone.
+func TestEveryControllerCallFails(t *testing.T) { withFaultPoints(t) }
+func TestEveryPreparationFails(t *testing.T)    { withFaultPoints(t) }
+
+func withFaultPoints(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-tags=faults", "-run=^"+t.Name()+"$", "-count=1",
+		"-timeout=30m", "-v", ".")
 	out, err := cmd.CombinedOutput()
-	if passed := bytes.Contains(out, []byte("--- PASS: TestEveryControllerCallFails")); err != nil || !passed {
+	if passed := bytes.Contains(out, []byte("--- PASS: "+t.Name())); err != nil || !passed {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
 }
