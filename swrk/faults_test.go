@@ -3,12 +3,15 @@
 package swrk
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -56,6 +59,67 @@ func TestEveryStepFails(t *testing.T) {
 		}
 		if status == 0 || answer.GetSuccess() {
 			t.Errorf("call %d: status %d, answer %v, %s", n, status, answer, said)
+		}
+	}
+}
+
+// Every call that undoes a restore fails in turn: the error is told, and the tree ends all the same.
+func TestEveryCallOfUndoFails(t *testing.T) {
+	for n := 0; ; n++ {
+		tree := exec.Command("sh", "-c", "sleep 1000 & sleep 1000 & echo; wait")
+		out, err := tree.StdoutPipe()
+		if err == nil {
+			err = tree.Start()
+		}
+		if err == nil {
+			_, err = out.Read(make([]byte, 1)) // both have been started
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &relay{session: &session{}, root: tree.Process.Pid}
+		family, err := r.family()
+		if err != nil || len(family) != 3 {
+			t.Fatalf("family %v, %v", family, err)
+		}
+		calls, failed := 0, ""
+		remove := sys.Faults(func(call string) error {
+			if calls++; calls-1 == n {
+				failed = call
+				return unix.EIO
+			}
+			return nil
+		})
+		err = r.undo()
+		remove()
+		if _, ended := errors.AsType[*exec.ExitError](tree.Wait()); !ended {
+			t.Errorf("call %d, %s: the tree's first process has not been killed", n, failed)
+		}
+		for _, pid := range family {
+			awaitEnd(t, pid, failed)
+		}
+		if failed == "" {
+			if err != nil || n < 3 {
+				t.Errorf("after %d faults one without: %v", n, err)
+			}
+			return
+		}
+		if !errors.Is(err, unix.EIO) {
+			t.Errorf("call %d, %s: error %v, want EIO", n, failed, err)
+		}
+	}
+}
+
+// awaitEnd waits until a process has ended; whoever adopts it may not have collected it yet.
+func awaitEnd(t *testing.T, pid int, failed string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %s process %d goes on", failed, pid)
 		}
 	}
 }

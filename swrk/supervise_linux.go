@@ -278,8 +278,12 @@ func (r *relay) undo() error {
 	family, err := r.family() // a hook can have added to it
 	errs := []error{err}
 	for _, pid := range family {
-		if handle, err := sys.OpenPidfd(sys.PID(pid)); err == nil { // others have ended
+		handle, err := sys.OpenPidfd(sys.PID(pid))
+		switch {
+		case err == nil:
 			r.tree = append(r.tree, &task{pid: pid, handle: handle})
+		case !errors.Is(err, unix.ESRCH): // it has not ended
+			errs = append(errs, err, sys.Kill(sys.PID(pid), unix.SIGKILL))
 		}
 	}
 	for _, t := range r.tree {
