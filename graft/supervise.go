@@ -61,8 +61,8 @@ func (t *taskGraft) supervise() error {
 	if !ok1 || !ok2 || !ok3 {
 		return errors.New("the core has no status: graft/core/graft_amd64.o is not what its sources build")
 	}
-	t.plan.Supervised = append(t.plan.Supervised, &Supervised{Pid: t.img.Pid, Address: uint64(at), SaidAt: uint64(lines),
-		TakenAt: uint64(talk) + abi.GraftTalkTakenOff, image: t.image})
+	t.plan.Supervised = append(t.plan.Supervised, &Supervised{Pid: t.img.Pid, Address: uint64(at),
+		SaidAt: uint64(lines), TakenAt: uint64(talk) + abi.GraftTalkTakenOff, image: t.image})
 	return nil
 }
 
@@ -79,7 +79,8 @@ func (s *Supervised) Lines(said []byte) (lines []report.Line, taken uint64) {
 		lines = append(lines, report.Line{
 			Level: min(max(report.LogLevel(head.Level), report.LogError), report.LogDebug),
 			Pid:   int(s.Pid), Tid: int(head.Tid), Hook: stage.Stage(head.Hook),
-			Plugin: s.image.PluginName(int(head.Plugin)), Text: string(text[:min(head.Len, uint64(len(text)))]),
+			Plugin: s.image.PluginName(int(head.Plugin)),
+			Text:   string(text[:min(head.Len, uint64(len(text)))]),
 		})
 		s.taken++
 	}

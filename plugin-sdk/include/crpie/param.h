@@ -81,9 +81,9 @@ static inline int crpie_param_file(const char *path, char *buf, size_t size)
 }
 
 /*
- * crpie_param_string for a parameter that is declared with CRPIE_IN_TASK: key=@task:FILE is the contents of FILE, as the
- * task sees files when the hook runs, without a newline at their end. So clones of one image differ. Why a file cannot
- * be read is logged.
+ * crpie_param_string for a parameter that is declared with CRPIE_IN_TASK: key=@task:FILE is the contents of FILE, as
+ * the task sees files when the hook runs, without a newline at their end. So clones of one image differ. Why a file
+ * cannot be read is logged.
  */
 static inline int crpie_param_read(const struct crpie_ctx *ctx, const char *key, char *buf, size_t size)
 {
