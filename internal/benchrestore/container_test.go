@@ -16,6 +16,9 @@ import (
 	"github.com/crpie/crpie/internal/testenv"
 )
 
+// inContainer stands among the victims for a program that runc runs.
+const inContainer = "container"
+
 // container is a bundle with one static program, run by runc in namespaces of its own but for the network's.
 type container struct {
 	b         *testing.B
@@ -111,7 +114,7 @@ func measureContainer(b *testing.B) string {
 			c.run(stock, "delete", "--force", c.name)
 		}
 	}
-	return r.line(b, "container")
+	return r.line(b, inContainer)
 }
 
 func must(b *testing.B, err error) {
