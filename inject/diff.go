@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Diff is what hooks have changed in a process. Lists are nil where nothing is another thing.
@@ -189,13 +190,11 @@ func describeMapping(v *taskview.VMA) string {
 			mode[i] = letter
 		}
 	}
-	if v.Flags&mapShared != 0 {
+	if v.Flags&uapi.MapShared != 0 {
 		mode[3] = 's'
 	}
 	return strings.TrimSpace(string(mode) + " " + v.Name)
 }
-
-const mapShared = 1 // MAP_SHARED of mmap(2)
 
 // eachInterval visits the parts into which the ends of two lists of mappings cut the address space; nil is a hole.
 func eachInterval(before, after []taskview.VMA, visit func(start, end uint64, before, after *taskview.VMA)) {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
@@ -73,7 +74,7 @@ func (n *names) fileBelow(addr uint64) (found *taskview.VMA) {
 	for i := range n.vmas {
 		if v := &n.vmas[i]; v.Start > addr {
 			break
-		} else if strings.HasPrefix(v.Name, "/") && v.Flags&mapShared == 0 {
+		} else if strings.HasPrefix(v.Name, "/") && v.Flags&uapi.MapShared == 0 {
 			found = v
 		}
 	}

@@ -61,7 +61,7 @@ lsm_list_modules:xxx mseal:xix`
 // laterCallsFrom is the number of the first of laterCalls.
 const laterCallsFrom = 424
 
-var letters = map[byte]Arg{
+var letters = [...]Arg{
 	'f': fd, 's': str, 'd': data, 'A': sockaddr, 'O': words(&OpenFlags), 'm': mode, 'g': signal, 'u': id, 'i': integer,
 	'x': hex,
 }
