@@ -49,7 +49,8 @@ func (g *grafter) checkWatchdogs(tasks []*images.Task) {
 	}
 	for _, t := range tasks {
 		limits := t.Core.GetTc().GetRlimits().GetRlimits()
-		if len(limits) <= uapi.RlimitNproc || unlimited(t) || limits[uapi.RlimitNproc].GetCur() >= needed[owner(t)] {
+		if len(limits) <= uapi.RlimitNproc || unlimited(t) ||
+			limits[uapi.RlimitNproc].GetCur() >= needed[owner(t)] {
 			continue
 		}
 		g.refuse(fmt.Sprintf("task %d", t.Pid), "--pie-timeout=0 needs no watchdog",

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -124,6 +125,13 @@ func (d *Diff) addRun(at uint64, from, end int, before, after []byte) {
 	d.Memory = append(d.Memory, &MemoryChange{at: start, Size: size,
 		before: window{at + uint64(low), slices.Clone(before[low:high])},
 		after:  window{at + uint64(low), slices.Clone(after[low:high])}})
+}
+
+func words(b []byte) (all []uint64) {
+	for ; len(b) >= 8; b = b[8:] {
+		all = append(all, binary.LittleEndian.Uint64(b))
+	}
+	return all
 }
 
 // addPointers notes the words of a page that point into a region and did not before.

@@ -202,13 +202,6 @@ func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv 
 	return vmas, words([]byte(read("auxv"))), err
 }
 
-func words(b []byte) (all []uint64) {
-	for ; len(b) >= 8; b = b[8:] {
-		all = append(all, binary.LittleEndian.Uint64(b))
-	}
-	return all
-}
-
 // lay lays everything into the process.
 func (p *target) lay() error {
 	if err := p.settle(); err != nil {

@@ -217,9 +217,9 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 	}
 }
 
-// TestStartIsLight: what packages initialise before main costs every command its time, and so does the page of code that
-// a package's initialisation is on, however little it does. No package of this module has one: tables are data, or made
-// when they are used. What others allocate is bounded.
+// TestStartIsLight: what packages initialise before main costs every command its time, and so does the page of code
+// that a package's initialisation is on, however little it does. No package of this module has one: tables are data, or
+// made when they are used. What others allocate is bounded.
 func TestStartIsLight(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "crpie")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {

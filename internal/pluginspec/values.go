@@ -121,7 +121,8 @@ func (v *values) descriptor(number string) (string, error) {
 	return text, nil
 }
 
-// readDescriptor reads a descriptor, and closes it. Standard input becomes empty instead: what is opened next would be it.
+// readDescriptor reads a descriptor, and closes it. Standard input becomes empty instead: what is opened next would be
+// it.
 func readDescriptor(n int) (string, error) {
 	f := os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", n))
 	if n == 0 {

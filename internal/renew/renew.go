@@ -68,7 +68,8 @@ const maxStates = 1 << 20
 func mayBeStates(v *pb.VmaEntry) bool {
 	return v.GetStatus() == images.VmaRegular|images.VmaAnonPrivate && v.GetProt() == protReadWrite &&
 		v.GetMadv() == Dontdump &&
-		v.GetFlags() == uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve && v.GetEnd()-v.GetStart() <= maxStates
+		v.GetFlags() == uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve &&
+		v.GetEnd()-v.GetStart() <= maxStates
 }
 
 const pageSize = memory.PageSize

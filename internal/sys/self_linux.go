@@ -112,7 +112,8 @@ func THPDisabled() bool {
 
 // Droppable reports whether the kernel has MAP_DROPPABLE, mmap(2), Linux 6.11.
 func Droppable() bool {
-	b, err := unix.Mmap(-1, 0, memory.PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_DROPPABLE|unix.MAP_ANONYMOUS)
+	b, err := unix.Mmap(-1, 0, memory.PageSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_DROPPABLE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return false
 	}

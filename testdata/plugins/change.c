@@ -70,7 +70,7 @@ static int nuisance(const struct crpie_ctx *ctx)
 	if (crpie_strcmp(then, "null") == 0)
 		*nowhere = 1;
 	while (crpie_strcmp(then, "hang") == 0)
-		__asm__ volatile("pause");
+		__asm__ volatile("" ::: "memory");
 	return -EIO;
 }
 
