@@ -2,9 +2,10 @@ package uapi
 
 import "strings"
 
-// The system calls of x86-64 by their numbers, arch/x86/entry/syscalls/syscall_64.tbl, with what their arguments are: f
-// a descriptor, s a string, d bytes that are given (as many as the next argument says), A a socket address, O flags of
-// open(2), m a mode, g a signal, u a user or group, i a number, x anything else, also memory that the call fills.
+// The system calls of x86-64 by their numbers, arch/x86/entry/syscalls/syscall_64.tbl of Linux 7.0, with what their
+// arguments are: f a descriptor, s a string, d bytes that are given (as many as the next argument says), A a socket
+// address, O flags of open(2), m a mode, g a signal, u a user or group, i a number, x anything else, also memory that
+// the call fills.
 const (
 	firstCalls = `read:fxi write:fdi open:sOm close:f stat:sx fstat:fx lstat:sx poll:xii lseek:fii mmap:xixxfx
 mprotect:xix munmap:xi brk:x rt_sigaction:gxxi rt_sigprocmask:ixxi rt_sigreturn: ioctl:fxx pread64:fxii pwrite64:fdii
@@ -46,7 +47,7 @@ open_by_handle_at:fxO clock_adjtime:ix syncfs:f sendmmsg:fxix setns:fx getcpu:xx
 process_vm_writev:ixixix kcmp:iiixx finit_module:fsx sched_setattr:ixx sched_getattr:ixix renameat2:fsfsx seccomp:ixx
 getrandom:xix memfd_create:sx kexec_file_load:ffisx bpf:ixi execveat:fsxxx userfaultfd:x membarrier:ixi mlock2:xix
 copy_file_range:fxfxix preadv2:fxiiix pwritev2:fxiiix pkey_mprotect:xixi pkey_alloc:xx pkey_free:i statx:fsxxx
-io_pgetevents:xiixxx rseq:xixx`
+io_pgetevents:xiixxx rseq:xixx uretprobe: uprobe:`
 
 	// From Linux 5.1 on the numbers are those of all architectures.
 	laterCalls = `pidfd_send_signal:fgxx io_uring_setup:ix io_uring_enter:fiixxi io_uring_register:fixi open_tree:fsx
@@ -55,11 +56,26 @@ pidfd_getfd:ffx faccessat2:fsmx process_madvise:fxiix epoll_pwait2:fxixxi mount_
 landlock_create_ruleset:xix landlock_add_rule:fixx landlock_restrict_self:fx memfd_secret:x process_mrelease:fx
 futex_waitv:xixxi set_mempolicy_home_node:xiix cachestat:fxxx fchmodat2:fsmx map_shadow_stack:xix futex_wake:xxix
 futex_wait:xxxxxi futex_requeue:xxii statmount:xxix listmount:xxix lsm_get_self_attr:ixxx lsm_set_self_attr:ixix
-lsm_list_modules:xxx mseal:xix`
+lsm_list_modules:xxx mseal:xix setxattrat:fsxsxi getxattrat:fsxsxi listxattrat:fsxxi removexattrat:fsxs
+open_tree_attr:fsxxi file_getattr:fsxix file_setattr:fsxix listns:xxix rseq_slice_yield:`
 )
 
-// laterCallsFrom is the number of the first of laterCalls.
-const laterCallsFrom = 424
+// CommonCalls is the number from which on system calls are the same on all architectures, Linux 5.1 and later.
+const CommonCalls = 424
+
+// CallName names a system call of x86-64, or gives "" for an unknown number.
+func CallName(nr uint64) string {
+	from, table := uint64(0), firstCalls
+	if nr >= CommonCalls {
+		from, table = CommonCalls, laterCalls
+	}
+	words := strings.Fields(table)
+	if nr-from >= uint64(len(words)) {
+		return ""
+	}
+	name, _, _ := strings.Cut(words[nr-from], ":")
+	return name
+}
 
 var letters = [...]Arg{
 	'f': fd, 's': str, 'd': data, 'A': sockaddr, 'O': words(&OpenFlags), 'm': mode, 'g': signal, 'u': id, 'i': integer,
@@ -69,7 +85,7 @@ var letters = [...]Arg{
 // describedCalls reads the tables.
 func describedCalls() map[uint64]Syscall {
 	calls := map[uint64]Syscall{}
-	for from, table := range map[uint64]string{0: firstCalls, laterCallsFrom: laterCalls} {
+	for from, table := range map[uint64]string{0: firstCalls, CommonCalls: laterCalls} {
 		for i, word := range strings.Fields(table) {
 			name, kinds, _ := strings.Cut(word, ":")
 			call := Syscall{Name: name}

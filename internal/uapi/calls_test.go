@@ -34,7 +34,8 @@ func TestFormatAnyCall(t *testing.T) {
 	f := NewCallFormatter()
 	mem := memoryAt{0x1000: "/etc/passwd\x00", 0x2000: "hello"}
 	for want, nr := range map[string]uint64{
-		"getpid []": 39, `write [1 "hello" 5]`: 1, `unlink ["/etc/passwd"]`: 87, "syscall [500 1 0x2000 5 0 0 0]": 500, "syscall [-1 1 0x2000 5 0 0 0]": ^uint64(0),
+		"getpid []": 39, `write [1 "hello" 5]`: 1, `unlink ["/etc/passwd"]`: 87,
+		"syscall [500 1 0x2000 5 0 0 0]": 500, "syscall [-1 1 0x2000 5 0 0 0]": ^uint64(0),
 	} {
 		args := []uint64{1, 0x2000, 5, 0, 0, 0}
 		if nr == 87 {
