@@ -72,6 +72,8 @@ func (d *Dir) checkCore(c checker, core *pb.CoreEntry, leader, dead bool) {
 	}
 }
 
+// checkTaskCore bounds lists by what a process has of each: resource limits, signals. POSIX timers have less than a
+// second of nanoseconds, else timer_settime(2) fails with EINVAL.
 func checkTaskCore(c checker, tc *pb.TaskCoreEntry) {
 	c.want(len(tc.GetComm()) <= maxComm, "tc.comm", "%d bytes, more than %d", len(tc.GetComm()), maxComm)
 	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals",
@@ -94,6 +96,8 @@ func checkSignals(c checker, field string, queue *pb.SignalQueueEntry) {
 	}
 }
 
+// checkThreadCore checks that the thread's filter is in seccomp.img, and that credentials have the kernel's sizes: at
+// most NGROUPS_MAX groups and two words for each set of capabilities, capset(2).
 func (d *Dir) checkThreadCore(c checker, thread *pb.ThreadCoreEntry) {
 	c.want(len(thread.GetComm()) <= maxComm, "thread_core.comm", "%d bytes, more than %d", len(thread.GetComm()),
 		maxComm)
@@ -145,6 +149,8 @@ func checkX86(c checker, core *pb.CoreEntry) {
 	}
 }
 
+// checkTask checks the images of one task. A dead task has none of them; an image that could not be read is nil, too,
+// and has been reported.
 func (d *Dir) checkTask(p *problems, t *Task) {
 	if t.Mm != nil {
 		d.checkMm(checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0}, t.Mm)
@@ -169,6 +175,9 @@ func (d *Dir) wantRegular(c checker, field string, id uint32) {
 // maxAuxv bounds the words of the auxiliary vector; the kernel's saved_auxv has about 50.
 const maxAuxv = 256
 
+// checkMm checks the order that the kernel keeps: brk, arguments and environment do not end before their start,
+// prctl(2) PR_SET_MM; mappings ascend and do not overlap, proc_pid_maps(5). Auxiliary vectors have pairs of words,
+// getauxval(3).
 func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 	d.wantRegular(c, "exe_file_id", m.GetExeFileId())
 	auxv := len(m.GetMmSavedAuxv())

@@ -98,6 +98,8 @@ func detail[M interface {
 // maxFd is the highest fs.nr_open that the kernel accepts (fs/file.c, sysctl_nr_open_max).
 const maxFd = 1<<30 - 1
 
+// checkFds checks numbers and files of a task's descriptors. Their image is named after the id of the table, or, in
+// dumps of older CRIUs, after the task's pid.
 func (d *Dir) checkFds(p *problems, t *Task) {
 	name := fmt.Sprintf("fdinfo-%d.img", t.Pid)
 	if d.Inventory.GetFdinfoPerId() {
@@ -169,6 +171,8 @@ func (d *Dir) usedFiles() map[uint32]bool {
 // maxFilter is BPF_MAXINSNS times sizeof(struct sock_filter), linux/bpf_common.h and linux/filter.h.
 const maxFilter = 4096 * 8
 
+// checkSeccomp checks filters: arrays of struct sock_filter, 8 bytes each. A chain of filters leads to earlier entries
+// only, so following it ends.
 func (d *Dir) checkSeccomp(p *problems) {
 	c := checker{p, "seccomp.img", 0}
 	for i, f := range d.Seccomp {
@@ -184,6 +188,7 @@ func (d *Dir) checkSeccomp(p *problems) {
 // maxUtsName is __NEW_UTS_LEN, include/uapi/linux/utsname.h.
 const maxUtsName = 64
 
+// checkUTS refuses names that are too long for sethostname(2) and setdomainname(2).
 func (d *Dir) checkUTS(p *problems) {
 	for _, id := range slices.Sorted(maps.Keys(d.UTS)) {
 		c := checker{p, fmt.Sprintf("utsns-%d.img", id), 0}

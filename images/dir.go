@@ -262,6 +262,7 @@ type numberedName struct {
 // imgVersions are the values of inventory_entry.img_version that exist: 1 has no common magic, 2 has it.
 const maxImgVersion = 2
 
+// inventory reads inventory.img, which gives the version of all images. Open reads nothing else without it.
 func (o *opener) inventory() bool {
 	entries, ok := o.must("inventory.img", "INVENTORY")
 	if !ok {

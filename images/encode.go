@@ -18,6 +18,8 @@ func Marshal(m pb.Message) ([]byte, error) {
 // wireEncoder encodes one top-level message.
 type wireEncoder struct{ partial bool } // partial: required fields may be missing
 
+// message appends a message's fields by number. Of an absent field protobuf writes nothing, of one that is set to 0 a
+// 0.
 func (e *wireEncoder) message(b []byte, v reflect.Value) (_ []byte, err error) {
 	plan := planOf(v.Type())
 	for i := range plan.fields {

@@ -46,6 +46,8 @@ type frameReader struct {
 	read   int64 // bytes read so far, payloads not counted
 }
 
+// openFrames opens an image with a buffer no larger than the file: a dump has several images for each task, most of
+// them small.
 func openFrames(fsys fs.FS, name string) (*frameReader, error) {
 	file, info, err := openRegular(fsys, name)
 	if err != nil {
@@ -143,6 +145,8 @@ func (r *frameReader) payload(n uint64) (Range, error) {
 	return at, r.skip(int64(n))
 }
 
+// skip seeks where the file can; an fs.File need not. Bytes that the buffer has already are skipped without a system
+// call.
 func (r *frameReader) skip(n int64) error {
 	r.offset += n
 	if seeker, ok := r.file.(io.Seeker); ok && n > int64(r.buf.Buffered()) {

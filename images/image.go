@@ -93,6 +93,7 @@ func kindByName(name string) (Kind, bool) {
 	return kinds[i], true
 }
 
+// readEntries reads to the end of the file: the format has no count of entries. Errors name the entry by its number.
 func (img *Image) readEntries(r *frameReader) error {
 	for {
 		data, err := r.next()
@@ -108,6 +109,7 @@ func (img *Image) readEntries(r *frameReader) error {
 	}
 }
 
+// addEntry decodes a message, which tells the size of the payload behind it.
 func (img *Image) addEntry(r *frameReader, data []byte) error {
 	if len(img.Entries) >= maxEntries {
 		return fmt.Errorf("more than %d entries", maxEntries)

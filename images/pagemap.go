@@ -204,6 +204,7 @@ func finishRun(run Run, seen, compat, parent, flags, pages uint64) (Run, error) 
 // maxAddress is the end of what a task can address: 57 bits with five-level page tables.
 const maxAddress = 1 << 56
 
+// checkRun keeps runs within user addresses, so that ends and sums of their pages fit in 64 bits.
 func checkRun(run Run) error {
 	switch {
 	case run.Vaddr%PageSize != 0:
@@ -222,6 +223,7 @@ func checkRun(run Run) error {
 	return nil
 }
 
+// checkPagesFile finds a pages file that was cut off, by a full disk perhaps, before anything reads it.
 func (pm *Pagemap) checkPagesFile(fsys fs.FS) error {
 	need := pm.Bytes()
 	if need == 0 {

@@ -77,6 +77,7 @@ func indexEntries[M pb.Message](o *opener, name, field string, entries []Entry, 
 	return byID
 }
 
+// pipeData reads what was in pipes or FIFOs: each entry names one, and its payload has the bytes.
 func (o *opener) pipeData(name, kind string) map[uint32]*PipeData {
 	byID := map[uint32]*PipeData{}
 	for i, e := range o.read(name, kind) {
@@ -108,6 +109,8 @@ func (o *opener) files() {
 	})
 }
 
+// ghosts reads files that had no name any more. CRIU names their images by hexadecimal ids. The contents follow the
+// first message, or come in pieces, each behind a message with its offset.
 func (o *opener) ghosts() {
 	o.dir.Ghosts = map[uint32]*Ghost{}
 	for _, f := range o.numbered("ghost-file-", 16) {

@@ -91,6 +91,8 @@ func planField(index int, t reflect.Type, tag string) fieldPlan {
 	return f
 }
 
+// wireType translates the first word of a struct tag, which protoc-gen-go writes; zigzag numbers are varints on the
+// wire.
 func wireType(word string) wire.Type {
 	switch word {
 	case "varint", "zigzag32", "zigzag64":

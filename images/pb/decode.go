@@ -134,6 +134,7 @@ func (d *decoder) varint() (value uint64, ok bool) {
 // The methods that follow return what a field is set to. Numbers wider than the field lose their upper bits, as the
 // protobuf specification says.
 
+// uint32 takes memory for the number from an array that was made for many fields: see most.
 func (d *decoder) uint32() *uint32 {
 	value, ok := d.varint()
 	if !ok {
@@ -147,6 +148,7 @@ func (d *decoder) uint32() *uint32 {
 	return p
 }
 
+// uint64 takes memory for the number from an array that was made for many fields: see most.
 func (d *decoder) uint64() *uint64 {
 	value, ok := d.varint()
 	if !ok {
@@ -297,6 +299,7 @@ type tag struct {
 	name   string
 }
 
+// tags yields the number and the name of each field, in the order of the .proto file.
 func tags(m Message) func(yield func(tag) bool) {
 	typ := reflect.TypeOf(m).Elem()
 	return func(yield func(tag) bool) {

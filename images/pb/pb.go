@@ -30,6 +30,7 @@ func String(v string) *string { return to(v) }
 // Clone returns a copy that shares nothing with the message.
 func Clone[M Message](m M) M { return clone(reflect.ValueOf(m)).Interface().(M) }
 
+// clone copies what pointers and slices lead to. Nil stays nil, which marks an absent field.
 func clone(v reflect.Value) reflect.Value {
 	if k := v.Kind(); (k == reflect.Pointer || k == reflect.Slice) && v.IsNil() {
 		return v

@@ -74,6 +74,8 @@ func goName(d protoreflect.Descriptor) string {
 	return reflect.TypeOf(e.New(0)).Name()
 }
 
+// message writes a struct, its getters and its methods decode and required. Names and tags of its members come from the
+// Go type, as protoc-gen-go chose them; kinds and labels come from the descriptor.
 func message(b *bytes.Buffer, m protoreflect.MessageDescriptor) {
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(m.FullName())
 	if err != nil {
@@ -123,6 +125,7 @@ func decoding(f reflect.StructField, d protoreflect.FieldDescriptor) string {
 	return fmt.Sprintf("\t\t%s = d.%s()\n", member, d.Kind())
 }
 
+// nameOf returns the name that a field has in its .proto file; protoc-gen-go puts it into the struct tag.
 func nameOf(tag string) string {
 	for word := range strings.SplitSeq(tag, ",") {
 		if name, ok := strings.CutPrefix(word, "name="); ok {
@@ -190,6 +193,8 @@ func enums(b *bytes.Buffer, all protoreflect.EnumDescriptors) {
 	}
 }
 
+// enum writes a type, its values and String. Two names may have one value (option allow_alias); String then returns the
+// first.
 func enum(b *bytes.Buffer, e protoreflect.EnumDescriptor) {
 	name, values := goName(e), e.Values()
 	fmt.Fprintf(b, "\ntype %s int32\n\nconst (\n", name)

@@ -85,6 +85,7 @@ func ConsumeValue(number int, t Type, data []byte) (n int, err error) {
 	return consumeValue(number, t, data, maxGroups)
 }
 
+// consumeValue bounds the nesting of groups by depth: each level costs a byte of input and a frame of the stack.
 func consumeValue(number int, t Type, data []byte, depth int) (n int, err error) {
 	switch t {
 	case Varint:
