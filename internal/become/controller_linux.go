@@ -140,6 +140,7 @@ func (c *Controller) do(m *message, last func()) error {
 	return nil
 }
 
+// execute executes the zygote. A number without a descriptor is closed in it.
 func (c *Controller) execute() error {
 	highest := 0
 	for number := range c.fds {

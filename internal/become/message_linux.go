@@ -41,6 +41,8 @@ func send(c sys.Channel, m *message) error {
 	return c.Send(b, m.fds...)
 }
 
+// receive requires a number for each descriptor: the kernel drops descriptors above RLIMIT_NOFILE without an error,
+// unix(7).
 func receive(c sys.Channel) (*message, error) {
 	b := make([]byte, messageSize)
 	n, fds, err := c.Receive(b)

@@ -81,6 +81,8 @@ func (r *Root) Execute(zygote *os.File, files []*os.File, needed int, trace func
 	return nil
 }
 
+// send asks for room first: received descriptors count against RLIMIT_NOFILE. They go in several messages, because one
+// holds at most SCM_MAX_FD of them, unix(7).
 func (r *Root) send(zygote *os.File, files []*os.File, needed int) error {
 	errs := []error{send(r.channel, &message{kind: room, value: needed})}
 	batch := &message{kind: take}

@@ -125,6 +125,7 @@ func (s *Struct) c(b *strings.Builder) {
 	fmt.Fprintf(b, "};\n_Static_assert(sizeof(struct %s) == %d, \"Go lays it out\");\n", s.C, s.Layout().Size)
 }
 
+// brackets returns what C writes behind the name of a member.
 func (t Type) brackets() string {
 	switch {
 	case t.Ends:

@@ -37,6 +37,7 @@ func goConst(b *strings.Builder, name, typ string, value int, c, about string) {
 	}
 }
 
+// golang writes constants, of a type if the enum has one in Go. Enums whose last member has no Go name are for C alone.
 func (e *Enum) golang(b *strings.Builder) {
 	if e.Members[len(e.Members)-1].Go == "" {
 		return
@@ -51,6 +52,8 @@ func (e *Enum) golang(b *strings.Builder) {
 	fmt.Fprintln(b, ")")
 }
 
+// golang writes the offsets of members, and for a struct that Go writes or reads a type with Put or Get. These copy one
+// member after the other, so the type's own layout in Go does not matter.
 func (s *Struct) golang(b *strings.Builder) {
 	if s.Go == "" {
 		return

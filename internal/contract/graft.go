@@ -82,6 +82,8 @@ func graftEnums() []Enum {
 	}
 }
 
+// graftStructs lists what crpie graft writes into a task and reads from it. Addresses belong to that task, so they are
+// u64 and never pointers.
 func graftStructs() []Struct {
 	thread := Struct{
 		C: "graft_thread", Go: "GraftThread", Use: Written,

@@ -48,6 +48,7 @@ func (o *Op) remark() string {
 	return ""
 }
 
+// arguments returns an operation's cell in the table of docs/operations.md.
 func (o *Op) arguments() string {
 	var all []string
 	for _, a := range o.Args {

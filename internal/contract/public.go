@@ -15,6 +15,7 @@ func Public() *Group {
 		Numbers: publicNumbers()}
 }
 
+// publicNumbers repeats the macros of abi.h, which tests compare with this list.
 func publicNumbers() []Number {
 	return []Number{
 		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 3,
@@ -35,6 +36,8 @@ func publicNumbers() []Number {
 var stages = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS", "PRE_CREDS",
 	"PRE_SIGRETURN_THREAD", "PRE_SIGRETURN", "MAX"}
 
+// publicEnums has CRIU's values where CRIU has the same thing: the stages of init and exit (criu-plugin.h), log levels
+// (criu-log.h). CRIU's own hooks count up from 0, so the ones here begin at 0x100.
 func publicEnums() []Enum {
 	var hooks Enum
 	for i, name := range stages {
@@ -71,6 +74,8 @@ func publicEnums() []Enum {
 	}
 }
 
+// publicStructs repeats the structs of abi.h. A compiled plugin keeps their offsets, so an offset changes only together
+// with CRPIE_ABI_VERSION.
 func publicStructs() []Struct {
 	record := func(c, goName string, rest ...Member) Struct {
 		return Struct{C: c, Go: goName, Members: append([]Member{{"size", u32, ""}, {"abi", u32, ""}}, rest...)}

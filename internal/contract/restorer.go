@@ -16,6 +16,7 @@ func Restorer() *Group {
 	}
 }
 
+// restorerNumbers lists the bounds, in the order of the table in docs/operations.md.
 func restorerNumbers() []Number {
 	return []Number{
 		{C: "CRPIE_PAGE", Go: "PageSize", Value: pageSize, About: "bytes"},
@@ -33,6 +34,7 @@ func restorerNumbers() []Number {
 	}
 }
 
+// restorerEnums begins with the operations, which docs/operations.md lists apart from the rest.
 func restorerEnums() []Enum {
 	return []Enum{
 		opCodes(Ops()),
@@ -88,6 +90,7 @@ func restorerEnums() []Enum {
 	}
 }
 
+// restorerStructs lists a struct behind those that it contains by value, as C requires.
 func restorerStructs() []Struct {
 	plugin := Struct{
 		C: "crpie_table_plugin", Go: "TablePlugin", Use: Written,

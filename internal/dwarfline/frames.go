@@ -197,6 +197,8 @@ func (s *cfaRules) run(r reader, c *common) bool {
 	return !r.bad
 }
 
+// step carries out one instruction. It reads past the rules of registers, which do not move the frame address; DWARF 5,
+// section 6.4.2, gives their operands.
 func (s *cfaRules) step(r *reader, c *common) {
 	op := r.byte()
 	switch op & 0xc0 {

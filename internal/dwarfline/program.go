@@ -42,6 +42,8 @@ func (h *header) advance(state *row, adjusted uint64) {
 	state.address += adjusted / h.lineRange * h.minInst
 }
 
+// standard carries out an opcode of DWARF 5, section 6.2.5.2. The header tells how many operands an opcode has that
+// this code does not know.
 func (m *matcher) standard(h *header, r *reader, state *row, op int) {
 	switch op {
 	case opCopy:
@@ -65,6 +67,7 @@ func (m *matcher) standard(h *header, r *reader, state *row, op int) {
 	}
 }
 
+// extended carries out an opcode of DWARF 5, section 6.2.5.3. Its length comes first, so unknown ones can be skipped.
 func (m *matcher) extended(state *row, r *reader) {
 	switch r.byte() {
 	case extEndSequence:

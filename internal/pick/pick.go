@@ -35,6 +35,7 @@ func Tasks(c *refuse.Collector, where string, tasks []*images.Task, selectors []
 
 const longest = 20 // tasks to name in a message
 
+// list names living tasks for a message; a name is quoted, because a process may put any bytes into its own.
 func list(tasks []*images.Task) string {
 	var names []string
 	living := 0

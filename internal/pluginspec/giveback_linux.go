@@ -25,6 +25,7 @@ func GiveBack(inputs []blob.Input) error {
 	return errors.Join(errs...)
 }
 
+// giveBack puts a memfd with the value in the place of a descriptor, without FD_CLOEXEC, so that it survives execve(2).
 func giveBack(number, value string) error {
 	n, err := strconv.Atoi(number)
 	if err != nil {

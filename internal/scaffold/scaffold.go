@@ -163,6 +163,7 @@ func filesOf(below, dir string) (files []file, err error) {
 	return files, err
 }
 
+// writeAll asks for the widest permissions, as compilers do; the umask narrows them.
 func writeAll(files []file) error {
 	for _, f := range files {
 		if err := os.MkdirAll(filepath.Dir(f.path), 0o777); err != nil {

@@ -76,6 +76,8 @@ func (c *FSContext) Mount(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+// config does one step of a context and adds the kernel's messages to its error: errno does not tell which parameter is
+// wrong.
 func (c *FSContext) config(what string, do func() error) error {
 	err := fault("fsconfig " + c.name + " " + what)
 	if err == nil {

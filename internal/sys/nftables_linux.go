@@ -121,6 +121,8 @@ func nestedAttr(a *netlink.AttributeEncoder, kind uint16, attrs func(a *netlink.
 	})
 }
 
+// lockChain describes a base chain: it is attached to a hook, and its policy decides on packets that no rule decides
+// on, nft(8).
 func lockChain(table, chain string, hook, policy uint32) func(a *netlink.AttributeEncoder) {
 	return func(a *netlink.AttributeEncoder) {
 		a.String(nftaChainTable, table)
@@ -140,6 +142,8 @@ type expression struct {
 	attrs func(a *netlink.AttributeEncoder)
 }
 
+// lockRule describes a rule. The kernel evaluates its expressions in their order and stops at the first that does not
+// match, so the verdict comes last.
 func lockRule(table, chain string, matches []expression, verdict uint32) func(a *netlink.AttributeEncoder) {
 	return func(a *netlink.AttributeEncoder) {
 		a.String(nftaRuleTable, table)

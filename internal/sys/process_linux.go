@@ -101,6 +101,7 @@ func pauseAfter(pauses int) time.Duration {
 	return min(shortPause+shortPause*time.Duration(min(pauses, 1<<20))/64, longPause)
 }
 
+// wait also waits for children whose end sends no SIGCHLD, __WALL of wait(2).
 func wait(tid PID, flags int) (ws unix.WaitStatus, changed bool, err error) {
 	for {
 		got, err := unix.Wait4(int(tid), &ws, flags|unix.WALL, nil)

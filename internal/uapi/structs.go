@@ -56,6 +56,7 @@ func (s *Struct) format(b []byte, mem Memory) string {
 
 func (s *Struct) number() bool { return s.Members[0].Name == "" }
 
+// format prints one member: structs and texts from b, everything else as an argument of a call.
 func (m *Member) format(b []byte, values []uint64, i int, mem Memory) string {
 	switch field := b[m.Off:][:m.Size]; m.Kind {
 	case Inline:
