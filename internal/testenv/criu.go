@@ -70,6 +70,8 @@ var installed = map[Release]func() (*CRIU, error){
 	Newest: sync.OnceValues(Newest.install),
 }
 
+// install has scripts/get-criu fetch a CRIU, unless the environment names one. It keeps the words that start CRIU
+// itself: the program of another suite needs its own loader and libraries.
 func (r Release) install() (*CRIU, error) {
 	if path := os.Getenv(r.variable()); path != "" {
 		return &CRIU{r, path, []string{path}}, nil

@@ -158,6 +158,8 @@ func removeCgroups(prefix string) {
 	}
 }
 
+// removeCgroup removes a tree of cgroups from the leaves on. A cgroup that has children or live processes cannot be
+// removed (cgroup-v2.rst), so it waits for those that have been killed.
 func removeCgroup(root string) {
 	var dirs []string
 	filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {

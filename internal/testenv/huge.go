@@ -29,6 +29,8 @@ func reserveHugePages(tb testing.TB) {
 	})
 }
 
+// addHugePages changes the size of the pool by n. It locks the file, because other test binaries read and write the
+// size as well. The kernel accepts a size that it cannot reach, hugetlbpage.rst, so the size is read again.
 func addHugePages(n int) error {
 	const pool = "/proc/sys/vm/nr_hugepages"
 	lock, err := os.Open(pool)

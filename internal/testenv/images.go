@@ -76,6 +76,7 @@ type diskFile struct {
 	info fs.FileInfo
 }
 
+// readTree reads the regular files below a directory with their metadata, so that Reset can put them back.
 func readTree(tb testing.TB, dir string) map[string]diskFile {
 	tb.Helper()
 	files := map[string]diskFile{}
@@ -97,6 +98,7 @@ func readTree(tb testing.TB, dir string) map[string]diskFile {
 	return files
 }
 
+// paths names all that is below a directory, folders, sockets and FIFOs included.
 func paths(tb testing.TB, dir string) map[string]bool {
 	tb.Helper()
 	all := map[string]bool{}

@@ -85,6 +85,8 @@ func StartCommand(tb testing.TB, name string, argv ...string) *Process {
 	return startCommand(tb, name, 0, argv)
 }
 
+// startCommand starts a program in a session of its own: criu dumps only whole sessions without --shell-job. Its
+// environment holds a mark, by which whatever it leaves can be found.
 func startCommand(tb testing.TB, name string, namespaces uintptr, argv []string) *Process {
 	tb.Helper()
 	becomeReaper()
@@ -127,6 +129,7 @@ func (p *Process) Inside() int {
 	return p.Pid
 }
 
+// waitReady waits for the line with the pid that the program has in its own pid namespace.
 func (p *Process) waitReady(tb testing.TB, name string) {
 	tb.Helper()
 	want := fmt.Sprintf("READY %d\n", p.Inside())

@@ -85,6 +85,8 @@ func StartProgram(tb testing.TB, name string) (p *Process, flags []string) {
 	return p, flags
 }
 
+// compileCxx compiles the sources of a recipe. Headers are among its files because the product's name has a digest of
+// all.
 func compileCxx(tb testing.TB, r recipe) []string {
 	cxx := NeedTool(tb, "c++", "g++")
 	return r.cached(tb, func(out string, files []string) *exec.Cmd {

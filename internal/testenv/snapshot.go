@@ -73,6 +73,8 @@ func (s Snapshot) Without(patterns ...string) Snapshot {
 // mapLine is the first line of a mapping in smaps: start-end perms offset dev inode path; proc_pid_maps(5).
 var mapLine = regexp.MustCompile(`^([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) \S+ \d+ *(.*)$`)
 
+// maps reads smaps, which has more than maps: flags of the mapping, without soft-dirty, and locked memory,
+// proc_pid_smaps(5).
 func (s Snapshot) maps(dir string) error {
 	data, err := os.ReadFile(dir + "/smaps")
 	if err != nil {
@@ -102,6 +104,7 @@ type anonymous map[string]string
 
 var inodeName = regexp.MustCompile(`^(pipe|socket):\[\d+\]$`)
 
+// name gives descriptors of the same pipe or socket the same name, and leaves other targets as they are.
 func (a anonymous) name(target string) string {
 	m := inodeName.FindStringSubmatch(target)
 	if m == nil {
@@ -113,6 +116,7 @@ func (a anonymous) name(target string) string {
 	return a[target]
 }
 
+// fds goes through descriptors by number, so that pipes get the same names in each snapshot.
 func (s Snapshot) fds(dir string) error {
 	entries, err := os.ReadDir(dir + "/fd")
 	if err != nil {
@@ -147,6 +151,8 @@ var volatileFdinfo = regexp.MustCompile(`^(mnt_id|ino|eventfd-id)$`)
 
 var epollInode = regexp.MustCompile(` ino:\S+ sdev:\S+| +pos:\S+`)
 
+// fdinfo reads position, flags and what the kind of file adds, proc_pid_fdinfo(5), without numbers that the kernel
+// chose.
 func (s Snapshot) fdinfo(key, path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -174,6 +180,7 @@ var statusFields = regexp.MustCompile(
 
 func (s Snapshot) status(dir string) error { return s.statusOf(dir, "status ", statusFields) }
 
+// statusOf reads the fields of a status file that a pattern matches, of a process or a thread.
 func (s Snapshot) statusOf(dir, prefix string, fields *regexp.Regexp) error {
 	data, err := os.ReadFile(dir + "/status")
 	if err != nil {
@@ -212,6 +219,7 @@ var statFields = map[int]string{
 
 func (s Snapshot) stat(dir string) error { return s.statOf(dir, "stat ", statFields) }
 
+// statOf reads fields of a stat file by their places, of a process or a thread.
 func (s Snapshot) statOf(dir, prefix string, fields map[int]string) error {
 	data, err := os.ReadFile(dir + "/stat")
 	if err != nil {
@@ -229,6 +237,7 @@ func (s Snapshot) statOf(dir, prefix string, fields map[int]string) error {
 	return nil
 }
 
+// links reads symbolic links. Those of namespaces hold inode numbers, which are equal for one namespace, namespaces(7).
 func (s Snapshot) links(dir string) error {
 	for _, name := range []string{
 		"exe", "cwd", "root", "ns/pid", "ns/mnt", "ns/net", "ns/ipc", "ns/uts", "ns/user", "ns/time",
@@ -260,6 +269,7 @@ func (s Snapshot) files(dir string) error {
 	return nil
 }
 
+// limits reads a table whose first column is 26 characters wide (fs/proc/base.c) and has spaces in it.
 func (s Snapshot) limits(dir string) error {
 	data, err := os.ReadFile(dir + "/limits")
 	if err != nil {
@@ -280,6 +290,7 @@ var (
 	threadStat = map[int]string{19: "nice", 40: "rt_priority", 41: "policy"}
 )
 
+// threads reads what the kernel keeps for each thread: credentials, signal masks, scheduling, seccomp filters.
 func (s Snapshot) threads(dir string) error {
 	entries, err := os.ReadDir(dir + "/task")
 	if err != nil {

@@ -42,6 +42,7 @@ func (im *Images) WithVDSO(tb testing.TB, other func(dumped []byte) []byte) *Ima
 	return &changed
 }
 
+// replaceVDSO gives one task another vDSO, no larger than the dumped one, and writes its mappings and page map anew.
 func replaceVDSO(tb testing.TB, dir *images.Dir, task *images.Task, out string, other func([]byte) []byte) {
 	tb.Helper()
 	var start, end uint64

@@ -144,6 +144,7 @@ func Victim(tb testing.TB, name string) []string {
 	return recipes[i].how(tb, recipes[i])
 }
 
+// files lists the sources by pattern, in the order of the patterns: the first file is the one to start from.
 func (r recipe) files(tb testing.TB) []string {
 	tb.Helper()
 	var files []string
@@ -189,6 +190,8 @@ func (r recipe) cached(tb testing.TB, build func(out string, files []string) *ex
 	return []string{product}
 }
 
+// compileC compiles the sources of a recipe. Headers are among its files because the product's name has a digest of
+// all.
 func compileC(tb testing.TB, r recipe) []string {
 	cc := NeedTool(tb, "cc", "gcc")
 	return r.cached(tb, func(out string, files []string) *exec.Cmd {
