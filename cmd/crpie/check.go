@@ -49,6 +49,7 @@ type checked struct {
 	err      error              // it could not be read
 }
 
+// runCheck checks all files before it writes anything: a JUnit suite begins with its counts.
 func runCheck(args []string, std streams) int {
 	f := flagSet()
 	format := f.StringP("format", "f", "text", "Write the result as `FORMAT`: text, json, sarif, github or junit.")

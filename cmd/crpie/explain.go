@@ -8,6 +8,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
+// runExplain prints the sections of all codes. An unknown code makes the status 2; the other sections are printed all
+// the same.
 func runExplain(args []string, std streams) int {
 	f := flagSet()
 	if status, done := parse(f, explainManual(), args, std); done {

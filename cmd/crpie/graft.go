@@ -202,6 +202,8 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 	return plan, plan.WriteDir(ctx, g.images, g.out)
 }
 
+// options loads the plugins and reads the selectors of --task. It notes the digest of each object, by which crpie
+// inspect tells what was grafted.
 func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 	inputs, err := pluginspec.Load(g.plugins)
 	if err != nil {

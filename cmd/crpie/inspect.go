@@ -184,6 +184,8 @@ func viewSyscalls(p *loader.Plugin) (names []string) {
 	return names
 }
 
+// addSections lists sections and relocations. Objects have no section for their GOT: the psABI has linkers make that,
+// and here the loader does.
 func (v *view) addSections(p *loader.Plugin, img *blob.Image) {
 	for i := range p.Sections {
 		s := &p.Sections[i]
@@ -201,6 +203,8 @@ func (v *view) addSections(p *loader.Plugin, img *blob.Image) {
 	}
 }
 
+// addSymbols leaves out symbols that have no address in the image, undefined and absolute ones, and symbols of
+// sections, which compilers add for relocations (gABI, STT_SECTION).
 func (v *view) addSymbols(p *loader.Plugin, img *blob.Image) {
 	for i := range p.Symbols {
 		s := &p.Symbols[i]

@@ -121,6 +121,8 @@ type fdView struct {
 	Name string `json:"name,omitempty"`
 }
 
+// newImagesView describes the images of a directory. The time of the dump is the time of the inventory, which CRIU
+// writes last.
 func newImagesView(fsys fs.FS) (*imagesView, error) {
 	d, err := images.Open(fsys)
 	if err != nil {
@@ -153,6 +155,7 @@ func taskStates() map[uint32]string {
 	}
 }
 
+// newTaskView describes a task. CRIU dumps no memory, files or threads of a zombie.
 func newTaskView(d *images.Dir, t *images.Task) taskView {
 	tc := t.Core.GetTc()
 	v := taskView{Pid: t.Pid, Ppid: t.Ppid, Pgid: t.Pgid, Sid: t.Sid, Comm: tc.GetComm(),
@@ -302,6 +305,8 @@ func (v *imagesView) graft(w io.Writer) {
 	}
 }
 
+// text indents a task below its parent. Names are escaped: a process may put any bytes into its own, prctl(2)
+// PR_SET_NAME.
 func (t *taskView) text(w io.Writer) {
 	indent := strings.Repeat("  ", min(t.depth, 20))
 	fmt.Fprintf(w, "\n%stask %d %s: %s, parent %d, group %d, session %d\n", indent, t.Pid, escape.Name(t.Comm),

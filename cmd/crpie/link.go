@@ -91,6 +91,8 @@ func (j *linkJob) run(stdout io.Writer) error {
 	return j.link(data, stdout)
 }
 
+// link accepts R_X86_64_32 and 32S, which plugins must not have: the base is given, so the range of every address can
+// be checked now.
 func (j *linkJob) link(data []byte, stdout io.Writer) error {
 	p, err := loader.Parse(data, j.object, loader.Options{Core: true, AllowAbs32: true, Defined: j.defined})
 	if err != nil {

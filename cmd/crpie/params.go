@@ -24,6 +24,7 @@ type viewParam struct {
 	Help     string   `json:"help,omitempty"`
 }
 
+// viewParams gives a pointer to a default, because omitempty of encoding/json would leave out an empty string.
 func viewParams(declared []loader.Param) (views []viewParam) {
 	for _, d := range declared {
 		v := viewParam{d.Name, d.Kind.String(), d.Required, d.Min, d.Max, d.Values, nil, d.Help}

@@ -96,6 +96,7 @@ func (c checked) summary() string {
 	return line
 }
 
+// violation writes a violation with all its places. A terminal shows the source line of the first one, too.
 func (p painter) violation(w io.Writer, file string, v loader.Violation) {
 	fmt.Fprintf(w, "%s: %s: %s\n", file, p.paint(red, fmt.Sprintf("error[%s]", v.Code)), p.paint(bold, v.Message))
 	for i, place := range v.Places {

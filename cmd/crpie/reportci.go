@@ -87,6 +87,7 @@ func reportJUnit(w io.Writer, results []checked) error {
 	return out.Flush()
 }
 
+// write keeps the order of elements in JUnit's schemas: the result, then system-out.
 func (c *junitCase) write(w io.Writer) {
 	fmt.Fprintf(w, "    <testcase name=\"%s\" classname=\"%s\">\n", xmlText(c.name), xmlText(c.class))
 	c.failure.write(w, "failure")

@@ -59,6 +59,7 @@ func reportJSON(w io.Writer, results []checked) error {
 
 func writeJSON(w io.Writer, doc any) error { return escape.WriteJSON(w, doc) }
 
+// jsonViolations leaves out the demangled name of a symbol that is not mangled.
 func jsonViolations(all []loader.Violation) []jsonViolation {
 	var out []jsonViolation
 	for _, v := range all {

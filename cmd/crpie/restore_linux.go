@@ -37,6 +37,9 @@ const (
 	firstHeap      = 1 << 20
 )
 
+// runRestore runs in up to three processes. If the root task needs crpie's pid, crpie executes itself again: a process
+// in between detaches the controller and ends, the controller restores, and the first process becomes the root task
+// (package become).
 func runRestore(args []string, std streams) int {
 	if status, is := become.Detach(); is {
 		return status
@@ -102,6 +105,8 @@ func (r *restoreFlags) inWorkDir(name string) string {
 	return filepath.Join(r.images, name)
 }
 
+// restore loads the plugins, prepares the plan and runs it. It opens the log first, so that the log holds every later
+// error. In the controller, body refers to the process that becomes the root task.
 func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body *become.Root) (status int, err error) {
 	relay, ctx := startRelay()
 	defer relay.stop()

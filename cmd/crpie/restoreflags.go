@@ -278,6 +278,8 @@ func (r *restoreFlags) closeFD(s string) error {
 	return nil
 }
 
+// cgroupRoot takes a root for one controller, or for all others. criu(8) allows several; of two for the same controller
+// the later one holds.
 func (r *restoreFlags) cgroupRoot(s string) error {
 	controller, root, err := restorer.ParseCgroupRoot(s)
 	if err != nil {

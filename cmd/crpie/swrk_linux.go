@@ -31,6 +31,8 @@ PATH=/usr/local/lib/crpie:$PATH podman container restore NAME`,
 	}
 }
 
+// runSwrk does not return from a request that is criu's alone: criu takes the place of this process, execve(2), so the
+// runtime waits for the right pid.
 func runSwrk(args []string, std streams) int {
 	f := flagSet()
 	if status, done := parse(f, swrkManual(), args, std); done {

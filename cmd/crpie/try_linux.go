@@ -74,6 +74,7 @@ status is 1. A process that was running (-p) is never killed, whatever the hook 
 	}
 }
 
+// runTry splits the words at --: those before name plugins, those behind it are the program and its arguments.
 func runTry(args []string, std streams) int {
 	var r tryFlags
 	f := r.flags()
@@ -148,6 +149,8 @@ func parseStage(name string) (stage.Stage, error) {
 	return stage.Parse(name)
 }
 
+// attach runs the hooks in a process that is not crpie's child. Its exit status belongs to its parent, wait(2), so
+// crpie's own says only whether the hooks succeeded.
 func (r *tryFlags) attach(opts *inject.Options, std streams) int {
 	var done *inject.Report
 	err := ended.Until(func(ctx context.Context) (err error) {
@@ -164,6 +167,8 @@ func (r *tryFlags) attach(opts *inject.Options, std streams) int {
 	return exitOK
 }
 
+// spawn runs the hooks in a program, then passes signals on to it and exits with its status. A report that cannot be
+// written does not stop the program.
 func (r *tryFlags) spawn(opts *inject.Options, program []string, at inject.Moment, std streams) int {
 	path, err := exec.LookPath(program[0])
 	if err != nil {

@@ -63,6 +63,8 @@ func (l *diffLines) memory(c *inject.MemoryChange) {
 		bytesText(c.After, c.Size))
 }
 
+// change writes one difference. Variables of the environment are quoted: their values may hold spaces and line ends,
+// environ(7).
 func (l *diffLines) change(kind string, c *inject.Change) {
 	before, after := escape.Name(c.Before), escape.Name(c.After)
 	if kind == "variable" {
