@@ -111,6 +111,8 @@ func (e *encoder) str(s string) uint64 {
 	return at
 }
 
+// plugin appends the parameters and strings of a plugin and returns its entry, which refers to them. An entry has
+// address 0 for a function that the plugin lacks.
 func (e *encoder) plugin(p *object) abi.TablePlugin {
 	plugin := abi.TablePlugin{
 		Name: e.str(p.label), Params: e.addr(e.params), NrParams: uint64(len(p.params)),

@@ -78,6 +78,7 @@ func (c *checkpoint) findImages(ctx context.Context, dir string, b *budget) erro
 	return err
 }
 
+// close closes the unpacked layer, then what it came from: a directory, or the outer archive.
 func (c *checkpoint) close() {
 	if c.image != nil {
 		c.image.close()

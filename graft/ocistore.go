@@ -67,6 +67,8 @@ func newTarStore(t *tarball) (*tarStore, error) {
 	return s, nil
 }
 
+// open returns the contents where they lie in the archive, without unpacking: tar stores those of a regular file in one
+// piece, tar(5). Sparse files and hard links are refused.
 func (s *tarStore) open(name string) (*stored, error) {
 	e := s.names[path.Clean(name)]
 	if e == nil {

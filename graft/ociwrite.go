@@ -289,6 +289,8 @@ func (s *tarStore) writeImageEntry(w io.Writer, e *tarEntry, edits tarEdits) err
 	return err
 }
 
+// writeEntry writes one entry and its padding. It does not close the writer, which would end the archive with two zero
+// blocks, tar(5).
 func writeEntry(w io.Writer, h *tar.Header, contents *io.SectionReader) error {
 	tw := tar.NewWriter(w)
 	if err := tw.WriteHeader(h); err != nil {

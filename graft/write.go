@@ -127,6 +127,8 @@ func (f *File) write(ctx context.Context, source *os.Root, name string) error {
 	return makeAlike(name, like)
 }
 
+// write appends new bytes, or a stretch of a file of the source, which is opened inside the source only: a link there
+// could lead elsewhere.
 func (p *Part) write(ctx context.Context, w *os.File, source *os.Root) error {
 	if p.From == "" {
 		_, err := w.Write(p.Data)

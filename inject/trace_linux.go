@@ -20,6 +20,7 @@ type trace struct {
 	pending *Syscall // that has begun
 }
 
+// startTrace returns nil if calls are not traced; the methods of a nil trace do nothing.
 func (p *target) startTrace(call *Call) *trace {
 	if !p.opts.Trace {
 		return nil

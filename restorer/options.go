@@ -151,6 +151,7 @@ func ofNetwork(resource string) (key, value string, ok bool) {
 	return key + "]", value, found && slices.Contains([]string{"net", "veth", "macvlan"}, kind)
 }
 
+// job splits off what concerns tasks. External resources of network namespaces go to namespaces.
 func (o *PlanOptions) job() *job.Options {
 	j := &job.Options{
 		ShellJob: o.ShellJob, Detached: o.Detached, Sibling: o.Sibling,

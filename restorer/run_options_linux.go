@@ -79,6 +79,7 @@ func (o *RunOptions) check() error {
 	return several.Join(errs...)
 }
 
+// runner translates the options into those of package run, which an importer cannot name.
 func (o *RunOptions) runner() *run.Options {
 	r := &run.Options{
 		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log,

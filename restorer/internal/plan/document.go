@@ -128,6 +128,7 @@ func (p *Plan) Document() *Document {
 // list is never null in JSON.
 func list(s []string) []string { return append([]string{}, s...) }
 
+// describe makes empty lists where nil ones would be null in JSON.
 func (t *Task) describe() TaskInfo {
 	info := TaskInfo{
 		Pid: t.Pid, Comm: t.Comm, Ends: t.Dead, Threads: []int{}, Hooks: []HooksInfo{},
@@ -158,6 +159,7 @@ func operations(ops []Op) []OperationInfo {
 	return all
 }
 
+// describe lists the phases in the order in which they run.
 func (c *Connection) describe() WakingInfo {
 	info := WakingInfo{What: c.What, Task: c.Pid, FD: c.Fd, Steps: []StepInfo{}}
 	for _, phase := range []struct {

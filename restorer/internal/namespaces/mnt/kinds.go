@@ -324,6 +324,8 @@ func (r *reader) delay() {
 	}
 }
 
+// needsProcess reports whether only the tasks' first process can make a mount: the kernel takes the pid namespace of
+// proc and the root of a cgroup file system from the process that mounts, pid_namespaces(7), cgroup_namespaces(7).
 func (p *Plan) needsProcess(m *mount) bool {
 	switch m.fs.name {
 	case "proc":

@@ -111,6 +111,7 @@ func (b *builder) cloneExternals() {
 	}
 }
 
+// externalHint names the option that says where a mount comes from; criu(8) has one of its own for the root.
 func (m *mount) externalHint() string {
 	key, isExternal := externalKey(m.img)
 	switch {
@@ -122,6 +123,8 @@ func (m *mount) externalHint() string {
 	return ""
 }
 
+// cloneExternal clones what takes the place of an external mount. For a cgroup that is the task's own below this host's
+// hierarchy, where there is one: the path that a runtime names may show more than the container's.
 func (b *builder) cloneExternal(m *mount) (*os.File, error) {
 	if m.cgroup != "" {
 		dir := m.hierarchy()

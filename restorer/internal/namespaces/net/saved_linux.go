@@ -78,6 +78,7 @@ func (m *maker) carries(index uint32) (bool, error) {
 		number(answers[0].Data[8:])&iffRunning != 0, err
 }
 
+// addresses lists the addresses of all links of the namespace, RTM_GETADDR of rtnetlink(7).
 func (m *maker) addresses() (all []address, err error) {
 	answers, err := m.links.Request(dump(rtmGetaddr, make([]byte, sizeIfaddr)))
 	for _, answer := range answers {

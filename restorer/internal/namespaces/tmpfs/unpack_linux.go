@@ -207,6 +207,7 @@ type metadata struct {
 	link     bool  // a symbolic one
 }
 
+// metadataOf keeps the permission bits of the mode: tar(5) has the type of a file in a field of its own.
 func metadataOf(h *tar.Header) metadata {
 	return metadata{
 		clean(h.Name),
