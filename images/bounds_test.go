@@ -62,3 +62,25 @@ func readMeasured(image []byte) (*Image, uint64, error) {
 	runtime.ReadMemStats(&after)
 	return img, after.TotalAlloc - before.TotalAlloc, err
 }
+
+// Of a field that nobody knows the whole path is reported, which is a thousand times as long as the field.
+func TestUnknownFieldsAreBounded(t *testing.T) {
+	dir := append([]byte{0x0a, 0}, bytes.Repeat([]byte{0x78, 0}, 100_000)...) // dir_name, fields 15
+	inside := func(head, body []byte) []byte {
+		return append(binary.AppendUvarint(append(head, 0x12), uint64(len(body))), body...)
+	}
+	for range 90 {
+		dir = inside([]byte{0x0a, 0}, dir)
+	}
+	image := framed(t, "CGROUP", inside(nil, inside(nil, dir))) // controllers, dirs
+	img, used, err := readMeasured(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used > 16<<20 {
+		t.Errorf("%d bytes allocated for an image of %d", used, len(image))
+	}
+	if n := len(img.Unknown); n != 100 || !strings.HasSuffix(img.Unknown[n-1], ".children[0].15 and more") {
+		t.Errorf("%d paths, the last is %.100s", n, img.Unknown[n-1])
+	}
+}

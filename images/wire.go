@@ -17,7 +17,7 @@ import (
 // them, because every restore waits for it.
 
 // Unmarshal decodes one message. The error names the field; unknown lists fields that m has no place for (they are kept
-// in m all the same).
+// in m all the same), of many the first hundred.
 func Unmarshal(data []byte, m pb.Message) (unknown []string, err error) { return pb.Unmarshal(data, m) }
 
 func fieldErr(path, format string, args ...any) *wire.FieldError {

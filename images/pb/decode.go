@@ -17,10 +17,13 @@ import (
 const (
 	maxNesting  = 100
 	maxMessages = 1 << 20
+	maxUnknown  = 100 // paths of unknown fields: at a hundred levels one is a hundred times as long as its field
 )
 
+const andMore = " and more"
+
 // Unmarshal decodes one message. The error names the field; unknown lists fields that m has no place for (they are kept
-// in m all the same).
+// in m all the same), of many the first hundred.
 func Unmarshal(data []byte, m Message) (unknown []string, err error) {
 	d := &decoder{values: min(len(data)/2, most)}
 	if err := d.message(data, m); err != nil {
@@ -259,7 +262,11 @@ func (d *decoder) keep(unknown []byte) []byte {
 	}
 	unknown = append(wire.AppendTag(unknown, d.number, d.typ), d.rest[:n]...)
 	d.rest, d.foreign = d.rest[n:], true
-	d.unknown = append(d.unknown, strconv.Itoa(d.number))
+	if len(d.unknown) < maxUnknown {
+		d.unknown = append(d.unknown, strconv.Itoa(d.number))
+	} else if last := &d.unknown[maxUnknown-1]; !strings.HasSuffix(*last, andMore) {
+		*last += andMore
+	}
 	return unknown
 }
 
