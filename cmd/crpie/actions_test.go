@@ -95,6 +95,22 @@ func TestActionScriptsInPidNamespace(t *testing.T) {
 	}
 }
 
+// The time that a script takes is not the tasks': they may stand still as long as it runs.
+func TestSlowScripts(t *testing.T) {
+	im := testenv.Start(t, "uts").Dump(t)
+	dir := t.TempDir()
+	slow := filepath.Join(dir, "slow")
+	text := "#!/bin/sh\necho $CRTOOLS_SCRIPT_ACTION >>${0%/*}/log\nsleep 2\n"
+	if err := os.WriteFile(slow, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := restore(t, im, "--progress-timeout", "1s", "--action-script", slow)
+	p.MustPass(t)
+	if got := taken(t, dir); len(got) != 6 {
+		t.Errorf("took %q", got)
+	}
+}
+
 // A script that fails undoes the restore, but for the last action, when there is nothing to undo any more.
 func TestFailingScripts(t *testing.T) {
 	for name, victim := range map[string]func() *testenv.Process{

@@ -4,6 +4,7 @@ package run
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -22,7 +23,7 @@ const (
 	PostResume          Action = "post-resume"           // the tasks run
 )
 
-// act runs the actions of a step of a restore.
+// act runs the actions of a step of a restore. The tasks may stand still as long as they take.
 func (r *Runner) act(a Action) func() error {
 	return func() error {
 		if r.Opts.Act == nil {
@@ -32,7 +33,9 @@ func (r *Runner) act(a Action) func() error {
 		if a != PreRestore {
 			root = r.Root()
 		}
-		return r.Opts.Act(a, root)
+		err := r.Opts.Act(a, root)
+		r.watch.moved = time.Now()
+		return err
 	}
 }
 
