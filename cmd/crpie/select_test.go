@@ -85,7 +85,7 @@ func TestGraftSelects(t *testing.T) {
 
 func TestPluginSpecs(t *testing.T) {
 	for spec, want := range map[string]string{
-		`hook.o,a=1,select=root,b=x\,y,select=7`: "hook.o [{a 1 } {b x,y }] [root pid:7]",
+		`hook.o,a=1,select=root,b=x\,y,select=7`: "hook.o [{a 1  false} {b x,y  false}] [root pid:7]",
 		`hook\,1.o`:                              "hook,1.o [] []",
 		"hook.o,select=pid:x":                    `--pie-plugin hook.o,select=pid:x: selector "pid:x": "x" is not a pid`,
 		"hook.o,select":                          `--pie-plugin hook.o,select: selector "" names no task; write root, pid:N, comm:NAME or all`,
