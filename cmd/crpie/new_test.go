@@ -102,7 +102,7 @@ func TestSDK(t *testing.T) {
 	must(t, os.Mkdir(dir+"/include/crpie/log.h", 0o755))
 	status, _, stderr := crpie(t, "sdk", dir)
 	if status != exitFailed || !strings.Contains(stderr, "plugin.mk is there, and differs: --force replaces it") ||
-		!strings.Contains(stderr, "log.h: is a directory") {
+		!strings.Contains(stderr, "log.h is a directory: remove it") {
 		t.Errorf("status %d, %s", status, stderr)
 	}
 	if _, err := os.Stat(dir + "/include/crpie/abi.h"); err == nil {
@@ -115,5 +115,42 @@ func TestSDK(t *testing.T) {
 	build := exec.Command(testenv.NeedTool(t, "make"), "-C", dir+"/examples", "test", "CC=gcc")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// No link leads a file of the SDK to another place.
+func TestSDKLinks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, os.MkdirAll("sdk/include", 0o755))
+	must(t, os.Mkdir("outside", 0o755))
+	must(t, os.WriteFile("victim", []byte("mine"), 0o600))
+	must(t, os.Symlink("../victim", "sdk/plugin.mk"))
+	must(t, os.Symlink("../dangling", "sdk/README.md"))
+	status, _, stderr := crpie(t, "sdk", "sdk")
+	if status != exitFailed || !strings.Contains(stderr, "sdk/plugin.mk is a symbolic link: --force replaces it") {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if status, _, stderr := crpie(t, "sdk", "--force", "sdk"); status != exitOK {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if text, err := os.ReadFile("victim"); err != nil || string(text) != "mine" {
+		t.Errorf("the link's target now has %d bytes, %v", len(text), err)
+	}
+	if info, err := os.Lstat("sdk/plugin.mk"); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("the link is still there: %v", err)
+	}
+	if _, err := os.Lstat("dangling"); err == nil {
+		t.Error("a file was made where a link led")
+	}
+	must(t, os.RemoveAll("sdk/include/crpie"))
+	must(t, os.Symlink("../../outside", "sdk/include/crpie"))
+	for _, args := range [][]string{{"sdk", "sdk"}, {"sdk", "--force", "sdk"}} {
+		status, _, stderr := crpie(t, args...)
+		if status != exitFailed || !strings.Contains(stderr, "escapes") {
+			t.Errorf("status %d, %s", status, stderr)
+		}
+	}
+	if made, _ := os.ReadDir("outside"); len(made) != 0 {
+		t.Errorf("there are %v in another directory", made)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/internal/several"
 	sdk "github.com/crpie/crpie/plugin-sdk"
@@ -46,39 +47,63 @@ func Find(name string) (Language, error) {
 
 // file is one to be written.
 type file struct {
-	path string // with the system's separators
+	path string // below the directory, with the system's separators
 	text []byte
 }
 
 // SDK writes the SDK below dir. Files that are there already, of another content, are left, and an error names them,
 // unless replace is set; then nothing else was written either.
 func SDK(dir string, replace bool) error {
-	files, err := filesOf("", filepath.Clean(dir))
+	all, err := filesOf("")
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	root, err := files.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
 	if !replace {
-		if err := different(files); err != nil {
+		if err := different(root, all); err != nil {
 			return err
 		}
 	}
-	return writeAll(files)
+	return writeAll(root, all)
 }
 
 // different names the files that exist with another content.
-func different(files []file) error {
+func different(root *os.Root, all []file) error {
 	var problems []error
-	for _, f := range files {
-		old, err := os.ReadFile(f.path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
+	for _, f := range all {
+		if err := differs(root, f); err != nil {
 			problems = append(problems, err)
-		case !bytes.Equal(old, f.text):
-			problems = append(problems, fmt.Errorf("%s is there, and differs: --force replaces it", f.path))
 		}
 	}
 	return several.Join(problems...)
+}
+
+// differs returns an error if something else than the file is in its place.
+func differs(root *os.Root, f file) error {
+	name := filepath.Join(root.Name(), f.path)
+	info, err := root.Lstat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory: remove it", name)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is a %s: --force replaces it", name, files.Kind(info.Mode()))
+	}
+	old, err := root.ReadFile(f.path)
+	if err == nil && !bytes.Equal(old, f.text) {
+		return fmt.Errorf("%s is there, and differs: --force replaces it", name)
+	}
+	return err
 }
 
 // New makes the directory dir, whose last part is the plugin's name, with a plugin that works, its test and the SDK.
@@ -88,7 +113,7 @@ func New(dir string, in Language) (err error) {
 	if err != nil {
 		return err
 	}
-	files, err := filesFor(in, dir, name)
+	all, err := filesFor(in, name)
 	if err != nil {
 		return err
 	}
@@ -100,25 +125,30 @@ func New(dir string, in Language) (err error) {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if err := writeAll(files); err != nil {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := writeAll(root, all); err != nil {
 		return err
 	}
 	return SDK(filepath.Join(dir, "sdk"), false)
 }
 
 // filesFor are the templates of a language, and those that all have, with the name filled in.
-func filesFor(in Language, dir, name string) (files []file, err error) {
+func filesFor(in Language, name string) (all []file, err error) {
 	for _, from := range []string{"common", in.dir} {
-		some, err := filesOf("templates/"+from, dir)
+		some, err := filesOf("templates/" + from)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, some...)
+		all = append(all, some...)
 	}
-	for i := range files {
-		files[i].text = bytes.ReplaceAll(files[i].text, []byte("@NAME@"), []byte(name))
+	for i := range all {
+		all[i].text = bytes.ReplaceAll(all[i].text, []byte("@NAME@"), []byte(name))
 	}
-	return files, nil
+	return all, nil
 }
 
 func mkdirError(dir string, err error) error {
@@ -139,8 +169,8 @@ func pluginName(dir string) (string, error) {
 	return name, nil
 }
 
-// filesOf are the files below a directory of the SDK, to be written below dir. The templates are no part of the whole.
-func filesOf(below, dir string) (files []file, err error) {
+// filesOf are the files below a directory of the SDK. The templates are no part of the whole.
+func filesOf(below string) (all []file, err error) {
 	root := below
 	if root == "" {
 		root = "."
@@ -156,22 +186,41 @@ func filesOf(below, dir string) (files []file, err error) {
 			return nil
 		}
 		text, err := sdk.Files.ReadFile(path)
-		to := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(path, below)))
-		files = append(files, file{to, text})
+		name := strings.TrimPrefix(strings.TrimPrefix(path, below), "/")
+		all = append(all, file{filepath.FromSlash(name), text})
 		return err
 	})
-	return files, err
+	return all, err
 }
 
 // writeAll asks for the widest permissions, as compilers do; the umask narrows them.
-func writeAll(files []file) error {
-	for _, f := range files {
-		if err := os.MkdirAll(filepath.Dir(f.path), 0o777); err != nil {
-			return err
+func writeAll(root *os.Root, all []file) error {
+	for _, f := range all {
+		if err := root.MkdirAll(filepath.Dir(f.path), 0o777); err != nil {
+			return fmt.Errorf("%s: %w", root.Name(), err)
 		}
-		if err := os.WriteFile(f.path, f.text, 0o666); err != nil {
-			return err
+		if err := write(root, f); err != nil {
+			return fmt.Errorf("%s: %w", root.Name(), err)
 		}
+	}
+	return nil
+}
+
+// write puts a new file in the place of what has the name. A symbolic link is replaced, and not followed: another
+// program's file is where it leads.
+func write(root *os.Root, f file) error {
+	name := fmt.Sprintf("%s.%d.tmp", f.path, os.Getpid())
+	to, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(f.text)
+	err = errors.Join(err, to.Close())
+	if err == nil {
+		err = root.Rename(name, f.path)
+	}
+	if err != nil {
+		return errors.Join(err, root.Remove(name))
 	}
 	return nil
 }
