@@ -24,6 +24,14 @@ struct crpie_dirent {
 
 #define CRPIE_DIRENT_NAME 19 /* where its name begins, behind a byte for the type */
 
+/* open(2), <linux/fcntl.h>, which cannot be included beside a libc's <fcntl.h>: both define struct flock. */
+#ifdef __aarch64__
+#define CRPIE_O_DIRECTORY 040000
+#else
+#define CRPIE_O_DIRECTORY 0200000
+#endif
+#define CRPIE_O_CLOEXEC 02000000
+
 /* Called for a descriptor; anything else than 0 ends the walk. */
 typedef int (*crpie_fd_fn)(struct crpie_ctx *ctx, int fd, void *arg);
 
@@ -65,7 +73,7 @@ static inline int crpie_fd_entries(struct crpie_ctx *ctx, const char *buf, long 
 static inline int crpie_fd_each(struct crpie_ctx *ctx, crpie_fd_fn fn, void *arg)
 {
 	uint64_t buf[64]; /* aligned for the entries */
-	int dir = (int)sys_open("/proc/self/fd", 02200000 /* O_RDONLY | O_DIRECTORY | O_CLOEXEC */, 0), ret = 0;
+	int dir = (int)sys_open("/proc/self/fd", CRPIE_O_DIRECTORY | CRPIE_O_CLOEXEC, 0), ret = 0;
 	long len = 0;
 
 	if (dir < 0)
