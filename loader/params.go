@@ -119,8 +119,8 @@ func readParam(rec []byte) (d Param, why string) {
 		return d, fmt.Sprintf("parameter %q: its texts are not ended, or have characters that cannot be printed", name)
 	case !d.Kind.Known():
 		return d, fmt.Sprintf("parameter %q is of kind %d; known are 0 to %d", name, kind, ParamOneOf)
-	case named && (name == "" || strings.ContainsAny(name, " ,=")):
-		return d, fmt.Sprintf("parameter %q: a name has no space, comma or =", name)
+	case named && (name == "" || strings.ContainsAny(name, " ,=@")):
+		return d, fmt.Sprintf("parameter %q: a name has no space, comma, = or @", name)
 	case name == selectParam:
 		return d, fmt.Sprintf("parameter %q is crpie's own: it says in which tasks a plugin runs", name)
 	case d.Kind == ParamEnum && len(d.Values) == 0, d.Kind == ParamOneOf && len(d.Values) < 2:

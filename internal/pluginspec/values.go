@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,8 +40,24 @@ func (v *values) check(in *blob.Input) error {
 		}
 		problems = append(problems, err)
 	}
+	problems = append(problems, bothWays(in.Params)...)
 	problems = append(problems, in.Plugin.CheckGiven(func(name string) bool { return given[name] })...)
 	return several.Join(problems...)
+}
+
+// bothWays refuses keys that are given as files to be read in the task and as values: plugins prefer the files, whatever
+// comes last.
+func bothWays(params []blob.Param) (problems []error) {
+	told := map[string]bool{}
+	for i, kv := range params {
+		other := func(p blob.Param) bool { return p.Key == kv.Key && p.InTask != kv.InTask }
+		if !told[kv.Key] && slices.ContainsFunc(params[:i], other) {
+			told[kv.Key] = true
+			problems = append(problems, fmt.Errorf("parameter %s is given as @task:FILE and as a value: give one of them",
+				kv.Key))
+		}
+	}
+	return problems
 }
 
 // inTask begins a value that the plugin reads when its hook runs.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/loader"
 )
 
 // handed gives a descriptor as a shell would: it stays open over execve(2). Who reads it closes it.
@@ -120,6 +121,28 @@ func TestStandardStreamsStay(t *testing.T) {
 	for _, source := range []string{"fd:1", "fd:2", "fd:01"} {
 		if _, err := new(values).from(source); err == nil || !strings.Contains(err.Error(), "is where crpie writes") {
 			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
+// The last of two values counts, but a plugin would take a file in the task before any value.
+func TestOneWayToGiveAValue(t *testing.T) {
+	plugin := &loader.Plugin{Name: "p", DeclaresParams: true,
+		Params: []loader.Param{{Name: "id", Kind: loader.ParamString, InTask: true}}}
+	const twice = "parameter id is given as @task:FILE and as a value: give one of them"
+	for spec, want := range map[string]string{
+		"p.o,id=a,id=b":               "<nil>",
+		"p.o,id=@task:/a,id=@task:/b": "<nil>",
+		"p.o,id=@task:/a,id=b":        twice,
+		"p.o,id=b,id=@task:/a,id=c":   twice,
+	} {
+		_, in, err := Parse(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Plugin = plugin
+		if err := Check(in); fmt.Sprint(err) != want {
+			t.Errorf("%s: %v, want %s", spec, err, want)
 		}
 	}
 }

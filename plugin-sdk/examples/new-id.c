@@ -58,6 +58,10 @@ static int new_value(const struct crpie_ctx *ctx, const struct crpie_env *old, c
 {
 	int err = crpie_param_read(ctx, "value", value, VALUE_MAX);
 
+	if (err == 0 && *value == '\0') {
+		pr_err(ctx, "value is empty: leave it out for a random one");
+		return -EINVAL;
+	}
 	if (err != CRPIE_PARAM_NOTFOUND)
 		return err;
 	if (crpie_strcmp(crpie_param(ctx, "format"), "uuid") == 0)

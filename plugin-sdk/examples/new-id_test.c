@@ -49,6 +49,18 @@ static void refuses_what_does_not_fit(void)
 	crpie_test_end(&t);
 }
 
+static void refuses_an_empty_value(void)
+{
+	struct crpie_test t;
+
+	begin(&t, "ID");
+	crpie_test_param(&t, "value", "");
+	CRPIE_EXPECT(crpie_test_run(&t, LATE) == -EINVAL);
+	CRPIE_EXPECT(strcmp(t.env + 11, "ID=0123456789abcdef") == 0);
+	CRPIE_EXPECT(crpie_test_logged(&t, "error: value is empty"));
+	crpie_test_end(&t);
+}
+
 static void asks_for_its_variable(void)
 {
 	struct crpie_test t;
@@ -91,6 +103,7 @@ int main(void)
 	replaces_a_value();
 	makes_random_values();
 	refuses_what_does_not_fit();
+	refuses_an_empty_value();
 	asks_for_its_variable();
 	does_not_write_read_only_memory();
 	its_parameters_are_declared();

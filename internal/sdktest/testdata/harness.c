@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct crpie_elf_ehdr) == sizeof(Elf64_Ehdr) &&
@@ -205,15 +206,26 @@ static void test_param_read(void)
 {
 	struct crpie_param param = { "id@", "/none" };
 	struct crpie_ctx absent = { .params = &param, .nr_params = 1, .plugin = "p", .log = keep_log };
-	char buf[5];
+	char buf[5], fifo[64];
+	const char *const others[] = { fifo, "/dev/null", "/dev/zero", "/" };
+	size_t i;
 
 	CHECK(read_back("abcd\n", 5, buf, 5) == 0 && strcmp(buf, "abcd") == 0, "%s", buf);
 	CHECK(read_back("abcd", 4, buf, 5) == 0 && strcmp(buf, "abcd") == 0, "%s", buf);
 	CHECK(read_back("a\n\n", 3, buf, 5) == 0 && strcmp(buf, "a\n") == 0, "%s", buf);
-	CHECK(read_back("", 0, buf, 5) == 0 && buf[0] == 0, "%s", buf);
+	CHECK(read_back("", 0, buf, 5) == CRPIE_PARAM_NODATA && strstr(logged, "it is empty"), "%s", logged);
+	CHECK(read_back("\n", 1, buf, 5) == CRPIE_PARAM_NODATA, "an empty line");
 	CHECK(read_back("abcde", 5, buf, 5) == CRPIE_PARAM_TOOLONG, "no room for the NUL");
 	CHECK(read_back("abcd\n\n", 6, buf, 5) == CRPIE_PARAM_TOOLONG, "a second newline");
-	CHECK(crpie_param_read(&absent, "id", buf, 5) == -ENODATA, "a file that is not there");
+	CHECK(crpie_param_read(&absent, "id", buf, 5) == CRPIE_PARAM_NODATA, "a file that is not there");
+	snprintf(fifo, sizeof(fifo), "/tmp/crpie-harness-%d", getpid());
+	CHECK(mkfifo(fifo, 0600) == 0, "mkfifo");
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		param.value = others[i];
+		CHECK(crpie_param_read(&absent, "id", buf, 5) == CRPIE_PARAM_NOTFILE, "%s", others[i]);
+		CHECK(strstr(logged, "it is not a regular file") != NULL, "%s", logged);
+	}
+	unlink(fifo);
 	CHECK(crpie_param_read(&absent, "none", buf, 5) == CRPIE_PARAM_NOTFOUND, "not given");
 	CHECK(read_back("a\0b", 3, buf, 5) == CRPIE_PARAM_INVALID, "a NUL");
 }

@@ -29,6 +29,8 @@
 #define CRPIE_PARAM_TOOLONG (-ENAMETOOLONG) /* the value does not fit into the buffer */
 #define CRPIE_PARAM_INVALID (-EINVAL)       /* the value is not of that type */
 #define CRPIE_PARAM_RANGE (-ERANGE)         /* a number outside the interval */
+#define CRPIE_PARAM_NODATA (-ENODATA)       /* the file of key=@task:FILE does not exist, or is empty */
+#define CRPIE_PARAM_NOTFILE (-ESPIPE)       /* it is not a regular file: a FIFO, a device, a directory */
 
 /* The value of key, or NULL. */
 static inline const char *crpie_param(const struct crpie_ctx *ctx, const char *key)
@@ -54,10 +56,45 @@ static inline int crpie_param_string(const struct crpie_ctx *ctx, const char *ke
 	return 0;
 }
 
-/* Reads the text of a file, without a newline at its end, into buf of size bytes. */
+/* Where the kernel's struct stat has st_mode: <asm/stat.h> cannot be included beside a libc's <sys/stat.h>. */
+#ifdef __aarch64__
+#define CRPIE_STAT_MODE 16
+#else
+#define CRPIE_STAT_MODE 24
+#endif
+#define CRPIE_STAT_SIZE 144 /* of the larger one, x86-64's */
+
+/* 0 for a regular file; the arguments are those of fstatat(2). */
+static inline int crpie_param_is_file(int dirfd, const char *path, int flags)
+{
+	uint32_t st[CRPIE_STAT_SIZE / 4];
+	long err = sys_newfstatat(dirfd, path, (struct stat *)(void *)st, flags);
+
+	if (err != 0)
+		return (int)err;
+	return (st[CRPIE_STAT_MODE / 4] & 0170000 /* S_IFMT */) == 0100000 /* S_IFREG */ ? 0 : CRPIE_PARAM_NOTFILE;
+}
+
+/* Opens a regular file. It asks before, since to open a device can have effects, and again what it has opened. */
+static inline int crpie_param_open(const char *path)
+{
+	int fd, err = crpie_param_is_file(-100 /* AT_FDCWD */, path, 0);
+
+	if (err != 0)
+		return err;
+	fd = (int)sys_open(path, 02004400 /* O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY */, 0);
+	if (fd < 0)
+		return fd;
+	err = crpie_param_is_file(fd, "", 0x1000 /* AT_EMPTY_PATH */);
+	if (err != 0)
+		sys_close(fd);
+	return err != 0 ? err : fd;
+}
+
+/* Reads the text of a regular file, without a newline at its end, into buf of size bytes. */
 static inline int crpie_param_file(const char *path, char *buf, size_t size)
 {
-	long fd = sys_open(path, 02004400 /* O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY */, 0), n = 1;
+	long fd = crpie_param_open(path), n = 1;
 	size_t have = 0;
 	char more;
 
@@ -74,6 +111,8 @@ static inline int crpie_param_file(const char *path, char *buf, size_t size)
 		return (int)n;
 	if (have > 0 && buf[have - 1] == '\n' && n == 0)
 		have--;
+	if (have == 0)
+		return CRPIE_PARAM_NODATA;
 	if (have == size)
 		return CRPIE_PARAM_TOOLONG;
 	buf[have] = '\0';
@@ -82,8 +121,9 @@ static inline int crpie_param_file(const char *path, char *buf, size_t size)
 
 /*
  * crpie_param_string for a parameter that is declared with CRPIE_IN_TASK: key=@task:FILE is the contents of FILE, as
- * the task sees files when the hook runs, without a newline at their end. So clones of one image differ. Why a file
- * cannot be read is logged.
+ * the task sees files when the hook runs, without a newline at their end. So clones of one image differ. A file that
+ * does not exist or is empty is CRPIE_PARAM_NODATA, one of another kind CRPIE_PARAM_NOTFILE, and is not opened; errors
+ * of open(2) and read(2) come as they are. Why a file cannot be read is logged.
  */
 static inline int crpie_param_read(const struct crpie_ctx *ctx, const char *key, char *buf, size_t size)
 {
@@ -96,9 +136,13 @@ static inline int crpie_param_read(const struct crpie_ctx *ctx, const char *key,
 	if (path == NULL)
 		return crpie_param_string(ctx, key, buf, size);
 	err = crpie_param_file(path, buf, size);
-	if (err != 0)
+	if (err == CRPIE_PARAM_NODATA)
+		pr_err(ctx, "cannot read %s from %s: it is empty", key, path);
+	else if (err == CRPIE_PARAM_NOTFILE)
+		pr_err(ctx, "cannot read %s from %s: it is not a regular file", key, path);
+	else if (err != 0)
 		pr_perror(ctx, err, "cannot read %s from %s", key, path);
-	return err == CRPIE_PARAM_NOTFOUND ? -ENODATA : err; /* it was given */
+	return err == CRPIE_PARAM_NOTFOUND ? CRPIE_PARAM_NODATA : err; /* it was given */
 }
 
 static inline unsigned int crpie_digit(char c)
