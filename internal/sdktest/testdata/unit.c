@@ -70,13 +70,22 @@ CRPIE_PARAM_SIZE("size", CRPIE_OPTIONAL, 1, 1 << 20, "")
 CRPIE_PARAM_BOOL("bool", CRPIE_OPTIONAL, "")
 CRPIE_PARAM_ENUM("enum", CRPIE_OPTIONAL, "one two", "")
 CRPIE_PARAM_ONE_OF("size bool", CRPIE_OPTIONAL)
+CRPIE_PARAM_STR("secret", CRPIE_REQUIRED | CRPIE_IN_TASK, "")
+CRPIE_PARAM_STR("token", CRPIE_IN_TASK, "")
+CRPIE_PARAM_ONE_OF("token enum", CRPIE_OPTIONAL)
+
+static void begin(struct crpie_test *t)
+{
+	crpie_test_begin(t, "worker");
+	crpie_test_param(t, "secret", "x");
+}
 
 static int run_with(const char *key, const char *value)
 {
 	struct crpie_test t;
 	int ret;
 
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	crpie_test_param(&t, key, value);
 	ret = crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN);
 	crpie_test_end(&t);
@@ -87,25 +96,26 @@ static void runs_as_crpie_does(void)
 {
 	struct crpie_test t;
 
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY) == -ENOTSUP);
 	crpie_test_end(&t);
-	inits = 0;
-	crpie_test_begin(&t, "worker");
+	CRPIE_EXPECT(exits == 1); /* hooks that have nothing to do have not failed */
+	inits = exits = 0;
+	begin(&t);
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == 0);
 	CRPIE_EXPECT(nr == 3 && order[0] == 1 && order[1] == 2 && order[2] == 3);
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == 0);
 	CRPIE_EXPECT(nr == 6 && inits == 1 && exits == 0);
 	crpie_test_end(&t);
 	CRPIE_EXPECT(exits == 1);
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS) == -ENOENT);
 	crpie_test_end(&t);
 	nr = 0;
 	CRPIE_EXPECT(run_with("fail", "12345") == -5 && nr == 1 && exits == 1);
 	unfit = 1;
 	nr = 0;
-	CRPIE_EXPECT(run_with("int", "1") == -ENOTSUP && nr == 0);
+	CRPIE_EXPECT(run_with("int", "1") == -ENOTSUP && nr == 0 && exits == 1);
 	unfit = 0;
 }
 
@@ -123,13 +133,46 @@ static void judges_parameters_as_crpie_does(void)
 		CRPIE_EXPECT(run_with(right[i][0], right[i][1]) == 0);
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		CRPIE_EXPECT(run_with(wrong[i][0], wrong[i][1]) == -EINVAL);
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	crpie_test_param(&t, "bool", "no");
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == 0);
 	CRPIE_EXPECT(crpie_strcmp(crpie_param(&t.ctx, "int"), "5") == 0);
 	crpie_test_param(&t, "size", "1");
 	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == -EINVAL);
 	crpie_test_end(&t);
+	begin(&t);
+	crpie_test_param(&t, "enum", "one");
+	crpie_test_param(&t, "token@", "/none");
+	CRPIE_EXPECT(crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN) == -EINVAL);
+	crpie_test_end(&t);
+}
+
+/* Runs with secret from a file, and another parameter if key is not NULL. */
+static int run_with_file(const char *file, const char *key, const char *value)
+{
+	struct crpie_test t;
+	char text[16];
+	int ret;
+
+	crpie_test_begin(&t, "worker");
+	crpie_test_param(&t, "secret@", file);
+	if (key != NULL)
+		crpie_test_param(&t, key, value);
+	ret = crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN);
+	if (ret == 0)
+		CRPIE_EXPECT(crpie_param_read(&t.ctx, "secret", text, sizeof(text)) == 0 && *text != '\0');
+	crpie_test_end(&t);
+	return ret;
+}
+
+static void takes_values_from_files(void)
+{
+	CRPIE_EXPECT(run_with_file("/proc/self/comm", NULL, NULL) == 0);
+	CRPIE_EXPECT(run_with_file("/proc/self/comm", "token@", "/none") == 0);
+	CRPIE_EXPECT(run_with_file("/proc/self/comm", "int@", "/none") == -EINVAL); /* no CRPIE_IN_TASK */
+	CRPIE_EXPECT(run_with_file("/proc/self/comm", "secret", "y") == -EINVAL);
+	CRPIE_EXPECT(run_with("enum", "two") == 0 && run_with("token@", "/none") == 0);
+	CRPIE_EXPECT(run_with_file("", NULL, NULL) == -EINVAL);
 }
 
 static void maps_and_unmaps(void)
@@ -138,7 +181,7 @@ static void maps_and_unmaps(void)
 	struct crpie_test t;
 	uint64_t i, start = (uint64_t)(uintptr_t)page;
 
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	CRPIE_EXPECT(crpie_vma_covers(&t.ctx, start, 100, CRPIE_PROT_READ | CRPIE_PROT_WRITE));
 	CRPIE_EXPECT(crpie_symbol(&t.ctx, "exported") == (uint64_t)(uintptr_t)&exported);
 	crpie_test_unmap(&t, page + 10, 10);
@@ -158,7 +201,7 @@ static int mistake(const char *name)
 {
 	struct crpie_test t;
 
-	crpie_test_begin(&t, "worker");
+	begin(&t);
 	crpie_test_env(&t, "A=b");
 	if (strcmp(name, "overflow") == 0)
 		crpie_test_run(&t, CR_PLUGIN_HOOK__PIE_RST_POST_FILES);
@@ -176,6 +219,7 @@ int main(int argc, char **argv)
 		return mistake(argv[1]);
 	runs_as_crpie_does();
 	judges_parameters_as_crpie_does();
+	takes_values_from_files();
 	maps_and_unmaps();
 	return crpie_test_result();
 }

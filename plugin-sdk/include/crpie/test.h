@@ -60,7 +60,7 @@ struct crpie_test {
 	size_t env_len, log_len;
 	void **owned; /* copies of strings */
 	size_t nr_owned;
-	int begun, failed; /* init ran; a hook failed */
+	int begun, failed; /* init ran; exit must not */
 };
 
 /* What the linker defines for sections whose names are C identifiers; 0 if there is no such section. */
@@ -240,7 +240,10 @@ static inline void crpie_test_begin(struct crpie_test *t, const char *comm)
 	crpie_test_own_auxv(t);
 }
 
-/* Gives the plugin key=value, as --pie-plugin hook.o,key=value does. */
+/*
+ * Gives the plugin key=value, as --pie-plugin hook.o,key=value does. For key=@task:FILE the key is "key@" and the value
+ * FILE, which is how such a parameter (CRPIE_IN_TASK) reaches crpie_param_read.
+ */
 static inline void crpie_test_param(struct crpie_test *t, const char *key, const char *value)
 {
 	uint64_t i = t->ctx.nr_params++;
@@ -275,13 +278,31 @@ static inline const struct crpie_param_record *crpie_test_declaration(const stru
 							    NULL;
 }
 
-static inline const struct crpie_param_record *crpie_test_find_declaration(const char *name)
+/* 1 if a parameter is given with that key: its name, or with CRPIE_IN_TASK name@. */
+static inline int crpie_test_has_key(const struct crpie_param_record *r, const char *key)
+{
+	size_t len = strlen(r->name);
+
+	return strncmp(key, r->name, len) == 0 &&
+	       (key[len] == '\0' || (r->flags & CRPIE_IN_TASK && strcmp(key + len, "@") == 0));
+}
+
+/* The file that the value is read from, or NULL. */
+static inline const char *crpie_test_file(const struct crpie_ctx *ctx, const struct crpie_param_record *r)
+{
+	char key[CRPIE_PARAM_NAME_MAX + 1];
+
+	crpie_snprintf(key, sizeof(key), "%s@", r->name);
+	return r->flags & CRPIE_IN_TASK ? crpie_param(ctx, key) : NULL;
+}
+
+static inline const struct crpie_param_record *crpie_test_find_declaration(const char *key)
 {
 	const struct crpie_param_record *r = NULL;
 
 	while ((r = crpie_test_declaration(r)) != NULL)
 		if (r->kind != CRPIE_PARAM_KIND_NONE && r->kind != CRPIE_PARAM_KIND_ONE_OF &&
-		    strcmp(r->name, name) == 0)
+		    crpie_test_has_key(r, key))
 			return r;
 	return NULL;
 }
@@ -301,10 +322,12 @@ static inline int crpie_test_among(const char *words, const char *word)
 /* Why the value of a declared parameter would not reach the plugin, or NULL. */
 static inline const char *crpie_test_wrong_value(const struct crpie_ctx *ctx, const struct crpie_param_record *r)
 {
-	const char *value = crpie_param(ctx, r->name);
+	const char *value = crpie_param(ctx, r->name), *file = crpie_test_file(ctx, r);
 	uint64_t number;
 	int yes;
 
+	if (file != NULL)
+		return value != NULL ? "is given as a file and as a value" : *file == '\0' ? "names no file" : NULL;
 	if (value == NULL)
 		return r->flags & CRPIE_REQUIRED ? "is missing" : NULL;
 	switch (r->kind) {
@@ -326,10 +349,13 @@ static inline const char *crpie_test_wrong_value(const struct crpie_ctx *ctx, co
 /* Why parameters that exclude each other would not reach the plugin, or NULL. */
 static inline const char *crpie_test_wrong_choice(const struct crpie_ctx *ctx, const struct crpie_param_record *r)
 {
+	const struct crpie_param_record *member;
 	uint64_t i, given = 0;
 
-	for (i = 0; i < ctx->nr_params; i++)
-		given += (uint64_t)crpie_test_among(r->values, ctx->params[i].key);
+	for (i = 0; i < ctx->nr_params; i++) {
+		member = crpie_test_find_declaration(ctx->params[i].key);
+		given += member != NULL && crpie_test_among(r->values, member->name);
+	}
 	if (given > 1)
 		return "exclude each other";
 	return given == 0 && r->flags & CRPIE_REQUIRED ? "are missing: one is needed" : NULL;
@@ -354,7 +380,8 @@ static inline int crpie_test_declared(struct crpie_test *t)
 		if (crpie_test_find_declaration(t->params[i].key) == NULL)
 			return crpie_test_refuse(&t->ctx, t->params[i].key, "is not declared");
 	while ((r = crpie_test_declaration(r)) != NULL) {
-		if (r->flags & CRPIE_DEFAULTED && crpie_param(&t->ctx, r->name) == NULL)
+		if (r->flags & CRPIE_DEFAULTED && crpie_param(&t->ctx, r->name) == NULL &&
+		    crpie_test_file(&t->ctx, r) == NULL)
 			crpie_test_param(t, r->name, r->def);
 		why = r->kind == CRPIE_PARAM_KIND_ONE_OF ? crpie_test_wrong_choice(&t->ctx, r) :
 		      r->kind == CRPIE_PARAM_KIND_NONE   ? NULL :
@@ -441,13 +468,15 @@ static inline int crpie_test_run(struct crpie_test *t, uint32_t hook)
 	t->ctx.vma_madv = t->madv;
 	if (ret == 0)
 		ret = crpie_test_init(t);
-	if (ret == 0)
-		ret = crpie_test_hooks(t, hook);
 	t->failed |= ret != 0;
+	if (ret == 0) {
+		ret = crpie_test_hooks(t, hook);
+		t->failed |= ret != 0 && ret != -ENOTSUP; /* other stages go on */
+	}
 	return ret;
 }
 
-/* Runs the plugin's exit if no run failed, and frees what the context has. */
+/* Runs the plugin's exit if no run failed (-ENOTSUP of a hook is no failure, of init it is), and frees what the context has. */
 static inline void crpie_test_end(struct crpie_test *t)
 {
 	crpie_test_exit(t);
