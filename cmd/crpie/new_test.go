@@ -30,7 +30,8 @@ func TestNewPlugins(t *testing.T) {
 				t.Fatalf("%v\n%s", err, build)
 			}
 			object := filepath.Join(dir, "hook.o")
-			if status, out, _ := crpie(t, "check", object); status != exitOK || !strings.Contains(out, "my-plugin_1.0") {
+			if status, out, _ := crpie(t, "check", object); status != exitOK || !strings.Contains(out, "my-plugin_1.0") ||
+				!strings.Contains(out, "prctl") {
 				t.Errorf("status %d, %s", status, out)
 			}
 			status, _, stderr = crpie(t, "try", object, "--", "sh", "-c", `[ "$(cat /proc/$$/comm)" = restored ]`)

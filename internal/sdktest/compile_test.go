@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,7 +119,11 @@ func TestEveryCompilerMakesPluginsOfTheTemplates(t *testing.T) {
 	t.Parallel()
 	for _, cc := range compilers {
 		mustBePlugin(t, build(t, cc+" -O2 "+pluginFlags+" "+warnings, glob(t, "plugin-sdk/templates/c/hook.c")[0]))
-		mustBePlugin(t, build(t, cc, glob(t, "plugin-sdk/templates/asm/hook.S")[0]))
+		p := mustBePlugin(t, build(t, cc, glob(t, "plugin-sdk/templates/asm/hook.S")[0]))
+		prctl := map[elf.Machine]uint32{elf.EM_X86_64: 157, elf.EM_AARCH64: 167}[p.Machine]
+		if !p.Syscalls.Declared || !slices.Equal(p.Syscalls.Numbers, []uint32{prctl}) {
+			t.Errorf("%s: hook.S declares %+v", cc, p.Syscalls)
+		}
 	}
 	for _, cc := range []string{"g++ -std=c++11", "aarch64-linux-gnu-g++ -mno-outline-atomics", "clang-19 -std=c++20"} {
 		mustBePlugin(t, build(t, cc+" -O2 "+pluginFlags+" "+cxxFlags+" "+warnings,

@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,9 @@ func TestRustCrate(t *testing.T) {
 	if p.Name != "unit-rs" || len(p.Hooks) != 5 || p.Hooks[0].ID != stage.PreSigreturn || p.Hooks[0].Priority != 5 ||
 		p.Init.Symbol == "" || p.Exit.Symbol == "" || len(p.Params) != 8 {
 		t.Errorf("%+v", p)
+	}
+	if got := fmt.Sprint(p.Syscalls); got != "{true [39 186 318] false}" { // getpid, gettid, getrandom
+		t.Errorf("it declares %s", got)
 	}
 	out, err := exec.Command(filepath.Join(dir, "unit_rs_test"), "panic").CombinedOutput()
 	for _, part := range []string{"error: panicked at ", "unit.rs:", "index out of bounds: the len is 3 but the index is"} {

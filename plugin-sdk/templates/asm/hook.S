@@ -14,6 +14,7 @@
 	crpie_plugin "@NAME@"
 	crpie_no_params
 	crpie_hook CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, hook
+	crpie_syscall __NR_prctl	/* what the code below calls; crpie check lists it */
 
 	.text
 	.type hook, %function
