@@ -151,8 +151,13 @@ static inline int crpie_environ_text(const char *name, const char *value, uint64
 }
 
 /*
- * Sets name to value. 0, or -EINVAL (name is empty or has '='), -ESRCH (the program has no environ: no libc, or static
- * and stripped), -EFAULT (its environment is not where it should be), -E2BIG, -ENOMEM; and nothing has changed then.
+ * Sets name to value. 0, or a negative errno, and nothing has changed then:
+ *	-EINVAL		name is empty or has '='
+ *	-ESRCH		the program has no environ: no libc, or static and stripped
+ *	-EFAULT		its environment is not where it should be
+ *	-E2BIG		it has no end within CRPIE_ENVIRON_MAX entries
+ * and what crpie_symtab_find (-EEXIST, -ESTALE, -ENOEXEC, errors of open(2)), mmap(2) (-ENOMEM) and process_vm_readv(2)
+ * and process_vm_writev(2) return (-EPERM and -ENOSYS where a filter or the kernel does not have them).
  */
 static inline int crpie_setenv(const struct crpie_ctx *ctx, const char *name, const char *value)
 {
