@@ -356,6 +356,7 @@ func TestDoctorOnWhatItCannotReach(t *testing.T) {
 	n.write("run/a/closed/inside/file", "")
 	must(t, os.Chmod(filepath.Join(n.root, "run/a/closed"), 0o700))
 	n.write("run/open/.crpie-swrk-OLD/mounted/file", "")
+	must(t, os.Symlink("open", filepath.Join(n.root, "run/link")))
 	n.program("local/bin/nobody", "#!/bin/sh\nexec "+setpriv+" --reuid=65534 --regid=65534 --clear-groups \"$@\"\n")
 	n.program("local/bin/mounted", "#!/bin/sh\nmount -t tmpfs none /run/open/.crpie-swrk-OLD/mounted\nexec \"$@\"\n")
 	for _, c := range []struct{ words, want string }{
@@ -364,6 +365,12 @@ func TestDoctorOnWhatItCannotReach(t *testing.T) {
 		{"nobody crpie doctor /run/a/closed", "problem  leftovers: open /run/a/closed: permission denied: there may be some\n" +
 			"  hint: run crpie doctor as root\n"},
 		{"nobody crpie doctor /run/a", "problem  leftovers: open /run/a/closed: permission denied: there may be some\n"},
+		{"nobody crpie doctor /run/a/closed/inside",
+			"problem  leftovers: stat /run/a/closed/inside: permission denied: there may be some\n" +
+				"  hint: run crpie doctor as root\n"},
+		{"crpie doctor /run/link", "problem  leftovers: /run/open/.crpie-swrk-OLD: a restore that was killed has left it\n"},
+		{"mounted crpie doctor --clean /run/link", "problem  leftovers: /run/open/.crpie-swrk-OLD: " +
+			"a restore that was killed has left it, and it cannot be removed: "},
 		{"mounted crpie doctor --clean /run/open", "problem  leftovers: /run/open/.crpie-swrk-OLD: " +
 			"a restore that was killed has left it, and it cannot be removed: "},
 	} {

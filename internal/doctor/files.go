@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -192,9 +191,9 @@ func (r *round) parents() (all []string) {
 
 // below lists a directory and all directories in it, but for those that are to be found. It was asked for: that it
 // cannot be read is a problem.
-func (r *round) below(dir string) (all []string) {
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		r.add("leftovers", Problem, "name a directory that there is", "%v", cmp.Or(err, fmt.Errorf("%s is not a directory", dir)))
+func (r *round) below(name string) (all []string) {
+	dir, ok := r.directory(name)
+	if !ok {
 		return nil
 	}
 	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
@@ -212,4 +211,24 @@ func (r *round) below(dir string) (all []string) {
 		return nil
 	})
 	return all
+}
+
+// directory returns where the name of a directory leads: filepath.WalkDir does not follow a link that it begins at.
+func (r *round) directory(name string) (dir string, ok bool) {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", name)
+	}
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(name)
+	}
+	switch {
+	case err == nil:
+		return dir, true
+	case errors.Is(err, fs.ErrPermission):
+		r.unreadable(name, Problem, err)
+	default:
+		r.add("leftovers", Problem, "name a directory that there is", "%v", err)
+	}
+	return "", false
 }
