@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/stage"
 )
 
 // compileText compiles a source text.
@@ -152,5 +153,41 @@ func redirected(t *testing.T, to *os.File) (restore func()) {
 	return func() {
 		_ = unix.Dup3(saved, 1, 0)
 		_ = unix.Close(saved)
+	}
+}
+
+const threadSignalSource = `#include <pthread.h>
+#include <signal.h>
+static volatile pthread_t got;
+static void handler(int sig) { got = pthread_self(); (void)sig; }
+static void *raises(void *arg)
+{
+	pthread_kill(pthread_self(), SIGUSR1);
+	return pthread_equal(got, pthread_self()) ? arg : NULL;
+}
+int main(void)
+{
+	pthread_t thread;
+	void *done;
+	signal(SIGUSR1, handler);
+	pthread_create(&thread, NULL, raises, &thread);
+	pthread_join(thread, &done);
+	return done ? 42 : 1;
+}
+`
+
+// A signal that stops another thread than the first reaches that thread, also where hooks run in the first one only.
+func TestSignalOfAnotherThread(t *testing.T) {
+	path := compileText(t, threadSignalSource, "-pthread")
+	for _, stages := range [][]stage.Stage{nil, {stage.PreSigreturn}} {
+		opts := &Options{Plugins: load(t, testenv.Plugin(t, traceSource)), StopTimeout: testenv.Timeout, Stages: stages}
+		pid, _, err := Spawn(t.Context(), &Program{Path: path, Args: []string{"signalled"}, Env: os.Environ(),
+			At: Moment{Kind: AtSignal, Signal: unix.SIGUSR1}}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status := waitFor(t, pid); status != 42 {
+			t.Errorf("its status is %d", status)
+		}
 	}
 }

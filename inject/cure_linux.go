@@ -53,17 +53,43 @@ func (p *target) unmap() error {
 func (p *target) returnSignals() error {
 	var errs []error
 	for _, t := range p.threads {
-		for _, info := range t.keep {
-			if err := p.mem.Write(p.region.arena, info[:]); err != nil {
-				errs = append(errs, p.problem("%w", err))
-				continue
-			}
-			_, err := p.remote(p.threads[0], "rt_tgsigqueueinfo", unix.SYS_RT_TGSIGQUEUEINFO,
-				uint64(p.view.pid),
-				uint64(t.inner), uint64(info.Signo()), p.region.arena)
-			errs = append(errs, err)
+		if len(t.keep) > 0 && t.stopped {
+			errs = append(errs, p.sendKept(t))
 		}
-		t.keep = nil
+	}
+	return errors.Join(errs...)
+}
+
+// sendKept has a thread send itself the signals that it has to get: only itself may send what kill(2) and tgkill(2)
+// send (kernel/signal.c, do_rt_tgsigqueueinfo).
+func (p *target) sendKept(t *thread) error {
+	if err := errors.Join(p.leaveGate(t), p.save(t)); err != nil {
+		return err
+	}
+	var errs []error
+	for _, info := range t.keep {
+		if err := p.mem.Write(p.region.arena, info[:]); err != nil {
+			errs = append(errs, p.problem("%w", err))
+			continue
+		}
+		_, err := p.remote(t, "rt_tgsigqueueinfo", unix.SYS_RT_TGSIGQUEUEINFO, uint64(p.view.pid), uint64(t.inner),
+			uint64(info.Signo()), p.region.arena)
+		errs = append(errs, err)
+	}
+	t.keep = nil
+	if t.tid != p.pid {
+		errs = append(errs, p.giveBack(t))
+	}
+	return errors.Join(errs...)
+}
+
+// leaveGate takes all threads except for one off the trampoline, which leads back to where one thread was.
+func (p *target) leaveGate(except *thread) error {
+	var errs []error
+	for _, t := range p.threads {
+		if t != except && t.lent {
+			errs = append(errs, p.giveBack(t))
+		}
 	}
 	return errors.Join(errs...)
 }

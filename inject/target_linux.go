@@ -36,6 +36,7 @@ type target struct {
 	suspended  bool   // its seccomp filters are
 	gate       uint64 // the trampoline; 0: not there
 	gateClones bool   // it is the one for clone(2)
+	gateOf     *thread
 	region     region
 	mapped     bool // the region is
 	image      *blob.Image
@@ -114,11 +115,11 @@ func (p *target) look() error {
 
 // lookAround learns what it has to know before it touches anything, and refuses what could not be undone.
 func (p *target) lookAround() (err error) {
-	runs := p.threads
-	if !p.inThreads() {
-		runs = runs[:1]
-	}
-	for _, t := range runs {
+	inThreads := p.inThreads()
+	for _, t := range p.threads {
+		if !inThreads && t.tid != p.pid && len(t.keep) == 0 {
+			continue // it makes no system call
+		}
 		if err := p.lookAt(t); err != nil {
 			return err
 		}
@@ -296,7 +297,7 @@ func (p *target) openGate() error {
 	if err := p.mem.Write(at, trampoline(&t.regs, t.mask, false)); err != nil {
 		return p.problem("%w", err)
 	}
-	p.gate, p.gateClones = at, false
+	p.gate, p.gateOf, p.gateClones = at, t, false
 	return nil
 }
 
@@ -357,7 +358,7 @@ func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int6
 			*r = args[i]
 		}
 	}
-	err := p.setGate(nr == unix.SYS_CLONE)
+	err := p.setGate(t, nr == unix.SYS_CLONE)
 	if err == nil {
 		t.lent = true
 		err = sys.SetRegs(t.tid, &regs)
@@ -378,17 +379,16 @@ func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int6
 	return result, nil
 }
 
-// setGate puts the leader's other trampoline into the gate. That for clone(2) stays until the next call: the thread may
-// have to make its call yet, if something failed.
-func (p *target) setGate(clone bool) error {
-	if p.gateClones == clone {
+// setGate puts a thread's trampoline into the gate. That for clone(2) stays until the next call: the thread may have to
+// make its call yet, if something failed.
+func (p *target) setGate(t *thread, clone bool) error {
+	if p.gateOf == t && p.gateClones == clone {
 		return nil
 	}
-	t := p.threads[0]
 	if err := p.mem.Write(p.gate, trampoline(&t.regs, t.mask, clone)); err != nil {
 		return err
 	}
-	p.gateClones = clone
+	p.gateOf, p.gateClones = t, clone
 	return nil
 }
 
