@@ -3,13 +3,14 @@
 package inject
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
 
+	"golang.org/x/arch/x86/x86asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/abi"
@@ -78,25 +79,51 @@ func TestInterruptedCalls(t *testing.T) {
 	}
 }
 
-// The trampoline's parts lie where its code looks for them.
+// The trampoline's parts lie where its code looks for them, and its jumps lead to instructions.
 func TestTrampoline(t *testing.T) {
 	regs := sys.Regs{Ip: 0x1122334455667788, Ax: 1, OrigAx: ^uint64(0)}
-	code := trampoline(&regs, 0x99, false)
-	word := func(at int) uint64 { return binary.LittleEndian.Uint64(code[at:]) }
-	if len(code) != trampolineSize || word(133) != regs.Ip || word(141) != 0x99 || word(119) != 1 {
-		t.Errorf("%d bytes: % x", len(code), code)
+	for _, clone := range []bool{false, true} {
+		code := trampoline(&regs, 0x99, clone)
+		word := func(at int) uint64 { return binary.LittleEndian.Uint64(code[at:]) }
+		if len(code) != trampolineSize || word(144) != regs.Ip || word(152) != 0x99 || word(130) != 1 {
+			t.Errorf("%d bytes: % x", len(code), code)
+		}
+		const lea = 28 // lea mask(%rip), %rsi
+		if offset := int32(binary.LittleEndian.Uint32(code[lea+3:])); lea+7+int(offset) != 152 {
+			t.Errorf("the mask is looked for at %d", lea+7+int(offset))
+		}
+		want := map[int]int{7: 18}
+		if clone {
+			want[5] = 9
+		}
+		begins, jumps := decoded(t, code[:144])
+		if !maps.Equal(jumps, want) {
+			t.Errorf("jumps %v", jumps)
+		}
+		for at, to := range jumps {
+			if !begins[to] {
+				t.Errorf("the jump at %d goes to %d, where no instruction begins", at, to)
+			}
+		}
 	}
-	const lea = 17 // lea mask(%rip), %rsi
-	if offset := binary.LittleEndian.Uint32(code[lea+3:]); lea+7+int(offset) != 141 {
-		t.Errorf("the mask is looked for at %d", lea+7+int(offset))
+}
+
+// decoded tells where instructions begin and where relative jumps lead.
+func decoded(t *testing.T, code []byte) (begins map[int]bool, jumps map[int]int) {
+	t.Helper()
+	begins, jumps = map[int]bool{}, map[int]int{}
+	for at := 0; at < len(code); {
+		inst, err := x86asm.Decode(code[at:], 64)
+		if err != nil {
+			t.Fatalf("at %d: %v", at, err)
+		}
+		begins[at] = true
+		if offset, ok := inst.Args[0].(x86asm.Rel); ok {
+			jumps[at] = at + inst.Len + int(offset)
+		}
+		at += inst.Len
 	}
-	copied := trampoline(&regs, 0x99, true)
-	exit := cloneJump + int(copied[cloneJump-1])
-	if len(copied) != trampolineSize || copied[cloneJump-2] != 0xe3 ||
-		string(copied[exit:][:len(exitCode)]) != exitCode ||
-		!bytes.Equal(copied[cloneJump:149], code[cloneJump:149]) {
-		t.Errorf("a copy goes to %d: % x", exit, copied)
-	}
+	return begins, jumps
 }
 
 // A frame has what rt_sigreturn(2) reads, without tiles.

@@ -14,12 +14,13 @@ import (
 // frame, and nothing that crpie would still have to do.
 //
 //	0    syscall                   the tracer's
-//	2    where it is clone(2): a copy, for which it is 0, goes to 149
-//	7    rt_sigprocmask(SIG_SETMASK, mask)
-//	37   the registers that system calls take or change
-//	127  jmp *ip
-//	133  ip, mask
-//	149  exit_group: a copy that nobody traces is not to become a second program
+//	2    where it is clone(2): a copy, for which it is 0, goes to 9
+//	7    jmp 18
+//	9    exit_group: a copy that nobody traces is not to become a second program
+//	18   rt_sigprocmask(SIG_SETMASK, mask)
+//	48   the registers that system calls take or change
+//	138  jmp *ip
+//	144  ip, mask
 const trampolineSize = 160
 
 const callInstruction = "\x0f\x05" // syscall
@@ -29,10 +30,11 @@ const (
 	anyCall = "\x0f\x1f\x44\x00\x00" // nopl 0(%rax,%rax)
 	isClone = "" +
 		"\x48\x89\xc1" + // mov %rax, %rcx
-		"\xe3\x00" // jrcxz, to where exitCode is
+		"\xe3\x02" // jrcxz, over the jmp: its offset is of 8 bits, signed
 )
 
 const exitCode = "" +
+	"\xeb\x09" + // jmp, over the rest
 	"\x31\xff" + // xor %edi, %edi
 	"\xb8\xe7\x00\x00\x00" + // mov $__NR_exit_group, %eax
 	callInstruction
@@ -53,7 +55,7 @@ func trampoline(regs *sys.Regs, mask uint64, clone bool) []byte {
 	if clone {
 		after = isClone
 	}
-	code := []byte(callInstruction + after + trampolineCode)
+	code := []byte(callInstruction + after + exitCode + trampolineCode)
 	for _, r := range []struct {
 		move  string // movabs $imm64, register
 		value uint64
@@ -65,13 +67,5 @@ func trampoline(regs *sys.Regs, mask uint64, clone bool) []byte {
 		code = binary.LittleEndian.AppendUint64(append(code, r.move...), r.value)
 	}
 	code = append(code, "\xff\x25\x00\x00\x00\x00"...) // jmp *0(%rip)
-	code = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, back.Ip), mask)
-	if clone {
-		code[cloneJump-1] = byte(len(code) - cloneJump)
-		code = append(code, exitCode...)
-	}
-	return append(code, make([]byte, trampolineSize-len(code))...)
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, back.Ip), mask)
 }
-
-// cloneJump is behind the jump of isClone.
-const cloneJump = len(callInstruction) + len(isClone)
