@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
 )
@@ -61,7 +62,7 @@ func (n *names) open(p *target, addr uint64) {
 	for _, first := range n.vmas {
 		if first.Name == v.Name && first.Pgoff == 0 {
 			o.base = first.Start
-			o.file, _ = os.Open(fmt.Sprintf("/proc/%d/root%s", p.self.pid, v.Name))
+			o.file, _, _ = files.OpenRegular(fmt.Sprintf("/proc/%d/root%s", p.self.pid, v.Name))
 			break
 		}
 	}
@@ -125,14 +126,14 @@ func (o *object) load() {
 	if o.file == nil {
 		return
 	}
-	file, err := elf.NewFile(o.file)
+	program, err := readProgram(o.file)
 	if err != nil {
 		return
 	}
-	o.program = &program{file: file}
+	o.program = program
 	o.program.setBase(o.base)
-	symbols, _ := file.Symbols()
-	dynamic, _ := file.DynamicSymbols()
+	symbols, _ := program.file.Symbols()
+	dynamic, _ := program.file.DynamicSymbols()
 	for _, s := range append(symbols, dynamic...) {
 		if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && s.Size > 0 &&
 			(kind == elf.STT_OBJECT || kind == elf.STT_FUNC) {

@@ -6,27 +6,38 @@ import (
 	"os"
 	"slices"
 
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/memory"
 )
 
 // program is an executable or a library as it is mapped.
 type program struct {
+	from *os.File
 	file *elf.File
 	bias uint64 // what is added to the addresses of the file
 }
 
 // openProgram reads the headers; symbols are read when one is asked for.
 func openProgram(name string) (*program, error) {
-	f, err := os.Open(name)
+	f, _, err := files.OpenRegular(name) // whatever the process has put in its place
 	if err != nil {
 		return nil, err
 	}
-	file, err := elf.NewFile(f)
+	p, err := readProgram(f)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &program{file: file}, nil
+	return p, nil
+}
+
+// readProgram reads the headers of an open file.
+func readProgram(f *os.File) (*program, error) {
+	file, err := elf.NewFile(f)
+	if err != nil {
+		return nil, err
+	}
+	return &program{from: f, file: file}, nil
 }
 
 // setBase says where the page of the file's first byte is mapped.
@@ -72,4 +83,4 @@ func (p *program) variable(names []string) (addr uint64, found bool) {
 	return 0, false
 }
 
-func (p *program) close() { p.file.Close() }
+func (p *program) close() { p.from.Close() }
