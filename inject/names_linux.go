@@ -271,6 +271,7 @@ func variablesAt(file *elf.File, wanted map[uint64]bool) map[uint64]*dwarfVariab
 	if err != nil {
 		return nil
 	}
+	types := newTypes(data)
 	found := map[uint64]*dwarfVariable{}
 	for r := data.Reader(); len(found) < len(wanted); {
 		e, err := r.Next()
@@ -281,7 +282,7 @@ func variablesAt(file *elf.File, wanted map[uint64]bool) map[uint64]*dwarfVariab
 			continue
 		}
 		if at, ok := locationOf(e); ok && wanted[at] {
-			if v := variableOf(data, e); v != nil {
+			if v := variableOf(types, e); v != nil {
 				found[at] = v
 			}
 		}
@@ -300,11 +301,11 @@ func locationOf(e *dwarf.Entry) (addr uint64, ok bool) {
 }
 
 // variableOf reads its name and type, which a declaration may have instead.
-func variableOf(data *dwarf.Data, e *dwarf.Entry) *dwarfVariable {
+func variableOf(types *types, e *dwarf.Entry) *dwarfVariable {
 	for range 3 {
 		name, _ := e.Val(dwarf.AttrName).(string)
 		if at, ok := e.Val(dwarf.AttrType).(dwarf.Offset); ok && name != "" {
-			kind, err := data.Type(at)
+			kind, err := types.at(at)
 			if err != nil {
 				return nil
 			}
@@ -317,7 +318,7 @@ func variableOf(data *dwarf.Data, e *dwarf.Entry) *dwarfVariable {
 		if !ok {
 			return nil
 		}
-		r := data.Reader()
+		r := types.data.Reader()
 		r.Seek(at)
 		next, err := r.Next()
 		if err != nil || next == nil {
@@ -339,14 +340,6 @@ func (v *dwarfVariable) member(off, size uint64) (path, kind string, start, leng
 		path, t, start = path+name, inner, start+at
 	}
 	return path, typeName(t), start, uint64(max(t.Size(), 0))
-}
-
-// typeName spells a type as C does.
-func typeName(t dwarf.Type) string {
-	if pointer, ok := t.(*dwarf.PtrType); ok {
-		return strings.TrimSpace(typeName(pointer.Type) + " *")
-	}
-	return t.String()
 }
 
 // within finds the member or the element that has some bytes of a struct or an array; nil if there is none.
