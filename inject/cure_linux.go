@@ -174,11 +174,15 @@ func (p *target) release() error {
 			errs = append(errs, p.problem("%w", err))
 		}
 	}
-	if p.report != nil {
-		p.report.Paused = time.Since(p.began)
-	}
+	p.notePause()
 	if p.mem != nil {
 		p.mem.Close()
 	}
 	return errors.Join(errs...)
+}
+
+func (p *target) notePause() {
+	if p.report != nil {
+		p.report.Paused = time.Since(p.began)
+	}
 }

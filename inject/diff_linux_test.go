@@ -195,6 +195,24 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// What a hook has changed before it fails is described, also in a program that is not let go any more.
+func TestDiffOfAFailedHook(t *testing.T) {
+	path := compileText(t, diffProgram, "-g", "-pthread")
+	plugins := load(t, testenv.Plugin(t, changeSource)+",symbol=generation,then=error")
+	_, done, err := Spawn(t.Context(), &Program{Path: path, Args: []string{"program"}},
+		&Options{Plugins: plugins, Diff: true, StopTimeout: testenv.Timeout})
+	if err := expect(err, "returned -5 (EIO)"); err != nil {
+		t.Fatal(err)
+	}
+	p := done.Processes[0]
+	if p.At != "main" || p.Paused == 0 {
+		t.Errorf("at %q, stopped for %v", p.At, p.Paused)
+	}
+	if lines := p.Diff.lines(); !slices.Contains(lines, "generation|generation|int|4|07000000|08000000") {
+		t.Error(strings.Join(lines, "\n"))
+	}
+}
+
 // A rehearsal does not write to memory that the program shares with others; the diff sees it both times.
 func TestSharedMemory(t *testing.T) {
 	pid := startProgram(t, compileText(t, diffProgram, "-g", "-pthread"))

@@ -88,11 +88,15 @@ func (s *session) spawned(p *target, program *Program) error {
 		}
 	}
 	p.began = time.Now()
-	if err := errors.Join(s.inject(), s.cure()); err != nil {
-		return err
+	err := errors.Join(s.inject(), s.cure())
+	if p.report != nil {
+		p.report.At = program.At.String()
 	}
-	p.report.At = program.At.String()
-	err := s.release()
+	if err == nil {
+		err = s.release()
+	} else {
+		p.notePause() // it is not let go
+	}
 	s.describe()
 	return err
 }
