@@ -26,11 +26,14 @@ type Diff struct {
 	Unknown     []string        `json:"unknown,omitempty"`        // what could not be compared, and why
 }
 
-// Change is a thing that was one way before and is another way after. An empty one was not there.
+// Change is a thing that was one way before and is another way after. Either can be empty without being absent, as a
+// variable can that is set to nothing.
 type Change struct {
 	What   string `json:"what"`
 	Before string `json:"before"`
 	After  string `json:"after"`
+	New    bool   `json:"new,omitempty"`  // it was not there before
+	Gone   bool   `json:"gone,omitempty"` // it is not there after
 }
 
 // MemoryChange is memory with other bytes, or a variable of at most 8 bytes of which some are others.
@@ -160,8 +163,10 @@ func changes(before, after map[string]string) (all []*Change) {
 	both := maps.Clone(before)
 	maps.Copy(both, after)
 	for _, what := range slices.Sorted(maps.Keys(both)) {
-		if before[what] != after[what] {
-			all = append(all, &Change{what, before[what], after[what]})
+		was, had := before[what]
+		is, has := after[what]
+		if was != is || had != has {
+			all = append(all, &Change{What: what, Before: was, After: is, New: !had, Gone: !has})
 		}
 	}
 	return all
@@ -181,7 +186,8 @@ func changedMappings(before, after []taskview.VMA, without *region) (all []*Chan
 			last.What, end = fmt.Sprintf("%s-%x", from, stop), stop
 			return
 		}
-		last, end = &Change{fmt.Sprintf("%x-%x", start, stop), was, is}, stop
+		last = &Change{What: fmt.Sprintf("%x-%x", start, stop), Before: was, After: is, New: a == nil, Gone: b == nil}
+		end = stop
 		all = append(all, last)
 	})
 	return all

@@ -249,7 +249,8 @@ func (p *target) changedActions() error {
 			return err
 		}
 		if was != is {
-			d.Signals = append(d.Signals, &Change{signalName(unix.Signal(sig)), was.String(), is.String()})
+			d.Signals = append(d.Signals, &Change{What: signalName(unix.Signal(sig)), Before: was.String(),
+				After: is.String()})
 		}
 		for _, at := range []int{0, 16} { // the handler, the restorer
 			if handler := binary.LittleEndian.Uint64(is[at:]); p.region.has(handler) {

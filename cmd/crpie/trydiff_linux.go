@@ -66,17 +66,17 @@ func (l *diffLines) memory(c *inject.MemoryChange) {
 // change writes one difference. Variables of the environment are quoted: their values may hold spaces and line ends,
 // environ(7).
 func (l *diffLines) change(kind string, c *inject.Change) {
-	before, after := escape.Name(c.Before), escape.Name(c.After)
-	if kind == "variable" {
-		before, after = strconv.Quote(c.Before), strconv.Quote(c.After)
+	show := escape.Name
+	if kind == "variable" || !c.New && !c.Gone && (c.Before == "" || c.After == "") {
+		show = strconv.Quote
 	}
 	switch what := escape.Name(c.What); {
-	case c.Before == "":
-		l.print("%s %s: new: %s", kind, what, after)
-	case c.After == "":
-		l.print("%s %s: gone: %s", kind, what, before)
+	case c.New:
+		l.print("%s %s: new: %s", kind, what, show(c.After))
+	case c.Gone:
+		l.print("%s %s: gone: %s", kind, what, show(c.Before))
 	default:
-		l.print("%s %s: %s -> %s", kind, what, before, after)
+		l.print("%s %s: %s -> %s", kind, what, show(c.Before), show(c.After))
 	}
 }
 
