@@ -68,7 +68,7 @@ func (l *diffLines) memory(c *inject.MemoryChange) {
 func (l *diffLines) change(kind string, c *inject.Change) {
 	show := escape.Name
 	if kind == "variable" || !c.New && !c.Gone && (c.Before == "" || c.After == "") {
-		show = strconv.Quote
+		show = quoted
 	}
 	switch what := escape.Name(c.What); {
 	case c.New:
@@ -79,6 +79,9 @@ func (l *diffLines) change(kind string, c *inject.Change) {
 		l.print("%s %s: %s -> %s", kind, what, show(c.Before), show(c.After))
 	}
 }
+
+// quoted quotes text of the process, so that it neither ends a line nor speaks to the runner of a CI job.
+func quoted(text string) string { return escape.Name(strconv.Quote(text)) }
 
 func pointerPlace(p *inject.Pointer) string {
 	if p.Address == "" {
@@ -111,7 +114,7 @@ func bytesText(inHex string, size uint64) string {
 	}
 	switch {
 	case len(b) > 2 && isText(b):
-		return strconv.QuoteToASCII(string(b)) + more
+		return quoted(string(b)) + more
 	case size == 1 || size == 2 || size == 4 || size == 8:
 		return numberText(b)
 	}
