@@ -258,13 +258,9 @@ type dwarfVariable struct {
 	kind dwarf.Type
 }
 
-// maxInfo bounds the section .debug_info that is searched, bytes.
-const maxInfo = 128 << 20
-
 // variablesAt finds variables by their addresses, in one pass over DWARF, if the file has it.
 func variablesAt(file *elf.File, wanted map[uint64]bool) map[uint64]*dwarfVariable {
-	info := file.Section(".debug_info")
-	if info == nil || info.Size > maxInfo {
+	if !boundedDWARF(file) {
 		return nil
 	}
 	data, err := file.DWARF()

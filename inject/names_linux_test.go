@@ -3,7 +3,10 @@
 package inject
 
 import (
+	"bytes"
 	"debug/dwarf"
+	"debug/elf"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,5 +111,80 @@ func TestTypesOfThemselves(t *testing.T) {
 	end := append([]byte{typedef, firstType + 2}, pointer, firstType+4, constant, firstType)
 	if kind, err := newTypes(typesOf(t, end...)).at(firstType); err != nil || kind.Size() != 8 {
 		t.Errorf("%v, %v", kind, err)
+	}
+}
+
+// elfOf makes a file of sections with these headers, and of their names.
+func elfOf(t *testing.T, names string, sections ...elf.Section64) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "elf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	const ehsize, shentsize, holes = 64, 64, 1 << 32
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, &elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Shoff: ehsize,
+		Ehsize: ehsize, Shentsize: shentsize, Shnum: uint16(1 + len(sections)), Shstrndx: 1})
+	_ = binary.Write(&b, binary.LittleEndian, append([]elf.Section64{{}}, sections...))
+	sections[0].Off = uint64(b.Len())
+	b.Truncate(ehsize)
+	_ = binary.Write(&b, binary.LittleEndian, append([]elf.Section64{{}}, sections...))
+	b.WriteString(names)
+	if _, err := f.Write(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(holes); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Sizes that a file only claims to have are not read.
+func TestSizesOfSections(t *testing.T) {
+	const names = "\x00.debug_info\x00.debug_str\x00.zdebug_str\x00"
+	const info, str, packed = 1, 13, 24
+	shstrtab := elf.Section64{Type: uint32(elf.SHT_STRTAB), Size: uint64(len(names))}
+	section := func(kind elf.SectionType, name uint32, size uint64) elf.Section64 {
+		return elf.Section64{Name: name, Type: uint32(kind), Off: 4096, Size: size}
+	}
+	big, compressed := shstrtab, shstrtab
+	big.Size, compressed.Flags = maxHeaders, uint64(elf.SHF_COMPRESSED)
+	for name, sections := range map[string][]elf.Section64{
+		"names": {big}, "compressed names": {compressed},
+		"symbols": {shstrtab, section(elf.SHT_SYMTAB, 0, maxTables)},
+		"strings": {shstrtab, section(elf.SHT_STRTAB, 0, maxTables/2), section(elf.SHT_STRTAB, 0, maxTables/2)},
+	} {
+		if _, err := readProgram(elfOf(t, names, sections...)); err == nil || !strings.HasPrefix(err.Error(), "its s") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f := elfOf(t, names, shstrtab)
+	const phentsize = 54 // of elf.Header64
+	if _, err := f.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, phentsize); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readProgram(f); err == nil || err.Error() != "its segment headers are too large" {
+		t.Error(err)
+	}
+	for name, tc := range map[string]struct {
+		sections []elf.Section64
+		want     bool
+	}{
+		"none":   {nil, false},
+		"small":  {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, str, 9)}, true},
+		"info":   {[]elf.Section64{section(elf.SHT_PROGBITS, info, maxInfo+1)}, false},
+		"str":    {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, str, maxDebug)}, false},
+		"packed": {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, packed, 9)}, false},
+	} {
+		p, err := readProgram(elfOf(t, names, append([]elf.Section64{shstrtab}, tc.sections...)...))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := boundedDWARF(p.file); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

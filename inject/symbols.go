@@ -33,9 +33,15 @@ func openProgram(name string) (*program, error) {
 
 // readProgram reads the headers of an open file.
 func readProgram(f *os.File) (*program, error) {
+	if err := boundedHeaders(f); err != nil {
+		return nil, err
+	}
 	file, err := elf.NewFile(f)
 	if err != nil {
 		return nil, err
+	}
+	if !boundedTables(file) {
+		return nil, fmt.Errorf("its symbol tables have more than %d bytes", maxTables)
 	}
 	return &program{from: f, file: file}, nil
 }
