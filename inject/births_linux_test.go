@@ -180,7 +180,8 @@ int main(void)
 func TestSignalOfAnotherThread(t *testing.T) {
 	path := compileText(t, threadSignalSource, "-pthread")
 	for _, stages := range [][]stage.Stage{nil, {stage.PreSigreturn}} {
-		opts := &Options{Plugins: load(t, testenv.Plugin(t, traceSource)), StopTimeout: testenv.Timeout, Stages: stages}
+		opts := &Options{Plugins: load(t, testenv.Plugin(t, traceSource)), StopTimeout: testenv.Timeout,
+			Stages: stages}
 		pid, _, err := Spawn(t.Context(), &Program{Path: path, Args: []string{"signalled"}, Env: os.Environ(),
 			At: Moment{Kind: AtSignal, Signal: unix.SIGUSR1}}, opts)
 		if err != nil {

@@ -53,7 +53,8 @@ func (p *target) copied(inner int) *target {
 	return &target{
 		session: p.session, pid: p.cloned, root: p.root, options: sys.OptExitKill, threads: []*thread{&leader},
 		gate: p.gate, gateOf: &leader, gateClones: true, suspended: p.suspended, self: p.self, view: p.view,
-		region: p.region, image: p.image, entries: p.entries, table: p.table, ctx: p.ctx, report: p.report, copy: true,
+		region: p.region, image: p.image, entries: p.entries, table: p.table, ctx: p.ctx,
+		report: p.report, copy: true,
 	}
 }
 

@@ -70,12 +70,14 @@ func typesOf(t *testing.T, entries ...byte) *dwarf.Data {
 	t.Helper()
 	const compileUnit, withChildren = 0x11, 1
 	abbrev := []byte{1, compileUnit, withChildren, 0, 0}
-	for i, tag := range []dwarf.Tag{dwarf.TagPointerType, dwarf.TagTypedef, dwarf.TagConstType, dwarf.TagArrayType} {
+	for i, tag := range []dwarf.Tag{dwarf.TagPointerType, dwarf.TagTypedef, dwarf.TagConstType,
+		dwarf.TagArrayType} {
 		const typeAttribute, ref1 = 0x49, 0x11
 		abbrev = append(abbrev, byte(2+i), byte(tag), 0, typeAttribute, ref1, 0, 0)
 	}
 	abbrev = append(abbrev, 0)
-	info := append([]byte{4, 0, 0, 0, 0, 0, 8, 1}, entries...) // version, .debug_abbrev, size of an address; the unit
+	// The version, where its abbreviations are, the size of an address; the unit.
+	info := append([]byte{4, 0, 0, 0, 0, 0, 8, 1}, entries...)
 	info = append(info, 0)
 	info = append([]byte{byte(len(info)), 0, 0, 0}, info...)
 	data, err := dwarf.New(abbrev, nil, nil, info, nil, nil, nil, nil)
@@ -125,9 +127,10 @@ func elfOf(t *testing.T, names string, sections ...elf.Section64) *os.File {
 	const ehsize, shentsize, holes = 64, 64, 1 << 32
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.LittleEndian, &elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Shoff: ehsize,
-		Ehsize: ehsize, Shentsize: shentsize, Shnum: uint16(1 + len(sections)), Shstrndx: 1})
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB),
+			byte(elf.EV_CURRENT)},
+		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+		Shoff: ehsize, Ehsize: ehsize, Shentsize: shentsize, Shnum: uint16(1 + len(sections)), Shstrndx: 1})
 	_ = binary.Write(&b, binary.LittleEndian, append([]elf.Section64{{}}, sections...))
 	sections[0].Off = uint64(b.Len())
 	b.Truncate(ehsize)
@@ -157,7 +160,8 @@ func TestSizesOfSections(t *testing.T) {
 		"symbols": {shstrtab, section(elf.SHT_SYMTAB, 0, maxTables)},
 		"strings": {shstrtab, section(elf.SHT_STRTAB, 0, maxTables/2), section(elf.SHT_STRTAB, 0, maxTables/2)},
 	} {
-		if _, err := readProgram(elfOf(t, names, sections...)); err == nil || !strings.HasPrefix(err.Error(), "its s") {
+		_, err := readProgram(elfOf(t, names, sections...))
+		if err == nil || !strings.HasPrefix(err.Error(), "its s") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

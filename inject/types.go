@@ -91,7 +91,8 @@ func (t *types) typeOf(e *dwarf.Entry) []dwarf.Offset {
 	switch at := e.Val(dwarf.AttrType).(type) {
 	case dwarf.Offset:
 		switch e.Tag {
-		case dwarf.TagTypedef, dwarf.TagConstType, dwarf.TagVolatileType, dwarf.TagRestrictType, dwarf.TagArrayType:
+		case dwarf.TagTypedef, dwarf.TagConstType, dwarf.TagVolatileType, dwarf.TagRestrictType,
+			dwarf.TagArrayType:
 			t.aliases[e.Offset] = at
 		}
 		return []dwarf.Offset{at}
