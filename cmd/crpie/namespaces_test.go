@@ -135,7 +135,8 @@ func TestHookFailuresInNamespaces(t *testing.T) {
 					if how == "hang" {
 						timeout = "100ms"
 					}
-					status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--pie-timeout", timeout,
+					status, output := tool(t, im, "restore", "-d", "-D", im.Dir,
+						"--pie-timeout", timeout,
 						"--pie-plugin", fmt.Sprintf("%s,stage=%s,how=%s,select=pid:%s", plugin,
 							stage, how, task))
 					if status != exitFailed || !strings.Contains(output, want) ||

@@ -45,8 +45,8 @@ func (v *values) check(in *blob.Input) error {
 	return several.Join(problems...)
 }
 
-// bothWays refuses keys that are given as files to be read in the task and as values: plugins prefer the files, whatever
-// comes last.
+// bothWays refuses keys that are given as files to be read in the task and as values: plugins prefer the files,
+// whatever comes last.
 func bothWays(params []blob.Param) (problems []error) {
 	told := map[string]bool{}
 	for i, kv := range params {

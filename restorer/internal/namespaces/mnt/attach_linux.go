@@ -147,8 +147,8 @@ func (b *builder) enterRoot() { b.try("mount namespace", sys.EnterRoot(b.p.root(
 // maxTerminals is the default of kernel.pty.max, pty(7).
 const maxTerminals = 4096
 
-// holdOrphans makes the terminals whose other end somebody else gets. Those of a devpts that is not the tree's own cannot
-// be made with a certain index: the planner treats them as in a restore for which nobody waits.
+// holdOrphans makes the terminals whose other end somebody else gets. Those of a devpts that is not the tree's own
+// cannot be made with a certain index: the planner treats them as in a restore for which nobody waits.
 func (b *builder) holdOrphans() {
 	for _, name := range b.p.opts.Orphans {
 		devpts, sub := b.p.terminal(name)
