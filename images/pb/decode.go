@@ -137,31 +137,20 @@ func (d *decoder) varint() (value uint64, ok bool) {
 // The methods that follow return what a field is set to. Numbers wider than the field lose their upper bits, as the
 // protobuf specification says.
 
-// uint32 takes memory for the number from an array that was made for many fields: see most.
-func (d *decoder) uint32() *uint32 {
-	value, ok := d.varint()
-	if !ok {
-		return nil
-	}
-	if len(d.short) == 0 {
-		d.short = make([]uint32, max(d.values, 1))
-	}
-	p := &d.short[0]
-	*p, d.short = uint32(value), d.short[1:]
-	return p
-}
+func (d *decoder) uint32() *uint32 { return fromSlab(d, &d.short) }
+func (d *decoder) uint64() *uint64 { return fromSlab(d, &d.long) }
 
-// uint64 takes memory for the number from an array that was made for many fields: see most.
-func (d *decoder) uint64() *uint64 {
+// fromSlab takes memory for the number from an array that was made for many fields: see most.
+func fromSlab[T uint32 | uint64](d *decoder, slab *[]T) *T {
 	value, ok := d.varint()
 	if !ok {
 		return nil
 	}
-	if len(d.long) == 0 {
-		d.long = make([]uint64, max(d.values, 1))
+	if len(*slab) == 0 {
+		*slab = make([]T, max(d.values, 1))
 	}
-	p := &d.long[0]
-	*p, d.long = value, d.long[1:]
+	p := &(*slab)[0]
+	*p, *slab = T(value), (*slab)[1:]
 	return p
 }
 
