@@ -97,21 +97,8 @@ func (c *container) ownNetwork() {
 // A connection into a network namespace that the runtime fills while the container is restored goes on: nothing answers
 // for it meanwhile.
 func TestFrontKeepsConnections(t *testing.T) {
-	for _, tool := range []string{"ip", "nsenter", "iptables"} {
-		testenv.NeedTool(t, tool)
-	}
-	c := newContainer(t)
-	hostBridge(t)
-	c.ownNetwork()
-	images, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "pid")
-	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
-	c.wantID("the-first-of-its-kind")
-	client := startClient(t, "10.9.0.2:7000")
-	client.await(t, 200)
-	withoutPackets(t, func() {
-		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
-			c.name)
-	})
+	c, pidfile, client := servingContainer(t, func(map[string]any) {})
+	images := c.checkpointServing()
 	before := client.got.Load()
 	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
 		",var=INSTANCE_ID,value=a-clone\n")
@@ -123,6 +110,36 @@ func TestFrontKeepsConnections(t *testing.T) {
 	c.wantID("a-clone")
 	client.await(t, before+200)
 	client.finish(t)
+}
+
+// servingContainer runs a container with a network namespace of its own, and a client outside that it answers.
+func servingContainer(t *testing.T, change func(config map[string]any)) (c *container, pidfile string,
+	client *echoClient) {
+	t.Helper()
+	for _, tool := range []string{"ip", "nsenter", "iptables"} {
+		testenv.NeedTool(t, tool)
+	}
+	c = newContainer(t)
+	hostBridge(t)
+	c.ownNetwork()
+	c.change(change)
+	pidfile = filepath.Join(c.dir, "pid")
+	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
+	c.wantID("the-first-of-its-kind")
+	client = startClient(t, "10.9.0.2:7000")
+	client.await(t, 200)
+	return c, pidfile, client
+}
+
+// checkpointServing checkpoints the container with its connection.
+func (c *container) checkpointServing() (images string) {
+	c.t.Helper()
+	images = filepath.Join(c.dir, "images")
+	withoutPackets(c.t, func() {
+		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
+			c.name)
+	})
+	return images
 }
 
 // withoutPackets keeps packets from a namespace that is being dumped: the kernel may take its firewall down, and criu's
@@ -138,26 +155,13 @@ func withoutPackets(t *testing.T, dump func()) {
 // pid, mount, network, UTS, IPC and cgroup namespaces together, from the command line, with a connection that goes on:
 // stock CRIU dumps the container again, and restores it.
 func TestContainerInAllNamespaces(t *testing.T) {
-	for _, tool := range []string{"ip", "nsenter", "iptables"} {
-		testenv.NeedTool(t, tool)
-	}
-	c := newContainer(t)
-	hostBridge(t)
-	c.ownNetwork()
-	c.change(inNamespace("cgroup"))
-	images, again, pidfile := filepath.Join(c.dir, "images"), filepath.Join(c.dir, "again"), filepath.Join(c.dir, "pid")
-	c.runc("run", "--detach", "--pid-file", pidfile, c.name)
-	c.wantID("the-first-of-its-kind")
+	c, pidfile, client := servingContainer(t, inNamespace("cgroup"))
+	again := filepath.Join(c.dir, "again")
 	before := mountsOf(t, readPid(t, pidfile))
 	for _, dir := range c.mountedCgroups(before) {
 		t.Cleanup(func() { removeCgroup(dir) })
 	}
-	client := startClient(t, "10.9.0.2:7000")
-	client.await(t, 200)
-	withoutPackets(t, func() {
-		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
-			c.name)
-	})
+	images := c.checkpointServing()
 	seen := client.got.Load()
 	network := []string{"--tcp-established", "--empty-ns", "net"}
 	action := c.linkAction()
