@@ -10,6 +10,7 @@ TESTFLAGS ?= $(shell scripts/in-namespaces --flags) -timeout 60m
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOTESTSUM = gotest.tools/gotestsum@v1.13.0
 
 help: ## List the targets (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,9 +39,10 @@ deps: ## Install what the tests need (Debian packages), fetch the CRIUs of Debia
 	-scripts/get-criu
 	-CRIU_SUITE=sid scripts/get-criu .cache/criu-sid
 
+# What fails is run again by itself, once, and shown even if it passes then: see CONTRIBUTING.md.
 test: deps ## Vet and test everything; the restore tests need root
 	$(GO) vet ./...
-	$(GO) test $(TESTFLAGS) ./...
+	$(GO) run $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --packages ./... -- $(TESTFLAGS)
 
 demo: build ## Dump a running program with CRIU, restore it with a plugin, show what changed
 	scripts/demo.sh
