@@ -232,6 +232,8 @@ static void test_param_read(void)
 
 static void test_params(struct crpie_ctx *ctx)
 {
+	static const struct crpie_param file = { "id@", "/run/id" };
+	static const struct crpie_ctx in_task = { .params = &file, .nr_params = 1 };
 	static const struct crpie_param params[] = {
 		{ "n", "17" },
 		{ "hex", "0xfF" },
@@ -281,6 +283,7 @@ static void test_params(struct crpie_ctx *ctx)
 	CHECK(crpie_param_unknown(ctx, "hex n") == NULL, "all known");
 	CHECK(strcmp(crpie_param_unknown(ctx, "hexn he x n"), "hex") == 0, "parts of words do not count");
 	CHECK(strcmp(crpie_param_unknown(ctx, ""), "n") == 0, "nothing known");
+	CHECK(crpie_param_unknown(&in_task, "n id") == NULL, "the @ of a value read in the task");
 	ctx->nr_params = 0;
 }
 

@@ -251,7 +251,7 @@ static inline int crpie_param_bool(const struct crpie_ctx *ctx, const char *key,
 
 /*
  * The first key that was given but is not among known, or NULL: a mistyped key should fail, not be ignored. known is a
- * list separated by blanks: crpie_param_unknown(ctx, "var value format").
+ * list separated by blanks: crpie_param_unknown(ctx, "var value format"). The "@" of key=@task:FILE does not count.
  */
 static inline const char *crpie_param_unknown(const struct crpie_ctx *ctx, const char *known)
 {
@@ -261,6 +261,8 @@ static inline const char *crpie_param_unknown(const struct crpie_ctx *ctx, const
 		const char *key = ctx->params[i].key, *word = known;
 		size_t len = crpie_strlen(key);
 
+		if (len > 0 && key[len - 1] == '@')
+			len--;
 		while (*word != '\0') {
 			const char *end = crpie_strchr(word, ' ');
 			size_t n = end != NULL ? (size_t)(end - word) : crpie_strlen(word);
