@@ -32,15 +32,13 @@ func TestCgroupOperationsFail(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(dir)
+	t.Cleanup(func() { testenv.RemoveCgroup(t, dir) })
 	victim := testenv.Start(t, "static")
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(victim.Pid)), 0); err != nil {
 		t.Fatal(err)
 	}
 	im := victim.Dump(t)
-	if err := os.Remove(dir); err != nil {
-		t.Fatal(err)
-	}
+	testenv.RemoveCgroup(t, dir)
 	plugin := tracePlugin(t)
 	failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid),
 		func(p *plan.Plan) ([]plan.Op, uint64) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -57,11 +56,7 @@ func (c cgroups) make(t *testing.T, value string) {
 func (c cgroups) remove(t *testing.T) {
 	t.Helper()
 	for _, dir := range []string{filepath.Join(c.inner, "below"), c.inner, c.outer} {
-		err := os.Remove(dir)
-		for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
-			time.Now().Before(end); err = os.Remove(dir) {
-			time.Sleep(time.Millisecond)
-		}
+		testenv.RemoveCgroup(t, dir)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -20,16 +19,8 @@ func makeCgroup(t *testing.T, dir string) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeCgroup(dir) })
+	t.Cleanup(func() { testenv.RemoveCgroup(t, dir) })
 	return dir
-}
-
-func removeCgroup(dir string) {
-	err := os.Remove(dir)
-	for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
-		time.Now().Before(end); err = os.Remove(dir) {
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // cgroupsOf tells where each thread of a process and of its children is, as seen from outside.
@@ -73,7 +64,7 @@ func testCgroupNamespace(t *testing.T, mount string, files []string) {
 	}
 	remove := func() {
 		for _, dir := range []string{child, thread, inner, root, above} {
-			removeCgroup(dir)
+			testenv.RemoveCgroup(t, dir)
 		}
 	}
 	procs := func(dir string) string { return filepath.Join(dir, files[0]) }
@@ -129,8 +120,8 @@ func TestCpusetAbove(t *testing.T) {
 	join(t, inner, victim.Pid)
 	before := cgroupsOf(t, victim.Pid)
 	im := victim.Dump(t)
-	removeCgroup(inner)
-	removeCgroup(above)
+	testenv.RemoveCgroup(t, inner)
+	testenv.RemoveCgroup(t, above)
 	p, _ := restore(t, im)
 	if after := cgroupsOf(t, p.Pid); after != before {
 		t.Errorf("cgroups are\n%swere\n%s", after, before)
@@ -149,7 +140,7 @@ func TestCgroupNamespaceRoot(t *testing.T) {
 	im := victim.Dump(t)
 	remove := func() {
 		for _, dir := range []string{inner, root, moved + "/inner", moved} {
-			removeCgroup(dir)
+			testenv.RemoveCgroup(t, dir)
 		}
 	}
 	t.Cleanup(remove)

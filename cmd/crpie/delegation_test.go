@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -63,17 +62,7 @@ func TestDelegatedCgroups(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
 			dir := filepath.Join(hierarchy(t, version), testenv.CgroupName())
-			remove := func() {
-				err := os.Remove(dir)
-				for end := time.Now().Add(testenv.Timeout); err != nil && !os.IsNotExist(err) &&
-					time.Now().Before(end); err = os.Remove(dir) {
-					time.Sleep(time.Millisecond)
-				}
-			}
-			t.Cleanup(remove)
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			makeCgroup(t, dir)
 			for i, name := range append([]string{"."}, files...) {
 				owner, mode := 1000+i, []os.FileMode{0o750, 0o660, 0o664, 0o600, 0o640}[i]
 				if version == 2 && i > 0 && i < 4 { // CRIU dumps those of cgroup.subtree_control alone
@@ -90,7 +79,7 @@ func TestDelegatedCgroups(t *testing.T) {
 			victim := testenv.Start(t, "static")
 			join(t, dir, victim.Pid)
 			im := victim.Dump(t)
-			remove()
+			testenv.RemoveCgroup(t, dir)
 			p, _ := restore(t, im)
 			if after := owners(t, dir, files); after != before {
 				t.Errorf("owners and modes are\n%swere\n%s", after, before)

@@ -33,7 +33,7 @@ func patientTempDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for end := time.Now().Add(20 * time.Second); inCommandLine(parent) && time.Now().Before(end); {
+		for end := time.Now().Add(testenv.Timeout); inCommandLine(parent) && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if err := os.RemoveAll(parent); err != nil {
@@ -59,8 +59,7 @@ func inCommandLine(dir string) bool {
 // newContainer makes a bundle: a root file system with one static program in it, which tells its identity in /id.
 func newContainer(t *testing.T) *container {
 	t.Helper()
-	c := &container{t: t, dir: patientTempDir(t), criu: testenv.NeedCRIU(t).Path}
-	c.name = "crpie-" + filepath.Base(filepath.Dir(c.dir))
+	c := &container{t: t, dir: patientTempDir(t), name: testenv.CgroupName(), criu: testenv.NeedCRIU(t).Path}
 	testenv.NeedTool(t, "runc")
 	rootfs := filepath.Join(c.dir, "rootfs")
 	for _, d := range []string{"proc", "dev", "sys"} {
@@ -77,8 +76,26 @@ func newContainer(t *testing.T) *container {
 	c.configure()
 	t.Cleanup(func() {
 		exec.Command("runc", "--root", filepath.Join(c.dir, "state"), "delete", "--force", c.name).Run()
+		c.removeCgroups()
 	})
 	return c
+}
+
+// cgroups are where runc has a container of no other specification: below its own cgroups.
+func (c *container) cgroups() (dirs []string) {
+	for _, dir := range testenv.CgroupDirs(os.Getpid()) {
+		dirs = append(dirs, filepath.Join(dir, c.name))
+	}
+	return dirs
+}
+
+// removeCgroups removes what runc has left of them: it tries for 150 ms, CRIU does not wait for what it has killed, and
+// one of version 2 beside those of version 1 stays.
+func (c *container) removeCgroups() {
+	c.t.Helper()
+	for _, dir := range c.cgroups() {
+		testenv.RemoveCgroup(c.t, dir)
+	}
 }
 
 // configure: no terminal, no limits that need privileges to be raised, and the network of this machine, because CRIU
@@ -155,7 +172,7 @@ func (c *container) wantID(want string) {
 func (c *container) wantIDAt(rootfs, want string) {
 	c.t.Helper()
 	id := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(testenv.Timeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		data, err := os.ReadFile(filepath.Join(rootfs, "id"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.t.Fatal(err)

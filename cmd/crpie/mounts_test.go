@@ -77,22 +77,24 @@ func TestContainerFromTheHost(t *testing.T) {
 			c := newContainer(t)
 			c.change(change)
 			before, words := c.leaveForHost()
-			cgroups := c.mountedCgroups(before)
+			if !slices.ContainsFunc(before, c.showsCgroup) {
+				t.Fatalf("no cgroups of the container are mounted:\n%s", strings.Join(before, "\n"))
+			}
 			for _, more := range [][]string{{"--dry-run"}, {"--pie-plugin",
 				testenv.Plugin(t, "testdata/plugins/fail.c") + ",stage=POST_FILES,how=error"}} {
 				status, output := told(t, append(words, more...)...)
 				if dry := more[0] == "--dry-run"; (status == 0) != dry {
 					t.Errorf("%s: status %d\n%s", more[0], status, output)
 				}
-				for _, dir := range cgroups {
+				for _, dir := range c.cgroups() {
 					if _, err := os.Stat(dir); !os.IsNotExist(err) {
 						t.Errorf("%s left %s", more[0], dir)
-						removeCgroup(dir)
+						testenv.RemoveCgroup(t, dir)
 					}
 				}
 			}
 			wantMounts(t, c.fromHost(words), before)
-			for _, dir := range cgroups {
+			for _, dir := range c.cgroups() {
 				if sys.LeftUnfinished(dir) {
 					t.Errorf("%s is marked as unfinished", dir)
 				}
@@ -133,30 +135,17 @@ func (c *container) leaveForHost() (before, words []string) {
 	c.runc("checkpoint", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"), c.name)
 	words = []string{"restore", "-d", "-D", images, "--root", filepath.Join(c.dir, "rootfs")}
 	for _, line := range before {
-		if fields := strings.Fields(line); ours && strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
+		if fields := strings.Fields(line); ours && c.showsCgroup(line) {
 			words = append(words, "--ext-mount-map", fields[1]+":"+fields[1])
 		}
 	}
-	for _, dir := range c.mountedCgroups(before) {
-		c.t.Cleanup(func() { removeCgroup(dir) })
-	}
+	c.removeCgroups()
 	return before, words
 }
 
-func (c *container) inCgroup(root string) bool { return strings.HasSuffix(root, c.name) }
-
-// mountedCgroups gives the directories of the cgroups that lines of mountinfo show.
-func (c *container) mountedCgroups(lines []string) (dirs []string) {
-	c.t.Helper()
-	for _, line := range lines {
-		if fields := strings.Fields(line); strings.Contains(line, " - cgroup ") && c.inCgroup(fields[0]) {
-			dirs = append(dirs, filepath.Join(fields[1], fields[0]))
-		}
-	}
-	if len(dirs) == 0 {
-		c.t.Fatalf("no cgroups of the container are mounted:\n%s", strings.Join(lines, "\n"))
-	}
-	return dirs
+// showsCgroup reports whether a line of mountinfo is of one of the container's cgroups.
+func (c *container) showsCgroup(line string) bool {
+	return strings.Contains(line, " - cgroup ") && strings.HasSuffix(strings.Fields(line)[0], c.name)
 }
 
 // fromHost has crpie restore the container with another identity, and gives its pid. It ends with the test.
@@ -168,9 +157,19 @@ func (c *container) fromHost(words []string) (pid int) {
 	cmd.Env = append(os.Environ(), asTool+"=1", testenv.Mark())
 	c.must(cmd)
 	pid = readPid(c.t, pidfile)
-	c.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	c.t.Cleanup(func() { endForGood(c.t, pid) })
 	c.wantID("a-clone")
 	return pid
+}
+
+// endForGood kills a process and waits until it writes no more: it may be nobody's child.
+func endForGood(t *testing.T, pid int) {
+	t.Helper()
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	await(t, "the end of the container", func() bool {
+		_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return err != nil
+	})
 }
 
 func readPid(t *testing.T, file string) (pid int) {

@@ -158,9 +158,6 @@ func TestContainerInAllNamespaces(t *testing.T) {
 	c, pidfile, client := servingContainer(t, inNamespace("cgroup"))
 	again := filepath.Join(c.dir, "again")
 	before := mountsOf(t, readPid(t, pidfile))
-	for _, dir := range c.mountedCgroups(before) {
-		t.Cleanup(func() { removeCgroup(dir) })
-	}
 	images := c.checkpointServing()
 	seen := client.got.Load()
 	network := []string{"--tcp-established", "--empty-ns", "net"}
@@ -181,7 +178,7 @@ func TestContainerInAllNamespaces(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
 	c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root,
 		"--action-script", action, "--pidfile", pidfile + "3"}, network...)...))
-	t.Cleanup(func() { _ = syscall.Kill(readPid(t, pidfile+"3"), syscall.SIGKILL) })
+	t.Cleanup(func() { endForGood(t, readPid(t, pidfile+"3")) })
 	client.await(t, seen+200)
 	client.finish(t)
 }

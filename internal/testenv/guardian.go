@@ -148,10 +148,11 @@ func markedFrom(pid int, run string) bool {
 	return err == nil && strings.Contains("\x00"+string(env), "\x00"+markVariable+"="+run)
 }
 
-// removeCgroups removes the trees of cgroups whose name begins so, from the leaves on, in all hierarchies.
+// removeCgroups removes the trees of cgroups whose name begins so, from the leaves on, in all hierarchies: tests make
+// them at the top, runc below its own.
 func removeCgroups(prefix string) {
-	for _, mount := range cgroupMounts() {
-		roots, _ := filepath.Glob(filepath.Join(mount, prefix+"*"))
+	for _, dir := range append(cgroupMounts(), CgroupDirs(os.Getpid())...) {
+		roots, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 		for _, root := range roots {
 			removeCgroup(root)
 		}

@@ -34,9 +34,14 @@ func (p *Process) Dump(tb testing.TB, args ...string) *Images {
 	log := filepath.Join(im.Dir, "dump.log")
 	words := append([]string{"dump", "-t", fmt.Sprint(p.Pid), "-D", im.Dir, "-o", log, "-v4", "--file-locks",
 		"--tcp-established", "--network-lock", p.networkLock()}, args...)
-	if err := run(command(tb, im.criu.Path, words...), log); err != nil {
+	err := run(command(tb, im.criu.Path, words...), log)
+	for tries := 0; tries < 10 && othersCgroupHasGone(err); tries++ {
+		err = run(command(tb, im.criu.Path, words...), log)
+	}
+	if err != nil {
 		tb.Fatal(err)
 	}
+	im.forgetOthers(tb)
 	if !slices.Contains(args, "--leave-running") && !slices.Contains(args, "-R") {
 		if err := p.WaitGone(); err != nil { // its pid must be free
 			tb.Fatal(err)

@@ -198,7 +198,7 @@ func container(t *testing.T, change func(dir string, spec map[string]any)) (d *d
 		"",
 	)
 	specify(t, dir, change)
-	name, log := filepath.Base(dir), filepath.Join(dir, "runc.log")
+	name, log := testenv.CgroupName(), filepath.Join(dir, "runc.log")
 	runc := func(args ...string) {
 		t.Helper()
 		words := append([]string{"--root", filepath.Join(dir, "state"), "--log", log, "--criu", criu}, args...)
@@ -211,6 +211,7 @@ func container(t *testing.T, change func(dir string, spec map[string]any)) (d *d
 	}
 	t.Cleanup(func() {
 		exec.Command("runc", "--root", filepath.Join(dir, "state"), "delete", "--force", name).Run()
+		removeCgroups(t, name)
 	})
 	runc("run", "--detach", "--pid-file", filepath.Join(dir, "pid"), name)
 	text, err := os.ReadFile(filepath.Join(dir, "pid"))
@@ -223,7 +224,17 @@ func container(t *testing.T, change func(dir string, spec map[string]any)) (d *d
 	}
 	d = look(t, pid, "/tmp")
 	runc("checkpoint", "--image-path", d.dir, "--work-path", t.TempDir(), name)
+	removeCgroups(t, name)
 	return d, rootfs
+}
+
+// removeCgroups removes what runc has left of a container's cgroups: it tries for 150 ms, and CRIU does not wait for
+// what it has killed.
+func removeCgroups(t *testing.T, name string) {
+	t.Helper()
+	for _, dir := range testenv.CgroupDirs(os.Getpid()) {
+		testenv.RemoveCgroup(t, filepath.Join(dir, name))
+	}
 }
 
 // specify writes a specification: runc's own, but no terminal, no network namespace, which CRIU would want iptables

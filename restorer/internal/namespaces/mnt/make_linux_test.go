@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -252,11 +251,7 @@ func (d *dumped) makeCgroups(t *testing.T) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { // when the thread has left it
-			for end := time.Now().Add(testenv.Timeout); os.Remove(dir) != nil && time.Now().Before(end); {
-				time.Sleep(time.Millisecond)
-			}
-		})
+		t.Cleanup(func() { testenv.RemoveCgroup(t, dir) }) // when the thread has left it
 		d.cgroups = append(d.cgroups, dir)
 	}
 }
