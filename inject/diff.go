@@ -24,6 +24,8 @@ type Diff struct {
 	Attributes  []*Change       `json:"attributes,omitempty"`     // as in /proc/PID/status, cwd, root
 	Pointers    []*Pointer      `json:"pointers,omitempty"`       // that stay behind
 	Unknown     []string        `json:"unknown,omitempty"`        // what could not be compared, and why
+
+	kept int // bytes of changes
 }
 
 // Change is a thing that was one way before and is another way after. Either can be empty without being absent, as a
@@ -71,6 +73,33 @@ type window struct {
 	bytes []byte
 }
 
+// cut divides a change at an address, without the bytes at the ends that are the same. What lies beyond the bytes that
+// were kept is not divided.
+func (c *MemoryChange) cut(at uint64) (first, rest *MemoryChange) {
+	end := c.at + c.Size
+	if at <= c.at || at >= end || at > c.before.end() {
+		return c, nil
+	}
+	first, rest = &MemoryChange{}, &MemoryChange{}
+	*first, *rest = *c, *c
+	first.Size, rest.at, rest.Size = at-c.at, at, end-at
+	for first.same(first.Size - 1) {
+		first.Size--
+	}
+	for rest.same(0) {
+		rest.at, rest.Size = rest.at+1, rest.Size-1
+	}
+	return first, rest
+}
+
+// same reports whether a byte of the change is known to be the same as before.
+func (c *MemoryChange) same(off uint64) bool {
+	was, is := c.before.part(c.at+off, 1), c.after.part(c.at+off, 1)
+	return was != nil && is != nil && was[0] == is[0]
+}
+
+func (w *window) end() uint64 { return w.at + uint64(len(w.bytes)) }
+
 // part gives the bytes of a span, nil if the window has less.
 func (w *window) part(at, size uint64) []byte {
 	if at < w.at || at+size > w.at+uint64(len(w.bytes)) {
@@ -83,7 +112,8 @@ func (w *window) part(at, size uint64) []byte {
 const (
 	maxChanges  = 1000
 	maxPointers = 100
-	maxWindow   = 64 // bytes
+	maxShown    = 64      // bytes of a change
+	maxKept     = 8 << 20 // bytes of all changes
 	wordSize    = 8
 )
 
@@ -115,19 +145,39 @@ func (d *Diff) addRun(at uint64, from, end int, before, after []byte) {
 		}
 	}
 	start, size := at+uint64(from), uint64(end-from)
+	low, high := d.keeps(from, end, len(after))
 	if n := len(d.Memory); n > 0 && d.Memory[n-1].at+d.Memory[n-1].Size == start {
 		d.Memory[n-1].Size += size
+		d.Memory[n-1].before.extend(at+uint64(low), before[low:high])
+		d.Memory[n-1].after.extend(at+uint64(low), after[low:high])
 		return
 	}
 	if len(d.Memory) == maxChanges {
 		d.Omitted++
 		return
 	}
-	low := from &^ (wordSize - 1)
-	high := min((end+wordSize-1)&^(wordSize-1), low+maxWindow, len(after))
 	d.Memory = append(d.Memory, &MemoryChange{at: start, Size: size,
 		before: window{at + uint64(low), slices.Clone(before[low:high])},
 		after:  window{at + uint64(low), slices.Clone(after[low:high])}})
+}
+
+// keeps tells what is kept of a run: the words around it, as long as there is room, but always the first.
+func (d *Diff) keeps(from, end, most int) (low, high int) {
+	low = from &^ (wordSize - 1)
+	high = (end + wordSize - 1) &^ (wordSize - 1)
+	if d.kept > maxKept {
+		high = min(high, low+maxShown)
+	}
+	high = min(high, most)
+	d.kept += high - low
+	return low, high
+}
+
+// extend adds bytes that follow.
+func (w *window) extend(at uint64, more []byte) {
+	if w.end() == at {
+		w.bytes = append(w.bytes, more...)
+	}
 }
 
 func words(b []byte) (all []uint64) {

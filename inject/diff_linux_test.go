@@ -139,9 +139,9 @@ int main(void)
 `
 
 // startProgram starts a program that says when it is ready.
-func startProgram(t *testing.T, path string) int {
+func startProgram(t *testing.T, path string, args ...string) int {
 	t.Helper()
-	cmd := exec.Command(path)
+	cmd := exec.Command(path, args...)
 	cmd.Env = []string{"INSTANCE_ID=web-0001"}
 	cmd.Dir = t.TempDir()
 	out, err := cmd.StdoutPipe()

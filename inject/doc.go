@@ -19,7 +19,9 @@
 //	stops.go        what a stop of a thread means
 //	facts.go        what /proc says of a process
 //	diff.go         what is another thing than before
+//	smaps.go        what /proc says of its mappings
 //	symbols.go      where a program's functions are
+//	symboltable.go  symbol tables of files
 //
 // What never does: images, restoring, the command line.
 package inject

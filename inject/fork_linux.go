@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/taskview"
 )
 
 // traceOptions are the options of ptrace(2) with which the threads are traced.
@@ -156,30 +157,41 @@ const maxShared = 1 << 30
 // unshare replaces memory that the copy has in common with the program, and perhaps with others, by copies.
 func (p *target) unshare() error {
 	total := uint64(0)
+	devices := p.devices(p.view.vmas)
 	for _, v := range p.view.vmas {
 		if v.Flags&unix.MAP_SHARED == 0 {
 			continue
 		}
 		size := v.End - v.Start
-		if total += size; total > maxShared {
-			return p.problem("it shares more than %d MiB of memory with others, all of which a rehearsal would copy",
-				maxShared>>20)
+		var contents []byte
+		if !devices[v.Start] {
+			if total += size; total > maxShared {
+				return p.problem("it shares more than %d MiB of memory with others, all of which "+
+					"a rehearsal would copy", maxShared>>20)
+			}
+			contents = make([]byte, size)
+			contents = contents[:p.mem.ReadSome(v.Start, contents)]
 		}
-		contents := make([]byte, size)
-		contents = contents[:p.mem.ReadSome(v.Start, contents)]
-		const private = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED | unix.MAP_NORESERVE
-		if len(contents) == 0 { // of a device
-			v.Prot = unix.PROT_NONE
-		}
-		if err := p.mmap(v.Start, size, uint64(v.Prot), private); err != nil {
+		if err := p.replace(&v, contents); err != nil {
 			return err
 		}
-		if len(contents) == 0 {
-			continue
-		}
-		if err := p.mem.Write(v.Start, contents); err != nil {
-			return p.problem("%w", err)
-		}
+	}
+	return nil
+}
+
+// replace puts private memory in the place of a mapping; nobody can use it without contents.
+func (p *target) replace(v *taskview.VMA, contents []byte) error {
+	const private = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED | unix.MAP_NORESERVE
+	prot := uint64(v.Prot)
+	if len(contents) == 0 {
+		prot = unix.PROT_NONE
+	}
+	err := p.mmap(v.Start, v.End-v.Start, prot, private)
+	if err != nil || len(contents) == 0 {
+		return err
+	}
+	if err := p.mem.Write(v.Start, contents); err != nil {
+		return p.problem("%w", err)
 	}
 	return nil
 }

@@ -155,6 +155,7 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 	}
 	if info.Op == sys.SyscallExit {
 		p.trace.ends(info.Result)
+		p.touchesEnd(info.Result)
 		return false, 0, nil
 	}
 	switch p.entries.meaningOf(&info) {
@@ -170,7 +171,7 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		return false, 0, p.keepIn(t, c, &info)
 	}
 	p.trace.begins(&info)
-	p.touches(&info)
+	p.touches(t.tid, &info)
 	t.slept = t.slept || slices.Contains(sleeps, info.Nr)
 	return false, 0, nil
 }

@@ -33,7 +33,7 @@ type object struct {
 	file    *os.File
 	base    uint64 // where its first byte is mapped
 	program *program
-	symbols []elf.Symbol // by address; those that have one
+	symbols []symbol // by address; those that have a size
 	found   map[uint64]*dwarfVariable
 }
 
@@ -109,6 +109,7 @@ func (n *names) describe(d *Diff) {
 	for _, o := range n.objects {
 		o.load()
 	}
+	n.split(d)
 	n.wanted(d)
 	for _, c := range d.Memory {
 		n.describeChange(c)
@@ -132,37 +133,39 @@ func (o *object) load() {
 	}
 	o.program = program
 	o.program.setBase(o.base)
-	symbols, _ := program.file.Symbols()
-	dynamic, _ := program.file.DynamicSymbols()
-	for _, s := range append(symbols, dynamic...) {
-		if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && s.Size > 0 &&
-			(kind == elf.STT_OBJECT || kind == elf.STT_FUNC) {
-			o.symbols = append(o.symbols, s)
+	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
+		for s := range symbolTableOf(program.file, table).all() {
+			if s.size > 0 && (s.kind == elf.STT_OBJECT || s.kind == elf.STT_FUNC) {
+				o.symbols = append(o.symbols, s)
+			}
 		}
 	}
-	slices.SortStableFunc(o.symbols, func(a, b elf.Symbol) int {
-		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(underscores(b.Name), underscores(a.Name)))
+	slices.SortStableFunc(o.symbols, func(a, b symbol) int {
+		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(b.underscores(), a.underscores()))
 	})
 }
 
-// underscores are fewest in the name that people use: environ, not __environ.
-func underscores(name string) int { return len(name) - len(strings.TrimLeft(name, "_")) }
-
 // symbol finds the symbol that has an address of the file.
-func (o *object) symbol(addr uint64) *elf.Symbol {
-	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elf.Symbol, addr uint64) int {
-		return cmp.Compare(s.Value, addr)
-	})
+func (o *object) symbol(addr uint64) *symbol {
+	after := o.firstAfter(addr)
 	for i := after - 1; i >= 0 && i >= after-16; i-- { // aliases, and symbols within others
-		if s := &o.symbols[i]; addr-s.Value < s.Size {
+		if s := &o.symbols[i]; addr-s.value < s.size {
 			return s
 		}
 	}
 	return nil
 }
 
+// firstAfter finds the first symbol that begins behind an address.
+func (o *object) firstAfter(addr uint64) int {
+	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s symbol, addr uint64) int {
+		return cmp.Compare(s.value, addr)
+	})
+	return after
+}
+
 // at finds the object and the symbol of an address.
-func (n *names) at(addr uint64) (*object, *elf.Symbol) {
+func (n *names) at(addr uint64) (*object, *symbol) {
 	v := n.fileBelow(addr)
 	if v == nil {
 		return nil, nil
@@ -188,15 +191,15 @@ func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
 	if s == nil {
 		return where, addr, 0
 	}
-	start, length = s.Value+o.program.bias, s.Size
-	where.Symbol = s.Name
+	start, length = s.value+o.program.bias, s.size
+	where.Symbol = s.name()
 	if off := addr - start; off > 0 {
-		where.Symbol = fmt.Sprintf("%s+%d", s.Name, off)
+		where.Symbol = fmt.Sprintf("%s+%d", s.name(), off)
 	}
 	if where.Mapping == "anonymous" || where.Mapping == "[heap]" {
 		where.Mapping = n.fileBelow(addr).Name
 	}
-	if variable := o.found[s.Value]; variable != nil {
+	if variable := o.found[s.value]; variable != nil {
 		path, kind, off, n := variable.member(addr-start, size)
 		where.Variable, where.Type = path, kind
 		start, length = start+off, n
@@ -214,6 +217,45 @@ func (n *names) environmentVariable(addr uint64) string {
 	return string(name)
 }
 
+// split gives each variable a change of its own where one change spans several.
+func (n *names) split(d *Diff) {
+	var all []*MemoryChange
+	for _, c := range d.Memory {
+		for rest := c; rest != nil; all = append(all, c) {
+			if len(all) == maxChanges {
+				d.Omitted++
+				break
+			}
+			c, rest = rest.cut(n.end(rest.at))
+		}
+	}
+	d.Memory = all
+}
+
+// end gives the end of what lies at an address: of a variable, or of the gap before the next.
+func (n *names) end(addr uint64) uint64 {
+	if n.environmentVariable(addr) != "" {
+		off := addr - n.mm.EnvStart
+		return addr + uint64(len(n.environ[off:])-len(afterNUL(n.environ[off:])))
+	}
+	o, s := n.at(addr)
+	switch {
+	case s != nil:
+		return s.value + s.size + o.program.bias
+	case o != nil:
+		if next := o.firstAfter(addr - o.program.bias); next < len(o.symbols) {
+			return o.symbols[next].value + o.program.bias
+		}
+	}
+	return noAddress
+}
+
+// afterNUL gives what follows the first NUL.
+func afterNUL(b []byte) []byte {
+	_, rest, _ := bytes.Cut(b, []byte{0})
+	return rest
+}
+
 // describeChange gives a change its place. A small variable is shown as a whole.
 func (n *names) describeChange(c *MemoryChange) {
 	where, start, length := n.place(c.at, c.Size)
@@ -227,7 +269,7 @@ func (n *names) describeChange(c *MemoryChange) {
 }
 
 func (w *window) shown(at, size uint64) string {
-	return hex.EncodeToString(w.part(at, min(size, w.at+uint64(len(w.bytes))-at)))
+	return hex.EncodeToString(w.part(at, min(size, w.end()-min(at, w.end()), maxShown)))
 }
 
 // wanted looks for the variables in DWARF at whose symbols there are changes.
@@ -238,7 +280,7 @@ func (n *names) wanted(d *Diff) {
 			if starts[o] == nil {
 				starts[o] = map[uint64]bool{}
 			}
-			starts[o][s.Value] = true
+			starts[o][s.value] = true
 		}
 	}
 	for _, c := range d.Memory {

@@ -4,6 +4,7 @@ package inject
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,8 +37,11 @@ type before struct {
 // maxCompared bounds the shared memory of which contents are kept, bytes.
 const maxCompared = 64 << 20
 
-// maxMapping bounds one mapping whose pages are looked at, bytes.
-const maxMapping = 16 << 30
+// maxMapping bounds one mapping whose pages are looked at, maxPages the memory that is compared, bytes.
+const (
+	maxMapping = 16 << 30
+	maxPages   = 4 << 30
+)
 
 // observe gets ready to tell what hooks change.
 func (p *target) observe() (err error) {
@@ -74,11 +78,16 @@ func (p *target) mappings() ([]taskview.VMA, error) {
 // keepShared keeps the contents of shared memory, of which the copy has none of its own.
 func (p *target) keepShared() {
 	left := uint64(maxCompared)
+	devices := p.devices(p.before.vmas)
 	for _, v := range p.before.vmas {
 		if v.Flags&unix.MAP_SHARED == 0 || v.Prot&unix.PROT_WRITE == 0 {
 			continue
 		}
 		size := v.End - v.Start
+		if devices[v.Start] {
+			p.unknown("%s: %d bytes of a device", describeMapping(&v), size)
+			continue
+		}
 		if size > left {
 			p.unknown("%s: %d bytes of shared memory are too many to keep", describeMapping(&v), size)
 			continue
@@ -88,6 +97,30 @@ func (p *target) keepShared() {
 		contents = contents[:p.mem.ReadSome(v.Start, contents)]
 		p.before.shared, p.before.bytes = append(p.before.shared, v), append(p.before.bytes, contents)
 	}
+}
+
+// devices finds the shared mappings of devices, by where they start: reading a register of a device can change it.
+// What the mapping of a driver has of memory is flagged, proc_pid_smaps(5); the name finds devices without flags.
+func (p *target) devices(vmas []taskview.VMA) map[uint64]bool {
+	private := func(v taskview.VMA) bool { return v.Flags&unix.MAP_SHARED == 0 }
+	shared := slices.DeleteFunc(slices.Clone(vmas), private)
+	if len(shared) == 0 {
+		return nil
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", p.pid))
+	found := map[uint64]bool{}
+	for _, s := range parseSmaps(string(text)) {
+		if s.has("io", "pf") { // VM_IO, VM_PFNMAP
+			found[s.Start] = true
+		}
+	}
+	for _, v := range shared {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", p.pid, v.Name))
+		if strings.HasPrefix(v.Name, "/") && err == nil && info.Mode()&os.ModeDevice != 0 {
+			found[v.Start] = true
+		}
+	}
+	return found
 }
 
 func (p *target) unknown(format string, args ...any) {
@@ -158,8 +191,12 @@ func (p *target) changedDescriptors() []*Change {
 	before := maps.Clone(p.before.files)
 	for number, is := range after {
 		fd, _ := strconv.Atoi(number)
-		if before[number] == is && sys.OtherFile(p.pid, p.before.copy.pid, fd) {
+		was, had := before[number]
+		switch {
+		case was == is && sys.OtherFile(p.pid, p.before.copy.pid, fd):
 			before[number], after[number] = is+", another open file", is+", opened again"
+		case p.copy && had && was != is && !sys.OtherFile(p.pid, p.self.pid, fd):
+			after[number] = is + ", of the program as well"
 		}
 	}
 	return changes(before, after)
@@ -196,23 +233,32 @@ func attributesOf(pid sys.PID) map[string]string {
 
 // touched is what hooks have asked the kernel to do that nothing in /proc tells.
 type touched struct {
-	actions map[uint64]bool // signals
-	kept    []keptAddress
+	actions   map[uint64]bool // signals
+	kept      map[keptBy]uint64
+	pending   *keptAddress // of the call that runs
+	unsettled bool         // see unsettles
 }
 
 // keptAddress is an address that the kernel keeps for a thread.
 type keptAddress struct {
-	what string
+	keptBy
 	addr uint64
 }
 
+type keptBy struct {
+	tid  sys.PID
+	what string
+}
+
 // touches notes system calls of a hook whose effect cannot be read back: addresses that the kernel keeps.
-func (p *target) touches(info *sys.SyscallInfo) {
+func (p *target) touches(tid sys.PID, info *sys.SyscallInfo) {
 	if p.before == nil {
 		return
 	}
 	t := &p.touched
-	keep := func(what string, addr uint64) { t.kept = append(t.kept, keptAddress{what, addr}) }
+	t.unsettled = t.unsettled || unsettles(info, p.before.vmas)
+	t.pending = nil
+	keep := func(what string, addr uint64) { t.pending = &keptAddress{keptBy{tid, what}, addr} }
 	switch info.Nr {
 	case unix.SYS_RT_SIGACTION:
 		if t.actions == nil {
@@ -230,7 +276,26 @@ func (p *target) touches(info *sys.SyscallInfo) {
 		keep("the address of set_tid_address(2)", info.Args[0])
 	case unix.SYS_RSEQ:
 		keep("the area of rseq(2)", info.Args[0])
+		const unregister = 1 // RSEQ_FLAG_UNREGISTER
+		if info.Args[2]&unregister != 0 {
+			t.pending.addr = 0
+		}
 	}
+}
+
+// touchesEnd notes the result of a system call: one that failed has changed nothing.
+func (p *target) touchesEnd(result int64) {
+	t := &p.touched
+	if t.pending == nil {
+		return
+	}
+	if t.kept == nil {
+		t.kept = map[keptBy]uint64{}
+	}
+	if result >= 0 {
+		t.kept[t.pending.keptBy] = t.pending.addr
+	}
+	t.pending = nil
 }
 
 // changedActions compares the actions of the signals for which hooks have set one.
@@ -259,12 +324,18 @@ func (p *target) changedActions() error {
 			}
 		}
 	}
-	for _, k := range p.touched.kept {
-		if p.region.has(k.addr) {
-			d.addPointer(&Pointer{Place: Place{Mapping: k.what}, Value: address(k.addr)})
+	p.keptPointers()
+	return nil
+}
+
+// keptPointers notes the addresses that the kernel still keeps.
+func (p *target) keptPointers() {
+	byThread := func(a, b keptBy) int { return cmp.Or(cmp.Compare(a.tid, b.tid), cmp.Compare(a.what, b.what)) }
+	for _, by := range slices.SortedFunc(maps.Keys(p.touched.kept), byThread) {
+		if addr := p.touched.kept[by]; p.region.has(addr) {
+			p.report.Diff.addPointer(&Pointer{Place: Place{Mapping: by.what}, Value: address(addr)})
 		}
 	}
-	return nil
 }
 
 // action asks for the action of a signal.
@@ -333,28 +404,36 @@ const noAddress = ^uint64(0)
 // changedMemory compares the pages that have been written since the copy was made.
 func (p *target) changedMemory(after []taskview.VMA) {
 	b, d := p.before, p.report.Diff
-	now, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", p.pid))
+	now, err := openPageMap(p.pid)
 	if err != nil {
 		p.unknown("memory: %v", err)
 		return
 	}
-	defer now.Close()
-	then, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", b.copy.pid))
+	defer now.close()
+	then, err := openPageMap(b.copy.pid)
 	if err != nil {
 		p.unknown("memory: %v", err)
 		return
 	}
-	defer then.Close()
+	defer then.close()
+	left := maxPages / memory.PageSize
 	eachInterval(b.vmas, after, func(start, end uint64, was, is *taskview.VMA) {
 		if is == nil || p.region.has(start) || !hasOwnPages(is) || was != nil && !hasOwnPages(was) {
 			return
 		}
-		if end-start > maxMapping {
+		if now.walked && end-start > maxMapping {
 			p.unknown("%x-%x %s: too large", start, end, describeMapping(is))
 			return
 		}
-		writtenPages(now, then, start, end, func(page uint64) { p.comparePage(page, was != nil) })
+		writtenPages(now, then, memory.Span{Start: start, End: end}, p.touched.unsettled, func(page uint64) {
+			if left--; left >= 0 {
+				p.comparePage(page, was != nil)
+			}
+		})
 	})
+	if left < 0 {
+		p.unknown("memory: %d MiB, beyond the first %d MiB", -left*memory.PageSize>>20, maxPages>>20)
+	}
 	for i, v := range b.shared {
 		p.compareBytes(v.Start, b.bytes[i])
 	}
@@ -416,14 +495,9 @@ func (p *target) wiped(page uint64) bool {
 
 // wipedMappings finds those with the flag "wf", proc_pid_smaps(5).
 func wipedMappings(smaps string) (all []memory.Span) {
-	var now memory.Span
-	for line := range strings.Lines(smaps) {
-		if flags, found := strings.CutPrefix(line, "VmFlags:"); found {
-			if slices.Contains(strings.Fields(flags), "wf") {
-				all = append(all, now)
-			}
-		} else if v, err := parseMapping(strings.TrimSuffix(line, "\n")); err == nil {
-			now = memory.Span{Start: v.Start, End: v.End}
+	for _, s := range parseSmaps(smaps) {
+		if s.has("wf") {
+			all = append(all, s.Span)
 		}
 	}
 	return all
@@ -440,56 +514,16 @@ func (p *target) compareBytes(at uint64, was []byte) {
 	p.report.Diff.addPointers(&p.region, at, was, is)
 }
 
-// without hides what the kernel writes: struct rseq, rseq(2).
+// without hides what the kernel writes, struct rseq of rseq(2), and the trampoline.
 func (p *target) without(page uint64, was, is []byte) {
 	const size = 32
+	hidden := []memory.Span{{Start: p.gate, End: p.gate + trampolineSize}}
 	for _, area := range p.before.rseq {
-		for at := max(area, page); at < min(area+size, page+uint64(len(is))); at++ {
+		hidden = append(hidden, memory.Span{Start: area, End: area + size})
+	}
+	for _, h := range hidden {
+		for at := max(h.Start, page); at < min(h.End, page+uint64(len(is))); at++ {
 			was[at-page] = is[at-page]
 		}
 	}
-}
-
-// Bits of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst: only this process has the page, it is a page of
-// a file, swapped out, present.
-const (
-	pageExclusive = 1 << 56
-	pageOfFile    = 1 << 61
-	pageSwapped   = 1 << 62
-	pagePresent   = 1 << 63
-)
-
-// writtenPages visits the pages that a process has written since it was copied: it has them alone, or has dropped them.
-func writtenPages(now, then *os.File, start, end uint64, visit func(page uint64)) {
-	const chunk = 1 << 15 // pages
-	a, b := make([]byte, chunk*wordSize), make([]byte, chunk*wordSize)
-	for at := start; at < end; at += chunk * memory.PageSize {
-		n := min(chunk, (end-at)/memory.PageSize) * wordSize
-		off := int64(at / memory.PageSize * wordSize)
-		got, _ := now.ReadAt(a[:n], off)
-		had, _ := then.ReadAt(b[:n], off)
-		old := words(b[:had])
-		for i, is := range words(a[:got]) {
-			was := uint64(0)
-			if i < len(old) {
-				was = old[i]
-			}
-			if written(was, is) {
-				visit(at + uint64(i)*memory.PageSize)
-			}
-		}
-	}
-}
-
-// written reports whether a page may have been written to, by its entries in /proc/PID/pagemap before and after. The
-// copy shares pages until one of the two writes: a page that is the process's alone has been copied.
-func written(was, is uint64) bool {
-	const there = pagePresent | pageSwapped
-	switch {
-	case is&pageSwapped != 0:
-		return true
-	case is&pagePresent != 0:
-		return is&pageExclusive != 0 && is&pageOfFile == 0
-	}
-	return was&there != 0 && was&pageOfFile == 0
 }

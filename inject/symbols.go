@@ -59,16 +59,15 @@ func (p *program) setBase(base uint64) {
 // function finds a function by its name.
 func (p *program) function(name string) (addr uint64, found bool, err error) {
 	const indirect = 10 // STT_GNU_IFUNC
-	for _, table := range []func() ([]elf.Symbol, error){p.file.Symbols, p.file.DynamicSymbols} {
-		symbols, _ := table() // stripped
-		for _, s := range symbols {
-			switch kind := elf.ST_TYPE(s.Info); {
-			case s.Name != name || s.Section == elf.SHN_UNDEF:
-			case kind == indirect:
+	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
+		for s := range symbolTableOf(p.file, table).all() {
+			switch {
+			case string(s.nameBytes()) != name:
+			case s.kind == indirect:
 				return 0, false, fmt.Errorf("function %s is chosen when the program starts (IFUNC): "+
 					"its symbol names what chooses", name)
-			case kind == elf.STT_FUNC || kind == elf.STT_NOTYPE:
-				return s.Value + p.bias, true, nil
+			case s.kind == elf.STT_FUNC || s.kind == elf.STT_NOTYPE:
+				return s.value + p.bias, true, nil
 			}
 		}
 	}
@@ -77,12 +76,10 @@ func (p *program) function(name string) (addr uint64, found bool, err error) {
 
 // variable finds a variable that has one of some names.
 func (p *program) variable(names []string) (addr uint64, found bool) {
-	for _, table := range []func() ([]elf.Symbol, error){p.file.DynamicSymbols, p.file.Symbols} {
-		symbols, _ := table() // stripped
-		for _, s := range symbols {
-			if elf.ST_TYPE(s.Info) == elf.STT_OBJECT && s.Section != elf.SHN_UNDEF &&
-				slices.Contains(names, s.Name) {
-				return s.Value + p.bias, true
+	for _, table := range []elf.SectionType{elf.SHT_DYNSYM, elf.SHT_SYMTAB} {
+		for s := range symbolTableOf(p.file, table).all() {
+			if s.kind == elf.STT_OBJECT && slices.Contains(names, s.name()) {
+				return s.value + p.bias, true
 			}
 		}
 	}

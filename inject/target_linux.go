@@ -87,7 +87,10 @@ func (p *target) run() error {
 	if err := p.lay(); err != nil {
 		return err
 	}
-	err := p.observe()
+	err := p.ownPositions()
+	if err == nil {
+		err = p.observe()
+	}
 	if err == nil {
 		plan := schedule{table: p.table, threads: len(p.threads), stages: p.opts.Stages, runs: p.selects}
 		err = plan.run(p.enter)
@@ -350,6 +353,18 @@ func (p *target) save(t *thread) (err error) {
 
 // remote makes a system call in a thread, which stands behind it afterwards.
 func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int64, error) {
+	result, err := p.ask(t, nr, args...)
+	if err != nil {
+		return 0, err
+	}
+	if result < 0 && result > -4096 {
+		return 0, p.problem("%s in it: %w%s", name, unix.Errno(-result), hint(nr, unix.Errno(-result)))
+	}
+	return result, nil
+}
+
+// ask makes a system call that may fail: then its result is a negative errno.
+func (p *target) ask(t *thread, nr uint64, args ...uint64) (int64, error) {
 	regs := t.regs
 	const trapFlag = 0x100
 	regs.Ip, regs.Ax, regs.OrigAx, regs.Flags = p.gate, nr, ^uint64(0), regs.Flags&^trapFlag
@@ -369,14 +384,7 @@ func (p *target) remote(t *thread, name string, nr uint64, args ...uint64) (int6
 	if err != nil {
 		return 0, p.problem("%w", err)
 	}
-	result, err := p.toEnd(t)
-	if err != nil {
-		return 0, err
-	}
-	if result < 0 && result > -4096 {
-		return 0, p.problem("%s in it: %w%s", name, unix.Errno(-result), hint(nr, unix.Errno(-result)))
-	}
-	return result, nil
+	return p.toEnd(t)
 }
 
 // setGate puts a thread's trampoline into the gate. That for clone(2) stays until the next call: the thread may have to

@@ -140,7 +140,18 @@ func SharesMemory(a, b PID) bool {
 // OtherFile reports whether a descriptor is another open file description in another process, kcmp(2) KCMP_FILE; false
 // where that cannot be known.
 func OtherFile(a, b PID, fd int) bool {
-	const kcmpFile = 0
-	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpFile, uintptr(fd), uintptr(fd), 0)
+	order, errno := kcmpFile(a, b, fd, fd)
 	return errno == 0 && order != 0
+}
+
+// SameFile reports whether two descriptors of a process are one open file description; false where that cannot be known.
+func SameFile(pid PID, a, b int) bool {
+	order, errno := kcmpFile(pid, pid, a, b)
+	return errno == 0 && order == 0
+}
+
+func kcmpFile(a, b PID, fdA, fdB int) (order uintptr, errno unix.Errno) {
+	const file = 0 // KCMP_FILE
+	order, _, errno = unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), file, uintptr(fdA), uintptr(fdB), 0)
+	return order, errno
 }
