@@ -5,6 +5,7 @@ import (
 	"math"
 	"sort"
 
+	"github.com/crpie/crpie/internal/dwarfline"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
@@ -196,6 +197,7 @@ type Location struct {
 	FunctionOffset loader.Offset
 	File           string // empty without debug information
 	Line           int
+	InlinedAt      []loader.SourceLine // calls by which the line came to be in Function, the innermost first
 }
 
 // String gives "plugin: function+0x1a (file.c:12)", or the section if no function is known.
@@ -207,29 +209,58 @@ func (l Location) at() string {
 	if l.Function != "" {
 		s = fmt.Sprintf("%s+0x%x", l.Function, l.FunctionOffset)
 	}
-	if l.File != "" {
-		s += fmt.Sprintf(" (%s:%d)", l.File, l.Line)
+	if l.File == "" {
+		return s
 	}
-	return s
+	s += fmt.Sprintf(" (%s:%d", l.File, l.Line)
+	for _, call := range l.InlinedAt {
+		s += fmt.Sprintf(", inlined at %s:%d", call.File, call.Line)
+	}
+	return s + ")"
 }
 
 // Locate says what lies at an address; ok is false between sections. The first call for a plugin reads its debug
 // information.
 func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
+	r, off, ok := img.find(addr)
+	if !ok {
+		return Location{}, false
+	}
+	o := &img.layout.objects[r.object]
+	sec := &o.Sections[r.section]
+	pl := o.PlaceOf(sec, off)
+	return Location{
+		Plugin: r.object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
+		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
+		InlinedAt: o.InlinedAt(sec, off),
+	}, true
+}
+
+// Unwind tells how the frame of the function at an address looks, if its object says so.
+func (img *Image) Unwind(addr Addr) (row dwarfline.Row, ok bool) {
+	r, off, ok := img.find(addr)
+	if !ok {
+		return row, false
+	}
+	o := &img.layout.objects[r.object]
+	return o.Unwind(&o.Sections[r.section], off)
+}
+
+// PluginAt tells whose code or data an address is, -1: the core's; ok is false between sections.
+func (img *Image) PluginAt(addr Addr) (plugin int, ok bool) {
+	r, _, ok := img.find(addr)
+	return r.object - 1, ok
+}
+
+// find finds the section that an address is in, and the offset in it.
+func (img *Image) find(addr Addr) (r sectionRange, off loader.Offset, ok bool) {
 	at := offset(addr - img.Base)
 	ranges := img.layout.ranges
 	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].start > at }) - 1
 	if i < 0 || addr < img.Base || at >= ranges[i].end {
-		return Location{}, false
+		return r, 0, false
 	}
-	o := &img.layout.objects[ranges[i].object]
-	sec := &o.Sections[ranges[i].section]
-	off := loader.Offset(at - ranges[i].start)
-	pl := o.PlaceOf(sec, off)
-	return Location{
-		Plugin: ranges[i].object - 1, Name: escape.Name(o.label), Section: pl.Section, SectionOffset: off,
-		Function: pl.Function, FunctionOffset: pl.FunctionOffset, File: pl.File, Line: pl.Line,
-	}, true
+	return ranges[i], loader.Offset(at - ranges[i].start), true
 }
 
 // Describe says what lies at an address, for a message that names the plugin before it: "function+0x1a (file.c:12)",

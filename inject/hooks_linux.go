@@ -13,6 +13,8 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/backtrace"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
@@ -27,13 +29,15 @@ func (p *target) enter(c functionCall) (int32, error) {
 		return 0, err
 	}
 	p.report.Calls = append(p.report.Calls, call)
-	p.trace = p.startTrace(call)
+	p.trace, p.lastError = p.startTrace(call), ""
 	begun := time.Now()
 	result, err := p.follow(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
 	if err == nil && failed(c.stage, result) {
 		e := p.hookError(t, &c, c.fn, "returned "+resultText(result))
-		e.Errno = errnoOf(result)
+		if e.Errno = errnoOf(result); e.Errno != 0 && p.lastError != "" {
+			e.Cause += ": " + escape.Name(p.lastError)
+		}
 		err = e
 	}
 	if err != nil {
@@ -189,11 +193,12 @@ func (p *target) keepIn(t *thread, c *functionCall, info *sys.SyscallInfo) error
 	if _, err := p.toEnd(t); err != nil {
 		return err
 	}
+	regs.Ip = info.Ip
 	cause := "called " + leaving(info.Nr)
 	if info.Nr == unix.SYS_EXIT || info.Nr == unix.SYS_EXIT_GROUP {
 		cause += fmt.Sprintf("(%d)", int32(info.Args[0]))
 	}
-	return p.hookError(t, c, info.Ip, cause)
+	return p.hookErrorAt(t, c, &regs, cause)
 }
 
 // judgeSignal decides on a signal that arrives during a hook: a crash of the hook ends the attempt, every other signal
@@ -221,7 +226,7 @@ func (p *target) judgeSignal(t *thread, c *functionCall) error {
 	if p.region.inGuard(info.Addr()) {
 		cause += fmt.Sprintf(", the guard of its stack (a hook has %d KiB)", stackSize>>10)
 	}
-	return p.hookError(t, c, regs.Ip, cause)
+	return p.hookErrorAt(t, c, &regs, cause)
 }
 
 var errLate = errors.New("late")
@@ -305,7 +310,7 @@ func (p *target) overrun(t *thread, c *functionCall) error {
 	if err := context.Cause(p.session.ctx); err != nil {
 		return err
 	}
-	return p.hookError(t, c, regs.Ip, fmt.Sprintf("still running after %v (--pie-timeout)", p.opts.HookTimeout))
+	return p.hookErrorAt(t, c, &regs, fmt.Sprintf("still running after %v (--pie-timeout)", p.opts.HookTimeout))
 }
 
 // interruptAgain asks a thread again: any stop takes the request with it. It stops at a system call that comes before,
@@ -325,14 +330,34 @@ func (p *target) hookError(t *thread, c *functionCall, at uint64, cause string) 
 	}
 }
 
+// hookErrorAt describes a hook that failed where a stopped thread is, with the callers.
+func (p *target) hookErrorAt(t *thread, c *functionCall, regs *sys.Regs, cause string) *report.HookError {
+	err := p.hookError(t, c, regs.Ip, cause)
+	stackEnd := p.region.stack + stackSize
+	if regs.Sp < p.region.guard || regs.Sp > stackEnd {
+		stackEnd = 0 // nothing of a stack
+	}
+	trace := backtrace.Of(&backtrace.Thread{Pid: int(p.pid), Image: p.image, Registers: regs.Numbered(),
+		StackEnd: stackEnd, Read: func(addr uint64, b []byte) bool { return p.mem.Read(addr, b) == nil }})
+	err.Where, err.Callers, err.Location = trace.Where, trace.Callers, trace.Location
+	return err
+}
+
 // log passes on a line that a plugin logs.
 func (p *target) log(t *thread, c *functionCall, info *sys.SyscallInfo) {
 	level := min(max(report.LogLevel(uint32(info.Args[1])), report.LogError), report.LogDebug)
-	if p.opts.Log == nil || level > p.opts.LogLevel {
+	shown := p.opts.Log != nil && level <= p.opts.LogLevel
+	if !shown && level > report.LogError {
 		return
 	}
 	text := make([]byte, min(info.Args[3], abi.LogLineMax))
 	text = text[:p.mem.ReadSome(info.Args[2], text)]
+	if level == report.LogError {
+		p.lastError = string(text)
+	}
+	if !shown {
+		return
+	}
 	p.opts.Log(report.Line{Level: level, Pid: int(p.self.pid), Tid: p.shownTid(t), Hook: c.stage,
 		Plugin: p.image.PluginName(c.plugin), Text: string(text)})
 }

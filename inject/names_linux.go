@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
@@ -302,7 +303,7 @@ type dwarfVariable struct {
 
 // variablesAt finds variables by their addresses, in one pass over DWARF, if the file has it.
 func variablesAt(file *elf.File, wanted map[uint64]bool) map[uint64]*dwarfVariable {
-	if !boundedDWARF(file) {
+	if !elffile.BoundedDWARF(file) {
 		return nil
 	}
 	data, err := file.DWARF()

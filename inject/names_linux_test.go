@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 )
@@ -154,11 +155,11 @@ func TestSizesOfSections(t *testing.T) {
 		return elf.Section64{Name: name, Type: uint32(kind), Off: 4096, Size: size}
 	}
 	big, compressed := shstrtab, shstrtab
-	big.Size, compressed.Flags = maxHeaders, uint64(elf.SHF_COMPRESSED)
+	big.Size, compressed.Flags = elffile.MaxHeaders, uint64(elf.SHF_COMPRESSED)
 	for name, sections := range map[string][]elf.Section64{
 		"names": {big}, "compressed names": {compressed},
-		"symbols": {shstrtab, section(elf.SHT_SYMTAB, 0, maxTables)},
-		"strings": {shstrtab, section(elf.SHT_STRTAB, 0, maxTables/2), section(elf.SHT_STRTAB, 0, maxTables/2)},
+		"symbols": {shstrtab, section(elf.SHT_SYMTAB, 0, elffile.MaxTables)},
+		"strings": {shstrtab, section(elf.SHT_STRTAB, 0, elffile.MaxTables/2), section(elf.SHT_STRTAB, 0, elffile.MaxTables/2)},
 	} {
 		_, err := readProgram(elfOf(t, names, sections...))
 		if err == nil || !strings.HasPrefix(err.Error(), "its s") {
@@ -179,15 +180,15 @@ func TestSizesOfSections(t *testing.T) {
 	}{
 		"none":   {nil, false},
 		"small":  {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, str, 9)}, true},
-		"info":   {[]elf.Section64{section(elf.SHT_PROGBITS, info, maxInfo+1)}, false},
-		"str":    {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, str, maxDebug)}, false},
+		"info":   {[]elf.Section64{section(elf.SHT_PROGBITS, info, elffile.MaxInfo+1)}, false},
+		"str":    {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, str, elffile.MaxDebug)}, false},
 		"packed": {[]elf.Section64{section(elf.SHT_PROGBITS, info, 9), section(elf.SHT_PROGBITS, packed, 9)}, false},
 	} {
 		p, err := readProgram(elfOf(t, names, append([]elf.Section64{shstrtab}, tc.sections...)...))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := boundedDWARF(p.file); got != tc.want {
+		if got := elffile.BoundedDWARF(p.file); got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/memory"
 )
@@ -33,15 +34,15 @@ func openProgram(name string) (*program, error) {
 
 // readProgram reads the headers of an open file.
 func readProgram(f *os.File) (*program, error) {
-	if err := boundedHeaders(f); err != nil {
+	if err := elffile.BoundedHeaders(f); err != nil {
 		return nil, err
 	}
 	file, err := elf.NewFile(f)
 	if err != nil {
 		return nil, err
 	}
-	if !boundedTables(file) {
-		return nil, fmt.Errorf("its symbol tables have more than %d bytes", maxTables)
+	if !elffile.BoundedTables(file) {
+		return nil, fmt.Errorf("its symbol tables have more than %d bytes", elffile.MaxTables)
 	}
 	return &program{from: f, file: file}, nil
 }

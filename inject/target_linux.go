@@ -45,6 +45,7 @@ type target struct {
 	table      hookTable
 	report     *Process
 	trace      *trace // of the call that runs
+	lastError  string // that it has logged
 
 	stop     bool          // a SIGSTOP came
 	ignored  []unix.Signal // whose action a crash has reset

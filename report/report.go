@@ -25,15 +25,20 @@ type HookError struct {
 	Hook     stage.Stage   // or stage.Init, stage.Exit
 	Pid, Tid int           // of the images
 	Where    string        // function+offset, with the source line where the object has debug info
+	Callers  []string      // of Where, likewise, the innermost first: up to the function that crpie has called
 	During   string        // what it ended: "restore" where it is empty
 	Cause    string        // "returned -5 (EIO)", "crashed with SIGSEGV at address 0x0"
-	Location blob.Location // Where, for programs
+	Location blob.Location // Where, for programs; in other code than a plugin's that of the caller in one
 	Errno    syscall.Errno // that the hook returned; 0: none
 }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("%s task %d: plugin %s, %s, thread %d: %s: %s", cmp.Or(e.During, "restore"), e.Pid, escape.Name(e.Plugin),
+	text := fmt.Sprintf("%s task %d: plugin %s, %s, thread %d: %s: %s", cmp.Or(e.During, "restore"), e.Pid, escape.Name(e.Plugin),
 		e.Hook.Call(), e.Tid, e.Where, e.Cause)
+	for _, caller := range e.Callers {
+		text += "\n    called by " + caller
+	}
+	return text
 }
 
 // TaskError says which step of a task, or of one of its threads, ended a restore.

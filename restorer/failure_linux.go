@@ -4,6 +4,7 @@ package restorer
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -35,11 +36,13 @@ type Failure struct {
 	Function  string           `json:"function,omitempty"`
 	File      string           `json:"file,omitempty"` // source file of the hook, or the image
 	Line      int              `json:"line,omitempty"`
-	Operation string           `json:"operation,omitempty"` // what the task was doing
-	Action    Action           `json:"action,omitempty"`    // of a script
-	Errno     string           `json:"errno,omitempty"`     // ENOENT, ...
-	Message   string           `json:"message"`             // what crpie says to people
-	Problems  []FailureProblem `json:"problems,omitempty"`  // of what was refused, and of objects
+	InlinedAt []string         `json:"inlined_at,omitempty"` // calls that brought the line into the function
+	Callers   []string         `json:"callers,omitempty"`    // of the place where a hook failed
+	Operation string           `json:"operation,omitempty"`  // what the task was doing
+	Action    Action           `json:"action,omitempty"`     // of a script
+	Errno     string           `json:"errno,omitempty"`      // ENOENT, ...
+	Message   string           `json:"message"`              // what crpie says to people
+	Problems  []FailureProblem `json:"problems,omitempty"`   // of what was refused, and of objects
 }
 
 // FailureProblem is one of several reasons.
@@ -96,6 +99,10 @@ func (f *Failure) errno(errno unix.Errno) {
 func (f *Failure) hook(e *report.HookError) {
 	f.Kind, f.Task, f.Thread, f.Plugin, f.Hook = KindHook, e.Pid, e.Tid, e.Plugin, e.Hook.String()
 	f.Function, f.File, f.Line = e.Location.Function, e.Location.File, e.Location.Line
+	for _, call := range e.Location.InlinedAt {
+		f.InlinedAt = append(f.InlinedAt, fmt.Sprintf("%s:%d", call.File, call.Line))
+	}
+	f.Callers = e.Callers
 	f.errno(e.Errno)
 }
 

@@ -36,7 +36,8 @@ func TestRoomsImportDownwards(t *testing.T) {
 		planner + "/sock":                    file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
-		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/ended", "internal/sys"),
+		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/backtrace",
+			"internal/ended", "internal/sys"),
 	}
 	for name, allowed := range rooms {
 		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, module+name).Output()

@@ -41,6 +41,23 @@ func (s *Sections) Find(addresses []uint64) []Position {
 	return positions
 }
 
+// FileName returns the path of a file by its number in the table of the unit at an offset of .debug_line; "" if it is
+// not known.
+func (s *Sections) FileName(unit, number uint64) string {
+	if unit >= uint64(len(s.Line)) {
+		return ""
+	}
+	r := reader{left: s.Line[unit:]}
+	program, offsetSize := nextUnit(&r)
+	h, ok := readHeader(&program, offsetSize)
+	if !ok {
+		return ""
+	}
+	names := map[uint64]string{number: ""}
+	h.names(s, names)
+	return names[number]
+}
+
 // nextUnit takes a unit off the table, and its length off the unit; DWARF 5, section 7.4.
 func nextUnit(r *reader) (unit reader, offsetSize uint64) {
 	length, offsetSize := r.uint(4), uint64(4)

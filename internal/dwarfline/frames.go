@@ -13,6 +13,7 @@ type Frame struct {
 type Frames struct {
 	Data         []byte
 	Unwind       bool   // .eh_frame
+	Address      uint64 // of the section in a linked file
 	StackPointer uint64 // its number in the psABI
 }
 
@@ -23,14 +24,29 @@ const maxCommon = 4096
 type common struct {
 	augmented   bool // entries have the length of their augmentation data
 	addressSize uint64
+	encoding    byte // DW_EH_PE of addresses
+	codeAlign   uint64
 	dataAlign   int64
-	rules       cfaRules // what its instructions set
+	returns     uint64   // the register that has the return address
+	program     reader   // its instructions
+	rules       cfaRules // what they set
 }
 
 // Visit calls visit with each frame whose size the section says: those that are described by the stack pointer. The
 // frame of a function that keeps a frame pointer is not known. What cannot be read is left out.
 func (f *Frames) Visit(visit func(Frame)) {
-	entries := map[uint64]common{}
+	f.Entries(func(e *Entry) bool {
+		rules := e.common.rules
+		if rules.run(e.program, e.common) {
+			visit(Frame{At: e.At, Size: rules.deepest})
+		}
+		return true
+	})
+}
+
+// Entries calls visit with each entry that describes code, until it returns false. What cannot be read is left out.
+func (f *Frames) Entries(visit func(*Entry) bool) {
+	entries := map[uint64]*common{}
 	for r := (reader{left: f.Data}); len(r.left) > 0 && !r.bad; {
 		start := f.offset(&r)
 		unit, offsetSize := nextUnit(&r)
@@ -40,20 +56,38 @@ func (f *Frames) Visit(visit func(Frame)) {
 		field := f.offset(&r) - uint64(len(unit.left))
 		if id := unit.uint(offsetSize); f.isCommon(id, offsetSize) {
 			if len(entries) < maxCommon {
-				entries[start] = f.readCommon(unit)
+				c := f.readCommon(unit)
+				entries[start] = &c
 			}
-		} else if c := entries[f.pointer(id, field)]; c.addressSize != 0 {
-			at := field + offsetSize
-			unit.take(2 * c.addressSize)
-			if c.augmented {
-				unit.take(unit.uleb())
-			}
-			rules := c.rules
-			if rules.run(unit, &c) {
-				visit(Frame{At: at, Size: rules.deepest})
+		} else if c := entries[f.pointer(id, field)]; c != nil && c.addressSize != 0 {
+			if !visit(f.readEntry(c, unit, field+offsetSize)) {
+				return
 			}
 		}
 	}
+}
+
+// readEntry reads an entry from its address on, which stands at a place of the section.
+func (f *Frames) readEntry(c *common, r reader, at uint64) *Entry {
+	e := &Entry{At: at, Start: f.address(c, r.uint(c.addressSize), at), Length: r.uint(c.addressSize), common: c}
+	if c.augmented {
+		r.take(r.uleb())
+	}
+	e.program = r
+	return e
+}
+
+// address decodes the address of code of a linked file, LSB Core, section 10.5.
+func (f *Frames) address(c *common, value, at uint64) uint64 {
+	const signed, relative = 0x08, 0x70
+	if c.encoding&signed != 0 {
+		shift := 64 - 8*c.addressSize
+		value = uint64(int64(value<<shift) >> shift)
+	}
+	if c.encoding&relative == 0x10 { // DW_EH_PE_pcrel
+		value += f.Address + at
+	}
+	return value
 }
 
 // offset is the place of a reader in the section.
@@ -80,12 +114,12 @@ func (f *Frames) readCommon(r reader) (c common) {
 	if version == 4 {
 		r.take(2) // sizes of addresses and of segment selectors
 	}
-	r.uleb() // code alignment
+	c.codeAlign = r.uleb()
 	c.dataAlign = r.sleb()
 	if version == 1 {
-		r.byte() // return address
+		c.returns = uint64(r.byte())
 	} else {
-		r.uleb()
+		c.returns = r.uleb()
 	}
 	switch {
 	case bytes.HasPrefix(augmentation, []byte("z")):
@@ -97,6 +131,7 @@ func (f *Frames) readCommon(r reader) (c common) {
 	case len(augmentation) > 0:
 		return common{}
 	}
+	c.program = r
 	c.rules = cfaRules{pointer: f.StackPointer}
 	if !c.rules.run(r, &c) {
 		return common{}
@@ -109,7 +144,8 @@ func (c *common) readAugmentation(letters []byte, data reader) bool {
 	for _, letter := range letters {
 		switch letter {
 		case 'R':
-			c.addressSize = encodedSize(data.byte())
+			c.encoding = data.byte()
+			c.addressSize = encodedSize(c.encoding)
 		case 'L':
 			data.byte()
 		case 'P':

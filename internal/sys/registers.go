@@ -6,6 +6,12 @@ type Regs struct {
 	FsBase, GsBase, Ds, Es, Fs, Gs                                                                  uint64
 }
 
+// Numbered gives the registers that functions keep by their numbers in DWARF, psABI x86-64, 3.6.2; the last is Ip.
+func (r *Regs) Numbered() [17]uint64 {
+	return [17]uint64{r.Ax, r.Dx, r.Cx, r.Bx, r.Si, r.Di, r.Bp, r.Sp, r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14,
+		r.R15, r.Ip}
+}
+
 // XsaveComponent says where a state component lies in the standard (non-compacted) XSAVE area.
 type XsaveComponent struct {
 	Offset, Size uint32 // bytes from the start of the area

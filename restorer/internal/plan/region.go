@@ -86,6 +86,14 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 	return r.Stacks + uint64(slot)*abi.StackSlot + abi.StackGuard, abi.StackSlot - abi.StackGuard
 }
 
+// StackEnd gives the end of the slot that an address is in, 0 if it is in none.
+func (r *Region) StackEnd(addr uint64) uint64 {
+	if addr < r.Stacks || addr >= r.Plan {
+		return 0
+	}
+	return r.Stacks + ((addr-r.Stacks)/abi.StackSlot+1)*abi.StackSlot
+}
+
 // FindGap picks a place in the largest hole between the used spans.
 func FindGap(used []memory.Span, size, random uint64) (uint64, error) {
 	hole := memory.LargestHole(used)

@@ -140,7 +140,7 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 	if t == nil {
 		t = r.Plan.TaskOf(int(line.Pid))
 	}
-	if t == nil || r.Opts.Log == nil {
+	if t == nil {
 		return
 	}
 	tid := int(line.Tid)
@@ -148,12 +148,18 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 		tid = t.Pid
 	}
 	text := rec[abi.LogRecordSize:]
-	r.Opts.Log(report.Line{
+	said := report.Line{
 		Level:  min(max(report.LogLevel(line.Level), report.LogError), report.LogDebug),
 		Pid:    t.Pid,
 		Tid:    tid,
 		Hook:   stage.Stage(line.Hook),
 		Plugin: r.Plan.Image.PluginName(int(line.Plugin)),
 		Text:   string(text[:min(uint32(len(text)), line.TextLen)]),
-	})
+	}
+	if said.Level == report.LogError {
+		r.lastErrors[tid] = said
+	}
+	if r.Opts.Log != nil {
+		r.Opts.Log(said)
+	}
 }

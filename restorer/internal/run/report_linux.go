@@ -12,6 +12,8 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/backtrace"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/host"
@@ -32,11 +34,25 @@ func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint
 	}
 }
 
+// hookErrorAt describes a hook that failed where a stopped thread is, with the callers.
+func (r *Runner) hookErrorAt(t *plan.Task, th *plan.Thread, st abi.Status, regs *sys.Regs,
+	cause string) *report.HookError {
+	err := r.hookError(t, th, st, regs.Ip, cause)
+	trace := backtrace.Of(&backtrace.Thread{Pid: int(r.pid(t)), Image: r.Plan.Image, Registers: regs.Numbered(),
+		StackEnd: r.Plan.Region.StackEnd(regs.Sp), Read: func(addr uint64, b []byte) bool {
+			return sys.ReadProcess(r.tid(th), sys.Span{Addr: addr, Data: b}) == nil
+		}})
+	err.Where, err.Callers, err.Location = trace.Where, trace.Callers, trace.Location
+	return err
+}
+
 // opFailure explains an operation that gave a bad result.
 func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st abi.Status) error {
 	if st.Hook != 0 {
 		err := r.hookError(t, th, st, st.Fn, "returned "+hookResult(st.Result))
-		err.Errno = errnoOf(st.Result)
+		if err.Errno = errnoOf(st.Result); err.Errno != 0 {
+			err.Cause += r.lastError(err)
+		}
 		return err
 	}
 	if int(st.Op) >= len(ops) {
@@ -46,6 +62,15 @@ func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st abi.
 	err := failed(t, th.Tid, "thread %d: operation %d: %s: %s", th.Tid, st.Op, op, opResult(op, st))
 	err.Operation, err.Errno = op.String(), errnoOf(st.Result)
 	return err
+}
+
+// lastError quotes the last line of LogError from a call that has failed: mostly it says why.
+func (r *Runner) lastError(e *report.HookError) string {
+	_ = r.lastLook() // passes on what was logged since the last look
+	if said, ok := r.lastErrors[e.Tid]; ok && said.Plugin == e.Plugin && said.Hook == e.Hook {
+		return ": " + escape.Name(said.Text)
+	}
+	return ""
 }
 
 func hookResult(result int64) string {
@@ -123,7 +148,7 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	cause := fmt.Sprintf("called %s(%d)", name, int32(regs.Di))
 	r.calledBy(t, th, &st, regs.Ip)
 	if st.Hook != 0 {
-		return r.hookError(t, th, st, regs.Ip, cause)
+		return r.hookErrorAt(t, th, st, &regs, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause,
 		r.during(t, th, st))
@@ -176,7 +201,7 @@ func (r *Runner) crash(t *plan.Task, th *plan.Thread, st abi.Status, sig unix.Si
 	}
 	r.calledBy(t, th, &st, regs.Ip)
 	if st.Hook != 0 {
-		return r.hookError(t, th, st, regs.Ip, cause)
+		return r.hookErrorAt(t, th, st, &regs, cause)
 	}
 	return failed(t, th.Tid, "thread %d, %s: %s%s", th.Tid, r.Plan.Image.Describe(blob.Addr(regs.Ip)), cause,
 		r.during(t, th, st))
@@ -202,15 +227,14 @@ func hasAddr(sig unix.Signal) bool {
 // hookTimeout stops the thread to see where it is.
 func (r *Runner) hookTimeout(t *plan.Task, th *plan.Thread, st abi.Status) error {
 	cause := fmt.Sprintf("still running after %v (--pie-timeout)", r.Opts.HookTimeout.Round(time.Millisecond))
-	at := st.Fn
 	if tid := r.tid(th); sys.Interrupt(tid) == nil {
 		if _, stopped, err := sys.WaitUntil(tid, time.Now().Add(time.Second)); err == nil && stopped {
 			if regs, err := sys.GetRegs(tid); err == nil {
-				at = regs.Ip
+				return r.hookErrorAt(t, th, st, &regs, cause)
 			}
 		}
 	}
-	return r.hookError(t, th, st, at, cause)
+	return r.hookError(t, th, st, st.Fn, cause)
 }
 
 func signalName(sig int) string {

@@ -38,11 +38,12 @@ type Runner struct {
 	root        *sys.Sibling // if the zygote is the root task
 	embodied    bool         // the Body executes the zygote
 	traced      []tracee
-	stopBy      time.Time          // when those that are asked to stop must have stopped
-	waking      bool               // some connections may be awake
-	tasks       map[int]sys.Pidfd  // that have connections, by the plan's pid
-	asleep      []*plan.Connection // that no hook has done away with
-	log         logReader          // of the shared memory
+	stopBy      time.Time           // when those that are asked to stop must have stopped
+	waking      bool                // some connections may be awake
+	tasks       map[int]sys.Pidfd   // that have connections, by the plan's pid
+	asleep      []*plan.Connection  // that no hook has done away with
+	log         logReader           // of the shared memory
+	lastErrors  map[int]report.Line // that plugins logged, by thread
 	undoCgroups []func() error
 	watch       watch
 }
@@ -164,6 +165,7 @@ func (r *Runner) prepare() error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	r.log.ring = r.sharedRing()
+	r.lastErrors = map[int]report.Line{}
 	for _, p := range r.Plan.Files {
 		f, err := p.Open()
 		if err != nil {

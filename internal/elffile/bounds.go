@@ -1,4 +1,4 @@
-package inject
+package elffile
 
 import (
 	"debug/elf"
@@ -11,15 +11,16 @@ import (
 // Bounds of what is read of a file that a process maps, bytes. debug/elf reads as much as the file says, which with
 // holes in it can be anything. Linked files have some tens of headers.
 const (
-	maxHeaders = 256 << 10 // of segment headers; of section headers and their names
-	maxTables  = 512 << 20 // of symbols, versions, names and relocations
-	maxDebug   = 512 << 20 // of DWARF, unpacked
-	maxInfo    = 128 << 20 // of .debug_info, which is searched
+	MaxHeaders = 256 << 10 // of segment headers; of section headers and their names
+	MaxTables  = 512 << 20 // of symbols, versions, names and relocations
+	MaxFrames  = 64 << 20  // of call frame information, unpacked
+	MaxDebug   = 512 << 20 // of DWARF, unpacked
+	MaxInfo    = 128 << 20 // of .debug_info, which is searched
 )
 
-// boundedHeaders checks what debug/elf reads at once: headers, and the names of sections. It takes the files that an
+// BoundedHeaders checks what debug/elf reads at once: headers, and the names of sections. It takes the files that an
 // x86-64 process maps: of 64 bits, little-endian.
-func boundedHeaders(r io.ReaderAt) error {
+func BoundedHeaders(r io.ReaderAt) error {
 	var header elf.Header64
 	var names elf.Section64
 	at := func(off int64, into any) error {
@@ -31,7 +32,7 @@ func boundedHeaders(r io.ReaderAt) error {
 	}
 	size := func(n, each uint16) uint64 { return uint64(n) * uint64(each) }
 	switch {
-	case size(header.Phnum, header.Phentsize) > maxHeaders:
+	case size(header.Phnum, header.Phentsize) > MaxHeaders:
 		return errors.New("its segment headers are too large")
 	case header.Shoff == 0:
 		return nil
@@ -42,16 +43,16 @@ func boundedHeaders(r io.ReaderAt) error {
 		return err
 	case header.Shnum == 0:
 		return errors.New("its number of sections is not in its header")
-	case names.Size > maxHeaders, names.Size+size(header.Shnum, header.Shentsize) > maxHeaders,
+	case names.Size > MaxHeaders, names.Size+size(header.Shnum, header.Shentsize) > MaxHeaders,
 		elf.SectionFlag(names.Flags)&elf.SHF_COMPRESSED != 0:
 		return errors.New("its section headers and their names are too large")
 	}
 	return nil
 }
 
-// boundedTables reports whether the tables of symbols can be read.
-func boundedTables(file *elf.File) bool {
-	left := uint64(maxTables)
+// BoundedTables reports whether the tables of symbols can be read.
+func BoundedTables(file *elf.File) bool {
+	left := uint64(MaxTables)
 	for _, s := range file.Sections {
 		switch s.Type {
 		case elf.SHT_SYMTAB, elf.SHT_DYNSYM, elf.SHT_STRTAB, elf.SHT_REL, elf.SHT_RELA, elf.SHT_GNU_VERSYM,
@@ -65,13 +66,13 @@ func boundedTables(file *elf.File) bool {
 	return true
 }
 
-// boundedDWARF reports whether the file has DWARF that can be read. The size of a .zdebug section, which compilers have
+// BoundedDWARF reports whether the file has DWARF that can be read. The size of a .zdebug section, which compilers have
 // not made since SHF_COMPRESSED, is only in its contents.
-func boundedDWARF(file *elf.File) bool {
-	left := uint64(maxDebug)
+func BoundedDWARF(file *elf.File) bool {
+	left := uint64(MaxDebug)
 	for _, s := range file.Sections {
 		switch {
-		case strings.HasPrefix(s.Name, ".zdebug_"), s.Name == ".debug_info" && s.Size > maxInfo:
+		case strings.HasPrefix(s.Name, ".zdebug_"), s.Name == ".debug_info" && s.Size > MaxInfo:
 			return false
 		case strings.HasPrefix(s.Name, ".debug_"):
 			if s.Size > left {

@@ -1,0 +1,180 @@
+package backtrace
+
+import (
+	"cmp"
+	"debug/elf"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/crpie/crpie/internal/dwarfline"
+	"github.com/crpie/crpie/internal/elffile"
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/loader"
+)
+
+// mapping is a line of /proc/PID/maps, proc_pid_maps(5).
+type mapping struct {
+	start, end, offset uint64
+	code               bool
+	inode              uint64
+	name               string
+}
+
+// parseMaps reads what it knows of the lines.
+func parseMaps(text string) (all []mapping) {
+	for line := range strings.Lines(text) {
+		var m mapping
+		var rights, device string
+		line = strings.TrimSuffix(line, "\n")
+		n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d", &m.start, &m.end, &rights, &m.offset, &device, &m.inode)
+		if n != 6 {
+			continue
+		}
+		m.code = strings.Contains(rights, "x")
+		if fields := strings.SplitN(line, " ", 6); len(fields) == 6 {
+			_, name, _ := strings.Cut(fields[5], " ") // a decimal inode, then blanks
+			m.name = strings.TrimLeft(name, " ")
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// at finds the mapping of an address.
+func at(maps []mapping, addr uint64) *mapping {
+	for i := range maps {
+		if m := &maps[i]; addr >= m.start && addr < m.end {
+			return m
+		}
+	}
+	return nil
+}
+
+// object is a file with code, as it is mapped. What cannot be read of it is not known.
+type object struct {
+	file    *elf.File
+	bias    uint64 // what is added to the addresses of the file
+	symbols []elf.Symbol
+	frames  []dwarfline.Frames
+}
+
+// openObject reads the file of a mapping: the one that is mapped, which has no name any more if it was deleted, and
+// takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; or the one that has its name for the process.
+func openObject(pid int, m *mapping) *object {
+	o := &object{}
+	for _, name := range []string{
+		fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, m.start, m.end), fmt.Sprintf("/proc/%d/root%s", pid, m.name),
+	} {
+		f, _, err := files.OpenRegular(name)
+		if err != nil {
+			continue
+		}
+		defer f.Close()
+		o.read(f, m)
+		break
+	}
+	return o
+}
+
+// read takes symbols and the bias.
+func (o *object) read(f *os.File, m *mapping) {
+	if elffile.BoundedHeaders(f) != nil {
+		return
+	}
+	file, err := elf.NewFile(f)
+	if err != nil || !elffile.BoundedTables(file) {
+		return
+	}
+	for _, segment := range file.Progs {
+		first := memory.PageDown(segment.Off)
+		if segment.Type == elf.PT_LOAD && m.offset >= first && m.offset < segment.Off+segment.Filesz {
+			o.bias = m.start - m.offset + first - memory.PageDown(segment.Vaddr)
+			break
+		}
+	}
+	o.file = file
+	symbols, _ := file.Symbols() // stripped
+	dynamic, _ := file.DynamicSymbols()
+	for _, s := range append(symbols, dynamic...) {
+		if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && s.Size > 0 &&
+			(kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC) {
+			o.symbols = append(o.symbols, s)
+		}
+	}
+	slices.SortStableFunc(o.symbols, func(a, b elf.Symbol) int {
+		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(underscores(b.Name), underscores(a.Name)))
+	})
+	o.frames = framesOf(file)
+}
+
+// underscores are fewest in the name that people use: qsort_r, not __qsort_r.
+func underscores(name string) int { return len(name) - len(strings.TrimLeft(name, "_")) }
+
+// function finds the function around an address.
+func (o *object) function(addr uint64) (name string, offset uint64, ok bool) {
+	addr -= o.bias
+	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elf.Symbol, addr uint64) int {
+		return cmp.Compare(s.Value, addr)
+	})
+	for i := after - 1; i >= 0 && i >= after-16; i-- { // aliases, and symbols within others
+		if s := &o.symbols[i]; addr-s.Value < s.Size {
+			return loader.Demangle(s.Name), addr - s.Value, true
+		}
+	}
+	return "", 0, false
+}
+
+// framesOf reads call frame information.
+func framesOf(file *elf.File) (all []dwarfline.Frames) {
+	for _, name := range []string{".eh_frame", ".debug_frame"} {
+		s := file.Section(name)
+		if s == nil || s.Type == elf.SHT_NOBITS || s.Size > elffile.MaxFrames {
+			continue
+		}
+		if data, err := s.Data(); err == nil {
+			all = append(all, dwarfline.Frames{Data: data, Unwind: name == ".eh_frame", StackPointer: stackPointer,
+				Address: s.Addr})
+		}
+	}
+	return all
+}
+
+// row looks for the row of an address.
+func (o *object) row(addr uint64) (row dwarfline.Row, ok bool) {
+	addr -= o.bias
+	for i := range o.frames {
+		o.frames[i].Entries(func(e *dwarfline.Entry) bool {
+			if addr < e.Start || addr-e.Start >= e.Length {
+				return true
+			}
+			row, ok = e.Row(addr - e.Start)
+			return false
+		})
+		if ok {
+			break
+		}
+	}
+	return row, ok
+}
+
+// describe names an address: "qsort_r+0x1a in /usr/lib/x86_64-linux-gnu/libc.so.6".
+func (m *mapping) describe(o *object, addr uint64) string {
+	name := m.name
+	switch {
+	case name == "":
+		name = "anonymous memory"
+	case m.inode != 0:
+		name = escape.Name(path.Clean(name))
+	}
+	if o != nil {
+		if function, offset, ok := o.function(addr); ok {
+			return fmt.Sprintf("%s+%#x in %s", function, offset, name)
+		}
+	}
+	return fmt.Sprintf("%s+%#x", name, addr-m.start+m.offset)
+}
