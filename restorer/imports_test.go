@@ -24,8 +24,9 @@ func TestRoomsImportDownwards(t *testing.T) {
 			"internal/taskview", "internal/uapi"),
 		"restorer/internal/host": append(slices.Clone(leaves), "internal/pattern", "internal/sys",
 			"internal/uapi"),
-		"restorer/internal/namespaces": append(slices.Clone(own), "internal/sys", "restorer/internal/namespaces/mnt",
-			"restorer/internal/namespaces/net"),
+		"restorer/internal/namespaces": append(slices.Clone(own), "internal/sys", "restorer/internal/cgroups",
+			"restorer/internal/namespaces/mnt", "restorer/internal/namespaces/net"),
+		"restorer/internal/cgroups":          append(slices.Clone(leaves), "internal/sys"),
 		"restorer/internal/namespaces/net":   append(slices.Clone(own), "internal/pattern", "internal/sys"),
 		"restorer/internal/namespaces/mnt":   append(slices.Clone(own), "internal/sys", "restorer/internal/namespaces/tmpfs"),
 		"restorer/internal/namespaces/tmpfs": append(slices.Clone(leaves), "internal/sys"),
@@ -37,7 +38,7 @@ func TestRoomsImportDownwards(t *testing.T) {
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/backtrace",
-			"internal/ended", "internal/sys"),
+			"internal/ended", "internal/sys", "restorer/internal/cgroups"),
 	}
 	for name, allowed := range rooms {
 		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, module+name).Output()

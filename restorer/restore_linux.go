@@ -135,7 +135,7 @@ func (p *Prepared) Close() error {
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks
 // are let go, nothing of it is left.
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
-	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, Network: p.made}
+	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, Network: p.made, Cgroups: p.made.Cgroups}
 	if err := run.Run(); err != nil {
 		return 0, err
 	}

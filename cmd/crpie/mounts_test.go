@@ -95,7 +95,7 @@ func TestContainerFromTheHost(t *testing.T) {
 			}
 			wantMounts(t, c.fromHost(words), before)
 			for _, dir := range c.cgroups() {
-				if sys.LeftUnfinished(dir) {
+				if sys.Unfinished(dir) {
 					t.Errorf("%s is marked as unfinished", dir)
 				}
 			}

@@ -56,8 +56,8 @@ type Host struct {
 	Stat func(path string) (fs.FileInfo, error)
 	// Lstat looks at a symbolic link itself.
 	Lstat func(path string) (fs.FileInfo, error)
-	// LeftUnfinished reports whether a restore that was killed has made a cgroup.
-	LeftUnfinished func(path string) bool
+	// Unfinished reports whether a restore is making a cgroup, or was killed while it did.
+	Unfinished func(path string) bool
 	// CgroupExists reports whether there is a directory of a cgroup.
 	CgroupExists func(path string) bool
 	// CgroupFile reads a file of a cgroup, without white space around it; "" when there is none.

@@ -26,7 +26,7 @@ func This() (*Host, error) {
 		Xsave:  sys.XsaveLayout(), CPUs: runtime.NumCPU(), Holder: holder,
 		Stat:  func(path string) (fs.FileInfo, error) { return os.Stat(path) },
 		Lstat: func(path string) (fs.FileInfo, error) { return os.Lstat(path) }, ReadFileAt: readFileAt,
-		LeftUnfinished: sys.LeftUnfinished, CgroupFile: cgroupFile, CgroupExists: cgroupExists,
+		Unfinished: sys.Unfinished, CgroupFile: cgroupFile, CgroupExists: cgroupExists,
 		HugePages: hugePages, AioRoom: aioRoom,
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
 		InetSockets: inetSockets,

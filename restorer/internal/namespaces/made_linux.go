@@ -10,6 +10,7 @@ import (
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/cgroups"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/net"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -22,19 +23,19 @@ type Made struct {
 	files map[uint64]*os.File
 	net   *net.Plan // of another network namespace than the restorer's, or nil
 
-	cgroups []string // that were made because they are mounted, in order
+	Cgroups *cgroups.Set // that were made because they are mounted; the restore makes the others
 
 	inside *sys.Aside // a thread that is in that one alone, with the files of the host
 }
 
-// Make makes what the zygote will join; cgroups are those that the restore will make.
-func (p *Plan) Make(cgroups []plan.CgroupDir) (m *Made, err error) {
-	m = &Made{plan: p, files: map[uint64]*os.File{}}
+// Make makes what the zygote will join; wanted are the cgroups that the restore will make.
+func (p *Plan) Make(wanted []plan.CgroupDir) (m *Made, err error) {
+	m = &Made{plan: p, files: map[uint64]*os.File{}, Cgroups: &cgroups.Set{}}
 	p.open = m.open
 	if len(p.Joined()) == 0 && p.Mounts == nil || p.Len() > 0 { // the planner says what is refused
 		return m, nil
 	}
-	if err := m.makeCgroups(cgroups); err != nil {
+	if err := m.makeCgroups(wanted); err != nil {
 		return nil, several.Join(err, m.Close())
 	}
 	if m.aside, err = sys.NewAside(); err != nil {
@@ -97,6 +98,7 @@ func (m *Made) openInside() (err error) {
 // Facts has a host answer as the tasks will see it. others says that somebody may act in the namespaces before the
 // tasks do, and give them links and addresses.
 func (m *Made) Facts(h *host.Host, others bool) {
+	m.hideCgroups(h)
 	if m.net != nil {
 		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
 		if others && m.net.Empty() {
@@ -128,7 +130,6 @@ func (m *Made) Keep() {
 	if m.net != nil {
 		m.net.Keep()
 	}
-	m.cgroups = nil
 }
 
 // open gives a descriptor that its receiver closes.
@@ -154,5 +155,5 @@ func (m *Made) Close() (err error) {
 		m.plan.Mounts.Close()
 	}
 	m.files = nil
-	return several.Join(err, m.removeCgroups())
+	return several.Join(err, m.Cgroups.Remove())
 }

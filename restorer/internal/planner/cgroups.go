@@ -184,9 +184,9 @@ func (p *planner) bareCgroup(hierarchy, at, mount string) plan.CgroupDir {
 	return d
 }
 
-// exists reports whether there is a cgroup. One that a restore which was killed has left empty is made again.
+// exists reports whether there is a cgroup. One that a restore has not finished is made by this one as well.
 func (p *planner) exists(name string) bool {
-	return p.Host.CgroupExists(name) && !p.Host.LeftUnfinished(name)
+	return p.Host.CgroupExists(name) && !p.Host.Unfinished(name)
 }
 
 // addCgroup plans a directory once; with properties wins over without.

@@ -102,6 +102,22 @@ make cgroup cpu,cpuacct:/c
 	}
 }
 
+// A cgroup that a restore has not finished is made by this one as well.
+func TestUnfinishedCgroups(t *testing.T) {
+	dir := openSample(t, sampleFS(t, "static"))
+	host := hosttest.New(dir)
+	inCgroup(dir, host)
+	existing(host, "/v2/a", "/v2/a/b", "/v1/cpu/c")
+	host.Unfinished = func(path string) bool { return path == "/v2/a/b" }
+	planned, err := buildSample(t, dir, host, &job.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := planned.Cgroups; len(c) != 2 || c[0].Path != "/v2/a/b" || !c[0].Make || len(c[0].Properties) == 0 {
+		t.Errorf("cgroups %+v, want /v2/a/b with what is below it", c)
+	}
+}
+
 func TestCgroupRefusals(t *testing.T) {
 	entry := func(d *images.Dir) *pb.CgroupDirEntry { return d.Cgroup.Controllers[0].Dirs[0] }
 	for name, tc := range map[string]struct {

@@ -108,7 +108,7 @@ func (r *Runner) toldToEnd() error {
 
 // moveBody takes the body back from the restore's cgroups, so that they can be removed.
 func (r *Runner) moveBody() error {
-	if !r.embodied || len(r.undoCgroups) == 0 {
+	if !r.embodied || len(r.Plan.Cgroups) == 0 {
 		return nil
 	}
 	var errs []error

@@ -12,7 +12,6 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/several"
-	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -26,16 +25,17 @@ func (r *Runner) makeCgroups() error {
 	return nil
 }
 
-// makeCgroup makes a cgroup and sets its properties. A mark on it tells the next restore that it may take it over,
-// should this one be killed.
+// makeCgroup makes a cgroup and sets its properties.
 func (r *Runner) makeCgroup(d *plan.CgroupDir) error {
 	if d.Make {
-		if err := os.Mkdir(d.Path, 0o755); err != nil && !(os.IsExist(err) && sys.LeftUnfinished(d.Path)) {
-			return err
+		err := r.Cgroups.Make(d.Path)
+		if errors.Is(err, os.ErrExist) && len(d.Properties) == 0 { // another restore needed it, too, and has finished it
+			return nil
 		}
-		sys.MarkUnfinished(d.Path)
-		r.undoCgroups = append(r.undoCgroups, func() error { return os.Remove(d.Path) })
-		if err := own(d.Path, d.Owner); err != nil {
+		if err == nil {
+			err = own(d.Path, d.Owner)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -93,11 +93,7 @@ func own(name string, to *pb.CgroupPerms) error {
 
 // keepCgroups: what was made belongs to the tasks.
 func (r *Runner) keepCgroups() error {
-	for i := range r.Plan.Cgroups {
-		if d := &r.Plan.Cgroups[i]; d.Make {
-			sys.MarkFinished(d.Path)
-		}
-	}
+	r.Cgroups.Keep()
 	return nil
 }
 
@@ -110,5 +106,5 @@ func (r *Runner) removeCgroups() error {
 		}
 	}
 	r.undoCgroups = nil
-	return several.Join(errs...)
+	return several.Join(append(errs, r.Cgroups.Remove())...)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
+	"github.com/crpie/crpie/restorer/internal/cgroups"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -28,7 +29,8 @@ type Runner struct {
 	Opts *Options
 	Stub []byte // code of the zygote's ELF file
 
-	Network Network // of the tasks; nil: this thread's
+	Network Network      // of the tasks; nil: this thread's
+	Cgroups *cgroups.Set // what is made already, and what will be
 	share   share
 	passed  []*os.File
 	calls   []stubCall
@@ -44,7 +46,7 @@ type Runner struct {
 	asleep      []*plan.Connection  // that no hook has done away with
 	log         logReader           // of the shared memory
 	lastErrors  map[int]report.Line // that plugins logged, by thread
-	undoCgroups []func() error
+	undoCgroups []func() error      // gives those that there were their properties back
 	watch       watch
 }
 

@@ -36,7 +36,7 @@ func New(dir *images.Dir) *host.Host {
 		Stat:           files.stat,
 		Lstat:          files.stat,
 		ReadFileAt:     files.readAt,
-		LeftUnfinished: func(string) bool { return false },
+		Unfinished:     func(string) bool { return false },
 		CgroupExists:   files.exists,
 		CgroupFile:     func(string) string { return "" },
 		AioRoom:        func() uint64 { return 1 << 16 },
