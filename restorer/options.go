@@ -26,7 +26,7 @@ type PlanOptions struct {
 	// ParseCgroupRoot gives them.
 	CgroupRoots map[string]string
 
-	Readers  int             // extra page readers for large tasks, 7 at the most; -1: one for each further CPU
+	Readers  int             // at most so many extra page readers for a task, up to 7; -1: one for each further CPU
 	LogLevel report.LogLevel // least important level that plugins' lines are kept for; 0: none are kept
 
 	TCPEstablished bool // --tcp-established: restore TCP connections

@@ -147,7 +147,7 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 
 func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
 	f.IntVar(&r.readers, "page-readers", -1,
-		"Fill the memory of large tasks with `N` more threads (-1, the default: one per further CPU).")
+		"Fill the memory of a task with up to `N` more threads (-1, the default: one per further CPU).")
 	f.StringArrayVar(&r.scripts, "action-script", nil,
 		"Run `SCRIPT` before, during and after the restore, with CRTOOLS_SCRIPT_ACTION set; "+
 			"may be given several times. One that fails undoes the restore.")

@@ -13,7 +13,7 @@
 #include <linux/uio.h>
 
 #define PAGE ((uint64_t)CRPIE_PAGE)
-#define PIECE (2UL << 20) /* bytes a reader takes at a time */
+#define PIECE (256UL << 10) /* bytes that a reader takes at a time, unless one run has more */
 #define MAX_IOV 256
 
 struct fill {
@@ -168,6 +168,7 @@ int64_t core_read_pages(struct core *core, const struct crpie_op *op)
 	return fill.error;
 }
 
+#define WINDOW (2UL << 20) /* bytes of a pages file that are mapped at a time */
 #define BOUNCE (64UL << 10)
 
 static char bounce[BOUNCE] __attribute__((aligned(64)));
@@ -249,7 +250,7 @@ int64_t core_update_pages(struct core *core, const struct crpie_op *op)
 			struct crpie_run piece = { run->addr + done, 0, run->off + done, run->fd };
 			int64_t ret;
 
-			len = run->len - done < PIECE ? run->len - done : PIECE;
+			len = run->len - done < WINDOW ? run->len - done : WINDOW;
 			piece.len = len;
 			core->status->detail = piece.addr;
 			if (update_mapped(&piece))

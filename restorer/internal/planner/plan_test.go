@@ -19,6 +19,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/refusal"
@@ -193,6 +194,29 @@ func TestPlansPrintContents(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Every half MiB of a task's memory is worth a reader, as long as there are CPUs; the sample has 1,097,728 bytes.
+func TestPageReaders(t *testing.T) {
+	for _, c := range []struct{ asked, cpus, want int }{
+		{-1, 1, 0}, {-1, 2, 1}, {-1, 3, 2}, {-1, 64, 2}, {0, 64, 0}, {1, 64, 1}, {7, 1, 2},
+	} {
+		dir := openSample(t, sampleFS(t, "static"))
+		host := hosttest.New(dir)
+		host.CPUs = c.cpus
+		planned, err := buildSample(t, dir, host, &job.Options{Readers: c.asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops := planned.Tasks[0].Threads[0].Ops
+		at := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Code == abi.OpReadPages })
+		if at < 0 {
+			t.Fatal("no memory is read")
+		}
+		if got := ops[at].Args[2]; got != uint64(c.want) {
+			t.Errorf("Readers %d on %d CPUs: %d page readers, want %d", c.asked, c.cpus, got, c.want)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type Options struct {
 	// CgroupRoots says where the topmost cgroups of the dump are to be, by controller (--cgroup-root); see
 	// AllControllers.
 	CgroupRoots map[string]string
-	Readers     int             // extra page readers for large tasks; -1: as many as there are other CPUs
+	Readers     int             // extra page readers at the most; -1: as many as there are other CPUs
 	LogLevel    report.LogLevel // least important level that plugins' lines are kept for
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them
 	// (--tcp-close).

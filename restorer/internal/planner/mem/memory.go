@@ -17,8 +17,8 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// parallelBytes is how much memory is worth a second page reader.
-const parallelBytes = 16 << 20
+// readerBytes is how much memory is worth one more page reader: what that saves is several times what its start takes.
+const readerBytes = 512 << 10
 
 // Space plans the address space of a task in the order that the kernel forces: the vDSO while no other is mapped,
 // mappings, contents while they are writable, then protections, advice and locks, and last the addresses of
@@ -430,9 +430,7 @@ func (m *space) emitReads(what string, readers int) {
 	if len(m.reads) == 0 {
 		return
 	}
-	if m.bytes < parallelBytes {
-		readers = 0
-	}
+	readers = min(readers, int(m.bytes/readerBytes))
 	for i := range readers {
 		stack, size := m.Plan.Region.Stack(m.Plan.Region.Slots - abi.MaxReaders + i)
 		m.Prog.Sys("stack of a page reader", uapi.SysMprotect, stack, size, uapi.ProtRead|uapi.ProtWrite)
