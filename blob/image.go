@@ -281,6 +281,12 @@ func (img *Image) SectionAddr(plugin, section int) Addr {
 	return img.Base + Addr(img.layout.objects[plugin+1].sections[section])
 }
 
+// Slot gives the address of the slot of a plugin's import; index is into Plugin.Imports.
+func (img *Image) Slot(plugin, index int) Addr {
+	in := &img.layout.objects[plugin+1].Imports[index]
+	return img.SectionAddr(plugin, in.Section) + Addr(in.Offset)
+}
+
 // GOT gives the address of the global offset table of a plugin (-1: the core).
 func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }
 

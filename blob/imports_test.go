@@ -28,6 +28,8 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"internal/refuse":      {"images/pb", "internal/escape", "refusal"},
 		"internal/memory":      {},
 		"internal/taskview":    {"images", "images/pb", "internal/abi", "internal/memory"},
+		"internal/exports":     {"internal/memory", "internal/taskview"},
+		"internal/buildid":     {"images/pb"},
 		"internal/several":     {},
 		"images/pb":            {"images/internal/wire"},
 		"images/internal/wire": {},

@@ -77,7 +77,7 @@ _crpie() {
 			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --veth-pair --join-ns --empty-ns --help'
 		;;
 	graft)
-		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --copy --on-error --pie-timeout --log-file --verbosity
+		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --root --copy --on-error --pie-timeout --log-file --verbosity
 			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
 		;;
 	check) flags='--format --machine --core --help' ;;

@@ -88,6 +88,7 @@ complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive-limi
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -x -a '(__crpie_plugin)' -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -a 'root pid: comm:' -d 'Only this task'
+complete -c crpie -n '__fish_seen_subcommand_from graft' -l root -x -a '(__fish_complete_directories)' -d 'Files of the tasks'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l copy -d 'Stand alone'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l on-error -x -a 'kill continue' -d 'When a hook fails'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-timeout -x -d 'Longest time of one hook'

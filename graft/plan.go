@@ -37,6 +37,7 @@ type Options struct {
 	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0
 	ParentMissing bool            // the new images cannot have a parent: an archive
 	Limits        Limits          // of an archive
+	OpenFile      OpenFile        // for imports of plugins; nil: there is none
 	// Patience, if not 0: each task waits behind its hooks until whoever supervises it lets it go
 	// (Plan.Supervised), and ends when it hears nothing for so long.
 	Patience time.Duration
@@ -106,6 +107,8 @@ type grafter struct {
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
 
+	imports map[uint32][]imported // by pid
+
 	outputs map[*pb.FileEntry]bool // standard output and standard error of a task
 }
 
@@ -129,6 +132,9 @@ func New(dir *images.Dir, opts *Options) (*Plan, error) {
 	}
 	g.checkWatchdogs(tasks)
 	g.checkSeccomp(tasks)
+	if g.Len() == 0 {
+		g.findImports(tasks)
+	}
 	if err := g.err(); err != nil {
 		return nil, err
 	}

@@ -74,6 +74,7 @@ func (t *taskGraft) layOut() error {
 	if t.image, err = t.layout.Only(t.runs).Relocate(blob.Addr(t.at.blob)); err != nil {
 		return err
 	}
+	t.fillSlots()
 	entry, ok := t.image.CoreSymbol("graft_entry")
 	from, ok2 := t.image.CoreSymbol("graft_leave")
 	to, ok3 := t.image.CoreSymbol("graft_leave_end")

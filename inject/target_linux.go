@@ -213,6 +213,10 @@ func (p *target) lay() error {
 		return p.problem("%w", err)
 	}
 	p.table = tableOf(p.image)
+	slots, err := p.findImports()
+	if err != nil {
+		return err
+	}
 	if p.gate == 0 {
 		if err := p.openGate(); err != nil {
 			return err
@@ -230,7 +234,10 @@ func (p *target) lay() error {
 	if err := p.mapRegion(); err != nil {
 		return err
 	}
-	return p.fillRegion(arena.Contents())
+	if err := p.fillRegion(arena.Contents()); err != nil {
+		return err
+	}
+	return p.fillSlots(slots)
 }
 
 func (p *target) symbol(name string) uint64 {

@@ -53,6 +53,7 @@ type parser struct {
 	omitted    int
 	compared   int            // bytes of names, by nearest
 	params     map[string]int // index into Plugin.Params by name
+	slots      map[slot]bool  // of imports
 }
 
 // role is what becomes of a section.
@@ -63,7 +64,7 @@ const (
 	roleLayout             // becomes part of the image
 	roleUnwind             // in memory, but unused there: .eh_frame, .gcc_except_table
 	roleNote
-	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params, crpie_syscalls
+	roleRecord // consumed here: crpie_plugin, crpie_hooks, crpie_params, crpie_syscalls, crpie_imports
 	roleRefused
 )
 

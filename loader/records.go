@@ -9,8 +9,8 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
-// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks, Params and
-// Syscalls.
+// readRecords turns the sections in which a plugin describes itself into Name, Init, Exit, Hooks, Params,
+// Syscalls and Imports.
 func (p *parser) readRecords() bool {
 	plugins, hooks := 0, 0 // records; bytes of records
 	for i := range p.shdrs {
@@ -25,11 +25,14 @@ func (p *parser) readRecords() bool {
 			p.readParams(i)
 		case abi.SyscallsSection:
 			p.readSyscalls(i)
+		case abi.ImportsSection:
+			p.readImports(i, pointers)
 		default:
 			plugins += p.readPlugins(i, pointers)
 		}
 	}
 	p.checkRules()
+	p.checkSlots()
 	if plugins > 1 {
 		p.reportf(CodePluginName, nil, "%d records in section %s; a plugin has one", plugins, abi.PluginSection)
 	}

@@ -73,6 +73,7 @@ const (
 	CodeParamValue    Code = "PIE408"
 	CodeHandler       Code = "PIE409"
 	CodeSignal        Code = "PIE410"
+	CodeImport        Code = "PIE411"
 )
 
 // RuleInfo has the fixed texts of a rule.
@@ -194,4 +195,5 @@ var rules = [...]RuleInfo{
 		"install SIG_DFL, SIG_IGN or a function of the program (crpie_symbol)", true},
 	{CodeSignal, "signal to the restored process",
 		"return a negative errno to end it; a signal to another process is no mistake", true},
+	{CodeImport, "damaged declaration of an import", "use CRPIE_IMPORT or CRPIE_IMPORT_AS of <crpie/plugin.h>", false},
 }

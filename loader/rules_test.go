@@ -257,7 +257,7 @@ var ruleCases = []ruleCase{
 	{code: "PIE403", tool: cc, suffix: ".c", plugin: true,
 		source: strings.Replace(records, "{sizeof plugin, 1", "{sizeof plugin, 9", 1),
 		repair: replace("9", "1"),
-		want:   "PIE403 record needs plugin ABI version 9; this crpie has version 3 at crpie_plugin+0x0"},
+		want:   "PIE403 record needs plugin ABI version 9; this crpie has version 4 at crpie_plugin+0x0"},
 	{code: "PIE404", tool: cc, suffix: ".c", plugin: true,
 		source: strings.Replace(records, "CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN", "5", 1),
 		repair: replace(" 5,", " 0x106,"),
@@ -325,6 +325,10 @@ var ruleCases = []ruleCase{
 			"CRPIE_PARAM_ONE_OF(\"n m\", CRPIE_DEFAULT(\"n\"))",
 		repair: replace("CRPIE_DEFAULT(\"n\")", "CRPIE_OPTIONAL"),
 		want:   "PIE407 a record of kind \"one of\" has no default at crpie_params+0x2c0"},
+	{code: "PIE411", tool: cc, suffix: ".c", plugin: true,
+		source: sdkHook + "CRPIE_IMPORT_AS(f, int(void), \"f@\", \"l.so\", CRPIE_REQUIRED)",
+		repair: replace("f@", "f@V"),
+		want:   "PIE411 import \"f@\": that is not SYMBOL or SYMBOL@VERSION at crpie_imports+0x0"},
 }
 
 // sdkHook is a plugin that the SDK's macros make.

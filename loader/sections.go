@@ -255,7 +255,7 @@ func (p *parser) checkFlags(i int, name string, flags elf.SectionFlag) role {
 		p.reportf(CodeAddressed, nil, "section %s: its address 0x%x is ignored", clip(name), s.Addr)
 	}
 	switch name {
-	case abi.PluginSection, abi.HooksSection, abi.ParamsSection, abi.SyscallsSection:
+	case abi.PluginSection, abi.HooksSection, abi.ParamsSection, abi.SyscallsSection, abi.ImportsSection:
 		return roleRecord
 	}
 	return roleLayout

@@ -10,7 +10,8 @@ import (
 // TestRoomsImportDownwards holds the doors between the rooms: what a room may touch is what it imports.
 func TestRoomsImportDownwards(t *testing.T) {
 	const module, planner = "github.com/crpie/crpie/", "restorer/internal/planner"
-	leaves := []string{"images", "images/pb", "internal/abi", "internal/escape", "internal/memory",
+	leaves := []string{"images", "images/pb", "internal/abi",
+		"internal/buildid", "internal/escape", "internal/memory",
 		"internal/refuse", "internal/several", "internal/sizes",
 		"refusal", "stage"}
 	own := append(slices.Clone(leaves), "restorer/internal/plan", "internal/uapi",
@@ -36,7 +37,8 @@ func TestRoomsImportDownwards(t *testing.T) {
 		planner + "/tty":                     file,
 		planner + "/sock":                    file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
-			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core"),
+			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core",
+			"internal/exports", "internal/taskview"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/backtrace",
 			"internal/ended", "internal/sys", "restorer/internal/cgroups"),
 	}

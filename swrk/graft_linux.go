@@ -3,6 +3,7 @@
 package swrk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/scratch"
 	"github.com/crpie/crpie/internal/several"
@@ -113,7 +115,7 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 		AllowSeccomp: c.AllowSeccomp,
 		AllowSkipped: c.AllowSkipped,
 		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom,
-		KeepWipeOnFork: c.KeepWipeOnFork,
+		KeepWipeOnFork: c.KeepWipeOnFork, OpenFile: files.OpenBelow(cmp.Or(s.opts.GetRoot(), "/")),
 	}
 	inputs, err := pluginspec.Load(c.Plugins)
 	errs := []error{err}

@@ -43,6 +43,7 @@ type checked struct {
 	params   []loader.Param
 	any      bool     // it declares no parameters and takes any
 	syscalls []string // that it declares
+	imports  []viewImport
 	notes    []loader.Violation
 	found    []loader.Violation // in file order
 	omitted  int                // violations that were not kept
@@ -154,7 +155,7 @@ func (c *checked) describe(p *loader.Plugin) {
 		c.hooks = append(c.hooks, h.ID.String())
 	}
 	c.params, c.any = p.Params, !p.DeclaresParams
-	c.syscalls = viewSyscalls(p)
+	c.syscalls, c.imports = viewSyscalls(p), viewImports(p)
 }
 
 // detach makes the symbols of violations strings of their own: they are parts of the object's string table.

@@ -15,6 +15,7 @@ import (
 	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/report"
@@ -42,6 +43,7 @@ crpie graft --remove -D ckpt2 -o ckpt3`,
 
 type graftFlags struct {
 	images, out, logFile, onError  string
+	root                           string
 	archives                       []string
 	plugins, tasks                 []string
 	timeout                        time.Duration
@@ -66,6 +68,8 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.StringArrayVar(&g.tasks, "task", nil,
 		"Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
+	f.StringVar(&g.root, "root", "/",
+		"The files that the tasks map are below `DIR`: symbols that plugins import are looked for there.")
 	f.StringVar(&g.onError, "on-error", "kill", "When a hook fails, do `WHAT` to the task: kill or continue.")
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&g.logFile, "log-file", "",
@@ -214,6 +218,7 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 		LogLevel:     level,
 		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(),
 		Limits:         g.limits.Limits,
+		OpenFile:       files.OpenBelow(g.root),
 		KeepVgetrandom: g.keepRandom.VGetrandom, KeepWipeOnFork: g.keepRandom.WipeOnFork,
 	}
 	var errs []error

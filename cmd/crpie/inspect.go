@@ -113,6 +113,7 @@ type view struct {
 	Params        []viewParam      `json:"params,omitempty"`
 	AnyParams     bool             `json:"any_params"` // it declares none and takes any
 	Syscalls      []string         `json:"syscalls,omitempty"`
+	Imports       []viewImport     `json:"imports,omitempty"`
 	Sections      []viewSection    `json:"sections"`
 	Symbols       []viewSymbol     `json:"symbols"`
 	Relocations   []viewRelocation `json:"relocations"`
@@ -167,7 +168,7 @@ func newView(p *loader.Plugin, img *blob.Image) *view {
 	hook("init", 0, p.Init)
 	hook("exit", 0, p.Exit)
 	v.Params, v.AnyParams = viewParams(p.Params), !p.DeclaresParams
-	v.Syscalls = viewSyscalls(p)
+	v.Syscalls, v.Imports = viewSyscalls(p), viewImports(p)
 	v.addSections(p, img)
 	v.addSymbols(p, img)
 	return v
@@ -250,6 +251,13 @@ func (v *view) text(w io.Writer) error {
 	if err := table("PARAMETER\tVALUE\tDEFAULT\tHELP", len(v.Params), func(w io.Writer, i int) {
 		d := &v.Params[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cmp.Or(d.Name, "-"), d.allowed(), d.otherwise(), d.Help)
+	}); err != nil {
+		return err
+	}
+	if err := table("IMPORT\tVERSION\tLIBRARY\tNEEDED", len(v.Imports), func(w io.Writer, i int) {
+		in := &v.Imports[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", loader.Demangle(in.Symbol), cmp.Or(in.Version, "-"),
+			cmp.Or(in.Library, "(the program)"), in.needed())
 	}); err != nil {
 		return err
 	}

@@ -93,6 +93,9 @@ func (c checked) summary() string {
 	if len(c.syscalls) > 0 {
 		line += "; system calls " + strings.Join(c.syscalls, ", ")
 	}
+	if len(c.imports) > 0 {
+		line += "; imports " + listImports(c.imports)
+	}
 	return line
 }
 

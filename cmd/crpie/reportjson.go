@@ -25,6 +25,7 @@ type (
 		Params   []viewParam     `json:"params,omitempty"`
 		AnyParam bool            `json:"any_params,omitempty"` // it declares none and takes any
 		Syscalls []string        `json:"syscalls,omitempty"`
+		Imports  []viewImport    `json:"imports,omitempty"`
 		Errors   []jsonViolation `json:"errors,omitempty"`
 		Notes    []jsonViolation `json:"notes,omitempty"`
 		NotShown int             `json:"not_shown,omitempty"`
@@ -47,7 +48,8 @@ func reportJSON(w io.Writer, results []checked) error {
 		f := jsonFile{
 			File: c.file, OK: c.ok, Plugin: c.plugin, Machine: c.machine, Hooks: c.hooks,
 			Params: viewParams(c.params), AnyParam: c.any, Syscalls: c.syscalls,
-			Errors: jsonViolations(c.found), Notes: jsonViolations(c.notes), NotShown: c.omitted,
+			Imports: c.imports,
+			Errors:  jsonViolations(c.found), Notes: jsonViolations(c.notes), NotShown: c.omitted,
 		}
 		if c.err != nil {
 			f.Error = c.err.Error()

@@ -14,6 +14,7 @@ const (
 	ParamsSection = "crpie_params"
 
 	SyscallsSection = "crpie_syscalls"
+	ImportsSection  = "crpie_imports"
 )
 
 var paramKindNames = [...]string{"none", "string", "int", "bool", "enum", "size", "one of"}

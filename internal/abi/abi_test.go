@@ -19,6 +19,7 @@ func TestSections(t *testing.T) {
 	for name, value := range map[string]string{
 		"CRPIE_PLUGIN_SECTION": abi.PluginSection, "CRPIE_HOOKS_SECTION": abi.HooksSection,
 		"CRPIE_PARAMS_SECTION": abi.ParamsSection, "CRPIE_SYSCALLS_SECTION": abi.SyscallsSection,
+		"CRPIE_IMPORTS_SECTION": abi.ImportsSection,
 	} {
 		source += fmt.Sprintf("_Static_assert(!__builtin_strcmp(%s, %q), \"Go has %s\");\n", name, value, value)
 	}

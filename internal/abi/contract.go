@@ -6,7 +6,7 @@ import "encoding/binary"
 
 // Shared with plugins.
 const (
-	Version         = 3          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
+	Version         = 4          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
 	NameMax         = 48         // CRPIE_NAME_MAX: a plugin's name with its terminating NUL, bytes
 	LogLineMax      = 1024       // CRPIE_LOG_LINE_MAX: longer log messages are cut, bytes
 	SyscallComputed = 4294967295 // CRPIE_SYSCALL_COMPUTED: the plugin computes the number of the call
@@ -66,6 +66,18 @@ const (
 	ParamRecordValuesOff = 64
 	ParamRecordHelpOff   = 160
 	ParamRecordDefOff    = 288
+)
+
+// struct crpie_import_record, in bytes.
+const (
+	ImportRecordSize        = 280
+	ImportRecordSizeOff     = 0
+	ImportRecordABIOff      = 4
+	ImportRecordFlagsOff    = 8
+	ImportRecordReservedOff = 12
+	ImportRecordSlotOff     = 16
+	ImportRecordSymbolOff   = 24
+	ImportRecordLibraryOff  = 216
 )
 
 // struct crpie_syscall_record, in bytes.

@@ -4,6 +4,7 @@ import "slices"
 
 const (
 	nameMax, paramNameMax, paramValuesMax, paramHelpMax, paramDefaultMax = 48, 32, 96, 128, 64
+	importSymbolMax, importLibraryMax                                    = 192, 64
 
 	firstHook = 0x100
 )
@@ -18,7 +19,7 @@ func Public() *Group {
 // publicNumbers repeats the macros of abi.h, which tests compare with this list.
 func publicNumbers() []Number {
 	return []Number{
-		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 3,
+		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 4,
 			About: "the plugin interface that this tree implements"},
 		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax,
 			About: "a plugin's name with its terminating NUL, bytes"},
@@ -29,6 +30,8 @@ func publicNumbers() []Number {
 		{C: "CRPIE_PARAM_VALUES_MAX", Value: paramValuesMax},
 		{C: "CRPIE_PARAM_HELP_MAX", Value: paramHelpMax},
 		{C: "CRPIE_PARAM_DEFAULT_MAX", Value: paramDefaultMax},
+		{C: "CRPIE_IMPORT_SYMBOL_MAX", Value: importSymbolMax},
+		{C: "CRPIE_IMPORT_LIBRARY_MAX", Value: importLibraryMax},
 	}
 }
 
@@ -105,6 +108,9 @@ func publicStructs() []Struct {
 			Member{"min", u64, ""}, Member{"max", u64, ""},
 			Member{"name", text(paramNameMax), ""}, Member{"values", text(paramValuesMax), ""},
 			Member{"help", text(paramHelpMax), ""}, Member{"def", text(paramDefaultMax), ""}),
+		record("crpie_import_record", "ImportRecord", Member{"flags", u32, ""}, Member{"reserved", u32, ""},
+			Member{"slot", ptr, ""}, Member{"symbol", text(importSymbolMax), ""},
+			Member{"library", text(importLibraryMax), ""}),
 		record("crpie_syscall_record", "SyscallRecord", Member{"nr", u32, ""}, Member{"reserved", u32, ""}),
 		{C: "crpie_param", Go: "ParamPair", Use: Written,
 			Members: []Member{{"key", ptr, ""}, {"value", ptr, ""}}},

@@ -2,8 +2,10 @@
 package files
 
 import (
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -23,6 +25,30 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// At is a regular file below a directory: it is opened for each read, so that nobody has to close it.
+type At struct{ Root, Name string }
+
+// ReadAt is io.ReaderAt's.
+func (a At) ReadAt(b []byte, off int64) (int, error) {
+	f, _, err := OpenRegular(filepath.Join(a.Root, a.Name))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(b, off)
+}
+
+// OpenBelow gives a function that looks for regular files below a directory.
+func OpenBelow(root string) func(name string) (io.ReaderAt, int64, error) {
+	return func(name string) (io.ReaderAt, int64, error) {
+		f, info, err := OpenRegular(filepath.Join(root, name))
+		if err != nil {
+			return nil, 0, err
+		}
+		return At{root, name}, info.Size(), f.Close()
+	}
 }
 
 // IsNull reports whether a name leads to /dev/null, which people name so that a file has no effect.

@@ -43,6 +43,10 @@ func TestRustCrate(t *testing.T) {
 		p.Init.Symbol == "" || p.Exit.Symbol == "" || len(p.Params) != 8 {
 		t.Errorf("%+v", p)
 	}
+	if len(p.Imports) != 2 || p.Imports[0].String()+p.Imports[1].String() != "twice(int)@V1 of libtwice.so.1getpid of libc.so.6" &&
+		p.Imports[1].String()+p.Imports[0].String() != "twice(int)@V1 of libtwice.so.1getpid of libc.so.6" {
+		t.Errorf("imports %+v", p.Imports)
+	}
 	if got := fmt.Sprint(p.Syscalls); got != "{true [39 186 318] false}" { // getpid, gettid, getrandom
 		t.Errorf("it declares %s", got)
 	}

@@ -83,6 +83,7 @@ var recipes = []recipe{
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"signals", []string{"signals.c", "victim.h"}, nil, compileC},
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
+	{"imports", []string{"imports.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
 	{"workers", []string{"workers.c", "victim.h"}, nil, compileC},
 	{"guards", []string{"guards.c", "victim.h"}, nil, compileC},

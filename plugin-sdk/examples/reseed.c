@@ -11,7 +11,7 @@
  * Caveat: code of the program is called while the program stands wherever it was dumped. If a thread was dumped inside
  * random() and holds libc's lock, srandom() waits for it for ever, and --pie-timeout undoes the restore. (rand_r,
  * /dev/urandom and getrandom() need no help. OpenSSL, Python and others keep state of their own: reseed warns of those
- * that it finds; give a function of theirs as symbol=, such as OpenSSL's RAND_poll.)
+ * that it finds; reseed-openssl.c reaches OpenSSL's, for others give a function of theirs as symbol=.)
  */
 #include <crpie/string.h>
 #include <crpie/syscall.h>

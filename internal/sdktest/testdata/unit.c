@@ -57,6 +57,8 @@ static int overflow(struct crpie_ctx *ctx)
 	return 0;
 }
 
+CRPIE_IMPORT_AS(twice, int(int), "_Z5twicei@V1", "libtwice.so.1", CRPIE_OPTIONAL)
+CRPIE_IMPORT(exported, "", CRPIE_REQUIRED)
 CRPIE_PLUGIN_REGISTER_CTX("unit", start, stop)
 CR_PLUGIN_REGISTER_HOOK_PRIO(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, third, 9)
 CR_PLUGIN_REGISTER_HOOK_PRIO(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, first, -1)
@@ -213,6 +215,22 @@ static int mistake(const char *name)
 	return crpie_test_result();
 }
 
+static int doubled(int i)
+{
+	return 2 * i;
+}
+
+/* The pointers of imports are NULL until the test gives them an address. */
+static void gives_imports_an_address(void)
+{
+	CRPIE_EXPECT(twice == NULL && crpie_import_exported == NULL);
+	crpie_test_import("_Z5twice", (const void *)(uintptr_t)doubled); /* a part of a name is none */
+	CRPIE_EXPECT(twice == NULL);
+	crpie_test_import("_Z5twicei", (const void *)(uintptr_t)doubled);
+	crpie_test_import("exported", &exported);
+	CRPIE_EXPECT(twice != NULL && twice(4) == 8 && *crpie_import_exported == 7);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
@@ -221,5 +239,6 @@ int main(int argc, char **argv)
 	judges_parameters_as_crpie_does();
 	takes_values_from_files();
 	maps_and_unmaps();
+	gives_imports_an_address();
 	return crpie_test_result();
 }

@@ -74,8 +74,15 @@ fn memory(ctx: &mut Context) -> Result {
     if zeros > 100 { Err(Errno::EIO) } else { Ok(()) }
 }
 
+crpie::import!(TWICE, "_Z5twicei@V1", "libtwice.so.1", optional);
+crpie::import!(GETPID, "getpid", "libc.so.6", required);
+
 fn late(ctx: &mut Context) -> Result {
     info!(ctx, "late");
+    // SAFETY: that is the type of the test's function.
+    if let Some(twice) = unsafe { TWICE.function::<extern "C" fn(i32) -> i32>() } {
+        info!(ctx, "twice {} {}", twice(4), GETPID.address().is_none());
+    }
     match ctx.int("fail") {
         Some(n) => Err(Errno(n as i32)),
         None => Ok(()),

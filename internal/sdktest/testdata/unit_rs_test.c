@@ -85,6 +85,22 @@ static void returns_errors(void)
 	crpie_test_end(&t);
 }
 
+static int doubled(int i)
+{
+	return 2 * i;
+}
+
+static void calls_imports(void)
+{
+	struct crpie_test t;
+
+	crpie_test_import("_Z5twicei", (const void *)(uintptr_t)doubled);
+	crpie_test_begin(&t, "worker");
+	CRPIE_EXPECT(crpie_test_run(&t, LATE) == 0);
+	expect_line(&t, "info: late\ninfo: twice 8 true\n");
+	crpie_test_end(&t);
+}
+
 static int panics(void)
 {
 	struct crpie_test t;
@@ -102,5 +118,6 @@ int main(int argc, char **argv)
 	changes_the_environment();
 	asks_before_it_touches_memory();
 	returns_errors();
+	calls_imports();
 	return crpie_test_result();
 }

@@ -17,6 +17,7 @@
  *	enumerators             keep their values.
  *	init, exit              were given a context in version 2, as a last argument that older ones do not look at.
  *	parameters              can have defaults from version 3 on.
+ *	imports                 came in version 4. A crpie of before overlooks them, and their slots stay 0.
  *
  * The same numbers live in internal/abi (Go), where a test compiles this header and compares sizes, offsets and values.
  */
@@ -25,13 +26,14 @@
 
 #include <stdint.h>
 
-#define CRPIE_ABI_VERSION 3
+#define CRPIE_ABI_VERSION 4
 
 /* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
 #define CRPIE_HOOKS_SECTION "crpie_hooks"
 #define CRPIE_PARAMS_SECTION "crpie_params"
 #define CRPIE_SYSCALLS_SECTION "crpie_syscalls"
+#define CRPIE_IMPORTS_SECTION "crpie_imports"
 
 /*
  * Hook ids. CRIU's own plugin hooks count up from 0 (criu-plugin.h); ours have a range that they cannot reach.
@@ -160,6 +162,24 @@ struct crpie_syscall_record {
 	uint32_t abi;  /* the least CRPIE_ABI_VERSION that the object can do with: 1 */
 	uint32_t nr;   /* __NR_* of the object's machine, or CRPIE_SYSCALL_COMPUTED */
 	uint32_t reserved;
+};
+
+#define CRPIE_IMPORT_SYMBOL_MAX 192 /* with the terminating NUL, bytes; as the next one */
+#define CRPIE_IMPORT_LIBRARY_MAX 64
+
+/*
+ * One per symbol of the process that a plugin uses, in CRPIE_IMPORTS_SECTION; 280 bytes. Before the first call into the
+ * plugin crpie puts the symbol's address into the slot. It is read from the object and does not become part of the
+ * process; the slot does.
+ */
+struct crpie_import_record {
+	uint32_t size;  /* sizeof(struct crpie_import_record) */
+	uint32_t abi;   /* the least CRPIE_ABI_VERSION that knows it: 4 */
+	uint32_t flags; /* CRPIE_REQUIRED: without the symbol nothing is done; CRPIE_OPTIONAL: the slot stays 0 */
+	uint32_t reserved;
+	void *slot;                             /* 8 writable bytes of the object, initialised with 0, aligned */
+	char symbol[CRPIE_IMPORT_SYMBOL_MAX];   /* as in the symbol table, perhaps with @VERSION */
+	char library[CRPIE_IMPORT_LIBRARY_MAX]; /* SONAME, file name or path; "": the program itself */
 };
 
 /* One key=value of --pie-plugin hook.o,key=value, in command-line order; both NUL-terminated, value may be empty. */

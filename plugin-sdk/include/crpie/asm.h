@@ -15,7 +15,7 @@
 #ifndef CRPIE_ASM_H
 #define CRPIE_ASM_H
 
-#define CRPIE_ABI_VERSION 3
+#define CRPIE_ABI_VERSION 4
 
 #define CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED 0x100
 #define CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY 0x101
@@ -123,6 +123,17 @@
 	/* The plugin takes no parameter. */
 	.macro crpie_no_params
 	crpie_param CRPIE_PARAM_KIND_NONE
+	.endm
+
+	/* A symbol of the process, see struct crpie_import_record: crpie_import slot, "RAND_poll", "libcrypto.so.3" */
+	.macro crpie_import slot:req, symbol:req, library, flags=CRPIE_REQUIRED
+	.pushsection crpie_imports, "aw", %progbits
+	.balign 8
+	.long 280, 4, \flags, 0
+	.quad \slot
+	crpie_text "\symbol", 192
+	crpie_text "\library", 64
+	.popsection
 	.endm
 
 	/* One for each system call that the plugin makes: crpie_syscall __NR_getpid, with <asm/unistd.h>. */

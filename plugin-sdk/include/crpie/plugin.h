@@ -69,6 +69,7 @@ DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, struct crpie_ctx
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record) == 72, "struct crpie_plugin_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_plugin_record_ctx) == 72, "struct crpie_plugin_record_ctx has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_param_record) == 352, "struct crpie_param_record has holes");
+CRPIE_STATIC_ASSERT(sizeof(struct crpie_import_record) == 280, "struct crpie_import_record has holes");
 CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_record has holes");
 
 /* A hook without a return statement returns whatever the register holds, which would undo restores by chance. */
@@ -159,6 +160,37 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 #define CRPIE_PARAM_ONE_OF(names, flags) CRPIE_PARAM_(CRPIE_PARAM_KIND_ONE_OF, "", 0, 0, names, "", flags)
 /* The plugin takes no parameter. */
 #define CRPIE_NO_PARAMS CRPIE_PARAM_(CRPIE_PARAM_KIND_NONE, "", 0, 0, "", "", CRPIE_OPTIONAL)
+
+/*
+ * Declares a function or variable of the process that hooks use: of a library, by its SONAME, file name or path, or of
+ * the program itself (""). crpie finds it before a process exists, and puts its address into crpie_import_SYMBOL. With
+ * CRPIE_REQUIRED a process without it is refused, with CRPIE_OPTIONAL the pointer is NULL there. The symbol has to be
+ * declared, for its type; it is not linked. The library runs as the program does: from PIE_RST_PRE_SIGRETURN[_THREAD]
+ * on, not before.
+ *
+ *	int RAND_poll(void);
+ *	CRPIE_IMPORT(RAND_poll, "libcrypto.so.3", CRPIE_OPTIONAL)
+ *
+ *	if (crpie_import_RAND_poll && crpie_import_RAND_poll() != 1)
+ *		return -EIO;
+ */
+#define CRPIE_IMPORT(name, library, needed)                                                                            \
+	CRPIE_IMPORT_AS(crpie_import_##name, __typeof__(name), #name, library, needed)
+
+/*
+ * The same for a symbol by the name in its file: a version behind @ ("RAND_poll@OPENSSL_3.0.0"), a mangled name of C++,
+ * a static function or variable. type is that of the symbol, pointer the name of the pointer to it.
+ */
+#define CRPIE_IMPORT_AS(pointer, type, symbol, library, needed)                                                        \
+	CRPIE_STATIC_ASSERT(sizeof(symbol) > 1 && sizeof(symbol) <= CRPIE_IMPORT_SYMBOL_MAX,                           \
+			    "the symbol's name is empty or longer than 191 bytes");                                    \
+	CRPIE_STATIC_ASSERT(sizeof(library) <= CRPIE_IMPORT_LIBRARY_MAX, "the library's name is longer than 63 bytes"); \
+	typedef __typeof__(type) *CRPIE_PASTE(pointer, _crpie_type);                                                   \
+	static CRPIE_PASTE(pointer, _crpie_type) volatile pointer                                                      \
+		__attribute__((section(".data.crpie_slots"), used, aligned(8))) = NULL;                                \
+	static struct crpie_import_record CRPIE_PASTE(pointer, _crpie_record) CRPIE_RECORD(CRPIE_IMPORTS_SECTION) = { \
+		(uint32_t)sizeof(struct crpie_import_record), 4, needed, 0, (void *)&pointer, symbol, library \
+	};
 /* clang-format on */
 
 /*

@@ -70,6 +70,8 @@ extern struct crpie_plugin_record __start_crpie_plugin[] __attribute__((weak));
 extern struct crpie_plugin_record __stop_crpie_plugin[] __attribute__((weak));
 extern char __start_crpie_params[] __attribute__((weak));
 extern char __stop_crpie_params[] __attribute__((weak));
+extern char __start_crpie_imports[] __attribute__((weak));
+extern char __stop_crpie_imports[] __attribute__((weak));
 
 __attribute__((unused)) static int crpie_test_checks, crpie_test_failures;
 
@@ -267,6 +269,20 @@ static inline void crpie_test_env(struct crpie_test *t, const char *text)
 	t->mm.env_start = (uint64_t)(uintptr_t)t->env;
 	t->mm.env_end = t->mm.env_start + t->env_len;
 	crpie_test_map(t, t->env, t->env_len, CRPIE_PROT_READ | CRPIE_PROT_WRITE, "[stack]");
+}
+
+/* Gives every import of a symbol, without its version, an address: that of a function or variable of the test. */
+static inline void crpie_test_import(const char *symbol, const void *address)
+{
+	const char *at = __start_crpie_imports;
+	size_t len = strlen(symbol);
+
+	for (; at != NULL && at < __stop_crpie_imports; at += sizeof(struct crpie_import_record)) {
+		const struct crpie_import_record *r = (const struct crpie_import_record *)(const void *)at;
+
+		if (strncmp(r->symbol, symbol, len) == 0 && (r->symbol[len] == '\0' || r->symbol[len] == '@'))
+			memcpy(r->slot, &address, sizeof(address));
+	}
 }
 
 /* The declaration behind last, or the first one, or NULL. Rust's and older ones end before def. */

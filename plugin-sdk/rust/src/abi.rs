@@ -102,6 +102,18 @@ pub struct ParamRecord {
     pub def: [u8; 64],
 }
 
+/// struct crpie_import_record
+#[repr(C)]
+pub struct ImportRecord {
+    pub size: u32,
+    pub abi: u32,
+    pub flags: u32,
+    pub reserved: u32,
+    pub slot: &'static crate::import::Slot,
+    pub symbol: [u8; 192],
+    pub library: [u8; 64],
+}
+
 /// Stages, as CR_PLUGIN_HOOK__PIE_RST_*.
 pub const TASK_CREATED: u32 = 0x100;
 pub const POST_MEMORY: u32 = 0x101;

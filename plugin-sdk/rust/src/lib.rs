@@ -19,12 +19,13 @@
 //! takes in what is used of `core`, formatting included, and `ld -r` makes one object of that. A panic is logged with
 //! its place, and then the hook fails as if it had crashed, which undoes the restore.
 //!
-//! Symbols of the program are looked up by the C headers only: write that function in C and join the objects with
-//! `ld -r`.
+//! Symbols of the program are declared by [`import!`], which crpie finds before a process exists. They are looked up
+//! at run time by the C headers only: write that function in C and join the objects with `ld -r`.
 #![no_std]
 
 pub mod abi;
 mod context;
+pub mod import;
 mod log;
 mod memory;
 mod panic;

@@ -7,6 +7,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/uapi"
@@ -30,6 +31,7 @@ type planner struct {
 	layout *blob.Layout
 	hooked []Hooked          // the plugins
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
+	mapped exports.Files     // that tasks map, as far as symbols were looked for in them
 
 	helpers      []*job.Helper
 	adopters     map[uint32]bool       // tasks that adopt orphans

@@ -36,6 +36,8 @@ type Hooked struct {
 	Name   string
 	Stages []stage.Stage
 	Tasks  []blob.Selector // empty: every task
+
+	Imports []loader.Import
 }
 
 // HooksOf lists the plugins in their order.
@@ -43,7 +45,7 @@ func HooksOf(plugins []blob.Input) []Hooked {
 	var all []Hooked
 	for i, label := range blob.Labels(plugins) {
 		in := plugins[i]
-		h := Hooked{Name: label, Tasks: in.Tasks}
+		h := Hooked{Name: label, Tasks: in.Tasks, Imports: in.Plugin.Imports}
 		for _, hook := range in.Plugin.Hooks {
 			h.Stages = append(h.Stages, hook.ID)
 		}

@@ -44,6 +44,7 @@ func (p *planner) planTask(img *images.Task) {
 	if !early {
 		t.session()
 	}
+	t.imports()
 	t.hook(t.Prog, stage.TaskCreated)
 	t.mem.Space(t.Process)
 	if early { // children who must not be in the session that it leads

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/buildid/buildidtest"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -16,7 +17,7 @@ import (
 // What a file is now decides whether the images fit to it. What is wrong is said once, however many mappings there are.
 func TestFileValidation(t *testing.T) {
 	const exe = "/srv/v/bin/static"
-	other := hosttest.ELF64(hosttest.BuildID([]byte("another build of it.")))
+	other := buildidtest.ELF64(buildidtest.BuildID([]byte("another build of it.")))
 	size := job.Options{FileValidation: job.ByFileSize}
 	for name, tc := range map[string]struct {
 		build  []byte
@@ -30,9 +31,9 @@ func TestFileValidation(t *testing.T) {
 				" has build id 616e6f74686572206275696c64206f662069742e, " +
 				"but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time: it is another build\n" +
 				"  hint: put back the build that was there at dump time; --file-validation filesize compares only sizes"},
-		"no build id any more": {build: hosttest.ELF64(),
+		"no build id any more": {build: buildidtest.ELF64(),
 			want: exe + " has no build id, but had 02843221bf2e9d74189a063b1349f7d3f8e4044b at dump time"},
-		"longer": {build: hosttest.ELF64(hosttest.BuildID(make([]byte, 24))),
+		"longer": {build: buildidtest.ELF64(buildidtest.BuildID(make([]byte, 24))),
 			want: exe + " has build id 0000"},
 		"by size":        {build: other, opts: size},
 		"dumped by size": {build: other, change: func(d *images.Dir) { dropBuildIDs(d) }},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/buildid"
+	"github.com/crpie/crpie/internal/buildid/buildidtest"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
@@ -71,7 +73,7 @@ func (f *files) addAll(dir *images.Dir) {
 	for _, entry := range dir.Files {
 		if r := entry.GetReg(); r != nil && !strings.HasPrefix(r.GetName(), "/dev/pts/") {
 			f.infos[r.GetName()] = Info{Bytes: int64(r.GetSize()), Kind: fileMode(r.GetMode())}
-			f.builds[r.GetName()] = ELF64(BuildID(host.ImageBuildID(r)))
+			f.builds[r.GetName()] = buildidtest.ELF64(buildidtest.BuildID(buildid.OfImage(r)))
 		}
 	}
 }

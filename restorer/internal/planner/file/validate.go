@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/buildid"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -112,7 +113,7 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 	if len(reg.GetBuildId()) == 0 || reg.Size == nil {
 		return true
 	}
-	is, was := host.ReadBuildID(hostFile{p.Host, name}), host.ImageBuildID(reg)
+	is, was := buildid.Read(hostFile{p.Host, name}), buildid.OfImage(reg)
 	if bytes.Equal(padded(is), was) {
 		return true
 	}
@@ -121,7 +122,7 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 		now = "has no build id"
 	}
 	p.Refuse(where, "put back the build that was there at dump time; --file-validation filesize compares only sizes",
-		"%s %s, but had %x at dump time: it is another build", name, now, was[:min(len(was), host.MaxBuildID)])
+		"%s %s, but had %x at dump time: it is another build", name, now, was[:min(len(was), buildid.Max)])
 	return false
 }
 

@@ -1,10 +1,11 @@
-package hosttest
+// Package buildidtest makes as much of ELF files as the search for build ids looks at, for tests.
+package buildidtest
 
 import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/crpie/crpie/restorer/internal/host"
+	"github.com/crpie/crpie/internal/buildid"
 )
 
 // Note is one of elf(5): header, owner and description, both filled up to words.
@@ -16,14 +17,14 @@ func Note(owner string, kind uint32, desc []byte) []byte {
 }
 
 // BuildID is the note of a build id.
-func BuildID(id []byte) []byte { return Note("GNU\x00", host.GnuBuildID, id) }
+func BuildID(id []byte) []byte { return Note("GNU\x00", buildid.Type, id) }
 
 // ELF64 is as much of a file as the search for build ids looks at: a header, and a segment of notes for each argument.
 func ELF64(segments ...[]byte) []byte { return ELF(2, 0, segments) }
 
 // ELF makes such a file of a class, elf(5), with a gap before the notes.
 func ELF(class byte, gap int, segments [][]byte) []byte {
-	l := host.ElfLayouts[class]
+	l := buildid.Layouts[class]
 	file := make([]byte, l.Header+len(segments)*l.Phdr+gap)
 	copy(file, "\x7fELF")
 	file[4] = class
@@ -34,7 +35,7 @@ func ELF(class byte, gap int, segments [][]byte) []byte {
 	binary.LittleEndian.PutUint16(file[l.Phnum:], uint16(len(segments)))
 	for i, s := range segments {
 		at := l.Header + i*l.Phdr
-		put(at, host.PtNote)
+		put(at, buildid.PtNote)
 		put(at+l.POffset, uint64(len(file)))
 		put(at+l.PFilesz, uint64(len(s)))
 		file = append(file, s...)

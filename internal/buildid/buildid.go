@@ -1,4 +1,5 @@
-package host
+// Package buildid reads the build id of an ELF file, and what images have of it, as CRIU does. It opens no file.
+package buildid
 
 import (
 	"bytes"
@@ -11,10 +12,10 @@ import (
 // How CRIU 4 looks for a build id. It takes the first note of its type, of any owner, from whichever
 // PT_NOTE segment: what an unchanged file has must be what the dump found there.
 const (
-	NoteWindow  = 1 << 20 // bytes at the beginning of the file
-	MaxBuildID  = 512     // bytes
+	Window      = 1 << 20 // bytes at the beginning of the file
+	Max         = 512     // bytes
 	maxNotes    = 1 << 12 // in all segments together; CRIU has no limit but the window
-	GnuBuildID  = 3       // NT_GNU_BUILD_ID, elf(5)
+	Type        = 3       // NT_GNU_BUILD_ID, elf(5)
 	PtNote      = 4
 	noteHeader  = 12 // n_namesz, n_descsz, n_type
 	elfMaxIdent = 64 // at least as much as either header has, bytes
@@ -27,8 +28,8 @@ type elfLayout struct {
 	word                   int // bytes of an offset
 }
 
-// ElfLayouts has a layout for each class, EI_CLASS.
-var ElfLayouts = [...]elfLayout{
+// Layouts has a layout for each class, EI_CLASS.
+var Layouts = [...]elfLayout{
 	1: {Header: 52, Phoff: 28, Phnum: 44, Phdr: 32, POffset: 4, PFilesz: 16, word: 4},
 	2: {Header: 64, Phoff: 32, Phnum: 56, Phdr: 56, POffset: 8, PFilesz: 32, word: 8},
 }
@@ -40,19 +41,19 @@ func (l *elfLayout) offset(b []byte) uint64 {
 	return binary.LittleEndian.Uint64(b)
 }
 
-// ReadBuildID gives the build id of an ELF file, nil if it has none.
-func ReadBuildID(file io.ReaderAt) []byte {
-	window := &begun{rest: io.NewSectionReader(file, 0, NoteWindow)}
+// Read gives the build id of an ELF file, nil if it has none.
+func Read(file io.ReaderAt) []byte {
+	window := &begun{rest: io.NewSectionReader(file, 0, Window)}
 	window.first = readUpTo(window.rest, 0, firstRead)
 	header := readUpTo(window, 0, elfMaxIdent)
 	if len(header) < 5 || !bytes.HasPrefix(header, []byte("\x7fELF")) {
 		return nil
 	}
 	class := int(header[4])
-	if class == 0 || class >= len(ElfLayouts) || len(header) < ElfLayouts[class].Header {
+	if class == 0 || class >= len(Layouts) || len(header) < Layouts[class].Header {
 		return nil
 	}
-	l := &ElfLayouts[class]
+	l := &Layouts[class]
 	count := int(binary.LittleEndian.Uint16(header[l.Phnum:]))
 	table := readUpTo(window, l.offset(header[l.Phoff:]), count*l.Phdr)
 	notes := maxNotes
@@ -77,8 +78,8 @@ func findBuildID(window io.ReaderAt, at, end uint64, budget *int) (id []byte, fo
 			return nil, false
 		}
 		name, size := align4(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint32(b[4:])
-		if binary.LittleEndian.Uint32(b[8:]) == GnuBuildID {
-			if size == 0 || size > MaxBuildID {
+		if binary.LittleEndian.Uint32(b[8:]) == Type {
+			if size == 0 || size > Max {
 				return nil, true
 			}
 			id := readUpTo(window, at+noteHeader+name, int(size))
@@ -89,8 +90,8 @@ func findBuildID(window io.ReaderAt, at, end uint64, budget *int) (id []byte, fo
 	return nil, false
 }
 
-// ImageBuildID gives the id as the images have it: in words of 32 bits, the last one filled up with zeros.
-func ImageBuildID(reg *pb.RegFileEntry) []byte {
+// OfImage gives the id as the images have it: in words of 32 bits, the last one filled up with zeros.
+func OfImage(reg *pb.RegFileEntry) []byte {
 	var id []byte
 	for _, word := range reg.GetBuildId() {
 		id = binary.LittleEndian.AppendUint32(id, word)
@@ -118,10 +119,10 @@ func align4(n uint32) uint64 { return (uint64(n) + 3) &^ 3 }
 
 // readUpTo reads what there is of n bytes.
 func readUpTo(r io.ReaderAt, off uint64, n int) []byte {
-	if off >= NoteWindow {
+	if off >= Window {
 		return nil
 	}
-	b := make([]byte, min(n, NoteWindow-int(off)))
+	b := make([]byte, min(n, Window-int(off)))
 	n, _ = r.ReadAt(b, int64(off)) // what cannot be read is not there
 	return b[:n]
 }

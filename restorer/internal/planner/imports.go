@@ -1,0 +1,90 @@
+package planner
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/exports"
+	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/loader"
+	"github.com/crpie/crpie/restorer/internal/host"
+)
+
+// imports finds the symbols that plugins import, and fills their slots before the first hook: every slot, because
+// a child begins with its parent's. The files are those that the restore maps, at the places that the images say.
+func (t *taskPlanner) imports() {
+	var space *exports.Space
+	for i := range t.hooked {
+		if !t.runsIn[i][t.Img.Pid] {
+			continue
+		}
+		for k := range t.hooked[i].Imports {
+			if space == nil {
+				space = t.space()
+			}
+			t.fillSlot(space, i, k)
+		}
+	}
+}
+
+// fillSlot finds one symbol and plans its slot.
+func (t *taskPlanner) fillSlot(space *exports.Space, plugin, index int) {
+	h := &t.hooked[plugin]
+	in := &h.Imports[index]
+	addr, err := space.Find(in.Library, in.Symbol, in.Version)
+	var absent *exports.Absent
+	switch {
+	case err == nil:
+	case !in.Required && errors.As(err, &absent):
+		t.lacking(h.Name, in, absent)
+	default:
+		t.Refuse(fmt.Sprintf("%s plugin %s", t.Where(), h.Name), importFix(in, err), "import %s: %v", in, err)
+	}
+	t.Prog.Core(fmt.Sprintf("plugin %s: %s", h.Name, in), abi.CopyMemory{
+		To: uint64(t.Plan.Image.Slot(plugin, index)), From: t.Prog.Arena.Words(addr), Len: 8})
+}
+
+// importFix says what helps if a symbol has no address.
+func importFix(in *loader.Import, err error) string {
+	var absent *exports.Absent
+	if errors.As(err, &absent) && in.Required {
+		return "choose the plugin's tasks with select=, or have it declare the import CRPIE_OPTIONAL"
+	}
+	return ""
+}
+
+// lacking notes, once for all tasks, that an optional import is not there.
+func (p *planner) lacking(plugin string, in *loader.Import, why error) {
+	note := fmt.Sprintf("plugin %s: optional import %s is NULL: %v", plugin, in, why)
+	if !slices.Contains(p.Plan.Notes, note) {
+		p.Plan.Notes = append(p.Plan.Notes, note)
+	}
+}
+
+// space is what the task will map, with the files of this host.
+func (t *taskPlanner) space() *exports.Space {
+	return &exports.Space{
+		Mappings: taskview.VMAs(
+			t.Dir,
+			t.Img.Mm,
+		), Program: t.Dir.Files[t.Img.Mm.GetExeFileId()].GetReg().GetName(),
+		Files: &t.mapped,
+		Open: func(name string) (io.ReaderAt, error) {
+			if _, err := t.Host.Stat(name); err != nil {
+				return nil, err
+			}
+			return hostFile{t.Host, name}, nil
+		},
+	}
+}
+
+// hostFile reads a file as the restored task will see it.
+type hostFile struct {
+	host *host.Host
+	name string
+}
+
+func (f hostFile) ReadAt(b []byte, off int64) (int, error) { return f.host.ReadFileAt(f.name, b, off) }
