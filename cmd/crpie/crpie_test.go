@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -222,8 +223,13 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 // made when they are used. What others allocate is bounded.
 func TestStartIsLight(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "crpie")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := interfacePairs(t, bin); n > maxPairs {
+		t.Errorf("%d types become interfaces with methods, more than %d", n, maxPairs)
 	}
 	cmd := exec.Command(bin, "version")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
@@ -252,6 +258,25 @@ func TestStartIsLight(t *testing.T) {
 	if seen < 10 {
 		t.Errorf("only %d packages in\n%s", seen, trace)
 	}
+}
+
+// maxPairs bounds the pairs of a type and an interface with methods. The runtime enters all of them into a table before
+// main, which takes a tenth of a millisecond for each 300.
+const maxPairs = 450
+
+// interfacePairs counts them: a section has their addresses.
+func interfacePairs(t *testing.T, bin string) int {
+	t.Helper()
+	f, err := elf.Open(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	links := f.Section(".itablink")
+	if links == nil || links.Size == 0 {
+		t.Fatal("no section .itablink")
+	}
+	return int(links.Size / 8)
 }
 
 // TestLinkReplacesItsOutput: the new file is complete when it has its name; a link stays one, and what is no file is

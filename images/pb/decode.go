@@ -9,7 +9,7 @@ import (
 	"github.com/crpie/crpie/images/internal/wire"
 )
 
-// Of each message types.go has the method decode, which stores one field: it asks the decoder for a value of the
+// Of each message types.go has the method decode, which walks over the fields and asks the decoder for a value of each
 // field's type. Errors and names of fields are made by reflection, from the struct tags, because they are rare.
 // TestLikeProtobuf, TestEveryField and FuzzWire hold this decoder and protobuf's own library together.
 
@@ -26,63 +26,76 @@ const andMore = " and more"
 // in m all the same), of many the first hundred.
 func Unmarshal(data []byte, m Message) (unknown []string, err error) {
 	d := &decoder{values: min(len(data)/2, most)}
-	if err := d.message(data, m); err != nil {
-		return nil, err
+	d.rest = data
+	d.message(m)
+	if d.err != nil {
+		return nil, d.err
 	}
 	return d.unknown, nil
 }
 
 // decoder decodes one top-level message.
 type decoder struct {
-	number int       // of the field whose turn it is
-	typ    wire.Type // of its value
-	rest   []byte    // from the value on; the method that reads it moves this behind it
-	index  int       // of the message in a list that was read last; -1: it is in none
-	err    *wire.FieldError
+	place
+	err *wire.FieldError
 
 	depth, messages int
 	unknown         []string // paths of fields that the types of this build do not have
-	foreign         bool     // the field is such a one
 
 	values int      // how many numbers are made at a time
 	short  []uint32 // of which some are not used yet
 	long   []uint64
 }
 
+// place is how far a message has been decoded.
+type place struct {
+	rest    []byte    // from the field's value on; the method that reads it moves this behind it
+	number  int32     // of the field whose turn it is; 0 before the first
+	index   int32     // of the message in a list that was read last; -1: it is in none
+	before  int32     // how many paths of unknown fields there were in front of the field
+	typ     wire.Type // of its value
+	foreign bool      // the field is one that the types of this build do not have
+	seen    fieldSet
+}
+
 // most is how many numbers are made at a time in a long message: one allocation for each would take longer than to
 // decode it.
 const most = 64
 
-// message fills m. The result is a *wire.FieldError or nil.
-func (d *decoder) message(data []byte, m Message) error {
-	if d.depth > maxNesting {
-		return &wire.FieldError{Cause: fmt.Sprintf("nested more than %d levels deep", maxNesting)}
+// next goes on to the next field of m, and reports false at the end of m or at an error.
+func (d *decoder) next(m Message, required fieldSet) bool {
+	if d.number != 0 {
+		d.named(m)
 	}
-	if d.messages++; d.messages > maxMessages {
-		return &wire.FieldError{Cause: fmt.Sprintf("more than %d messages in one entry", maxMessages)}
+	if d.err == nil && len(d.rest) > 0 {
+		return d.tag()
 	}
-	var seen fieldSet
-	for len(data) > 0 {
-		number, typ, tag, err := wire.ConsumeTag(data)
-		if err != nil {
-			return &wire.FieldError{Cause: fmt.Sprintf("bad field tag 0x%02x", data[0])}
-		}
-		before := len(d.unknown)
-		d.number, d.typ, d.rest, d.index, d.foreign = number, typ, data[tag:], -1, false
-		m.decode(d)
-		if d.err != nil {
-			return d.err.Inside(d.nameIn(m, number))
-		}
-		if len(d.unknown) > before && !d.foreign {
-			prefix(d.unknown[before:], d.nameIn(m, number))
-		}
-		seen.add(number)
-		data = d.rest
+	if d.err == nil && !d.seen.hasAll(required) {
+		d.err = &wire.FieldError{Path: firstMissing(m, required, d.seen), Cause: "missing"}
 	}
-	if required := m.required(); !seen.hasAll(required) {
-		return &wire.FieldError{Path: firstMissing(m, required, seen), Cause: "missing"}
+	return false
+}
+
+// named puts the name of the field that was read in front of what has been found in it.
+func (d *decoder) named(m Message) {
+	if d.err != nil {
+		d.err = d.err.Inside(d.nameIn(m))
+	} else if len(d.unknown) > int(d.before) && !d.foreign {
+		prefix(d.unknown[d.before:], d.nameIn(m))
 	}
-	return nil
+}
+
+// tag reads what stands in front of a field's value.
+func (d *decoder) tag() bool {
+	number, typ, n, err := wire.ConsumeTag(d.rest)
+	if err != nil {
+		d.fail("bad field tag 0x%02x", d.rest[0])
+		return false
+	}
+	d.number, d.typ, d.rest, d.index = int32(number), typ, d.rest[n:], -1
+	d.foreign, d.before = false, int32(len(d.unknown))
+	d.seen.add(number)
+	return true
 }
 
 // fieldSet holds numbers of fields; the generator makes sure that types have no greater ones.
@@ -223,36 +236,48 @@ func numbers[T uint32 | uint64 | int32](d *decoder, list []T, t wire.Type) []T {
 }
 
 // child decodes a message within another one; one that is there already is merged with what comes.
-func (d *decoder) child(m Message) { d.element(m, -1) }
+func (d *decoder) child(decode func(*decoder)) { d.element(decode, -1) }
 
 // element decodes a message in a list, or, if index is -1, in none.
-func (d *decoder) element(m Message, index int) {
+func (d *decoder) element(decode func(*decoder), index int) {
 	body := d.block()
 	if d.err != nil {
 		return
 	}
-	behind := d.rest
+	d.index = int32(index)
+	outer := d.place
+	d.place = place{rest: body}
 	d.depth++
-	err := d.message(body, m)
-	d.depth--
-	d.rest, d.index, d.foreign = behind, index, false
-	if err != nil {
-		d.err = err.(*wire.FieldError)
+	if d.bounded() {
+		decode(d)
 	}
+	d.depth--
+	d.place = outer
+}
+
+// bounded reports whether there may be another message at this depth, and fails if not.
+func (d *decoder) bounded() bool {
+	d.messages++
+	if d.depth > maxNesting {
+		d.fail("nested more than %d levels deep", maxNesting)
+	} else if d.messages >= maxMessages {
+		d.fail("more than %d messages in one entry", maxMessages)
+	}
+	return d.err == nil
 }
 
 // keep appends a field that the message has no place for. Its tag is written anew, as protobuf's Go library does: a
 // varint may have more bytes than it needs.
 func (d *decoder) keep(unknown []byte) []byte {
-	n, err := wire.ConsumeValue(d.number, d.typ, d.rest)
+	n, err := wire.ConsumeValue(int(d.number), d.typ, d.rest)
 	if err != nil {
 		d.fail("%v", err)
 		return unknown
 	}
-	unknown = append(wire.AppendTag(unknown, d.number, d.typ), d.rest[:n]...)
+	unknown = append(wire.AppendTag(unknown, int(d.number), d.typ), d.rest[:n]...)
 	d.rest, d.foreign = d.rest[n:], true
 	if len(d.unknown) < maxUnknown {
-		d.unknown = append(d.unknown, strconv.Itoa(d.number))
+		d.unknown = append(d.unknown, strconv.Itoa(int(d.number)))
 	} else if last := &d.unknown[maxUnknown-1]; !strings.HasSuffix(*last, andMore) {
 		*last += andMore
 	}
@@ -266,15 +291,15 @@ func prefix(paths []string, name string) {
 }
 
 // nameIn is the name of the field of m that was read last, with the index of an element.
-func (d *decoder) nameIn(m Message, number int) string {
-	name := strconv.Itoa(number)
+func (d *decoder) nameIn(m Message) string {
+	name := strconv.Itoa(int(d.number))
 	for t := range tags(m) {
-		if t.number == number {
+		if t.number == int(d.number) {
 			name = t.name
 		}
 	}
 	if d.index >= 0 {
-		return wire.Indexed(name, d.index)
+		return wire.Indexed(name, int(d.index))
 	}
 	return name
 }

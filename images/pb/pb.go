@@ -10,11 +10,9 @@ import "reflect"
 
 //go:generate go run ../internal/generate types.go
 
-// Message is a pointer to one of the structs of this package.
-type Message interface {
-	decode(d *decoder)  // stores the field whose turn it is
-	required() fieldSet // the fields that must be there
-}
+// Message is a pointer to one of the structs of this package. It has no methods, because for each type that becomes an
+// interface with methods the runtime puts a pair into a table before main.
+type Message any
 
 // to returns a pointer to a value.
 func to[T any](v T) *T { return &v }

@@ -2,7 +2,10 @@
 
 package pb
 
-import "strconv"
+import (
+	"reflect"
+	"strconv"
+)
 
 // Of apparmor.proto.
 
@@ -27,17 +30,17 @@ func (m *AaPolicy) GetBlob() []byte {
 }
 
 func (m *AaPolicy) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		m.Blob = d.bytes()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			m.Blob = d.bytes()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*AaPolicy) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type AaNamespace struct {
 	Name       *string        `protobuf:"bytes,1,req,name=name"`
@@ -68,23 +71,23 @@ func (m *AaNamespace) GetNamespaces() []*AaNamespace {
 }
 
 func (m *AaNamespace) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		e := &AaPolicy{}
-		m.Policies = append(m.Policies, e)
-		d.element(e, len(m.Policies)-1)
-	case 3:
-		e := &AaNamespace{}
-		m.Namespaces = append(m.Namespaces, e)
-		d.element(e, len(m.Namespaces)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			e := &AaPolicy{}
+			m.Policies = append(m.Policies, e)
+			d.element(e.decode, len(m.Policies)-1)
+		case 3:
+			e := &AaNamespace{}
+			m.Namespaces = append(m.Namespaces, e)
+			d.element(e.decode, len(m.Namespaces)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*AaNamespace) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type ApparmorEntry struct {
 	Namespaces []*AaNamespace `protobuf:"bytes,1,rep,name=namespaces"`
@@ -99,17 +102,17 @@ func (m *ApparmorEntry) GetNamespaces() []*AaNamespace {
 }
 
 func (m *ApparmorEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &AaNamespace{}
-		m.Namespaces = append(m.Namespaces, e)
-		d.element(e, len(m.Namespaces)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &AaNamespace{}
+			m.Namespaces = append(m.Namespaces, e)
+			d.element(e.decode, len(m.Namespaces)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ApparmorEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of autofs.proto.
 
@@ -190,31 +193,31 @@ func (m *AutofsEntry) GetReadFd() int32 {
 }
 
 func (m *AutofsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Fd = d.int32()
-	case 2:
-		m.Pgrp = d.int32()
-	case 3:
-		m.Timeout = d.int32()
-	case 4:
-		m.Minproto = d.int32()
-	case 5:
-		m.Maxproto = d.int32()
-	case 6:
-		m.Mode = d.int32()
-	case 7:
-		m.Uid = d.int32()
-	case 8:
-		m.Gid = d.int32()
-	case 9:
-		m.ReadFd = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Fd = d.int32()
+		case 2:
+			m.Pgrp = d.int32()
+		case 3:
+			m.Timeout = d.int32()
+		case 4:
+			m.Minproto = d.int32()
+		case 5:
+			m.Maxproto = d.int32()
+		case 6:
+			m.Mode = d.int32()
+		case 7:
+			m.Uid = d.int32()
+		case 8:
+			m.Gid = d.int32()
+		case 9:
+			m.ReadFd = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*AutofsEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
 
 // Of binfmt-misc.proto.
 
@@ -287,29 +290,29 @@ func (m *BinfmtMiscEntry) GetOffset() int32 {
 }
 
 func (m *BinfmtMiscEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		m.Enabled = d.bool()
-	case 3:
-		m.Interpreter = d.string()
-	case 4:
-		m.Flags = d.string()
-	case 5:
-		m.Extension = d.string()
-	case 6:
-		m.Magic = d.string()
-	case 7:
-		m.Mask = d.string()
-	case 8:
-		m.Offset = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			m.Enabled = d.bool()
+		case 3:
+			m.Interpreter = d.string()
+		case 4:
+			m.Flags = d.string()
+		case 5:
+			m.Extension = d.string()
+		case 6:
+			m.Magic = d.string()
+		case 7:
+			m.Mask = d.string()
+		case 8:
+			m.Offset = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*BinfmtMiscEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of bpfmap-data.proto.
 
@@ -350,21 +353,21 @@ func (m *BpfmapDataEntry) GetCount() uint32 {
 }
 
 func (m *BpfmapDataEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.MapId = d.uint32()
-	case 2:
-		m.KeysBytes = d.uint32()
-	case 3:
-		m.ValuesBytes = d.uint32()
-	case 4:
-		m.Count = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.MapId = d.uint32()
+		case 2:
+			m.KeysBytes = d.uint32()
+		case 3:
+			m.ValuesBytes = d.uint32()
+		case 4:
+			m.Count = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*BpfmapDataEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of bpfmap-file.proto.
 
@@ -501,48 +504,48 @@ func (m *BpfmapFileEntry) GetMapExtra() uint64 {
 }
 
 func (m *BpfmapFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		m.Pos = d.uint64()
-	case 4:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x7ffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			m.Pos = d.uint64()
+		case 4:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 5:
+			m.MapType = d.uint32()
+		case 6:
+			m.KeySize = d.uint32()
+		case 7:
+			m.ValueSize = d.uint32()
+		case 8:
+			m.MapId = d.uint32()
+		case 9:
+			m.MaxEntries = d.uint32()
+		case 10:
+			m.MapFlags = d.uint32()
+		case 11:
+			m.Memlock = d.uint64()
+		case 12:
+			m.Frozen = d.bool()
+		case 13:
+			m.MapName = d.string()
+		case 14:
+			m.Ifindex = d.uint32()
+		case 15:
+			m.MntId = d.sint32()
+		case 16:
+			m.MapExtra = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 5:
-		m.MapType = d.uint32()
-	case 6:
-		m.KeySize = d.uint32()
-	case 7:
-		m.ValueSize = d.uint32()
-	case 8:
-		m.MapId = d.uint32()
-	case 9:
-		m.MaxEntries = d.uint32()
-	case 10:
-		m.MapFlags = d.uint32()
-	case 11:
-		m.Memlock = d.uint64()
-	case 12:
-		m.Frozen = d.bool()
-	case 13:
-		m.MapName = d.string()
-	case 14:
-		m.Ifindex = d.uint32()
-	case 15:
-		m.MntId = d.sint32()
-	case 16:
-		m.MapExtra = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*BpfmapFileEntry) required() fieldSet { return fieldSet{0x7ffe, 0x0} }
 
 // Of cgroup.proto.
 
@@ -575,19 +578,19 @@ func (m *CgroupPerms) GetGid() uint32 {
 }
 
 func (m *CgroupPerms) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Mode = d.uint32()
-	case 2:
-		m.Uid = d.uint32()
-	case 3:
-		m.Gid = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Mode = d.uint32()
+		case 2:
+			m.Uid = d.uint32()
+		case 3:
+			m.Gid = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgroupPerms) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type CgroupPropEntry struct {
 	Name    *string      `protobuf:"bytes,1,req,name=name"`
@@ -618,22 +621,22 @@ func (m *CgroupPropEntry) GetPerms() *CgroupPerms {
 }
 
 func (m *CgroupPropEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		m.Value = d.string()
-	case 3:
-		if m.Perms == nil {
-			m.Perms = &CgroupPerms{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			m.Value = d.string()
+		case 3:
+			if m.Perms == nil {
+				m.Perms = &CgroupPerms{}
+			}
+			d.child(m.Perms.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Perms)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CgroupPropEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type CgroupDirEntry struct {
 	DirName    *string            `protobuf:"bytes,1,req,name=dir_name,json=dirName"`
@@ -672,28 +675,28 @@ func (m *CgroupDirEntry) GetDirPerms() *CgroupPerms {
 }
 
 func (m *CgroupDirEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.DirName = d.string()
-	case 2:
-		e := &CgroupDirEntry{}
-		m.Children = append(m.Children, e)
-		d.element(e, len(m.Children)-1)
-	case 3:
-		e := &CgroupPropEntry{}
-		m.Properties = append(m.Properties, e)
-		d.element(e, len(m.Properties)-1)
-	case 4:
-		if m.DirPerms == nil {
-			m.DirPerms = &CgroupPerms{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.DirName = d.string()
+		case 2:
+			e := &CgroupDirEntry{}
+			m.Children = append(m.Children, e)
+			d.element(e.decode, len(m.Children)-1)
+		case 3:
+			e := &CgroupPropEntry{}
+			m.Properties = append(m.Properties, e)
+			d.element(e.decode, len(m.Properties)-1)
+		case 4:
+			if m.DirPerms == nil {
+				m.DirPerms = &CgroupPerms{}
+			}
+			d.child(m.DirPerms.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.DirPerms)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CgroupDirEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CgControllerEntry struct {
 	Cnames     []string          `protobuf:"bytes,1,rep,name=cnames"`
@@ -724,21 +727,21 @@ func (m *CgControllerEntry) GetIsThreaded() bool {
 }
 
 func (m *CgControllerEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Cnames = d.strings(m.Cnames)
-	case 2:
-		e := &CgroupDirEntry{}
-		m.Dirs = append(m.Dirs, e)
-		d.element(e, len(m.Dirs)-1)
-	case 3:
-		m.IsThreaded = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Cnames = d.strings(m.Cnames)
+		case 2:
+			e := &CgroupDirEntry{}
+			m.Dirs = append(m.Dirs, e)
+			d.element(e.decode, len(m.Dirs)-1)
+		case 3:
+			m.IsThreaded = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgControllerEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CgMemberEntry struct {
 	Name       *string `protobuf:"bytes,1,req,name=name"`
@@ -769,19 +772,19 @@ func (m *CgMemberEntry) GetCgnsPrefix() uint32 {
 }
 
 func (m *CgMemberEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		m.Path = d.string()
-	case 3:
-		m.CgnsPrefix = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			m.Path = d.string()
+		case 3:
+			m.CgnsPrefix = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgMemberEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type CgSetEntry struct {
 	Id      *uint32          `protobuf:"varint,1,req,name=id"`
@@ -804,19 +807,19 @@ func (m *CgSetEntry) GetCtls() []*CgMemberEntry {
 }
 
 func (m *CgSetEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		e := &CgMemberEntry{}
-		m.Ctls = append(m.Ctls, e)
-		d.element(e, len(m.Ctls)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			e := &CgMemberEntry{}
+			m.Ctls = append(m.Ctls, e)
+			d.element(e.decode, len(m.Ctls)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgSetEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CgroupEntry struct {
 	Sets        []*CgSetEntry        `protobuf:"bytes,1,rep,name=sets"`
@@ -839,21 +842,21 @@ func (m *CgroupEntry) GetControllers() []*CgControllerEntry {
 }
 
 func (m *CgroupEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &CgSetEntry{}
-		m.Sets = append(m.Sets, e)
-		d.element(e, len(m.Sets)-1)
-	case 2:
-		e := &CgControllerEntry{}
-		m.Controllers = append(m.Controllers, e)
-		d.element(e, len(m.Controllers)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &CgSetEntry{}
+			m.Sets = append(m.Sets, e)
+			d.element(e.decode, len(m.Sets)-1)
+		case 2:
+			e := &CgControllerEntry{}
+			m.Controllers = append(m.Controllers, e)
+			d.element(e.decode, len(m.Controllers)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgroupEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of core-aarch64.proto.
 
@@ -894,21 +897,21 @@ func (m *UserAarch64RegsEntry) GetPstate() uint64 {
 }
 
 func (m *UserAarch64RegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	case 2:
-		m.Sp = d.uint64()
-	case 3:
-		m.Pc = d.uint64()
-	case 4:
-		m.Pstate = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1c, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		case 2:
+			m.Sp = d.uint64()
+		case 3:
+			m.Pc = d.uint64()
+		case 4:
+			m.Pstate = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserAarch64RegsEntry) required() fieldSet { return fieldSet{0x1c, 0x0} }
 
 type UserAarch64FpsimdContextEntry struct {
 	Vregs   []uint64 `protobuf:"varint,1,rep,name=vregs"`
@@ -939,19 +942,19 @@ func (m *UserAarch64FpsimdContextEntry) GetFpcr() uint32 {
 }
 
 func (m *UserAarch64FpsimdContextEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Vregs = d.uint64s(m.Vregs)
-	case 2:
-		m.Fpsr = d.uint32()
-	case 3:
-		m.Fpcr = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xc, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Vregs = d.uint64s(m.Vregs)
+		case 2:
+			m.Fpsr = d.uint32()
+		case 3:
+			m.Fpcr = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserAarch64FpsimdContextEntry) required() fieldSet { return fieldSet{0xc, 0x0} }
 
 type PacAddressKeys struct {
 	ApiakeyLo     *uint64 `protobuf:"varint,1,req,name=apiakey_lo,json=apiakeyLo"`
@@ -1030,31 +1033,31 @@ func (m *PacAddressKeys) GetPacEnabledKey() uint64 {
 }
 
 func (m *PacAddressKeys) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ApiakeyLo = d.uint64()
-	case 2:
-		m.ApiakeyHi = d.uint64()
-	case 3:
-		m.ApibkeyLo = d.uint64()
-	case 4:
-		m.ApibkeyHi = d.uint64()
-	case 5:
-		m.ApdakeyLo = d.uint64()
-	case 6:
-		m.ApdakeyHi = d.uint64()
-	case 7:
-		m.ApdbkeyLo = d.uint64()
-	case 8:
-		m.ApdbkeyHi = d.uint64()
-	case 9:
-		m.PacEnabledKey = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ApiakeyLo = d.uint64()
+		case 2:
+			m.ApiakeyHi = d.uint64()
+		case 3:
+			m.ApibkeyLo = d.uint64()
+		case 4:
+			m.ApibkeyHi = d.uint64()
+		case 5:
+			m.ApdakeyLo = d.uint64()
+		case 6:
+			m.ApdakeyHi = d.uint64()
+		case 7:
+			m.ApdbkeyLo = d.uint64()
+		case 8:
+			m.ApdbkeyHi = d.uint64()
+		case 9:
+			m.PacEnabledKey = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PacAddressKeys) required() fieldSet { return fieldSet{0x3fe, 0x0} }
 
 type PacGenericKeys struct {
 	ApgakeyLo *uint64 `protobuf:"varint,1,req,name=apgakey_lo,json=apgakeyLo"`
@@ -1077,17 +1080,17 @@ func (m *PacGenericKeys) GetApgakeyHi() uint64 {
 }
 
 func (m *PacGenericKeys) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ApgakeyLo = d.uint64()
-	case 2:
-		m.ApgakeyHi = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ApgakeyLo = d.uint64()
+		case 2:
+			m.ApgakeyHi = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PacGenericKeys) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type PacKeys struct {
 	PacAddressKeys *PacAddressKeys `protobuf:"bytes,6,opt,name=pac_address_keys,json=pacAddressKeys"`
@@ -1110,23 +1113,23 @@ func (m *PacKeys) GetPacGenericKeys() *PacGenericKeys {
 }
 
 func (m *PacKeys) decode(d *decoder) {
-	switch d.number {
-	case 6:
-		if m.PacAddressKeys == nil {
-			m.PacAddressKeys = &PacAddressKeys{}
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 6:
+			if m.PacAddressKeys == nil {
+				m.PacAddressKeys = &PacAddressKeys{}
+			}
+			d.child(m.PacAddressKeys.decode)
+		case 7:
+			if m.PacGenericKeys == nil {
+				m.PacGenericKeys = &PacGenericKeys{}
+			}
+			d.child(m.PacGenericKeys.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.PacAddressKeys)
-	case 7:
-		if m.PacGenericKeys == nil {
-			m.PacGenericKeys = &PacGenericKeys{}
-		}
-		d.child(m.PacGenericKeys)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*PacKeys) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type ThreadInfoAarch64 struct {
 	ClearTidAddr *uint64                        `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -1173,32 +1176,32 @@ func (m *ThreadInfoAarch64) GetPacKeys() *PacKeys {
 }
 
 func (m *ThreadInfoAarch64) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		m.Tls = d.uint64()
-	case 3:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserAarch64RegsEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			m.Tls = d.uint64()
+		case 3:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserAarch64RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 4:
+			if m.Fpsimd == nil {
+				m.Fpsimd = &UserAarch64FpsimdContextEntry{}
+			}
+			d.child(m.Fpsimd.decode)
+		case 5:
+			if m.PacKeys == nil {
+				m.PacKeys = &PacKeys{}
+			}
+			d.child(m.PacKeys.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 4:
-		if m.Fpsimd == nil {
-			m.Fpsimd = &UserAarch64FpsimdContextEntry{}
-		}
-		d.child(m.Fpsimd)
-	case 5:
-		if m.PacKeys == nil {
-			m.PacKeys = &PacKeys{}
-		}
-		d.child(m.PacKeys)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoAarch64) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-arm.proto.
 
@@ -1351,49 +1354,49 @@ func (m *UserArmRegsEntry) GetOrigR0() uint32 {
 }
 
 func (m *UserArmRegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.R0 = d.uint32()
-	case 2:
-		m.R1 = d.uint32()
-	case 3:
-		m.R2 = d.uint32()
-	case 4:
-		m.R3 = d.uint32()
-	case 5:
-		m.R4 = d.uint32()
-	case 6:
-		m.R5 = d.uint32()
-	case 7:
-		m.R6 = d.uint32()
-	case 8:
-		m.R7 = d.uint32()
-	case 9:
-		m.R8 = d.uint32()
-	case 10:
-		m.R9 = d.uint32()
-	case 11:
-		m.R10 = d.uint32()
-	case 12:
-		m.Fp = d.uint32()
-	case 13:
-		m.Ip = d.uint32()
-	case 14:
-		m.Sp = d.uint32()
-	case 15:
-		m.Lr = d.uint32()
-	case 16:
-		m.Pc = d.uint32()
-	case 17:
-		m.Cpsr = d.uint32()
-	case 18:
-		m.OrigR0 = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7fffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.R0 = d.uint32()
+		case 2:
+			m.R1 = d.uint32()
+		case 3:
+			m.R2 = d.uint32()
+		case 4:
+			m.R3 = d.uint32()
+		case 5:
+			m.R4 = d.uint32()
+		case 6:
+			m.R5 = d.uint32()
+		case 7:
+			m.R6 = d.uint32()
+		case 8:
+			m.R7 = d.uint32()
+		case 9:
+			m.R8 = d.uint32()
+		case 10:
+			m.R9 = d.uint32()
+		case 11:
+			m.R10 = d.uint32()
+		case 12:
+			m.Fp = d.uint32()
+		case 13:
+			m.Ip = d.uint32()
+		case 14:
+			m.Sp = d.uint32()
+		case 15:
+			m.Lr = d.uint32()
+		case 16:
+			m.Pc = d.uint32()
+		case 17:
+			m.Cpsr = d.uint32()
+		case 18:
+			m.OrigR0 = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserArmRegsEntry) required() fieldSet { return fieldSet{0x7fffe, 0x0} }
 
 type UserArmVfpstateEntry struct {
 	VfpRegs []uint64 `protobuf:"varint,1,rep,name=vfp_regs,json=vfpRegs"`
@@ -1440,23 +1443,23 @@ func (m *UserArmVfpstateEntry) GetFpinst2() uint32 {
 }
 
 func (m *UserArmVfpstateEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.VfpRegs = d.uint64s(m.VfpRegs)
-	case 2:
-		m.Fpscr = d.uint32()
-	case 3:
-		m.Fpexc = d.uint32()
-	case 4:
-		m.Fpinst = d.uint32()
-	case 5:
-		m.Fpinst2 = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3c, 0x0}) {
+		switch d.number {
+		case 1:
+			m.VfpRegs = d.uint64s(m.VfpRegs)
+		case 2:
+			m.Fpscr = d.uint32()
+		case 3:
+			m.Fpexc = d.uint32()
+		case 4:
+			m.Fpinst = d.uint32()
+		case 5:
+			m.Fpinst2 = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserArmVfpstateEntry) required() fieldSet { return fieldSet{0x3c, 0x0} }
 
 type ThreadInfoArm struct {
 	ClearTidAddr *uint64               `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -1495,27 +1498,27 @@ func (m *ThreadInfoArm) GetFpstate() *UserArmVfpstateEntry {
 }
 
 func (m *ThreadInfoArm) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		m.Tls = d.uint32()
-	case 3:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserArmRegsEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			m.Tls = d.uint32()
+		case 3:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserArmRegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 4:
+			if m.Fpstate == nil {
+				m.Fpstate = &UserArmVfpstateEntry{}
+			}
+			d.child(m.Fpstate.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 4:
-		if m.Fpstate == nil {
-			m.Fpstate = &UserArmVfpstateEntry{}
-		}
-		d.child(m.Fpstate)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoArm) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-loongarch64.proto.
 
@@ -1540,17 +1543,17 @@ func (m *UserLoongarch64GpregsEntry) GetPc() uint64 {
 }
 
 func (m *UserLoongarch64GpregsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	case 2:
-		m.Pc = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x4, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		case 2:
+			m.Pc = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserLoongarch64GpregsEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
 
 type UserLoongarch64FpregsEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
@@ -1581,19 +1584,19 @@ func (m *UserLoongarch64FpregsEntry) GetFcsr() uint32 {
 }
 
 func (m *UserLoongarch64FpregsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	case 2:
-		m.Fcc = d.uint64()
-	case 3:
-		m.Fcsr = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xc, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		case 2:
+			m.Fcc = d.uint64()
+		case 3:
+			m.Fcsr = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserLoongarch64FpregsEntry) required() fieldSet { return fieldSet{0xc, 0x0} }
 
 type ThreadInfoLoongarch64 struct {
 	ClearTidAddr *uint64                     `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -1632,27 +1635,27 @@ func (m *ThreadInfoLoongarch64) GetFpregs() *UserLoongarch64FpregsEntry {
 }
 
 func (m *ThreadInfoLoongarch64) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		m.Tls = d.uint64()
-	case 3:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserLoongarch64GpregsEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			m.Tls = d.uint64()
+		case 3:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserLoongarch64GpregsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 4:
+			if m.Fpregs == nil {
+				m.Fpregs = &UserLoongarch64FpregsEntry{}
+			}
+			d.child(m.Fpregs.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 4:
-		if m.Fpregs == nil {
-			m.Fpregs = &UserLoongarch64FpregsEntry{}
-		}
-		d.child(m.Fpregs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoLoongarch64) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-mips.proto.
 
@@ -1965,89 +1968,89 @@ func (m *UserMipsRegsEntry) GetCp0Cause() uint64 {
 }
 
 func (m *UserMipsRegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.R0 = d.uint64()
-	case 2:
-		m.R1 = d.uint64()
-	case 3:
-		m.R2 = d.uint64()
-	case 4:
-		m.R3 = d.uint64()
-	case 5:
-		m.R4 = d.uint64()
-	case 6:
-		m.R5 = d.uint64()
-	case 7:
-		m.R6 = d.uint64()
-	case 8:
-		m.R7 = d.uint64()
-	case 9:
-		m.R8 = d.uint64()
-	case 10:
-		m.R9 = d.uint64()
-	case 11:
-		m.R10 = d.uint64()
-	case 12:
-		m.R11 = d.uint64()
-	case 13:
-		m.R12 = d.uint64()
-	case 14:
-		m.R13 = d.uint64()
-	case 15:
-		m.R14 = d.uint64()
-	case 16:
-		m.R15 = d.uint64()
-	case 17:
-		m.R16 = d.uint64()
-	case 18:
-		m.R17 = d.uint64()
-	case 19:
-		m.R18 = d.uint64()
-	case 20:
-		m.R19 = d.uint64()
-	case 21:
-		m.R20 = d.uint64()
-	case 22:
-		m.R21 = d.uint64()
-	case 23:
-		m.R22 = d.uint64()
-	case 24:
-		m.R23 = d.uint64()
-	case 25:
-		m.R24 = d.uint64()
-	case 26:
-		m.R25 = d.uint64()
-	case 27:
-		m.R26 = d.uint64()
-	case 28:
-		m.R27 = d.uint64()
-	case 29:
-		m.R28 = d.uint64()
-	case 30:
-		m.R29 = d.uint64()
-	case 31:
-		m.R30 = d.uint64()
-	case 32:
-		m.R31 = d.uint64()
-	case 33:
-		m.Lo = d.uint64()
-	case 34:
-		m.Hi = d.uint64()
-	case 35:
-		m.Cp0Epc = d.uint64()
-	case 36:
-		m.Cp0Badvaddr = d.uint64()
-	case 37:
-		m.Cp0Status = d.uint64()
-	case 38:
-		m.Cp0Cause = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7ffffffffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.R0 = d.uint64()
+		case 2:
+			m.R1 = d.uint64()
+		case 3:
+			m.R2 = d.uint64()
+		case 4:
+			m.R3 = d.uint64()
+		case 5:
+			m.R4 = d.uint64()
+		case 6:
+			m.R5 = d.uint64()
+		case 7:
+			m.R6 = d.uint64()
+		case 8:
+			m.R7 = d.uint64()
+		case 9:
+			m.R8 = d.uint64()
+		case 10:
+			m.R9 = d.uint64()
+		case 11:
+			m.R10 = d.uint64()
+		case 12:
+			m.R11 = d.uint64()
+		case 13:
+			m.R12 = d.uint64()
+		case 14:
+			m.R13 = d.uint64()
+		case 15:
+			m.R14 = d.uint64()
+		case 16:
+			m.R15 = d.uint64()
+		case 17:
+			m.R16 = d.uint64()
+		case 18:
+			m.R17 = d.uint64()
+		case 19:
+			m.R18 = d.uint64()
+		case 20:
+			m.R19 = d.uint64()
+		case 21:
+			m.R20 = d.uint64()
+		case 22:
+			m.R21 = d.uint64()
+		case 23:
+			m.R22 = d.uint64()
+		case 24:
+			m.R23 = d.uint64()
+		case 25:
+			m.R24 = d.uint64()
+		case 26:
+			m.R25 = d.uint64()
+		case 27:
+			m.R26 = d.uint64()
+		case 28:
+			m.R27 = d.uint64()
+		case 29:
+			m.R28 = d.uint64()
+		case 30:
+			m.R29 = d.uint64()
+		case 31:
+			m.R30 = d.uint64()
+		case 32:
+			m.R31 = d.uint64()
+		case 33:
+			m.Lo = d.uint64()
+		case 34:
+			m.Hi = d.uint64()
+		case 35:
+			m.Cp0Epc = d.uint64()
+		case 36:
+			m.Cp0Badvaddr = d.uint64()
+		case 37:
+			m.Cp0Status = d.uint64()
+		case 38:
+			m.Cp0Cause = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserMipsRegsEntry) required() fieldSet { return fieldSet{0x7ffffffffe, 0x0} }
 
 type UserMipsFpregsEntry struct {
 	R0       *uint64 `protobuf:"varint,1,req,name=r0"`
@@ -2342,85 +2345,85 @@ func (m *UserMipsFpregsEntry) GetFpuId() uint32 {
 }
 
 func (m *UserMipsFpregsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.R0 = d.uint64()
-	case 2:
-		m.R1 = d.uint64()
-	case 3:
-		m.R2 = d.uint64()
-	case 4:
-		m.R3 = d.uint64()
-	case 5:
-		m.R4 = d.uint64()
-	case 6:
-		m.R5 = d.uint64()
-	case 7:
-		m.R6 = d.uint64()
-	case 8:
-		m.R7 = d.uint64()
-	case 9:
-		m.R8 = d.uint64()
-	case 10:
-		m.R9 = d.uint64()
-	case 11:
-		m.R10 = d.uint64()
-	case 12:
-		m.R11 = d.uint64()
-	case 13:
-		m.R12 = d.uint64()
-	case 14:
-		m.R13 = d.uint64()
-	case 15:
-		m.R14 = d.uint64()
-	case 16:
-		m.R15 = d.uint64()
-	case 17:
-		m.R16 = d.uint64()
-	case 18:
-		m.R17 = d.uint64()
-	case 19:
-		m.R18 = d.uint64()
-	case 20:
-		m.R19 = d.uint64()
-	case 21:
-		m.R20 = d.uint64()
-	case 22:
-		m.R21 = d.uint64()
-	case 23:
-		m.R22 = d.uint64()
-	case 24:
-		m.R23 = d.uint64()
-	case 25:
-		m.R24 = d.uint64()
-	case 26:
-		m.R25 = d.uint64()
-	case 27:
-		m.R26 = d.uint64()
-	case 28:
-		m.R27 = d.uint64()
-	case 29:
-		m.R28 = d.uint64()
-	case 30:
-		m.R29 = d.uint64()
-	case 31:
-		m.R30 = d.uint64()
-	case 32:
-		m.R31 = d.uint64()
-	case 33:
-		m.Lo = d.uint64()
-	case 34:
-		m.Hi = d.uint64()
-	case 35:
-		m.FpuFcr31 = d.uint32()
-	case 36:
-		m.FpuId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1ffffffffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.R0 = d.uint64()
+		case 2:
+			m.R1 = d.uint64()
+		case 3:
+			m.R2 = d.uint64()
+		case 4:
+			m.R3 = d.uint64()
+		case 5:
+			m.R4 = d.uint64()
+		case 6:
+			m.R5 = d.uint64()
+		case 7:
+			m.R6 = d.uint64()
+		case 8:
+			m.R7 = d.uint64()
+		case 9:
+			m.R8 = d.uint64()
+		case 10:
+			m.R9 = d.uint64()
+		case 11:
+			m.R10 = d.uint64()
+		case 12:
+			m.R11 = d.uint64()
+		case 13:
+			m.R12 = d.uint64()
+		case 14:
+			m.R13 = d.uint64()
+		case 15:
+			m.R14 = d.uint64()
+		case 16:
+			m.R15 = d.uint64()
+		case 17:
+			m.R16 = d.uint64()
+		case 18:
+			m.R17 = d.uint64()
+		case 19:
+			m.R18 = d.uint64()
+		case 20:
+			m.R19 = d.uint64()
+		case 21:
+			m.R20 = d.uint64()
+		case 22:
+			m.R21 = d.uint64()
+		case 23:
+			m.R22 = d.uint64()
+		case 24:
+			m.R23 = d.uint64()
+		case 25:
+			m.R24 = d.uint64()
+		case 26:
+			m.R25 = d.uint64()
+		case 27:
+			m.R26 = d.uint64()
+		case 28:
+			m.R27 = d.uint64()
+		case 29:
+			m.R28 = d.uint64()
+		case 30:
+			m.R29 = d.uint64()
+		case 31:
+			m.R30 = d.uint64()
+		case 32:
+			m.R31 = d.uint64()
+		case 33:
+			m.Lo = d.uint64()
+		case 34:
+			m.Hi = d.uint64()
+		case 35:
+			m.FpuFcr31 = d.uint32()
+		case 36:
+			m.FpuId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserMipsFpregsEntry) required() fieldSet { return fieldSet{0x1ffffffffe, 0x0} }
 
 type ThreadInfoMips struct {
 	ClearTidAddr *uint64              `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -2459,27 +2462,27 @@ func (m *ThreadInfoMips) GetFpregs() *UserMipsFpregsEntry {
 }
 
 func (m *ThreadInfoMips) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		m.Tls = d.uint64()
-	case 3:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserMipsRegsEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			m.Tls = d.uint64()
+		case 3:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserMipsRegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 4:
+			if m.Fpregs == nil {
+				m.Fpregs = &UserMipsFpregsEntry{}
+			}
+			d.child(m.Fpregs.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 4:
-		if m.Fpregs == nil {
-			m.Fpregs = &UserMipsFpregsEntry{}
-		}
-		d.child(m.Fpregs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoMips) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-ppc64.proto.
 
@@ -2584,37 +2587,37 @@ func (m *UserPpc64RegsEntry) GetTfiar() uint64 {
 }
 
 func (m *UserPpc64RegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Gpr = d.uint64s(m.Gpr)
-	case 2:
-		m.Nip = d.uint64()
-	case 3:
-		m.Msr = d.uint64()
-	case 4:
-		m.OrigGpr3 = d.uint64()
-	case 5:
-		m.Ctr = d.uint64()
-	case 6:
-		m.Link = d.uint64()
-	case 7:
-		m.Xer = d.uint64()
-	case 8:
-		m.Ccr = d.uint64()
-	case 9:
-		m.Trap = d.uint64()
-	case 10:
-		m.Texasr = d.uint64()
-	case 11:
-		m.Tfhar = d.uint64()
-	case 12:
-		m.Tfiar = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3fc, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Gpr = d.uint64s(m.Gpr)
+		case 2:
+			m.Nip = d.uint64()
+		case 3:
+			m.Msr = d.uint64()
+		case 4:
+			m.OrigGpr3 = d.uint64()
+		case 5:
+			m.Ctr = d.uint64()
+		case 6:
+			m.Link = d.uint64()
+		case 7:
+			m.Xer = d.uint64()
+		case 8:
+			m.Ccr = d.uint64()
+		case 9:
+			m.Trap = d.uint64()
+		case 10:
+			m.Texasr = d.uint64()
+		case 11:
+			m.Tfhar = d.uint64()
+		case 12:
+			m.Tfiar = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserPpc64RegsEntry) required() fieldSet { return fieldSet{0x3fc, 0x0} }
 
 type UserPpc64FpstateEntry struct {
 	Fpregs  []uint64 `protobuf:"varint,1,rep,name=fpregs"`
@@ -2629,15 +2632,15 @@ func (m *UserPpc64FpstateEntry) GetFpregs() []uint64 {
 }
 
 func (m *UserPpc64FpstateEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Fpregs = d.uint64s(m.Fpregs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Fpregs = d.uint64s(m.Fpregs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserPpc64FpstateEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type UserPpc64VrstateEntry struct {
 	Vrregs  []uint64 `protobuf:"varint,1,rep,name=vrregs"`
@@ -2660,17 +2663,17 @@ func (m *UserPpc64VrstateEntry) GetVrsave() uint32 {
 }
 
 func (m *UserPpc64VrstateEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Vrregs = d.uint64s(m.Vrregs)
-	case 2:
-		m.Vrsave = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x4, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Vrregs = d.uint64s(m.Vrregs)
+		case 2:
+			m.Vrsave = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserPpc64VrstateEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
 
 type UserPpc64VsxstateEntry struct {
 	Vsxregs []uint64 `protobuf:"varint,1,rep,name=vsxregs"`
@@ -2685,15 +2688,15 @@ func (m *UserPpc64VsxstateEntry) GetVsxregs() []uint64 {
 }
 
 func (m *UserPpc64VsxstateEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Vsxregs = d.uint64s(m.Vsxregs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Vsxregs = d.uint64s(m.Vsxregs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserPpc64VsxstateEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type UserPpc64TmRegsEntry struct {
 	Gpregs   *UserPpc64RegsEntry     `protobuf:"bytes,1,req,name=gpregs"`
@@ -2732,33 +2735,33 @@ func (m *UserPpc64TmRegsEntry) GetVsxstate() *UserPpc64VsxstateEntry {
 }
 
 func (m *UserPpc64TmRegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserPpc64RegsEntry{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserPpc64RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 2:
+			if m.Fpstate == nil {
+				m.Fpstate = &UserPpc64FpstateEntry{}
+			}
+			d.child(m.Fpstate.decode)
+		case 3:
+			if m.Vrstate == nil {
+				m.Vrstate = &UserPpc64VrstateEntry{}
+			}
+			d.child(m.Vrstate.decode)
+		case 4:
+			if m.Vsxstate == nil {
+				m.Vsxstate = &UserPpc64VsxstateEntry{}
+			}
+			d.child(m.Vsxstate.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 2:
-		if m.Fpstate == nil {
-			m.Fpstate = &UserPpc64FpstateEntry{}
-		}
-		d.child(m.Fpstate)
-	case 3:
-		if m.Vrstate == nil {
-			m.Vrstate = &UserPpc64VrstateEntry{}
-		}
-		d.child(m.Vrstate)
-	case 4:
-		if m.Vsxstate == nil {
-			m.Vsxstate = &UserPpc64VsxstateEntry{}
-		}
-		d.child(m.Vsxstate)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*UserPpc64TmRegsEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type ThreadInfoPpc64 struct {
 	ClearTidAddr *uint64                 `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -2813,40 +2816,40 @@ func (m *ThreadInfoPpc64) GetTmstate() *UserPpc64TmRegsEntry {
 }
 
 func (m *ThreadInfoPpc64) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserPpc64RegsEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserPpc64RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 3:
+			if m.Fpstate == nil {
+				m.Fpstate = &UserPpc64FpstateEntry{}
+			}
+			d.child(m.Fpstate.decode)
+		case 4:
+			if m.Vrstate == nil {
+				m.Vrstate = &UserPpc64VrstateEntry{}
+			}
+			d.child(m.Vrstate.decode)
+		case 5:
+			if m.Vsxstate == nil {
+				m.Vsxstate = &UserPpc64VsxstateEntry{}
+			}
+			d.child(m.Vsxstate.decode)
+		case 6:
+			if m.Tmstate == nil {
+				m.Tmstate = &UserPpc64TmRegsEntry{}
+			}
+			d.child(m.Tmstate.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 3:
-		if m.Fpstate == nil {
-			m.Fpstate = &UserPpc64FpstateEntry{}
-		}
-		d.child(m.Fpstate)
-	case 4:
-		if m.Vrstate == nil {
-			m.Vrstate = &UserPpc64VrstateEntry{}
-		}
-		d.child(m.Vrstate)
-	case 5:
-		if m.Vsxstate == nil {
-			m.Vsxstate = &UserPpc64VsxstateEntry{}
-		}
-		d.child(m.Vsxstate)
-	case 6:
-		if m.Tmstate == nil {
-			m.Tmstate = &UserPpc64TmRegsEntry{}
-		}
-		d.child(m.Tmstate)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoPpc64) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of core-riscv64.proto.
 
@@ -3111,77 +3114,77 @@ func (m *UserRiscv64RegsEntry) GetT6() uint64 {
 }
 
 func (m *UserRiscv64RegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Pc = d.uint64()
-	case 2:
-		m.Ra = d.uint64()
-	case 3:
-		m.Sp = d.uint64()
-	case 4:
-		m.Gp = d.uint64()
-	case 5:
-		m.Tp = d.uint64()
-	case 6:
-		m.T0 = d.uint64()
-	case 7:
-		m.T1 = d.uint64()
-	case 8:
-		m.T2 = d.uint64()
-	case 9:
-		m.S0 = d.uint64()
-	case 10:
-		m.S1 = d.uint64()
-	case 11:
-		m.A0 = d.uint64()
-	case 12:
-		m.A1 = d.uint64()
-	case 13:
-		m.A2 = d.uint64()
-	case 14:
-		m.A3 = d.uint64()
-	case 15:
-		m.A4 = d.uint64()
-	case 16:
-		m.A5 = d.uint64()
-	case 17:
-		m.A6 = d.uint64()
-	case 18:
-		m.A7 = d.uint64()
-	case 19:
-		m.S2 = d.uint64()
-	case 20:
-		m.S3 = d.uint64()
-	case 21:
-		m.S4 = d.uint64()
-	case 22:
-		m.S5 = d.uint64()
-	case 23:
-		m.S6 = d.uint64()
-	case 24:
-		m.S7 = d.uint64()
-	case 25:
-		m.S8 = d.uint64()
-	case 26:
-		m.S9 = d.uint64()
-	case 27:
-		m.S10 = d.uint64()
-	case 28:
-		m.S11 = d.uint64()
-	case 29:
-		m.T3 = d.uint64()
-	case 30:
-		m.T4 = d.uint64()
-	case 31:
-		m.T5 = d.uint64()
-	case 32:
-		m.T6 = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1fffffffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Pc = d.uint64()
+		case 2:
+			m.Ra = d.uint64()
+		case 3:
+			m.Sp = d.uint64()
+		case 4:
+			m.Gp = d.uint64()
+		case 5:
+			m.Tp = d.uint64()
+		case 6:
+			m.T0 = d.uint64()
+		case 7:
+			m.T1 = d.uint64()
+		case 8:
+			m.T2 = d.uint64()
+		case 9:
+			m.S0 = d.uint64()
+		case 10:
+			m.S1 = d.uint64()
+		case 11:
+			m.A0 = d.uint64()
+		case 12:
+			m.A1 = d.uint64()
+		case 13:
+			m.A2 = d.uint64()
+		case 14:
+			m.A3 = d.uint64()
+		case 15:
+			m.A4 = d.uint64()
+		case 16:
+			m.A5 = d.uint64()
+		case 17:
+			m.A6 = d.uint64()
+		case 18:
+			m.A7 = d.uint64()
+		case 19:
+			m.S2 = d.uint64()
+		case 20:
+			m.S3 = d.uint64()
+		case 21:
+			m.S4 = d.uint64()
+		case 22:
+			m.S5 = d.uint64()
+		case 23:
+			m.S6 = d.uint64()
+		case 24:
+			m.S7 = d.uint64()
+		case 25:
+			m.S8 = d.uint64()
+		case 26:
+			m.S9 = d.uint64()
+		case 27:
+			m.S10 = d.uint64()
+		case 28:
+			m.S11 = d.uint64()
+		case 29:
+			m.T3 = d.uint64()
+		case 30:
+			m.T4 = d.uint64()
+		case 31:
+			m.T5 = d.uint64()
+		case 32:
+			m.T6 = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserRiscv64RegsEntry) required() fieldSet { return fieldSet{0x1fffffffe, 0x0} }
 
 type UserRiscv64DExtEntry struct {
 	F       []uint64 `protobuf:"varint,1,rep,name=f"`
@@ -3204,17 +3207,17 @@ func (m *UserRiscv64DExtEntry) GetFcsr() uint32 {
 }
 
 func (m *UserRiscv64DExtEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.F = d.uint64s(m.F)
-	case 2:
-		m.Fcsr = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x4, 0x0}) {
+		switch d.number {
+		case 1:
+			m.F = d.uint64s(m.F)
+		case 2:
+			m.Fcsr = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserRiscv64DExtEntry) required() fieldSet { return fieldSet{0x4, 0x0} }
 
 type ThreadInfoRiscv64 struct {
 	ClearTidAddr *uint64               `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -3253,27 +3256,27 @@ func (m *ThreadInfoRiscv64) GetFpsimd() *UserRiscv64DExtEntry {
 }
 
 func (m *ThreadInfoRiscv64) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		m.Tls = d.uint64()
-	case 3:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserRiscv64RegsEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			m.Tls = d.uint64()
+		case 3:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserRiscv64RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 4:
+			if m.Fpsimd == nil {
+				m.Fpsimd = &UserRiscv64DExtEntry{}
+			}
+			d.child(m.Fpsimd.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 4:
-		if m.Fpsimd == nil {
-			m.Fpsimd = &UserRiscv64DExtEntry{}
-		}
-		d.child(m.Fpsimd)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoRiscv64) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of core-s390.proto.
 
@@ -3330,25 +3333,25 @@ func (m *UserS390RegsEntry) GetSystemCall() uint32 {
 }
 
 func (m *UserS390RegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.PswMask = d.uint64()
-	case 2:
-		m.PswAddr = d.uint64()
-	case 3:
-		m.Gprs = d.uint64s(m.Gprs)
-	case 4:
-		m.Acrs = d.uint32s(m.Acrs)
-	case 5:
-		m.OrigGpr2 = d.uint64()
-	case 6:
-		m.SystemCall = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x66, 0x0}) {
+		switch d.number {
+		case 1:
+			m.PswMask = d.uint64()
+		case 2:
+			m.PswAddr = d.uint64()
+		case 3:
+			m.Gprs = d.uint64s(m.Gprs)
+		case 4:
+			m.Acrs = d.uint32s(m.Acrs)
+		case 5:
+			m.OrigGpr2 = d.uint64()
+		case 6:
+			m.SystemCall = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390RegsEntry) required() fieldSet { return fieldSet{0x66, 0x0} }
 
 type UserS390VxrsLowEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
@@ -3363,15 +3366,15 @@ func (m *UserS390VxrsLowEntry) GetRegs() []uint64 {
 }
 
 func (m *UserS390VxrsLowEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390VxrsLowEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type UserS390VxrsHighEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
@@ -3386,15 +3389,15 @@ func (m *UserS390VxrsHighEntry) GetRegs() []uint64 {
 }
 
 func (m *UserS390VxrsHighEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390VxrsHighEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type UserS390FpregsEntry struct {
 	Fpc     *uint32  `protobuf:"varint,1,req,name=fpc"`
@@ -3417,17 +3420,17 @@ func (m *UserS390FpregsEntry) GetFprs() []uint64 {
 }
 
 func (m *UserS390FpregsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Fpc = d.uint32()
-	case 2:
-		m.Fprs = d.uint64s(m.Fprs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Fpc = d.uint32()
+		case 2:
+			m.Fprs = d.uint64s(m.Fprs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390FpregsEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type UserS390GsCbEntry struct {
 	Regs    []uint64 `protobuf:"varint,1,rep,name=regs"`
@@ -3442,15 +3445,15 @@ func (m *UserS390GsCbEntry) GetRegs() []uint64 {
 }
 
 func (m *UserS390GsCbEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Regs = d.uint64s(m.Regs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Regs = d.uint64s(m.Regs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390GsCbEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type UserS390RiEntry struct {
 	RiOn    *uint32  `protobuf:"varint,1,req,name=ri_on,json=riOn"`
@@ -3473,17 +3476,17 @@ func (m *UserS390RiEntry) GetRegs() []uint64 {
 }
 
 func (m *UserS390RiEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.RiOn = d.uint32()
-	case 2:
-		m.Regs = d.uint64s(m.Regs)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.RiOn = d.uint32()
+		case 2:
+			m.Regs = d.uint64s(m.Regs)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserS390RiEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type ThreadInfoS390 struct {
 	ClearTidAddr *uint64                `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -3554,50 +3557,50 @@ func (m *ThreadInfoS390) GetRiCb() *UserS390RiEntry {
 }
 
 func (m *ThreadInfoS390) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserS390RegsEntry{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserS390RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 3:
+			if m.Fpregs == nil {
+				m.Fpregs = &UserS390FpregsEntry{}
+			}
+			d.child(m.Fpregs.decode)
+		case 4:
+			if m.VxrsLow == nil {
+				m.VxrsLow = &UserS390VxrsLowEntry{}
+			}
+			d.child(m.VxrsLow.decode)
+		case 5:
+			if m.VxrsHigh == nil {
+				m.VxrsHigh = &UserS390VxrsHighEntry{}
+			}
+			d.child(m.VxrsHigh.decode)
+		case 6:
+			if m.GsCb == nil {
+				m.GsCb = &UserS390GsCbEntry{}
+			}
+			d.child(m.GsCb.decode)
+		case 7:
+			if m.GsBc == nil {
+				m.GsBc = &UserS390GsCbEntry{}
+			}
+			d.child(m.GsBc.decode)
+		case 8:
+			if m.RiCb == nil {
+				m.RiCb = &UserS390RiEntry{}
+			}
+			d.child(m.RiCb.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 3:
-		if m.Fpregs == nil {
-			m.Fpregs = &UserS390FpregsEntry{}
-		}
-		d.child(m.Fpregs)
-	case 4:
-		if m.VxrsLow == nil {
-			m.VxrsLow = &UserS390VxrsLowEntry{}
-		}
-		d.child(m.VxrsLow)
-	case 5:
-		if m.VxrsHigh == nil {
-			m.VxrsHigh = &UserS390VxrsHighEntry{}
-		}
-		d.child(m.VxrsHigh)
-	case 6:
-		if m.GsCb == nil {
-			m.GsCb = &UserS390GsCbEntry{}
-		}
-		d.child(m.GsCb)
-	case 7:
-		if m.GsBc == nil {
-			m.GsBc = &UserS390GsCbEntry{}
-		}
-		d.child(m.GsBc)
-	case 8:
-		if m.RiCb == nil {
-			m.RiCb = &UserS390RiEntry{}
-		}
-		d.child(m.RiCb)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoS390) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of core-x86.proto.
 
@@ -3849,69 +3852,69 @@ func (m *UserX86RegsEntry) GetMode() UserX86RegsMode {
 }
 
 func (m *UserX86RegsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.R15 = d.uint64()
-	case 2:
-		m.R14 = d.uint64()
-	case 3:
-		m.R13 = d.uint64()
-	case 4:
-		m.R12 = d.uint64()
-	case 5:
-		m.Bp = d.uint64()
-	case 6:
-		m.Bx = d.uint64()
-	case 7:
-		m.R11 = d.uint64()
-	case 8:
-		m.R10 = d.uint64()
-	case 9:
-		m.R9 = d.uint64()
-	case 10:
-		m.R8 = d.uint64()
-	case 11:
-		m.Ax = d.uint64()
-	case 12:
-		m.Cx = d.uint64()
-	case 13:
-		m.Dx = d.uint64()
-	case 14:
-		m.Si = d.uint64()
-	case 15:
-		m.Di = d.uint64()
-	case 16:
-		m.OrigAx = d.uint64()
-	case 17:
-		m.Ip = d.uint64()
-	case 18:
-		m.Cs = d.uint64()
-	case 19:
-		m.Flags = d.uint64()
-	case 20:
-		m.Sp = d.uint64()
-	case 21:
-		m.Ss = d.uint64()
-	case 22:
-		m.FsBase = d.uint64()
-	case 23:
-		m.GsBase = d.uint64()
-	case 24:
-		m.Ds = d.uint64()
-	case 25:
-		m.Es = d.uint64()
-	case 26:
-		m.Fs = d.uint64()
-	case 27:
-		m.Gs = d.uint64()
-	case 28:
-		m.Mode = (*UserX86RegsMode)(d.int32())
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xffffffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.R15 = d.uint64()
+		case 2:
+			m.R14 = d.uint64()
+		case 3:
+			m.R13 = d.uint64()
+		case 4:
+			m.R12 = d.uint64()
+		case 5:
+			m.Bp = d.uint64()
+		case 6:
+			m.Bx = d.uint64()
+		case 7:
+			m.R11 = d.uint64()
+		case 8:
+			m.R10 = d.uint64()
+		case 9:
+			m.R9 = d.uint64()
+		case 10:
+			m.R8 = d.uint64()
+		case 11:
+			m.Ax = d.uint64()
+		case 12:
+			m.Cx = d.uint64()
+		case 13:
+			m.Dx = d.uint64()
+		case 14:
+			m.Si = d.uint64()
+		case 15:
+			m.Di = d.uint64()
+		case 16:
+			m.OrigAx = d.uint64()
+		case 17:
+			m.Ip = d.uint64()
+		case 18:
+			m.Cs = d.uint64()
+		case 19:
+			m.Flags = d.uint64()
+		case 20:
+			m.Sp = d.uint64()
+		case 21:
+			m.Ss = d.uint64()
+		case 22:
+			m.FsBase = d.uint64()
+		case 23:
+			m.GsBase = d.uint64()
+		case 24:
+			m.Ds = d.uint64()
+		case 25:
+			m.Es = d.uint64()
+		case 26:
+			m.Fs = d.uint64()
+		case 27:
+			m.Gs = d.uint64()
+		case 28:
+			m.Mode = (*UserX86RegsMode)(d.int32())
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserX86RegsEntry) required() fieldSet { return fieldSet{0xffffffe, 0x0} }
 
 type UserX86CetEntry struct {
 	Cet     *uint64 `protobuf:"varint,1,req,name=cet"`
@@ -3934,17 +3937,17 @@ func (m *UserX86CetEntry) GetSsp() uint64 {
 }
 
 func (m *UserX86CetEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Cet = d.uint64()
-	case 2:
-		m.Ssp = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Cet = d.uint64()
+		case 2:
+			m.Ssp = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserX86CetEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type UserX86XsaveEntry struct {
 	XstateBv    *uint64          `protobuf:"varint,1,req,name=xstate_bv,json=xstateBv"`
@@ -4023,34 +4026,34 @@ func (m *UserX86XsaveEntry) GetCet() *UserX86CetEntry {
 }
 
 func (m *UserX86XsaveEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.XstateBv = d.uint64()
-	case 2:
-		m.YmmhSpace = d.uint32s(m.YmmhSpace)
-	case 3:
-		m.BndregState = d.uint64s(m.BndregState)
-	case 4:
-		m.BndcsrState = d.uint64s(m.BndcsrState)
-	case 5:
-		m.OpmaskReg = d.uint64s(m.OpmaskReg)
-	case 6:
-		m.ZmmUpper = d.uint64s(m.ZmmUpper)
-	case 7:
-		m.Hi16Zmm = d.uint64s(m.Hi16Zmm)
-	case 8:
-		m.Pkru = d.uint32s(m.Pkru)
-	case 9:
-		if m.Cet == nil {
-			m.Cet = &UserX86CetEntry{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.XstateBv = d.uint64()
+		case 2:
+			m.YmmhSpace = d.uint32s(m.YmmhSpace)
+		case 3:
+			m.BndregState = d.uint64s(m.BndregState)
+		case 4:
+			m.BndcsrState = d.uint64s(m.BndcsrState)
+		case 5:
+			m.OpmaskReg = d.uint64s(m.OpmaskReg)
+		case 6:
+			m.ZmmUpper = d.uint64s(m.ZmmUpper)
+		case 7:
+			m.Hi16Zmm = d.uint64s(m.Hi16Zmm)
+		case 8:
+			m.Pkru = d.uint32s(m.Pkru)
+		case 9:
+			if m.Cet == nil {
+				m.Cet = &UserX86CetEntry{}
+			}
+			d.child(m.Cet.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Cet)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*UserX86XsaveEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type UserX86FpregsEntry struct {
 	Cwd       *uint32            `protobuf:"varint,1,req,name=cwd"`
@@ -4153,40 +4156,40 @@ func (m *UserX86FpregsEntry) GetXsave() *UserX86XsaveEntry {
 }
 
 func (m *UserX86FpregsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Cwd = d.uint32()
-	case 2:
-		m.Swd = d.uint32()
-	case 3:
-		m.Twd = d.uint32()
-	case 4:
-		m.Fop = d.uint32()
-	case 5:
-		m.Rip = d.uint64()
-	case 6:
-		m.Rdp = d.uint64()
-	case 7:
-		m.Mxcsr = d.uint32()
-	case 8:
-		m.MxcsrMask = d.uint32()
-	case 9:
-		m.StSpace = d.uint32s(m.StSpace)
-	case 10:
-		m.XmmSpace = d.uint32s(m.XmmSpace)
-	case 11:
-		m.Padding = d.uint32s(m.Padding)
-	case 13:
-		if m.Xsave == nil {
-			m.Xsave = &UserX86XsaveEntry{}
+	for d.next(m, fieldSet{0x1fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Cwd = d.uint32()
+		case 2:
+			m.Swd = d.uint32()
+		case 3:
+			m.Twd = d.uint32()
+		case 4:
+			m.Fop = d.uint32()
+		case 5:
+			m.Rip = d.uint64()
+		case 6:
+			m.Rdp = d.uint64()
+		case 7:
+			m.Mxcsr = d.uint32()
+		case 8:
+			m.MxcsrMask = d.uint32()
+		case 9:
+			m.StSpace = d.uint32s(m.StSpace)
+		case 10:
+			m.XmmSpace = d.uint32s(m.XmmSpace)
+		case 11:
+			m.Padding = d.uint32s(m.Padding)
+		case 13:
+			if m.Xsave == nil {
+				m.Xsave = &UserX86XsaveEntry{}
+			}
+			d.child(m.Xsave.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Xsave)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*UserX86FpregsEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }
 
 type UserDescT struct {
 	EntryNumber   *uint32 `protobuf:"varint,1,req,name=entry_number,json=entryNumber"`
@@ -4273,33 +4276,33 @@ func (m *UserDescT) GetUsable() bool {
 }
 
 func (m *UserDescT) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.EntryNumber = d.uint32()
-	case 2:
-		m.BaseAddr = d.uint32()
-	case 3:
-		m.Limit = d.uint32()
-	case 4:
-		m.Seg_32Bit = d.bool()
-	case 5:
-		m.ContentsH = d.bool()
-	case 6:
-		m.ContentsL = d.bool()
-	case 7:
-		m.ReadExecOnly = d.bool()
-	case 8:
-		m.LimitInPages = d.bool()
-	case 9:
-		m.SegNotPresent = d.bool()
-	case 10:
-		m.Usable = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.EntryNumber = d.uint32()
+		case 2:
+			m.BaseAddr = d.uint32()
+		case 3:
+			m.Limit = d.uint32()
+		case 4:
+			m.Seg_32Bit = d.bool()
+		case 5:
+			m.ContentsH = d.bool()
+		case 6:
+			m.ContentsL = d.bool()
+		case 7:
+			m.ReadExecOnly = d.bool()
+		case 8:
+			m.LimitInPages = d.bool()
+		case 9:
+			m.SegNotPresent = d.bool()
+		case 10:
+			m.Usable = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UserDescT) required() fieldSet { return fieldSet{0x7fe, 0x0} }
 
 type ThreadInfoX86 struct {
 	ClearTidAddr *uint64             `protobuf:"varint,1,req,name=clear_tid_addr,json=clearTidAddr"`
@@ -4338,29 +4341,29 @@ func (m *ThreadInfoX86) GetTls() []*UserDescT {
 }
 
 func (m *ThreadInfoX86) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ClearTidAddr = d.uint64()
-	case 2:
-		if m.Gpregs == nil {
-			m.Gpregs = &UserX86RegsEntry{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ClearTidAddr = d.uint64()
+		case 2:
+			if m.Gpregs == nil {
+				m.Gpregs = &UserX86RegsEntry{}
+			}
+			d.child(m.Gpregs.decode)
+		case 3:
+			if m.Fpregs == nil {
+				m.Fpregs = &UserX86FpregsEntry{}
+			}
+			d.child(m.Fpregs.decode)
+		case 4:
+			e := &UserDescT{}
+			m.Tls = append(m.Tls, e)
+			d.element(e.decode, len(m.Tls)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Gpregs)
-	case 3:
-		if m.Fpregs == nil {
-			m.Fpregs = &UserX86FpregsEntry{}
-		}
-		d.child(m.Fpregs)
-	case 4:
-		e := &UserDescT{}
-		m.Tls = append(m.Tls, e)
-		d.element(e, len(m.Tls)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadInfoX86) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of cpuinfo.proto.
 
@@ -4449,33 +4452,33 @@ func (m *CpuinfoX86Entry) GetXsaveSizeMax() uint32 {
 }
 
 func (m *CpuinfoX86Entry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.VendorId = (*CpuinfoX86EntryVendor)(d.int32())
-	case 2:
-		m.CpuFamily = d.uint32()
-	case 3:
-		m.Model = d.uint32()
-	case 4:
-		m.Stepping = d.uint32()
-	case 5:
-		m.CapabilityVer = d.uint32()
-	case 6:
-		m.Capability = d.uint32s(m.Capability)
-	case 7:
-		m.ModelId = d.string()
-	case 8:
-		m.XfeaturesMask = d.uint64()
-	case 9:
-		m.XsaveSize = d.uint32()
-	case 10:
-		m.XsaveSizeMax = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.VendorId = (*CpuinfoX86EntryVendor)(d.int32())
+		case 2:
+			m.CpuFamily = d.uint32()
+		case 3:
+			m.Model = d.uint32()
+		case 4:
+			m.Stepping = d.uint32()
+		case 5:
+			m.CapabilityVer = d.uint32()
+		case 6:
+			m.Capability = d.uint32s(m.Capability)
+		case 7:
+			m.ModelId = d.string()
+		case 8:
+			m.XfeaturesMask = d.uint64()
+		case 9:
+			m.XsaveSize = d.uint32()
+		case 10:
+			m.XsaveSizeMax = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CpuinfoX86Entry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 type CpuinfoX86EntryVendor int32
 
@@ -4520,17 +4523,17 @@ func (m *CpuinfoPpc64Entry) GetHwcap() []uint64 {
 }
 
 func (m *CpuinfoPpc64Entry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Endian = (*CpuinfoPpc64EntryEndianness)(d.int32())
-	case 2:
-		m.Hwcap = d.uint64s(m.Hwcap)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Endian = (*CpuinfoPpc64EntryEndianness)(d.int32())
+		case 2:
+			m.Hwcap = d.uint64s(m.Hwcap)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CpuinfoPpc64Entry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CpuinfoPpc64EntryEndianness int32
 
@@ -4564,15 +4567,15 @@ func (m *CpuinfoS390Entry) GetHwcap() []uint64 {
 }
 
 func (m *CpuinfoS390Entry) decode(d *decoder) {
-	switch d.number {
-	case 2:
-		m.Hwcap = d.uint64s(m.Hwcap)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 2:
+			m.Hwcap = d.uint64s(m.Hwcap)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CpuinfoS390Entry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CpuinfoEntry struct {
 	X86Entry   []*CpuinfoX86Entry   `protobuf:"bytes,1,rep,name=x86_entry,json=x86Entry"`
@@ -4603,25 +4606,25 @@ func (m *CpuinfoEntry) GetS390Entry() []*CpuinfoS390Entry {
 }
 
 func (m *CpuinfoEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &CpuinfoX86Entry{}
-		m.X86Entry = append(m.X86Entry, e)
-		d.element(e, len(m.X86Entry)-1)
-	case 2:
-		e := &CpuinfoPpc64Entry{}
-		m.Ppc64Entry = append(m.Ppc64Entry, e)
-		d.element(e, len(m.Ppc64Entry)-1)
-	case 3:
-		e := &CpuinfoS390Entry{}
-		m.S390Entry = append(m.S390Entry, e)
-		d.element(e, len(m.S390Entry)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &CpuinfoX86Entry{}
+			m.X86Entry = append(m.X86Entry, e)
+			d.element(e.decode, len(m.X86Entry)-1)
+		case 2:
+			e := &CpuinfoPpc64Entry{}
+			m.Ppc64Entry = append(m.Ppc64Entry, e)
+			d.element(e.decode, len(m.Ppc64Entry)-1)
+		case 3:
+			e := &CpuinfoS390Entry{}
+			m.S390Entry = append(m.S390Entry, e)
+			d.element(e.decode, len(m.S390Entry)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CpuinfoEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of creds.proto.
 
@@ -4782,51 +4785,51 @@ func (m *CredsEntry) GetCapAmb() []uint32 {
 }
 
 func (m *CredsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Uid = d.uint32()
-	case 2:
-		m.Gid = d.uint32()
-	case 3:
-		m.Euid = d.uint32()
-	case 4:
-		m.Egid = d.uint32()
-	case 5:
-		m.Suid = d.uint32()
-	case 6:
-		m.Sgid = d.uint32()
-	case 7:
-		m.Fsuid = d.uint32()
-	case 8:
-		m.Fsgid = d.uint32()
-	case 9:
-		m.CapInh = d.uint32s(m.CapInh)
-	case 10:
-		m.CapPrm = d.uint32s(m.CapPrm)
-	case 11:
-		m.CapEff = d.uint32s(m.CapEff)
-	case 12:
-		m.CapBnd = d.uint32s(m.CapBnd)
-	case 13:
-		m.Secbits = d.uint32()
-	case 14:
-		m.Groups = d.uint32s(m.Groups)
-	case 15:
-		m.LsmProfile = d.string()
-	case 16:
-		m.LsmSockcreate = d.string()
-	case 17:
-		m.ApparmorData = d.bytes()
-	case 18:
-		m.NoNewPrivs = d.uint32()
-	case 19:
-		m.CapAmb = d.uint32s(m.CapAmb)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x21fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Uid = d.uint32()
+		case 2:
+			m.Gid = d.uint32()
+		case 3:
+			m.Euid = d.uint32()
+		case 4:
+			m.Egid = d.uint32()
+		case 5:
+			m.Suid = d.uint32()
+		case 6:
+			m.Sgid = d.uint32()
+		case 7:
+			m.Fsuid = d.uint32()
+		case 8:
+			m.Fsgid = d.uint32()
+		case 9:
+			m.CapInh = d.uint32s(m.CapInh)
+		case 10:
+			m.CapPrm = d.uint32s(m.CapPrm)
+		case 11:
+			m.CapEff = d.uint32s(m.CapEff)
+		case 12:
+			m.CapBnd = d.uint32s(m.CapBnd)
+		case 13:
+			m.Secbits = d.uint32()
+		case 14:
+			m.Groups = d.uint32s(m.Groups)
+		case 15:
+			m.LsmProfile = d.string()
+		case 16:
+			m.LsmSockcreate = d.string()
+		case 17:
+			m.ApparmorData = d.bytes()
+		case 18:
+			m.NoNewPrivs = d.uint32()
+		case 19:
+			m.CapAmb = d.uint32s(m.CapAmb)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CredsEntry) required() fieldSet { return fieldSet{0x21fe, 0x0} }
 
 // Of criu-core.proto.
 
@@ -5009,62 +5012,62 @@ func (m *TaskCoreEntry) GetMembarrierRegistrationMask() uint32 {
 }
 
 func (m *TaskCoreEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.TaskState = d.uint32()
-	case 2:
-		m.ExitCode = d.uint32()
-	case 3:
-		m.Personality = d.uint32()
-	case 4:
-		m.Flags = d.uint32()
-	case 5:
-		m.BlkSigset = d.uint64()
-	case 6:
-		m.Comm = d.string()
-	case 7:
-		if m.Timers == nil {
-			m.Timers = &TaskTimersEntry{}
+	for d.next(m, fieldSet{0x7e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.TaskState = d.uint32()
+		case 2:
+			m.ExitCode = d.uint32()
+		case 3:
+			m.Personality = d.uint32()
+		case 4:
+			m.Flags = d.uint32()
+		case 5:
+			m.BlkSigset = d.uint64()
+		case 6:
+			m.Comm = d.string()
+		case 7:
+			if m.Timers == nil {
+				m.Timers = &TaskTimersEntry{}
+			}
+			d.child(m.Timers.decode)
+		case 8:
+			if m.Rlimits == nil {
+				m.Rlimits = &TaskRlimitsEntry{}
+			}
+			d.child(m.Rlimits.decode)
+		case 9:
+			m.CgSet = d.uint32()
+		case 10:
+			if m.SignalsS == nil {
+				m.SignalsS = &SignalQueueEntry{}
+			}
+			d.child(m.SignalsS.decode)
+		case 11:
+			m.OldSeccompMode = (*SeccompMode)(d.int32())
+		case 12:
+			m.OldSeccompFilter = d.uint32()
+		case 13:
+			m.Loginuid = d.uint32()
+		case 14:
+			m.OomScoreAdj = d.int32()
+		case 15:
+			e := &SaEntry{}
+			m.Sigactions = append(m.Sigactions, e)
+			d.element(e.decode, len(m.Sigactions)-1)
+		case 18:
+			m.ChildSubreaper = d.bool()
+		case 20:
+			m.BlkSigsetExtended = d.uint64()
+		case 21:
+			m.StopSigno = d.uint32()
+		case 22:
+			m.MembarrierRegistrationMask = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Timers)
-	case 8:
-		if m.Rlimits == nil {
-			m.Rlimits = &TaskRlimitsEntry{}
-		}
-		d.child(m.Rlimits)
-	case 9:
-		m.CgSet = d.uint32()
-	case 10:
-		if m.SignalsS == nil {
-			m.SignalsS = &SignalQueueEntry{}
-		}
-		d.child(m.SignalsS)
-	case 11:
-		m.OldSeccompMode = (*SeccompMode)(d.int32())
-	case 12:
-		m.OldSeccompFilter = d.uint32()
-	case 13:
-		m.Loginuid = d.uint32()
-	case 14:
-		m.OomScoreAdj = d.int32()
-	case 15:
-		e := &SaEntry{}
-		m.Sigactions = append(m.Sigactions, e)
-		d.element(e, len(m.Sigactions)-1)
-	case 18:
-		m.ChildSubreaper = d.bool()
-	case 20:
-		m.BlkSigsetExtended = d.uint64()
-	case 21:
-		m.StopSigno = d.uint32()
-	case 22:
-		m.MembarrierRegistrationMask = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TaskCoreEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
 
 type TaskKobjIdsEntry struct {
 	VmId       *uint32 `protobuf:"varint,1,req,name=vm_id,json=vmId"`
@@ -5167,37 +5170,37 @@ func (m *TaskKobjIdsEntry) GetTimeNsId() uint32 {
 }
 
 func (m *TaskKobjIdsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.VmId = d.uint32()
-	case 2:
-		m.FilesId = d.uint32()
-	case 3:
-		m.FsId = d.uint32()
-	case 4:
-		m.SighandId = d.uint32()
-	case 5:
-		m.PidNsId = d.uint32()
-	case 6:
-		m.NetNsId = d.uint32()
-	case 7:
-		m.IpcNsId = d.uint32()
-	case 8:
-		m.UtsNsId = d.uint32()
-	case 9:
-		m.MntNsId = d.uint32()
-	case 10:
-		m.UserNsId = d.uint32()
-	case 11:
-		m.CgroupNsId = d.uint32()
-	case 12:
-		m.TimeNsId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.VmId = d.uint32()
+		case 2:
+			m.FilesId = d.uint32()
+		case 3:
+			m.FsId = d.uint32()
+		case 4:
+			m.SighandId = d.uint32()
+		case 5:
+			m.PidNsId = d.uint32()
+		case 6:
+			m.NetNsId = d.uint32()
+		case 7:
+			m.IpcNsId = d.uint32()
+		case 8:
+			m.UtsNsId = d.uint32()
+		case 9:
+			m.MntNsId = d.uint32()
+		case 10:
+			m.UserNsId = d.uint32()
+		case 11:
+			m.CgroupNsId = d.uint32()
+		case 12:
+			m.TimeNsId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TaskKobjIdsEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type ThreadSasEntry struct {
 	SsSp    *uint64 `protobuf:"varint,1,req,name=ss_sp,json=ssSp"`
@@ -5228,19 +5231,19 @@ func (m *ThreadSasEntry) GetSsFlags() uint32 {
 }
 
 func (m *ThreadSasEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.SsSp = d.uint64()
-	case 2:
-		m.SsSize = d.uint64()
-	case 3:
-		m.SsFlags = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.SsSp = d.uint64()
+		case 2:
+			m.SsSize = d.uint64()
+		case 3:
+			m.SsFlags = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ThreadSasEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type ThreadCoreEntry struct {
 	FutexRla          *uint64           `protobuf:"varint,1,req,name=futex_rla,json=futexRla"`
@@ -5375,57 +5378,57 @@ func (m *ThreadCoreEntry) GetCgSet() uint32 {
 }
 
 func (m *ThreadCoreEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.FutexRla = d.uint64()
-	case 2:
-		m.FutexRlaLen = d.uint32()
-	case 3:
-		m.SchedNice = d.sint32()
-	case 4:
-		m.SchedPolicy = d.uint32()
-	case 5:
-		m.SchedPrio = d.uint32()
-	case 6:
-		m.BlkSigset = d.uint64()
-	case 7:
-		if m.Sas == nil {
-			m.Sas = &ThreadSasEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.FutexRla = d.uint64()
+		case 2:
+			m.FutexRlaLen = d.uint32()
+		case 3:
+			m.SchedNice = d.sint32()
+		case 4:
+			m.SchedPolicy = d.uint32()
+		case 5:
+			m.SchedPrio = d.uint32()
+		case 6:
+			m.BlkSigset = d.uint64()
+		case 7:
+			if m.Sas == nil {
+				m.Sas = &ThreadSasEntry{}
+			}
+			d.child(m.Sas.decode)
+		case 8:
+			m.PdeathSig = d.uint32()
+		case 9:
+			if m.SignalsP == nil {
+				m.SignalsP = &SignalQueueEntry{}
+			}
+			d.child(m.SignalsP.decode)
+		case 10:
+			if m.Creds == nil {
+				m.Creds = &CredsEntry{}
+			}
+			d.child(m.Creds.decode)
+		case 11:
+			m.SeccompMode = (*SeccompMode)(d.int32())
+		case 12:
+			m.SeccompFilter = d.uint32()
+		case 13:
+			m.Comm = d.string()
+		case 14:
+			m.BlkSigsetExtended = d.uint64()
+		case 15:
+			if m.RseqEntry == nil {
+				m.RseqEntry = &RseqEntry{}
+			}
+			d.child(m.RseqEntry.decode)
+		case 16:
+			m.CgSet = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Sas)
-	case 8:
-		m.PdeathSig = d.uint32()
-	case 9:
-		if m.SignalsP == nil {
-			m.SignalsP = &SignalQueueEntry{}
-		}
-		d.child(m.SignalsP)
-	case 10:
-		if m.Creds == nil {
-			m.Creds = &CredsEntry{}
-		}
-		d.child(m.Creds)
-	case 11:
-		m.SeccompMode = (*SeccompMode)(d.int32())
-	case 12:
-		m.SeccompFilter = d.uint32()
-	case 13:
-		m.Comm = d.string()
-	case 14:
-		m.BlkSigsetExtended = d.uint64()
-	case 15:
-		if m.RseqEntry == nil {
-			m.RseqEntry = &RseqEntry{}
-		}
-		d.child(m.RseqEntry)
-	case 16:
-		m.CgSet = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ThreadCoreEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type TaskRlimitsEntry struct {
 	Rlimits []*RlimitEntry `protobuf:"bytes,1,rep,name=rlimits"`
@@ -5440,17 +5443,17 @@ func (m *TaskRlimitsEntry) GetRlimits() []*RlimitEntry {
 }
 
 func (m *TaskRlimitsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &RlimitEntry{}
-		m.Rlimits = append(m.Rlimits, e)
-		d.element(e, len(m.Rlimits)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &RlimitEntry{}
+			m.Rlimits = append(m.Rlimits, e)
+			d.element(e.decode, len(m.Rlimits)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TaskRlimitsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CoreEntry struct {
 	Mtype         *CoreEntryMarch        `protobuf:"varint,1,req,name=mtype,enum=CoreEntryMarch"`
@@ -5553,70 +5556,70 @@ func (m *CoreEntry) GetThreadCore() *ThreadCoreEntry {
 }
 
 func (m *CoreEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Mtype = (*CoreEntryMarch)(d.int32())
-	case 2:
-		if m.ThreadInfo == nil {
-			m.ThreadInfo = &ThreadInfoX86{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Mtype = (*CoreEntryMarch)(d.int32())
+		case 2:
+			if m.ThreadInfo == nil {
+				m.ThreadInfo = &ThreadInfoX86{}
+			}
+			d.child(m.ThreadInfo.decode)
+		case 6:
+			if m.TiArm == nil {
+				m.TiArm = &ThreadInfoArm{}
+			}
+			d.child(m.TiArm.decode)
+		case 8:
+			if m.TiAarch64 == nil {
+				m.TiAarch64 = &ThreadInfoAarch64{}
+			}
+			d.child(m.TiAarch64.decode)
+		case 9:
+			if m.TiPpc64 == nil {
+				m.TiPpc64 = &ThreadInfoPpc64{}
+			}
+			d.child(m.TiPpc64.decode)
+		case 10:
+			if m.TiS390 == nil {
+				m.TiS390 = &ThreadInfoS390{}
+			}
+			d.child(m.TiS390.decode)
+		case 11:
+			if m.TiMips == nil {
+				m.TiMips = &ThreadInfoMips{}
+			}
+			d.child(m.TiMips.decode)
+		case 12:
+			if m.TiLoongarch64 == nil {
+				m.TiLoongarch64 = &ThreadInfoLoongarch64{}
+			}
+			d.child(m.TiLoongarch64.decode)
+		case 13:
+			if m.TiRiscv64 == nil {
+				m.TiRiscv64 = &ThreadInfoRiscv64{}
+			}
+			d.child(m.TiRiscv64.decode)
+		case 3:
+			if m.Tc == nil {
+				m.Tc = &TaskCoreEntry{}
+			}
+			d.child(m.Tc.decode)
+		case 4:
+			if m.Ids == nil {
+				m.Ids = &TaskKobjIdsEntry{}
+			}
+			d.child(m.Ids.decode)
+		case 5:
+			if m.ThreadCore == nil {
+				m.ThreadCore = &ThreadCoreEntry{}
+			}
+			d.child(m.ThreadCore.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.ThreadInfo)
-	case 6:
-		if m.TiArm == nil {
-			m.TiArm = &ThreadInfoArm{}
-		}
-		d.child(m.TiArm)
-	case 8:
-		if m.TiAarch64 == nil {
-			m.TiAarch64 = &ThreadInfoAarch64{}
-		}
-		d.child(m.TiAarch64)
-	case 9:
-		if m.TiPpc64 == nil {
-			m.TiPpc64 = &ThreadInfoPpc64{}
-		}
-		d.child(m.TiPpc64)
-	case 10:
-		if m.TiS390 == nil {
-			m.TiS390 = &ThreadInfoS390{}
-		}
-		d.child(m.TiS390)
-	case 11:
-		if m.TiMips == nil {
-			m.TiMips = &ThreadInfoMips{}
-		}
-		d.child(m.TiMips)
-	case 12:
-		if m.TiLoongarch64 == nil {
-			m.TiLoongarch64 = &ThreadInfoLoongarch64{}
-		}
-		d.child(m.TiLoongarch64)
-	case 13:
-		if m.TiRiscv64 == nil {
-			m.TiRiscv64 = &ThreadInfoRiscv64{}
-		}
-		d.child(m.TiRiscv64)
-	case 3:
-		if m.Tc == nil {
-			m.Tc = &TaskCoreEntry{}
-		}
-		d.child(m.Tc)
-	case 4:
-		if m.Ids == nil {
-			m.Ids = &TaskKobjIdsEntry{}
-		}
-		d.child(m.Ids)
-	case 5:
-		if m.ThreadCore == nil {
-			m.ThreadCore = &ThreadCoreEntry{}
-		}
-		d.child(m.ThreadCore)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CoreEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CoreEntryMarch int32
 
@@ -5713,25 +5716,25 @@ func (m *SaEntry) GetMaskExtended() uint64 {
 }
 
 func (m *SaEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Sigaction = d.uint64()
-	case 2:
-		m.Flags = d.uint64()
-	case 3:
-		m.Restorer = d.uint64()
-	case 4:
-		m.Mask = d.uint64()
-	case 5:
-		m.CompatSigaction = d.bool()
-	case 6:
-		m.MaskExtended = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Sigaction = d.uint64()
+		case 2:
+			m.Flags = d.uint64()
+		case 3:
+			m.Restorer = d.uint64()
+		case 4:
+			m.Mask = d.uint64()
+		case 5:
+			m.CompatSigaction = d.bool()
+		case 6:
+			m.MaskExtended = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SaEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of eventfd.proto.
 
@@ -5772,24 +5775,24 @@ func (m *EventfdFileEntry) GetCounter() uint64 {
 }
 
 func (m *EventfdFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 4:
+			m.Counter = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 4:
-		m.Counter = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*EventfdFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of eventpoll.proto.
 
@@ -5854,27 +5857,27 @@ func (m *EventpollTfdEntry) GetPos() uint64 {
 }
 
 func (m *EventpollTfdEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Tfd = d.uint32()
-	case 3:
-		m.Events = d.uint32()
-	case 4:
-		m.Data = d.uint64()
-	case 5:
-		m.Dev = d.uint32()
-	case 6:
-		m.Inode = d.uint64()
-	case 7:
-		m.Pos = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Tfd = d.uint32()
+		case 3:
+			m.Events = d.uint32()
+		case 4:
+			m.Data = d.uint64()
+		case 5:
+			m.Dev = d.uint32()
+		case 6:
+			m.Inode = d.uint64()
+		case 7:
+			m.Pos = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*EventpollTfdEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type EventpollFileEntry struct {
 	Id      *uint32              `protobuf:"varint,1,req,name=id"`
@@ -5913,26 +5916,26 @@ func (m *EventpollFileEntry) GetTfd() []*EventpollTfdEntry {
 }
 
 func (m *EventpollFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 4:
+			e := &EventpollTfdEntry{}
+			m.Tfd = append(m.Tfd, e)
+			d.element(e.decode, len(m.Tfd)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 4:
-		e := &EventpollTfdEntry{}
-		m.Tfd = append(m.Tfd, e)
-		d.element(e, len(m.Tfd)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*EventpollFileEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of ext-file.proto.
 
@@ -5957,20 +5960,20 @@ func (m *ExtFileEntry) GetFown() *FownEntry {
 }
 
 func (m *ExtFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 5:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x22, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 5:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*ExtFileEntry) required() fieldSet { return fieldSet{0x22, 0x0} }
 
 // Of fdinfo.proto.
 
@@ -6101,23 +6104,23 @@ func (m *FdinfoEntry) GetXattrSecuritySelinux() string {
 }
 
 func (m *FdinfoEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		m.Type = (*FdTypes)(d.int32())
-	case 4:
-		m.Fd = d.uint32()
-	case 5:
-		m.XattrSecuritySelinux = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			m.Type = (*FdTypes)(d.int32())
+		case 4:
+			m.Fd = d.uint32()
+		case 5:
+			m.XattrSecuritySelinux = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FdinfoEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type FileEntry struct {
 	Type    *FdTypes            `protobuf:"varint,1,req,name=type,enum=FdTypes"`
@@ -6300,117 +6303,117 @@ func (m *FileEntry) GetPidfd() *PidfdEntry {
 }
 
 func (m *FileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = (*FdTypes)(d.int32())
-	case 2:
-		m.Id = d.uint32()
-	case 3:
-		if m.Reg == nil {
-			m.Reg = &RegFileEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = (*FdTypes)(d.int32())
+		case 2:
+			m.Id = d.uint32()
+		case 3:
+			if m.Reg == nil {
+				m.Reg = &RegFileEntry{}
+			}
+			d.child(m.Reg.decode)
+		case 4:
+			if m.Isk == nil {
+				m.Isk = &InetSkEntry{}
+			}
+			d.child(m.Isk.decode)
+		case 5:
+			if m.Nsf == nil {
+				m.Nsf = &NsFileEntry{}
+			}
+			d.child(m.Nsf.decode)
+		case 6:
+			if m.Psk == nil {
+				m.Psk = &PacketSockEntry{}
+			}
+			d.child(m.Psk.decode)
+		case 7:
+			if m.Nlsk == nil {
+				m.Nlsk = &NetlinkSkEntry{}
+			}
+			d.child(m.Nlsk.decode)
+		case 8:
+			if m.Efd == nil {
+				m.Efd = &EventfdFileEntry{}
+			}
+			d.child(m.Efd.decode)
+		case 9:
+			if m.Epfd == nil {
+				m.Epfd = &EventpollFileEntry{}
+			}
+			d.child(m.Epfd.decode)
+		case 10:
+			if m.Sgfd == nil {
+				m.Sgfd = &SignalfdEntry{}
+			}
+			d.child(m.Sgfd.decode)
+		case 11:
+			if m.Tunf == nil {
+				m.Tunf = &TunfileEntry{}
+			}
+			d.child(m.Tunf.decode)
+		case 12:
+			if m.Tfd == nil {
+				m.Tfd = &TimerfdEntry{}
+			}
+			d.child(m.Tfd.decode)
+		case 13:
+			if m.Ify == nil {
+				m.Ify = &InotifyFileEntry{}
+			}
+			d.child(m.Ify.decode)
+		case 14:
+			if m.Ffy == nil {
+				m.Ffy = &FanotifyFileEntry{}
+			}
+			d.child(m.Ffy.decode)
+		case 15:
+			if m.Ext == nil {
+				m.Ext = &ExtFileEntry{}
+			}
+			d.child(m.Ext.decode)
+		case 16:
+			if m.Usk == nil {
+				m.Usk = &UnixSkEntry{}
+			}
+			d.child(m.Usk.decode)
+		case 17:
+			if m.Fifo == nil {
+				m.Fifo = &FifoEntry{}
+			}
+			d.child(m.Fifo.decode)
+		case 18:
+			if m.Pipe == nil {
+				m.Pipe = &PipeEntry{}
+			}
+			d.child(m.Pipe.decode)
+		case 19:
+			if m.Tty == nil {
+				m.Tty = &TtyFileEntry{}
+			}
+			d.child(m.Tty.decode)
+		case 20:
+			if m.Memfd == nil {
+				m.Memfd = &MemfdFileEntry{}
+			}
+			d.child(m.Memfd.decode)
+		case 21:
+			if m.Bpf == nil {
+				m.Bpf = &BpfmapFileEntry{}
+			}
+			d.child(m.Bpf.decode)
+		case 22:
+			if m.Pidfd == nil {
+				m.Pidfd = &PidfdEntry{}
+			}
+			d.child(m.Pidfd.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Reg)
-	case 4:
-		if m.Isk == nil {
-			m.Isk = &InetSkEntry{}
-		}
-		d.child(m.Isk)
-	case 5:
-		if m.Nsf == nil {
-			m.Nsf = &NsFileEntry{}
-		}
-		d.child(m.Nsf)
-	case 6:
-		if m.Psk == nil {
-			m.Psk = &PacketSockEntry{}
-		}
-		d.child(m.Psk)
-	case 7:
-		if m.Nlsk == nil {
-			m.Nlsk = &NetlinkSkEntry{}
-		}
-		d.child(m.Nlsk)
-	case 8:
-		if m.Efd == nil {
-			m.Efd = &EventfdFileEntry{}
-		}
-		d.child(m.Efd)
-	case 9:
-		if m.Epfd == nil {
-			m.Epfd = &EventpollFileEntry{}
-		}
-		d.child(m.Epfd)
-	case 10:
-		if m.Sgfd == nil {
-			m.Sgfd = &SignalfdEntry{}
-		}
-		d.child(m.Sgfd)
-	case 11:
-		if m.Tunf == nil {
-			m.Tunf = &TunfileEntry{}
-		}
-		d.child(m.Tunf)
-	case 12:
-		if m.Tfd == nil {
-			m.Tfd = &TimerfdEntry{}
-		}
-		d.child(m.Tfd)
-	case 13:
-		if m.Ify == nil {
-			m.Ify = &InotifyFileEntry{}
-		}
-		d.child(m.Ify)
-	case 14:
-		if m.Ffy == nil {
-			m.Ffy = &FanotifyFileEntry{}
-		}
-		d.child(m.Ffy)
-	case 15:
-		if m.Ext == nil {
-			m.Ext = &ExtFileEntry{}
-		}
-		d.child(m.Ext)
-	case 16:
-		if m.Usk == nil {
-			m.Usk = &UnixSkEntry{}
-		}
-		d.child(m.Usk)
-	case 17:
-		if m.Fifo == nil {
-			m.Fifo = &FifoEntry{}
-		}
-		d.child(m.Fifo)
-	case 18:
-		if m.Pipe == nil {
-			m.Pipe = &PipeEntry{}
-		}
-		d.child(m.Pipe)
-	case 19:
-		if m.Tty == nil {
-			m.Tty = &TtyFileEntry{}
-		}
-		d.child(m.Tty)
-	case 20:
-		if m.Memfd == nil {
-			m.Memfd = &MemfdFileEntry{}
-		}
-		d.child(m.Memfd)
-	case 21:
-		if m.Bpf == nil {
-			m.Bpf = &BpfmapFileEntry{}
-		}
-		d.child(m.Bpf)
-	case 22:
-		if m.Pidfd == nil {
-			m.Pidfd = &PidfdEntry{}
-		}
-		d.child(m.Pidfd)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*FileEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of fh.proto.
 
@@ -6475,23 +6478,23 @@ func (m *FhEntry) GetMntId() uint32 {
 }
 
 func (m *FhEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Bytes = d.uint32()
-	case 2:
-		m.Type = d.uint32()
-	case 3:
-		m.Handle = d.uint64s(m.Handle)
-	case 4:
-		m.Path = d.string()
-	case 5:
-		m.MntId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Bytes = d.uint32()
+		case 2:
+			m.Type = d.uint32()
+		case 3:
+			m.Handle = d.uint64s(m.Handle)
+		case 4:
+			m.Path = d.string()
+		case 5:
+			m.MntId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FhEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type IrmapCacheEntry struct {
 	Dev     *uint32 `protobuf:"varint,1,req,name=dev"`
@@ -6522,19 +6525,19 @@ func (m *IrmapCacheEntry) GetPath() string {
 }
 
 func (m *IrmapCacheEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Dev = d.uint32()
-	case 2:
-		m.Inode = d.uint64()
-	case 3:
-		m.Path = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Dev = d.uint32()
+		case 2:
+			m.Inode = d.uint64()
+		case 3:
+			m.Path = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*IrmapCacheEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of fifo.proto.
 
@@ -6567,19 +6570,19 @@ func (m *FifoEntry) GetRegfId() uint32 {
 }
 
 func (m *FifoEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.PipeId = d.uint32()
-	case 3:
-		m.RegfId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.PipeId = d.uint32()
+		case 3:
+			m.RegfId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FifoEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of file-lock.proto.
 
@@ -6636,25 +6639,25 @@ func (m *FileLockEntry) GetLen() int64 {
 }
 
 func (m *FileLockEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Flag = d.uint32()
-	case 2:
-		m.Type = d.uint32()
-	case 3:
-		m.Pid = d.int32()
-	case 4:
-		m.Fd = d.int32()
-	case 5:
-		m.Start = d.int64()
-	case 6:
-		m.Len = d.int64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Flag = d.uint32()
+		case 2:
+			m.Type = d.uint32()
+		case 3:
+			m.Pid = d.int32()
+		case 4:
+			m.Fd = d.int32()
+		case 5:
+			m.Start = d.int64()
+		case 6:
+			m.Len = d.int64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FileLockEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
 
 // Of fown.proto.
 
@@ -6703,23 +6706,23 @@ func (m *FownEntry) GetPid() uint32 {
 }
 
 func (m *FownEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Uid = d.uint32()
-	case 2:
-		m.Euid = d.uint32()
-	case 3:
-		m.Signum = d.uint32()
-	case 4:
-		m.PidType = d.uint32()
-	case 5:
-		m.Pid = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Uid = d.uint32()
+		case 2:
+			m.Euid = d.uint32()
+		case 3:
+			m.Signum = d.uint32()
+		case 4:
+			m.PidType = d.uint32()
+		case 5:
+			m.Pid = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FownEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 // Of fs.proto.
 
@@ -6752,19 +6755,19 @@ func (m *FsEntry) GetUmask() uint32 {
 }
 
 func (m *FsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.CwdId = d.uint32()
-	case 2:
-		m.RootId = d.uint32()
-	case 3:
-		m.Umask = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.CwdId = d.uint32()
+		case 2:
+			m.RootId = d.uint32()
+		case 3:
+			m.Umask = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FsEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of fsnotify.proto.
 
@@ -6848,30 +6851,30 @@ func (m *InotifyWdEntry) GetFHandle() *FhEntry {
 }
 
 func (m *InotifyWdEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.IIno = d.uint64()
-	case 3:
-		m.Mask = d.uint32()
-	case 4:
-		m.IgnoredMask = d.uint32()
-	case 5:
-		m.SDev = d.uint32()
-	case 6:
-		m.Wd = d.uint32()
-	case 7:
-		if m.FHandle == nil {
-			m.FHandle = &FhEntry{}
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.IIno = d.uint64()
+		case 3:
+			m.Mask = d.uint32()
+		case 4:
+			m.IgnoredMask = d.uint32()
+		case 5:
+			m.SDev = d.uint32()
+		case 6:
+			m.Wd = d.uint32()
+		case 7:
+			if m.FHandle == nil {
+				m.FHandle = &FhEntry{}
+			}
+			d.child(m.FHandle.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.FHandle)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*InotifyWdEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 type InotifyFileEntry struct {
 	Id      *uint32           `protobuf:"varint,1,req,name=id"`
@@ -6910,26 +6913,26 @@ func (m *InotifyFileEntry) GetWd() []*InotifyWdEntry {
 }
 
 func (m *InotifyFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 4:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x16, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 4:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 5:
+			e := &InotifyWdEntry{}
+			m.Wd = append(m.Wd, e)
+			d.element(e.decode, len(m.Wd)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 5:
-		e := &InotifyWdEntry{}
-		m.Wd = append(m.Wd, e)
-		d.element(e, len(m.Wd)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*InotifyFileEntry) required() fieldSet { return fieldSet{0x16, 0x0} }
 
 type FanotifyInodeMarkEntry struct {
 	IIno    *uint64  `protobuf:"varint,1,req,name=i_ino,json=iIno"`
@@ -6952,20 +6955,20 @@ func (m *FanotifyInodeMarkEntry) GetFHandle() *FhEntry {
 }
 
 func (m *FanotifyInodeMarkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.IIno = d.uint64()
-	case 2:
-		if m.FHandle == nil {
-			m.FHandle = &FhEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.IIno = d.uint64()
+		case 2:
+			if m.FHandle == nil {
+				m.FHandle = &FhEntry{}
+			}
+			d.child(m.FHandle.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.FHandle)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*FanotifyInodeMarkEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type FanotifyMountMarkEntry struct {
 	MntId   *uint32 `protobuf:"varint,1,req,name=mnt_id,json=mntId"`
@@ -6988,17 +6991,17 @@ func (m *FanotifyMountMarkEntry) GetPath() string {
 }
 
 func (m *FanotifyMountMarkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.MntId = d.uint32()
-	case 2:
-		m.Path = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.MntId = d.uint32()
+		case 2:
+			m.Path = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FanotifyMountMarkEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type FanotifyMarkEntry struct {
 	Id          *uint32                 `protobuf:"varint,1,req,name=id"`
@@ -7069,35 +7072,35 @@ func (m *FanotifyMarkEntry) GetMe() *FanotifyMountMarkEntry {
 }
 
 func (m *FanotifyMarkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Type = (*MarkType)(d.int32())
-	case 3:
-		m.Mflags = d.uint32()
-	case 4:
-		m.Mask = d.uint32()
-	case 5:
-		m.IgnoredMask = d.uint32()
-	case 6:
-		m.SDev = d.uint32()
-	case 7:
-		if m.Ie == nil {
-			m.Ie = &FanotifyInodeMarkEntry{}
+	for d.next(m, fieldSet{0x7e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Type = (*MarkType)(d.int32())
+		case 3:
+			m.Mflags = d.uint32()
+		case 4:
+			m.Mask = d.uint32()
+		case 5:
+			m.IgnoredMask = d.uint32()
+		case 6:
+			m.SDev = d.uint32()
+		case 7:
+			if m.Ie == nil {
+				m.Ie = &FanotifyInodeMarkEntry{}
+			}
+			d.child(m.Ie.decode)
+		case 8:
+			if m.Me == nil {
+				m.Me = &FanotifyMountMarkEntry{}
+			}
+			d.child(m.Me.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Ie)
-	case 8:
-		if m.Me == nil {
-			m.Me = &FanotifyMountMarkEntry{}
-		}
-		d.child(m.Me)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*FanotifyMarkEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
 
 type FanotifyFileEntry struct {
 	Id      *uint32              `protobuf:"varint,1,req,name=id"`
@@ -7152,30 +7155,30 @@ func (m *FanotifyFileEntry) GetMark() []*FanotifyMarkEntry {
 }
 
 func (m *FanotifyFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 4:
+			m.Faflags = d.uint32()
+		case 5:
+			m.Evflags = d.uint32()
+		case 6:
+			e := &FanotifyMarkEntry{}
+			m.Mark = append(m.Mark, e)
+			d.element(e.decode, len(m.Mark)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 4:
-		m.Faflags = d.uint32()
-	case 5:
-		m.Evflags = d.uint32()
-	case 6:
-		e := &FanotifyMarkEntry{}
-		m.Mark = append(m.Mark, e)
-		d.element(e, len(m.Mark)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*FanotifyFileEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 // Of ghost-file.proto.
 
@@ -7272,41 +7275,41 @@ func (m *GhostFileEntry) GetSymlnkTarget() string {
 }
 
 func (m *GhostFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Uid = d.uint32()
-	case 2:
-		m.Gid = d.uint32()
-	case 3:
-		m.Mode = d.uint32()
-	case 4:
-		m.Dev = d.uint32()
-	case 5:
-		m.Ino = d.uint64()
-	case 6:
-		m.Rdev = d.uint32()
-	case 7:
-		if m.Atim == nil {
-			m.Atim = &Timeval{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Uid = d.uint32()
+		case 2:
+			m.Gid = d.uint32()
+		case 3:
+			m.Mode = d.uint32()
+		case 4:
+			m.Dev = d.uint32()
+		case 5:
+			m.Ino = d.uint64()
+		case 6:
+			m.Rdev = d.uint32()
+		case 7:
+			if m.Atim == nil {
+				m.Atim = &Timeval{}
+			}
+			d.child(m.Atim.decode)
+		case 8:
+			if m.Mtim == nil {
+				m.Mtim = &Timeval{}
+			}
+			d.child(m.Mtim.decode)
+		case 9:
+			m.Chunks = d.bool()
+		case 10:
+			m.Size = d.uint64()
+		case 11:
+			m.SymlnkTarget = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Atim)
-	case 8:
-		if m.Mtim == nil {
-			m.Mtim = &Timeval{}
-		}
-		d.child(m.Mtim)
-	case 9:
-		m.Chunks = d.bool()
-	case 10:
-		m.Size = d.uint64()
-	case 11:
-		m.SymlnkTarget = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*GhostFileEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type GhostChunkEntry struct {
 	Len     *uint64 `protobuf:"varint,1,req,name=len"`
@@ -7329,17 +7332,17 @@ func (m *GhostChunkEntry) GetOff() uint64 {
 }
 
 func (m *GhostChunkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Len = d.uint64()
-	case 2:
-		m.Off = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Len = d.uint64()
+		case 2:
+			m.Off = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*GhostChunkEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of img-streamer.proto.
 
@@ -7356,15 +7359,15 @@ func (m *ImgStreamerRequestEntry) GetFilename() string {
 }
 
 func (m *ImgStreamerRequestEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Filename = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Filename = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ImgStreamerRequestEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type ImgStreamerReplyEntry struct {
 	Exists  *bool  `protobuf:"varint,1,req,name=exists"`
@@ -7379,15 +7382,15 @@ func (m *ImgStreamerReplyEntry) GetExists() bool {
 }
 
 func (m *ImgStreamerReplyEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Exists = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Exists = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ImgStreamerReplyEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 // Of inventory.proto.
 
@@ -7426,15 +7429,15 @@ func (m *PluginsEntry) GetPlugins() []string {
 }
 
 func (m *PluginsEntry) decode(d *decoder) {
-	switch d.number {
-	case 12:
-		m.Plugins = d.strings(m.Plugins)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 12:
+			m.Plugins = d.strings(m.Plugins)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PluginsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type InventoryEntry struct {
 	ImgVersion        *uint32           `protobuf:"varint,1,req,name=img_version,json=imgVersion"`
@@ -7545,45 +7548,45 @@ func (m *InventoryEntry) GetAllowUprobes() bool {
 }
 
 func (m *InventoryEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ImgVersion = d.uint32()
-	case 2:
-		m.FdinfoPerId = d.bool()
-	case 3:
-		if m.RootIds == nil {
-			m.RootIds = &TaskKobjIdsEntry{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ImgVersion = d.uint32()
+		case 2:
+			m.FdinfoPerId = d.bool()
+		case 3:
+			if m.RootIds == nil {
+				m.RootIds = &TaskKobjIdsEntry{}
+			}
+			d.child(m.RootIds.decode)
+		case 4:
+			m.NsPerId = d.bool()
+		case 5:
+			m.RootCgSet = d.uint32()
+		case 6:
+			m.Lsmtype = (*Lsmtype)(d.int32())
+		case 8:
+			m.DumpUptime = d.uint64()
+		case 9:
+			m.PreDumpMode = d.uint32()
+		case 10:
+			m.TcpClose = d.bool()
+		case 11:
+			m.NetworkLockMethod = d.uint32()
+		case 12:
+			if m.PluginsEntry == nil {
+				m.PluginsEntry = &PluginsEntry{}
+			}
+			d.child(m.PluginsEntry.decode)
+		case 13:
+			m.DumpCriuRunId = d.string()
+		case 14:
+			m.AllowUprobes = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.RootIds)
-	case 4:
-		m.NsPerId = d.bool()
-	case 5:
-		m.RootCgSet = d.uint32()
-	case 6:
-		m.Lsmtype = (*Lsmtype)(d.int32())
-	case 8:
-		m.DumpUptime = d.uint64()
-	case 9:
-		m.PreDumpMode = d.uint32()
-	case 10:
-		m.TcpClose = d.bool()
-	case 11:
-		m.NetworkLockMethod = d.uint32()
-	case 12:
-		if m.PluginsEntry == nil {
-			m.PluginsEntry = &PluginsEntry{}
-		}
-		d.child(m.PluginsEntry)
-	case 13:
-		m.DumpCriuRunId = d.string()
-	case 14:
-		m.AllowUprobes = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*InventoryEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 // Of ipc-desc.proto.
 
@@ -7648,27 +7651,27 @@ func (m *IpcDescEntry) GetId() uint32 {
 }
 
 func (m *IpcDescEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Key = d.uint32()
-	case 2:
-		m.Uid = d.uint32()
-	case 3:
-		m.Gid = d.uint32()
-	case 4:
-		m.Cuid = d.uint32()
-	case 5:
-		m.Cgid = d.uint32()
-	case 6:
-		m.Mode = d.uint32()
-	case 7:
-		m.Id = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Key = d.uint32()
+		case 2:
+			m.Uid = d.uint32()
+		case 3:
+			m.Gid = d.uint32()
+		case 4:
+			m.Cuid = d.uint32()
+		case 5:
+			m.Cgid = d.uint32()
+		case 6:
+			m.Mode = d.uint32()
+		case 7:
+			m.Id = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*IpcDescEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 // Of ipc-msg.proto.
 
@@ -7693,17 +7696,17 @@ func (m *IpcMsg) GetMsize() uint32 {
 }
 
 func (m *IpcMsg) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Mtype = d.uint64()
-	case 2:
-		m.Msize = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Mtype = d.uint64()
+		case 2:
+			m.Msize = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*IpcMsg) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type IpcMsgEntry struct {
 	Desc    *IpcDescEntry `protobuf:"bytes,1,req,name=desc"`
@@ -7734,22 +7737,22 @@ func (m *IpcMsgEntry) GetQnum() uint32 {
 }
 
 func (m *IpcMsgEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Desc == nil {
-			m.Desc = &IpcDescEntry{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Desc == nil {
+				m.Desc = &IpcDescEntry{}
+			}
+			d.child(m.Desc.decode)
+		case 2:
+			m.Qbytes = d.uint32()
+		case 3:
+			m.Qnum = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Desc)
-	case 2:
-		m.Qbytes = d.uint32()
-	case 3:
-		m.Qnum = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*IpcMsgEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of ipc-sem.proto.
 
@@ -7774,20 +7777,20 @@ func (m *IpcSemEntry) GetNsems() uint32 {
 }
 
 func (m *IpcSemEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Desc == nil {
-			m.Desc = &IpcDescEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Desc == nil {
+				m.Desc = &IpcDescEntry{}
+			}
+			d.child(m.Desc.decode)
+		case 2:
+			m.Nsems = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Desc)
-	case 2:
-		m.Nsems = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*IpcSemEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of ipc-shm.proto.
 
@@ -7828,24 +7831,24 @@ func (m *IpcShmEntry) GetHugetlbFlag() uint32 {
 }
 
 func (m *IpcShmEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Desc == nil {
-			m.Desc = &IpcDescEntry{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Desc == nil {
+				m.Desc = &IpcDescEntry{}
+			}
+			d.child(m.Desc.decode)
+		case 2:
+			m.Size = d.uint64()
+		case 3:
+			m.InPagemaps = d.bool()
+		case 4:
+			m.HugetlbFlag = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Desc)
-	case 2:
-		m.Size = d.uint64()
-	case 3:
-		m.InPagemaps = d.bool()
-	case 4:
-		m.HugetlbFlag = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*IpcShmEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of ipc-var.proto.
 
@@ -7990,47 +7993,47 @@ func (m *IpcVarEntry) GetShmNextId() uint32 {
 }
 
 func (m *IpcVarEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.SemCtls = d.uint32s(m.SemCtls)
-	case 2:
-		m.MsgCtlmax = d.uint32()
-	case 3:
-		m.MsgCtlmnb = d.uint32()
-	case 4:
-		m.MsgCtlmni = d.uint32()
-	case 5:
-		m.AutoMsgmni = d.uint32()
-	case 6:
-		m.ShmCtlmax = d.uint64()
-	case 7:
-		m.ShmCtlall = d.uint64()
-	case 8:
-		m.ShmCtlmni = d.uint32()
-	case 9:
-		m.ShmRmidForced = d.uint32()
-	case 10:
-		m.MqQueuesMax = d.uint32()
-	case 11:
-		m.MqMsgMax = d.uint32()
-	case 12:
-		m.MqMsgsizeMax = d.uint32()
-	case 13:
-		m.MqMsgDefault = d.uint32()
-	case 14:
-		m.MqMsgsizeDefault = d.uint32()
-	case 15:
-		m.MsgNextId = d.uint32()
-	case 16:
-		m.SemNextId = d.uint32()
-	case 17:
-		m.ShmNextId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1ffc, 0x0}) {
+		switch d.number {
+		case 1:
+			m.SemCtls = d.uint32s(m.SemCtls)
+		case 2:
+			m.MsgCtlmax = d.uint32()
+		case 3:
+			m.MsgCtlmnb = d.uint32()
+		case 4:
+			m.MsgCtlmni = d.uint32()
+		case 5:
+			m.AutoMsgmni = d.uint32()
+		case 6:
+			m.ShmCtlmax = d.uint64()
+		case 7:
+			m.ShmCtlall = d.uint64()
+		case 8:
+			m.ShmCtlmni = d.uint32()
+		case 9:
+			m.ShmRmidForced = d.uint32()
+		case 10:
+			m.MqQueuesMax = d.uint32()
+		case 11:
+			m.MqMsgMax = d.uint32()
+		case 12:
+			m.MqMsgsizeMax = d.uint32()
+		case 13:
+			m.MqMsgDefault = d.uint32()
+		case 14:
+			m.MqMsgsizeDefault = d.uint32()
+		case 15:
+			m.MsgNextId = d.uint32()
+		case 16:
+			m.SemNextId = d.uint32()
+		case 17:
+			m.ShmNextId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*IpcVarEntry) required() fieldSet { return fieldSet{0x1ffc, 0x0} }
 
 // Of macvlan.proto.
 
@@ -8055,17 +8058,17 @@ func (m *MacvlanLinkEntry) GetFlags() uint32 {
 }
 
 func (m *MacvlanLinkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Mode = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Mode = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*MacvlanLinkEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 // Of memfd.proto.
 
@@ -8114,26 +8117,26 @@ func (m *MemfdFileEntry) GetInodeId() uint32 {
 }
 
 func (m *MemfdFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		m.Pos = d.uint64()
-	case 4:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			m.Pos = d.uint64()
+		case 4:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 5:
+			m.InodeId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 5:
-		m.InodeId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*MemfdFileEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 type MemfdInodeEntry struct {
 	Name        *string `protobuf:"bytes,1,req,name=name"`
@@ -8212,31 +8215,31 @@ func (m *MemfdInodeEntry) GetMode() uint32 {
 }
 
 func (m *MemfdInodeEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Name = d.string()
-	case 2:
-		m.Uid = d.uint32()
-	case 3:
-		m.Gid = d.uint32()
-	case 4:
-		m.Size = d.uint64()
-	case 5:
-		m.Shmid = d.uint32()
-	case 6:
-		m.Seals = d.uint32()
-	case 7:
-		m.InodeId = d.uint64()
-	case 8:
-		m.HugetlbFlag = d.uint32()
-	case 9:
-		m.Mode = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Name = d.string()
+		case 2:
+			m.Uid = d.uint32()
+		case 3:
+			m.Gid = d.uint32()
+		case 4:
+			m.Size = d.uint64()
+		case 5:
+			m.Shmid = d.uint32()
+		case 6:
+			m.Seals = d.uint32()
+		case 7:
+			m.InodeId = d.uint64()
+		case 8:
+			m.HugetlbFlag = d.uint32()
+		case 9:
+			m.Mode = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*MemfdInodeEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 // Of mm.proto.
 
@@ -8269,19 +8272,19 @@ func (m *AioRingEntry) GetRingLen() uint32 {
 }
 
 func (m *AioRingEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint64()
-	case 2:
-		m.NrReq = d.uint32()
-	case 3:
-		m.RingLen = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint64()
+		case 2:
+			m.NrReq = d.uint32()
+		case 3:
+			m.RingLen = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*AioRingEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type MmEntry struct {
 	MmStartCode  *uint64         `protobuf:"varint,1,req,name=mm_start_code,json=mmStartCode"`
@@ -8424,51 +8427,51 @@ func (m *MmEntry) GetThpDisabled() bool {
 }
 
 func (m *MmEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.MmStartCode = d.uint64()
-	case 2:
-		m.MmEndCode = d.uint64()
-	case 3:
-		m.MmStartData = d.uint64()
-	case 4:
-		m.MmEndData = d.uint64()
-	case 5:
-		m.MmStartStack = d.uint64()
-	case 6:
-		m.MmStartBrk = d.uint64()
-	case 7:
-		m.MmBrk = d.uint64()
-	case 8:
-		m.MmArgStart = d.uint64()
-	case 9:
-		m.MmArgEnd = d.uint64()
-	case 10:
-		m.MmEnvStart = d.uint64()
-	case 11:
-		m.MmEnvEnd = d.uint64()
-	case 12:
-		m.ExeFileId = d.uint32()
-	case 13:
-		m.MmSavedAuxv = d.uint64s(m.MmSavedAuxv)
-	case 14:
-		e := &VmaEntry{}
-		m.Vmas = append(m.Vmas, e)
-		d.element(e, len(m.Vmas)-1)
-	case 15:
-		m.Dumpable = d.int32()
-	case 16:
-		e := &AioRingEntry{}
-		m.Aios = append(m.Aios, e)
-		d.element(e, len(m.Aios)-1)
-	case 17:
-		m.ThpDisabled = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1ffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.MmStartCode = d.uint64()
+		case 2:
+			m.MmEndCode = d.uint64()
+		case 3:
+			m.MmStartData = d.uint64()
+		case 4:
+			m.MmEndData = d.uint64()
+		case 5:
+			m.MmStartStack = d.uint64()
+		case 6:
+			m.MmStartBrk = d.uint64()
+		case 7:
+			m.MmBrk = d.uint64()
+		case 8:
+			m.MmArgStart = d.uint64()
+		case 9:
+			m.MmArgEnd = d.uint64()
+		case 10:
+			m.MmEnvStart = d.uint64()
+		case 11:
+			m.MmEnvEnd = d.uint64()
+		case 12:
+			m.ExeFileId = d.uint32()
+		case 13:
+			m.MmSavedAuxv = d.uint64s(m.MmSavedAuxv)
+		case 14:
+			e := &VmaEntry{}
+			m.Vmas = append(m.Vmas, e)
+			d.element(e.decode, len(m.Vmas)-1)
+		case 15:
+			m.Dumpable = d.int32()
+		case 16:
+			e := &AioRingEntry{}
+			m.Aios = append(m.Aios, e)
+			d.element(e.decode, len(m.Aios)-1)
+		case 17:
+			m.ThpDisabled = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*MmEntry) required() fieldSet { return fieldSet{0x1ffe, 0x0} }
 
 // Of mnt.proto.
 
@@ -8697,49 +8700,49 @@ func (m *MntEntry) GetExtKey() string {
 }
 
 func (m *MntEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Fstype = d.uint32()
-	case 2:
-		m.MntId = d.uint32()
-	case 3:
-		m.RootDev = d.uint32()
-	case 4:
-		m.ParentMntId = d.uint32()
-	case 5:
-		m.Flags = d.uint32()
-	case 6:
-		m.Root = d.string()
-	case 7:
-		m.Mountpoint = d.string()
-	case 8:
-		m.Source = d.string()
-	case 9:
-		m.Options = d.string()
-	case 10:
-		m.SharedId = d.uint32()
-	case 11:
-		m.MasterId = d.uint32()
-	case 12:
-		m.WithPlugin = d.bool()
-	case 13:
-		m.ExtMount = d.bool()
-	case 14:
-		m.Fsname = d.string()
-	case 15:
-		m.InternalSharing = d.bool()
-	case 16:
-		m.Deleted = d.bool()
-	case 17:
-		m.SbFlags = d.uint32()
-	case 18:
-		m.ExtKey = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Fstype = d.uint32()
+		case 2:
+			m.MntId = d.uint32()
+		case 3:
+			m.RootDev = d.uint32()
+		case 4:
+			m.ParentMntId = d.uint32()
+		case 5:
+			m.Flags = d.uint32()
+		case 6:
+			m.Root = d.string()
+		case 7:
+			m.Mountpoint = d.string()
+		case 8:
+			m.Source = d.string()
+		case 9:
+			m.Options = d.string()
+		case 10:
+			m.SharedId = d.uint32()
+		case 11:
+			m.MasterId = d.uint32()
+		case 12:
+			m.WithPlugin = d.bool()
+		case 13:
+			m.ExtMount = d.bool()
+		case 14:
+			m.Fsname = d.string()
+		case 15:
+			m.InternalSharing = d.bool()
+		case 16:
+			m.Deleted = d.bool()
+		case 17:
+			m.SbFlags = d.uint32()
+		case 18:
+			m.ExtKey = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*MntEntry) required() fieldSet { return fieldSet{0x3fe, 0x0} }
 
 // Of netdev.proto.
 
@@ -8905,56 +8908,56 @@ func (m *NetDeviceEntry) GetSit() *SitEntry {
 }
 
 func (m *NetDeviceEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = (*NdType)(d.int32())
-	case 2:
-		m.Ifindex = d.uint32()
-	case 3:
-		m.Mtu = d.uint32()
-	case 4:
-		m.Flags = d.uint32()
-	case 5:
-		m.Name = d.string()
-	case 6:
-		if m.Tun == nil {
-			m.Tun = &TunLinkEntry{}
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = (*NdType)(d.int32())
+		case 2:
+			m.Ifindex = d.uint32()
+		case 3:
+			m.Mtu = d.uint32()
+		case 4:
+			m.Flags = d.uint32()
+		case 5:
+			m.Name = d.string()
+		case 6:
+			if m.Tun == nil {
+				m.Tun = &TunLinkEntry{}
+			}
+			d.child(m.Tun.decode)
+		case 7:
+			m.Address = d.bytes()
+		case 8:
+			m.Conf = d.int32s(m.Conf)
+		case 9:
+			e := &SysctlEntry{}
+			m.Conf4 = append(m.Conf4, e)
+			d.element(e.decode, len(m.Conf4)-1)
+		case 10:
+			e := &SysctlEntry{}
+			m.Conf6 = append(m.Conf6, e)
+			d.element(e.decode, len(m.Conf6)-1)
+		case 11:
+			if m.Macvlan == nil {
+				m.Macvlan = &MacvlanLinkEntry{}
+			}
+			d.child(m.Macvlan.decode)
+		case 12:
+			m.PeerIfindex = d.uint32()
+		case 13:
+			m.PeerNsid = d.uint32()
+		case 14:
+			m.Master = d.uint32()
+		case 15:
+			if m.Sit == nil {
+				m.Sit = &SitEntry{}
+			}
+			d.child(m.Sit.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Tun)
-	case 7:
-		m.Address = d.bytes()
-	case 8:
-		m.Conf = d.int32s(m.Conf)
-	case 9:
-		e := &SysctlEntry{}
-		m.Conf4 = append(m.Conf4, e)
-		d.element(e, len(m.Conf4)-1)
-	case 10:
-		e := &SysctlEntry{}
-		m.Conf6 = append(m.Conf6, e)
-		d.element(e, len(m.Conf6)-1)
-	case 11:
-		if m.Macvlan == nil {
-			m.Macvlan = &MacvlanLinkEntry{}
-		}
-		d.child(m.Macvlan)
-	case 12:
-		m.PeerIfindex = d.uint32()
-	case 13:
-		m.PeerNsid = d.uint32()
-	case 14:
-		m.Master = d.uint32()
-	case 15:
-		if m.Sit == nil {
-			m.Sit = &SitEntry{}
-		}
-		d.child(m.Sit)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*NetDeviceEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 type NetnsId struct {
 	TargetNsId   *uint32 `protobuf:"varint,1,req,name=target_ns_id,json=targetNsId"`
@@ -8977,17 +8980,17 @@ func (m *NetnsId) GetNetnsidValue() int32 {
 }
 
 func (m *NetnsId) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.TargetNsId = d.uint32()
-	case 2:
-		m.NetnsidValue = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.TargetNsId = d.uint32()
+		case 2:
+			m.NetnsidValue = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*NetnsId) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type NetnsEntry struct {
 	DefConf    []int32        `protobuf:"varint,1,rep,name=def_conf,json=defConf"`
@@ -9074,47 +9077,47 @@ func (m *NetnsEntry) GetIpv4Sysctl() []*SysctlEntry {
 }
 
 func (m *NetnsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.DefConf = d.int32s(m.DefConf)
-	case 2:
-		m.AllConf = d.int32s(m.AllConf)
-	case 3:
-		e := &SysctlEntry{}
-		m.DefConf4 = append(m.DefConf4, e)
-		d.element(e, len(m.DefConf4)-1)
-	case 4:
-		e := &SysctlEntry{}
-		m.AllConf4 = append(m.AllConf4, e)
-		d.element(e, len(m.AllConf4)-1)
-	case 5:
-		e := &SysctlEntry{}
-		m.DefConf6 = append(m.DefConf6, e)
-		d.element(e, len(m.DefConf6)-1)
-	case 6:
-		e := &SysctlEntry{}
-		m.AllConf6 = append(m.AllConf6, e)
-		d.element(e, len(m.AllConf6)-1)
-	case 7:
-		e := &NetnsId{}
-		m.Nsids = append(m.Nsids, e)
-		d.element(e, len(m.Nsids)-1)
-	case 8:
-		m.ExtKey = d.string()
-	case 9:
-		e := &SysctlEntry{}
-		m.UnixConf = append(m.UnixConf, e)
-		d.element(e, len(m.UnixConf)-1)
-	case 10:
-		e := &SysctlEntry{}
-		m.Ipv4Sysctl = append(m.Ipv4Sysctl, e)
-		d.element(e, len(m.Ipv4Sysctl)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.DefConf = d.int32s(m.DefConf)
+		case 2:
+			m.AllConf = d.int32s(m.AllConf)
+		case 3:
+			e := &SysctlEntry{}
+			m.DefConf4 = append(m.DefConf4, e)
+			d.element(e.decode, len(m.DefConf4)-1)
+		case 4:
+			e := &SysctlEntry{}
+			m.AllConf4 = append(m.AllConf4, e)
+			d.element(e.decode, len(m.AllConf4)-1)
+		case 5:
+			e := &SysctlEntry{}
+			m.DefConf6 = append(m.DefConf6, e)
+			d.element(e.decode, len(m.DefConf6)-1)
+		case 6:
+			e := &SysctlEntry{}
+			m.AllConf6 = append(m.AllConf6, e)
+			d.element(e.decode, len(m.AllConf6)-1)
+		case 7:
+			e := &NetnsId{}
+			m.Nsids = append(m.Nsids, e)
+			d.element(e.decode, len(m.Nsids)-1)
+		case 8:
+			m.ExtKey = d.string()
+		case 9:
+			e := &SysctlEntry{}
+			m.UnixConf = append(m.UnixConf, e)
+			d.element(e.decode, len(m.UnixConf)-1)
+		case 10:
+			e := &SysctlEntry{}
+			m.Ipv4Sysctl = append(m.Ipv4Sysctl, e)
+			d.element(e.decode, len(m.Ipv4Sysctl)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*NetnsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of ns.proto.
 
@@ -9155,21 +9158,21 @@ func (m *NsFileEntry) GetFlags() uint32 {
 }
 
 func (m *NsFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.NsId = d.uint32()
-	case 3:
-		m.NsCflag = d.uint32()
-	case 4:
-		m.Flags = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.NsId = d.uint32()
+		case 3:
+			m.NsCflag = d.uint32()
+		case 4:
+			m.Flags = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*NsFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of opts.proto.
 
@@ -9234,27 +9237,27 @@ func (m *CRIU_Opts) GetConv() string {
 }
 
 func (m *CRIU_Opts) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Hex = d.bool()
-	case 2:
-		m.Ipadd = d.bool()
-	case 3:
-		m.Flags = d.string()
-	case 4:
-		m.Dev = d.bool()
-	case 5:
-		m.Odev = d.bool()
-	case 6:
-		m.Dict = d.string()
-	case 7:
-		m.Conv = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Hex = d.bool()
+		case 2:
+			m.Ipadd = d.bool()
+		case 3:
+			m.Flags = d.string()
+		case 4:
+			m.Dev = d.bool()
+		case 5:
+			m.Odev = d.bool()
+		case 6:
+			m.Dict = d.string()
+		case 7:
+			m.Conv = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CRIU_Opts) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of packet-sock.proto.
 
@@ -9287,19 +9290,19 @@ func (m *PacketMclist) GetAddr() []byte {
 }
 
 func (m *PacketMclist) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Index = d.uint32()
-	case 2:
-		m.Type = d.uint32()
-	case 3:
-		m.Addr = d.bytes()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Index = d.uint32()
+		case 2:
+			m.Type = d.uint32()
+		case 3:
+			m.Addr = d.bytes()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PacketMclist) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type PacketRing struct {
 	BlockSize  *uint32 `protobuf:"varint,1,req,name=block_size,json=blockSize"`
@@ -9362,27 +9365,27 @@ func (m *PacketRing) GetFeatures() uint32 {
 }
 
 func (m *PacketRing) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.BlockSize = d.uint32()
-	case 2:
-		m.BlockNr = d.uint32()
-	case 3:
-		m.FrameSize = d.uint32()
-	case 4:
-		m.FrameNr = d.uint32()
-	case 5:
-		m.RetireTmo = d.uint32()
-	case 6:
-		m.SizeofPriv = d.uint32()
-	case 7:
-		m.Features = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.BlockSize = d.uint32()
+		case 2:
+			m.BlockNr = d.uint32()
+		case 3:
+			m.FrameSize = d.uint32()
+		case 4:
+			m.FrameNr = d.uint32()
+		case 5:
+			m.RetireTmo = d.uint32()
+		case 6:
+			m.SizeofPriv = d.uint32()
+		case 7:
+			m.Features = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PacketRing) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 type PacketSockEntry struct {
 	Id         *uint32         `protobuf:"varint,1,req,name=id"`
@@ -9549,67 +9552,67 @@ func (m *PacketSockEntry) GetNsId() uint32 {
 }
 
 func (m *PacketSockEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Type = d.uint32()
-	case 3:
-		m.Protocol = d.uint32()
-	case 4:
-		m.Flags = d.uint32()
-	case 5:
-		m.Ifindex = d.uint32()
-	case 6:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0xfffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Type = d.uint32()
+		case 3:
+			m.Protocol = d.uint32()
+		case 4:
+			m.Flags = d.uint32()
+		case 5:
+			m.Ifindex = d.uint32()
+		case 6:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 7:
+			if m.Opts == nil {
+				m.Opts = &SkOptsEntry{}
+			}
+			d.child(m.Opts.decode)
+		case 8:
+			m.Version = d.uint32()
+		case 9:
+			m.Reserve = d.uint32()
+		case 10:
+			m.AuxData = d.bool()
+		case 11:
+			m.OrigDev = d.bool()
+		case 12:
+			m.VnetHdr = d.bool()
+		case 13:
+			m.Loss = d.bool()
+		case 14:
+			m.Timestamp = d.uint32()
+		case 15:
+			m.CopyThresh = d.uint32()
+		case 16:
+			e := &PacketMclist{}
+			m.Mclist = append(m.Mclist, e)
+			d.element(e.decode, len(m.Mclist)-1)
+		case 17:
+			m.Fanout = d.uint32()
+		case 18:
+			if m.RxRing == nil {
+				m.RxRing = &PacketRing{}
+			}
+			d.child(m.RxRing.decode)
+		case 19:
+			if m.TxRing == nil {
+				m.TxRing = &PacketRing{}
+			}
+			d.child(m.TxRing.decode)
+		case 20:
+			m.NsId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 7:
-		if m.Opts == nil {
-			m.Opts = &SkOptsEntry{}
-		}
-		d.child(m.Opts)
-	case 8:
-		m.Version = d.uint32()
-	case 9:
-		m.Reserve = d.uint32()
-	case 10:
-		m.AuxData = d.bool()
-	case 11:
-		m.OrigDev = d.bool()
-	case 12:
-		m.VnetHdr = d.bool()
-	case 13:
-		m.Loss = d.bool()
-	case 14:
-		m.Timestamp = d.uint32()
-	case 15:
-		m.CopyThresh = d.uint32()
-	case 16:
-		e := &PacketMclist{}
-		m.Mclist = append(m.Mclist, e)
-		d.element(e, len(m.Mclist)-1)
-	case 17:
-		m.Fanout = d.uint32()
-	case 18:
-		if m.RxRing == nil {
-			m.RxRing = &PacketRing{}
-		}
-		d.child(m.RxRing)
-	case 19:
-		if m.TxRing == nil {
-			m.TxRing = &PacketRing{}
-		}
-		d.child(m.TxRing)
-	case 20:
-		m.NsId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*PacketSockEntry) required() fieldSet { return fieldSet{0xfffe, 0x0} }
 
 // Of pagemap.proto.
 
@@ -9626,15 +9629,15 @@ func (m *PagemapHead) GetPagesId() uint32 {
 }
 
 func (m *PagemapHead) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.PagesId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.PagesId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PagemapHead) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type PagemapEntry struct {
 	Vaddr         *uint64 `protobuf:"varint,1,req,name=vaddr"`
@@ -9681,23 +9684,23 @@ func (m *PagemapEntry) GetNrPages() uint64 {
 }
 
 func (m *PagemapEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Vaddr = d.uint64()
-	case 2:
-		m.CompatNrPages = d.uint32()
-	case 3:
-		m.InParent = d.bool()
-	case 4:
-		m.Flags = d.uint32()
-	case 5:
-		m.NrPages = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Vaddr = d.uint64()
+		case 2:
+			m.CompatNrPages = d.uint32()
+		case 3:
+			m.InParent = d.bool()
+		case 4:
+			m.Flags = d.uint32()
+		case 5:
+			m.NrPages = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PagemapEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of pidfd.proto.
 
@@ -9746,26 +9749,26 @@ func (m *PidfdEntry) GetFown() *FownEntry {
 }
 
 func (m *PidfdEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Ino = d.uint32()
-	case 3:
-		m.Flags = d.uint32()
-	case 4:
-		m.Nspid = d.int32()
-	case 5:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Ino = d.uint32()
+		case 3:
+			m.Flags = d.uint32()
+		case 4:
+			m.Nspid = d.int32()
+		case 5:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*PidfdEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 // Of pidns.proto.
 
@@ -9782,15 +9785,15 @@ func (m *PidnsEntry) GetExtKey() string {
 }
 
 func (m *PidnsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ExtKey = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ExtKey = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PidnsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of pipe-data.proto.
 
@@ -9823,19 +9826,19 @@ func (m *PipeDataEntry) GetSize() uint32 {
 }
 
 func (m *PipeDataEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.PipeId = d.uint32()
-	case 2:
-		m.Bytes = d.uint32()
-	case 3:
-		m.Size = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.PipeId = d.uint32()
+		case 2:
+			m.Bytes = d.uint32()
+		case 3:
+			m.Size = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PipeDataEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of pipe.proto.
 
@@ -9876,24 +9879,24 @@ func (m *PipeEntry) GetFown() *FownEntry {
 }
 
 func (m *PipeEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.PipeId = d.uint32()
-	case 3:
-		m.Flags = d.uint32()
-	case 4:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.PipeId = d.uint32()
+		case 3:
+			m.Flags = d.uint32()
+		case 4:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*PipeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of pstree.proto.
 
@@ -9942,23 +9945,23 @@ func (m *PstreeEntry) GetThreads() []uint32 {
 }
 
 func (m *PstreeEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Pid = d.uint32()
-	case 2:
-		m.Ppid = d.uint32()
-	case 3:
-		m.Pgid = d.uint32()
-	case 4:
-		m.Sid = d.uint32()
-	case 5:
-		m.Threads = d.uint32s(m.Threads)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Pid = d.uint32()
+		case 2:
+			m.Ppid = d.uint32()
+		case 3:
+			m.Pgid = d.uint32()
+		case 4:
+			m.Sid = d.uint32()
+		case 5:
+			m.Threads = d.uint32s(m.Threads)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PstreeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of regfile.proto.
 
@@ -10071,42 +10074,42 @@ func (m *RegFileEntry) GetChecksumParameter() uint32 {
 }
 
 func (m *RegFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		m.Pos = d.uint64()
-	case 5:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x6e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			m.Pos = d.uint64()
+		case 5:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 6:
+			m.Name = d.string()
+		case 7:
+			m.MntId = d.sint32()
+		case 8:
+			m.Size = d.uint64()
+		case 9:
+			m.Ext = d.bool()
+		case 10:
+			m.Mode = d.uint32()
+		case 11:
+			m.BuildId = d.uint32s(m.BuildId)
+		case 12:
+			m.Checksum = d.uint32()
+		case 13:
+			m.ChecksumConfig = d.uint32()
+		case 14:
+			m.ChecksumParameter = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 6:
-		m.Name = d.string()
-	case 7:
-		m.MntId = d.sint32()
-	case 8:
-		m.Size = d.uint64()
-	case 9:
-		m.Ext = d.bool()
-	case 10:
-		m.Mode = d.uint32()
-	case 11:
-		m.BuildId = d.uint32s(m.BuildId)
-	case 12:
-		m.Checksum = d.uint32()
-	case 13:
-		m.ChecksumConfig = d.uint32()
-	case 14:
-		m.ChecksumParameter = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*RegFileEntry) required() fieldSet { return fieldSet{0x6e, 0x0} }
 
 // Of remap-file-path.proto.
 
@@ -10161,19 +10164,19 @@ func (m *RemapFilePathEntry) GetRemapType() RemapType {
 }
 
 func (m *RemapFilePathEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.OrigId = d.uint32()
-	case 2:
-		m.RemapId = d.uint32()
-	case 3:
-		m.RemapType = (*RemapType)(d.int32())
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.OrigId = d.uint32()
+		case 2:
+			m.RemapId = d.uint32()
+		case 3:
+			m.RemapType = (*RemapType)(d.int32())
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*RemapFilePathEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of rlimit.proto.
 
@@ -10198,17 +10201,17 @@ func (m *RlimitEntry) GetMax() uint64 {
 }
 
 func (m *RlimitEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Cur = d.uint64()
-	case 2:
-		m.Max = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Cur = d.uint64()
+		case 2:
+			m.Max = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*RlimitEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of rpc/rpc.proto.
 
@@ -10379,21 +10382,21 @@ func (m *CriuPageServerInfo) GetFd() int32 {
 }
 
 func (m *CriuPageServerInfo) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Address = d.string()
-	case 2:
-		m.Port = d.int32()
-	case 3:
-		m.Pid = d.int32()
-	case 4:
-		m.Fd = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Address = d.string()
+		case 2:
+			m.Port = d.int32()
+		case 3:
+			m.Pid = d.int32()
+		case 4:
+			m.Fd = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuPageServerInfo) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CriuVethPair struct {
 	IfIn    *string `protobuf:"bytes,1,req,name=if_in,json=ifIn"`
@@ -10416,17 +10419,17 @@ func (m *CriuVethPair) GetIfOut() string {
 }
 
 func (m *CriuVethPair) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.IfIn = d.string()
-	case 2:
-		m.IfOut = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.IfIn = d.string()
+		case 2:
+			m.IfOut = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuVethPair) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type ExtMountMap struct {
 	Key     *string `protobuf:"bytes,1,req,name=key"`
@@ -10449,17 +10452,17 @@ func (m *ExtMountMap) GetVal() string {
 }
 
 func (m *ExtMountMap) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Key = d.string()
-	case 2:
-		m.Val = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Key = d.string()
+		case 2:
+			m.Val = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ExtMountMap) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type JoinNamespace struct {
 	Ns       *string `protobuf:"bytes,1,req,name=ns"`
@@ -10490,19 +10493,19 @@ func (m *JoinNamespace) GetExtraOpt() string {
 }
 
 func (m *JoinNamespace) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Ns = d.string()
-	case 2:
-		m.NsFile = d.string()
-	case 3:
-		m.ExtraOpt = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Ns = d.string()
+		case 2:
+			m.NsFile = d.string()
+		case 3:
+			m.ExtraOpt = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*JoinNamespace) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type InheritFd struct {
 	Key     *string `protobuf:"bytes,1,req,name=key"`
@@ -10525,17 +10528,17 @@ func (m *InheritFd) GetFd() int32 {
 }
 
 func (m *InheritFd) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Key = d.string()
-	case 2:
-		m.Fd = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Key = d.string()
+		case 2:
+			m.Fd = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*InheritFd) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type CgroupRoot struct {
 	Ctrl    *string `protobuf:"bytes,1,opt,name=ctrl"`
@@ -10558,17 +10561,17 @@ func (m *CgroupRoot) GetPath() string {
 }
 
 func (m *CgroupRoot) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Ctrl = d.string()
-	case 2:
-		m.Path = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x4, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Ctrl = d.string()
+		case 2:
+			m.Path = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CgroupRoot) required() fieldSet { return fieldSet{0x4, 0x0} }
 
 type UnixSk struct {
 	Inode   *uint32 `protobuf:"varint,1,req,name=inode"`
@@ -10583,15 +10586,15 @@ func (m *UnixSk) GetInode() uint32 {
 }
 
 func (m *UnixSk) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Inode = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Inode = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UnixSk) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CriuOpts struct {
 	ImagesDirFd          *int32                 `protobuf:"varint,1,req,name=images_dir_fd,json=imagesDirFd,def=-1"`
@@ -11158,168 +11161,168 @@ func (m *CriuOpts) GetLogToStderr() bool {
 }
 
 func (m *CriuOpts) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ImagesDirFd = d.int32()
-	case 68:
-		m.ImagesDir = d.string()
-	case 2:
-		m.Pid = d.int32()
-	case 3:
-		m.LeaveRunning = d.bool()
-	case 4:
-		m.ExtUnixSk = d.bool()
-	case 5:
-		m.TcpEstablished = d.bool()
-	case 6:
-		m.EvasiveDevices = d.bool()
-	case 7:
-		m.ShellJob = d.bool()
-	case 8:
-		m.FileLocks = d.bool()
-	case 9:
-		m.LogLevel = d.int32()
-	case 10:
-		m.LogFile = d.string()
-	case 11:
-		if m.Ps == nil {
-			m.Ps = &CriuPageServerInfo{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ImagesDirFd = d.int32()
+		case 68:
+			m.ImagesDir = d.string()
+		case 2:
+			m.Pid = d.int32()
+		case 3:
+			m.LeaveRunning = d.bool()
+		case 4:
+			m.ExtUnixSk = d.bool()
+		case 5:
+			m.TcpEstablished = d.bool()
+		case 6:
+			m.EvasiveDevices = d.bool()
+		case 7:
+			m.ShellJob = d.bool()
+		case 8:
+			m.FileLocks = d.bool()
+		case 9:
+			m.LogLevel = d.int32()
+		case 10:
+			m.LogFile = d.string()
+		case 11:
+			if m.Ps == nil {
+				m.Ps = &CriuPageServerInfo{}
+			}
+			d.child(m.Ps.decode)
+		case 12:
+			m.NotifyScripts = d.bool()
+		case 13:
+			m.Root = d.string()
+		case 14:
+			m.ParentImg = d.string()
+		case 15:
+			m.TrackMem = d.bool()
+		case 16:
+			m.AutoDedup = d.bool()
+		case 17:
+			m.WorkDirFd = d.int32()
+		case 18:
+			m.LinkRemap = d.bool()
+		case 19:
+			e := &CriuVethPair{}
+			m.Veths = append(m.Veths, e)
+			d.element(e.decode, len(m.Veths)-1)
+		case 20:
+			m.CpuCap = d.uint32()
+		case 21:
+			m.ForceIrmap = d.bool()
+		case 22:
+			m.ExecCmd = d.strings(m.ExecCmd)
+		case 23:
+			e := &ExtMountMap{}
+			m.ExtMnt = append(m.ExtMnt, e)
+			d.element(e.decode, len(m.ExtMnt)-1)
+		case 24:
+			m.ManageCgroups = d.bool()
+		case 25:
+			e := &CgroupRoot{}
+			m.CgRoot = append(m.CgRoot, e)
+			d.element(e.decode, len(m.CgRoot)-1)
+		case 26:
+			m.RstSibling = d.bool()
+		case 27:
+			e := &InheritFd{}
+			m.InheritFd = append(m.InheritFd, e)
+			d.element(e.decode, len(m.InheritFd)-1)
+		case 28:
+			m.AutoExtMnt = d.bool()
+		case 29:
+			m.ExtSharing = d.bool()
+		case 30:
+			m.ExtMasters = d.bool()
+		case 31:
+			m.SkipMnt = d.strings(m.SkipMnt)
+		case 32:
+			m.EnableFs = d.strings(m.EnableFs)
+		case 33:
+			e := &UnixSk{}
+			m.UnixSkIno = append(m.UnixSkIno, e)
+			d.element(e.decode, len(m.UnixSkIno)-1)
+		case 34:
+			m.ManageCgroupsMode = (*CriuCgMode)(d.int32())
+		case 35:
+			m.GhostLimit = d.uint32()
+		case 36:
+			m.IrmapScanPaths = d.strings(m.IrmapScanPaths)
+		case 37:
+			m.External = d.strings(m.External)
+		case 38:
+			m.EmptyNs = d.uint32()
+		case 39:
+			e := &JoinNamespace{}
+			m.JoinNs = append(m.JoinNs, e)
+			d.element(e.decode, len(m.JoinNs)-1)
+		case 41:
+			m.CgroupProps = d.string()
+		case 42:
+			m.CgroupPropsFile = d.string()
+		case 43:
+			m.CgroupDumpController = d.strings(m.CgroupDumpController)
+		case 44:
+			m.FreezeCgroup = d.string()
+		case 45:
+			m.Timeout = d.uint32()
+		case 46:
+			m.TcpSkipInFlight = d.bool()
+		case 47:
+			m.WeakSysctls = d.bool()
+		case 48:
+			m.LazyPages = d.bool()
+		case 49:
+			m.StatusFd = d.int32()
+		case 50:
+			m.OrphanPtsMaster = d.bool()
+		case 51:
+			m.ConfigFile = d.string()
+		case 52:
+			m.TcpClose = d.bool()
+		case 53:
+			m.LsmProfile = d.string()
+		case 54:
+			m.TlsCacert = d.string()
+		case 55:
+			m.TlsCacrl = d.string()
+		case 56:
+			m.TlsCert = d.string()
+		case 57:
+			m.TlsKey = d.string()
+		case 58:
+			m.Tls = d.bool()
+		case 59:
+			m.TlsNoCnVerify = d.bool()
+		case 60:
+			m.CgroupYard = d.string()
+		case 61:
+			m.PreDumpMode = (*CriuPreDumpMode)(d.int32())
+		case 62:
+			m.PidfdStoreSk = d.int32()
+		case 63:
+			m.LsmMountContext = d.string()
+		case 64:
+			m.NetworkLock = (*CriuNetworkLockMethod)(d.int32())
+		case 65:
+			m.MntnsCompatMode = d.bool()
+		case 66:
+			m.SkipFileRwxCheck = d.bool()
+		case 67:
+			m.Unprivileged = d.bool()
+		case 69:
+			m.LeaveStopped = d.bool()
+		case 70:
+			m.DisplayStats = d.bool()
+		case 71:
+			m.LogToStderr = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Ps)
-	case 12:
-		m.NotifyScripts = d.bool()
-	case 13:
-		m.Root = d.string()
-	case 14:
-		m.ParentImg = d.string()
-	case 15:
-		m.TrackMem = d.bool()
-	case 16:
-		m.AutoDedup = d.bool()
-	case 17:
-		m.WorkDirFd = d.int32()
-	case 18:
-		m.LinkRemap = d.bool()
-	case 19:
-		e := &CriuVethPair{}
-		m.Veths = append(m.Veths, e)
-		d.element(e, len(m.Veths)-1)
-	case 20:
-		m.CpuCap = d.uint32()
-	case 21:
-		m.ForceIrmap = d.bool()
-	case 22:
-		m.ExecCmd = d.strings(m.ExecCmd)
-	case 23:
-		e := &ExtMountMap{}
-		m.ExtMnt = append(m.ExtMnt, e)
-		d.element(e, len(m.ExtMnt)-1)
-	case 24:
-		m.ManageCgroups = d.bool()
-	case 25:
-		e := &CgroupRoot{}
-		m.CgRoot = append(m.CgRoot, e)
-		d.element(e, len(m.CgRoot)-1)
-	case 26:
-		m.RstSibling = d.bool()
-	case 27:
-		e := &InheritFd{}
-		m.InheritFd = append(m.InheritFd, e)
-		d.element(e, len(m.InheritFd)-1)
-	case 28:
-		m.AutoExtMnt = d.bool()
-	case 29:
-		m.ExtSharing = d.bool()
-	case 30:
-		m.ExtMasters = d.bool()
-	case 31:
-		m.SkipMnt = d.strings(m.SkipMnt)
-	case 32:
-		m.EnableFs = d.strings(m.EnableFs)
-	case 33:
-		e := &UnixSk{}
-		m.UnixSkIno = append(m.UnixSkIno, e)
-		d.element(e, len(m.UnixSkIno)-1)
-	case 34:
-		m.ManageCgroupsMode = (*CriuCgMode)(d.int32())
-	case 35:
-		m.GhostLimit = d.uint32()
-	case 36:
-		m.IrmapScanPaths = d.strings(m.IrmapScanPaths)
-	case 37:
-		m.External = d.strings(m.External)
-	case 38:
-		m.EmptyNs = d.uint32()
-	case 39:
-		e := &JoinNamespace{}
-		m.JoinNs = append(m.JoinNs, e)
-		d.element(e, len(m.JoinNs)-1)
-	case 41:
-		m.CgroupProps = d.string()
-	case 42:
-		m.CgroupPropsFile = d.string()
-	case 43:
-		m.CgroupDumpController = d.strings(m.CgroupDumpController)
-	case 44:
-		m.FreezeCgroup = d.string()
-	case 45:
-		m.Timeout = d.uint32()
-	case 46:
-		m.TcpSkipInFlight = d.bool()
-	case 47:
-		m.WeakSysctls = d.bool()
-	case 48:
-		m.LazyPages = d.bool()
-	case 49:
-		m.StatusFd = d.int32()
-	case 50:
-		m.OrphanPtsMaster = d.bool()
-	case 51:
-		m.ConfigFile = d.string()
-	case 52:
-		m.TcpClose = d.bool()
-	case 53:
-		m.LsmProfile = d.string()
-	case 54:
-		m.TlsCacert = d.string()
-	case 55:
-		m.TlsCacrl = d.string()
-	case 56:
-		m.TlsCert = d.string()
-	case 57:
-		m.TlsKey = d.string()
-	case 58:
-		m.Tls = d.bool()
-	case 59:
-		m.TlsNoCnVerify = d.bool()
-	case 60:
-		m.CgroupYard = d.string()
-	case 61:
-		m.PreDumpMode = (*CriuPreDumpMode)(d.int32())
-	case 62:
-		m.PidfdStoreSk = d.int32()
-	case 63:
-		m.LsmMountContext = d.string()
-	case 64:
-		m.NetworkLock = (*CriuNetworkLockMethod)(d.int32())
-	case 65:
-		m.MntnsCompatMode = d.bool()
-	case 66:
-		m.SkipFileRwxCheck = d.bool()
-	case 67:
-		m.Unprivileged = d.bool()
-	case 69:
-		m.LeaveStopped = d.bool()
-	case 70:
-		m.DisplayStats = d.bool()
-	case 71:
-		m.LogToStderr = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CriuOpts) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CriuDumpResp struct {
 	Restored *bool  `protobuf:"varint,1,opt,name=restored"`
@@ -11334,15 +11337,15 @@ func (m *CriuDumpResp) GetRestored() bool {
 }
 
 func (m *CriuDumpResp) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Restored = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Restored = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuDumpResp) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CriuRestoreResp struct {
 	Pid     *int32 `protobuf:"varint,1,req,name=pid"`
@@ -11357,15 +11360,15 @@ func (m *CriuRestoreResp) GetPid() int32 {
 }
 
 func (m *CriuRestoreResp) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Pid = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Pid = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuRestoreResp) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CriuNotify struct {
 	Script  *string `protobuf:"bytes,1,opt,name=script"`
@@ -11388,17 +11391,17 @@ func (m *CriuNotify) GetPid() int32 {
 }
 
 func (m *CriuNotify) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Script = d.string()
-	case 2:
-		m.Pid = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Script = d.string()
+		case 2:
+			m.Pid = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuNotify) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CriuFeatures struct {
 	MemTrack   *bool  `protobuf:"varint,1,opt,name=mem_track,json=memTrack"`
@@ -11429,19 +11432,19 @@ func (m *CriuFeatures) GetPidfdStore() bool {
 }
 
 func (m *CriuFeatures) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.MemTrack = d.bool()
-	case 2:
-		m.LazyPages = d.bool()
-	case 3:
-		m.PidfdStore = d.bool()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.MemTrack = d.bool()
+		case 2:
+			m.LazyPages = d.bool()
+		case 3:
+			m.PidfdStore = d.bool()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuFeatures) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type CriuReq struct {
 	Type          *CriuReqType  `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
@@ -11496,31 +11499,31 @@ func (m *CriuReq) GetPid() uint32 {
 }
 
 func (m *CriuReq) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = (*CriuReqType)(d.int32())
-	case 2:
-		if m.Opts == nil {
-			m.Opts = &CriuOpts{}
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = (*CriuReqType)(d.int32())
+		case 2:
+			if m.Opts == nil {
+				m.Opts = &CriuOpts{}
+			}
+			d.child(m.Opts.decode)
+		case 3:
+			m.NotifySuccess = d.bool()
+		case 4:
+			m.KeepOpen = d.bool()
+		case 5:
+			if m.Features == nil {
+				m.Features = &CriuFeatures{}
+			}
+			d.child(m.Features.decode)
+		case 6:
+			m.Pid = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Opts)
-	case 3:
-		m.NotifySuccess = d.bool()
-	case 4:
-		m.KeepOpen = d.bool()
-	case 5:
-		if m.Features == nil {
-			m.Features = &CriuFeatures{}
-		}
-		d.child(m.Features)
-	case 6:
-		m.Pid = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CriuReq) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type CriuResp struct {
 	Type     *CriuReqType        `protobuf:"varint,1,req,name=type,enum=CriuReqType"`
@@ -11615,53 +11618,53 @@ func (m *CriuResp) GetStatus() int32 {
 }
 
 func (m *CriuResp) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = (*CriuReqType)(d.int32())
-	case 2:
-		m.Success = d.bool()
-	case 3:
-		if m.Dump == nil {
-			m.Dump = &CriuDumpResp{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = (*CriuReqType)(d.int32())
+		case 2:
+			m.Success = d.bool()
+		case 3:
+			if m.Dump == nil {
+				m.Dump = &CriuDumpResp{}
+			}
+			d.child(m.Dump.decode)
+		case 4:
+			if m.Restore == nil {
+				m.Restore = &CriuRestoreResp{}
+			}
+			d.child(m.Restore.decode)
+		case 5:
+			if m.Notify == nil {
+				m.Notify = &CriuNotify{}
+			}
+			d.child(m.Notify.decode)
+		case 6:
+			if m.Ps == nil {
+				m.Ps = &CriuPageServerInfo{}
+			}
+			d.child(m.Ps.decode)
+		case 7:
+			m.CrErrno = d.int32()
+		case 8:
+			if m.Features == nil {
+				m.Features = &CriuFeatures{}
+			}
+			d.child(m.Features.decode)
+		case 9:
+			m.CrErrmsg = d.string()
+		case 10:
+			if m.Version == nil {
+				m.Version = &CriuVersion{}
+			}
+			d.child(m.Version.decode)
+		case 11:
+			m.Status = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Dump)
-	case 4:
-		if m.Restore == nil {
-			m.Restore = &CriuRestoreResp{}
-		}
-		d.child(m.Restore)
-	case 5:
-		if m.Notify == nil {
-			m.Notify = &CriuNotify{}
-		}
-		d.child(m.Notify)
-	case 6:
-		if m.Ps == nil {
-			m.Ps = &CriuPageServerInfo{}
-		}
-		d.child(m.Ps)
-	case 7:
-		m.CrErrno = d.int32()
-	case 8:
-		if m.Features == nil {
-			m.Features = &CriuFeatures{}
-		}
-		d.child(m.Features)
-	case 9:
-		m.CrErrmsg = d.string()
-	case 10:
-		if m.Version == nil {
-			m.Version = &CriuVersion{}
-		}
-		d.child(m.Version)
-	case 11:
-		m.Status = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*CriuResp) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type CriuVersion struct {
 	MajorNumber *int32  `protobuf:"varint,1,req,name=major_number,json=majorNumber"`
@@ -11716,25 +11719,25 @@ func (m *CriuVersion) GetName() string {
 }
 
 func (m *CriuVersion) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.MajorNumber = d.int32()
-	case 2:
-		m.MinorNumber = d.int32()
-	case 3:
-		m.Gitid = d.string()
-	case 4:
-		m.Sublevel = d.int32()
-	case 5:
-		m.Extra = d.int32()
-	case 6:
-		m.Name = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.MajorNumber = d.int32()
+		case 2:
+			m.MinorNumber = d.int32()
+		case 3:
+			m.Gitid = d.string()
+		case 4:
+			m.Sublevel = d.int32()
+		case 5:
+			m.Extra = d.int32()
+		case 6:
+			m.Name = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*CriuVersion) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of rseq.proto.
 
@@ -11775,21 +11778,21 @@ func (m *RseqEntry) GetRseqCsPointer() uint64 {
 }
 
 func (m *RseqEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.RseqAbiPointer = d.uint64()
-	case 2:
-		m.RseqAbiSize = d.uint32()
-	case 3:
-		m.Signature = d.uint32()
-	case 4:
-		m.RseqCsPointer = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.RseqAbiPointer = d.uint64()
+		case 2:
+			m.RseqAbiSize = d.uint32()
+		case 3:
+			m.Signature = d.uint32()
+		case 4:
+			m.RseqCsPointer = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*RseqEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of seccomp.proto.
 
@@ -11822,19 +11825,19 @@ func (m *SeccompFilter) GetFlags() uint32 {
 }
 
 func (m *SeccompFilter) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Filter = d.bytes()
-	case 2:
-		m.Prev = d.uint32()
-	case 3:
-		m.Flags = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Filter = d.bytes()
+		case 2:
+			m.Prev = d.uint32()
+		case 3:
+			m.Flags = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SeccompFilter) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type SeccompEntry struct {
 	SeccompFilters []*SeccompFilter `protobuf:"bytes,1,rep,name=seccomp_filters,json=seccompFilters"`
@@ -11849,17 +11852,17 @@ func (m *SeccompEntry) GetSeccompFilters() []*SeccompFilter {
 }
 
 func (m *SeccompEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &SeccompFilter{}
-		m.SeccompFilters = append(m.SeccompFilters, e)
-		d.element(e, len(m.SeccompFilters)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &SeccompFilter{}
+			m.SeccompFilters = append(m.SeccompFilters, e)
+			d.element(e.decode, len(m.SeccompFilters)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SeccompEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of siginfo.proto.
 
@@ -11876,15 +11879,15 @@ func (m *SiginfoEntry) GetSiginfo() []byte {
 }
 
 func (m *SiginfoEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Siginfo = d.bytes()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Siginfo = d.bytes()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SiginfoEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type SignalQueueEntry struct {
 	Signals []*SiginfoEntry `protobuf:"bytes,1,rep,name=signals"`
@@ -11899,17 +11902,17 @@ func (m *SignalQueueEntry) GetSignals() []*SiginfoEntry {
 }
 
 func (m *SignalQueueEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &SiginfoEntry{}
-		m.Signals = append(m.Signals, e)
-		d.element(e, len(m.Signals)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &SiginfoEntry{}
+			m.Signals = append(m.Signals, e)
+			d.element(e.decode, len(m.Signals)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SignalQueueEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of signalfd.proto.
 
@@ -11950,24 +11953,24 @@ func (m *SignalfdEntry) GetSigmask() uint64 {
 }
 
 func (m *SignalfdEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 4:
+			m.Sigmask = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 4:
-		m.Sigmask = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*SignalfdEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of sit.proto.
 
@@ -12104,45 +12107,45 @@ func (m *SitEntry) GetRelayPrefix() []uint32 {
 }
 
 func (m *SitEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Link = d.uint32()
-	case 2:
-		m.Local = d.uint32s(m.Local)
-	case 3:
-		m.Remote = d.uint32s(m.Remote)
-	case 4:
-		m.Ttl = d.uint32()
-	case 5:
-		m.Tos = d.uint32()
-	case 6:
-		m.Pmtudisc = d.bool()
-	case 7:
-		m.Proto = d.uint32()
-	case 8:
-		m.Flags = d.uint32()
-	case 9:
-		m.EncapType = d.uint32()
-	case 10:
-		m.EncapFlags = d.uint32()
-	case 11:
-		m.EncapSport = d.uint32()
-	case 12:
-		m.EncapDport = d.uint32()
-	case 13:
-		m.RdPrefixlen = d.uint32()
-	case 14:
-		m.RdPrefix = d.uint32s(m.RdPrefix)
-	case 15:
-		m.RelayPrefixlen = d.uint32()
-	case 16:
-		m.RelayPrefix = d.uint32s(m.RelayPrefix)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Link = d.uint32()
+		case 2:
+			m.Local = d.uint32s(m.Local)
+		case 3:
+			m.Remote = d.uint32s(m.Remote)
+		case 4:
+			m.Ttl = d.uint32()
+		case 5:
+			m.Tos = d.uint32()
+		case 6:
+			m.Pmtudisc = d.bool()
+		case 7:
+			m.Proto = d.uint32()
+		case 8:
+			m.Flags = d.uint32()
+		case 9:
+			m.EncapType = d.uint32()
+		case 10:
+			m.EncapFlags = d.uint32()
+		case 11:
+			m.EncapSport = d.uint32()
+		case 12:
+			m.EncapDport = d.uint32()
+		case 13:
+			m.RdPrefixlen = d.uint32()
+		case 14:
+			m.RdPrefix = d.uint32s(m.RdPrefix)
+		case 15:
+			m.RelayPrefixlen = d.uint32()
+		case 16:
+			m.RelayPrefix = d.uint32s(m.RelayPrefix)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SitEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of sk-inet.proto.
 
@@ -12183,21 +12186,21 @@ func (m *IpOptsRawEntry) GetIcmpvFilter() []uint32 {
 }
 
 func (m *IpOptsRawEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Hdrincl = d.bool()
-	case 2:
-		m.Nodefrag = d.bool()
-	case 3:
-		m.Checksum = d.bool()
-	case 4:
-		m.IcmpvFilter = d.uint32s(m.IcmpvFilter)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Hdrincl = d.bool()
+		case 2:
+			m.Nodefrag = d.bool()
+		case 3:
+			m.Checksum = d.bool()
+		case 4:
+			m.IcmpvFilter = d.uint32s(m.IcmpvFilter)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*IpOptsRawEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type IpOptsEntry struct {
 	Freebind *bool           `protobuf:"varint,1,opt,name=freebind"`
@@ -12244,26 +12247,26 @@ func (m *IpOptsEntry) GetTtl() uint32 {
 }
 
 func (m *IpOptsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Freebind = d.bool()
-	case 4:
-		if m.Raw == nil {
-			m.Raw = &IpOptsRawEntry{}
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Freebind = d.bool()
+		case 4:
+			if m.Raw == nil {
+				m.Raw = &IpOptsRawEntry{}
+			}
+			d.child(m.Raw.decode)
+		case 5:
+			m.Pktinfo = d.bool()
+		case 6:
+			m.Tos = d.uint32()
+		case 7:
+			m.Ttl = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Raw)
-	case 5:
-		m.Pktinfo = d.bool()
-	case 6:
-		m.Tos = d.uint32()
-	case 7:
-		m.Ttl = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*IpOptsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type InetSkEntry struct {
 	Id       *uint32       `protobuf:"varint,1,req,name=id"`
@@ -12430,65 +12433,65 @@ func (m *InetSkEntry) GetTcpOpts() *TcpOptsEntry {
 }
 
 func (m *InetSkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Ino = d.uint32()
-	case 3:
-		m.Family = d.uint32()
-	case 4:
-		m.Type = d.uint32()
-	case 5:
-		m.Proto = d.uint32()
-	case 6:
-		m.State = d.uint32()
-	case 7:
-		m.SrcPort = d.uint32()
-	case 8:
-		m.DstPort = d.uint32()
-	case 9:
-		m.Flags = d.uint32()
-	case 10:
-		m.Backlog = d.uint32()
-	case 11:
-		m.SrcAddr = d.uint32s(m.SrcAddr)
-	case 12:
-		m.DstAddr = d.uint32s(m.DstAddr)
-	case 13:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x67fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Ino = d.uint32()
+		case 3:
+			m.Family = d.uint32()
+		case 4:
+			m.Type = d.uint32()
+		case 5:
+			m.Proto = d.uint32()
+		case 6:
+			m.State = d.uint32()
+		case 7:
+			m.SrcPort = d.uint32()
+		case 8:
+			m.DstPort = d.uint32()
+		case 9:
+			m.Flags = d.uint32()
+		case 10:
+			m.Backlog = d.uint32()
+		case 11:
+			m.SrcAddr = d.uint32s(m.SrcAddr)
+		case 12:
+			m.DstAddr = d.uint32s(m.DstAddr)
+		case 13:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 14:
+			if m.Opts == nil {
+				m.Opts = &SkOptsEntry{}
+			}
+			d.child(m.Opts.decode)
+		case 15:
+			m.V6Only = d.bool()
+		case 16:
+			if m.IpOpts == nil {
+				m.IpOpts = &IpOptsEntry{}
+			}
+			d.child(m.IpOpts.decode)
+		case 17:
+			m.Ifname = d.string()
+		case 18:
+			m.NsId = d.uint32()
+		case 19:
+			m.Shutdown = (*SkShutdown)(d.int32())
+		case 20:
+			if m.TcpOpts == nil {
+				m.TcpOpts = &TcpOptsEntry{}
+			}
+			d.child(m.TcpOpts.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 14:
-		if m.Opts == nil {
-			m.Opts = &SkOptsEntry{}
-		}
-		d.child(m.Opts)
-	case 15:
-		m.V6Only = d.bool()
-	case 16:
-		if m.IpOpts == nil {
-			m.IpOpts = &IpOptsEntry{}
-		}
-		d.child(m.IpOpts)
-	case 17:
-		m.Ifname = d.string()
-	case 18:
-		m.NsId = d.uint32()
-	case 19:
-		m.Shutdown = (*SkShutdown)(d.int32())
-	case 20:
-		if m.TcpOpts == nil {
-			m.TcpOpts = &TcpOptsEntry{}
-		}
-		d.child(m.TcpOpts)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*InetSkEntry) required() fieldSet { return fieldSet{0x67fe, 0x0} }
 
 // Of sk-netlink.proto.
 
@@ -12593,43 +12596,43 @@ func (m *NetlinkSkEntry) GetNsId() uint32 {
 }
 
 func (m *NetlinkSkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Ino = d.uint32()
-	case 3:
-		m.Protocol = d.uint32()
-	case 4:
-		m.State = d.uint32()
-	case 6:
-		m.Flags = d.uint32()
-	case 7:
-		m.Portid = d.uint32()
-	case 8:
-		m.Groups = d.uint32s(m.Groups)
-	case 9:
-		m.DstPortid = d.uint32()
-	case 10:
-		m.DstGroup = d.uint32()
-	case 11:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x1ede, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Ino = d.uint32()
+		case 3:
+			m.Protocol = d.uint32()
+		case 4:
+			m.State = d.uint32()
+		case 6:
+			m.Flags = d.uint32()
+		case 7:
+			m.Portid = d.uint32()
+		case 8:
+			m.Groups = d.uint32s(m.Groups)
+		case 9:
+			m.DstPortid = d.uint32()
+		case 10:
+			m.DstGroup = d.uint32()
+		case 11:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 12:
+			if m.Opts == nil {
+				m.Opts = &SkOptsEntry{}
+			}
+			d.child(m.Opts.decode)
+		case 13:
+			m.NsId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 12:
-		if m.Opts == nil {
-			m.Opts = &SkOptsEntry{}
-		}
-		d.child(m.Opts)
-	case 13:
-		m.NsId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*NetlinkSkEntry) required() fieldSet { return fieldSet{0x1ede, 0x0} }
 
 // Of sk-opts.proto.
 
@@ -12863,63 +12866,63 @@ func (m *SkOptsEntry) GetSoBufLock() uint32 {
 }
 
 func (m *SkOptsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.SoSndbuf = d.uint32()
-	case 2:
-		m.SoRcvbuf = d.uint32()
-	case 3:
-		m.SoSndTmoSec = d.uint64()
-	case 4:
-		m.SoSndTmoUsec = d.uint64()
-	case 5:
-		m.SoRcvTmoSec = d.uint64()
-	case 6:
-		m.SoRcvTmoUsec = d.uint64()
-	case 7:
-		m.Reuseaddr = d.bool()
-	case 8:
-		m.SoPriority = d.uint32()
-	case 9:
-		m.SoRcvlowat = d.uint32()
-	case 10:
-		m.SoMark = d.uint32()
-	case 11:
-		m.SoPasscred = d.bool()
-	case 12:
-		m.SoPasssec = d.bool()
-	case 13:
-		m.SoDontroute = d.bool()
-	case 14:
-		m.SoNoCheck = d.bool()
-	case 15:
-		m.SoBoundDev = d.string()
-	case 16:
-		m.SoFilter = d.fixed64s(m.SoFilter)
-	case 17:
-		m.SoReuseport = d.bool()
-	case 18:
-		m.SoBroadcast = d.bool()
-	case 19:
-		m.SoKeepalive = d.bool()
-	case 20:
-		m.TcpKeepcnt = d.uint32()
-	case 21:
-		m.TcpKeepidle = d.uint32()
-	case 22:
-		m.TcpKeepintvl = d.uint32()
-	case 23:
-		m.SoOobinline = d.uint32()
-	case 24:
-		m.SoLinger = d.uint32()
-	case 25:
-		m.SoBufLock = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.SoSndbuf = d.uint32()
+		case 2:
+			m.SoRcvbuf = d.uint32()
+		case 3:
+			m.SoSndTmoSec = d.uint64()
+		case 4:
+			m.SoSndTmoUsec = d.uint64()
+		case 5:
+			m.SoRcvTmoSec = d.uint64()
+		case 6:
+			m.SoRcvTmoUsec = d.uint64()
+		case 7:
+			m.Reuseaddr = d.bool()
+		case 8:
+			m.SoPriority = d.uint32()
+		case 9:
+			m.SoRcvlowat = d.uint32()
+		case 10:
+			m.SoMark = d.uint32()
+		case 11:
+			m.SoPasscred = d.bool()
+		case 12:
+			m.SoPasssec = d.bool()
+		case 13:
+			m.SoDontroute = d.bool()
+		case 14:
+			m.SoNoCheck = d.bool()
+		case 15:
+			m.SoBoundDev = d.string()
+		case 16:
+			m.SoFilter = d.fixed64s(m.SoFilter)
+		case 17:
+			m.SoReuseport = d.bool()
+		case 18:
+			m.SoBroadcast = d.bool()
+		case 19:
+			m.SoKeepalive = d.bool()
+		case 20:
+			m.TcpKeepcnt = d.uint32()
+		case 21:
+			m.TcpKeepidle = d.uint32()
+		case 22:
+			m.TcpKeepintvl = d.uint32()
+		case 23:
+			m.SoOobinline = d.uint32()
+		case 24:
+			m.SoLinger = d.uint32()
+		case 25:
+			m.SoBufLock = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SkOptsEntry) required() fieldSet { return fieldSet{0x7e, 0x0} }
 
 // Of sk-packet.proto.
 
@@ -12944,17 +12947,17 @@ func (m *ScmEntry) GetRights() []uint32 {
 }
 
 func (m *ScmEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = d.uint32()
-	case 2:
-		m.Rights = d.uint32s(m.Rights)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = d.uint32()
+		case 2:
+			m.Rights = d.uint32s(m.Rights)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ScmEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type SkPacketEntry struct {
 	IdFor   *uint32     `protobuf:"varint,1,req,name=id_for,json=idFor"`
@@ -12985,21 +12988,21 @@ func (m *SkPacketEntry) GetScm() []*ScmEntry {
 }
 
 func (m *SkPacketEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.IdFor = d.uint32()
-	case 2:
-		m.Length = d.uint32()
-	case 4:
-		e := &ScmEntry{}
-		m.Scm = append(m.Scm, e)
-		d.element(e, len(m.Scm)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.IdFor = d.uint32()
+		case 2:
+			m.Length = d.uint32()
+		case 4:
+			e := &ScmEntry{}
+			m.Scm = append(m.Scm, e)
+			d.element(e.decode, len(m.Scm)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SkPacketEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of sk-unix.proto.
 
@@ -13032,19 +13035,19 @@ func (m *FilePermsEntry) GetGid() uint32 {
 }
 
 func (m *FilePermsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Mode = d.uint32()
-	case 2:
-		m.Uid = d.uint32()
-	case 3:
-		m.Gid = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Mode = d.uint32()
+		case 2:
+			m.Uid = d.uint32()
+		case 3:
+			m.Gid = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*FilePermsEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type UnixSkEntry struct {
 	Id        *uint32         `protobuf:"varint,1,req,name=id"`
@@ -13187,56 +13190,56 @@ func (m *UnixSkEntry) GetMntId() int32 {
 }
 
 func (m *UnixSkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Ino = d.uint32()
-	case 3:
-		m.Type = d.uint32()
-	case 4:
-		m.State = d.uint32()
-	case 5:
-		m.Flags = d.uint32()
-	case 6:
-		m.Uflags = d.uint32()
-	case 7:
-		m.Backlog = d.uint32()
-	case 8:
-		m.Peer = d.uint32()
-	case 9:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0xffe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Ino = d.uint32()
+		case 3:
+			m.Type = d.uint32()
+		case 4:
+			m.State = d.uint32()
+		case 5:
+			m.Flags = d.uint32()
+		case 6:
+			m.Uflags = d.uint32()
+		case 7:
+			m.Backlog = d.uint32()
+		case 8:
+			m.Peer = d.uint32()
+		case 9:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 10:
+			if m.Opts == nil {
+				m.Opts = &SkOptsEntry{}
+			}
+			d.child(m.Opts.decode)
+		case 11:
+			m.Name = d.bytes()
+		case 12:
+			m.Shutdown = (*SkShutdown)(d.int32())
+		case 13:
+			if m.FilePerms == nil {
+				m.FilePerms = &FilePermsEntry{}
+			}
+			d.child(m.FilePerms.decode)
+		case 14:
+			m.NameDir = d.string()
+		case 15:
+			m.Deleted = d.bool()
+		case 16:
+			m.NsId = d.uint32()
+		case 17:
+			m.MntId = d.sint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 10:
-		if m.Opts == nil {
-			m.Opts = &SkOptsEntry{}
-		}
-		d.child(m.Opts)
-	case 11:
-		m.Name = d.bytes()
-	case 12:
-		m.Shutdown = (*SkShutdown)(d.int32())
-	case 13:
-		if m.FilePerms == nil {
-			m.FilePerms = &FilePermsEntry{}
-		}
-		d.child(m.FilePerms)
-	case 14:
-		m.NameDir = d.string()
-	case 15:
-		m.Deleted = d.bool()
-	case 16:
-		m.NsId = d.uint32()
-	case 17:
-		m.MntId = d.sint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*UnixSkEntry) required() fieldSet { return fieldSet{0xffe, 0x0} }
 
 // Of stats.proto.
 
@@ -13357,41 +13360,41 @@ func (m *DumpStatsEntry) GetShpagesWritten() uint64 {
 }
 
 func (m *DumpStatsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.FreezingTime = d.uint32()
-	case 2:
-		m.FrozenTime = d.uint32()
-	case 3:
-		m.MemdumpTime = d.uint32()
-	case 4:
-		m.MemwriteTime = d.uint32()
-	case 5:
-		m.PagesScanned = d.uint64()
-	case 6:
-		m.PagesSkippedParent = d.uint64()
-	case 7:
-		m.PagesWritten = d.uint64()
-	case 8:
-		m.IrmapResolve = d.uint32()
-	case 9:
-		m.PagesLazy = d.uint64()
-	case 10:
-		m.PagePipes = d.uint64()
-	case 11:
-		m.PagePipeBufs = d.uint64()
-	case 12:
-		m.ShpagesScanned = d.uint64()
-	case 13:
-		m.ShpagesSkippedParent = d.uint64()
-	case 14:
-		m.ShpagesWritten = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.FreezingTime = d.uint32()
+		case 2:
+			m.FrozenTime = d.uint32()
+		case 3:
+			m.MemdumpTime = d.uint32()
+		case 4:
+			m.MemwriteTime = d.uint32()
+		case 5:
+			m.PagesScanned = d.uint64()
+		case 6:
+			m.PagesSkippedParent = d.uint64()
+		case 7:
+			m.PagesWritten = d.uint64()
+		case 8:
+			m.IrmapResolve = d.uint32()
+		case 9:
+			m.PagesLazy = d.uint64()
+		case 10:
+			m.PagePipes = d.uint64()
+		case 11:
+			m.PagePipeBufs = d.uint64()
+		case 12:
+			m.ShpagesScanned = d.uint64()
+		case 13:
+			m.ShpagesSkippedParent = d.uint64()
+		case 14:
+			m.ShpagesWritten = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*DumpStatsEntry) required() fieldSet { return fieldSet{0x2fe, 0x0} }
 
 type RestoreStatsEntry struct {
 	PagesCompared   *uint64 `protobuf:"varint,1,req,name=pages_compared,json=pagesCompared"`
@@ -13438,23 +13441,23 @@ func (m *RestoreStatsEntry) GetPagesRestored() uint64 {
 }
 
 func (m *RestoreStatsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.PagesCompared = d.uint64()
-	case 2:
-		m.PagesSkippedCow = d.uint64()
-	case 3:
-		m.ForkingTime = d.uint32()
-	case 4:
-		m.RestoreTime = d.uint32()
-	case 5:
-		m.PagesRestored = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.PagesCompared = d.uint64()
+		case 2:
+			m.PagesSkippedCow = d.uint64()
+		case 3:
+			m.ForkingTime = d.uint32()
+		case 4:
+			m.RestoreTime = d.uint32()
+		case 5:
+			m.PagesRestored = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*RestoreStatsEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type StatsEntry struct {
 	Dump    *DumpStatsEntry    `protobuf:"bytes,1,opt,name=dump"`
@@ -13477,23 +13480,23 @@ func (m *StatsEntry) GetRestore() *RestoreStatsEntry {
 }
 
 func (m *StatsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Dump == nil {
-			m.Dump = &DumpStatsEntry{}
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Dump == nil {
+				m.Dump = &DumpStatsEntry{}
+			}
+			d.child(m.Dump.decode)
+		case 2:
+			if m.Restore == nil {
+				m.Restore = &RestoreStatsEntry{}
+			}
+			d.child(m.Restore.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Dump)
-	case 2:
-		if m.Restore == nil {
-			m.Restore = &RestoreStatsEntry{}
-		}
-		d.child(m.Restore)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*StatsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of sysctl.proto.
 
@@ -13545,19 +13548,19 @@ func (m *SysctlEntry) GetSarg() string {
 }
 
 func (m *SysctlEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Type = (*SysctlType)(d.int32())
-	case 2:
-		m.Iarg = d.int32()
-	case 3:
-		m.Sarg = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Type = (*SysctlType)(d.int32())
+		case 2:
+			m.Iarg = d.int32()
+		case 3:
+			m.Sarg = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*SysctlEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 // Of tcp-stream.proto.
 
@@ -13606,23 +13609,23 @@ func (m *TcpOptsEntry) GetKeepintvl() uint32 {
 }
 
 func (m *TcpOptsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Cork = d.bool()
-	case 2:
-		m.Nodelay = d.bool()
-	case 3:
-		m.Keepcnt = d.uint32()
-	case 4:
-		m.Keepidle = d.uint32()
-	case 5:
-		m.Keepintvl = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Cork = d.bool()
+		case 2:
+			m.Nodelay = d.bool()
+		case 3:
+			m.Keepcnt = d.uint32()
+		case 4:
+			m.Keepidle = d.uint32()
+		case 5:
+			m.Keepintvl = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TcpOptsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 type TcpStreamEntry struct {
 	InqLen    *uint32 `protobuf:"varint,1,req,name=inq_len,json=inqLen"`
@@ -13765,47 +13768,47 @@ func (m *TcpStreamEntry) GetRcvWup() uint32 {
 }
 
 func (m *TcpStreamEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.InqLen = d.uint32()
-	case 2:
-		m.InqSeq = d.uint32()
-	case 3:
-		m.OutqLen = d.uint32()
-	case 4:
-		m.OutqSeq = d.uint32()
-	case 5:
-		m.OptMask = d.uint32()
-	case 6:
-		m.SndWscale = d.uint32()
-	case 7:
-		m.MssClamp = d.uint32()
-	case 8:
-		m.RcvWscale = d.uint32()
-	case 9:
-		m.Timestamp = d.uint32()
-	case 10:
-		m.Cork = d.bool()
-	case 11:
-		m.Nodelay = d.bool()
-	case 12:
-		m.UnsqLen = d.uint32()
-	case 13:
-		m.SndWl1 = d.uint32()
-	case 14:
-		m.SndWnd = d.uint32()
-	case 15:
-		m.MaxWindow = d.uint32()
-	case 16:
-		m.RcvWnd = d.uint32()
-	case 17:
-		m.RcvWup = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.InqLen = d.uint32()
+		case 2:
+			m.InqSeq = d.uint32()
+		case 3:
+			m.OutqLen = d.uint32()
+		case 4:
+			m.OutqSeq = d.uint32()
+		case 5:
+			m.OptMask = d.uint32()
+		case 6:
+			m.SndWscale = d.uint32()
+		case 7:
+			m.MssClamp = d.uint32()
+		case 8:
+			m.RcvWscale = d.uint32()
+		case 9:
+			m.Timestamp = d.uint32()
+		case 10:
+			m.Cork = d.bool()
+		case 11:
+			m.Nodelay = d.bool()
+		case 12:
+			m.UnsqLen = d.uint32()
+		case 13:
+			m.SndWl1 = d.uint32()
+		case 14:
+			m.SndWnd = d.uint32()
+		case 15:
+			m.MaxWindow = d.uint32()
+		case 16:
+			m.RcvWnd = d.uint32()
+		case 17:
+			m.RcvWup = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TcpStreamEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 // Of time.proto.
 
@@ -13830,17 +13833,17 @@ func (m *Timeval) GetTvUsec() uint64 {
 }
 
 func (m *Timeval) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.TvSec = d.uint64()
-	case 2:
-		m.TvUsec = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.TvSec = d.uint64()
+		case 2:
+			m.TvUsec = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*Timeval) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of timens.proto.
 
@@ -13865,17 +13868,17 @@ func (m *Timespec) GetTvNsec() uint64 {
 }
 
 func (m *Timespec) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.TvSec = d.uint64()
-	case 2:
-		m.TvNsec = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.TvSec = d.uint64()
+		case 2:
+			m.TvNsec = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*Timespec) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type TimensEntry struct {
 	Monotonic *Timespec `protobuf:"bytes,1,req,name=monotonic"`
@@ -13898,23 +13901,23 @@ func (m *TimensEntry) GetBoottime() *Timespec {
 }
 
 func (m *TimensEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Monotonic == nil {
-			m.Monotonic = &Timespec{}
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Monotonic == nil {
+				m.Monotonic = &Timespec{}
+			}
+			d.child(m.Monotonic.decode)
+		case 2:
+			if m.Boottime == nil {
+				m.Boottime = &Timespec{}
+			}
+			d.child(m.Boottime.decode)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Monotonic)
-	case 2:
-		if m.Boottime == nil {
-			m.Boottime = &Timespec{}
-		}
-		d.child(m.Boottime)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TimensEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of timer.proto.
 
@@ -13955,21 +13958,21 @@ func (m *ItimerEntry) GetVusec() uint64 {
 }
 
 func (m *ItimerEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Isec = d.uint64()
-	case 2:
-		m.Iusec = d.uint64()
-	case 3:
-		m.Vsec = d.uint64()
-	case 4:
-		m.Vusec = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Isec = d.uint64()
+		case 2:
+			m.Iusec = d.uint64()
+		case 3:
+			m.Vsec = d.uint64()
+		case 4:
+			m.Vusec = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*ItimerEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type PosixTimerEntry struct {
 	ItId           *uint32 `protobuf:"varint,1,req,name=it_id,json=itId"`
@@ -14064,35 +14067,35 @@ func (m *PosixTimerEntry) GetNotifyThreadId() int32 {
 }
 
 func (m *PosixTimerEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.ItId = d.uint32()
-	case 2:
-		m.ClockId = d.uint32()
-	case 3:
-		m.SiSigno = d.uint32()
-	case 4:
-		m.ItSigevNotify = d.uint32()
-	case 5:
-		m.SivalPtr = d.uint64()
-	case 6:
-		m.Overrun = d.uint32()
-	case 7:
-		m.Isec = d.uint64()
-	case 8:
-		m.Insec = d.uint64()
-	case 9:
-		m.Vsec = d.uint64()
-	case 10:
-		m.Vnsec = d.uint64()
-	case 11:
-		m.NotifyThreadId = d.int32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x7fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.ItId = d.uint32()
+		case 2:
+			m.ClockId = d.uint32()
+		case 3:
+			m.SiSigno = d.uint32()
+		case 4:
+			m.ItSigevNotify = d.uint32()
+		case 5:
+			m.SivalPtr = d.uint64()
+		case 6:
+			m.Overrun = d.uint32()
+		case 7:
+			m.Isec = d.uint64()
+		case 8:
+			m.Insec = d.uint64()
+		case 9:
+			m.Vsec = d.uint64()
+		case 10:
+			m.Vnsec = d.uint64()
+		case 11:
+			m.NotifyThreadId = d.int32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*PosixTimerEntry) required() fieldSet { return fieldSet{0x7fe, 0x0} }
 
 type TaskTimersEntry struct {
 	Real    *ItimerEntry       `protobuf:"bytes,1,req,name=real"`
@@ -14131,32 +14134,32 @@ func (m *TaskTimersEntry) GetPosix() []*PosixTimerEntry {
 }
 
 func (m *TaskTimersEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		if m.Real == nil {
-			m.Real = &ItimerEntry{}
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			if m.Real == nil {
+				m.Real = &ItimerEntry{}
+			}
+			d.child(m.Real.decode)
+		case 2:
+			if m.Virt == nil {
+				m.Virt = &ItimerEntry{}
+			}
+			d.child(m.Virt.decode)
+		case 3:
+			if m.Prof == nil {
+				m.Prof = &ItimerEntry{}
+			}
+			d.child(m.Prof.decode)
+		case 4:
+			e := &PosixTimerEntry{}
+			m.Posix = append(m.Posix, e)
+			d.element(e.decode, len(m.Posix)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Real)
-	case 2:
-		if m.Virt == nil {
-			m.Virt = &ItimerEntry{}
-		}
-		d.child(m.Virt)
-	case 3:
-		if m.Prof == nil {
-			m.Prof = &ItimerEntry{}
-		}
-		d.child(m.Prof)
-	case 4:
-		e := &PosixTimerEntry{}
-		m.Posix = append(m.Posix, e)
-		d.element(e, len(m.Posix)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TaskTimersEntry) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 // Of timerfd.proto.
 
@@ -14245,36 +14248,36 @@ func (m *TimerfdEntry) GetInsec() uint64 {
 }
 
 func (m *TimerfdEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Flags = d.uint32()
-	case 3:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x7fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Flags = d.uint32()
+		case 3:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 4:
+			m.Clockid = d.uint32()
+		case 5:
+			m.Ticks = d.uint64()
+		case 6:
+			m.SettimeFlags = d.uint32()
+		case 7:
+			m.Vsec = d.uint64()
+		case 8:
+			m.Vnsec = d.uint64()
+		case 9:
+			m.Isec = d.uint64()
+		case 10:
+			m.Insec = d.uint64()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 4:
-		m.Clockid = d.uint32()
-	case 5:
-		m.Ticks = d.uint64()
-	case 6:
-		m.SettimeFlags = d.uint32()
-	case 7:
-		m.Vsec = d.uint64()
-	case 8:
-		m.Vnsec = d.uint64()
-	case 9:
-		m.Isec = d.uint64()
-	case 10:
-		m.Insec = d.uint64()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TimerfdEntry) required() fieldSet { return fieldSet{0x7fe, 0x0} }
 
 // Of tty.proto.
 
@@ -14349,21 +14352,21 @@ func (m *WinsizeEntry) GetWsYpixel() uint32 {
 }
 
 func (m *WinsizeEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.WsRow = d.uint32()
-	case 2:
-		m.WsCol = d.uint32()
-	case 3:
-		m.WsXpixel = d.uint32()
-	case 4:
-		m.WsYpixel = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.WsRow = d.uint32()
+		case 2:
+			m.WsCol = d.uint32()
+		case 3:
+			m.WsXpixel = d.uint32()
+		case 4:
+			m.WsYpixel = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*WinsizeEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 type TermiosEntry struct {
 	CIflag  *uint32  `protobuf:"varint,1,req,name=c_iflag,json=cIflag"`
@@ -14434,29 +14437,29 @@ func (m *TermiosEntry) GetCCc() []uint32 {
 }
 
 func (m *TermiosEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.CIflag = d.uint32()
-	case 2:
-		m.COflag = d.uint32()
-	case 3:
-		m.CCflag = d.uint32()
-	case 4:
-		m.CLflag = d.uint32()
-	case 5:
-		m.CLine = d.uint32()
-	case 6:
-		m.CIspeed = d.uint32()
-	case 7:
-		m.COspeed = d.uint32()
-	case 8:
-		m.CCc = d.uint32s(m.CCc)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xfe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.CIflag = d.uint32()
+		case 2:
+			m.COflag = d.uint32()
+		case 3:
+			m.CCflag = d.uint32()
+		case 4:
+			m.CLflag = d.uint32()
+		case 5:
+			m.CLine = d.uint32()
+		case 6:
+			m.CIspeed = d.uint32()
+		case 7:
+			m.COspeed = d.uint32()
+		case 8:
+			m.CCc = d.uint32s(m.CCc)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TermiosEntry) required() fieldSet { return fieldSet{0xfe, 0x0} }
 
 type TtyPtyEntry struct {
 	Index   *uint32 `protobuf:"varint,1,req,name=index"`
@@ -14471,15 +14474,15 @@ func (m *TtyPtyEntry) GetIndex() uint32 {
 }
 
 func (m *TtyPtyEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Index = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Index = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TtyPtyEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type TtyDataEntry struct {
 	TtyId   *uint32 `protobuf:"varint,1,req,name=tty_id,json=ttyId"`
@@ -14502,17 +14505,17 @@ func (m *TtyDataEntry) GetData() []byte {
 }
 
 func (m *TtyDataEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.TtyId = d.uint32()
-	case 2:
-		m.Data = d.bytes()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.TtyId = d.uint32()
+		case 2:
+			m.Data = d.bytes()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TtyDataEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 type TtyInfoEntry struct {
 	Id            *uint32       `protobuf:"varint,1,req,name=id"`
@@ -14639,55 +14642,55 @@ func (m *TtyInfoEntry) GetGid() uint32 {
 }
 
 func (m *TtyInfoEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Type = (*TtyType)(d.int32())
-	case 3:
-		m.Locked = d.bool()
-	case 4:
-		m.Exclusive = d.bool()
-	case 5:
-		m.PacketMode = d.bool()
-	case 6:
-		m.Sid = d.uint32()
-	case 7:
-		m.Pgrp = d.uint32()
-	case 8:
-		m.Rdev = d.uint32()
-	case 9:
-		if m.Termios == nil {
-			m.Termios = &TermiosEntry{}
+	for d.next(m, fieldSet{0x1fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Type = (*TtyType)(d.int32())
+		case 3:
+			m.Locked = d.bool()
+		case 4:
+			m.Exclusive = d.bool()
+		case 5:
+			m.PacketMode = d.bool()
+		case 6:
+			m.Sid = d.uint32()
+		case 7:
+			m.Pgrp = d.uint32()
+		case 8:
+			m.Rdev = d.uint32()
+		case 9:
+			if m.Termios == nil {
+				m.Termios = &TermiosEntry{}
+			}
+			d.child(m.Termios.decode)
+		case 10:
+			if m.TermiosLocked == nil {
+				m.TermiosLocked = &TermiosEntry{}
+			}
+			d.child(m.TermiosLocked.decode)
+		case 11:
+			if m.Winsize == nil {
+				m.Winsize = &WinsizeEntry{}
+			}
+			d.child(m.Winsize.decode)
+		case 12:
+			if m.Pty == nil {
+				m.Pty = &TtyPtyEntry{}
+			}
+			d.child(m.Pty.decode)
+		case 13:
+			m.Dev = d.uint32()
+		case 14:
+			m.Uid = d.uint32()
+		case 15:
+			m.Gid = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Termios)
-	case 10:
-		if m.TermiosLocked == nil {
-			m.TermiosLocked = &TermiosEntry{}
-		}
-		d.child(m.TermiosLocked)
-	case 11:
-		if m.Winsize == nil {
-			m.Winsize = &WinsizeEntry{}
-		}
-		d.child(m.Winsize)
-	case 12:
-		if m.Pty == nil {
-			m.Pty = &TtyPtyEntry{}
-		}
-		d.child(m.Pty)
-	case 13:
-		m.Dev = d.uint32()
-	case 14:
-		m.Uid = d.uint32()
-	case 15:
-		m.Gid = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TtyInfoEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }
 
 type TtyFileEntry struct {
 	Id        *uint32    `protobuf:"varint,1,req,name=id"`
@@ -14734,26 +14737,26 @@ func (m *TtyFileEntry) GetRegfId() uint32 {
 }
 
 func (m *TtyFileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.TtyInfoId = d.uint32()
-	case 3:
-		m.Flags = d.uint32()
-	case 4:
-		if m.Fown == nil {
-			m.Fown = &FownEntry{}
+	for d.next(m, fieldSet{0x1e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.TtyInfoId = d.uint32()
+		case 3:
+			m.Flags = d.uint32()
+		case 4:
+			if m.Fown == nil {
+				m.Fown = &FownEntry{}
+			}
+			d.child(m.Fown.decode)
+		case 6:
+			m.RegfId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
 		}
-		d.child(m.Fown)
-	case 6:
-		m.RegfId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
 	}
 }
-
-func (*TtyFileEntry) required() fieldSet { return fieldSet{0x1e, 0x0} }
 
 // Of tun.proto.
 
@@ -14794,21 +14797,21 @@ func (m *TunfileEntry) GetNsId() uint32 {
 }
 
 func (m *TunfileEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Id = d.uint32()
-	case 2:
-		m.Netdev = d.string()
-	case 3:
-		m.Detached = d.bool()
-	case 4:
-		m.NsId = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x2, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Id = d.uint32()
+		case 2:
+			m.Netdev = d.string()
+		case 3:
+			m.Detached = d.bool()
+		case 4:
+			m.NsId = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TunfileEntry) required() fieldSet { return fieldSet{0x2, 0x0} }
 
 type TunLinkEntry struct {
 	Flags   *uint32 `protobuf:"varint,1,req,name=flags"`
@@ -14855,23 +14858,23 @@ func (m *TunLinkEntry) GetSndbuf() uint32 {
 }
 
 func (m *TunLinkEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Flags = d.uint32()
-	case 2:
-		m.Owner = d.int32()
-	case 3:
-		m.Group = d.int32()
-	case 4:
-		m.Vnethdr = d.uint32()
-	case 5:
-		m.Sndbuf = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x3e, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Flags = d.uint32()
+		case 2:
+			m.Owner = d.int32()
+		case 3:
+			m.Group = d.int32()
+		case 4:
+			m.Vnethdr = d.uint32()
+		case 5:
+			m.Sndbuf = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*TunLinkEntry) required() fieldSet { return fieldSet{0x3e, 0x0} }
 
 // Of userns.proto.
 
@@ -14904,19 +14907,19 @@ func (m *UidGidExtent) GetCount() uint32 {
 }
 
 func (m *UidGidExtent) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.First = d.uint32()
-	case 2:
-		m.LowerFirst = d.uint32()
-	case 3:
-		m.Count = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0xe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.First = d.uint32()
+		case 2:
+			m.LowerFirst = d.uint32()
+		case 3:
+			m.Count = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UidGidExtent) required() fieldSet { return fieldSet{0xe, 0x0} }
 
 type UsernsEntry struct {
 	UidMap  []*UidGidExtent `protobuf:"bytes,1,rep,name=uid_map,json=uidMap"`
@@ -14939,21 +14942,21 @@ func (m *UsernsEntry) GetGidMap() []*UidGidExtent {
 }
 
 func (m *UsernsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		e := &UidGidExtent{}
-		m.UidMap = append(m.UidMap, e)
-		d.element(e, len(m.UidMap)-1)
-	case 2:
-		e := &UidGidExtent{}
-		m.GidMap = append(m.GidMap, e)
-		d.element(e, len(m.GidMap)-1)
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x0, 0x0}) {
+		switch d.number {
+		case 1:
+			e := &UidGidExtent{}
+			m.UidMap = append(m.UidMap, e)
+			d.element(e.decode, len(m.UidMap)-1)
+		case 2:
+			e := &UidGidExtent{}
+			m.GidMap = append(m.GidMap, e)
+			d.element(e.decode, len(m.GidMap)-1)
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UsernsEntry) required() fieldSet { return fieldSet{0x0, 0x0} }
 
 // Of utsns.proto.
 
@@ -14978,17 +14981,17 @@ func (m *UtsnsEntry) GetDomainname() string {
 }
 
 func (m *UtsnsEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Nodename = d.string()
-	case 2:
-		m.Domainname = d.string()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x6, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Nodename = d.string()
+		case 2:
+			m.Domainname = d.string()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
-
-func (*UtsnsEntry) required() fieldSet { return fieldSet{0x6, 0x0} }
 
 // Of vma.proto.
 
@@ -15077,30 +15080,384 @@ func (m *VmaEntry) GetFdflags() uint32 {
 }
 
 func (m *VmaEntry) decode(d *decoder) {
-	switch d.number {
-	case 1:
-		m.Start = d.uint64()
-	case 2:
-		m.End = d.uint64()
-	case 3:
-		m.Pgoff = d.uint64()
-	case 4:
-		m.Shmid = d.uint64()
-	case 5:
-		m.Prot = d.uint32()
-	case 6:
-		m.Flags = d.uint32()
-	case 7:
-		m.Status = d.uint32()
-	case 8:
-		m.Fd = d.sint64()
-	case 9:
-		m.Madv = d.uint64()
-	case 10:
-		m.Fdflags = d.uint32()
-	default:
-		m.Unknown = d.keep(m.Unknown)
+	for d.next(m, fieldSet{0x1fe, 0x0}) {
+		switch d.number {
+		case 1:
+			m.Start = d.uint64()
+		case 2:
+			m.End = d.uint64()
+		case 3:
+			m.Pgoff = d.uint64()
+		case 4:
+			m.Shmid = d.uint64()
+		case 5:
+			m.Prot = d.uint32()
+		case 6:
+			m.Flags = d.uint32()
+		case 7:
+			m.Status = d.uint32()
+		case 8:
+			m.Fd = d.sint64()
+		case 9:
+			m.Madv = d.uint64()
+		case 10:
+			m.Fdflags = d.uint32()
+		default:
+			m.Unknown = d.keep(m.Unknown)
+		}
 	}
 }
 
-func (*VmaEntry) required() fieldSet { return fieldSet{0x1fe, 0x0} }
+// message decodes m, which is of any type of this package.
+func (d *decoder) message(m Message) {
+	switch m := m.(type) {
+	case *AaPolicy:
+		m.decode(d)
+	case *AaNamespace:
+		m.decode(d)
+	case *ApparmorEntry:
+		m.decode(d)
+	case *AutofsEntry:
+		m.decode(d)
+	case *BinfmtMiscEntry:
+		m.decode(d)
+	case *BpfmapDataEntry:
+		m.decode(d)
+	case *BpfmapFileEntry:
+		m.decode(d)
+	case *CgroupPerms:
+		m.decode(d)
+	case *CgroupPropEntry:
+		m.decode(d)
+	case *CgroupDirEntry:
+		m.decode(d)
+	case *CgControllerEntry:
+		m.decode(d)
+	case *CgMemberEntry:
+		m.decode(d)
+	case *CgSetEntry:
+		m.decode(d)
+	case *CgroupEntry:
+		m.decode(d)
+	case *UserAarch64RegsEntry:
+		m.decode(d)
+	case *UserAarch64FpsimdContextEntry:
+		m.decode(d)
+	case *PacAddressKeys:
+		m.decode(d)
+	case *PacGenericKeys:
+		m.decode(d)
+	case *PacKeys:
+		m.decode(d)
+	case *ThreadInfoAarch64:
+		m.decode(d)
+	case *UserArmRegsEntry:
+		m.decode(d)
+	case *UserArmVfpstateEntry:
+		m.decode(d)
+	case *ThreadInfoArm:
+		m.decode(d)
+	case *UserLoongarch64GpregsEntry:
+		m.decode(d)
+	case *UserLoongarch64FpregsEntry:
+		m.decode(d)
+	case *ThreadInfoLoongarch64:
+		m.decode(d)
+	case *UserMipsRegsEntry:
+		m.decode(d)
+	case *UserMipsFpregsEntry:
+		m.decode(d)
+	case *ThreadInfoMips:
+		m.decode(d)
+	case *UserPpc64RegsEntry:
+		m.decode(d)
+	case *UserPpc64FpstateEntry:
+		m.decode(d)
+	case *UserPpc64VrstateEntry:
+		m.decode(d)
+	case *UserPpc64VsxstateEntry:
+		m.decode(d)
+	case *UserPpc64TmRegsEntry:
+		m.decode(d)
+	case *ThreadInfoPpc64:
+		m.decode(d)
+	case *UserRiscv64RegsEntry:
+		m.decode(d)
+	case *UserRiscv64DExtEntry:
+		m.decode(d)
+	case *ThreadInfoRiscv64:
+		m.decode(d)
+	case *UserS390RegsEntry:
+		m.decode(d)
+	case *UserS390VxrsLowEntry:
+		m.decode(d)
+	case *UserS390VxrsHighEntry:
+		m.decode(d)
+	case *UserS390FpregsEntry:
+		m.decode(d)
+	case *UserS390GsCbEntry:
+		m.decode(d)
+	case *UserS390RiEntry:
+		m.decode(d)
+	case *ThreadInfoS390:
+		m.decode(d)
+	case *UserX86RegsEntry:
+		m.decode(d)
+	case *UserX86CetEntry:
+		m.decode(d)
+	case *UserX86XsaveEntry:
+		m.decode(d)
+	case *UserX86FpregsEntry:
+		m.decode(d)
+	case *UserDescT:
+		m.decode(d)
+	case *ThreadInfoX86:
+		m.decode(d)
+	case *CpuinfoX86Entry:
+		m.decode(d)
+	case *CpuinfoPpc64Entry:
+		m.decode(d)
+	case *CpuinfoS390Entry:
+		m.decode(d)
+	case *CpuinfoEntry:
+		m.decode(d)
+	case *CredsEntry:
+		m.decode(d)
+	case *TaskCoreEntry:
+		m.decode(d)
+	case *TaskKobjIdsEntry:
+		m.decode(d)
+	case *ThreadSasEntry:
+		m.decode(d)
+	case *ThreadCoreEntry:
+		m.decode(d)
+	case *TaskRlimitsEntry:
+		m.decode(d)
+	case *CoreEntry:
+		m.decode(d)
+	case *SaEntry:
+		m.decode(d)
+	case *EventfdFileEntry:
+		m.decode(d)
+	case *EventpollTfdEntry:
+		m.decode(d)
+	case *EventpollFileEntry:
+		m.decode(d)
+	case *ExtFileEntry:
+		m.decode(d)
+	case *FdinfoEntry:
+		m.decode(d)
+	case *FileEntry:
+		m.decode(d)
+	case *FhEntry:
+		m.decode(d)
+	case *IrmapCacheEntry:
+		m.decode(d)
+	case *FifoEntry:
+		m.decode(d)
+	case *FileLockEntry:
+		m.decode(d)
+	case *FownEntry:
+		m.decode(d)
+	case *FsEntry:
+		m.decode(d)
+	case *InotifyWdEntry:
+		m.decode(d)
+	case *InotifyFileEntry:
+		m.decode(d)
+	case *FanotifyInodeMarkEntry:
+		m.decode(d)
+	case *FanotifyMountMarkEntry:
+		m.decode(d)
+	case *FanotifyMarkEntry:
+		m.decode(d)
+	case *FanotifyFileEntry:
+		m.decode(d)
+	case *GhostFileEntry:
+		m.decode(d)
+	case *GhostChunkEntry:
+		m.decode(d)
+	case *ImgStreamerRequestEntry:
+		m.decode(d)
+	case *ImgStreamerReplyEntry:
+		m.decode(d)
+	case *PluginsEntry:
+		m.decode(d)
+	case *InventoryEntry:
+		m.decode(d)
+	case *IpcDescEntry:
+		m.decode(d)
+	case *IpcMsg:
+		m.decode(d)
+	case *IpcMsgEntry:
+		m.decode(d)
+	case *IpcSemEntry:
+		m.decode(d)
+	case *IpcShmEntry:
+		m.decode(d)
+	case *IpcVarEntry:
+		m.decode(d)
+	case *MacvlanLinkEntry:
+		m.decode(d)
+	case *MemfdFileEntry:
+		m.decode(d)
+	case *MemfdInodeEntry:
+		m.decode(d)
+	case *AioRingEntry:
+		m.decode(d)
+	case *MmEntry:
+		m.decode(d)
+	case *MntEntry:
+		m.decode(d)
+	case *NetDeviceEntry:
+		m.decode(d)
+	case *NetnsId:
+		m.decode(d)
+	case *NetnsEntry:
+		m.decode(d)
+	case *NsFileEntry:
+		m.decode(d)
+	case *CRIU_Opts:
+		m.decode(d)
+	case *PacketMclist:
+		m.decode(d)
+	case *PacketRing:
+		m.decode(d)
+	case *PacketSockEntry:
+		m.decode(d)
+	case *PagemapHead:
+		m.decode(d)
+	case *PagemapEntry:
+		m.decode(d)
+	case *PidfdEntry:
+		m.decode(d)
+	case *PidnsEntry:
+		m.decode(d)
+	case *PipeDataEntry:
+		m.decode(d)
+	case *PipeEntry:
+		m.decode(d)
+	case *PstreeEntry:
+		m.decode(d)
+	case *RegFileEntry:
+		m.decode(d)
+	case *RemapFilePathEntry:
+		m.decode(d)
+	case *RlimitEntry:
+		m.decode(d)
+	case *CriuPageServerInfo:
+		m.decode(d)
+	case *CriuVethPair:
+		m.decode(d)
+	case *ExtMountMap:
+		m.decode(d)
+	case *JoinNamespace:
+		m.decode(d)
+	case *InheritFd:
+		m.decode(d)
+	case *CgroupRoot:
+		m.decode(d)
+	case *UnixSk:
+		m.decode(d)
+	case *CriuOpts:
+		m.decode(d)
+	case *CriuDumpResp:
+		m.decode(d)
+	case *CriuRestoreResp:
+		m.decode(d)
+	case *CriuNotify:
+		m.decode(d)
+	case *CriuFeatures:
+		m.decode(d)
+	case *CriuReq:
+		m.decode(d)
+	case *CriuResp:
+		m.decode(d)
+	case *CriuVersion:
+		m.decode(d)
+	case *RseqEntry:
+		m.decode(d)
+	case *SeccompFilter:
+		m.decode(d)
+	case *SeccompEntry:
+		m.decode(d)
+	case *SiginfoEntry:
+		m.decode(d)
+	case *SignalQueueEntry:
+		m.decode(d)
+	case *SignalfdEntry:
+		m.decode(d)
+	case *SitEntry:
+		m.decode(d)
+	case *IpOptsRawEntry:
+		m.decode(d)
+	case *IpOptsEntry:
+		m.decode(d)
+	case *InetSkEntry:
+		m.decode(d)
+	case *NetlinkSkEntry:
+		m.decode(d)
+	case *SkOptsEntry:
+		m.decode(d)
+	case *ScmEntry:
+		m.decode(d)
+	case *SkPacketEntry:
+		m.decode(d)
+	case *FilePermsEntry:
+		m.decode(d)
+	case *UnixSkEntry:
+		m.decode(d)
+	case *DumpStatsEntry:
+		m.decode(d)
+	case *RestoreStatsEntry:
+		m.decode(d)
+	case *StatsEntry:
+		m.decode(d)
+	case *SysctlEntry:
+		m.decode(d)
+	case *TcpOptsEntry:
+		m.decode(d)
+	case *TcpStreamEntry:
+		m.decode(d)
+	case *Timeval:
+		m.decode(d)
+	case *Timespec:
+		m.decode(d)
+	case *TimensEntry:
+		m.decode(d)
+	case *ItimerEntry:
+		m.decode(d)
+	case *PosixTimerEntry:
+		m.decode(d)
+	case *TaskTimersEntry:
+		m.decode(d)
+	case *TimerfdEntry:
+		m.decode(d)
+	case *WinsizeEntry:
+		m.decode(d)
+	case *TermiosEntry:
+		m.decode(d)
+	case *TtyPtyEntry:
+		m.decode(d)
+	case *TtyDataEntry:
+		m.decode(d)
+	case *TtyInfoEntry:
+		m.decode(d)
+	case *TtyFileEntry:
+		m.decode(d)
+	case *TunfileEntry:
+		m.decode(d)
+	case *TunLinkEntry:
+		m.decode(d)
+	case *UidGidExtent:
+		m.decode(d)
+	case *UsernsEntry:
+		m.decode(d)
+	case *UtsnsEntry:
+		m.decode(d)
+	case *VmaEntry:
+		m.decode(d)
+	default:
+		panic("pb: not a message: " + reflect.TypeOf(m).String())
+	}
+}
