@@ -36,8 +36,9 @@ func versions() []string {
 
 // toolVersion returns the release's version, or else the module's.
 func toolVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
-		return info.Main.Version
+	if version != "" {
+		return version
 	}
-	return version
+	info, _ := debug.ReadBuildInfo() // absent only from a build without modules
+	return info.Main.Version
 }
