@@ -31,11 +31,10 @@ import (
 
 // A restore allocates more the more tasks and mappings it has, and keeps nearly all of it to its end. With this
 // percentage the collector begins at 32 MB instead of 4, package runtime; the restore of fifty tasks allocates 20.
-// firstHeap is what that of one small task allocates, bytes.
-const (
-	fewCollections = 800
-	firstHeap      = 1 << 20
-)
+const fewCollections = 800
+
+// firstHeap is what the restore of one small task allocates, bytes.
+const firstHeap = 1 << 20
 
 // runRestore runs in up to three processes. If the root task needs crpie's pid, crpie executes itself again: a process
 // in between detaches the controller and ends, the controller restores, and the first process becomes the root task
@@ -105,75 +104,37 @@ func (r *restoreFlags) inWorkDir(name string) string {
 	return filepath.Join(r.images, name)
 }
 
-// restore loads the plugins, prepares the plan and runs it. It opens the log first, so that the log holds every later
-// error. In the controller, body refers to the process that becomes the root task.
+// attempt is one restore, with what it has needed so far.
+type attempt struct {
+	*restoreFlags
+	std     streams
+	relay   *relay
+	log     *logger
+	watched bool // somebody at a terminal reads the log
+	pid     pidfile
+	plugins []blob.Input
+	body    *become.Root // in the controller: the process that becomes the root task
+}
+
+// restore opens the log, loads the plugins, prepares the plan and runs it. The log comes first, so that it holds every
+// later error.
 func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body *become.Root) (status int, err error) {
 	relay, ctx := startRelay()
 	defer relay.stop()
-	begun := os.Getenv(startedOver) != ""
-	level := r.verbosity.level()
-	log := newLogger(std.err, level)
-	if r.logFile != "" {
-		beside := !filepath.IsAbs(r.logFile)
-		file, err := openLog(r.inWorkDir(r.logFile), beside, begun)
-		if err != nil {
-			return 0, err
-		}
-		defer file.Close()
-		log.w = file
-		if r.logPid {
-			log.tasks = &taskLogs{name: r.inWorkDir(r.logFile), beside: beside, files: map[int]*os.File{}}
-			defer log.tasks.close()
-		}
-		defer func() {
-			if _, told := err.(*toldError); err != nil && !told {
-				log.printf(report.LogError, 0, "%v", err)
-			}
-		}()
+	log, err := r.openLogger(std.err)
+	if err != nil {
+		return 0, err
 	}
-	if !begun {
-		r.begin(log)
-	}
+	defer func() { log.end(err) }()
 	plugins, err := pluginspec.Load(r.plugins)
 	if err != nil {
 		return 0, err
 	}
-	act, err := r.actions(ctx, log)
-	if err != nil {
-		return 0, err
-	}
-	pid := pidfile{name: r.pidfileName()}
-	run := restorer.RunOptions{
-		HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped, Log: log.plugin,
-		BeforeResume: pid.write, Act: act,
-	}
-	if level >= report.LogDebug { // what is traced takes time to find out
-		run.Trace = func(step string) { log.printf(report.LogDebug, 0, "%s", step) }
-	}
-	if body != nil {
-		body.Listen(relay.got)
-		run.Body = body
-		run.Failed = func(err error) int {
-			err = several.Join(err, pid.discard())
-			if r.logFile != "" {
-				log.printf(report.LogError, 0, "%v", err)
-			}
-			return r.fail(std, err)
-		}
-	}
-	watched, kept := sys.IsTerminal(syscall.Stderr), level
-	if watched {
-		kept = max(level, report.LogInfo) // the hint counts what is not shown
-	}
-	opts := r.options(plugins, inherited, kept)
-	opts.Run = run
-	prepared, err := restorer.Prepare(opts)
-	var own *restorer.OwnIDError
-	if errors.As(err, &own) {
-		if err := pluginspec.GiveBack(plugins); err != nil {
-			return 0, err
-		}
-		return r.giveID(own, relay)
+	a := &attempt{restoreFlags: r, std: std, relay: relay, log: log, watched: sys.IsTerminal(syscall.Stderr),
+		pid: pidfile{name: r.pidfileName()}, plugins: plugins, body: body}
+	prepared, err := a.prepare(ctx, inherited)
+	if own, ok := errors.AsType[*restorer.OwnIDError](err); ok {
+		return a.startOver(own)
 	}
 	if err != nil {
 		return 0, err
@@ -185,37 +146,95 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	if r.dryRun {
 		return exitOK, r.writePlan(std.out, prepared)
 	}
-	for _, warning := range prepared.Warnings() {
-		log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
+	return a.run(ctx, prepared)
+}
+
+// prepare plans the restore.
+func (a *attempt) prepare(ctx context.Context, inherited []restorer.Inherited) (*restorer.Prepared, error) {
+	act, err := a.actions(ctx, a.log)
+	if err != nil {
+		return nil, err
 	}
-	if err := pid.check(); err != nil {
+	level := a.log.level
+	if a.watched {
+		level = max(level, report.LogInfo) // the hint counts what is not shown
+	}
+	opts := a.options(a.plugins, inherited, level)
+	opts.Run = a.runOptions(act)
+	return restorer.Prepare(opts)
+}
+
+// runOptions are for carrying the plan out.
+func (a *attempt) runOptions(act func(restorer.Action, int) error) restorer.RunOptions {
+	run := restorer.RunOptions{
+		HookTimeout: a.timeout, Timeout: a.progressTimeout, LeaveStopped: a.stopped, Log: a.log.plugin,
+		BeforeResume: a.pid.write, Act: act,
+	}
+	if a.log.level >= report.LogDebug { // what is traced takes time to find out
+		run.Trace = func(step string) { a.log.printf(report.LogDebug, 0, "%s", step) }
+	}
+	if a.body != nil {
+		a.body.Listen(a.relay.got)
+		run.Body, run.Failed = a.body, a.failed
+	}
+	return run
+}
+
+// failed tells why a restore failed, before the body ends.
+func (a *attempt) failed(err error) (status int) {
+	err = several.Join(err, a.pid.discard())
+	if a.log.file != nil {
+		a.log.printf(report.LogError, 0, "%v", err)
+	}
+	return a.fail(a.std, err)
+}
+
+// startOver restores by another process or thread, because a task needs an id that this one has.
+func (a *attempt) startOver(own *restorer.OwnIDError) (status int, err error) {
+	if err := pluginspec.GiveBack(a.plugins); err != nil {
 		return 0, err
 	}
-	command, err := r.lookCommand()
+	return a.giveID(own, a.relay)
+}
+
+// run carries the plan out.
+func (a *attempt) run(ctx context.Context, prepared *restorer.Prepared) (status int, err error) {
+	for _, warning := range prepared.Warnings() {
+		a.log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
+	}
+	if err := a.pid.check(); err != nil {
+		return 0, err
+	}
+	command, err := a.lookCommand()
 	if err != nil {
 		return 0, err
 	}
 	root, err := prepared.Run(ctx)
-	if watched {
-		log.hint(std.err)
+	if a.watched {
+		a.log.hint(a.std.err)
 	}
 	switch {
-	case err != nil && body != nil:
+	case err != nil && a.body != nil:
 		return ended.Status(err, exitFailed), &toldError{err}
 	case err != nil:
-		return 0, errors.Join(err, pid.discard())
+		return 0, errors.Join(err, a.pid.discard())
 	}
-	log.printf(report.LogInfo, root, "restored")
+	a.log.printf(report.LogInfo, root, "restored")
+	return a.follow(root, command)
+}
+
+// follow does with the restored process what the flags say: it leaves it, becomes --exec-cmd's command, or waits.
+func (a *attempt) follow(root int, command string) (status int, err error) {
 	switch {
-	case body != nil:
-		relay.leave(root)
+	case a.body != nil:
+		a.relay.leave(root)
 		return exitOK, nil
-	case r.detached:
+	case a.detached:
 		return exitOK, nil
-	case r.execCmd:
-		return 0, fmt.Errorf("--exec-cmd %s: %w", r.command[0], syscall.Exec(command, r.command, environ()))
+	case a.execCmd:
+		return 0, fmt.Errorf("--exec-cmd %s: %w", a.command[0], syscall.Exec(command, a.command, environ()))
 	}
-	return relay.waitFor(root)
+	return a.relay.waitFor(root)
 }
 
 // writePlan prints the plan in the format of --format.
@@ -245,6 +264,26 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},
 	}
+}
+
+// openLogger opens the files that the log goes to, and writes how it begins, unless the process before this one has.
+func (r *restoreFlags) openLogger(w io.Writer) (*logger, error) {
+	log, begun := newLogger(w, r.verbosity.level()), os.Getenv(startedOver) != ""
+	if r.logFile != "" {
+		name, beside := r.inWorkDir(r.logFile), !filepath.IsAbs(r.logFile)
+		file, err := openLog(name, beside, begun)
+		if err != nil {
+			return nil, err
+		}
+		log.w, log.file = file, file
+		if r.logPid {
+			log.tasks = &taskLogs{name: name, beside: beside, files: map[int]*os.File{}}
+		}
+	}
+	if !begun {
+		r.begin(log)
+	}
+	return log, nil
 }
 
 // begin is what a log begins with.
@@ -313,6 +352,7 @@ type logger struct {
 	w     io.Writer
 	level report.LogLevel
 	start time.Time
+	file  *os.File  // which w is, with --log-file
 	tasks *taskLogs // with --log-pid
 
 	hidden int // information of plugins that the level left out, lines
@@ -320,6 +360,18 @@ type logger struct {
 
 func newLogger(w io.Writer, level report.LogLevel) *logger {
 	return &logger{w: w, level: level, start: time.Now()}
+}
+
+// end writes into the file why a restore failed, unless it has been told, and closes what is open.
+func (l *logger) end(err error) {
+	if l.file == nil {
+		return
+	}
+	if _, told := err.(*toldError); err != nil && !told {
+		l.printf(report.LogError, 0, "%v", err)
+	}
+	l.tasks.close()
+	l.file.Close()
 }
 
 func (l *logger) printf(level report.LogLevel, pid int, format string, args ...any) {
@@ -394,6 +446,9 @@ func (t *taskLogs) of(pid int) (*os.File, error) {
 }
 
 func (t *taskLogs) close() {
+	if t == nil {
+		return
+	}
 	for _, f := range t.files {
 		f.Close()
 	}
