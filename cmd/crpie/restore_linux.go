@@ -33,9 +33,6 @@ import (
 // percentage the collector begins at 32 MB instead of 4, package runtime; the restore of fifty tasks allocates 20.
 const fewCollections = 800
 
-// firstHeap is what the restore of one small task allocates, bytes.
-const firstHeap = 1 << 20
-
 // runRestore runs in up to three processes. If the root task needs crpie's pid, crpie executes itself again: a process
 // in between detaches the controller and ends, the controller restores, and the first process becomes the root task
 // (package become).
@@ -43,7 +40,6 @@ func runRestore(args []string, std streams) int {
 	if status, is := become.Detach(); is {
 		return status
 	}
-	sys.Prefault(firstHeap)
 	debug.SetGCPercent(fewCollections)
 	var r restoreFlags
 	f := r.flags()
