@@ -107,9 +107,9 @@ func aioRoom() uint64 {
 // time_namespaces(7). Offsets that are written there count from the latter.
 func clockOffset(offsets, clock string) int64 {
 	for line := range strings.Lines(offsets) {
-		var name string
-		var sec, nsec int64
-		if n, _ := fmt.Sscan(line, &name, &sec, &nsec); n == 3 && name == clock {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == clock {
+			sec, _ := strconv.ParseInt(words[1], 10, 64)
+			nsec, _ := strconv.ParseInt(words[2], 10, 64)
 			return sec*1e9 + nsec
 		}
 	}
@@ -171,26 +171,29 @@ func mappedRange(line string) (start, end uint64) {
 	return start, end
 }
 
-// readStatus reads capabilities and no_new_privs; lines that are not hexadecimal are not among them.
+// readStatus reads capabilities and no_new_privs, which are written as hexadecimal numbers.
 func (h *Host) readStatus() error {
 	status, err := sys.ReadProc("/proc/self/status")
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	for line := range bytes.Lines(status) {
-		key, value, _ := strings.Cut(string(line), ":")
-		bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
-		switch {
-		case err != nil:
-		case key == "CapEff":
-			h.Caps = bits
-		case key == "CapBnd":
-			h.Bounds = bits
-		case key == "NoNewPrivs":
-			h.NoNewPrivs = bits != 0
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		switch key {
+		case "CapEff":
+			h.Caps = hexadecimal(value)
+		case "CapBnd":
+			h.Bounds = hexadecimal(value)
+		case "NoNewPrivs":
+			h.NoNewPrivs = hexadecimal(value) != 0
 		}
 	}
 	return nil
+}
+
+func hexadecimal(value string) uint64 {
+	n, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64) // the kernel writes nothing else
+	return n
 }
 
 // holder looks a number up among processes and threads. Session and process group numbers show only when their leader
