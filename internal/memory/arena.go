@@ -1,6 +1,9 @@
 package memory
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Arena is memory at a known address: strings, structs and arrays that point to each other by their addresses, as the C
 // code that it is for reads them.
@@ -29,6 +32,9 @@ func (a *Arena) Lookup(addr uint64) []byte {
 	}
 	return a.At(addr)
 }
+
+// Grow makes room for n more bytes, so that what is laid out next need not be moved.
+func (a *Arena) Grow(n int) { a.buf = slices.Grow(a.buf, n) }
 
 // Reserve lays out n zero bytes, aligned to 8, and gives their address, as all that follow do.
 func (a *Arena) Reserve(n int) uint64 {

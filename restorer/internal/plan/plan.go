@@ -154,6 +154,7 @@ func (p *Plan) parking() int {
 // The header is the first thing in the arena.
 func (p *Plan) Encode() {
 	a := p.Arena
+	a.Grow(p.operations() * abi.OpRecordSize)
 	tasks, status := make([]abi.Task, len(p.Tasks)), 0
 	for i, t := range p.Tasks {
 		t.StatusIndex = status
@@ -179,6 +180,17 @@ func (p *Plan) Encode() {
 		NrParking: uint32(p.parking()),
 	}
 	header.Put(a.Contents())
+}
+
+// operations counts those of all programs.
+func (p *Plan) operations() int {
+	n := len(p.Zygote)
+	for _, t := range p.Tasks {
+		for _, th := range t.Threads {
+			n += len(th.Ops)
+		}
+	}
+	return n
 }
 
 // encodeTask lays what the core reads about a task into the arena.

@@ -52,6 +52,14 @@ type Program struct {
 	Phase string // of what is added
 }
 
+// usualOps is how many operations the program of a task without many files or mappings has.
+const usualOps = 128
+
+// NewTaskProgram begins the program of a task's first thread.
+func NewTaskProgram(a *memory.Arena) *Program {
+	return &Program{Ops: make([]Op, 0, usualOps), Arena: a}
+}
+
 func (p *Program) add(op Op) *Op {
 	op.Phase, op.arena = p.Phase, p.Arena
 	p.Ops = append(p.Ops, op)
@@ -96,10 +104,12 @@ func (p *Program) Core(what string, do abi.Operation) {
 
 // layOps lays out a program for the core and gives its address.
 func layOps(a *memory.Arena, ops []Op) uint64 {
-	all := make([]abi.OpRecord, len(ops))
-	for i, op := range ops {
-		all[i] = abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args,
-			Want: op.Want}
+	addr := a.Reserve(len(ops) * abi.OpRecordSize)
+	records := a.At(addr)
+	for i := range ops {
+		op := &ops[i]
+		record := abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args, Want: op.Want}
+		record.Put(records[i*abi.OpRecordSize:])
 	}
-	return memory.Records(a, all)
+	return addr
 }

@@ -57,7 +57,7 @@ type Process struct {
 
 // NewTask begins the plan of a process.
 func (j *Job) NewTask(img *images.Task, task *plan.Task) *Process {
-	return &Process{Of: j, Img: img, Task: task, Prog: &plan.Program{Arena: j.Plan.Arena}}
+	return &Process{Of: j, Img: img, Task: task, Prog: plan.NewTaskProgram(j.Plan.Arena)}
 }
 
 // Where names the task in messages.
