@@ -63,7 +63,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -s r -l root -xa '(__
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s M -l ext-mount-map -x -d 'What is mounted from the host'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l cgroup-root -x -d 'Where cgroups are restored'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l veth-pair -x -d 'Other end of a veth link'
-complete -c crpie -n '__fish_seen_subcommand_from restore' -s J -l join-ns -x -a 'net:' -d 'Existing namespace'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -s J -l join-ns -x -a 'net: uts: ipc: time:' -d 'Existing namespace'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l empty-ns -x -a 'net' -d 'Leave a namespace empty'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l lsm-profile -x -a 'apparmor: selinux:' -d 'Security label'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l close -x -d 'Close a descriptor'

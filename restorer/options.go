@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -49,8 +50,9 @@ type PlanOptions struct {
 	// Without it, what takes the place of nothing is refused.
 	Spare bool
 
-	JoinNet  string // --join-ns net:PID or net:PATH: the network namespace of all tasks
-	EmptyNet bool   // --empty-ns net: leave their own one empty
+	// Join has the namespaces that all tasks enter (--join-ns KIND:PID or KIND:PATH), by their kinds, see JoinKinds.
+	Join     map[string]string
+	EmptyNet bool // --empty-ns net: leave their own network namespace empty
 
 	FileValidation FileValidation // --file-validation; empty: ByBuildID
 	SkipFileRWX    bool           // --skip-file-rwx-check: files may have other permissions
@@ -66,6 +68,9 @@ type Inherited struct {
 	Resource string
 	Open     func() (*os.File, error) // called by Run, which closes what it gives
 }
+
+// JoinKinds lists the kinds of namespaces that all tasks can enter.
+func JoinKinds() []string { return []string{"net", "uts", "ipc", "time"} }
 
 // CgroupMode says what becomes of the cgroups that the tasks were in.
 type CgroupMode string
@@ -112,6 +117,11 @@ func (o *PlanOptions) check() error {
 		errs = append(errs, fmt.Errorf("options: FileValidation is %q, want one of %q", o.FileValidation,
 			FileValidations()))
 	}
+	for _, kind := range slices.Sorted(maps.Keys(o.Join)) {
+		if !slices.Contains(JoinKinds(), kind) {
+			errs = append(errs, fmt.Errorf("options: Join has %q, want some of %q", kind, JoinKinds()))
+		}
+	}
 	if o.Readers < -1 {
 		errs = append(errs, fmt.Errorf("options: Readers is %d, want -1 or more", o.Readers))
 	}
@@ -131,7 +141,7 @@ func (o *PlanOptions) check() error {
 // namespaces splits off what concerns namespaces.
 func (o *PlanOptions) namespaces() *namespaces.Options {
 	n := net.Options{External: map[string]string{}, Inherit: map[string]func() (*os.File, error){},
-		Join: o.JoinNet, Empty: o.EmptyNet}
+		Join: o.Join["net"], Empty: o.EmptyNet}
 	for _, resource := range o.External {
 		if key, value, ok := ofNetwork(resource); ok {
 			n.External[key] = value
@@ -141,7 +151,7 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 		n.Inherit[in.Resource] = in.Open
 	}
 	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
-		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n}
+		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n, Join: o.Join}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.

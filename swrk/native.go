@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,9 +97,10 @@ func (n *spelling) network(o *pb.CriuOpts) {
 		n.flag(true, fmt.Sprintf("--veth-pair=%s=%s", v.GetIfIn(), v.GetIfOut()))
 	}
 	for _, j := range o.JoinNs {
-		n.flag(j.GetNs() == "net" && j.ExtraOpt == nil, "--join-ns=net:"+j.GetNsFile())
-		n.no(j.GetNs() != "net" || j.ExtraOpt != nil, "join_ns "+escape.Name(j.GetNs()),
-			"it joins network namespaces alone, without further options")
+		joins := slices.Contains([]string{"net", "uts", "ipc", "time"}, j.GetNs()) && j.ExtraOpt == nil
+		n.flag(joins, "--join-ns="+j.GetNs()+":"+j.GetNsFile())
+		n.no(!joins, "join_ns "+escape.Name(j.GetNs()),
+			"it joins network, UTS, IPC and time namespaces, without further options")
 	}
 }
 

@@ -236,10 +236,23 @@ func TestNativeFlags(t *testing.T) {
 			{Path: pb.String("/b")}},
 		LogLevel: pb.Int32(4), InheritFd: []*pb.InheritFd{{Key: pb.String("pipe:[7]"), Fd: pb.Int32(1)}},
 		External: []string{"file[1:2]"},
+		JoinNs: []*pb.JoinNamespace{{Ns: pb.String("uts"), NsFile: pb.String("/u")},
+			{Ns: pb.String("time"), NsFile: pb.String("/t")}},
 	})
-	want := "--restore-detached --verbosity=4 --inherit-fd=fd[1]:pipe:[7] --external=file[1:2] --manage-cgroups=soft --cgroup-root=cpu:/a --cgroup-root=/b"
+	want := "--restore-detached --verbosity=4 --inherit-fd=fd[1]:pipe:[7] --external=file[1:2] --join-ns=uts:/u --join-ns=time:/t --manage-cgroups=soft --cgroup-root=cpu:/a --cgroup-root=/b"
 	if err != nil || strings.Join(flags, " ") != want {
 		t.Errorf("got %q, %v", flags, err)
+	}
+}
+
+// Namespaces that cannot be joined are named.
+func TestNativeJoins(t *testing.T) {
+	for _, j := range []*pb.JoinNamespace{{Ns: pb.String("user"), NsFile: pb.String("/u")},
+		{Ns: pb.String("uts"), NsFile: pb.String("/u"), ExtraOpt: pb.String("0,0")}} {
+		flags, err := nativeFlags(&pb.CriuOpts{JoinNs: []*pb.JoinNamespace{j}})
+		if err == nil || !strings.HasPrefix(err.Error(), "join_ns "+j.GetNs()+": not supported by crpie's own restorer: ") {
+			t.Errorf("%q, %v", flags, err)
+		}
 	}
 }
 

@@ -100,7 +100,7 @@ func TestConfigurationProblems(t *testing.T) {
 
 // The files are for everything that criu does: what is about containers stands in no restore's way there.
 func TestConfigurationForContainers(t *testing.T) {
-	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nexternal dev[a]:b\n", "join-ns uts:1\n", "",
+	r, err := settings(t, "external mnt[]\next-mount-map auto\nghost-limit 10M\nexternal dev[a]:b\n", "join-ns user:1\n", "",
 		"-r /y --external dev[c]:d")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestConfigurationForContainers(t *testing.T) {
 		t.Errorf("warnings:\n%s", got)
 	}
 	refusals := r.criuOnly.refusals()
-	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=uts:1: not supported") ||
+	if len(refusals) != 2 || !strings.HasPrefix(refusals[0], "env.conf:1: join-ns=user:1: not supported") ||
 		!strings.HasPrefix(refusals[1], "--external=dev[c]:d: ") {
 		t.Errorf("refusals %q", refusals)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -208,4 +209,75 @@ func TestSiblingInNamespaces(t *testing.T) {
 			im.Adopt(t).MustPass(t)
 		})
 	}
+}
+
+// holder is a process in namespaces of its own, whose monotonic clock is a week ahead, for as long as the test runs.
+func holder(t *testing.T) (pid int) {
+	t.Helper()
+	testenv.NeedRoot(t)
+	cmd := exec.Command(testenv.NeedTool(t, "unshare"), "--uts", "--ipc", "--time", "--monotonic", "604800", "--fork",
+		"--kill-child", "sh", "-c", "hostname of-the-holder; echo $$; exec sleep 1000")
+	cmd.Env = append(os.Environ(), testenv.Mark())
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// Whatever the tasks were in, --join-ns has them enter namespaces that are there already, given by a pid or a path.
+func TestJoinNamespaces(t *testing.T) {
+	there := holder(t)
+	file := func(pid int, kind string) string { return fmt.Sprintf("/proc/%d/ns/%s", pid, kind) }
+	for name, flags := range map[string]uintptr{"static": 0, "threads": newAll, "timers": 0} {
+		t.Run(name, func(t *testing.T) {
+			im := testenv.StartIn(t, flags, name).Dump(t)
+			p, _ := restore(t, im, "--pie-plugin", trace(t), "--join-ns", fmt.Sprint("uts:", there), "-J",
+				"ipc:"+file(there, "ipc"), "--join-ns", "time:"+file(there, "time"))
+			for _, kind := range []string{"uts", "ipc", "time"} {
+				if inodeOf(t, file(p.Pid, kind)) != inodeOf(t, file(there, kind)) {
+					t.Errorf("the task is in another %s namespace", kind)
+				}
+			}
+			p.MustPass(t)
+		})
+	}
+}
+
+// A namespace that cannot be joined is named, and so is what would be missing in it.
+func TestJoinRefusals(t *testing.T) {
+	there, im := holder(t), testenv.StartIn(t, newAll, "ipc").Dump(t)
+	words := []string{"restore", "-d", "-D", im.Dir}
+	status, output := tool(t, im, append(words, "-J", "uts:/nowhere", "-J", "time:/proc/self/ns/uts", "-J",
+		fmt.Sprint("ipc:", there))...)
+	for _, want := range []string{"namespaces: join /nowhere: no such file or directory\n",
+		"namespaces: join /proc/self/ns/uts: it is no namespace of this kind\n"} {
+		if status != exitFailed || !strings.Contains(output, want) {
+			t.Errorf("status %d, want %s\n%s", status, want, output)
+		}
+	}
+	status, output = tool(t, im, append(words, "-J", fmt.Sprint("ipc:", there))...)
+	const want = "is not in the IPC namespace that the tasks enter: not supported\n"
+	if status != exitFailed || !strings.Contains(output, want) {
+		t.Errorf("status %d, want %s\n%s", status, want, output)
+	}
+}
+
+// What was in an IPC namespace does not come to the one that is joined, and crpie says so.
+func TestJoinLeavesObjects(t *testing.T) {
+	there := holder(t)
+	for _, tool := range []string{"unshare", "ipcmk"} {
+		testenv.NeedTool(t, tool)
+	}
+	words := append([]string{"unshare", "--ipc", "sh", "-c", `ipcmk --semaphore 1 >/dev/null && exec "$@"`, "sh"},
+		testenv.Victim(t, "static")...)
+	p, output := restore(t, testenv.StartCommand(t, "static", words...).Dump(t), "-J", fmt.Sprint("ipc:", there))
+	if want := "IPC namespace: the tasks enter another one; not made are of System V: shared memory segments: 0, " +
+		"sets of semaphores: 1, message queues: 0\n"; !strings.Contains(output, want) {
+		t.Errorf("output:\n%s\nwant %s", output, want)
+	}
+	p.MustPass(t)
 }

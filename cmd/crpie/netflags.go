@@ -4,18 +4,20 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/restorer"
 )
 
 // networkFlags are about the network namespace that the processes had.
 func (r *restoreFlags) networkFlags(f *pflag.FlagSet) {
 	f.Func("veth-pair", "Make the other end of the veth link IN of their network namespace here: `IN=OUT[@BRIDGE]`.",
 		r.vethPair)
-	f.VarP(&joinFlag{r}, "join-ns", "J", "Restore into an existing network namespace: `net:PID` or net:PATH.")
+	f.VarP(&joinFlag{r}, "join-ns", "J", "Restore into an existing namespace, KIND net, uts, ipc or time: `KIND:PID` or KIND:PATH.")
 	f.Func("empty-ns", "Leave their own namespace of this `KIND` empty: net.", r.emptyNS)
 }
 
@@ -37,7 +39,7 @@ func (r *restoreFlags) emptyNS(s string) error {
 	return nil
 }
 
-// joinFlag is a namespace to join. Others than network namespaces are those that crpie is started in.
+// joinFlag is a namespace to join. Those of other kinds are crpie's own.
 type joinFlag struct{ r *restoreFlags }
 
 func (j *joinFlag) String() string { return "" }
@@ -48,9 +50,12 @@ func (j *joinFlag) Set(s string) error {
 	kind, place, found := strings.Cut(s, ":")
 	switch {
 	case !found || place == "":
-		return errors.New("want net:PID or net:PATH")
-	case kind == "net":
-		j.r.joinNet = place
+		return errors.New("want KIND:PID or KIND:PATH, KIND one of net, uts, ipc, time")
+	case slices.Contains(restorer.JoinKinds(), kind):
+		if j.r.join == nil {
+			j.r.join = map[string]string{}
+		}
+		j.r.join[kind] = place
 		return nil
 	}
 	option := criuOption{names: "join-ns", fate: refused,

@@ -255,7 +255,7 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 			Freebind:    r.freebind,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external, Root: r.root, Mounts: r.mounts,
-			JoinNet: r.joinNet, EmptyNet: r.emptyNet,
+			Join: r.join, EmptyNet: r.emptyNet,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},

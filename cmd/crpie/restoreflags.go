@@ -47,7 +47,7 @@ type restoreFlags struct {
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
 	label                                     string
-	joinNet                                   string
+	join                                      map[string]string // namespaces, by their kind
 	emptyNet                                  bool
 	keepRandom                                renew.Keep
 	readers                                   int

@@ -86,6 +86,12 @@ func namespaceFiles() map[uint64]string {
 	}
 }
 
+// NamespaceKind gives the flag of a namespace's kind, NS_GET_NSTYPE of ioctl_nsfs(2).
+func NamespaceKind(f *os.File) (flag uint64, err error) {
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	return uint64(kind), err
+}
+
 // ThreadNamespace opens a namespace that the calling thread is in.
 func ThreadNamespace(flag uint64) (*os.File, error) {
 	path := "/proc/thread-self/ns/" + namespaceFiles()[flag]

@@ -9,6 +9,9 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
+// Clocks say by how many nanoseconds the clocks of a time namespace are ahead of the initial one's.
+type Clocks struct{ MonotonicNs, BoottimeNs int64 }
+
 // Host is what a plan needs to know about the machine it will run on. Tests make one up.
 type Host struct {
 	VDSO    VDSO
@@ -34,7 +37,8 @@ type Host struct {
 
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 
-	MonotonicNs, BoottimeNs int64 // clock_gettime(2) now, in the initial time namespace
+	MonotonicNs, BoottimeNs int64   // clock_gettime(2) now, in the initial time namespace
+	Joined                  *Clocks // of the time namespace that the tasks enter; nil: they get one of their own, or none
 
 	// What follows is asked only when a plan needs it: most do not, and every answer takes system calls.
 

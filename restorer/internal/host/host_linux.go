@@ -116,6 +116,12 @@ func clockOffset(offsets, clock string) int64 {
 	return 0
 }
 
+// ReadClocks reads a timens_offsets.
+func ReadClocks(path string) *Clocks {
+	text := ReadProc(path)
+	return &Clocks{clockOffset(text, "monotonic"), clockOffset(text, "boottime")}
+}
+
 func readFileAt(path string, b []byte, off int64) (int, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // whatever has that name now must not block
 	if err != nil {

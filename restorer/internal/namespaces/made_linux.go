@@ -25,6 +25,8 @@ type Made struct {
 
 	Cgroups *cgroups.Set // that were made because they are mounted; the restore makes the others
 
+	clocks *host.Clocks // of a time namespace that is there already; nil: there is none
+
 	inside *sys.Aside // a thread that is in that one alone, with the files of the host
 }
 
@@ -32,6 +34,9 @@ type Made struct {
 func (p *Plan) Make(wanted []plan.CgroupDir) (m *Made, err error) {
 	m = &Made{plan: p, files: map[uint64]*os.File{}, Cgroups: &cgroups.Set{}}
 	p.open = m.open
+	if err := m.openJoined(p); err != nil {
+		return nil, several.Join(err, m.Close())
+	}
 	if len(p.Joined()) == 0 && p.Mounts == nil || p.Len() > 0 { // the planner says what is refused
 		return m, nil
 	}
@@ -53,6 +58,9 @@ func (m *Made) make(p *Plan) error {
 		if err := m.enter(p, j); err != nil {
 			return fmt.Errorf("namespaces: %s: %w", j.Name, err)
 		}
+		if m.files[j.Flag] != nil {
+			continue
+		}
 		f, err := sys.ThreadNamespace(j.Flag)
 		if err != nil {
 			return fmt.Errorf("namespaces: %s: %w", j.Name, err)
@@ -72,6 +80,9 @@ func (m *Made) make(p *Plan) error {
 
 // enter makes one of them, or moves the thread to one that there is.
 func (m *Made) enter(p *Plan, j Joined) error {
+	if f := m.files[j.Flag]; f != nil {
+		return sys.Setns(f, int(j.Flag))
+	}
 	if j.Flag != uapi.CloneNewnet {
 		return sys.Unshare(j.Flag)
 	}
@@ -99,6 +110,7 @@ func (m *Made) openInside() (err error) {
 // tasks do, and give them links and addresses.
 func (m *Made) Facts(h *host.Host, others bool) {
 	m.hideCgroups(h)
+	h.Joined = m.clocks
 	if m.net != nil {
 		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
 		if others && m.net.Empty() {

@@ -24,6 +24,8 @@ type Options struct {
 	// LeaveCgroups says that the tasks stay in the restorer's cgroups.
 	LeaveCgroups bool
 	Orphans      []string // terminals whose masters are made for somebody else, by their paths
+	// Join has the namespaces that the tasks enter by their kind: "uts", "ipc", "time"; those of networks are in Net.
+	Join map[string]string
 	// Spare says that more may be given than is needed, as runtimes do.
 	Spare bool
 	Net   net.Options
@@ -40,22 +42,26 @@ type Plan struct {
 	Mounts *mnt.Plan // the tree in a new one, or nil
 	Net    *net.Plan // another than the restorer's, or nil
 
+	joins map[uint64]string // paths of those that are there already, by their flags
+
 	open func(flag uint64) (*os.File, error) // set by Make
 }
 
 // New decides which namespaces the tasks of a dump get.
 func New(dir *images.Dir, o *Options) *Plan {
 	its, criu := dir.Tasks[0].Ids, dir.Inventory.GetRootIds()
-	p := &Plan{}
+	p := &Plan{joins: joins(o.Join)}
 	if its == nil || criu == nil {
 		return p
 	}
 	p.pid(dir)
-	p.UTS = dir.UTS[its.GetUtsNsId()]
+	if !p.Joins(uapi.CloneNewuts) {
+		p.UTS = dir.UTS[its.GetUtsNsId()]
+	}
 	if id := its.GetNetNsId(); id != criu.GetNetNsId() || o.Net.Join != "" {
 		p.Net = net.New(&p.Collector, dir, id, &o.Net)
 	}
-	p.IPC = dir.IPC[its.GetIpcNsId()] != nil
+	p.IPC = dir.IPC[its.GetIpcNsId()] != nil && !p.Joins(uapi.CloneNewipc)
 	p.mounts(dir, o)
 	if !o.Spare {
 		p.checkGiven(o)
@@ -153,10 +159,10 @@ func (p *Plan) Joined() (all []Joined) {
 	if p.Net != nil {
 		all = append(all, Joined{"network namespace", uapi.CloneNewnet})
 	}
-	if p.IPC {
+	if p.IPC || p.Joins(uapi.CloneNewipc) {
 		all = append(all, Joined{"IPC namespace", uapi.CloneNewipc})
 	}
-	if p.UTS != nil {
+	if p.UTS != nil || p.Joins(uapi.CloneNewuts) {
 		all = append(all, Joined{"UTS namespace", uapi.CloneNewuts})
 	}
 	return all
@@ -164,3 +170,12 @@ func (p *Plan) Joined() (all []Joined) {
 
 // Open gives a descriptor of one of them, once they are made.
 func (p *Plan) Open(j Joined) (*os.File, error) { return p.open(j.Flag) }
+
+// Entered lists all that the zygote enters: into a time namespace no thread of the controller can go before, setns(2).
+func (p *Plan) Entered() []Joined {
+	all := p.Joined()
+	if p.Joins(uapi.CloneNewtime) {
+		all = append(all, Joined{"time namespace", uapi.CloneNewtime})
+	}
+	return all
+}

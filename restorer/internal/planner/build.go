@@ -261,6 +261,9 @@ func (p *planner) pidNamespace(z *plan.Program) {
 // timeNamespace makes clocks go on from where they were when the task was dumped, time_namespaces(7). Offsets can be
 // set until the first process enters the namespace.
 func (p *planner) timeNamespace(z *plan.Program) {
+	if p.Own.Joins(uapi.CloneNewtime) {
+		return // joinNamespaces has the zygote enter another one
+	}
 	id := p.TimeNamespaceID()
 	te := p.Dir.Timens[id]
 	if id != 0 && te == nil {

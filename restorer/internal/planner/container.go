@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/planner/tty"
 )
 
@@ -90,7 +91,7 @@ func (p *planner) refuseContainer(tasks []*images.Task, own string, theirs []str
 // utsNamespaceID is the UTS namespace in which every task has to have been: the root task's if it is in the images,
 // otherwise the one that CRIU was in.
 func (p *planner) utsNamespaceID() uint32 {
-	if p.Own.UTS != nil {
+	if p.Own.UTS != nil || p.Own.Joins(uapi.CloneNewuts) {
 		return p.Dir.Tasks[0].Ids.GetUtsNsId()
 	}
 	return p.Dir.Inventory.GetRootIds().GetUtsNsId()

@@ -85,14 +85,17 @@ func (p *planner) joinNamespaces() {
 			p.Plan.Network = append(p.Plan.Network, escape.Name(line))
 		}
 	}
-	for _, ns := range p.Own.Joined() {
+	for _, ns := range p.Own.Entered() {
 		fd, s := p.Fds.Scratch(), p.Shared
 		p.Plan.Files = append(p.Plan.Files, plan.ExtraFile{Number: fd, Name: ns.Name,
 			Open: func() (*os.File, error) { return p.Own.Open(ns) }})
 		s.Sys(ns.Name, uapi.SysSetns, uint64(fd), ns.Flag)
 		s.Sys("", uapi.SysClose, uint64(fd))
-		if ns.Flag == uapi.CloneNewipc {
+		switch {
+		case ns.Flag == uapi.CloneNewipc && p.Own.IPC:
 			p.mem.IpcNamespace()
+		case ns.Flag == uapi.CloneNewipc:
+			p.mem.LeaveObjects()
 		}
 	}
 	if p.cgroupsAreMounted() { // by way of the restorer's mounts, and before those of the tasks are made

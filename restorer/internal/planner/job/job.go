@@ -238,19 +238,22 @@ func (j *Job) TimeNamespaceID() uint32 {
 
 // Clock tells, in nanoseconds, what a clock says when the tasks go on.
 func (j *Job) Clock(id uint32) int64 {
-	te := j.Dir.Timens[j.TimeNamespaceID()]
+	te, ahead := j.Dir.Timens[j.TimeNamespaceID()], host.Clocks{}
 	if !j.Host.TimeNamespaces {
 		te = nil
+	}
+	if joined := j.Host.Joined; joined != nil {
+		te, ahead = nil, *joined
 	}
 	switch {
 	case id == uapi.ClockMonotonic && te != nil:
 		return int64(te.GetMonotonic().GetTvSec())*1e9 + int64(te.GetMonotonic().GetTvNsec())
 	case id == uapi.ClockMonotonic:
-		return j.Host.MonotonicNs
+		return j.Host.MonotonicNs + ahead.MonotonicNs
 	case (id == uapi.ClockBoottime || id == uapi.ClockBoottimeAlarm) && te != nil:
 		return int64(te.GetBoottime().GetTvSec())*1e9 + int64(te.GetBoottime().GetTvNsec())
 	case id == uapi.ClockBoottime || id == uapi.ClockBoottimeAlarm:
-		return j.Host.BoottimeNs
+		return j.Host.BoottimeNs + ahead.BoottimeNs
 	}
 	return j.Opts.RestoreTime.UnixNano()
 }

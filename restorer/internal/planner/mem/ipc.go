@@ -31,8 +31,15 @@ func (p *Room) IpcNamespaceID() uint32 {
 	return p.Dir.Inventory.GetRootIds().GetIpcNsId()
 }
 
-// Ipc gives the dumped IPC namespace, or nil.
-func (p *Room) Ipc() *images.IPC { return p.Dir.IPC[p.IpcNamespaceID()] }
+// Ipc gives the dumped IPC namespace, or nil: of one that the tasks enter nothing is made.
+func (p *Room) Ipc() *images.IPC {
+	if p.joinsIpc() {
+		return nil
+	}
+	return p.Dir.IPC[p.IpcNamespaceID()]
+}
+
+func (p *Room) joinsIpc() bool { return p.Own.Joins(uapi.CloneNewipc) }
 
 // CheckIPC refuses what a new namespace cannot have.
 func (p *Room) CheckIPC() {
@@ -54,10 +61,22 @@ func (p *Room) CheckIPC() {
 	for _, t := range p.Dir.Tasks {
 		for _, v := range t.Mm.GetVmas() {
 			if v.GetStatus()&images.VmaSysvIPC != 0 && !have[v.GetShmid()] {
+				what := "is not in the images"
+				if p.joinsIpc() {
+					what = "is not in the IPC namespace that the tasks enter: not supported"
+				}
 				p.Refuse(fmt.Sprintf("task %d memory %x-%x", t.Pid, v.GetStart(), v.GetEnd()), "",
-					"SysV shared memory %d is not in the images", v.GetShmid())
+					"SysV shared memory %d %s", v.GetShmid(), what)
 			}
 		}
+	}
+}
+
+// LeaveObjects warns of what was in a namespace in whose place the tasks enter another one.
+func (p *Room) LeaveObjects() {
+	if ns := p.Dir.IPC[p.IpcNamespaceID()]; ns != nil && len(ns.Shm)+len(ns.Sems)+len(ns.Queues) > 0 {
+		p.Warn("IPC namespace", "the tasks enter another one; not made are of System V: shared memory segments: %d, "+
+			"sets of semaphores: %d, message queues: %d", len(ns.Shm), len(ns.Sems), len(ns.Queues))
 	}
 }
 
