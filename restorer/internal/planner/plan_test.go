@@ -221,6 +221,36 @@ func TestPageReaders(t *testing.T) {
 	}
 }
 
+// Before privileges change every thread waits for the controller: the only one of a plan until it is traced, which it is
+// before its first hook, others for the gate.
+func TestEveryThreadWaitsForTheTracer(t *testing.T) {
+	for _, c := range []struct {
+		sample        string
+		hooked        []Hooked
+		tracer, gates int
+	}{{"static", nil, 1, 0}, {"static", everyStage, 1, 0}, {"threads", nil, 0, 33}, {"threads", everyStage, 1, 33}} {
+		dir := openSample(t, sampleFS(t, c.sample))
+		layout, _, err := LayBlob(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned, err := Build(dir, layout, c.hooked, hosttest.New(dir), &job.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := map[abi.OpCode]int{}
+		for _, th := range planned.Tasks[0].Threads {
+			for _, op := range th.Ops {
+				waits[op.Code]++
+			}
+		}
+		if waits[abi.OpWaitTraced] != c.tracer || waits[abi.OpWaitGate] != c.gates {
+			t.Errorf("%s with %d plugins: %d waits for the tracer and %d for the gate, want %d and %d", c.sample,
+				len(c.hooked), waits[abi.OpWaitTraced], waits[abi.OpWaitGate], c.tracer, c.gates)
+		}
+	}
+}
+
 func firstDifference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(g), len(w)) {

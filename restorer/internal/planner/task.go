@@ -208,7 +208,7 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	t.closed()
 	t.Prog.Core("threads exist", abi.Notify{Ready: 1})
 	for i, th := range threads {
-		th.prog.Core("every task and thread exists", abi.WaitGate{Gate: abi.GateCreds})
+		th.awaitAll()
 		if i == 0 && t.joinsLate(t.Img) {
 			th.prog.Sys("process group", uapi.SysSetpgid, 0, uint64(t.Img.Pgid))
 		}
@@ -221,6 +221,17 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 			th.prog.Core("", abi.Park{})
 			th.thread.Ops = th.prog.Ops
 		}
+	}
+}
+
+// awaitAll waits until every task and thread exists and is traced. A thread that is the only one has nobody else to wait
+// for, and is traced since it was born: it goes on while the controller only wakes up.
+func (th *threadPlanner) awaitAll() {
+	switch {
+	case len(th.Dir.Tasks) > 1 || len(th.Img.Threads) > 1 || len(th.helpers) > 0:
+		th.prog.Core("every task and thread exists", abi.WaitGate{Gate: abi.GateCreds})
+	case !th.gated:
+		th.awaitTracer()
 	}
 }
 

@@ -351,7 +351,8 @@ func (r *Runner) awaitThreads() error {
 	return nil
 }
 
-// letChange lets the tasks change to the application's privileges. Whoever has those may now have them report anything.
+// letChange lets the tasks change to the application's privileges, which a plan's only thread does unasked once it is
+// ready. Whoever has those may now have them report anything.
 func (r *Runner) letChange() {
 	calls := time.Duration(r.Plan.LateCalls)
 	if calls == 0 || r.Opts.HookTimeout > 0 {
