@@ -112,6 +112,33 @@ func TestFrontKeepsConnections(t *testing.T) {
 	client.finish(t)
 }
 
+// What is bound to an interface that the runtime makes while the container is restored works again. If nobody makes it,
+// the restore fails and says so, and nothing is left.
+func TestFrontAwaitsInterfaces(t *testing.T) {
+	c, _, client := servingContainer(t, func(config map[string]any) {
+		config["process"].(map[string]any)["args"] = []string{"/init", "serve", "10.9.0.2", "7000", "eth0"}
+	})
+	images := c.checkpointServing()
+	before := client.got.Load()
+	c.front("restore-with crpie\npie-plugin " + testenv.Plugin(t, "plugin-sdk/examples/new-id.c") +
+		",var=INSTANCE_ID,value=a-clone\n")
+	hook := filepath.Join(c.dir, "give-link")
+	must(t, os.WriteFile(hook, []byte("#!/bin/sh\ncat >/dev/null\n"), 0o755))
+	ok, said, log := c.restores(images, "--tcp-established")
+	if ok || !strings.Contains(log, "restore: network interface eth0, to which a socket is bound: nobody has made it at ") {
+		t.Errorf("restored: %v\n%s\n%s", ok, said, log)
+	}
+	c.wantNothing()
+	must(t, os.WriteFile(hook, []byte(giveLink), 0o755))
+	ok, said, log = c.restores(images, "--tcp-established")
+	if !ok || !strings.Contains(log, "crpie: restore-with crpie: restored by crpie itself") {
+		t.Fatalf("restored: %v\n%s\n%s", ok, said, log)
+	}
+	c.wantID("a-clone")
+	client.await(t, before+200)
+	client.finish(t)
+}
+
 // servingContainer runs a container with a network namespace of its own, and a client outside that it answers.
 func servingContainer(t *testing.T, change func(config map[string]any)) (c *container, pidfile string,
 	client *echoClient) {

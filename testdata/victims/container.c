@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The first process of a container: tells its identity in /id whenever it changes, and ends when /stop exists. With
- * "serve ADDRESS PORT" it also echoes what a client sends. At a terminal it answers each line with its identity. Its
+ * "serve ADDRESS PORT [INTERFACE]" it also echoes what a client sends. At a terminal it answers each line with its identity. Its
  * System V shared memory has to stay what it is.
  */
 #include <arpa/inet.h>
@@ -27,13 +27,15 @@ static void tell(const char *id)
 	must(f != NULL && fputs(id, f) >= 0 && fclose(f) == 0 && rename("/id.new", "/id") == 0);
 }
 
-static int listening(const char *address, const char *port)
+static int listening(const char *address, const char *port, const char *interface)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = inet_addr(address),
 				  .sin_port = htons(atoi(port)) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+	if (interface != NULL)
+		must(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface)) == 0);
 	must(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 1) == 0);
 	return fd;
 }
@@ -87,7 +89,7 @@ static char *shared(const char *text)
 
 int main(int argc, char **argv)
 {
-	int listener = argc == 4 ? listening(argv[2], argv[3]) : -1, client = -1, terminal = isatty(0) ? 0 : -1;
+	int listener = argc >= 4 ? listening(argv[2], argv[3], argv[4]) : -1, client = -1, terminal = isatty(0) ? 0 : -1;
 	char told[128] = "", *kept = shared("kept");
 
 	for (; access("/stop", F_OK) != 0; serve(terminal, listener, &client)) {

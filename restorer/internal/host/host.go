@@ -82,6 +82,8 @@ type Host struct {
 	PingGroups func() [2]uint32
 	// CanBind reports whether a socket can be given an address.
 	CanBind func(at netip.Addr, dev string) bool
+	// MayCome reports whether somebody may still make a network interface, before the tasks need it.
+	MayCome func(device string) bool
 	// NetlinkPort reports whether some netlink socket of a protocol has a port.
 	NetlinkPort func(protocol, port uint32) bool
 	// InterfaceName names the network interface that has a number, "" when there is none.

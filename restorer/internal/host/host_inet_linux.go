@@ -73,10 +73,10 @@ func pingGroups(text string) [2]uint32 {
 }
 
 // canBind tries it, with a port that is free.
-func canBind(at netip.Addr, device string) bool { return sys.CanBind(at, interfaceNumber(device)) }
+func canBind(at netip.Addr, device string) bool { return sys.CanBind(at, InterfaceNumber(device)) }
 
-// interfaceNumber asks the kernel about the network namespace of this thread, netdevice(7).
-func interfaceNumber(name string) uint32 {
+// InterfaceNumber asks the kernel about the network namespace of this thread, netdevice(7); 0 when there is none.
+func InterfaceNumber(name string) uint32 {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
 		return 0
@@ -105,7 +105,7 @@ func (h *Host) EnterNetwork(do func(func())) {
 		return taken
 	}
 	h.Interface = func(name string) (number uint32) {
-		do(func() { number = interfaceNumber(name) })
+		do(func() { number = InterfaceNumber(name) })
 		return number
 	}
 	h.InterfaceName = func(number uint32) (name string) {

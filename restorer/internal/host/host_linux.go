@@ -30,7 +30,7 @@ func This() (*Host, error) {
 		HugePages: hugePages, AioRoom: aioRoom,
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
 		InetSockets: inetSockets,
-		CanBind:     canBind, Interface: interfaceNumber,
+		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
 		LoginUID: loginUID, TTY: ownTerminal, LSM: ownLabel, Cgroups: sync.OnceValue(ownCgroups),
 		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,

@@ -115,6 +115,7 @@ func (m *Made) Facts(h *host.Host, others bool) {
 		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
 		if others && m.net.Empty() {
 			h.CanBind = func(netip.Addr, string) bool { return true }
+			h.MayCome = func(string) bool { return true }
 		}
 	}
 	if m.aside != nil && m.plan.Mounts != nil {

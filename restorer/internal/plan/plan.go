@@ -45,6 +45,9 @@ type Plan struct {
 
 	Mounts  []string // the tree of the tasks' mount namespace, a line each
 	Network []string // what is done in their network namespace, a line each
+
+	// Interfaces has the names of those that somebody else makes at SetupNamespaces, and that sockets are bound to.
+	Interfaces []string
 	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace,
 	// whose last element is not followed; nil: they are in the controller's. done ends its use.
 	Here func(path string) (here string, done func())

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -54,11 +57,26 @@ func (r *Runner) setUpNamespaces() error {
 		if err := r.act(PostSetupNamespaces)(); err != nil {
 			return err
 		}
+		if err := r.inNetwork(r.checkInterfaces); err != nil {
+			return err
+		}
 	}
 	if r.Plan.NamespacesMade != 0 {
 		r.share.tell(abi.ControlTracedAt(r.zygoteStatus()), 1)
 	}
 	return nil
+}
+
+// checkInterfaces looks for what others should have made.
+func (r *Runner) checkInterfaces() error {
+	var errs []error
+	for _, name := range r.Plan.Interfaces {
+		if host.InterfaceNumber(name) == 0 {
+			errs = append(errs, fmt.Errorf("restore: network interface %s, to which a socket is bound: nobody has made it "+
+				"at setup-namespaces", escape.Name(name)))
+		}
+	}
+	return several.Join(errs...)
 }
 
 // handOutMasters gives away the ends of terminals that no task has.

@@ -48,6 +48,7 @@ func New(dir *images.Dir) *host.Host {
 		SocketKind:     func(int) (uint32, uint32) { return uapi.AfUnix, uapi.SockStream },
 		InetSockets:    func() []host.InetSocket { return nil },
 		CanBind:        func(netip.Addr, string) bool { return true },
+		MayCome:        func(string) bool { return false },
 		Interface:      func(string) uint32 { return 0 },
 		InterfaceName:  func(uint32) string { return "eth7" },
 		NetlinkPort:    func(uint32, uint32) bool { return false },

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 )
@@ -30,6 +31,8 @@ func (f *descriptors) checkHere(where string, e *pb.InetSkEntry, source netip.Ad
 func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source netip.AddrPort) bool {
 	device := cmp.Or(e.GetOpts().GetSoBoundDev(), e.GetIfname())
 	switch {
+	case device != "" && f.Host.Interface(device) == 0 && f.awaits(e, device):
+		return true
 	case device != "" && f.Host.Interface(device) == 0:
 		f.Refuse(where, "make the interface again", "%s is bound to %s: this host has no such interface", what,
 			device)
@@ -49,6 +52,19 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 		return true
 	}
 	return false
+}
+
+// awaits reports whether an interface may come before the socket is bound to it, which is checked then. Of an address
+// that belongs to a link the kernel wants the interface's number, which nobody knows yet.
+func (f *descriptors) awaits(e *pb.InetSkEntry, device string) bool {
+	if e.GetIfname() != "" || !f.Host.MayCome(device) {
+		return false
+	}
+	if !slices.Contains(f.Plan.Interfaces, device) {
+		f.Plan.Interfaces = append(f.Plan.Interfaces, device)
+		f.Plan.Network = append(f.Plan.Network, escape.Name("somebody else makes the interface "+device))
+	}
+	return true
 }
 
 // lacksAddress reports whether a socket can have its address by IP_FREEBIND alone, ip(7). The host had it once, or the
