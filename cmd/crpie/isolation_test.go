@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -67,8 +67,7 @@ func asWorker(t *testing.T, pids []int, do func(pid int)) (stop func()) {
 	t.Helper()
 	var over atomic.Bool
 	ended := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	go sys.Apart(func() {
 		err := becomeWorker()
 		for err == nil && !over.Load() {
 			for _, pid := range pids {
@@ -76,7 +75,7 @@ func asWorker(t *testing.T, pids []int, do func(pid int)) (stop func()) {
 			}
 		}
 		ended <- err
-	}()
+	})
 	stop = sync.OnceFunc(func() {
 		over.Store(true)
 		if err := <-ended; err != nil {

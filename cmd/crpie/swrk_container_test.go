@@ -165,17 +165,17 @@ func (c *container) checkpointServing() (images string) {
 	withoutPackets(c.t, func() {
 		c.runc("checkpoint", "--tcp-established", "--image-path", images, "--work-path", filepath.Join(c.dir, "dump"),
 			c.name)
+		awaitNoLink(c.t, "vb")
 	})
 	return images
 }
 
-// withoutPackets keeps packets from a namespace that is being dumped: the kernel may take its firewall down, and criu's
-// lock with it, before its links.
-func withoutPackets(t *testing.T, dump func()) {
+// withoutPackets keeps packets from the container: when it is dumped the kernel may take the firewall of its namespace
+// down, and criu's lock with it, before its links; and stock CRIU locks a connection only after the links are there.
+func withoutPackets(t *testing.T, do func()) {
 	t.Helper()
 	shell(t, "iptables", "-I", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
-	dump()
-	awaitNoLink(t, "vb")
+	do()
 	shell(t, "iptables", "-D", "OUTPUT", "-d", "10.9.0.2", "-j", "DROP")
 }
 
@@ -197,14 +197,17 @@ func TestContainerInAllNamespaces(t *testing.T) {
 	must(t, os.Mkdir(again, 0o755))
 	withoutPackets(t, func() {
 		c.must(exec.Command(c.criu, append([]string{"dump", "-t", strconv.Itoa(pid), "-D", again}, network...)...))
+		awaitNoLink(t, "vb")
 	})
 	seen = client.got.Load()
 	root := filepath.Join(c.dir, "root")
 	must(t, os.Mkdir(root, 0o755))
 	shell(t, "mount", "--bind", "--make-private", filepath.Join(c.dir, "rootfs"), root) // CRIU wants a mount point
 	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
-	c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root,
-		"--action-script", action, "--pidfile", pidfile + "3"}, network...)...))
+	withoutPackets(t, func() {
+		c.must(exec.Command(c.criu, append([]string{"restore", "-d", "-D", again, "--root", root,
+			"--action-script", action, "--pidfile", pidfile + "3"}, network...)...))
+	})
 	t.Cleanup(func() { endForGood(t, readPid(t, pidfile+"3")) })
 	client.await(t, seen+200)
 	client.finish(t)
