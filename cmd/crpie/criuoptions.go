@@ -4,12 +4,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/crpie/crpie/internal/escape"
-	"github.com/crpie/crpie/internal/pattern"
 )
 
 // fate says what becomes of an option of criu restore that crpie has no use for.
@@ -39,21 +39,37 @@ type criuOption struct {
 	takes     arguments
 	fate      fate
 	why       string
-	hint      string          // what to do instead, of those that are refused
-	values    pattern.Pattern // what criu accepts; empty: anything
-	refuses   pattern.Pattern // the values of an idle option that are refused all the same
-	negatable bool            // there is a --no-NAME as well
+	hint      string            // what to do instead, of those that are refused
+	values    func(string) bool // whether criu accepts one; nil: any
+	refuses   func(string) bool // whether one of an idle option is refused all the same; nil: none
+	negatable bool              // there is a --no-NAME as well
 }
 
 // name is the long name.
 func (o *criuOption) name() string { long, _, _ := strings.Cut(o.names, ","); return long }
 
-var (
-	aNumber = pattern.Pattern(`^[1-9][0-9]*$`)
-	anFD    = pattern.Pattern(`^[0-9]+$`)
-	cpuCaps = pattern.Pattern(`^\^*(fpu|all|none|cpu|ins)(,\^*(fpu|all|none|cpu|ins))*$`)
-	locks   = pattern.Pattern(`^(iptables|nftables|skip)$`)
-)
+func anFD(s string) bool    { return s != "" && consists(s, digits) }
+func aNumber(s string) bool { return anFD(s) && s[0] != '0' }
+
+func oneOf(words ...string) func(string) bool {
+	return func(s string) bool { return slices.Contains(words, s) }
+}
+
+// cpuCaps accepts words with commas between them; ^ takes one away.
+func cpuCaps(s string) bool {
+	known := oneOf("fpu", "all", "none", "cpu", "ins")
+	for word := range strings.SplitSeq(s, ",") {
+		if !known(strings.TrimLeft(word, "^")) {
+			return false
+		}
+	}
+	return true
+}
+
+// comparesCPUs reports whether criu would compare more than what registers need, as it does without words.
+func comparesCPUs(s string) bool {
+	return slices.ContainsFunc(strings.Split(s, ","), oneOf("", "cpu", "ins", "all"))
+}
 
 // Why an option has no effect.
 const (
@@ -81,7 +97,7 @@ func criuOptions() []criuOption {
 			why: "crpie runs no plugins of criu's; images that need one are refused"},
 		{names: "cpu-cap", takes: maybeArgument, values: cpuCaps,
 			why:     "crpie checks what the threads' registers need",
-			refuses: `^$|(^|,)(cpu|ins|all)\b`,
+			refuses: comparesCPUs,
 			hint:    "run criu cpuinfo check -D DIR first, and leave it away"},
 		{names: "force-irmap", negatable: true, why: forDump},
 		{names: "feature", takes: oneArgument, why: forCheck},
@@ -119,10 +135,10 @@ func criuOptions() []criuOption {
 		{names: "tls-no-cn-verify", why: forServer},
 		{names: "cgroup-yard", takes: oneArgument,
 			why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
-		{names: "pre-dump-mode", takes: oneArgument, values: `^(splice|read)$`, why: forDump},
+		{names: "pre-dump-mode", takes: oneArgument, values: oneOf("splice", "read"), why: forDump},
 		{names: "lsm-mount-context", takes: oneArgument, fate: containers,
 			why: "crpie gives mounts no security labels", hint: useGraft},
-		{names: "network-lock", takes: oneArgument, values: locks,
+		{names: "network-lock", takes: oneArgument, values: oneOf("iptables", "nftables", "skip"),
 			why: "the images say how criu dump locked the network"},
 		{names: "mntns-compat-mode", negatable: true, why: "crpie makes mounts in one way only"},
 		{names: "unprivileged", negatable: true, why: "crpie refuses by name what it lacks a capability for"},
@@ -194,7 +210,7 @@ func (v *foreignValue) Set(s string) error {
 	if s == nothing {
 		s = ""
 	} else if v.option.takes != noArgument {
-		if v.option.values != "" && !v.option.values.MatchString(s) {
+		if v.option.values != nil && !v.option.values(s) {
 			return fmt.Errorf("criu does not take it either")
 		}
 		text += "=" + escape.Name(s)
@@ -207,7 +223,7 @@ func (v *foreignValue) Set(s string) error {
 
 // use notes that an option was given. One whose values are refused one by one is judged here.
 func (c *criuOnly) use(o *criuOption, text, value string) {
-	if o.refuses != "" && o.refuses.MatchString(value) {
+	if o.refuses != nil && o.refuses(value) {
 		strict := *o
 		strict.fate = refused
 		o = &strict

@@ -6,33 +6,28 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
-	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer"
-)
-
-var (
-	inheritSpec  = pattern.Pattern(`^fd\[(\d{1,9})\]:(.+)$`)
-	externalSpec = pattern.Pattern(`^(file|tty)\[[0-9a-f]+:[0-9a-f]+\]$`)
-	networkSpec  = pattern.Pattern(`^(net|veth|macvlan)\[[^]]+\]:.+$`)
 )
 
 // inheritFDs understands --inherit-fd as criu(8) spells it; wrong names the others.
 func inheritFDs(specs []string) (inherited []restorer.Inherited, wrong string) {
 	for _, spec := range specs {
-		m := inheritSpec.FindStringSubmatch(spec)
-		if m == nil {
+		rest, isFD := strings.CutPrefix(spec, "fd[")
+		number, resource, _ := strings.Cut(rest, "]:")
+		n, err := strconv.ParseUint(number, 10, 31)
+		if !isFD || err != nil || resource == "" {
 			return nil, fmt.Sprintf("--inherit-fd %s: want fd[N]:RESOURCE", spec)
 		}
-		n, _ := strconv.Atoi(m[1])
-		if !sys.Inherited(n) {
-			return nil, fmt.Sprintf("--inherit-fd %s: crpie was started without descriptor %d", spec, n)
+		fd := int(n)
+		if !sys.Inherited(fd) {
+			return nil, fmt.Sprintf("--inherit-fd %s: crpie was started without descriptor %d", spec, fd)
 		}
-		inherited = append(inherited, restorer.Inherited{FD: n, Resource: m[2], Open: func() (*os.File, error) {
-			return duplicate(n, spec)
-		}})
+		open := func() (*os.File, error) { return duplicate(fd, spec) }
+		inherited = append(inherited, restorer.Inherited{FD: fd, Resource: resource, Open: open})
 	}
 	return inherited, ""
 }

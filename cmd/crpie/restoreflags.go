@@ -203,6 +203,23 @@ type externalFlag struct{ r *restoreFlags }
 func (x *externalFlag) String() string { return "" }
 func (x *externalFlag) Type() string   { return "string" }
 
+// isExternalFile accepts file[MNT_ID:INODE] and tty[RDEV:DEV], numbers in hexadecimal.
+func isExternalFile(s string) bool {
+	const hexadecimal = digits + "abcdef"
+	kind, rest, _ := strings.Cut(s, "[")
+	ids, closed := strings.CutSuffix(rest, "]")
+	first, second, two := strings.Cut(ids, ":")
+	return oneOf("file", "tty")(kind) && closed && two && first != "" && second != "" &&
+		consists(first+second, hexadecimal)
+}
+
+// isExternalNetwork accepts net[KEY]:PATH, and links.
+func isExternalNetwork(s string) bool {
+	kind, rest, _ := strings.Cut(s, "[")
+	key, value, closed := strings.Cut(rest, "]:")
+	return oneOf("net", "veth", "macvlan")(kind) && closed && key != "" && !strings.Contains(key, "]") && value != ""
+}
+
 // Set reads an argument of --external. A kind that only criu restores is kept with the options that are for criu alone.
 func (x *externalFlag) Set(s string) error {
 	kind, _, _ := strings.Cut(s, "[")
@@ -212,7 +229,7 @@ func (x *externalFlag) Set(s string) error {
 	case isMount && kind == "mnt" && key != "" && path != "":
 		x.r.mapMount(key, path)
 		return nil
-	case externalSpec.MatchString(s), networkSpec.MatchString(s):
+	case isExternalFile(s), isExternalNetwork(s):
 		x.r.external = append(x.r.external, s)
 		return nil
 	case kind == "unix":

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/report"
 )
 
@@ -52,26 +51,37 @@ func addVerbosityFrom(f *pflag.FlagSet, v *verbosity, level verbosity) {
 	f.Lookup("verbosity").NoOptDefVal = "+"
 }
 
-// attached matches -v4 and -x12, also behind letters that take no argument: what follows one that does is its argument.
-var attached = pattern.Pattern(`^-([dhjlRsSVx]*)([vx])([0-9][0-9,]*)$`)
+// attached splits -v4 and -x12, also behind letters that take no argument: what follows one that does is its argument.
+func attached(arg string) (letters, option, argument string, ok bool) {
+	options := strings.TrimRight(arg, digits+",")
+	argument = arg[len(options):]
+	if len(options) < 2 || options[0] != '-' || argument == "" || argument[0] == ',' {
+		return "", "", "", false
+	}
+	letters, option = options[1:len(options)-1], options[len(options)-1:]
+	return letters, option, argument, consists(letters, "dhjlRsSVx") && consists(option, "vx")
+}
+
+const digits = "0123456789"
+
+// consists reports whether s has no other characters.
+func consists(s, characters string) bool { return strings.Trim(s, characters) == "" }
 
 // spellLevels writes the options that may have an argument out, -v4 as --verbosity=4: pflag would read it as -v -4.
 func spellLevels(args []string) (spelled []string) {
 	for i, a := range args {
-		var m []string
-		if strings.HasPrefix(a, "-") && strings.ContainsAny(a, "0123456789") { // few are, and a pattern is dear
-			m = attached.FindStringSubmatch(a)
-		}
+		letters, option, argument, ok := attached(a)
 		switch {
 		case a == "--":
 			return append(spelled, args[i:]...)
-		case m == nil:
+		case !ok:
 			spelled = append(spelled, a)
 			continue
-		case m[1] != "":
-			spelled = append(spelled, "-"+m[1])
+		case letters != "":
+			spelled = append(spelled, "-"+letters)
 		}
-		spelled = append(spelled, map[string]string{"v": "--verbosity=", "x": "--ext-unix-sk="}[m[2]]+m[3])
+		long := map[string]string{"v": "--verbosity=", "x": "--ext-unix-sk="}[option]
+		spelled = append(spelled, long+argument)
 	}
 	return spelled
 }

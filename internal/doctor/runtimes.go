@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/crpie/crpie/internal/pattern"
 )
 
 // commands looks at the runtimes that people start, in whose PATH they look for criu.
@@ -181,12 +179,17 @@ func (r *round) unitPath(unit string) (path string, ok bool) {
 	return path, true
 }
 
-var criuPath = pattern.Pattern(`(?m)^\s*(?:CriuPath|criu_path)\s*=\s*["']([^"'\n]+)["']`)
-
 // containerdCRIU is the criu that containerd's configuration names for runc, whatever its PATH.
 func containerdCRIU(config string) string {
-	if m := criuPath.FindStringSubmatch(config); m != nil {
-		return m[1]
+	for line := range strings.Lines(config) {
+		key, value, _ := strings.Cut(line, "=")
+		if key = strings.TrimSpace(key); key != "CriuPath" && key != "criu_path" {
+			continue
+		}
+		words := strings.FieldsFunc(value, func(r rune) bool { return r == '"' || r == '\'' })
+		if len(words) > 1 && strings.TrimSpace(words[0]) == "" { // TOML: quotes around it
+			return words[1]
+		}
 	}
 	return ""
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/files"
-	"github.com/crpie/crpie/internal/pattern"
 	"github.com/crpie/crpie/internal/several"
 	sdk "github.com/crpie/crpie/plugin-sdk"
 )
@@ -158,12 +157,13 @@ func mkdirError(dir string, err error) error {
 	return err
 }
 
-// pluginNames are those that need no quoting in shells, makefiles and C. A record has room for 47 bytes.
-const pluginNames = pattern.Pattern(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,46}$`)
-
+// pluginName returns the last element of dir if it needs no quoting in shells, makefiles and C. A record has room for
+// 47 bytes.
 func pluginName(dir string) (string, error) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 	name := filepath.Base(dir)
-	if !pluginNames.MatchString(name) {
+	if strings.Trim(name, letters+"-.") != "" || strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".") ||
+		name == "" || len(name) > 47 {
 		return "", fmt.Errorf("%q cannot be a plugin's name: letters, digits, - _ and . can, at most 47", name)
 	}
 	return name, nil

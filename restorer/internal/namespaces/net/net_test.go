@@ -289,6 +289,21 @@ func TestWithoutLock(t *testing.T) {
 	}
 }
 
+// Counters are numbers, of one digit or more, and nothing may stand around the text.
+func TestLike(t *testing.T) {
+	for _, text := range []string{"[1:2]", "[0:9876543210]"} {
+		if !like(text, "[#:#]") {
+			t.Errorf("%s is not like it", text)
+		}
+	}
+	for _, text := range []string{"", "[:]", "[1:]", "[:2]", "[1:2", "1:2]", "[1:2] ", " [1:2]", "[1:2:3]",
+		"[-1:2]", "[1:x]"} {
+		if like(text, "[#:#]") {
+			t.Errorf("%q is like it", text)
+		}
+	}
+}
+
 // Texts go to programs of root's that have the host's files: words that make them read or execute others are refused.
 func TestForbiddenWords(t *testing.T) {
 	for text, want := range map[string]string{

@@ -3,8 +3,6 @@ package net
 import (
 	"fmt"
 	"strings"
-
-	"github.com/crpie/crpie/internal/pattern"
 )
 
 // script is a step: a tool reads a text.
@@ -32,7 +30,7 @@ func (p *planner) planTables() {
 		p.Refuse(name, "", "it has the word %s, which nft list ruleset never writes", word)
 		return
 	}
-	if what := compatNft.FindString(left); what != "" {
+	if what := compatNft(left); what != "" {
 		p.Refuse(name, "restore it with criu", "it has a rule of iptables that nft shows, but cannot read: %s",
 			what)
 		return
@@ -57,13 +55,64 @@ func (p *planner) planIptables(kind, tool string) {
 
 // The dump has locked the network of the namespace before it saved these texts: with iptables, whose rules nft lists as
 // well, a chain CRIU in the table filter, and a jump to it from INPUT and OUTPUT; or with a table CRIU-RUN.
-var (
-	lockedBy   = pattern.Pattern(`^table inet CRIU-[0-9a-f-]+ \{$`)
-	lockJump   = pattern.Pattern(`^\t\t(counter packets \d+ bytes \d+ )?jump CRIU$`)
-	compatNft  = pattern.Pattern(`xt (match|target) "[^"]*"`)
-	lockRule   = pattern.Pattern(`^(\[\d+:\d+\] )?-A ((INPUT|OUTPUT) -j CRIU|CRIU .*)$`)
-	emptyChain = pattern.Pattern(`^\t\ttype filter hook (input|output) priority (filter|0); policy accept;$`)
-)
+
+// lockedBy reports whether a line is the head of that table.
+func lockedBy(line string) bool {
+	id, isTable := strings.CutPrefix(line, "table inet CRIU-")
+	id, open := strings.CutSuffix(id, " {")
+	return isTable && open && id != "" && strings.Trim(id, "0123456789abcdef-") == ""
+}
+
+// lockJump reports whether a line of nft jumps to the chain.
+func lockJump(line string) bool {
+	return line == "\t\tjump CRIU" || like(line, "\t\tcounter packets # bytes # jump CRIU")
+}
+
+// lockRule reports whether a line of iptables-save does, or is of the chain.
+func lockRule(line string) bool {
+	if counters, rule, ok := strings.Cut(line, " "); ok && like(counters, "[#:#]") {
+		line = rule
+	}
+	return line == "-A INPUT -j CRIU" || line == "-A OUTPUT -j CRIU" || strings.HasPrefix(line, "-A CRIU ")
+}
+
+// emptyChain reports whether a line is the head of a chain from which nft makes INPUT or OUTPUT.
+func emptyChain(line string) bool {
+	line = strings.Replace(line, " hook output ", " hook input ", 1)
+	line = strings.Replace(line, " priority 0;", " priority filter;", 1)
+	return line == "\t\ttype filter hook input priority filter; policy accept;"
+}
+
+// compatNft returns the first match or target of iptables in a rule of nft, "" if there is none.
+func compatNft(text string) string {
+	for line := range strings.Lines(text) {
+		for _, kind := range []string{`xt match "`, `xt target "`} {
+			_, rest, found := strings.Cut(line, kind)
+			if name, _, closed := strings.Cut(rest, `"`); found && closed {
+				return kind + name + `"`
+			}
+		}
+	}
+	return ""
+}
+
+// like reports whether a text is the pattern, in which each # stands for a number.
+func like(text, pattern string) bool {
+	for i, fixed := range strings.Split(pattern, "#") {
+		if i > 0 {
+			behind := strings.TrimLeft(text, "0123456789")
+			if behind == text {
+				return false
+			}
+			text = behind
+		}
+		var ok bool
+		if text, ok = strings.CutPrefix(text, fixed); !ok {
+			return false
+		}
+	}
+	return text == ""
+}
 
 // withoutLockNft leaves the lock of the dump away.
 func withoutLockNft(text string) string {
@@ -75,7 +124,7 @@ func withoutLockNft(text string) string {
 		}
 		whole := len(table) > 1 && table[len(table)-1] == "}"
 		switch head := table[0]; {
-		case lockedBy.MatchString(head):
+		case lockedBy(head):
 		case whole && (head == "table ip filter {" || head == "table ip6 filter {"):
 			left.WriteString(withoutLockChain(table))
 		default:
@@ -118,13 +167,13 @@ func withoutLockChain(table []string) string {
 		var rest []string
 		jumps := false
 		for _, line := range chain {
-			if lockJump.MatchString(line) {
+			if lockJump(line) {
 				jumps = true
 				continue
 			}
 			rest = append(rest, line)
 		}
-		if !(locked && jumps && len(rest) == 3 && emptyChain.MatchString(rest[1])) {
+		if !(locked && jumps && len(rest) == 3 && emptyChain(rest[1])) {
 			kept = append(kept, strings.Join(rest, "\n"))
 		}
 	}
@@ -139,7 +188,7 @@ func withoutLockIptables(text string) string {
 	var left strings.Builder
 	for line := range strings.Lines(text) {
 		bare := strings.TrimSuffix(line, "\n")
-		if !strings.HasPrefix(bare, ":CRIU ") && !lockRule.MatchString(bare) {
+		if !strings.HasPrefix(bare, ":CRIU ") && !lockRule(bare) {
 			left.WriteString(line)
 		}
 	}
