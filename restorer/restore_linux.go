@@ -98,6 +98,9 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := own.Err(); err != nil && own.Mounts != nil { // without its tree nothing can be said of files
 		return nil, err
 	}
+	if opts.Run.BeforeMaking != nil {
+		opts.Run.BeforeMaking()
+	}
 	made, err := own.Make(planner.Cgroups(dir, here, job))
 	if err != nil {
 		return nil, err

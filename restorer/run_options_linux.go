@@ -23,6 +23,8 @@ type RunOptions struct {
 	Timeout      time.Duration     // longest time without progress, hooks aside; 0: DefaultTimeout
 	LeaveStopped bool              // leave every task stopped, by SIGSTOP
 	Log          func(report.Line) // receives what plugins log; may be nil
+	// called before anything is made that a failure would undo; may be nil
+	BeforeMaking func()
 	// called when everything is restored and nothing runs yet; may be nil. An error undoes the restore
 	BeforeResume func(root int) error
 

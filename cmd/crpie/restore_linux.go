@@ -164,7 +164,7 @@ func (a *attempt) prepare(ctx context.Context, inherited []restorer.Inherited) (
 func (a *attempt) runOptions(act func(restorer.Action, int) error) restorer.RunOptions {
 	run := restorer.RunOptions{
 		HookTimeout: a.timeout, Timeout: a.progressTimeout, LeaveStopped: a.stopped, Log: a.log.plugin,
-		BeforeResume: a.pid.write, Act: act,
+		BeforeMaking: a.relay.await, BeforeResume: a.pid.write, Act: act,
 	}
 	if a.log.level >= report.LogDebug { // what is traced takes time to find out
 		run.Trace = func(step string) { a.log.printf(report.LogDebug, 0, "%s", step) }
@@ -190,6 +190,7 @@ func (a *attempt) startOver(own *restorer.OwnIDError) (status int, err error) {
 	if err := pluginspec.GiveBack(a.plugins); err != nil {
 		return 0, err
 	}
+	a.relay.await()
 	return a.giveID(own, a.relay)
 }
 

@@ -176,6 +176,7 @@ func (r *tryFlags) spawn(opts *inject.Options, program []string, at inject.Momen
 	}
 	relay, ctx := startRelay()
 	defer relay.stop()
+	relay.await()
 	pid, done, err := inject.Spawn(ctx, &inject.Program{Path: path, Args: program, Env: os.Environ(), At: at}, opts)
 	if err != nil {
 		return r.fail(std, done, err)
