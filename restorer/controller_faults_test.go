@@ -20,10 +20,11 @@ import (
 // Every system call of the controller fails in turn.
 func TestEveryControllerCallFails(t *testing.T) {
 	for _, victim := range []string{"threads", "tcp"} {
-		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t)) })
+		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t), RunOptions{}) })
 	}
-	const own = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
-	t.Run("namespaces", func(t *testing.T) { failEachCall(t, testenv.StartIn(t, own, "threads").Dump(t)) })
+	im := testenv.StartIn(t, actedIn, "threads").Dump(t)
+	t.Run("namespaces", func(t *testing.T) { failEachCall(t, im, RunOptions{}) })
+	t.Run("others act in them", func(t *testing.T) { failEachCall(t, im, (&acting{}).options()) })
 }
 
 // Every system call with which namespaces are made, before a process exists, fails in turn: neither descriptors nor
@@ -100,11 +101,11 @@ func elsewhere(t *testing.T) string {
 	return ""
 }
 
-func failEachCall(t *testing.T, im *testenv.Images) {
+func failEachCall(t *testing.T, im *testenv.Images, run RunOptions) {
 	t.Helper()
 	plugin := tracePlugin(t)
 	for n := 0; ; n++ {
-		r, calls, failed := prepared(t, im, plugin), 0, ""
+		r, calls, failed := preparedWith(t, im, plugin, run), 0, ""
 		remove := sys.Faults(func(call string) error {
 			if calls++; calls-1 == n {
 				failed = call

@@ -53,7 +53,12 @@ func TestCgroupOperationsFail(t *testing.T) {
 // prepared plans a restore of im with the trace plugin on all stages.
 func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Prepared {
 	t.Helper()
-	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}},
+	return preparedWith(t, im, plugin, RunOptions{})
+}
+
+func preparedWith(t *testing.T, im *testenv.Images, plugin *loader.Plugin, run RunOptions) *Prepared {
+	t.Helper()
+	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Run: run,
 		Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
 	if err != nil {
 		t.Fatal(err)

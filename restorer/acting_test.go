@@ -1,0 +1,90 @@
+//go:build linux && amd64
+
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// acting has somebody act at each action of a restore into namespaces.
+type acting struct {
+	seen []Action
+	fail Action // at which he says that he cannot
+	kill Action // at which he kills the root task
+}
+
+var errActing = errors.New("nobody can")
+
+func (a *acting) options() RunOptions {
+	return RunOptions{Act: func(action Action, root int) error {
+		a.seen = append(a.seen, action)
+		switch action {
+		case a.fail:
+			return errActing
+		case a.kill:
+			return syscall.Kill(root, syscall.SIGKILL)
+		}
+		return nil
+	}}
+}
+
+const actedIn = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+
+// Each operation of a zygote that waits for others to act fails in turn: they are called only when it waits.
+func TestEveryOperationAroundTheWaitFails(t *testing.T) {
+	im, plugin := testenv.StartIn(t, actedIn, "static").Dump(t), tracePlugin(t)
+	var a acting
+	first := preparedWith(t, im, plugin, a.options())
+	ops, gate := len(first.plan.Zygote), first.plan.NamespacesMade
+	first.Close()
+	if gate <= 0 || gate >= ops {
+		t.Fatalf("operation %d of %d is no wait", gate, ops)
+	}
+	for i := range ops {
+		a := acting{}
+		r := preparedWith(t, im, plugin, a.options())
+		if op := r.plan.Zygote[i]; op.Flags&abi.OpMayFail == 0 {
+			inject(r.plan, r.plan.ZygoteAt, i)
+			mustFail(t, im, r, op.String(), fmt.Sprintf("restore zygote: operation %d: ", i))
+			if acted := slices.Contains(a.seen, SetupNamespaces); i != gate && acted != (i > gate) {
+				t.Errorf("%s, operation %d, the wait is %d: %v", op.String(), i, gate, a.seen)
+			}
+		}
+		r.Close()
+	}
+}
+
+// Whoever acts can undo the restore at every moment before the tasks run, and so can the end of the root task.
+func TestActionsFail(t *testing.T) {
+	im, plugin := testenv.StartIn(t, actedIn, "tree").Dump(t), tracePlugin(t)
+	all := []Action{PreRestore, SetupNamespaces, PostSetupNamespaces, PostRestore, PreResume}
+	for i, action := range all {
+		for name, a := range map[string]*acting{errActing.Error(): {fail: action}, "restore": {kill: action}} {
+			if a.kill == PreRestore { // there is no root task
+				continue
+			}
+			mustFail(t, im, preparedWith(t, im, plugin, a.options()), string(action), name)
+			if a.fail != "" && !slices.Equal(a.seen, all[:i+1]) || slices.Contains(a.seen, PostResume) {
+				t.Errorf("%s: seen %v", action, a.seen)
+			}
+		}
+	}
+	var a acting
+	r := preparedWith(t, im, plugin, a.options())
+	if _, err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := append(all, PostResume); !slices.Equal(a.seen, want) {
+		t.Errorf("seen %v, want %v", a.seen, want)
+	}
+	im.Adopt(t).MustPass(t)
+}
