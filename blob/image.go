@@ -287,6 +287,24 @@ func (img *Image) Slot(plugin, index int) Addr {
 	return img.SectionAddr(plugin, in.Section) + Addr(in.Offset)
 }
 
+// PlacedSection is a section of a plugin in memory.
+type PlacedSection struct {
+	Name string
+	Addr Addr
+	Size uint64
+}
+
+// PluginSections lists the sections of a plugin (-1: the core) that are in memory and not empty, in the object's order.
+func (img *Image) PluginSections(plugin int) (all []PlacedSection) {
+	sections := img.layout.objects[plugin+1].Sections
+	for i := range sections {
+		if s := &sections[i]; s.Size > 0 {
+			all = append(all, PlacedSection{s.Name, img.SectionAddr(plugin, i), s.Size})
+		}
+	}
+	return all
+}
+
 // GOT gives the address of the global offset table of a plugin (-1: the core).
 func (img *Image) GOT(plugin int) Addr { return img.Base + Addr(img.layout.objects[plugin+1].got) }
 

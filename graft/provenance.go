@@ -50,11 +50,13 @@ type GraftedPlugin struct {
 	Params []string `json:"params,omitempty"`
 	Hooks  []string `json:"hooks"`
 	Tasks  []string `json:"tasks,omitempty"` // selectors; without any it runs in every task
-	Code   []Code   `json:"code"`            // where "blob+0x..." of a message lies in the object
+	Code   []Placed `json:"code"`            // where "blob+0x..." of a message lies in the object
+
+	Sections []Placed `json:"sections"` // all that are in memory, for a debugger: code, constants, data and zeros
 }
 
-// Code is one section with instructions.
-type Code struct {
+// Placed is one section in the blob.
+type Placed struct {
 	Section string `json:"section"`
 	Blob    string `json:"blob"` // distance from the start of the blob
 	Size    uint64 `json:"size"`
@@ -84,7 +86,7 @@ type Inserted struct {
 	Total  int64  `json:"total"`
 }
 
-// describeCode serves readers of "blob+0x1a": the distances are the same in every task.
+// describeCode serves readers of "blob+0x1a", and of gdb's add-symbol-file: the distances are the same in every task.
 func (g *grafter) describeCode(image *blob.Image) {
 	for i := range g.plan.Provenance.Plugins {
 		p := &g.plan.Provenance.Plugins[i]
@@ -93,9 +95,12 @@ func (g *grafter) describeCode(image *blob.Image) {
 		}
 		for k, s := range g.opts.Plugins[i].Plugin.Sections {
 			if s.Segment() == loader.Text && s.Size > 0 {
-				p.Code = append(p.Code, Code{s.Name,
+				p.Code = append(p.Code, Placed{s.Name,
 					hexAddr(uint64(image.SectionAddr(i, k) - image.Base)), s.Size})
 			}
+		}
+		for _, s := range image.PluginSections(i) {
+			p.Sections = append(p.Sections, Placed{s.Name, hexAddr(uint64(s.Addr - image.Base)), s.Size})
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (p *target) enter(c functionCall) (int32, error) {
 	p.report.Calls = append(p.report.Calls, call)
 	p.trace, p.lastError = p.startTrace(call), ""
 	begun := time.Now()
-	result, err := p.follow(t, &c)
+	result, err := p.followCall(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
 	if err == nil && failed(c.stage, result) {
 		e := p.hookError(t, &c, c.fn, "returned "+resultText(result))
@@ -125,6 +125,14 @@ func (p *target) atHook(t *thread, c *functionCall, frame uint64) *sys.Regs {
 	const interrupts = 0x202 // rflags of a program: IF, and a bit that is always set
 	regs.Ip, regs.Sp, regs.Bp, regs.OrigAx, regs.Flags = c.fn, frame, 0, ^uint64(0), interrupts
 	return &regs
+}
+
+// followCall lets a call run to its end, with a debugger where one is asked for.
+func (p *target) followCall(t *thread, c *functionCall) (int32, error) {
+	if p.pauses(c) {
+		return p.debug(t, c)
+	}
+	return p.follow(t, c)
 }
 
 // follow lets a call run to its end.

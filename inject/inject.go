@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
 )
@@ -22,6 +23,8 @@ type Options struct {
 	Trace       bool // notes the system calls that hooks make
 	Diff        bool // finds out what they change
 	Rehearse    bool // runs them in copies of the processes, which go on meanwhile; only of Attach
+
+	Pause *pause.Options // has hooks wait for a debugger; nil: none does
 }
 
 // DefaultStopTimeout is how long a thread that is asked to stop may take.

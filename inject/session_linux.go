@@ -39,6 +39,9 @@ func newSession(ctx context.Context, opts *Options) (*session, error) {
 	if err == nil {
 		err = checkStages(opts.Plugins, opts.Stages)
 	}
+	if err == nil && opts.Pause != nil {
+		err = opts.Pause.At.Check(opts.Plugins)
+	}
 	if err != nil {
 		return nil, err
 	}

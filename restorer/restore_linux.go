@@ -80,6 +80,13 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 		return nil, err
 	}
 	run, job := opts.Run.runner(), opts.Plan.job()
+	if run.Pause != nil {
+		if err := run.Pause.At.Check(opts.Plugins); err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+		run.Plugins = opts.Plugins
+		job.PauseHook, job.PausePlugin = uint32(run.Pause.At.Stage), run.Pause.At.Index(opts.Plugins)
+	}
 	if run.Trace != nil {
 		for _, line := range here.Describe() {
 			run.Tell(line)
@@ -115,7 +122,20 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if run.Trace != nil {
+		tellSections(run, decided.Image, opts.Plugins)
+	}
 	return &Prepared{plan: decided, run: run, chain: chain, stub: stub, made: made}, nil
+}
+
+// tellSections traces where the sections of plugins are, which a debugger has to know.
+func tellSections(run *run.Options, image *blob.Image, plugins []blob.Input) {
+	for i := range plugins {
+		for _, s := range image.PluginSections(i) {
+			run.Tell(fmt.Sprintf("plugin %s: section %s at %#x, %d bytes", image.PluginName(i), s.Name, uint64(s.Addr),
+				s.Size))
+		}
+	}
 }
 
 // WritePlan writes what the restore will do as text, for people: its form may change.

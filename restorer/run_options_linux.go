@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/run"
 )
@@ -43,6 +44,8 @@ type RunOptions struct {
 	Failed func(err error) (status int)
 
 	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
+
+	Pause *pause.Options // has hooks wait for a debugger; nil: none does
 }
 
 // A Body is a process that exists and becomes the root task: it has the pid already, and a parent that waits for it.
@@ -87,7 +90,7 @@ func (o *RunOptions) runner() *run.Options {
 		HookTimeout: o.HookTimeout, Timeout: o.Timeout, LeaveStopped: o.LeaveStopped, Log: o.Log,
 		BeforeResume: o.BeforeResume,
 		Master:       o.Master,
-		Body:         o.Body, Failed: o.Failed, Trace: o.Trace,
+		Body:         o.Body, Failed: o.Failed, Trace: o.Trace, Pause: o.Pause,
 	}
 	if o.Act != nil {
 		r.Act = func(a run.Action, root int) error { return o.Act(Action(a), root) }

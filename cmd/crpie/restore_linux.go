@@ -25,6 +25,7 @@ import (
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 )
@@ -76,6 +77,13 @@ func (r *restoreFlags) check() (inherited []restorer.Inherited, problems []strin
 	problems = r.criuOnly.refusals()
 	if wrong := r.misused(); wrong != "" {
 		problems = append(problems, wrong)
+	}
+	if r.pauseAt != "" {
+		point, err := pause.Parse(r.pauseAt)
+		if err != nil {
+			problems = append(problems, "--pie-pause: "+err.Error())
+		}
+		r.point = point
 	}
 	for _, fd := range r.closed {
 		if sys.Inherited(fd) { // others are crpie's own
@@ -168,6 +176,9 @@ func (a *attempt) runOptions(act func(restorer.Action, int) error) restorer.RunO
 	}
 	if a.log.level >= report.LogDebug { // what is traced takes time to find out
 		run.Trace = func(step string) { a.log.printf(report.LogDebug, 0, "%s", step) }
+	}
+	if a.pauseAt != "" {
+		run.Pause = pauseAt(a.point, a.std.err, a.relay)
 	}
 	if a.body != nil {
 		a.body.Listen(a.relay.got)

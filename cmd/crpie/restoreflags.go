@@ -20,6 +20,7 @@ import (
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/swrk"
 )
@@ -33,6 +34,8 @@ type restoreFlags struct {
 	noDefaultConfig, logPid                   bool
 	plugins                                   []string
 	timeout                                   time.Duration
+	pauseAt                                   string
+	point                                     pause.Point // of pauseAt
 	progressTimeout                           time.Duration
 	detached, stopped, shellJob, locks        bool
 	sibling, execCmd                          bool
@@ -102,6 +105,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout,
 		"Give up when nothing has moved for `TIME`, hooks aside.")
 }

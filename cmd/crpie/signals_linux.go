@@ -24,6 +24,7 @@ type relay struct {
 	idle    chan struct{} // closed when there is nothing left to pass on
 	mu      sync.Mutex
 	other   func(unix.Signal) // gets them instead, if it is set
+	goOn    chan<- struct{}   // gets a value for SIGCONT, while a hook waits
 	root    int               // the process that gets them, 0: none yet
 	kept    []unix.Signal
 	stopped bool
@@ -67,6 +68,9 @@ func (r *relay) got(sig unix.Signal) {
 	defer r.mu.Unlock()
 	switch {
 	case r.stopped:
+		return
+	case sig == unix.SIGCONT && r.goOn != nil:
+		offer(r.goOn)
 		return
 	case r.other != nil:
 		r.other(sig)

@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/stage"
@@ -29,6 +30,8 @@ const tryUsage = "try [FLAGS] FILE.o[,KEY=VALUE]... -- PROGRAM [ARGUMENT]... | -
 // tryFlags are those of crpie try.
 type tryFlags struct {
 	at, format, output string
+	pauseAt            string
+	point              pause.Point // of pauseAt
 	stages             []string
 	pid                int
 	tree, trace        bool
@@ -53,6 +56,7 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 	f.BoolVar(&r.diff, "diff", false, "Report what the hooks change: memory, descriptors, mappings and more.")
 	f.BoolVar(&r.trace, "trace", false, "Report the system calls that the hooks make.")
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	f.DurationVar(&r.stopTimeout, "progress-timeout", inject.DefaultStopTimeout,
 		"Give up if a thread has not stopped after `TIME`; the process goes on.")
 	f.StringVarP(&r.format, "format", "f", "text", "Write what the hooks did as `FORMAT`, text or json.")
@@ -118,6 +122,11 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 		}
 		opts.Stages = append(opts.Stages, s)
 	}
+	if r.pauseAt != "" {
+		if r.point, err = pause.Parse(r.pauseAt); err != nil {
+			problems = append(problems, "--pie-pause: "+err.Error())
+		}
+	}
 	given := f.Changed("pid")
 	for _, p := range []struct {
 		wrong bool
@@ -141,6 +150,14 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 	return opts, at, strings.Join(problems, "\n")
 }
 
+// pause makes what has a hook wait for a debugger, where --pie-pause says so.
+func (r *tryFlags) pause(std streams, signals *relay) *pause.Options {
+	if r.pauseAt == "" {
+		return nil
+	}
+	return pauseAt(r.point, std.err, signals)
+}
+
 func parseStage(name string) (stage.Stage, error) {
 	short := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if s, err := stage.Parse("PIE_RST_" + short); err == nil {
@@ -152,6 +169,7 @@ func parseStage(name string) (stage.Stage, error) {
 // attach runs the hooks in a process that is not crpie's child. Its exit status belongs to its parent, wait(2), so
 // crpie's own says only whether the hooks succeeded.
 func (r *tryFlags) attach(opts *inject.Options, std streams) int {
+	opts.Pause = r.pause(std, nil)
 	var done *inject.Report
 	err := ended.Until(func(ctx context.Context) (err error) {
 		done, err = inject.Attach(ctx, r.pid, r.tree, opts)
@@ -177,6 +195,7 @@ func (r *tryFlags) spawn(opts *inject.Options, program []string, at inject.Momen
 	relay, ctx := startRelay()
 	defer relay.stop()
 	relay.await()
+	opts.Pause = r.pause(std, relay)
 	pid, done, err := inject.Spawn(ctx, &inject.Program{Path: path, Args: program, Env: os.Environ(), At: at}, opts)
 	if err != nil {
 		return r.fail(std, done, err)

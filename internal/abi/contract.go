@@ -676,7 +676,7 @@ func (s *Task) Get(b []byte) {
 
 // struct crpie_plan, in bytes.
 const (
-	PlanSize             = 160
+	PlanSize             = 168
 	PlanSizeOff          = 0
 	PlanABIOff           = 4
 	PlanTableOff         = 8
@@ -695,6 +695,8 @@ const (
 	PlanRestoreTimeNsOff = 144
 	PlanLogLevelOff      = 152
 	PlanNrParkingOff     = 156
+	PlanPauseHookOff     = 160
+	PlanPausePluginOff   = 164
 )
 
 // Plan is struct crpie_plan.
@@ -717,6 +719,8 @@ type Plan struct {
 	RestoreTimeNs int64
 	LogLevel      uint32
 	NrParking     uint32
+	PauseHook     uint32
+	PausePlugin   uint32
 }
 
 // Bytes returns the size of the struct in C.
@@ -742,6 +746,8 @@ func (s *Plan) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[PlanRestoreTimeNsOff:], uint64(s.RestoreTimeNs))
 	binary.LittleEndian.PutUint32(b[PlanLogLevelOff:], uint32(s.LogLevel))
 	binary.LittleEndian.PutUint32(b[PlanNrParkingOff:], uint32(s.NrParking))
+	binary.LittleEndian.PutUint32(b[PlanPauseHookOff:], uint32(s.PauseHook))
+	binary.LittleEndian.PutUint32(b[PlanPausePluginOff:], uint32(s.PausePlugin))
 }
 
 // struct crpie_status, in bytes.

@@ -204,6 +204,8 @@ func restorerStructs() []Struct {
 			{"restore_time_ns", i64, ""},
 			{"log_level", u32, ""},
 			{"nr_parking", u32, "threads that are going to park"},
+			{"pause_hook", u32, "stage before whose hooks threads stop for a debugger; 0: none"},
+			{"pause_plugin", u32, "index of the plugin that is meant, CRPIE_MAX_PLUGINS: every one"},
 		},
 	}
 	status := Struct{

@@ -13,7 +13,7 @@ import (
 // README's first five minutes, as an ordinary user does them.
 func TestFirstPlugin(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"make", "cc", "python3"} {
+	for _, tool := range []string{"make", "cc", "python3", "gdb"} {
 		testenv.NeedTool(t, tool)
 	}
 	crpie := filepath.Join(t.TempDir(), "crpie")

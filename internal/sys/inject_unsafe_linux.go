@@ -42,6 +42,9 @@ func ContinueWith(tid PID, toSyscall bool, sig unix.Signal) error {
 	return ptrace("CONT", unix.PTRACE_CONT, tid, 0, uintptr(sig))
 }
 
+// Step lets a stopped thread run one instruction, PTRACE_SINGLESTEP.
+func Step(tid PID) error { return ptrace("SINGLESTEP", unix.PTRACE_SINGLESTEP, tid, 0, 0) }
+
 // Listen leaves a thread in its group-stop until that ends, PTRACE_LISTEN.
 func Listen(tid PID) error { return ptrace("LISTEN", unix.PTRACE_LISTEN, tid, 0, 0) }
 

@@ -4,6 +4,8 @@
 #include "hooks.h"
 #include "syscall.h"
 
+#include <asm/signal.h>
+
 static struct core *core_of(const struct caller *caller)
 {
 	return (struct core *)caller;
@@ -40,6 +42,17 @@ void caller_describe(struct caller *caller, struct crpie_ctx *ctx)
 	ctx->log = core_log;
 }
 
+/*
+ * Before and after a call that a debugger looks at. The controller, which has asked for it in the plan, sees SIGSTOP
+ * and lets the thread go on.
+ */
+static void pause_for_debugger(const struct crpie_plan *plan, uint32_t hook, uint32_t plugin)
+{
+	if (hook && hook == plan->pause_hook &&
+	    (plan->pause_plugin == CRPIE_MAX_PLUGINS || plan->pause_plugin == plugin))
+		sys2(__NR_tkill, sys0(__NR_gettid), SIGSTOP);
+}
+
 void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)
 {
 	struct core *core = core_of(caller);
@@ -49,6 +62,7 @@ void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_
 	core->status->fn = fn;
 	__atomic_store_n(&core->status->hook, hook, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&core->status->hook_seq, 1, __ATOMIC_RELEASE);
+	pause_for_debugger(core->plan, hook, plugin);
 }
 
 /* Every plugin's function fits this: the psABI passes arguments in registers, and a callee ignores those that it does not take. */
@@ -63,6 +77,7 @@ int caller_end(struct caller *caller, int result)
 {
 	struct core *core = core_of(caller);
 
+	pause_for_debugger(core->plan, core->status->hook, core->status->plugin);
 	if (result && result != -EOPNOTSUPP)
 		return result;
 	__atomic_store_n(&core->status->hook, 0, __ATOMIC_RELEASE);

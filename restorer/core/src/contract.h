@@ -339,8 +339,10 @@ struct crpie_plan {
 	int64_t restore_time_ns;
 	uint32_t log_level;
 	uint32_t nr_parking; /* threads that are going to park */
+	uint32_t pause_hook; /* stage before whose hooks threads stop for a debugger; 0: none */
+	uint32_t pause_plugin; /* index of the plugin that is meant, CRPIE_MAX_PLUGINS: every one */
 };
-_Static_assert(sizeof(struct crpie_plan) == 160, "Go lays it out");
+_Static_assert(sizeof(struct crpie_plan) == 168, "Go lays it out");
 
 /* Written by one thread, read by the controller; mark also by other tasks. */
 struct crpie_status {

@@ -29,6 +29,7 @@ type Plan struct {
 
 	DumpTimeNs, RestoreTimeNs int64 // CLOCK_REALTIME
 	LogLevel                  uint32
+	PauseHook, PausePlugin    uint32      // before whose hooks threads stop, struct crpie_plan
 	Notes                     []string    // what comes back otherwise than it was
 	Cgroups                   []CgroupDir // to be there before the tasks are
 	Itself                    bool        // the zygote is the root task
@@ -180,7 +181,7 @@ func (p *Plan) Encode() {
 		Tasks: p.TasksAt, NrTasks: uint64(len(p.Tasks)),
 		Zygote:     encodeThread(tid, p.ZygoteAt, len(p.Zygote), status, stack, size),
 		DumpTimeNs: p.DumpTimeNs, RestoreTimeNs: p.RestoreTimeNs, LogLevel: p.LogLevel,
-		NrParking: uint32(p.parking()),
+		NrParking: uint32(p.parking()), PauseHook: p.PauseHook, PausePlugin: p.PausePlugin,
 	}
 	header.Put(a.Contents())
 }

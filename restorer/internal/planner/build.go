@@ -166,6 +166,7 @@ func (p *planner) layOut() error {
 	arena.Reserve(abi.PlanSize)
 	p.Plan = &plan.Plan{
 		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Itself: p.itself(),
+		PauseHook: p.Opts.PauseHook, PausePlugin: p.Opts.PausePlugin,
 		Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),

@@ -14,9 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/cgroups"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -76,6 +78,9 @@ type Options struct {
 	Failed func(err error) (status int)
 
 	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
+
+	Pause   *pause.Options // has hooks wait for a debugger; nil: none does
+	Plugins []blob.Input   // of the plan's image, with Pause
 }
 
 // Tell traces a step, if the options ask for it.

@@ -367,6 +367,8 @@ func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.
 	case ws.Signaled():
 		return failed(t, th.Tid, "thread %d was killed by %s%s", th.Tid, signalName(int(ws.Signal())),
 			r.during(t, th, st))
+	case r.pauses(th, st, ws):
+		return r.pauseAt(t, th)
 	case somebodyStopped(ws):
 		return r.goOn(t, r.tid(th), ws, sys.Continue)
 	case ws.Stopped():

@@ -21,6 +21,8 @@ type Options struct {
 	CgroupRoots map[string]string
 	Readers     int             // extra page readers at the most; -1: as many as there are other CPUs
 	LogLevel    report.LogLevel // least important level that plugins' lines are kept for
+
+	PauseHook, PausePlugin uint32 // before whose hooks threads stop, struct crpie_plan
 	// TCPEstablished restores TCP connections (--tcp-established), TCPClose leaves closed sockets of them
 	// (--tcp-close).
 	TCPEstablished, TCPClose bool

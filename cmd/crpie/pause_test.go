@@ -1,0 +1,276 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// paused is a crpie whose hooks wait for a debugger.
+type paused struct {
+	*testing.T
+	cmd    *exec.Cmd
+	stderr *bufio.Reader
+	out    bytes.Buffer
+	said   strings.Builder // on standard error, as far as it was read
+}
+
+// startPaused starts crpie in a process of its own, from which it waits for what it traces.
+func startPaused(t *testing.T, args ...string) *paused {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	t.Cleanup(cancel)
+	p := &paused{T: t, cmd: exec.CommandContext(ctx, executable(t), args...)}
+	p.cmd.Env = append(os.Environ(), asTool+"=1")
+	p.cmd.Stdout = &p.out
+	stderr, err := p.cmd.StderrPipe()
+	must(t, err)
+	must(t, p.cmd.Start())
+	p.stderr = bufio.NewReader(stderr)
+	return p
+}
+
+// waits reads until a hook waits, and gives gdb's command.
+func (p *paused) waits() (gdb string) {
+	p.Helper()
+	for {
+		line, err := p.stderr.ReadString('\n')
+		p.said.WriteString(line)
+		if command, ok := strings.CutPrefix(line, "    gdb "); ok {
+			gdb = "gdb -nx -batch " + strings.TrimSpace(command)
+		}
+		if strings.Contains(line, "it goes on with") {
+			return gdb
+		}
+		if err != nil {
+			p.Fatalf("no hook waits: %v\n%s", err, &p.said)
+		}
+	}
+}
+
+// ends waits for crpie's end.
+func (p *paused) ends() (status int, stderr string) {
+	p.Helper()
+	rest, _ := io.ReadAll(p.stderr)
+	p.said.Write(rest)
+	_ = p.cmd.Wait() // the status says it
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "crpie-gdb-*")); len(left) > 0 {
+		p.Errorf("left behind: %v", left)
+	}
+	return p.cmd.ProcessState.ExitCode(), p.said.String()
+}
+
+// gdb has gdb carry out commands; it returns what it says.
+func (p *paused) gdb(command string, does ...string) string {
+	p.Helper()
+	testenv.NeedTool(p.T, "gdb")
+	for _, do := range does {
+		command += " -ex '" + do + "'"
+	}
+	ctx, cancel := context.WithTimeout(p.Context(), testenv.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Env = append(os.Environ(), "DEBUGINFOD_URLS=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		p.Errorf("%v", err)
+	}
+	return string(out)
+}
+
+func (p *paused) expect(text string, wanted ...string) {
+	p.Helper()
+	for _, want := range wanted {
+		if !strings.Contains(text, want) {
+			p.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
+// lookAround are commands with which gdb sees lines and variables, steps and writes, and what it then says.
+var (
+	lookAround = []string{"bt 1", "break watched", "continue", "info args", "set var calls = 40", "set var before = 0",
+		"next", "finish", "print calls", "print before", "info locals"}
+	whatItSees = []string{"hook (ctx=", "Breakpoint 1, watched (ctx=", "watched.c:", "by = 2",
+		"Value returned is $1 = 42", "$2 = 42", "$3 = 42", "zeros = "}
+)
+
+const watchedSource = "testdata/plugins/watched.c"
+
+// gdb comes to a hook in a program that is started and in one that runs: breakpoint, source line, variables of the
+// stack and in .data and .bss, a step, a write, and the program does not notice.
+func TestDebuggerInALiveProcess(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	p := startPaused(t, "try", "--pie-pause", "PRE_SIGRETURN:watched", plugin, "--", "/bin/echo", "unharmed")
+	p.expect(p.gdb(p.waits(), append(lookAround, "detach")...), whatItSees...)
+	if status, stderr := p.ends(); status != 0 || p.out.String() != "unharmed\n" ||
+		!strings.Contains(stderr, "watched: PIE_RST_PRE_SIGRETURN: 42 calls") {
+		t.Errorf("status %d, %q\n%s", status, &p.out, stderr)
+	}
+	for _, name := range []string{"threads", "python", "golang", "signals"} {
+		victim := testenv.Start(t, name)
+		p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "pre-sigreturn", plugin)
+		p.expect(p.gdb(p.waits(), append(lookAround, "continue")...),
+			append(whatItSees, "exited normally")...)
+		if status, stderr := p.ends(); status != 0 {
+			t.Errorf("%s: status %d\n%s", name, status, stderr)
+		}
+		victim.MustPass(t)
+	}
+}
+
+// What a program does with SIGTRAP stays, although the kernel resets the action of a signal that breakpoints and steps
+// force on a thread.
+func TestDebuggerKeepsSIGTRAP(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	for with, args := range map[string][]string{",ignore=1": nil, "": {"handler"}} {
+		victim := testenv.Start(t, "trapped", args...)
+		p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "POST_FILES", plugin)
+		p.expect(p.gdb(p.waits(), append(lookAround, "continue")...), whatItSees...)
+		p.ends()
+		im := victim.Dump(t)
+		p = startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN", "--pie-plugin",
+			plugin+with)
+		p.expect(p.gdb(p.waits(), append(lookAround, "continue")...), whatItSees...)
+		if status, stderr := p.ends(); status != 0 {
+			t.Errorf("%v: status %d\n%s", args, status, stderr)
+		}
+		im.Adopt(t).MustPass(t)
+	}
+}
+
+// It is the same in a restore, at every stage.
+func TestDebuggerInARestore(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	for _, name := range []string{"threads", "signals"} {
+		im := testenv.Start(t, name).Dump(t)
+		for _, stage := range stageOrder {
+			if stage == "PRE_SIGRETURN_THREAD" {
+				continue
+			}
+			p := startPaused(t, "restore", "-d", "-D", im.Dir, "-v4", "--pie-pause", stage,
+				"--pie-plugin", plugin)
+			p.expect(p.gdb(p.waits(), append(lookAround, "continue")...),
+				append(whatItSees, "exited normally")...)
+			status, stderr := p.ends()
+			if status != 0 || !strings.Contains(stderr, "watched: PIE_RST_"+stage+": 42 calls") ||
+				!strings.Contains(stderr, "plugin watched: section .bss at 0x") {
+				t.Errorf("%s at %s: status %d\n%s", name, stage, status, stderr)
+			}
+			im.Adopt(t).MustPass(t)
+			im.Reset(t)
+		}
+	}
+}
+
+// Each thread waits for its own debugger; the others stand still meanwhile, and do not run into its breakpoints.
+func TestDebuggerInEachThread(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	im := testenv.Start(t, "threads", "3").Dump(t)
+	p := startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN_THREAD", "--pie-plugin", plugin)
+	for range 4 {
+		p.expect(p.gdb(p.waits(), "break watched", "continue", "print by", "continue"), "Breakpoint 1, watched",
+			"$1 = 2", "exited normally")
+	}
+	if status, stderr := p.ends(); status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	im.Adopt(t).MustPass(t)
+}
+
+// SIGCONT lets a hook go on without a debugger, and a signal ends the waiting.
+func TestPauseWithoutDebugger(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	im := testenv.Start(t, "static").Dump(t)
+	ways := map[string][]string{
+		"restore": {"restore", "-d", "-D", im.Dir, "--pie-pause", "POST_FILES", "--pie-plugin", plugin},
+		"program": {"try", "--pie-pause", "POST_FILES", plugin, "--", "/bin/true"},
+	}
+	for name, args := range ways {
+		p := startPaused(t, args...)
+		p.waits()
+		must(t, p.cmd.Process.Signal(syscall.SIGINT))
+		if status, stderr := p.ends(); status != 128+int(syscall.SIGINT) {
+			t.Errorf("%s: status %d\n%s", name, status, stderr)
+		}
+		if left := im.Leftovers(); name == "restore" && len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		p = startPaused(t, args...)
+		p.waits()
+		must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+		if status, stderr := p.ends(); status != 0 {
+			t.Errorf("%s: status %d\n%s", name, status, stderr)
+		}
+	}
+	im.Adopt(t).MustPass(t)
+	victim := testenv.Start(t, "threads")
+	p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "POST_FILES", plugin)
+	p.waits()
+	must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+	if status, stderr := p.ends(); status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	victim.MustPass(t)
+}
+
+// If crpie is killed while a hook waits, a process that was running goes on, and a restore is undone.
+func TestKilledWhileAHookWaits(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	victim := testenv.Start(t, "threads")
+	p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "PRE_SIGRETURN", plugin)
+	p.kill()
+	victim.MustPass(t)
+	im := testenv.Start(t, "threads").Dump(t)
+	p = startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN", "--pie-plugin", plugin)
+	p.kill()
+	for end := time.Now().Add(testenv.Timeout); len(im.Leftovers()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("left behind: %v", im.Leftovers())
+		}
+	}
+}
+
+// kill kills crpie when a hook waits, and removes the socket that it leaves.
+func (p *paused) kill() {
+	p.Helper()
+	command := p.waits()
+	must(p.T, p.cmd.Process.Kill())
+	_, socket, _ := strings.Cut(command, "target remote ")
+	must(p.T, os.RemoveAll(filepath.Dir(strings.Trim(socket, "'"))))
+	p.ends()
+}
+
+// A point at which there is no hook is an error before anything happens.
+func TestPauseNowhere(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	for point, want := range map[string]string{
+		"LATER": `stage "LATER" is not known`, "POST_FILES:other": `no hook of plugin "other" (there are: watched)`,
+	} {
+		for _, args := range [][]string{
+			{"try", "--pie-pause", point, plugin, "--", "/bin/true"},
+			{"restore", "-D", filepath.Join(t.TempDir(), "none"), "--pie-pause", point, "--pie-plugin", plugin},
+		} {
+			if args[0] == "restore" && point != "LATER" {
+				continue // the images come first
+			}
+			if status, _, stderr := crpie(t, args...); status == 0 || !strings.Contains(stderr, want) {
+				t.Errorf("%s: status %d, %s", fmt.Sprint(args), status, stderr)
+			}
+		}
+	}
+}

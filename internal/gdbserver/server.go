@@ -1,0 +1,194 @@
+package gdbserver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Thread is the stopped thread that gdb looks at.
+type Thread interface {
+	Registers() ([]byte, error) // RegistersSize bytes
+	SetRegisters(b []byte) error
+	Read(addr uint64, b []byte) int // up to what can be read
+	Write(addr uint64, b []byte) error
+	Executable() string // a path; empty: none is mapped yet
+	Auxv() []byte
+}
+
+// RegistersSize is the length of what gdb takes for the registers of x86-64: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8
+// to r15 and rip of 8 bytes; eflags, cs, ss, ds, es, fs and gs of 4.
+const RegistersSize = 17*8 + 7*4
+
+// Server waits for gdb. Its methods are called while the thread is stopped, but for Interrupted.
+type Server struct {
+	dir      string
+	listener net.Listener
+	accepted chan net.Conn
+	conn     net.Conn // nil: nobody is there
+	packets  chan string
+	running  bool // gdb waits for the thread to stop
+	code     breakpoints
+}
+
+// Resume says how the thread has to go on.
+type Resume struct {
+	Step   bool // one instruction
+	Signal int  // that gdb has it get
+}
+
+// Listen makes the socket, in a directory that only this user can enter.
+func Listen() (*Server, error) {
+	dir, err := os.MkdirTemp("", "crpie-gdb-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, accepted: make(chan net.Conn), code: breakpoints{}}
+	if s.listener, err = net.Listen("unix", s.Path()); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	go s.accept()
+	return s, nil
+}
+
+// Path is the socket's.
+func (s *Server) Path() string { return filepath.Join(s.dir, "gdb") }
+
+// accept hands connections over, one at a time.
+func (s *Server) accept() {
+	defer close(s.accepted)
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.accepted <- conn
+	}
+}
+
+// Serve answers gdb while the thread stands still with a signal, until gdb or goOn lets it go on.
+func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan struct{}) (Resume, error) {
+	if s.running {
+		s.send(stopReply(signal))
+		s.running = false
+	}
+	if s.Gone() {
+		if err := s.code.removeAll(t); err != nil {
+			return Resume{}, err
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return Resume{}, context.Cause(ctx)
+		case <-goOn:
+			return Resume{}, s.hangUp(t)
+		case conn, ok := <-s.newcomers():
+			if ok {
+				s.conn, s.packets = conn, make(chan string, 16)
+				go readPackets(conn, s.packets)
+			}
+		case packet, ok := <-s.packets:
+			if !ok {
+				if err := s.hangUp(t); err != nil {
+					return Resume{}, err
+				}
+				continue
+			}
+			reply, resume, err := s.answer(t, packet, signal)
+			if err != nil {
+				return Resume{}, err
+			}
+			if reply != nil {
+				s.send(*reply)
+			}
+			if resume != nil {
+				return *resume, nil
+			}
+		}
+	}
+}
+
+// newcomers is where connections come from; nobody is let in while gdb is there.
+func (s *Server) newcomers() <-chan net.Conn {
+	if s.conn != nil {
+		return nil
+	}
+	return s.accepted
+}
+
+// Interrupted reports, while the thread runs, whether gdb wants it to stop, or has gone away.
+func (s *Server) Interrupted() bool {
+	if s.packets == nil {
+		return false
+	}
+	select {
+	case _, ok := <-s.packets:
+		s.running = s.running && ok
+		if !ok {
+			s.drop()
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// Gone reports whether no gdb is there.
+func (s *Server) Gone() bool { return s.conn == nil }
+
+func (s *Server) send(reply string) {
+	if s.conn != nil {
+		_, _ = s.conn.Write(encode(reply)) // an error ends the next read
+	}
+}
+
+// hangUp ends the connection and takes the breakpoints out of the code.
+func (s *Server) hangUp(t Thread) error {
+	s.drop()
+	return s.code.removeAll(t)
+}
+
+func (s *Server) drop() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	s.conn, s.packets, s.running = nil, nil, false
+}
+
+// awaitEnd waits until gdb has closed the connection, which it does when it is told of the end: it confirms that first,
+// and complains if nobody hears it.
+func (s *Server) awaitEnd() {
+	limit := time.After(time.Second)
+	for {
+		select {
+		case _, more := <-s.packets:
+			if !more {
+				return
+			}
+		case <-limit:
+			return
+		}
+	}
+}
+
+// Close tells gdb that the hook has returned and ends the service. t is nil where the thread's memory is gone.
+func (s *Server) Close(t Thread) error {
+	if s.running {
+		s.send("W00")
+		s.awaitEnd()
+	}
+	s.drop()
+	var err error
+	if t != nil {
+		err = s.code.removeAll(t)
+	}
+	s.listener.Close()
+	for conn := range s.accepted { // who has just come
+		conn.Close()
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
