@@ -26,6 +26,10 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 	if err != nil {
 		return 0, &swrk.NotPlanned{Err: err}
 	}
+	if r.pauseAt != "" {
+		return 0, &swrk.NotPlanned{Err: errors.New("pie-pause is for crpie restore: nobody sees what a runtime's " +
+			"criu prints")}
+	}
 	plugins, err := pluginspec.Load(r.plugins)
 	if err != nil {
 		return 0, &swrk.NotPlanned{Err: err}
