@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/crpie/crpie/images/internal/wire"
 	"github.com/crpie/crpie/images/pb"
 )
 
@@ -16,11 +17,23 @@ type checker struct {
 	p     *problems
 	file  string
 	entry int
+
+	list  string // of which one element is checked; empty: none
+	index int
+}
+
+// element returns the checker of an element of a list, whose fields it names.
+func (c checker) element(list string, index int) checker {
+	c.list, c.index = list, index
+	return c
 }
 
 // want reports a problem unless ok is true.
 func (c checker) want(ok bool, field, format string, args ...any) bool {
 	if !ok {
+		if c.list != "" {
+			field = wire.Indexed(c.list, c.index) + "." + field
+		}
 		c.p.add(c.file, c.entry, fieldErr(field, format, args...))
 	}
 	return ok
@@ -36,7 +49,7 @@ func (d *Dir) check(p *problems) {
 	for _, t := range d.Tasks {
 		for i := range t.Threads {
 			if core := t.Threads[i].Core; core != nil {
-				c := checker{p, fmt.Sprintf("core-%d.img", t.Threads[i].Tid), 0}
+				c := checker{p: p, file: fmt.Sprintf("core-%d.img", t.Threads[i].Tid)}
 				d.checkCore(c, core, i == 0, t.Dead())
 			}
 		}
@@ -153,14 +166,14 @@ func checkX86(c checker, core *pb.CoreEntry) {
 // and has been reported.
 func (d *Dir) checkTask(p *problems, t *Task) {
 	if t.Mm != nil {
-		d.checkMm(checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0}, t.Mm)
+		d.checkMm(checker{p: p, file: fmt.Sprintf("mm-%d.img", t.Pid)}, t.Mm)
 	}
 	if t.Mm != nil && t.Pagemap != nil {
 		checkCovered(p, t)
 	}
 	checkGuards(p, t)
 	if t.Fs != nil {
-		c := checker{p, fmt.Sprintf("fs-%d.img", t.Pid), 0}
+		c := checker{p: p, file: fmt.Sprintf("fs-%d.img", t.Pid)}
 		d.wantRegular(c, "cwd_id", t.Fs.GetCwdId())
 		d.wantRegular(c, "root_id", t.Fs.GetRootId())
 	}
@@ -190,10 +203,10 @@ func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 	ordered("mm_env_end", m.GetMmEnvEnd(), "mm_env_start", m.GetMmEnvStart())
 	var end uint64
 	for i, v := range m.GetVmas() {
-		d.checkVmaFile(c, fmt.Sprintf("vmas[%d].", i), v)
-		if checkVma(c, fmt.Sprintf("vmas[%d].", i), v) {
-			c.want(v.GetStart() >= end, fmt.Sprintf("vmas[%d].start", i),
-				"0x%x lies before the end of the previous one, 0x%x",
+		c := c.element("vmas", i)
+		d.checkVmaFile(c, v)
+		if checkVma(c, v) {
+			c.want(v.GetStart() >= end, "start", "0x%x lies before the end of the previous one, 0x%x",
 				v.GetStart(), end)
 			end = v.GetEnd()
 		}
@@ -204,20 +217,20 @@ func (d *Dir) checkMm(c checker, m *pb.MmEntry) {
 const vsyscall = 0xffffffffff600000
 
 // checkVma checks a mapping by itself; v can be compared with others only if it passes.
-func checkVma(c checker, field string, v *pb.VmaEntry) bool {
+func checkVma(c checker, v *pb.VmaEntry) bool {
 	start, end := v.GetStart(), v.GetEnd()
-	return c.want(start%PageSize == 0, field+"start", "0x%x is not a multiple of the page size", start) &&
-		c.want(end%PageSize == 0, field+"end", "0x%x is not a multiple of the page size", end) &&
-		c.want(end > start, field+"end", "0x%x is not beyond start 0x%x", end, start) &&
-		c.want(end <= maxAddress || start == vsyscall, field+"end", "0x%x is beyond any user address", end) &&
-		c.want(v.GetPgoff()%PageSize == 0, field+"pgoff", "0x%x is not a multiple of the page size",
+	return c.want(start%PageSize == 0, "start", "0x%x is not a multiple of the page size", start) &&
+		c.want(end%PageSize == 0, "end", "0x%x is not a multiple of the page size", end) &&
+		c.want(end > start, "end", "0x%x is not beyond start 0x%x", end, start) &&
+		c.want(end <= maxAddress || start == vsyscall, "end", "0x%x is beyond any user address", end) &&
+		c.want(v.GetPgoff()%PageSize == 0, "pgoff", "0x%x is not a multiple of the page size",
 			v.GetPgoff())
 }
 
 // checkVmaFile requires a mapped file to be listed: shmid is its id there.
-func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
+func (d *Dir) checkVmaFile(c checker, v *pb.VmaEntry) {
 	if d.Files != nil && v.GetStatus()&(VmaFilePrivate|VmaFileShared) != 0 {
-		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, field+"shmid",
+		c.want(v.GetShmid() <= 1<<32-1 && d.Files[uint32(v.GetShmid())] != nil, "shmid",
 			"%d is not a file of files.img", v.GetShmid())
 	}
 }
@@ -225,13 +238,12 @@ func (d *Dir) checkVmaFile(c checker, field string, v *pb.VmaEntry) {
 // checkGuards requires guard regions to lie inside of mappings, madvise(2).
 func checkGuards(p *problems, t *Task) {
 	for i, g := range t.Guards {
-		c, field := checker{p, fmt.Sprintf("mm-%d.img", t.Pid), 0},
-			fmt.Sprintf("vmas[%d].", len(t.Mm.GetVmas())+i)
-		if !checkVma(c, field, g) {
+		c := checker{p: p, file: fmt.Sprintf("mm-%d.img", t.Pid)}.element("vmas", len(t.Mm.GetVmas())+i)
+		if !checkVma(c, g) {
 			continue
 		}
 		if at, ok := t.covered(g.GetStart(), g.GetEnd()); !ok {
-			c.want(false, field+"start", "guard region 0x%x-0x%x: 0x%x lies in no mapping", g.GetStart(),
+			c.want(false, "start", "guard region 0x%x-0x%x: 0x%x lies in no mapping", g.GetStart(),
 				g.GetEnd(), at)
 		}
 	}

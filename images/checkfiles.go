@@ -11,11 +11,11 @@ import (
 // checkFiles goes by file id, not by place in files.img: the ids are what messages elsewhere refer to.
 func (d *Dir) checkFiles(p *problems) {
 	for _, id := range slices.Sorted(maps.Keys(d.Files)) {
-		d.checkFile(checker{p, "files.img", -1}, d.Files[id])
+		d.checkFile(checker{p: p, file: "files.img", entry: -1}, d.Files[id])
 	}
 	for i, r := range d.Remaps {
 		if r.GetRemapType() == pb.RemapType_GHOST {
-			checker{p, "remap-fpath.img", i}.want(d.Ghosts[r.GetRemapId()] != nil, "remap_id",
+			checker{p: p, file: "remap-fpath.img", entry: i}.want(d.Ghosts[r.GetRemapId()] != nil, "remap_id",
 				"ghost-file-%x.img is missing", r.GetRemapId())
 		}
 	}
@@ -107,7 +107,7 @@ func (d *Dir) checkFds(p *problems, t *Task) {
 	}
 	seen := map[uint32]bool{}
 	for i, e := range t.Fds {
-		c := checker{p, name, i}
+		c := checker{p: p, file: name, entry: i}
 		c.want(e.GetFd() <= maxFd, "fd", "%d is not a descriptor", e.GetFd())
 		c.want(!seen[e.GetFd()], "fd", "%d occurs twice", e.GetFd())
 		seen[e.GetFd()] = true
@@ -174,13 +174,12 @@ const maxFilter = 4096 * 8
 // checkSeccomp checks filters: arrays of struct sock_filter, 8 bytes each. A chain of filters leads to earlier entries
 // only, so following it ends.
 func (d *Dir) checkSeccomp(p *problems) {
-	c := checker{p, "seccomp.img", 0}
 	for i, f := range d.Seccomp {
-		field := fmt.Sprintf("seccomp_filters[%d].", i)
+		c := checker{p: p, file: "seccomp.img"}.element("seccomp_filters", i)
 		n := len(f.GetFilter())
-		c.want(n > 0 && n%8 == 0 && n <= maxFilter, field+"filter", "%d bytes, want a multiple of 8 up to %d",
+		c.want(n > 0 && n%8 == 0 && n <= maxFilter, "filter", "%d bytes, want a multiple of 8 up to %d",
 			n, maxFilter)
-		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), field+"prev", "%d is not an earlier filter",
+		c.want(f.Prev == nil || int64(f.GetPrev()) < int64(i), "prev", "%d is not an earlier filter",
 			f.GetPrev())
 	}
 }
@@ -191,7 +190,7 @@ const maxUtsName = 64
 // checkUTS refuses names that are too long for sethostname(2) and setdomainname(2).
 func (d *Dir) checkUTS(p *problems) {
 	for _, id := range slices.Sorted(maps.Keys(d.UTS)) {
-		c := checker{p, fmt.Sprintf("utsns-%d.img", id), 0}
+		c := checker{p: p, file: fmt.Sprintf("utsns-%d.img", id)}
 		for _, name := range []struct{ field, value string }{
 			{"nodename", d.UTS[id].GetNodename()}, {"domainname", d.UTS[id].GetDomainname()},
 		} {
@@ -203,7 +202,7 @@ func (d *Dir) checkUTS(p *problems) {
 
 func (d *Dir) checkTimens(p *problems) {
 	for _, id := range slices.Sorted(maps.Keys(d.Timens)) {
-		c := checker{p, fmt.Sprintf("timens-%d.img", id), 0}
+		c := checker{p: p, file: fmt.Sprintf("timens-%d.img", id)}
 		c.want(d.Timens[id].GetMonotonic().GetTvNsec() < 1e9, "monotonic.tv_nsec", "is a second or more")
 		c.want(d.Timens[id].GetBoottime().GetTvNsec() < 1e9, "boottime.tv_nsec", "is a second or more")
 	}
