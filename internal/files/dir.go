@@ -44,6 +44,18 @@ func (r rootFS) OpenAndStat(name string) (fs.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// Stat describes a file that Open opens.
+func (r rootFS) Stat(name string) (fs.FileInfo, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
+	}
+	info, err := r.root.Stat(name)
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		err = &fs.PathError{Op: "stat", Path: name, Err: notRegular(info)}
+	}
+	return info, err
+}
+
 // OpenIn opens a regular file or a directory below root.
 func OpenIn(root *os.Root, name string) (*os.File, error) {
 	f, _, err := openIn(root, name)

@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -53,5 +54,36 @@ func TestOpenRegular(t *testing.T) {
 	}
 	if got := files.Kind(fs.ModeSymlink | 0o777); got != "symbolic link" {
 		t.Errorf("a symbolic link is called %s", got)
+	}
+}
+
+// What Stat describes below a root is what Open opens.
+func TestStatAndOpenAgree(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600), os.Mkdir(filepath.Join(dir, "dir"), 0o700),
+		os.WriteFile(filepath.Join(dir, "plain"), []byte("text"), 0o600), os.Symlink("plain", filepath.Join(dir, "link")),
+		os.Symlink("/etc/passwd", filepath.Join(dir, "out"))); err != nil {
+		t.Fatal(err)
+	}
+	root, err := files.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	fsys := files.FS(root)
+	for name, opens := range map[string]bool{"plain": true, "link": true, "dir": true, ".": true, "fifo": false,
+		"out": false, "none": false, "../x": false, "/plain": false} {
+		info, err := fs.Stat(fsys, name)
+		f, openErr := fsys.Open(name)
+		if (err == nil) != opens || (openErr == nil) != opens {
+			t.Errorf("%s: %v, opened: %v", name, err, openErr)
+		}
+		if openErr != nil {
+			continue
+		}
+		defer f.Close()
+		if same, err := f.Stat(); err != nil || !os.SameFile(info, same) {
+			t.Errorf("%s: %v is described, opened %v, %v", name, info, same, err)
+		}
 	}
 }
