@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/file"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/stage"
 )
@@ -213,7 +214,7 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 			th.prog.Sys("process group", uapi.SysSetpgid, 0, uint64(t.Img.Pgid))
 		}
 		if i == 0 {
-			t.files.Task(t.Process).Owners()
+			file.Owners(t.Process)
 		}
 		th.identity()
 		if i > 0 {

@@ -62,12 +62,12 @@ func (p *Room) ownerExists(o *pb.FownEntry) bool {
 	return false
 }
 
-// Owners sets the owners of the task's descriptors, once every task exists and before it loses its privileges.
-func (f *Descriptors) Owners() {
-	if f.Waits(job.PhaseOwners) {
-		f.Prog.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits,
+// Owners sets the owners of a task's descriptors, once every task exists and before it loses its privileges.
+func Owners(of *job.Process) {
+	if of.Waits(job.PhaseOwners) {
+		of.Prog.Sys("keep capabilities while ids change", uapi.SysPrctl, uapi.PrSetSecurebits,
 			uapi.SecbitNoSetuidFixup|uapi.SecbitKeepCaps)
-		f.Enter(job.PhaseOwners)
+		of.Enter(job.PhaseOwners)
 	}
 }
 
