@@ -78,6 +78,8 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -m 644 plugin-sdk/rust/Cargo.toml $(DESTDIR)$(PREFIX)/share/crpie/rust/
 	install -m 644 plugin-sdk/rust/src/*.rs $(DESTDIR)$(PREFIX)/share/crpie/rust/src/
 	cd plugin-sdk/examples && install -m 644 *.c *.h *.S *.cpp *.rs $(abspath $(DESTDIR)$(PREFIX))/share/crpie/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/crpie/examples/resident
+	install -m 644 plugin-sdk/examples/resident/* $(DESTDIR)$(PREFIX)/share/crpie/examples/resident/
 	sed 's|/usr/local|$(PREFIX)|' plugin-sdk/examples/Makefile > $(DESTDIR)$(PREFIX)/share/crpie/examples/Makefile
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' plugin-sdk/crpie-plugin.pc.in \

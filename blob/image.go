@@ -168,6 +168,14 @@ func (o *object) function(f loader.Func, base Addr) Addr {
 	return base + Addr(o.sections[f.Section]) + Addr(f.Offset)
 }
 
+// hook is the address of the function of a hook, by index.
+func (o *object) hook(index int, base Addr) Addr {
+	if o.functions != nil {
+		return o.functions[index]
+	}
+	return o.function(o.Hooks[index].Fn, base)
+}
+
 // CoreSymbol finds a global symbol of the core.
 func (img *Image) CoreSymbol(name string) (Addr, bool) {
 	core := &img.layout.objects[0]
@@ -269,6 +277,9 @@ func (img *Image) Describe(addr Addr) string {
 	loc, ok := img.Locate(addr)
 	switch {
 	case !ok:
+		if name := img.layout.residentAt(addr); name != "" {
+			return name
+		}
 		return fmt.Sprintf("outside the blob at %#x", uint64(addr))
 	case loc.Plugin >= 0:
 		return loc.at()

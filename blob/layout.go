@@ -142,6 +142,9 @@ type object struct {
 	params   []Param
 	sections []offset
 	got      offset
+
+	functions []Addr   // of hooks that are the process's own
+	symbols   []string // their names
 }
 
 // sectionRange says where one section lies.

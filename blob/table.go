@@ -130,6 +130,6 @@ func (e *encoder) hook(h tableHook) *abi.TableHook {
 	hook := &p.Hooks[h.hook]
 	return &abi.TableHook{
 		Hook: uint32(hook.ID), Priority: hook.Priority, Plugin: uint32(h.plugin),
-		Fn: uint64(p.function(hook.Fn, e.base)),
+		Fn: uint64(p.hook(h.hook, e.base)),
 	}
 }

@@ -1,22 +1,18 @@
 package graft
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/buildid"
 	"github.com/crpie/crpie/internal/exports"
-	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/imagemem"
 )
 
 // OpenFile opens a file of the tasks by the path that they know it by, and gives its size.
-type OpenFile func(name string) (from io.ReaderAt, size int64, err error)
+type OpenFile = imagemem.OpenFile
 
 // imported is the address that a slot gets.
 type imported struct {
@@ -30,13 +26,7 @@ func (g *grafter) findImports(tasks []*images.Task) {
 	g.imports = map[uint32][]imported{}
 	shared := exports.Files{}
 	for _, t := range tasks {
-		space := &exports.Space{
-			Mappings: taskview.VMAs(
-				g.dir,
-				t.Mm,
-			), Program: g.dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(),
-			Files: &shared, Open: g.openMapped,
-		}
+		space := imagemem.Space(g.dir, t, &shared, g.opts.OpenFile)
 		for i, p := range g.opts.Plugins {
 			if !g.runsIn[i][t.Pid] {
 				continue
@@ -75,48 +65,15 @@ func (g *grafter) findImport(space *exports.Space, t *images.Task, plugin, index
 	return addr
 }
 
-var errOtherBuild = errors.New("it is not the file that was there at dump time")
-
 func importFix(err error) string {
 	var absent *exports.Absent
 	switch {
 	case errors.As(err, &absent):
 		return "choose the plugin's tasks with select=, or have it declare the import CRPIE_OPTIONAL"
-	case errors.Is(err, errOtherBuild):
+	case errors.Is(err, imagemem.ErrOtherFile):
 		return "say with --root where the files of the tasks are"
 	}
 	return ""
-}
-
-// openMapped opens a file that tasks map, if it is what it was.
-func (g *grafter) openMapped(name string) (io.ReaderAt, error) {
-	if g.opts.OpenFile == nil {
-		return nil, fmt.Errorf("%w: there are no files", errOtherBuild)
-	}
-	from, size, err := g.opts.OpenFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errOtherBuild, err)
-	}
-	return from, g.sameFile(name, from, size)
-}
-
-// sameFile compares size and build id with what the images have, as CRIU does.
-func (g *grafter) sameFile(name string, from io.ReaderAt, size int64) error {
-	var was *pb.RegFileEntry
-	for _, f := range g.dir.Files {
-		if f.GetReg().GetName() == name {
-			was = f.GetReg()
-		}
-	}
-	switch is := buildid.Read(from); {
-	case was == nil:
-		return fmt.Errorf("%w: the images do not describe it", errOtherBuild)
-	case was.Size != nil && was.GetSize() != uint64(size):
-		return fmt.Errorf("%w: it has %d bytes, but had %d", errOtherBuild, size, was.GetSize())
-	case len(was.GetBuildId()) > 0 && !bytes.Equal(append(is, make([]byte, -len(is)&3)...), buildid.OfImage(was)):
-		return fmt.Errorf("%w: it has build id %x", errOtherBuild, is)
-	}
-	return nil
 }
 
 // fillSlots writes the addresses of the task's imports into the blob.

@@ -8,5 +8,5 @@ import "embed"
 // binary as they are: nothing is unpacked or made before they are read.
 //
 //go:embed include/crpie/*.h plugin.mk rust/Cargo.toml rust/src/*.rs templates templates/common/.gitignore
-//go:embed examples/*.c examples/*.h examples/*.S examples/*.cpp examples/*.rs examples/Makefile
+//go:embed examples/*.c examples/*.h examples/*.S examples/*.cpp examples/*.rs examples/Makefile examples/resident
 var Files embed.FS

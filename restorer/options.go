@@ -36,6 +36,10 @@ type PlanOptions struct {
 	Freebind       bool // --freebind: restore IPv4 sockets whose address this host lacks
 	NoLocks        bool // --no-file-locks: leave file locks away
 
+	// ResidentHooks has hooks run that the tasks carry themselves (--resident-hooks): "auto", "require" at least
+	// one, or the SONAME of a library; empty: none.
+	ResidentHooks string
+
 	LSMProfile string // --lsm-profile: the security label of all tasks; empty: those of the dump
 
 	Root   string            // --root: the directory that becomes the root of a mount namespace
@@ -168,7 +172,7 @@ func (o *PlanOptions) job() *job.Options {
 		Cgroups: job.CgroupMode(o.Cgroups), CgroupRoots: o.CgroupRoots,
 		Readers: o.Readers, LogLevel: o.LogLevel,
 		TCPEstablished: o.TCPEstablished, TCPClose: o.TCPClose, ExtUnix: o.ExtUnix, Freebind: o.Freebind,
-		NoLocks:        o.NoLocks,
+		NoLocks: o.NoLocks, Resident: o.ResidentHooks,
 		LSMProfile:     o.LSMProfile,
 		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
 		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,

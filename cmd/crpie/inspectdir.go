@@ -94,7 +94,10 @@ type taskView struct {
 	Here    int64        `json:"bytes_here"`
 	Parent  uint64       `json:"bytes_in_parent"`
 	Fds     []fdView     `json:"fds,omitempty"`
-	depth   int
+
+	Resident        []residentView `json:"resident_hooks,omitempty"`
+	ResidentDamaged []string       `json:"resident_hooks_damaged,omitempty"`
+	depth           int
 }
 
 type threadView struct {
@@ -183,6 +186,7 @@ func newTaskView(d *images.Dir, t *images.Task) taskView {
 	for _, fd := range t.Fds {
 		v.Fds = append(v.Fds, newFdView(d, fd))
 	}
+	v.Resident, v.ResidentDamaged = viewResident(d, t)
 	return v
 }
 
@@ -335,6 +339,16 @@ func (t *taskView) text(w io.Writer) {
 		m := t.Memory[i]
 		fmt.Fprintf(w, "%x-%x\t%s\t%d\t%s\n", m.Start, m.End, m.Prot, m.Pages, escape.Name(m.Name))
 	})
+	if len(t.Resident) > 0 {
+		table("RESIDENT HOOK\tPRIORITY\tADDRESS\tFUNCTION\tFILE", len(t.Resident), func(w io.Writer, i int) {
+			h := t.Resident[i]
+			fmt.Fprintf(w, "%s\t%d\t0x%x\t%s\t%s\n", h.Hook, h.Priority, h.Address, escape.Name(h.Function),
+				escape.Name(h.File))
+		})
+	}
+	for _, damaged := range t.ResidentDamaged {
+		fmt.Fprintf(w, "%s  resident hooks, damaged: %s\n", indent, escape.Name(damaged))
+	}
 	table("FD\tTYPE\tNAME", len(t.Fds), func(w io.Writer, i int) {
 		fmt.Fprintf(w, "%d\t%s\t%s\n", t.Fds[i].Fd, t.Fds[i].Type, escape.Name(t.Fds[i].Name))
 	})

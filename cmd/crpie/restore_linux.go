@@ -267,7 +267,7 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 			Freebind:    r.freebind,
 			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
 			Inherit: inherited, External: r.external, Root: r.root, Mounts: r.mounts,
-			Join: r.join, EmptyNet: r.emptyNet,
+			Join: r.join, EmptyNet: r.emptyNet, ResidentHooks: r.resident,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,
 			KeepVgetrandom: r.keepRandom.VGetrandom, KeepWipeOnFork: r.keepRandom.WipeOnFork,
 		},

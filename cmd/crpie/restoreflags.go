@@ -49,7 +49,7 @@ type restoreFlags struct {
 	cgroups, validation                       string
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
-	label                                     string
+	label, resident                           string
 	join                                      map[string]string // namespaces, by their kind
 	emptyNet                                  bool
 	keepRandom                                renew.Keep
@@ -104,6 +104,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 
 func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
+	addResidentHooks(f, &r.resident)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout,

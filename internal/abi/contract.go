@@ -272,6 +272,56 @@ func (s *Ctx) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[CtxVMAMadvOff:], uint64(s.VMAMadv))
 }
 
+// Shared with resident hooks.
+const (
+	ResidentVersion = 1  // CRIU_HOOKS_ABI_VERSION: of the records in a process
+	ResidentMax     = 64 // CRIU_HOOKS_MAX: records in an array
+)
+
+// struct criu_hook, in bytes.
+const (
+	ResidentRecordSize        = 32
+	ResidentRecordSizeOff     = 0
+	ResidentRecordABIOff      = 4
+	ResidentRecordStageOff    = 8
+	ResidentRecordPriorityOff = 12
+	ResidentRecordFnOff       = 16
+	ResidentRecordReservedOff = 24
+)
+
+// ResidentRecord is struct criu_hook.
+type ResidentRecord struct {
+	Size     uint32
+	ABI      uint32
+	Stage    uint32
+	Priority int32
+	Fn       uint64
+	Reserved uint64
+}
+
+// Bytes returns the size of the struct in C.
+func (*ResidentRecord) Bytes() int { return ResidentRecordSize }
+
+// Put writes the struct to the beginning of b.
+func (s *ResidentRecord) Put(b []byte) {
+	binary.LittleEndian.PutUint32(b[ResidentRecordSizeOff:], uint32(s.Size))
+	binary.LittleEndian.PutUint32(b[ResidentRecordABIOff:], uint32(s.ABI))
+	binary.LittleEndian.PutUint32(b[ResidentRecordStageOff:], uint32(s.Stage))
+	binary.LittleEndian.PutUint32(b[ResidentRecordPriorityOff:], uint32(s.Priority))
+	binary.LittleEndian.PutUint64(b[ResidentRecordFnOff:], uint64(s.Fn))
+	binary.LittleEndian.PutUint64(b[ResidentRecordReservedOff:], uint64(s.Reserved))
+}
+
+// Get reads the struct from the beginning of b.
+func (s *ResidentRecord) Get(b []byte) {
+	s.Size = uint32(binary.LittleEndian.Uint32(b[ResidentRecordSizeOff:]))
+	s.ABI = uint32(binary.LittleEndian.Uint32(b[ResidentRecordABIOff:]))
+	s.Stage = uint32(binary.LittleEndian.Uint32(b[ResidentRecordStageOff:]))
+	s.Priority = int32(binary.LittleEndian.Uint32(b[ResidentRecordPriorityOff:]))
+	s.Fn = uint64(binary.LittleEndian.Uint64(b[ResidentRecordFnOff:]))
+	s.Reserved = uint64(binary.LittleEndian.Uint64(b[ResidentRecordReservedOff:]))
+}
+
 // Shared with crpie restore.
 const (
 	PageSize   = 4096    // CRPIE_PAGE: bytes
@@ -616,7 +666,7 @@ func (s *Thread) Get(b []byte) {
 
 // struct crpie_task, in bytes.
 const (
-	TaskSize               = 72
+	TaskSize               = 80
 	TaskPidOff             = 0
 	TaskNrThreadsOff       = 4
 	TaskThreadsOff         = 8
@@ -627,6 +677,7 @@ const (
 	TaskReaderStackOff     = 48
 	TaskReaderStackSizeOff = 56
 	TaskRunsOff            = 64
+	TaskTableOff           = 72
 )
 
 // Task is struct crpie_task.
@@ -641,6 +692,7 @@ type Task struct {
 	ReaderStack     uint64
 	ReaderStackSize uint64
 	Runs            uint64
+	Table           uint64
 }
 
 // Bytes returns the size of the struct in C.
@@ -658,6 +710,7 @@ func (s *Task) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[TaskReaderStackOff:], uint64(s.ReaderStack))
 	binary.LittleEndian.PutUint64(b[TaskReaderStackSizeOff:], uint64(s.ReaderStackSize))
 	binary.LittleEndian.PutUint64(b[TaskRunsOff:], uint64(s.Runs))
+	binary.LittleEndian.PutUint64(b[TaskTableOff:], uint64(s.Table))
 }
 
 // Get reads the struct from the beginning of b.
@@ -672,6 +725,7 @@ func (s *Task) Get(b []byte) {
 	s.ReaderStack = uint64(binary.LittleEndian.Uint64(b[TaskReaderStackOff:]))
 	s.ReaderStackSize = uint64(binary.LittleEndian.Uint64(b[TaskReaderStackSizeOff:]))
 	s.Runs = uint64(binary.LittleEndian.Uint64(b[TaskRunsOff:]))
+	s.Table = uint64(binary.LittleEndian.Uint64(b[TaskTableOff:]))
 }
 
 // struct crpie_plan, in bytes.

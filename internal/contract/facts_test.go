@@ -19,7 +19,7 @@ import (
 type numbers map[string]int64
 
 // all is the contract as the tables have it.
-func all() []*Group { return []*Group{Public(), Restorer(), Graft()} }
+func all() []*Group { return []*Group{Public(), Resident(), Restorer(), Graft()} }
 
 // claims are what the tables say of C.
 func claims(groups []*Group) numbers {
@@ -102,7 +102,8 @@ func (n numbers) differences(c numbers) (wrong []string) {
 // facts has a C compiler evaluate expressions with the headers as they are committed.
 func facts(t *testing.T, cc string, exprs []string) numbers {
 	t.Helper()
-	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include \"contract.h\"\n#include \"graft_contract.h\"\n" +
+	source := "#include <stddef.h>\n#include <crpie/abi.h>\n#include <crpie/resident.h>\n" +
+		"#include \"contract.h\"\n#include \"graft_contract.h\"\n" +
 		"const long long facts[] __attribute__((section(\".facts\"))) = {\n\t" + strings.Join(exprs, ",\n\t") + "\n};\n"
 	dir := t.TempDir()
 	file, object := filepath.Join(dir, "facts.c"), filepath.Join(dir, "facts.o")

@@ -77,6 +77,19 @@ func publicEnums() []Enum {
 	}
 }
 
+// Resident is the contract with programs that carry hooks: plugin-sdk/include/crpie/resident.h, written by hand.
+func Resident() *Group {
+	return &Group{Name: "resident hooks", Prefix: "criu_", Structs: []Struct{{
+		C: "criu_hook", Go: "ResidentRecord", Use: Read | Written,
+		Members: []Member{{"size", u32, ""}, {"abi", u32, ""}, {"stage", u32, ""}, {"priority", i32, ""},
+			{"fn", ptr, ""}, {"reserved", u64, ""}},
+	}}, Numbers: []Number{
+		{C: "CRIU_HOOKS_ABI_VERSION", Go: "ResidentVersion", Value: 1,
+			About: "of the records in a process"},
+		{C: "CRIU_HOOKS_MAX", Go: "ResidentMax", Value: 64, About: "records in an array"},
+	}}
+}
+
 // publicStructs repeats the structs of abi.h. A compiled plugin keeps their offsets, so an offset changes only together
 // with CRPIE_ABI_VERSION.
 func publicStructs() []Struct {

@@ -181,6 +181,7 @@ func restorerStructs() []Struct {
 			{"reader_stack", u64, "of the first page reader; CRPIE_STACK_SLOT apart"},
 			{"reader_stack_size", u64, ""},
 			{"runs", u64, "uint8_t[] by plugin: 1 if it runs in this task"},
+			{"table", u64, "struct crpie_table: that of the plan, or one with the task's resident hooks"},
 		},
 	}
 	plan := Struct{

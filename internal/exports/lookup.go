@@ -264,3 +264,35 @@ func (f *File) nameVersions(t *table, s *elf.Section64) error {
 	}
 	return nil
 }
+
+// Exported finds a variable that the dynamic linker knows, of the current version.
+func (f *File) Exported(name string) (Symbol, error) {
+	t, err := f.exported()
+	if err != nil {
+		return Symbol{}, err
+	}
+	found, _ := t.find(name)
+	if len(found) == 0 {
+		return Symbol{}, absentf("it exports no such symbol")
+	}
+	if found, err = ofVersion(found, ""); err != nil {
+		return Symbol{}, err
+	}
+	return f.judge(found)
+}
+
+// FunctionAt gives the name of the function that begins at an address of the file; "" if none is known.
+func (f *File) FunctionAt(value uint64) string {
+	for _, read := range []func() (*table, error){f.exported, f.unexported} {
+		t, err := read()
+		for i := 0; err == nil && (i+1)*symbolSize <= len(t.symbols); i++ {
+			b := t.symbols[i*symbolSize:]
+			if elf.ST_TYPE(b[4]) == elf.STT_FUNC && binary.LittleEndian.Uint64(b[8:]) == value &&
+				elf.SectionIndex(binary.LittleEndian.Uint16(b[6:])) != elf.SHN_UNDEF {
+				name, _ := nameAt(t.names, uint64(binary.LittleEndian.Uint32(b)))
+				return name
+			}
+		}
+	}
+	return ""
+}

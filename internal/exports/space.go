@@ -232,3 +232,6 @@ func (s *Space) At(addr uint64) *taskview.VMA {
 	}
 	return nil
 }
+
+// IsCode reports whether a mapping is one of the object's code.
+func (o *Object) IsCode(v *taskview.VMA) bool { return v.Name == o.Name && v.Prot&protExec != 0 }

@@ -84,6 +84,8 @@ var recipes = []recipe{
 	{"ptys", []string{"ptys.c", "victim.h"}, nil, compileC},
 	{"signals", []string{"signals.c", "victim.h"}, nil, compileC},
 	{"crowd", []string{"crowd.c", "victim.h"}, nil, compileC},
+	{"resident", []string{"resident.c", "victim.h", "../../plugin-sdk/include/crpie/resident.h"},
+		[]string{"-pthread", "-rdynamic"}, withSDK},
 	{"imports", []string{"imports.c", "victim.h"}, nil, compileC},
 	{"bare", []string{"bare.c", "victim.h"}, nil, compileC},
 	{"workers", []string{"workers.c", "victim.h"}, nil, compileC},
@@ -205,6 +207,12 @@ func compileC(tb testing.TB, r recipe) []string {
 		}
 		return command(tb, cc, append(args, r.flags...)...)
 	})
+}
+
+// withSDK compiles a program that includes headers of the SDK.
+func withSDK(tb testing.TB, r recipe) []string {
+	r.flags = append([]string{"-I", filepath.Join(Root(), "plugin-sdk", "include")}, r.flags...)
+	return compileC(tb, r)
 }
 
 func compileGo(tb testing.TB, r recipe) []string {

@@ -13,7 +13,7 @@ static struct core *core_of(const struct caller *caller)
 
 const struct crpie_table *caller_table(const struct caller *caller)
 {
-	return (const struct crpie_table *)core_of(caller)->plan->table;
+	return (const struct crpie_table *)core_of(caller)->task->table;
 }
 
 int caller_selects(const struct caller *caller, uint32_t plugin)

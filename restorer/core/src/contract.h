@@ -317,8 +317,9 @@ struct crpie_task {
 	uint64_t reader_stack; /* of the first page reader; CRPIE_STACK_SLOT apart */
 	uint64_t reader_stack_size;
 	uint64_t runs; /* uint8_t[] by plugin: 1 if it runs in this task */
+	uint64_t table; /* struct crpie_table: that of the plan, or one with the task's resident hooks */
 };
-_Static_assert(sizeof(struct crpie_task) == 72, "Go lays it out");
+_Static_assert(sizeof(struct crpie_task) == 80, "Go lays it out");
 
 struct crpie_plan {
 	uint32_t size; /* sizeof(struct crpie_plan) */

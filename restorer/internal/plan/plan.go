@@ -75,9 +75,12 @@ type Task struct {
 	MM      taskview.MM
 	Stop    int    // the signal that stops it again, as it was dumped; 0: it runs
 	Seccomp bool   // has a filter: the tracer suspends it until the end
-	Plugins []bool // those that run in it
-	Dead    bool   // ends at once, as it had; it is not traced
-	Queued  uint64 // signals that were pending when it was dumped (bit n-1: signal n)
+	Plugins []bool // those that run in it, and files with resident hooks
+
+	// Resident is the image with the hook table of this task; nil: the plan's, it has no resident hooks.
+	Resident *blob.Image
+	Dead     bool   // ends at once, as it had; it is not traced
+	Queued   uint64 // signals that were pending when it was dumped (bit n-1: signal n)
 
 	Descriptors, Sockets int          // as dumped; sockets are among the descriptors
 	Hooks                []StageHooks // in the order of the stages
@@ -119,6 +122,14 @@ type ExtraFile struct {
 // Alive returns the tasks that go on when they are restored: all but zombies.
 func (p *Plan) Alive() []*Task {
 	return slices.DeleteFunc(slices.Clone(p.Tasks), func(t *Task) bool { return t.Dead })
+}
+
+// ImageOf gives the image by which the calls of a task are named.
+func (p *Plan) ImageOf(t *Task) *blob.Image {
+	if t.Resident != nil {
+		return t.Resident
+	}
+	return p.Image
 }
 
 // TaskOf gives the task that has a pid, or nil.
@@ -207,6 +218,11 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		threads[i] = encodeThread(th.Tid, th.OpsAt, len(th.Ops), t.StatusIndex+i, stack, size)
 	}
 	readers, readerSize := p.Region.Stack(p.Region.Slots - abi.MaxReaders)
+	table := uint64(p.Image.Table)
+	if t.Resident != nil {
+		at := a.Reserve(0)
+		table = a.Bytes(t.Resident.TableAt(blob.Addr(at)))
+	}
 	runs := make([]byte, len(t.Plugins))
 	for i, here := range t.Plugins {
 		if here {
@@ -217,7 +233,7 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		Pid: int32(t.Pid), NrThreads: uint32(len(t.Threads)), Threads: memory.Records(a, threads),
 		Comm: a.String(t.Comm), VMAs: taskview.LayVMAs(a, t.VMAs),
 		NrVMAs: uint64(len(t.VMAs)), MM: t.MM.Lay(a), ReaderStack: readers, ReaderStackSize: readerSize,
-		Runs: a.Bytes(runs),
+		Runs: a.Bytes(runs), Table: table,
 	}
 }
 

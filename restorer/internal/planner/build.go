@@ -10,6 +10,7 @@ import (
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
+	"github.com/crpie/crpie/internal/resident"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -32,6 +33,10 @@ type planner struct {
 	hooked []Hooked          // the plugins
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	mapped exports.Files     // that tasks map, as far as symbols were looked for in them
+
+	resident       map[uint32]resident.Found // hooks that tasks carry themselves, by pid
+	residentNote   string
+	residentDamage []string
 
 	helpers      []*job.Helper
 	adopters     map[uint32]bool       // tasks that adopt orphans
@@ -68,6 +73,7 @@ func Build(
 	}
 	p.planBirths()
 	p.planCgroups()
+	p.findResident()
 	if err := p.layOut(); err != nil {
 		return nil, err
 	}
@@ -170,8 +176,12 @@ func (p *planner) layOut() error {
 		Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
-		LateCalls:  lateCalls(p.hooked),
+		LateCalls:  lateCalls(p.hooked) + p.residentCalls(),
 		Namespaces: p.TimeNamespaceID() != 0 || p.Own.PID || p.Own.Mounts != nil || len(p.Own.Joined()) > 0,
+	}
+	p.Plan.Warnings = append(p.Plan.Warnings, p.residentDamage...)
+	if p.residentNote != "" {
+		p.Plan.Notes = append(p.Plan.Notes, p.residentNote)
 	}
 	return nil
 }

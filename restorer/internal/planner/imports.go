@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/taskview"
@@ -23,7 +24,7 @@ func (t *taskPlanner) imports() {
 		}
 		for k := range t.hooked[i].Imports {
 			if space == nil {
-				space = t.space()
+				space = t.planner.space(t.Img)
 			}
 			t.fillSlot(space, i, k)
 		}
@@ -64,19 +65,16 @@ func (p *planner) lacking(plugin string, in *loader.Import, why error) {
 	}
 }
 
-// space is what the task will map, with the files of this host.
-func (t *taskPlanner) space() *exports.Space {
+// space is what a task will map, with the files of this host.
+func (p *planner) space(t *images.Task) *exports.Space {
 	return &exports.Space{
-		Mappings: taskview.VMAs(
-			t.Dir,
-			t.Img.Mm,
-		), Program: t.Dir.Files[t.Img.Mm.GetExeFileId()].GetReg().GetName(),
-		Files: &t.mapped,
+		Mappings: taskview.VMAs(p.Dir, t.Mm),
+		Program:  p.Dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: &p.mapped,
 		Open: func(name string) (io.ReaderAt, error) {
-			if _, err := t.Host.Stat(name); err != nil {
+			if _, err := p.Host.Stat(name); err != nil {
 				return nil, err
 			}
-			return hostFile{t.Host, name}, nil
+			return hostFile{p.Host, name}, nil
 		},
 	}
 }

@@ -33,6 +33,7 @@ func (p *planner) planTask(img *images.Task) {
 	for _, runsIn := range p.runsIn {
 		t.Task.Plugins = append(t.Task.Plugins, runsIn[img.Pid])
 	}
+	t.addResident()
 	t.checkIDs()
 	t.warnOfParentsDeath()
 	t.Task.Stop = t.stopSignal()
@@ -94,7 +95,7 @@ func (p *planner) running(pid uint32, at stage.Stage) (names []string) {
 			names = append(names, h.Name)
 		}
 	}
-	return names
+	return append(names, p.residentAt(pid, at)...)
 }
 
 // checkIDs refuses numbers that are taken: clone3(2) could not give them out.

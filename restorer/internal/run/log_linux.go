@@ -153,7 +153,7 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 		Pid:    t.Pid,
 		Tid:    tid,
 		Hook:   stage.Stage(line.Hook),
-		Plugin: r.Plan.Image.PluginName(int(line.Plugin)),
+		Plugin: r.Plan.ImageOf(t).PluginName(int(line.Plugin)),
 		Text:   string(text[:min(uint32(len(text)), line.TextLen)]),
 	}
 	if said.Level == report.LogError {

@@ -235,7 +235,7 @@ func (r *Runner) announcePause(d *debugged, st abi.Status) (over func()) {
 	}
 	pid := int(d.tracee.Pid)
 	return r.Opts.Pause.Announce(&pause.Waiting{Pid: pid, Tid: int(d.tracee.Tid), Stage: stage.Stage(st.Hook),
-		Plugin: r.Plan.Image.PluginName(int(st.Plugin)),
+		Plugin: r.Plan.ImageOf(d.task).PluginName(int(st.Plugin)),
 		GDB:    pause.Command(r.Plan.Image, r.Opts.Plugins, pid, d.server.Path())})
 }
 

@@ -24,11 +24,11 @@ import (
 // hookError describes a hook that failed at an address.
 func (r *Runner) hookError(t *plan.Task, th *plan.Thread, st abi.Status, at uint64, cause string) *report.HookError {
 	return &report.HookError{
-		Plugin:   r.Plan.Image.PluginName(int(st.Plugin)),
+		Plugin:   r.Plan.ImageOf(t).PluginName(int(st.Plugin)),
 		Hook:     stage.Stage(st.Hook),
 		Pid:      t.Pid,
 		Tid:      th.Tid,
-		Where:    r.Plan.Image.Describe(blob.Addr(at)),
+		Where:    r.Plan.ImageOf(t).Describe(blob.Addr(at)),
 		Cause:    cause,
 		Location: r.locate(at),
 	}
@@ -106,7 +106,7 @@ func (r *Runner) during(t *plan.Task, th *plan.Thread, st abi.Status) string {
 	hook := ""
 	_ = r.eachThread(func(index int, of *plan.Task, _ *plan.Thread) error {
 		if s := r.status(index); of == t && s.Hook != 0 && hook == "" {
-			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.Image.PluginName(int(s.Plugin)),
+			hook = fmt.Sprintf(" in plugin %s, %s", r.Plan.ImageOf(of).PluginName(int(s.Plugin)),
 				stage.Stage(s.Hook).Call())
 		}
 		return nil

@@ -27,6 +27,9 @@ type Options struct {
 	// (--tcp-close).
 	TCPEstablished, TCPClose bool
 	NoLocks                  bool // leave file locks away (--no-file-locks)
+	// Resident says which hooks that the tasks carry themselves run (--resident-hooks): resident.Auto, Require, or
+	// those of one library; empty: none.
+	Resident string
 	// LSMProfile is the security label of all tasks, instead of those of the dump (--lsm-profile).
 	LSMProfile string
 	// ExtUnix connects unix sockets to peers that were not dumped (--ext-unix-sk).
