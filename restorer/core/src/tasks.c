@@ -69,42 +69,41 @@ int64_t core_clone_task(struct core *core, const struct crpie_op *op)
 	return pid;
 }
 
+/* What a new thread has to know lies on top of its stack: the parent need not wait until it has been read. */
 struct start {
 	const struct core *parent;
 	const struct crpie_thread *thread;
-	uint32_t taken; /* futex: the new thread has read this struct */
 };
+_Static_assert(sizeof(struct start) % 16 == 0, "stacks are aligned to 16 bytes, psABI 3.2.2");
 
 static void thread_main(void *arg)
 {
-	struct start *start = arg;
+	const struct start *start = arg;
 	struct core core;
 
 	become(&core, start->parent, start->parent->task, start->thread);
-	__atomic_store_n(&start->taken, 1, __ATOMIC_RELEASE);
 	core_run_program(&core);
 }
 
 int64_t core_clone_thread(struct core *core, const struct crpie_op *op)
 {
 	const struct crpie_thread *thread = (const struct crpie_thread *)core->task->threads + op->clone_thread.thread;
+	struct start *start = (struct start *)(thread->stack + thread->stack_size) - 1;
 	int32_t set_tid = thread->tid;
-	struct start start = { .parent = core, .thread = thread };
 	struct clone_args args = {
 		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
 		.set_tid = (uint64_t)&set_tid,
 		.set_tid_size = 1,
 		.stack = thread->stack,
-		.stack_size = thread->stack_size,
+		.stack_size = thread->stack_size - sizeof(*start),
 	};
 	int64_t tid;
 	int tries = 0;
 
+	*start = (struct start){ .parent = core, .thread = thread };
 	do
-		tid = core_clone_onto(&args, sizeof(args), thread_main, &start);
+		tid = core_clone_onto(&args, sizeof(args), thread_main, start);
 	while (core_wait_for_id(tid, &tries));
-	while (tid > 0 && !__atomic_load_n(&start.taken, __ATOMIC_ACQUIRE))
-		sys0(__NR_sched_yield);
 	return tid;
 }
 
