@@ -58,8 +58,8 @@ func (r *relay) catch() {
 	close(r.catches)
 }
 
-// await waits until the signals are caught. Until then they have their default effects, so that nothing may be made that
-// would have to be undone.
+// await waits until the signals are caught. Until then they have their default effects, so that nothing may be made
+// that would have to be undone.
 func (r *relay) await() { <-r.catches }
 
 // got handles a signal: it undoes the restore, or goes on to the restored task.
