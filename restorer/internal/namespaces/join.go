@@ -6,14 +6,25 @@ import (
 	"github.com/crpie/crpie/internal/uapi"
 )
 
-// joinable are the kinds of namespaces that are entered as they are, by their names in /proc/PID/ns, namespaces(7).
-var joinable = map[string]uint64{"uts": uapi.CloneNewuts, "ipc": uapi.CloneNewipc, "time": uapi.CloneNewtime}
+// joinable returns the flag of a kind of namespaces that are entered as they are, named as in /proc/PID/ns,
+// namespaces(7); 0 of other kinds.
+func joinable(kind string) uint64 {
+	switch kind {
+	case "uts":
+		return uapi.CloneNewuts
+	case "ipc":
+		return uapi.CloneNewipc
+	case "time":
+		return uapi.CloneNewtime
+	}
+	return 0
+}
 
 // joins finds the files of namespaces, which are given by a pid or a path.
 func joins(places map[string]string) map[uint64]string {
 	paths := map[uint64]string{}
 	for kind, place := range places {
-		flag := joinable[kind]
+		flag := joinable(kind)
 		if flag == 0 { // of networks
 			continue
 		}
