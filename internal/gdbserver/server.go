@@ -26,9 +26,9 @@ const RegistersSize = 17*8 + 7*4
 // Server waits for gdb. Its methods are called while the thread is stopped, but for Interrupted.
 type Server struct {
 	dir      string
-	listener net.Listener
-	accepted chan net.Conn
-	conn     net.Conn // nil: nobody is there
+	listener *net.UnixListener // by net.Listen all kinds of sockets and the resolver would be part of crpie
+	accepted chan *net.UnixConn
+	conn     *net.UnixConn // nil: nobody is there
 	packets  chan string
 	running  bool // gdb waits for the thread to stop
 	code     breakpoints
@@ -46,8 +46,8 @@ func Listen() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, accepted: make(chan net.Conn), code: breakpoints{}}
-	if s.listener, err = net.Listen("unix", s.Path()); err != nil {
+	s := &Server{dir: dir, accepted: make(chan *net.UnixConn), code: breakpoints{}}
+	if s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.Path(), Net: "unix"}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	go s.accept()
@@ -61,7 +61,7 @@ func (s *Server) Path() string { return filepath.Join(s.dir, "gdb") }
 func (s *Server) accept() {
 	defer close(s.accepted)
 	for {
-		conn, err := s.listener.Accept()
+		conn, err := s.listener.AcceptUnix()
 		if err != nil {
 			return
 		}
@@ -113,7 +113,7 @@ func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan st
 }
 
 // newcomers is where connections come from; nobody is let in while gdb is there.
-func (s *Server) newcomers() <-chan net.Conn {
+func (s *Server) newcomers() <-chan *net.UnixConn {
 	if s.conn != nil {
 		return nil
 	}
