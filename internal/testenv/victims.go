@@ -52,6 +52,7 @@ var recipes = []recipe{
 	{"forest", []string{"forest.c", "victim.h"}, nil, compileC},
 	{"perthread", []string{"perthread.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"timens", []string{"timens.c", "victim.h"}, nil, compileC},
+	{"errno", []string{"errno.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"trapped", []string{"trapped.c", "victim.h"}, nil, compileC},
 	{"uts", []string{"uts.c", "victim.h"}, nil, compileC},
 	{"mounts", []string{"mounts.c", "victim.h"}, nil, compileC},

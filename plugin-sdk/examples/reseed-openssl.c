@@ -11,6 +11,7 @@
  */
 #include <crpie/log.h>
 #include <crpie/plugin.h>
+#include <crpie/symbols.h>
 
 int RAND_poll(void); /* <openssl/rand.h> */
 
@@ -20,9 +21,14 @@ CRPIE_IMPORT(RAND_poll, "libcrypto.so.3", CRPIE_OPTIONAL)
 
 static int poll(struct crpie_ctx *ctx)
 {
+	int *err = crpie_errno(ctx), kept = err != NULL ? *err : 0, done;
+
 	if (crpie_import_RAND_poll == NULL)
 		return -ENOTSUP;
-	if (crpie_import_RAND_poll() != 1) {
+	done = crpie_import_RAND_poll();
+	if (err != NULL)
+		*err = kept;
+	if (done != 1) {
 		pr_err(ctx, "RAND_poll fails");
 		return -EIO;
 	}

@@ -23,6 +23,7 @@ typedef void (*seed_fn)(unsigned long seed);
 /* srandom takes an unsigned int and srand48 a long: with an integer register both are called alike. */
 static int call_with_seed(const struct crpie_ctx *ctx, uint64_t addr, const char *what)
 {
+	int *err = crpie_errno(ctx), kept = err != NULL ? *err : 0;
 	unsigned long seed;
 	long ret = sys_getrandom(&seed, sizeof(seed), 0);
 
@@ -35,6 +36,8 @@ static int call_with_seed(const struct crpie_ctx *ctx, uint64_t addr, const char
 		return -EFAULT;
 	}
 	((seed_fn)(uintptr_t)addr)(seed);
+	if (err != NULL)
+		*err = kept;
 	pr_info(ctx, "%s called with a new seed", what);
 	return 0;
 }

@@ -312,4 +312,20 @@ static inline uint64_t crpie_symbol(const struct crpie_ctx *ctx, const char *nam
 	return crpie_symbol_find(ctx, NULL, name, &sym) ? sym.addr : 0;
 }
 
+/*
+ * errno of the thread that runs the hook, where glibc or musl keeps it. What calls into libc leaves it as it was, as a
+ * signal handler does (signal-safety(7)): the thread may be about to read it. NULL where it cannot be found: before
+ * PIE_RST_PRE_SIGRETURN_THREAD, and in a static program.
+ */
+static inline int *crpie_errno(const struct crpie_ctx *ctx)
+{
+	uint64_t location = 0;
+
+	if (ctx->hook >= CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD)
+		location = crpie_symbol(ctx, "__errno_location");
+	if (!crpie_vma_covers(ctx, location, 1, CRPIE_PROT_READ | CRPIE_PROT_EXEC))
+		return NULL;
+	return ((int *(*)(void))(uintptr_t)location)();
+}
+
 #endif
