@@ -25,6 +25,7 @@ type paused struct {
 	*testing.T
 	cmd    *exec.Cmd
 	stderr *bufio.Reader
+	temp   string // where its socket is
 	out    bytes.Buffer
 	said   strings.Builder // on standard error, as far as it was read
 }
@@ -34,8 +35,8 @@ func startPaused(t *testing.T, args ...string) *paused {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
 	t.Cleanup(cancel)
-	p := &paused{T: t, cmd: exec.CommandContext(ctx, executable(t), args...)}
-	p.cmd.Env = append(os.Environ(), asTool+"=1")
+	p := &paused{T: t, cmd: exec.CommandContext(ctx, executable(t), args...), temp: t.TempDir()}
+	p.cmd.Env = append(os.Environ(), asTool+"=1", "TMPDIR="+p.temp)
 	p.cmd.Stdout = &p.out
 	stderr, err := p.cmd.StderrPipe()
 	must(t, err)
@@ -68,7 +69,7 @@ func (p *paused) ends() (status int, stderr string) {
 	rest, _ := io.ReadAll(p.stderr)
 	p.said.Write(rest)
 	_ = p.cmd.Wait() // the status says it
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "crpie-gdb-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(p.temp, "*")); len(left) > 0 {
 		p.Errorf("left behind: %v", left)
 	}
 	return p.cmd.ProcessState.ExitCode(), p.said.String()
