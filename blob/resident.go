@@ -67,3 +67,15 @@ func (l *Layout) residentAt(addr Addr) string {
 	}
 	return ""
 }
+
+// TableSize is how many bytes the hook table has with resident hooks, 0 without any.
+func (l *Layout) TableSize(all []Resident) int {
+	if len(all) == 0 {
+		return 0
+	}
+	size := l.table.size
+	for _, r := range all {
+		size += abi.TablePluginSize + len(r.Name) + 1 + len(r.Hooks)*abi.TableHookSize
+	}
+	return size
+}

@@ -77,12 +77,12 @@ _crpie() {
 			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --veth-pair --join-ns --empty-ns --help'
 		;;
 	graft)
-		flags='--images-dir --archive --archive-limit --output --pie-plugin --task --root --copy --on-error --pie-timeout --log-file --verbosity
+		flags='--images-dir --archive --archive-limit --output --pie-plugin --resident-hooks --task --root --copy --on-error --pie-timeout --log-file --verbosity
 			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
-	try) flags='--at --pid --tree --rehearse --diff --trace --stages --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
+	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
 	new) flags='--lang --help' ;;
 	sdk) flags='--force --help' ;;
 	doctor) flags='--format --clean --help' ;;

@@ -67,24 +67,29 @@ func (a *ahead) fits(size uint64, vmas []taskview.VMA) bool {
 
 // settle decides where the region lies, and relocates the blob to there.
 func (p *target) settle() error {
-	size := regionSize(p.layout.Size(), &p.view)
+	size := regionSize(p.layout.Size(), &p.view) + memory.PageUp(uint64(p.layout.TableSize(p.residents)))
 	if p.ahead.fits(size, p.view.vmas) {
 		p.region, p.image = layRegion(p.ahead.start, p.layout.Size()), p.ahead.image
-		return nil
+		return p.withResident()
 	}
 	start, err := placeRegion(p.view.vmas, size)
 	if err != nil {
 		return err
 	}
 	p.region = layRegion(start, p.layout.Size())
-	p.image, err = p.layout.Relocate(blob.Addr(start))
-	return err
+	if p.image, err = p.layout.Relocate(blob.Addr(start)); err != nil {
+		return err
+	}
+	return p.withResident()
 }
 
 // inThreads reports whether hooks run in threads besides the leader.
 func (s *session) inThreads() bool {
 	if len(s.opts.Stages) > 0 && !slices.Contains(s.opts.Stages, stage.PreSigreturnThread) {
 		return false
+	}
+	if s.opts.ResidentHooks != "" {
+		return true // that is known when it has stopped
 	}
 	perThread := func(h loader.Hook) bool { return h.ID == stage.PreSigreturnThread }
 	return slices.ContainsFunc(s.opts.Plugins, func(in blob.Input) bool {

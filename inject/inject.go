@@ -24,6 +24,10 @@ type Options struct {
 	Diff        bool // finds out what they change
 	Rehearse    bool // runs them in copies of the processes, which go on meanwhile; only of Attach
 
+	// ResidentHooks has hooks run that the process carries itself: "auto", "require" at least one in the first process,
+	// or the SONAME of a library; empty: none.
+	ResidentHooks string
+
 	Pause *pause.Options // has hooks wait for a debugger; nil: none does
 }
 
@@ -42,7 +46,8 @@ type Process struct {
 	Threads int           `json:"threads"`
 	At      string        `json:"at,omitempty"` // where the program was stopped
 	Calls   []*Call       `json:"calls"`
-	Paused  time.Duration `json:"paused_ns"` // how long it did not run
+	Notes   []string      `json:"notes,omitempty"` // what whoever tries may want to know
+	Paused  time.Duration `json:"paused_ns"`       // how long it did not run
 
 	Rehearsed bool  `json:"rehearsed,omitempty"` // the calls were made in a copy
 	Diff      *Diff `json:"diff,omitempty"`      // with Options.Diff

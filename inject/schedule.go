@@ -19,12 +19,12 @@ type hookTable struct {
 	hooks   []abi.TableHook
 }
 
-// tableOf reads the table out of an image.
-func tableOf(img *blob.Image) hookTable {
-	word := func(at uint64) uint64 { return binary.LittleEndian.Uint64(img.Bytes(blob.Addr(at), 8)) }
-	half := func(at uint64) uint32 { return binary.LittleEndian.Uint32(img.Bytes(blob.Addr(at), 4)) }
+// tableOf reads the table at an address. bytes gives memory from an address on.
+func tableOf(bytes func(at blob.Addr, n uint64) []byte, from blob.Addr) hookTable {
+	word := func(at uint64) uint64 { return binary.LittleEndian.Uint64(bytes(blob.Addr(at), 8)) }
+	half := func(at uint64) uint32 { return binary.LittleEndian.Uint32(bytes(blob.Addr(at), 4)) }
 	var t hookTable
-	table := uint64(img.Table)
+	table := uint64(from)
 	at := word(table + abi.TablePluginsOff)
 	for range word(table + abi.TableNrPluginsOff) {
 		t.plugins = append(t.plugins, abi.TablePlugin{

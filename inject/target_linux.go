@@ -43,6 +43,7 @@ type target struct {
 	entries    entries
 	ctx        abi.Ctx
 	table      hookTable
+	residents  []blob.Resident
 	report     *Process
 	trace      *trace // of the call that runs
 	lastError  string // that it has logged
@@ -101,6 +102,9 @@ func (p *target) run() error {
 
 // selects reports whether a plugin is to run in this process.
 func (p *target) selects(plugin int) bool {
+	if plugin >= len(p.opts.Plugins) {
+		return true // a file with resident hooks
+	}
 	tasks := p.opts.Plugins[plugin].Tasks
 	return len(tasks) == 0 || slices.ContainsFunc(tasks, p.self.picked)
 }
@@ -209,10 +213,13 @@ func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv 
 
 // lay lays everything into the process.
 func (p *target) lay() error {
+	if err := p.findResident(); err != nil {
+		return err
+	}
 	if err := p.settle(); err != nil {
 		return p.problem("%w", err)
 	}
-	p.table = tableOf(p.image)
+	p.table = tableOf(p.image.Bytes, p.image.Table)
 	slots, err := p.findImports()
 	if err != nil {
 		return err
@@ -230,6 +237,7 @@ func (p *target) lay() error {
 	arena := memory.NewArena(p.region.describes())
 	p.ctx = p.view.lay(arena, p.symbol("inject_log"))
 	p.entries = entries{p.symbol("inject_returned"), p.symbol("inject_logged")}
+	p.layTable(arena)
 	p.region.end = memory.PageUp(arena.End())
 	if err := p.mapRegion(); err != nil {
 		return err

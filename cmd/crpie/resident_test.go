@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -172,4 +173,53 @@ func TestResidentHooksOfLanguages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// They run in a process that lives, too, in a copy of it and in a program that is started; alone or beside plugins.
+func TestResidentHooksOfATry(t *testing.T) {
+	p := testenv.Start(t, "resident")
+	pid := strconv.Itoa(p.Pid)
+	for threads, args := range map[int][]string{
+		1: {"--rehearse", "--resident-hooks"}, // a copy has one
+		3: {"--resident-hooks=require", trace(t)},
+	} {
+		status, _, output := apart(t, append([]string{"try", "-v3", "-p", pid}, args...)...)
+		if status != 0 || strings.Count(output, "resident:resident: PIE_RST_PRE_SIGRETURN: resident hook") != 2 ||
+			strings.Count(output, "resident:resident: hook PIE_RST_PRE_SIGRETURN_THREAD") != threads {
+			t.Errorf("%q: status %d, %s", args, status, output)
+		}
+	}
+	wantHooks(t, p, "\nhooks 2: 1 2, of threads 3\n")
+	status, _, output := apart(t, "try", "--resident-hooks=libc.so.6", "--", "/bin/true")
+	if status != exitFailed || !strings.Contains(output, "no file that it maps exports an array criu_hooks") {
+		t.Errorf("status %d, %s", status, output)
+	}
+	status, _, output = apart(t, "try", "--resident-hooks", "--", "/bin/true")
+	if status != 0 || !strings.Contains(output, "note: resident hooks: it has none\n") {
+		t.Errorf("status %d, %s", status, output)
+	}
+}
+
+// Of a damaged array nothing runs there either, and a hook that fails is named.
+func TestDamagedResidentHooksOfATry(t *testing.T) {
+	for mode, want := range map[string]string{"other": "record 1: its function 0x", "half": "record 1: its stage is 0x78787878"} {
+		p := testenv.Start(t, "resident", mode)
+		pid := strconv.Itoa(p.Pid)
+		status, _, output := apart(t, "try", "-p", pid, "--resident-hooks=require")
+		if status != exitFailed || !strings.Contains(output, "resident hooks: criu_hooks of /") || !strings.Contains(output, want) {
+			t.Errorf("%s: status %d, %s", mode, status, output)
+		}
+		status, _, output = apart(t, "try", "-p", pid, "--resident-hooks")
+		if status != 0 || !strings.Contains(output, "note: none of its resident hooks runs: criu_hooks of /") {
+			t.Errorf("%s: status %d, %s", mode, status, output)
+		}
+		wantHooks(t, p, "\nhooks 0: 0 0, of threads 0\n")
+	}
+	p := testenv.Start(t, "resident", "fail")
+	status, _, output := apart(t, "try", "-p", strconv.Itoa(p.Pid), "--resident-hooks")
+	if status != exitFailed || !strings.Contains(output, "resident:resident, hook PIE_RST_PRE_SIGRETURN") ||
+		!strings.Contains(output, "second: returned -5 (EIO)") {
+		t.Errorf("status %d, %s", status, output)
+	}
+	p.MustPass(t)
 }

@@ -30,7 +30,7 @@ const tryUsage = "try [FLAGS] FILE.o[,KEY=VALUE]... -- PROGRAM [ARGUMENT]... | -
 // tryFlags are those of crpie try.
 type tryFlags struct {
 	at, format, output string
-	pauseAt            string
+	pauseAt, resident  string
 	point              pause.Point // of pauseAt
 	stages             []string
 	pid                int
@@ -57,6 +57,7 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 	f.BoolVar(&r.trace, "trace", false, "Report the system calls that the hooks make.")
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
+	addResidentHooks(f, &r.resident)
 	f.DurationVar(&r.stopTimeout, "progress-timeout", inject.DefaultStopTimeout,
 		"Give up if a thread has not stopped after `TIME`; the process goes on.")
 	f.StringVarP(&r.format, "format", "f", "text", "Write what the hooks did as `FORMAT`, text or json.")
@@ -110,7 +111,7 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 	wrong string) {
 	var problems []string
 	opts = &inject.Options{HookTimeout: r.timeout, StopTimeout: r.stopTimeout, Trace: r.trace,
-		Diff: r.diff || r.rehearse, Rehearse: r.rehearse}
+		Diff: r.diff || r.rehearse, Rehearse: r.rehearse, ResidentHooks: r.resident}
 	at, err := inject.ParseMoment(r.at)
 	if err != nil {
 		problems = append(problems, "--at "+err.Error())
@@ -132,7 +133,7 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 		wrong bool
 		text  string
 	}{
-		{len(plugins) == 0, "give the object of a plugin"},
+		{len(plugins) == 0 && r.resident == "", "give the object of a plugin, or --resident-hooks"},
 		{given && r.pid <= 0, fmt.Sprintf("-p %d is no process", r.pid)},
 		{given && program != nil, "give -p PID or -- PROGRAM, not both"},
 		{!given && len(program) == 0, "give -- PROGRAM, or -p PID"},
@@ -275,6 +276,9 @@ func writeTried(to io.Writer, processes []*inject.Process) error {
 			fmt.Fprintf(w, ", at %s", escape.Name(p.At))
 		}
 		fmt.Fprintf(w, ", stopped for %v%s\n", p.Paused.Round(time.Microsecond), rehearsed(p))
+		for _, note := range p.Notes {
+			fmt.Fprintf(w, "  note: %s\n", escape.Name(note))
+		}
 		for _, c := range p.Calls {
 			writeCall(w, c)
 		}
