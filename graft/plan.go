@@ -37,7 +37,8 @@ type Options struct {
 	DumpTime      time.Time       // of which plugins are told; zero: unknown, they see 0
 	ParentMissing bool            // the new images cannot have a parent: an archive
 	Limits        Limits          // of an archive
-	OpenFile      OpenFile        // for imports of plugins; nil: there is none
+	OpenFile      OpenFile        // for imports of plugins and resident hooks; nil: there is none
+	ResidentHooks string          // of the tasks themselves: "auto", "require", or a SONAME; empty: none run
 	// Patience, if not 0: each task waits behind its hooks until whoever supervises it lets it go
 	// (Plan.Supervised), and ends when it hears nothing for so long.
 	Patience time.Duration
@@ -107,7 +108,8 @@ type grafter struct {
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
 
-	imports map[uint32][]imported // by pid
+	imports  map[uint32][]imported      // by pid
+	resident map[uint32][]blob.Resident // hooks that tasks carry themselves, by pid
 
 	outputs map[*pb.FileEntry]bool // standard output and standard error of a task
 }
@@ -184,14 +186,19 @@ func (g *grafter) selected() []*images.Task {
 		}
 		g.runsIn = append(g.runsIn, runsIn)
 	}
+	g.findResident(allowed)
 	var tasks []*images.Task
 	for _, t := range g.dir.Tasks {
-		if allowed[t.Pid] && any[t.Pid] {
+		if allowed[t.Pid] && (any[t.Pid] || len(g.resident[t.Pid]) > 0) {
 			tasks = append(tasks, t)
 		}
 	}
 	if len(tasks) == 0 && g.Len() == 0 {
-		g.refuse("images", "", "no plugin runs in any living task that --task permits")
+		and := ""
+		if g.opts.ResidentHooks != "" {
+			and = ", and none carries hooks itself"
+		}
+		g.refuse("images", "", "no plugin runs in any living task that --task permits%s", and)
 	}
 	return tasks
 }
@@ -235,7 +242,7 @@ func (g *grafter) checkStages() {
 			}
 		}
 	}
-	if runs == 0 && g.Len() == 0 {
+	if runs == 0 && g.Len() == 0 && g.opts.ResidentHooks == "" {
 		g.refuse("plugins", "", "no hook is left that a graft could run: %s or %s", stage.PreSigreturnThread,
 			stage.PreSigreturn)
 	}

@@ -70,6 +70,8 @@ type GraftedTask struct {
 	Address string `json:"address"`
 	Blob    string `json:"blob"` // what "blob+0x..." in messages counts from
 	Size    uint64 `json:"size"`
+
+	Resident []string `json:"resident_hooks,omitempty"` // that it carries itself: file, stage, function
 }
 
 // Replaced is an image that the graft changed, and the digest of the original.

@@ -56,7 +56,7 @@ func (g *grafter) task(img *images.Task) error {
 	}
 	g.plan.Provenance.Tasks = append(g.plan.Provenance.Tasks, GraftedTask{
 		Pid: img.Pid, Comm: img.Core.GetTc().GetComm(), Threads: len(img.Threads), Address: hexAddr(t.at.leave),
-		Blob: hexAddr(t.at.blob), Size: t.at.end - t.at.leave,
+		Blob: hexAddr(t.at.blob), Size: t.at.end - t.at.leave, Resident: t.residentNames(img.Pid),
 	})
 	return nil
 }
@@ -75,6 +75,9 @@ func (t *taskGraft) layOut() error {
 		return err
 	}
 	t.fillSlots()
+	if err := t.withResident(); err != nil {
+		return err
+	}
 	entry, ok := t.image.CoreSymbol("graft_entry")
 	from, ok2 := t.image.CoreSymbol("graft_leave")
 	to, ok3 := t.image.CoreSymbol("graft_leave_end")
@@ -135,7 +138,7 @@ func (t *taskGraft) describe() abi.GraftTask {
 	task := abi.GraftTask{
 		Size: abi.GraftTaskSize, ABI: abi.Version, Pid: int32(t.img.Pid),
 		NrThreads: uint32(len(t.img.Threads)), Threads: t.thread,
-		Table: uint64(t.image.Table), Comm: t.arena.String(t.img.Core.GetTc().GetComm()),
+		Table: t.table(), Comm: t.arena.String(t.img.Core.GetTc().GetComm()),
 		DumpTimeNs: t.opts.dumpTimeNs(), TimeoutNs: t.opts.HookTimeout.Nanoseconds(),
 		OnError: abi.GraftOnErrorKill, UseStderr: t.useStderr(), LogLevel: uint32(t.opts.LogLevel),
 		KeepStart: t.at.leave, KeepSize: t.at.blob - t.at.leave, BlobStart: t.at.blob,

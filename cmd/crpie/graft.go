@@ -43,7 +43,7 @@ crpie graft --remove -D ckpt2 -o ckpt3`,
 
 type graftFlags struct {
 	images, out, logFile, onError  string
-	root                           string
+	root, resident                 string
 	archives                       []string
 	plugins, tasks                 []string
 	timeout                        time.Duration
@@ -68,8 +68,10 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.plugins, "pie-plugin", nil, pluginFlagHelp)
 	f.StringArrayVar(&g.tasks, "task", nil,
 		"Graft onto `TASK` only: root, pid:N or comm:NAME; may be given several times.")
+	addResidentHooks(f, &g.resident)
 	f.StringVar(&g.root, "root", "/",
-		"The files that the tasks map are below `DIR`: symbols that plugins import are looked for there.")
+		"The files that the tasks map are below `DIR`: symbols that plugins import, and resident hooks, are looked for "+
+			"there.")
 	f.StringVar(&g.onError, "on-error", "kill", "When a hook fails, do `WHAT` to the task: kill or continue.")
 	f.DurationVar(&g.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&g.logFile, "log-file", "",
@@ -116,8 +118,8 @@ func (g *graftFlags) misused(rest []string) string {
 		return "say with -o what to write"
 	case g.remove && len(g.plugins) > 0:
 		return "--remove takes no --pie-plugin"
-	case !g.remove && len(g.plugins) == 0:
-		return "give at least one --pie-plugin"
+	case !g.remove && len(g.plugins) == 0 && g.resident == "":
+		return "give at least one --pie-plugin, or --resident-hooks"
 	case g.onError != "kill" && g.onError != "continue":
 		return fmt.Sprintf("--on-error=%s: kill or continue", g.onError)
 	case g.timeout < 0:
@@ -217,8 +219,8 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 		Copy: g.copy, Continue: g.onError == "continue", HookTimeout: g.timeout, LogFile: g.logFile,
 		LogLevel:     level,
 		AllowSeccomp: g.seccomp, AllowSkipped: g.skipped, Tool: "crpie " + toolVersion(),
-		Limits:         g.limits.Limits,
-		OpenFile:       files.OpenBelow(g.root),
+		Limits:   g.limits.Limits,
+		OpenFile: files.OpenBelow(g.root), ResidentHooks: g.resident,
 		KeepVgetrandom: g.keepRandom.VGetrandom, KeepWipeOnFork: g.keepRandom.WipeOnFork,
 	}
 	var errs []error
