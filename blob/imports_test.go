@@ -27,7 +27,7 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"refusal":           {"internal/several"},
 		"internal/refuse":   {"images/pb", "internal/escape", "refusal"},
 		"internal/memory":   {},
-		"internal/taskview": {"images", "images/pb", "internal/abi", "internal/memory"},
+		"internal/taskview": {"images", "images/pb", "internal/abi", "internal/memory", "internal/sys"},
 		"internal/exports":  {"internal/memory", "internal/taskview"},
 		"internal/buildid":  {"images/pb"},
 		"internal/imagemem": {"images", "images/pb", "internal/buildid", "internal/exports", "internal/memory",

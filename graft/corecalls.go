@@ -5,6 +5,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/seccomp"
+	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
 )
 
@@ -25,8 +26,9 @@ func is(v uint64) seccomp.Arg { return seccomp.Is(v) }
 const minusOne = ^uint64(0)
 
 const (
-	noLines = "lines of plugins and of the core are missing"
-	noName  = "the pages that stay have no name in /proc/PID/maps"
+	noLines  = "lines of plugins and of the core are missing"
+	noTimers = "a hook that changes a timer fails"
+	noName   = "the pages that stay have no name in /proc/PID/maps"
 )
 
 // openLog are the flags with which a log is opened.
@@ -60,6 +62,9 @@ func coreCalls() []coreCall {
 		{name: "futex", nr: uapi.SysFutex, args: []seccomp.Arg{some, is(0)}, leader: true, when: watched}, // FUTEX_WAIT
 		{name: "tgkill", nr: uapi.SysTgkill, args: []seccomp.Arg{some, some, is(7)}, leader: true, when: watched},
 		{name: "exit", nr: uapi.SysExit, args: []seccomp.Arg{is(0)}, leader: true, when: watched},
+
+		{name: "setitimer", nr: uapi.SysSetitimer, leader: true, without: noTimers, when: timed},
+		{name: "timer_settime", nr: uapi.SysTimerSettime, leader: true, without: noTimers, when: timed},
 	}, renewalCalls(), namingCalls(), logCalls())
 }
 
@@ -112,4 +117,7 @@ func logCalls() []coreCall {
 
 func watched(g *grafter, _ *images.Task) bool { return g.opts.HookTimeout != 0 }
 func logs(g *grafter, _ *images.Task) bool    { return g.opts.LogFile != "" }
-func renews(g *grafter, t *images.Task) bool  { return len(g.renewed(t)) > 0 }
+func timed(_ *grafter, t *images.Task) bool {
+	return len(taskview.TimersOf(t.Core.GetTc().GetTimers())) > 0
+}
+func renews(g *grafter, t *images.Task) bool { return len(g.renewed(t)) > 0 }

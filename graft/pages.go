@@ -24,7 +24,7 @@ func (t *taskGraft) contents() []run {
 			runs = append(runs, run{uint64(s.Addr), padded(s.Data, 0)})
 		}
 	}
-	return append(runs, run{t.at.arena, padded(t.arena.Contents(), 0)})
+	return append(runs, run{t.at.lent, padded(t.lent(), 0)}, run{t.at.arena, padded(t.arena.Contents(), 0)})
 }
 
 func padded(data []byte, with byte) []byte {

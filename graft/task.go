@@ -64,13 +64,15 @@ func (g *grafter) task(img *images.Task) error {
 // layOut chooses the addresses and relocates the blob. How long the arena is depends on no address.
 func (t *taskGraft) layOut() error {
 	threads := len(t.img.Threads)
-	trial := &taskGraft{grafter: t.grafter, img: t.img, at: lay(0, t.layout.Size(), threads), image: &blob.Image{}}
+	timers := len(t.timers())
+	trial := &taskGraft{grafter: t.grafter, img: t.img, at: lay(0, t.layout.Size(), threads, timers),
+		image: &blob.Image{}}
 	trial.fillArena()
 	base, err := findGap(t.img, memory.PageUp(trial.arena.End()))
 	if err != nil {
 		return err
 	}
-	t.at = lay(base, t.layout.Size(), threads)
+	t.at = lay(base, t.layout.Size(), threads, timers)
 	if t.image, err = t.layout.Only(t.runs).Relocate(blob.Addr(t.at.blob)); err != nil {
 		return err
 	}
@@ -109,8 +111,24 @@ func (t *taskGraft) describeThread(i int) abi.GraftThread {
 	th := &t.img.Threads[i]
 	return abi.GraftThread{
 		Task: t.at.arena, Tid: int32(th.Tid), Index: uint32(i), Frame: t.at.frame(i), Slot: t.at.slot(i),
-		Sigmask: sigmask(t.img, th), Gregs: gregs(th.Core),
+		Sigmask: sigmask(t.img, th), Gregs: gregs(th.Core), Regs: t.at.regs(i),
 	}
+}
+
+// timers are those of the task, as hooks see them.
+func (t *taskGraft) timers() []abi.Timer { return taskview.TimersOf(t.img.Core.GetTc().GetTimers()) }
+
+// lent is what hooks may change: registers of each thread, timers, and the timers as they are set.
+func (t *taskGraft) lent() []byte {
+	a := memory.NewArena(t.at.lent)
+	var regs []abi.Regs
+	for i := range t.img.Threads {
+		regs = append(regs, taskview.RegsOf(t.img.Threads[i].Core))
+	}
+	memory.Records(a, regs)
+	memory.Records(a, t.timers())
+	memory.Records(a, t.timers())
+	return a.Contents()
 }
 
 // sigmask is the mask that the thread had; CRIU keeps the leader's in the task as well.
@@ -152,6 +170,7 @@ func (t *taskGraft) describe() abi.GraftTask {
 	}
 	vmas, mm := taskview.VMAs(t.dir, t.img.Mm), taskview.MMOf(t.img.Mm)
 	task.VMAs, task.NrVMAs = taskview.LayVMAs(t.arena, vmas), uint64(len(vmas))
+	task.Timers, task.NrTimers = t.at.timers(len(t.img.Threads)), uint64(len(t.timers()))
 	task.PatienceNs = t.opts.Patience.Nanoseconds()
 	task.MM = mm.Lay(t.arena)
 	renewals := t.renewals()
@@ -275,6 +294,7 @@ func (t *taskGraft) mappings() []*pb.VmaEntry {
 		add(t.at.slot(i), t.at.stack(i), 0)
 		add(t.at.stack(i), t.at.slot(i+1), uapi.ProtRead|uapi.ProtWrite)
 	}
+	add(t.at.lent, t.at.arena, uapi.ProtRead|uapi.ProtWrite)
 	add(t.at.arena, t.at.end, uapi.ProtRead)
 	return list
 }

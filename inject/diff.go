@@ -21,6 +21,8 @@ type Diff struct {
 	Signals     []*Change       `json:"signals,omitempty"`        // actions, by the signals' names
 	Limits      []*Change       `json:"limits,omitempty"`         // as in /proc/PID/limits
 	Environment []*Change       `json:"environment,omitempty"`    // by the variables' names
+	Registers   []*Change       `json:"registers,omitempty"`      // of threads, by hooks of them
+	Timers      []*Change       `json:"timers,omitempty"`         // by hooks
 	Attributes  []*Change       `json:"attributes,omitempty"`     // as in /proc/PID/status, cwd, root
 	Pointers    []*Pointer      `json:"pointers,omitempty"`       // that stay behind
 	Unknown     []string        `json:"unknown,omitempty"`        // what could not be compared, and why

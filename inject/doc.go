@@ -17,6 +17,7 @@
 //	frame.go        the frame by which a thread leaves a hook for the program by itself
 //	interrupted.go  what becomes of a system call that the stop has interrupted
 //	stops.go        what a stop of a thread means
+//	timers.go       the timers of a process
 //	facts.go        what /proc says of a process
 //	diff.go         what is another thing than before
 //	smaps.go        what /proc says of its mappings

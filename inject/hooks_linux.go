@@ -33,6 +33,9 @@ func (p *target) enter(c functionCall) (int32, error) {
 	begun := time.Now()
 	result, err := p.followCall(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
+	if err == nil && result == 0 {
+		err = p.takeChanges(t, &c)
+	}
 	if err == nil && failed(c.stage, result) {
 		e := p.hookError(t, &c, c.fn, "returned "+resultText(result))
 		if e.Errno = errnoOf(result); e.Errno != 0 && p.lastError != "" {
@@ -72,6 +75,9 @@ func (p *target) prepare(t *thread, c *functionCall) error {
 		err = p.mem.Write(p.region.arena, b)
 	}
 	if err == nil {
+		err = p.lend(t, c)
+	}
+	if err == nil {
 		t.lent = true
 		err = sys.SetRegs(t.tid, p.atHook(t, c, at)) // from here on the frame leads back
 	}
@@ -106,6 +112,14 @@ func (p *target) context(t *thread, c *functionCall) abi.Ctx {
 	ctx, plugin := p.ctx, &p.table.plugins[c.plugin]
 	ctx.Hook, ctx.Tid = uint32(c.stage), int32(t.inner)
 	ctx.Plugin, ctx.Params, ctx.NrParams = plugin.Name, plugin.Params, plugin.NrParams
+	switch c.stage {
+	case stage.PreSigreturnThread:
+		ctx.Regs, ctx.Timers = p.region.regs(), 0
+	case stage.PreSigreturn:
+		ctx.NrTimers = uint64(len(p.timers))
+	default:
+		ctx.Timers = 0
+	}
 	return ctx
 }
 

@@ -29,6 +29,7 @@ const (
 	stackSize   = abi.StackSlot - abi.StackGuard
 	frameSize   = 16 << 10 // the extended state with AMX takes 11 KiB
 	contextSize = memory.PageSize
+	regsOff     = contextSize / 2 // struct crpie_regs, behind the context
 )
 
 // layRegion lays the region out. The arena begins with the context of the call that runs.
@@ -39,6 +40,9 @@ func layRegion(start, blobSize uint64) region {
 	r.arena = r.frame + frameSize
 	return r
 }
+
+// regs is where the registers of the thread that runs a hook are.
+func (r *region) regs() uint64 { return r.arena + regsOff }
 
 // describes is where what all contexts show begins.
 func (r *region) describes() uint64 { return r.arena + contextSize }
@@ -74,6 +78,7 @@ type view struct {
 	comm         string
 	vmas         []taskview.VMA
 	mm           taskview.MM
+	timers       []abi.Timer // that there may be
 	now          time.Time
 }
 
@@ -86,6 +91,7 @@ func (v *view) lay(a *memory.Arena, log uint64) abi.Ctx {
 		MM: v.mm.Lay(a), Log: log,
 	}
 	ctx.VMAMadv = ctx.VMAs + ctx.NrVMAs*abi.VMASize
+	ctx.Timers = memory.Records(a, v.timers)
 	return ctx
 }
 

@@ -42,6 +42,8 @@ type target struct {
 	image      *blob.Image
 	entries    entries
 	ctx        abi.Ctx
+	timers     []abi.Timer // as they are
+	lentRegs   abi.Regs    // of the thread that runs a hook
 	table      hookTable
 	residents  []blob.Resident
 	report     *Process
@@ -90,6 +92,9 @@ func (p *target) run() error {
 		return err
 	}
 	err := p.ownPositions()
+	if err == nil {
+		err = p.readTimers()
+	}
 	if err == nil {
 		err = p.observe()
 	}
@@ -194,7 +199,7 @@ func (p *target) readView() error {
 	}
 	mm.Auxv = auxv
 	p.view = view{pid: p.status.inner("NSpid"), threads: len(p.threads), comm: strings.TrimSuffix(read("comm"), "\n"),
-		vmas: vmas, mm: mm, now: time.Now()}
+		vmas: vmas, mm: mm, timers: parseTimers(read("timers")), now: time.Now()}
 	if mm.StartCode == 0 {
 		return errors.New("its addresses are hidden: crpie may not look into it")
 	}

@@ -30,7 +30,7 @@ func writeDiff(w io.Writer, d *inject.Diff) {
 		changes []*inject.Change
 	}{
 		{"mapping", d.Mappings}, {"descriptor", d.Descriptors}, {"signal", d.Signals}, {"limit", d.Limits},
-		{"variable", d.Environment}, {"status", d.Attributes},
+		{"variable", d.Environment}, {"register", d.Registers}, {"timer", d.Timers}, {"status", d.Attributes},
 	} {
 		for _, c := range kind.changes {
 			lines.change(kind.what, c)

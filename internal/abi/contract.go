@@ -26,6 +26,14 @@ const (
 	ParamOneOf  ParamKind = 6 // CRPIE_PARAM_KIND_ONE_OF
 )
 
+// What a timer is.
+const (
+	TimerReal    = 0 // CRPIE_TIMER_REAL
+	TimerVirtual = 1 // CRPIE_TIMER_VIRTUAL
+	TimerProf    = 2 // CRPIE_TIMER_PROF
+	TimerPosix   = 3 // CRPIE_TIMER_POSIX
+)
+
 // Flags of a parameter.
 const (
 	ParamRequired  = 1 // CRPIE_REQUIRED
@@ -200,9 +208,181 @@ func (s *MM) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[MMAuxvWordsOff:], uint64(s.AuxvWords))
 }
 
+// struct crpie_regs, in bytes.
+const (
+	RegsSize       = 216
+	RegsAxOff      = 0
+	RegsBxOff      = 8
+	RegsCxOff      = 16
+	RegsDxOff      = 24
+	RegsSiOff      = 32
+	RegsDiOff      = 40
+	RegsBpOff      = 48
+	RegsSpOff      = 56
+	RegsR8Off      = 64
+	RegsR9Off      = 72
+	RegsR10Off     = 80
+	RegsR11Off     = 88
+	RegsR12Off     = 96
+	RegsR13Off     = 104
+	RegsR14Off     = 112
+	RegsR15Off     = 120
+	RegsIpOff      = 128
+	RegsFlagsOff   = 136
+	RegsFsBaseOff  = 144
+	RegsGsBaseOff  = 152
+	RegsCsOff      = 160
+	RegsSsOff      = 168
+	RegsDsOff      = 176
+	RegsEsOff      = 184
+	RegsFsOff      = 192
+	RegsGsOff      = 200
+	RegsSyscallOff = 208
+)
+
+// Regs is struct crpie_regs.
+type Regs struct {
+	Ax      uint64
+	Bx      uint64
+	Cx      uint64
+	Dx      uint64
+	Si      uint64
+	Di      uint64
+	Bp      uint64
+	Sp      uint64
+	R8      uint64
+	R9      uint64
+	R10     uint64
+	R11     uint64
+	R12     uint64
+	R13     uint64
+	R14     uint64
+	R15     uint64
+	Ip      uint64
+	Flags   uint64
+	FsBase  uint64
+	GsBase  uint64
+	Cs      uint64
+	Ss      uint64
+	Ds      uint64
+	Es      uint64
+	Fs      uint64
+	Gs      uint64
+	Syscall int64
+}
+
+// Bytes returns the size of the struct in C.
+func (*Regs) Bytes() int { return RegsSize }
+
+// Put writes the struct to the beginning of b.
+func (s *Regs) Put(b []byte) {
+	binary.LittleEndian.PutUint64(b[RegsAxOff:], uint64(s.Ax))
+	binary.LittleEndian.PutUint64(b[RegsBxOff:], uint64(s.Bx))
+	binary.LittleEndian.PutUint64(b[RegsCxOff:], uint64(s.Cx))
+	binary.LittleEndian.PutUint64(b[RegsDxOff:], uint64(s.Dx))
+	binary.LittleEndian.PutUint64(b[RegsSiOff:], uint64(s.Si))
+	binary.LittleEndian.PutUint64(b[RegsDiOff:], uint64(s.Di))
+	binary.LittleEndian.PutUint64(b[RegsBpOff:], uint64(s.Bp))
+	binary.LittleEndian.PutUint64(b[RegsSpOff:], uint64(s.Sp))
+	binary.LittleEndian.PutUint64(b[RegsR8Off:], uint64(s.R8))
+	binary.LittleEndian.PutUint64(b[RegsR9Off:], uint64(s.R9))
+	binary.LittleEndian.PutUint64(b[RegsR10Off:], uint64(s.R10))
+	binary.LittleEndian.PutUint64(b[RegsR11Off:], uint64(s.R11))
+	binary.LittleEndian.PutUint64(b[RegsR12Off:], uint64(s.R12))
+	binary.LittleEndian.PutUint64(b[RegsR13Off:], uint64(s.R13))
+	binary.LittleEndian.PutUint64(b[RegsR14Off:], uint64(s.R14))
+	binary.LittleEndian.PutUint64(b[RegsR15Off:], uint64(s.R15))
+	binary.LittleEndian.PutUint64(b[RegsIpOff:], uint64(s.Ip))
+	binary.LittleEndian.PutUint64(b[RegsFlagsOff:], uint64(s.Flags))
+	binary.LittleEndian.PutUint64(b[RegsFsBaseOff:], uint64(s.FsBase))
+	binary.LittleEndian.PutUint64(b[RegsGsBaseOff:], uint64(s.GsBase))
+	binary.LittleEndian.PutUint64(b[RegsCsOff:], uint64(s.Cs))
+	binary.LittleEndian.PutUint64(b[RegsSsOff:], uint64(s.Ss))
+	binary.LittleEndian.PutUint64(b[RegsDsOff:], uint64(s.Ds))
+	binary.LittleEndian.PutUint64(b[RegsEsOff:], uint64(s.Es))
+	binary.LittleEndian.PutUint64(b[RegsFsOff:], uint64(s.Fs))
+	binary.LittleEndian.PutUint64(b[RegsGsOff:], uint64(s.Gs))
+	binary.LittleEndian.PutUint64(b[RegsSyscallOff:], uint64(s.Syscall))
+}
+
+// Get reads the struct from the beginning of b.
+func (s *Regs) Get(b []byte) {
+	s.Ax = uint64(binary.LittleEndian.Uint64(b[RegsAxOff:]))
+	s.Bx = uint64(binary.LittleEndian.Uint64(b[RegsBxOff:]))
+	s.Cx = uint64(binary.LittleEndian.Uint64(b[RegsCxOff:]))
+	s.Dx = uint64(binary.LittleEndian.Uint64(b[RegsDxOff:]))
+	s.Si = uint64(binary.LittleEndian.Uint64(b[RegsSiOff:]))
+	s.Di = uint64(binary.LittleEndian.Uint64(b[RegsDiOff:]))
+	s.Bp = uint64(binary.LittleEndian.Uint64(b[RegsBpOff:]))
+	s.Sp = uint64(binary.LittleEndian.Uint64(b[RegsSpOff:]))
+	s.R8 = uint64(binary.LittleEndian.Uint64(b[RegsR8Off:]))
+	s.R9 = uint64(binary.LittleEndian.Uint64(b[RegsR9Off:]))
+	s.R10 = uint64(binary.LittleEndian.Uint64(b[RegsR10Off:]))
+	s.R11 = uint64(binary.LittleEndian.Uint64(b[RegsR11Off:]))
+	s.R12 = uint64(binary.LittleEndian.Uint64(b[RegsR12Off:]))
+	s.R13 = uint64(binary.LittleEndian.Uint64(b[RegsR13Off:]))
+	s.R14 = uint64(binary.LittleEndian.Uint64(b[RegsR14Off:]))
+	s.R15 = uint64(binary.LittleEndian.Uint64(b[RegsR15Off:]))
+	s.Ip = uint64(binary.LittleEndian.Uint64(b[RegsIpOff:]))
+	s.Flags = uint64(binary.LittleEndian.Uint64(b[RegsFlagsOff:]))
+	s.FsBase = uint64(binary.LittleEndian.Uint64(b[RegsFsBaseOff:]))
+	s.GsBase = uint64(binary.LittleEndian.Uint64(b[RegsGsBaseOff:]))
+	s.Cs = uint64(binary.LittleEndian.Uint64(b[RegsCsOff:]))
+	s.Ss = uint64(binary.LittleEndian.Uint64(b[RegsSsOff:]))
+	s.Ds = uint64(binary.LittleEndian.Uint64(b[RegsDsOff:]))
+	s.Es = uint64(binary.LittleEndian.Uint64(b[RegsEsOff:]))
+	s.Fs = uint64(binary.LittleEndian.Uint64(b[RegsFsOff:]))
+	s.Gs = uint64(binary.LittleEndian.Uint64(b[RegsGsOff:]))
+	s.Syscall = int64(binary.LittleEndian.Uint64(b[RegsSyscallOff:]))
+}
+
+// struct crpie_timer, in bytes.
+const (
+	TimerSize           = 32
+	TimerKindOff        = 0
+	TimerIDOff          = 4
+	TimerClockOff       = 8
+	TimerReservedOff    = 12
+	TimerRemainingNsOff = 16
+	TimerIntervalNsOff  = 24
+)
+
+// Timer is struct crpie_timer.
+type Timer struct {
+	Kind        uint32
+	ID          int32
+	Clock       int32
+	Reserved    uint32
+	RemainingNs int64
+	IntervalNs  int64
+}
+
+// Bytes returns the size of the struct in C.
+func (*Timer) Bytes() int { return TimerSize }
+
+// Put writes the struct to the beginning of b.
+func (s *Timer) Put(b []byte) {
+	binary.LittleEndian.PutUint32(b[TimerKindOff:], uint32(s.Kind))
+	binary.LittleEndian.PutUint32(b[TimerIDOff:], uint32(s.ID))
+	binary.LittleEndian.PutUint32(b[TimerClockOff:], uint32(s.Clock))
+	binary.LittleEndian.PutUint32(b[TimerReservedOff:], uint32(s.Reserved))
+	binary.LittleEndian.PutUint64(b[TimerRemainingNsOff:], uint64(s.RemainingNs))
+	binary.LittleEndian.PutUint64(b[TimerIntervalNsOff:], uint64(s.IntervalNs))
+}
+
+// Get reads the struct from the beginning of b.
+func (s *Timer) Get(b []byte) {
+	s.Kind = uint32(binary.LittleEndian.Uint32(b[TimerKindOff:]))
+	s.ID = int32(binary.LittleEndian.Uint32(b[TimerIDOff:]))
+	s.Clock = int32(binary.LittleEndian.Uint32(b[TimerClockOff:]))
+	s.Reserved = uint32(binary.LittleEndian.Uint32(b[TimerReservedOff:]))
+	s.RemainingNs = int64(binary.LittleEndian.Uint64(b[TimerRemainingNsOff:]))
+	s.IntervalNs = int64(binary.LittleEndian.Uint64(b[TimerIntervalNsOff:]))
+}
+
 // struct crpie_ctx, in bytes.
 const (
-	CtxSize             = 144
+	CtxSize             = 168
 	CtxSizeOff          = 0
 	CtxABIOff           = 4
 	CtxHookOff          = 8
@@ -221,6 +401,9 @@ const (
 	CtxLogOff           = 96
 	CtxReservedOff      = 104
 	CtxVMAMadvOff       = 136
+	CtxRegsOff          = 144
+	CtxTimersOff        = 152
+	CtxNrTimersOff      = 160
 )
 
 // Ctx is struct crpie_ctx.
@@ -243,6 +426,9 @@ type Ctx struct {
 	Log           uint64
 	Reserved      [4]uint64
 	VMAMadv       uint64
+	Regs          uint64
+	Timers        uint64
+	NrTimers      uint64
 }
 
 // Bytes returns the size of the struct in C.
@@ -270,6 +456,9 @@ func (s *Ctx) Put(b []byte) {
 		binary.LittleEndian.PutUint64(b[CtxReservedOff+8*i:], uint64(s.Reserved[i]))
 	}
 	binary.LittleEndian.PutUint64(b[CtxVMAMadvOff:], uint64(s.VMAMadv))
+	binary.LittleEndian.PutUint64(b[CtxRegsOff:], uint64(s.Regs))
+	binary.LittleEndian.PutUint64(b[CtxTimersOff:], uint64(s.Timers))
+	binary.LittleEndian.PutUint64(b[CtxNrTimersOff:], uint64(s.NrTimers))
 }
 
 // Shared with resident hooks.
@@ -353,21 +542,22 @@ const (
 	OpSetupAio         OpCode = 12 // CRPIE_OP_SETUP_AIO: Makes an AIO context, io_setup(2), whose ring takes the place of the dumped one.
 	OpCreateTimer      OpCode = 13 // CRPIE_OP_CREATE_TIMER: Makes a posix timer, timer_create(2), whose id must be the wanted one.
 	OpExpireTimer      OpCode = 14 // CRPIE_OP_EXPIRE_TIMER: Lets a posix timer expire at once and go on from there.
-	OpCloneTask        OpCode = 15 // CRPIE_OP_CLONE_TASK: Creates a task of the plan, clone3(2), with its pid.
-	OpCloneThread      OpCode = 16 // CRPIE_OP_CLONE_THREAD: Creates a thread of this task, clone3(2), with its tid.
-	OpRunTask          OpCode = 17 // CRPIE_OP_RUN_TASK: Goes on with the program of a task, which this process becomes.
-	OpSetPdeathsig     OpCode = 18 // CRPIE_OP_SET_PDEATHSIG: Has the kernel kill this task when its parent ends, PR_SET_PDEATHSIG of prctl(2), and ends it if that has happened.
-	OpWaitTraced       OpCode = 19 // CRPIE_OP_WAIT_TRACED: Waits until the controller traces this thread.
-	OpWaitGate         OpCode = 20 // CRPIE_OP_WAIT_GATE: Waits until the controller has opened a gate.
-	OpArriveBarrier    OpCode = 21 // CRPIE_OP_ARRIVE_BARRIER: Counts this thread at a barrier of its task.
-	OpWaitBarrier      OpCode = 22 // CRPIE_OP_WAIT_BARRIER: Waits until threads have arrived at a barrier.
-	OpSetMark          OpCode = 23 // CRPIE_OP_SET_MARK: Sets the mark that this thread has reached. Marks only grow.
-	OpWaitMark         OpCode = 24 // CRPIE_OP_WAIT_MARK: Waits until another thread has reached a mark.
-	OpNotify           OpCode = 25 // CRPIE_OP_NOTIFY: Rings the controller's bell.
-	OpUnshareStatus    OpCode = 26 // CRPIE_OP_UNSHARE_STATUS: Replaces the shared memory: what this task reports is memory of its own from here on.
-	OpRunHooks         OpCode = 27 // CRPIE_OP_RUN_HOOKS: Runs the plugins' hooks of a stage.
-	OpPark             OpCode = 28 // CRPIE_OP_PARK: Waits for the controller, which gives the thread its registers. The program is done.
-	OpExitGroup        OpCode = 29 // CRPIE_OP_EXIT_GROUP: Ends the task, exit_group(2).
+	OpStartTimer       OpCode = 15 // CRPIE_OP_START_TIMER: Starts a timer if a hook has changed it, and skips the operations that start it as it was dumped.
+	OpCloneTask        OpCode = 16 // CRPIE_OP_CLONE_TASK: Creates a task of the plan, clone3(2), with its pid.
+	OpCloneThread      OpCode = 17 // CRPIE_OP_CLONE_THREAD: Creates a thread of this task, clone3(2), with its tid.
+	OpRunTask          OpCode = 18 // CRPIE_OP_RUN_TASK: Goes on with the program of a task, which this process becomes.
+	OpSetPdeathsig     OpCode = 19 // CRPIE_OP_SET_PDEATHSIG: Has the kernel kill this task when its parent ends, PR_SET_PDEATHSIG of prctl(2), and ends it if that has happened.
+	OpWaitTraced       OpCode = 20 // CRPIE_OP_WAIT_TRACED: Waits until the controller traces this thread.
+	OpWaitGate         OpCode = 21 // CRPIE_OP_WAIT_GATE: Waits until the controller has opened a gate.
+	OpArriveBarrier    OpCode = 22 // CRPIE_OP_ARRIVE_BARRIER: Counts this thread at a barrier of its task.
+	OpWaitBarrier      OpCode = 23 // CRPIE_OP_WAIT_BARRIER: Waits until threads have arrived at a barrier.
+	OpSetMark          OpCode = 24 // CRPIE_OP_SET_MARK: Sets the mark that this thread has reached. Marks only grow.
+	OpWaitMark         OpCode = 25 // CRPIE_OP_WAIT_MARK: Waits until another thread has reached a mark.
+	OpNotify           OpCode = 26 // CRPIE_OP_NOTIFY: Rings the controller's bell.
+	OpUnshareStatus    OpCode = 27 // CRPIE_OP_UNSHARE_STATUS: Replaces the shared memory: what this task reports is memory of its own from here on.
+	OpRunHooks         OpCode = 28 // CRPIE_OP_RUN_HOOKS: Runs the plugins' hooks of a stage.
+	OpPark             OpCode = 29 // CRPIE_OP_PARK: Waits for the controller, which gives the thread its registers. The program is done.
+	OpExitGroup        OpCode = 30 // CRPIE_OP_EXIT_GROUP: Ends the task, exit_group(2).
 )
 
 // OpFlags: Flags of an operation.
@@ -666,7 +856,7 @@ func (s *Thread) Get(b []byte) {
 
 // struct crpie_task, in bytes.
 const (
-	TaskSize               = 80
+	TaskSize               = 112
 	TaskPidOff             = 0
 	TaskNrThreadsOff       = 4
 	TaskThreadsOff         = 8
@@ -678,6 +868,10 @@ const (
 	TaskReaderStackSizeOff = 56
 	TaskRunsOff            = 64
 	TaskTableOff           = 72
+	TaskRegsOff            = 80
+	TaskTimersOff          = 88
+	TaskDumpedTimersOff    = 96
+	TaskNrTimersOff        = 104
 )
 
 // Task is struct crpie_task.
@@ -693,6 +887,10 @@ type Task struct {
 	ReaderStackSize uint64
 	Runs            uint64
 	Table           uint64
+	Regs            uint64
+	Timers          uint64
+	DumpedTimers    uint64
+	NrTimers        uint64
 }
 
 // Bytes returns the size of the struct in C.
@@ -711,6 +909,10 @@ func (s *Task) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[TaskReaderStackSizeOff:], uint64(s.ReaderStackSize))
 	binary.LittleEndian.PutUint64(b[TaskRunsOff:], uint64(s.Runs))
 	binary.LittleEndian.PutUint64(b[TaskTableOff:], uint64(s.Table))
+	binary.LittleEndian.PutUint64(b[TaskRegsOff:], uint64(s.Regs))
+	binary.LittleEndian.PutUint64(b[TaskTimersOff:], uint64(s.Timers))
+	binary.LittleEndian.PutUint64(b[TaskDumpedTimersOff:], uint64(s.DumpedTimers))
+	binary.LittleEndian.PutUint64(b[TaskNrTimersOff:], uint64(s.NrTimers))
 }
 
 // Get reads the struct from the beginning of b.
@@ -726,6 +928,10 @@ func (s *Task) Get(b []byte) {
 	s.ReaderStackSize = uint64(binary.LittleEndian.Uint64(b[TaskReaderStackSizeOff:]))
 	s.Runs = uint64(binary.LittleEndian.Uint64(b[TaskRunsOff:]))
 	s.Table = uint64(binary.LittleEndian.Uint64(b[TaskTableOff:]))
+	s.Regs = uint64(binary.LittleEndian.Uint64(b[TaskRegsOff:]))
+	s.Timers = uint64(binary.LittleEndian.Uint64(b[TaskTimersOff:]))
+	s.DumpedTimers = uint64(binary.LittleEndian.Uint64(b[TaskDumpedTimersOff:]))
+	s.NrTimers = uint64(binary.LittleEndian.Uint64(b[TaskNrTimersOff:]))
 }
 
 // struct crpie_plan, in bytes.
@@ -1027,7 +1233,7 @@ const (
 
 // struct graft_thread, in bytes.
 const (
-	GraftThreadSize       = 192
+	GraftThreadSize       = 200
 	GraftThreadTaskOff    = 0
 	GraftThreadTidOff     = 8
 	GraftThreadIndexOff   = 12
@@ -1035,6 +1241,7 @@ const (
 	GraftThreadSlotOff    = 24
 	GraftThreadSigmaskOff = 32
 	GraftThreadGregsOff   = 40
+	GraftThreadRegsOff    = 192
 )
 
 // GraftThread is struct graft_thread.
@@ -1046,6 +1253,7 @@ type GraftThread struct {
 	Slot    uint64
 	Sigmask uint64
 	Gregs   [19]uint64
+	Regs    uint64
 }
 
 // Bytes returns the size of the struct in C.
@@ -1062,11 +1270,12 @@ func (s *GraftThread) Put(b []byte) {
 	for i := range s.Gregs {
 		binary.LittleEndian.PutUint64(b[GraftThreadGregsOff+8*i:], uint64(s.Gregs[i]))
 	}
+	binary.LittleEndian.PutUint64(b[GraftThreadRegsOff:], uint64(s.Regs))
 }
 
 // struct graft_task, in bytes.
 const (
-	GraftTaskSize            = 168
+	GraftTaskSize            = 184
 	GraftTaskSizeOff         = 0
 	GraftTaskABIOff          = 4
 	GraftTaskPidOff          = 8
@@ -1090,7 +1299,9 @@ const (
 	GraftTaskWatchdogSlotOff = 136
 	GraftTaskRenewalsOff     = 144
 	GraftTaskNrRenewalsOff   = 152
-	GraftTaskPatienceNsOff   = 160
+	GraftTaskTimersOff       = 160
+	GraftTaskNrTimersOff     = 168
+	GraftTaskPatienceNsOff   = 176
 )
 
 // GraftTask is struct graft_task.
@@ -1118,6 +1329,8 @@ type GraftTask struct {
 	WatchdogSlot uint64
 	Renewals     uint64
 	NrRenewals   uint64
+	Timers       uint64
+	NrTimers     uint64
 	PatienceNs   int64
 }
 
@@ -1149,6 +1362,8 @@ func (s *GraftTask) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b[GraftTaskWatchdogSlotOff:], uint64(s.WatchdogSlot))
 	binary.LittleEndian.PutUint64(b[GraftTaskRenewalsOff:], uint64(s.Renewals))
 	binary.LittleEndian.PutUint64(b[GraftTaskNrRenewalsOff:], uint64(s.NrRenewals))
+	binary.LittleEndian.PutUint64(b[GraftTaskTimersOff:], uint64(s.Timers))
+	binary.LittleEndian.PutUint64(b[GraftTaskNrTimersOff:], uint64(s.NrTimers))
 	binary.LittleEndian.PutUint64(b[GraftTaskPatienceNsOff:], uint64(s.PatienceNs))
 }
 
@@ -1438,6 +1653,17 @@ func (o ExpireTimer) Encode() (OpCode, [OpArgs]uint64) {
 	return OpExpireTimer, [OpArgs]uint64{o.ID, o.Spec, o.Clock}
 }
 
+// StartTimer is CRPIE_OP_START_TIMER. Starts a timer if a hook has changed it, and skips the operations that start it as it was dumped.
+type StartTimer struct {
+	Timer uint64 // index
+	Skip  uint64 // operations
+}
+
+// Encode returns the operation's number and its arguments.
+func (o StartTimer) Encode() (OpCode, [OpArgs]uint64) {
+	return OpStartTimer, [OpArgs]uint64{o.Timer, o.Skip}
+}
+
 // CloneTask is CRPIE_OP_CLONE_TASK. Creates a task of the plan, clone3(2), with its pid.
 type CloneTask struct {
 	Task  uint64 // index
@@ -1608,6 +1834,7 @@ var Ops = [...]OpInfo{
 	OpSetupAio:         {Name: "setup_aio", Args: []ArgInfo{{"ring", ArgHex}, {"len", ArgInt}, {"nr_events", ArgInt}, {"null", ArgFD}}},
 	OpCreateTimer:      {Name: "create_timer", Args: []ArgInfo{{"clock", ArgClock}, {"sigevent", ArgSigevent}, {"id", ArgInt}}},
 	OpExpireTimer:      {Name: "expire_timer", Args: []ArgInfo{{"id", ArgInt}, {"spec", ArgItimerspec}, {"clock", ArgClock}}},
+	OpStartTimer:       {Name: "start_timer", Args: []ArgInfo{{"timer", ArgInt}, {"skip", ArgInt}}},
 	OpCloneTask:        {Name: "clone_task", Args: []ArgInfo{{"task", ArgInt}, {"flags", ArgCloneFlags}}},
 	OpCloneThread:      {Name: "clone_thread", Args: []ArgInfo{{"thread", ArgInt}}},
 	OpRunTask:          {Name: "run_task", Args: []ArgInfo{{"task", ArgInt}}},

@@ -16,20 +16,20 @@ import (
 type reader interface{ Get(b []byte) }
 
 var written = []memory.Record{
-	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Ctx{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{},
+	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Regs{}, &abi.Timer{}, &abi.Ctx{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{},
 	&abi.OpRecord{}, &abi.Run{}, &abi.Pidfd{}, &abi.File{},
 	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{},
 	&abi.GraftRenewal{},
 }
 
 var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{},
-	&abi.GraftTold{}}
+	&abi.GraftTold{}, &abi.Regs{}, &abi.Timer{}}
 
 var operations = []abi.Operation{
 	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{},
 	abi.OpenExitedProc{},
 	abi.DrainEvents{}, abi.ReadPages{}, abi.UpdatePages{}, abi.CopyMemory{}, abi.SetupAio{}, abi.CreateTimer{},
-	abi.ExpireTimer{},
+	abi.ExpireTimer{}, abi.StartTimer{},
 	abi.CloneTask{}, abi.CloneThread{}, abi.RunTask{}, abi.SetPdeathsig{}, abi.WaitTraced{}, abi.WaitGate{},
 	abi.ArriveBarrier{},
 	abi.WaitBarrier{}, abi.SetMark{}, abi.WaitMark{}, abi.Notify{}, abi.UnshareStatus{}, abi.RunHooks{},

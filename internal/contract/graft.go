@@ -95,6 +95,7 @@ func graftStructs() []Struct {
 			{"slot", u64, "its guard; stack and signal stack follow"},
 			{"sigmask", u64, ""},
 			{"gregs", array(u64, numGregs), "in the order of struct sigcontext"},
+			{"regs", u64, "struct crpie_regs, which hooks write to"},
 		},
 	}
 	task := Struct{
@@ -123,6 +124,8 @@ func graftStructs() []Struct {
 			{"watchdog_slot", u64, ""},
 			{"renewals", u64, "struct graft_renewal[nr_renewals]"},
 			{"nr_renewals", u64, ""},
+			{"timers", u64, "struct crpie_timer[nr_timers], which hooks write to; behind them as they were set last"},
+			{"nr_timers", u64, ""},
 			{"patience_ns", i64,
 				"not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so long"},
 		},

@@ -70,6 +70,10 @@ func Ops() []Op {
 			Args: []Arg{{"id", Int, ""}, {"spec", Itimerspec, "struct itimerspec: interval, what is left"},
 				{"clock", Clock, ""}}},
 
+		{C: "START_TIMER", Go: "StartTimer",
+			About: "Starts a timer if a hook has changed it, and skips the operations that start it as it was dumped.",
+			Args:  []Arg{{"timer", Int, "index"}, {"skip", Int, "operations"}}},
+
 		{C: "CLONE_TASK", Go: "CloneTask", About: "Creates a task of the plan, clone3(2), with its pid.",
 			Args: []Arg{{"task", Int, "index"}, {"flags", CloneFlags, "of clone3(2)"}}},
 		{C: "CLONE_THREAD", Go: "CloneThread", About: "Creates a thread of this task, clone3(2), with its tid.",

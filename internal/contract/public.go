@@ -71,6 +71,9 @@ func publicEnums() []Enum {
 				{"CRPIE_PARAM_KIND_ONE_OF", "ParamOneOf", 6, ""},
 			},
 		},
+		{About: "What a timer is.", Members: []Enumerator{
+			{"CRPIE_TIMER_REAL", "TimerReal", 0, ""}, {"CRPIE_TIMER_VIRTUAL", "TimerVirtual", 1, ""},
+			{"CRPIE_TIMER_PROF", "TimerProf", 2, ""}, {"CRPIE_TIMER_POSIX", "TimerPosix", 3, ""}}},
 		{About: "Flags of a parameter.", Members: []Enumerator{{C: "CRPIE_OPTIONAL", Value: 0},
 			{"CRPIE_REQUIRED", "ParamRequired", 1, ""}, {"CRPIE_DEFAULTED", "ParamDefaulted", 2, ""},
 			{"CRPIE_IN_TASK", "ParamInTask", 4, ""}}},
@@ -103,7 +106,8 @@ func publicStructs() []Struct {
 		{"dump_time_ns", i64, ""}, {"restore_time_ns", i64, ""}, {"comm", ptr, ""}, {"plugin", ptr, ""},
 		{"params", ptr, ""},
 		{"nr_params", u64, ""}, {"vmas", ptr, ""}, {"nr_vmas", u64, ""}, {"mm", ptr, ""}, {"log", ptr, ""},
-		{"reserved", array(u64, 4), ""}, {"vma_madv", ptr, ""},
+		{"reserved", array(u64, 4), ""}, {"vma_madv", ptr, ""}, {"regs", ptr, ""}, {"timers", ptr, ""},
+		{"nr_timers", u64, ""},
 	}}
 	mm := Struct{C: "crpie_mm", Go: "MM", Use: Written}
 	for _, name := range []string{"start_code", "end_code", "start_data", "end_data", "start_brk", "brk",
@@ -131,6 +135,22 @@ func publicStructs() []Struct {
 			{"start", u64, ""}, {"end", u64, ""}, {"prot", u32, ""}, {"flags", u32, ""}, {"pgoff", u64, ""},
 			{"name", ptr, ""},
 		}},
-		mm, ctx,
+		mm, publicRegs(),
+		{C: "crpie_timer", Go: "Timer", Use: Written | Read, Members: []Member{
+			{"kind", u32, ""}, {"id", i32, ""}, {"clock", i32, ""}, {"reserved", u32, ""},
+			{"remaining_ns", i64, ""}, {"interval_ns", i64, ""},
+		}},
+		ctx,
 	}
+}
+
+// publicRegs are the registers that hooks see, all of 64 bits.
+func publicRegs() Struct {
+	regs := Struct{C: "crpie_regs", Go: "Regs", Use: Written | Read}
+	for _, name := range []string{"ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "r8", "r9", "r10", "r11", "r12",
+		"r13", "r14", "r15", "ip", "flags", "fs_base", "gs_base", "cs", "ss", "ds", "es", "fs", "gs"} {
+		regs.Members = append(regs.Members, Member{name, u64, ""})
+	}
+	regs.Members = append(regs.Members, Member{"syscall", i64, ""})
+	return regs
 }

@@ -182,6 +182,10 @@ func restorerStructs() []Struct {
 			{"reader_stack_size", u64, ""},
 			{"runs", u64, "uint8_t[] by plugin: 1 if it runs in this task"},
 			{"table", u64, "struct crpie_table: that of the plan, or one with the task's resident hooks"},
+			{"regs", u64, "struct crpie_regs[nr_threads], which hooks write to, or 0"},
+			{"timers", u64, "struct crpie_timer[nr_timers], which hooks write to"},
+			{"dumped_timers", u64, "struct crpie_timer[nr_timers]: as they were"},
+			{"nr_timers", u64, ""},
 		},
 	}
 	plan := Struct{

@@ -46,6 +46,7 @@ var recipes = []recipe{
 	{"memfd", []string{"memfd.c", "victim.h"}, nil, compileC},
 	{"deleted", []string{"deleted.c", "victim.h"}, nil, compileC},
 	{"fifo", []string{"fifo.c", "victim.h"}, nil, compileC},
+	{"lent", []string{"lent.c", "victim.h"}, []string{"-pthread"}, compileC},
 	{"owners", []string{"owners.c", "victim.h"}, nil, compileC},
 	{"locks", []string{"locks.c", "victim.h"}, nil, compileC},
 	{"sessions", []string{"sessions.c", "victim.h"}, nil, compileC},

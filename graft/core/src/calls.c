@@ -42,7 +42,48 @@ void caller_describe(struct caller *caller, struct crpie_ctx *ctx)
 	ctx->vmas = (const struct crpie_vma *)w->task->vmas;
 	ctx->nr_vmas = w->task->nr_vmas;
 	ctx->mm = (const struct crpie_mm *)w->task->mm;
+	ctx->timers = (struct crpie_timer *)w->task->timers;
+	ctx->nr_timers = w->task->nr_timers;
 	ctx->log = graft_log;
+}
+
+struct crpie_regs *caller_regs(struct caller *caller)
+{
+	return (struct crpie_regs *)worker_of(caller)->thread->regs;
+}
+
+const struct crpie_timer *caller_timers(const struct caller *caller)
+{
+	const struct graft_task *task = worker_of(caller)->task;
+
+	return (const struct crpie_timer *)task->timers + task->nr_timers;
+}
+
+/* criu has started the timers: those that a hook changes are set at once. */
+static int keep_timers(const struct crpie_ctx *ctx, struct crpie_timer *kept)
+{
+	uint64_t i;
+
+	for (i = 0; i < ctx->nr_timers; i++) {
+		const struct crpie_timer *timer = ctx->timers + i;
+		int ret = 0;
+
+		if (timer->remaining_ns != kept[i].remaining_ns || timer->interval_ns != kept[i].interval_ns)
+			ret = set_timer(timer);
+		if (ret)
+			return ret;
+		kept[i] = *timer;
+	}
+	return 0;
+}
+
+int caller_keep(struct caller *caller, const struct crpie_ctx *ctx)
+{
+	if (worker_of(caller)->aborted)
+		return 0;
+	if (ctx->regs)
+		graft_set_regs(worker_of(caller)->thread, ctx->regs);
+	return ctx->timers ? keep_timers(ctx, (struct crpie_timer *)caller_timers(caller)) : 0;
 }
 
 void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)

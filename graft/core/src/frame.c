@@ -108,3 +108,28 @@ void graft_save_state(const struct graft_thread *thread)
 	frame->uc.uc_sigmask = thread->sigmask;
 	sys2(__NR_sigaltstack, 0, (long)&frame->uc.uc_stack);
 }
+
+/* As a hook has changed them. */
+void graft_set_regs(const struct graft_thread *thread, const struct crpie_regs *regs)
+{
+	struct sigcontext *to = &((struct rt_sigframe *)thread->frame)->uc.uc_mcontext;
+
+	to->rax = regs->ax;
+	to->rbx = regs->bx;
+	to->rcx = regs->cx;
+	to->rdx = regs->dx;
+	to->rsi = regs->si;
+	to->rdi = regs->di;
+	to->rbp = regs->bp;
+	to->rsp = regs->sp;
+	to->r8 = regs->r8;
+	to->r9 = regs->r9;
+	to->r10 = regs->r10;
+	to->r11 = regs->r11;
+	to->r12 = regs->r12;
+	to->r13 = regs->r13;
+	to->r14 = regs->r14;
+	to->r15 = regs->r15;
+	to->rip = regs->ip;
+	to->eflags = regs->flags;
+}

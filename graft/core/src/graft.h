@@ -12,6 +12,7 @@
  *	blob_start   +-----------------------+
  *	             | blob image            |  RX, R, RW: this core, the plugins, the hook table
  *	             | slot 0 | slot 1 | …   |  RW; GRAFT_SLOT each: guard, stack, signal stack; the last: the watchdog
+ *	             | registers, timers     |  RW; what hooks may change
  *	             | struct graft_task …   |  R
  *	blob_end     +-----------------------+
  *
@@ -58,6 +59,7 @@ long graft_clone(uint64_t flags, uint64_t stack, int *ptid, int *ctid, void (*fn
 
 /* frame.c */
 void graft_save_state(const struct graft_thread *thread);
+void graft_set_regs(const struct graft_thread *thread, const struct crpie_regs *regs);
 
 /* guard.c */
 int64_t graft_guard_task(struct graft_worker *w);

@@ -69,8 +69,9 @@ struct graft_thread {
 	uint64_t slot; /* its guard; stack and signal stack follow */
 	uint64_t sigmask;
 	uint64_t gregs[19]; /* in the order of struct sigcontext */
+	uint64_t regs; /* struct crpie_regs, which hooks write to */
 };
-_Static_assert(sizeof(struct graft_thread) == 192, "Go lays it out");
+_Static_assert(sizeof(struct graft_thread) == 200, "Go lays it out");
 
 struct graft_task {
 	uint32_t size; /* sizeof(struct graft_task) */
@@ -96,13 +97,15 @@ struct graft_task {
 	uint64_t watchdog_slot;
 	uint64_t renewals; /* struct graft_renewal[nr_renewals] */
 	uint64_t nr_renewals;
+	uint64_t timers; /* struct crpie_timer[nr_timers], which hooks write to; behind them as they were set last */
+	uint64_t nr_timers;
 	/*
 	 * not 0: somebody outside reads struct graft_status, and answers; the task ends when it hears nothing for so
 	 * long
 	 */
 	int64_t patience_ns;
 };
-_Static_assert(sizeof(struct graft_task) == 168, "Go lays it out");
+_Static_assert(sizeof(struct graft_task) == 184, "Go lays it out");
 
 /* What a supervisor outside reads, and its answer. It lies in the core's data, symbol graft_status. */
 struct graft_status {

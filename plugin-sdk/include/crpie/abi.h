@@ -13,7 +13,8 @@
  *	struct crpie_…_record   begin with their size and the version of crpie that they need at least (abi). A longer
  *	                        record is read as far as it is known, one that needs a later version is refused.
  *	struct crpie_param,     never change: plugins step through arrays of them with the size that they were compiled
- *	crpie_vma, crpie_mm     with. More about a mapping or the program would be another member of struct crpie_ctx.
+ *	crpie_vma, crpie_mm,    with. More about a mapping or the program would be another member of struct crpie_ctx.
+ *	crpie_regs, crpie_timer
  *	enumerators             keep their values.
  *	init, exit              were given a context in version 2, as a last argument that older ones do not look at.
  *	parameters              can have defaults from version 3 on.
@@ -206,6 +207,46 @@ struct crpie_mm {
 	uint64_t auxv_words;  /* number of 64-bit words in auxv */
 };
 
+/*
+ * The general registers with which a thread of an x86-64 program goes on. A hook of PIE_RST_PRE_SIGRETURN_THREAD may
+ * change them down to flags; crpie fails the hook if ip or sp is no address of a program then, or if other flags are
+ * different than CF, PF, AF, ZF, SF, DF and OF.
+ */
+struct crpie_regs {
+	uint64_t ax, bx, cx, dx, si, di, bp, sp;
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+	uint64_t ip, flags;
+	uint64_t fs_base, gs_base; /* from here on not to be changed */
+	uint64_t cs, ss, ds, es, fs, gs;
+	/*
+	 * The system call in which the thread was stopped; -1: none, or not known. If it is to be made again, ip is
+	 * that of the instruction and ax the number; if not, ax is the result: -EINTR for a sleep. A sleep, poll(2) or
+	 * futex(2) that a stop had interrupted before is restart_syscall(2).
+	 */
+	int64_t syscall;
+};
+
+/* What a timer is. */
+enum {
+	CRPIE_TIMER_REAL = 0,    /* ITIMER_REAL of setitimer(2) */
+	CRPIE_TIMER_VIRTUAL = 1, /* ITIMER_VIRTUAL */
+	CRPIE_TIMER_PROF = 2,    /* ITIMER_PROF */
+	CRPIE_TIMER_POSIX = 3,   /* of timer_create(2) */
+};
+
+/*
+ * A timer of the task: one of setitimer(2) that runs, or a posix timer. A hook of PIE_RST_PRE_SIGRETURN may change what
+ * remains, which counts from when the task goes on, and the interval; 0: the timer stands still, or runs once.
+ */
+struct crpie_timer {
+	uint32_t kind; /* CRPIE_TIMER_* */
+	int32_t id;    /* of a posix timer, else 0 */
+	int32_t clock; /* CLOCK_* of a posix timer, else 0 */
+	uint32_t reserved;
+	int64_t remaining_ns;
+	int64_t interval_ns;
+};
+
 /* Handed to a hook, init or exit. It is valid until that returns; strings and arrays until the last hook has. */
 struct crpie_ctx {
 	uint32_t size;           /* sizeof(struct crpie_ctx) of the restorer */
@@ -226,7 +267,11 @@ struct crpie_ctx {
 	/* Writes len bytes of msg as one line of crpie's log. Works at every stage; needs no descriptor. */
 	void (*log)(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint64_t len);
 	uint64_t reserved[4];
-	const uint64_t *vma_madv; /* [nr_vmas]: what madvise(2) said of a mapping, bit n for advice n; CRPIE_CTX_HAS */
+	/* Ask CRPIE_CTX_HAS for what follows. */
+	const uint64_t *vma_madv;   /* [nr_vmas]: what madvise(2) said of a mapping, bit n for advice n */
+	struct crpie_regs *regs;    /* of the thread, for hooks of PIE_RST_PRE_SIGRETURN_THREAD, else 0 */
+	struct crpie_timer *timers; /* [nr_timers], for hooks of PIE_RST_PRE_SIGRETURN, else 0 */
+	uint64_t nr_timers;
 };
 
 #endif

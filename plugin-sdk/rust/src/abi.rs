@@ -37,6 +37,54 @@ pub struct Vma {
     pub name: *const u8,
 }
 
+/// struct crpie_regs: the general registers of a thread. A hook may change those down to flags.
+#[repr(C)]
+pub struct Regs {
+    pub ax: u64,
+    pub bx: u64,
+    pub cx: u64,
+    pub dx: u64,
+    pub si: u64,
+    pub di: u64,
+    pub bp: u64,
+    pub sp: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    pub ip: u64,
+    pub flags: u64,
+    pub fs_base: u64,
+    pub gs_base: u64,
+    pub cs: u64,
+    pub ss: u64,
+    pub ds: u64,
+    pub es: u64,
+    pub fs: u64,
+    pub gs: u64,
+    pub syscall: i64,
+}
+
+/// struct crpie_timer: a hook may change the last two members.
+#[repr(C)]
+pub struct Timer {
+    pub kind: u32,
+    pub id: i32,
+    pub clock: i32,
+    pub reserved: u32,
+    pub remaining_ns: i64,
+    pub interval_ns: i64,
+}
+
+pub const TIMER_REAL: u32 = 0;
+pub const TIMER_VIRTUAL: u32 = 1;
+pub const TIMER_PROF: u32 = 2;
+pub const TIMER_POSIX: u32 = 3;
+
 /// struct crpie_ctx
 #[repr(C)]
 pub struct Ctx {
@@ -58,7 +106,14 @@ pub struct Ctx {
     pub log: extern "C" fn(*const Ctx, u32, *const u8, u64),
     pub reserved: [u64; 4],
     pub vma_madv: *const u64,
+    pub regs: *mut Regs,
+    pub timers: *mut Timer,
+    pub nr_timers: u64,
 }
+
+/// Sizes of contexts that have these members: older crpies have shorter ones.
+pub const CTX_WITH_REGS: u32 = 152;
+pub const CTX_WITH_TIMERS: u32 = 168;
 
 pub type HookFn = extern "C" fn(*mut Ctx) -> i32;
 pub type InitFn = extern "C" fn(i32, *mut Ctx) -> i32;

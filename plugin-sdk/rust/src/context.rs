@@ -146,6 +146,24 @@ impl Context {
         self.0.restore_time_ns
     }
 
+    /// The registers with which the thread goes on, in hooks of PIE_RST_PRE_SIGRETURN_THREAD.
+    pub fn regs(&mut self) -> Option<&mut abi::Regs> {
+        if self.0.size < abi::CTX_WITH_REGS {
+            return None;
+        }
+        // SAFETY: null, or the thread's own until the hook returns.
+        unsafe { self.0.regs.as_mut() }
+    }
+
+    /// The task's timers, in hooks of PIE_RST_PRE_SIGRETURN.
+    pub fn timers(&mut self) -> &mut [abi::Timer] {
+        if self.0.size < abi::CTX_WITH_TIMERS || self.0.nr_timers == 0 {
+            return &mut [];
+        }
+        // SAFETY: the context has nr_timers timers, which are the hook's until it returns.
+        unsafe { core::slice::from_raw_parts_mut(self.0.timers, self.0.nr_timers as usize) }
+    }
+
     /// Name of the task, at most 15 bytes.
     pub fn comm(&self) -> Text<'_> {
         // SAFETY: as for Mapping::name.

@@ -39,6 +39,8 @@ void caller_describe(struct caller *caller, struct crpie_ctx *ctx)
 	ctx->vmas = (const struct crpie_vma *)core->task->vmas;
 	ctx->nr_vmas = core->task->nr_vmas;
 	ctx->mm = (const struct crpie_mm *)core->task->mm;
+	ctx->timers = (struct crpie_timer *)core->task->timers;
+	ctx->nr_timers = core->task->nr_timers;
 	ctx->log = core_log;
 }
 
@@ -51,6 +53,28 @@ static void pause_for_debugger(const struct crpie_plan *plan, uint32_t hook, uin
 	if (hook && hook == plan->pause_hook &&
 	    (plan->pause_plugin == CRPIE_MAX_PLUGINS || plan->pause_plugin == plugin))
 		sys2(__NR_tkill, sys0(__NR_gettid), SIGSTOP);
+}
+
+struct crpie_regs *caller_regs(struct caller *caller)
+{
+	const struct core *core = core_of(caller);
+	const struct crpie_thread *leader = (const struct crpie_thread *)core->task->threads;
+	struct crpie_regs *all = (struct crpie_regs *)core->task->regs;
+
+	return all ? all + (core->thread - leader) : 0;
+}
+
+const struct crpie_timer *caller_timers(const struct caller *caller)
+{
+	return (const struct crpie_timer *)core_of(caller)->task->dumped_timers;
+}
+
+/* The controller reads the registers when every thread is parked, and START_TIMER the timers. */
+int caller_keep(struct caller *caller, const struct crpie_ctx *ctx)
+{
+	(void)caller;
+	(void)ctx;
+	return 0;
 }
 
 void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)

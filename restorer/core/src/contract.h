@@ -53,26 +53,28 @@ enum {
 	CRPIE_OP_SETUP_AIO = 12, /* Makes an AIO context, io_setup(2), whose ring takes the place of the dumped one. */
 	CRPIE_OP_CREATE_TIMER = 13, /* Makes a posix timer, timer_create(2), whose id must be the wanted one. */
 	CRPIE_OP_EXPIRE_TIMER = 14, /* Lets a posix timer expire at once and go on from there. */
-	CRPIE_OP_CLONE_TASK = 15, /* Creates a task of the plan, clone3(2), with its pid. */
-	CRPIE_OP_CLONE_THREAD = 16, /* Creates a thread of this task, clone3(2), with its tid. */
-	CRPIE_OP_RUN_TASK = 17, /* Goes on with the program of a task, which this process becomes. */
+	/* Starts a timer if a hook has changed it, and skips the operations that start it as it was dumped. */
+	CRPIE_OP_START_TIMER = 15,
+	CRPIE_OP_CLONE_TASK = 16, /* Creates a task of the plan, clone3(2), with its pid. */
+	CRPIE_OP_CLONE_THREAD = 17, /* Creates a thread of this task, clone3(2), with its tid. */
+	CRPIE_OP_RUN_TASK = 18, /* Goes on with the program of a task, which this process becomes. */
 	/*
 	 * Has the kernel kill this task when its parent ends, PR_SET_PDEATHSIG of prctl(2), and ends it if that has
 	 * happened.
 	 */
-	CRPIE_OP_SET_PDEATHSIG = 18,
-	CRPIE_OP_WAIT_TRACED = 19, /* Waits until the controller traces this thread. */
-	CRPIE_OP_WAIT_GATE = 20, /* Waits until the controller has opened a gate. */
-	CRPIE_OP_ARRIVE_BARRIER = 21, /* Counts this thread at a barrier of its task. */
-	CRPIE_OP_WAIT_BARRIER = 22, /* Waits until threads have arrived at a barrier. */
-	CRPIE_OP_SET_MARK = 23, /* Sets the mark that this thread has reached. Marks only grow. */
-	CRPIE_OP_WAIT_MARK = 24, /* Waits until another thread has reached a mark. */
-	CRPIE_OP_NOTIFY = 25, /* Rings the controller's bell. */
+	CRPIE_OP_SET_PDEATHSIG = 19,
+	CRPIE_OP_WAIT_TRACED = 20, /* Waits until the controller traces this thread. */
+	CRPIE_OP_WAIT_GATE = 21, /* Waits until the controller has opened a gate. */
+	CRPIE_OP_ARRIVE_BARRIER = 22, /* Counts this thread at a barrier of its task. */
+	CRPIE_OP_WAIT_BARRIER = 23, /* Waits until threads have arrived at a barrier. */
+	CRPIE_OP_SET_MARK = 24, /* Sets the mark that this thread has reached. Marks only grow. */
+	CRPIE_OP_WAIT_MARK = 25, /* Waits until another thread has reached a mark. */
+	CRPIE_OP_NOTIFY = 26, /* Rings the controller's bell. */
 	/* Replaces the shared memory: what this task reports is memory of its own from here on. */
-	CRPIE_OP_UNSHARE_STATUS = 26,
-	CRPIE_OP_RUN_HOOKS = 27, /* Runs the plugins' hooks of a stage. */
-	CRPIE_OP_PARK = 28, /* Waits for the controller, which gives the thread its registers. The program is done. */
-	CRPIE_OP_EXIT_GROUP = 29, /* Ends the task, exit_group(2). */
+	CRPIE_OP_UNSHARE_STATUS = 27,
+	CRPIE_OP_RUN_HOOKS = 28, /* Runs the plugins' hooks of a stage. */
+	CRPIE_OP_PARK = 29, /* Waits for the controller, which gives the thread its registers. The program is done. */
+	CRPIE_OP_EXIT_GROUP = 30, /* Ends the task, exit_group(2). */
 };
 
 /* Flags of an operation. */
@@ -229,6 +231,10 @@ struct crpie_op {
 			uint64_t clock;
 		} expire_timer;
 		struct {
+			uint64_t timer; /* index */
+			uint64_t skip; /* operations */
+		} start_timer;
+		struct {
 			uint64_t task; /* index */
 			uint64_t flags; /* of clone3(2) */
 		} clone_task;
@@ -318,8 +324,12 @@ struct crpie_task {
 	uint64_t reader_stack_size;
 	uint64_t runs; /* uint8_t[] by plugin: 1 if it runs in this task */
 	uint64_t table; /* struct crpie_table: that of the plan, or one with the task's resident hooks */
+	uint64_t regs; /* struct crpie_regs[nr_threads], which hooks write to, or 0 */
+	uint64_t timers; /* struct crpie_timer[nr_timers], which hooks write to */
+	uint64_t dumped_timers; /* struct crpie_timer[nr_timers]: as they were */
+	uint64_t nr_timers;
 };
-_Static_assert(sizeof(struct crpie_task) == 80, "Go lays it out");
+_Static_assert(sizeof(struct crpie_task) == 112, "Go lays it out");
 
 struct crpie_plan {
 	uint32_t size; /* sizeof(struct crpie_plan) */

@@ -16,6 +16,8 @@
  *	              | struct crpie_bell    |  RW: wakes the controller, names who calls plugins; shared, a memfd
  *	stacks        +----------------------+
  *	              | guard | stack 0 | …  |  one per thread of the largest task and page reader; private, anonymous
+ *	lent          +----------------------+
+ *	              | registers, timers    |  what late hooks may change, of the task; private, anonymous
  *	plan          +----------------------+
  *	              | struct crpie_plan …  |  R; private, of the sealed memfd
  *	region_end    +----------------------+
@@ -66,6 +68,7 @@ int64_t core_update_pages(struct core *core, const struct crpie_op *op);
 /* timers.c */
 int64_t core_create_timer(const struct crpie_op *op);
 int64_t core_expire_timer(const struct crpie_op *op);
+int64_t core_start_timer(const struct core *core, const struct crpie_op *op);
 
 /* ttys.c */
 int64_t core_open_pty(const struct crpie_op *op);

@@ -28,6 +28,10 @@ static void describe(struct caller *caller, struct crpie_ctx *ctx, uint32_t hook
 		.reserved = { (uint64_t)caller },
 	};
 	caller_describe(caller, ctx);
+	if (hook == CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD)
+		ctx->regs = caller_regs(caller);
+	if (hook != CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN)
+		ctx->timers = 0, ctx->nr_timers = 0;
 	ctx->vma_madv = (const uint64_t *)(ctx->vmas + ctx->nr_vmas);
 }
 
@@ -41,13 +45,33 @@ static int enter(struct caller *caller, uint32_t hook, uint64_t fn, const struct
 	return caller_enter(caller, fn, (uint64_t)ctx, 0, 0);
 }
 
+/* A hook that does not return 0 changes no registers. */
+static int keep(struct caller *caller, const struct crpie_ctx *ctx, const struct crpie_regs *before, int result)
+{
+	if (result == 0)
+		result = check_regs(ctx, before);
+	if (result == 0 && ctx->timers)
+		result = check_timers(ctx, caller_timers(caller));
+	if (result == 0)
+		return caller_keep(caller, ctx);
+	if (ctx->regs)
+		*ctx->regs = *before;
+	return result;
+}
+
 static int call(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)
 {
-	struct crpie_ctx ctx;
+	struct crpie_regs before = { 0 };
+	struct crpie_ctx ctx, given;
+	int result;
 
 	describe(caller, &ctx, hook, plugin);
+	if (ctx.regs)
+		before = *ctx.regs;
+	given = ctx; /* the hook may write to the one that it gets */
 	caller_begin(caller, hook, plugin, fn);
-	return caller_end(caller, enter(caller, hook, fn, &ctx));
+	result = enter(caller, hook, fn, &ctx);
+	return caller_end(caller, keep(caller, &given, &before, result));
 }
 
 static int runs_here(const struct caller *caller, uint32_t plugin)

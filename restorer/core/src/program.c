@@ -171,6 +171,8 @@ static int64_t carry_out(struct core *core, const struct crpie_op *op)
 		return core_create_timer(op);
 	case CRPIE_OP_EXPIRE_TIMER:
 		return core_expire_timer(op);
+	case CRPIE_OP_START_TIMER:
+		return core_start_timer(core, op);
 	case CRPIE_OP_CLONE_TASK:
 		return core_clone_task(core, op);
 	case CRPIE_OP_CLONE_THREAD:
@@ -230,6 +232,8 @@ void core_run_program(struct core *core)
 		result = carry_out(core, &ops[i]);
 		if (failed(&ops[i], result))
 			core_fail(core, result);
+		if (ops[i].code == CRPIE_OP_START_TIMER)
+			i += result; /* operations to skip */
 	}
 	core_fail(core, -ENOEXEC); /* a program ends with PARK or EXIT_GROUP */
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Posix timers. */
 #include "core.h"
+#include "hooks.h"
 #include "syscall.h"
 
 #include <linux/time.h>
@@ -53,4 +54,17 @@ int64_t core_expire_timer(const struct crpie_op *op)
 	past[2] = at / NSEC_PER_SEC;
 	past[3] = at % NSEC_PER_SEC;
 	return sys4(__NR_timer_settime, op->expire_timer.id, TIMER_ABSTIME, (long)past, 0);
+}
+
+/* The number of operations to skip: those that start the timer as it was dumped, or none. */
+int64_t core_start_timer(const struct core *core, const struct crpie_op *op)
+{
+	const struct crpie_timer *timer = (const struct crpie_timer *)core->task->timers + op->start_timer.timer;
+	const struct crpie_timer *dumped = (const struct crpie_timer *)core->task->dumped_timers + op->start_timer.timer;
+	int64_t ret;
+
+	if (timer->remaining_ns == dumped->remaining_ns && timer->interval_ns == dumped->interval_ns)
+		return 0;
+	ret = set_timer(timer);
+	return ret < 0 ? ret : (int64_t)op->start_timer.skip;
 }

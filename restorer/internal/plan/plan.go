@@ -89,7 +89,17 @@ type Task struct {
 	// change of ids has made of it.
 	Dumpable int
 
+	Lent Lent // to its late hooks
+
 	StatusIndex int // of its leader, among the statuses of struct crpie_shared: encode counts
+}
+
+// Lent is memory of a task that its late hooks may change; addresses are 0 where there are no such hooks.
+type Lent struct {
+	Regs         uint64 // struct crpie_regs[], by thread
+	Timers       uint64 // struct crpie_timer[NrTimers]
+	DumpedTimers uint64 // as they were
+	NrTimers     int
 }
 
 // Thread is one thread of a task: what it does while it is restored and the registers it leaves with.
@@ -234,6 +244,8 @@ func (p *Plan) encodeTask(t *Task) abi.Task {
 		Comm: a.String(t.Comm), VMAs: taskview.LayVMAs(a, t.VMAs),
 		NrVMAs: uint64(len(t.VMAs)), MM: t.MM.Lay(a), ReaderStack: readers, ReaderStackSize: readerSize,
 		Runs: a.Bytes(runs), Table: table,
+		Regs: t.Lent.Regs, Timers: t.Lent.Timers, DumpedTimers: t.Lent.DumpedTimers,
+		NrTimers: uint64(t.Lent.NrTimers),
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // IsGuard reports whether addr lies in the guard below a stack.
 func (r *Region) IsGuard(addr uint64) bool {
-	return addr >= r.Stacks && addr < r.Plan && (addr-r.Stacks)%abi.StackSlot < abi.StackGuard
+	return addr >= r.Stacks && addr < r.Lent && (addr-r.Stacks)%abi.StackSlot < abi.StackGuard
 }
 
 const (
@@ -30,12 +30,13 @@ var _ [memory.PageSize]struct{} = [abi.PageSize]struct{}{}
 //	Control struct crpie_control: written by the controller, read by tasks
 //	Bell    struct crpie_bell: wakes the controller, names who calls plugins
 //	Stacks  one slot per thread of the largest task, then one per page reader; a slot begins with its guard
+//	Lent    what late hooks may change, of a task: registers of its threads, timers
 //	Plan    struct crpie_plan and everything it points to (read-only), private
 //	End     end of what the last munmap removes; the zygote's stub follows
 //
 // All are addresses, multiples of the page size. restorer/core/src/core.h says who may write what.
 type Region struct {
-	Start, Shared, Control, Bell, Stacks, Plan, End uint64
+	Start, Shared, Control, Bell, Stacks, Lent, Plan, End uint64
 
 	Slots int // stacks
 }
@@ -51,21 +52,22 @@ const (
 	RegionFiles     = BellFD - SealedFD + 1
 )
 
-// LayRegion lays a region out from start for a blob of blobSize bytes; End is set when the plan is complete. One status
-// is the zygote's.
-func LayRegion(start, blobSize uint64, threads, slots int) Region {
+// LayRegion lays a region out from start for a blob of blobSize bytes and as many that are lent; End is set when the plan
+// is complete. One status is the zygote's.
+func LayRegion(start, blobSize uint64, threads, slots int, lent uint64) Region {
 	r := Region{Start: start, Slots: slots}
 	r.Shared = start + memory.PageUp(blobSize)
 	r.Control = r.Shared + memory.PageUp(uint64(abi.SharedStatusAt(threads+1))) + LogRingSize
 	r.Bell = r.Control + memory.PageUp(uint64(abi.ControlTracedAt(threads+1)))
 	r.Stacks = r.Bell + memory.PageUp(uint64(abi.BellCallAt(threads+1)))
-	r.Plan = r.Stacks + uint64(slots)*abi.StackSlot
+	r.Lent = r.Stacks + uint64(slots)*abi.StackSlot
+	r.Plan = r.Lent + memory.PageUp(lent)
 	return r
 }
 
 // RegionSize bounds what layRegion takes, the plan left out, bytes.
-func RegionSize(blobSize uint64, threads, slots int) uint64 {
-	r := LayRegion(0, blobSize, threads, slots)
+func RegionSize(blobSize uint64, threads, slots int, lent uint64) uint64 {
+	r := LayRegion(0, blobSize, threads, slots, lent)
 	return r.Plan
 }
 

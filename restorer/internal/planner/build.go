@@ -143,11 +143,13 @@ const (
 
 // layOut chooses where the region goes, in a hole that every task has, and relocates the blob there.
 func (p *planner) layOut() error {
-	threads, slots := 0, 0
+	threads, slots, lent := 0, 0, uint64(0)
 	var used []memory.Span
 	for _, t := range p.Dir.Tasks {
 		threads += len(t.Threads)
 		slots = max(slots, len(t.Threads))
+		given := p.lends(t)
+		lent = max(lent, given.size())
 		for _, v := range t.Mm.GetVmas() {
 			used = append(used, memory.Span{Start: v.GetStart(), End: v.GetEnd()})
 		}
@@ -155,12 +157,12 @@ func (p *planner) layOut() error {
 	threads += len(p.helpers)
 	slots += abi.MaxReaders
 	shmem, window := p.mem.SizeShmem(), p.mem.HugeWindow()
-	size := plan.RegionSize(p.layout.Size(), threads, slots) + roomForPlan + shmem + window
+	size := plan.RegionSize(p.layout.Size(), threads, slots, lent) + roomForPlan + shmem + window
 	start, err := plan.FindGap(used, size, p.Host.Random)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	region := plan.LayRegion(start, p.layout.Size(), threads, slots)
+	region := plan.LayRegion(start, p.layout.Size(), threads, slots, lent)
 	p.mem.AssignShmem(region.Plan + roomForPlan)
 	p.mem.Window = region.Plan + roomForPlan + shmem
 	p.mem.VdsoAt = region.Plan + roomForPlan - roomForVDSO

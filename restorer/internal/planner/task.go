@@ -61,6 +61,7 @@ func (p *planner) planTask(img *images.Task) {
 	threads := t.threads()
 	t.hook(t.Prog, stage.PostThreads)
 	t.signals()
+	t.lend()
 	t.leave()
 	t.limits()
 	t.hook(t.Prog, stage.PreCreds)

@@ -56,13 +56,30 @@ func timerClock(tm *pb.PosixTimerEntry) uint64 {
 // timersStart arms everything that ticks, after the last hook.
 func (t *taskPlanner) timersStart() {
 	timers := t.Img.Core.GetTc().GetTimers()
+	seen := 0 // by hooks: taskview.TimersOf has the same order
 	for which, it := range []*pb.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
-		t.startItimer(which, it)
+		if it.GetVsec()|it.GetVusec()|it.GetIsec()|it.GetIusec() != 0 {
+			t.unlessChanged(seen, func() { t.startItimer(which, it) })
+			seen++
+		}
 	}
-	for _, tm := range timers.GetPosix() {
-		t.startPosixTimer(tm)
+	for i, tm := range timers.GetPosix() {
+		t.unlessChanged(seen+i, func() { t.startPosixTimer(tm) })
 	}
 	t.Enter(job.PhaseTimers)
+}
+
+// unlessChanged plans the start of a timer that hooks may have changed: what they want comes in the place of what start
+// plans.
+func (t *taskPlanner) unlessChanged(timer int, start func()) {
+	if t.Task.Lent.NrTimers == 0 {
+		start()
+		return
+	}
+	at := len(t.Prog.Ops)
+	t.Prog.Core("as a hook wants it", abi.StartTimer{Timer: uint64(timer)})
+	start()
+	_, t.Prog.Ops[at].Args = abi.StartTimer{Timer: uint64(timer), Skip: uint64(len(t.Prog.Ops) - at - 1)}.Encode()
 }
 
 // startItimer: ITIMER_REAL stands still from its expiration to the moment when a thread takes the signal, and says 0

@@ -50,6 +50,9 @@ func (r *Runner) finish() error {
 		return err
 	}
 	r.stopBy = r.end()
+	if err := r.takeRegisters(); err != nil {
+		return err
+	}
 	if err := r.leaveRegion(); err != nil {
 		return err
 	}
@@ -326,7 +329,7 @@ func stubCalls(r *plan.Region, p *plan.Plan) []stubCall {
 		call("map the control page", r.Control, r.Bell-r.Control, uapi.ProtRead, uapi.MapShared, plan.SealedFD,
 			r.ControlOff()),
 		call("map the bell", r.Bell, r.Stacks-r.Bell, rw, uapi.MapShared, plan.BellFD, 0),
-		call("map the stacks", r.Stacks, r.Plan-r.Stacks, 0,
+		call("map the stacks and what is lent", r.Stacks, r.Plan-r.Stacks, 0,
 			uapi.MapPrivate|uapi.MapAnonymous|uapi.MapNoreserve,
 			nowhere, 0),
 		call("map the plan", r.Plan, r.End-r.Plan, uapi.ProtRead, uapi.MapPrivate, plan.SealedFD, r.PlanOff()))
