@@ -121,11 +121,12 @@ type ownReport struct {
 	pid    sys.PID
 	region *plan.Region
 	log    logReader
+	head   uint64 // of the log, when it was read last
 	after  uint64 // of the shared log: what must have been passed on before this one, which continues it
 }
 
 func newOwnReport(pid sys.PID, region *plan.Region, sharedLog uint64) *ownReport {
-	return &ownReport{pid, region, logReader{ring: &ownRing{pid, region}}, sharedLog}
+	return &ownReport{pid: pid, region: region, log: logReader{ring: &ownRing{pid, region}}, after: sharedLog}
 }
 
 // read gives the statuses from index on, and how far the log has been written.

@@ -153,6 +153,7 @@ func (r *Runner) lookAt(t *plan.Task, all bool) error {
 // lookAtOwn reads what a task that has left reports. That it has ended is for casualties to say.
 func (r *Runner) lookAtOwn(t *plan.Task, o *ownReport) error {
 	all, head, err := o.read(t.StatusIndex, len(t.Threads))
+	o.head = head
 	if err == nil && r.log.tail >= o.after {
 		err = o.log.drain(head, func(rec []byte) { r.passOn(rec, t) })
 	}
@@ -179,7 +180,24 @@ func (r *Runner) lastLook() error {
 	for _, o := range r.watch.own {
 		o.after = 0
 	}
-	return r.look(true)
+	for end := time.Now().Add(lineTime); ; time.Sleep(collectPause) {
+		if err := r.look(true); err != nil || !r.writing() || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// lineTime bounds the wait for threads that are writing a line: what another has logged may be behind it.
+const lineTime = 100 * time.Millisecond
+
+// writing reports whether a line has been begun that is not complete.
+func (r *Runner) writing() bool {
+	for _, o := range r.watch.own {
+		if o.log.tail < o.head {
+			return true
+		}
+	}
+	return false
 }
 
 // see takes what a thread reports, if it can be.
