@@ -63,6 +63,17 @@ func (p *paused) waits() (gdb string) {
 	}
 }
 
+// waitsAgain reads until a hook waits, or crpie says no more.
+func (p *paused) waitsAgain() bool {
+	for {
+		line, err := p.stderr.ReadString('\n')
+		p.said.WriteString(line)
+		if err != nil || strings.Contains(line, "it goes on with") {
+			return err == nil
+		}
+	}
+}
+
 // ends waits for crpie's end.
 func (p *paused) ends() (status int, stderr string) {
 	p.Helper()
@@ -104,8 +115,8 @@ func (p *paused) expect(text string, wanted ...string) {
 
 // lookAround are commands with which gdb sees lines and variables, steps and writes, and what it then says.
 var (
-	lookAround = []string{"bt 1", "break watched", "continue", "info args", "set var calls = 40", "set var before = 0",
-		"next", "finish", "print calls", "print before", "info locals"}
+	lookAround = []string{"bt 1", "break watched", "continue", "info args", "set var calls = 40",
+		"set var before = 0", "next", "finish", "print calls", "print before", "info locals"}
 	whatItSees = []string{"hook (ctx=", "Breakpoint 1, watched (ctx=", "watched.c:", "by = 2",
 		"Value returned is $1 = 42", "$2 = 42", "$3 = 42", "zeros = "}
 )
@@ -191,6 +202,32 @@ func TestDebuggerInEachThread(t *testing.T) {
 		t.Errorf("status %d\n%s", status, stderr)
 	}
 	im.Adopt(t).MustPass(t)
+}
+
+// Each task of a tree waits, one after the other; with select= only those that are meant. In a rehearsal the copy does.
+func TestTasksThatWait(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	victim := testenv.Start(t, "tree")
+	p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--rehearse", "--pie-pause", "POST_FILES", plugin)
+	p.expect(p.gdb(p.waits(), append(lookAround, "continue")...), append(whatItSees, "exited normally")...)
+	if status, stderr := p.ends(); status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	im := victim.Dump(t)
+	for _, selected := range []string{"", ",select=root"} {
+		p := startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "POST_FILES",
+			"--pie-plugin", plugin+selected)
+		count := 0
+		for p.waitsAgain() {
+			count++
+			must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+		}
+		if status, stderr := p.ends(); status != 0 || count == 1 != (selected != "") || count == 0 {
+			t.Errorf("status %d, %d tasks waited\n%s", status, count, stderr)
+		}
+		im.Adopt(t).MustPass(t)
+		im.Reset(t)
+	}
 }
 
 // SIGCONT lets a hook go on without a debugger, and a signal ends the waiting.

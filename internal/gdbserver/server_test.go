@@ -52,11 +52,16 @@ type debugger struct {
 	in   *bufio.Reader
 }
 
-func (d *debugger) ask(packet string) (reply string) {
+func (d *debugger) say(packet string) {
 	d.Helper()
 	if _, err := d.conn.Write(encode(packet)); err != nil {
 		d.Fatal(err)
 	}
+}
+
+func (d *debugger) ask(packet string) (reply string) {
+	d.Helper()
+	d.say(packet)
 	return d.reply()
 }
 
@@ -101,7 +106,7 @@ func serve(t *testing.T, m *memory) (d *debugger, s *Server, resumed <-chan Resu
 // Every packet that gdb needs has its answer, and what nobody knows an empty one.
 func TestAnswers(t *testing.T) {
 	m := &memory{[]byte("0123456789"), make([]byte, RegistersSize)}
-	d, s, _ := serve(t, m)
+	d, s, resumed := serve(t, m)
 	for _, c := range []struct{ packet, reply string }{
 		{"?", "S05"}, {"qAttached", "1"}, {"Hg0", "OK"}, {"vMustReplyEmpty", ""},
 		{"qXfer:memory-map:read::0,10", ""}, {"m1000,3", "303132"}, {"m1008,8", "3839"}, {"m0,4", "E01"},
@@ -119,6 +124,8 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.packet, got, c.reply)
 		}
 	}
+	d.say("c")
+	<-resumed
 	if hex.EncodeToString(m.bytes[:4]) != "30cc4433" { // gdb does not see its breakpoint
 		t.Errorf("%x", m.bytes)
 	}
@@ -154,8 +161,8 @@ func TestResuming(t *testing.T) {
 		if packet == "D" {
 			d.ask(packet)
 			d.conn.Close()
-		} else if _, err := d.conn.Write(encode(packet)); err != nil {
-			t.Fatal(err)
+		} else {
+			d.say(packet)
 		}
 		if got, ok := <-resumed; !ok || got != want || packet == "D" != (m.bytes[1] == '1') {
 			t.Errorf("%s: %+v, %v, %q", packet, got, ok, m.bytes)
@@ -173,5 +180,29 @@ func TestResuming(t *testing.T) {
 		if _, err := os.Stat(filepath.Dir(s.Path())); !os.IsNotExist(err) {
 			t.Errorf("%s: %v", packet, err)
 		}
+	}
+}
+
+// When gdb goes away its breakpoints go, too, and another one can come.
+func TestDebuggerThatGoesAway(t *testing.T) {
+	m := &memory{bytes: []byte("0123456789")}
+	d, s, resumed := serve(t, m)
+	d.ask("Z0,1001,1")
+	d.conn.Close()
+	conn, err := net.Dial("unix", s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = &debugger{t, conn, bufio.NewReader(conn)}
+	if got := d.ask("m1000,2"); got != "3031" {
+		t.Errorf("%q", got)
+	}
+	d.say("c")
+	if <-resumed; m.bytes[1] != '1' {
+		t.Errorf("%q", m.bytes)
+	}
+	d.conn.Close()
+	if err := s.Close(m); err != nil {
+		t.Error(err)
 	}
 }
