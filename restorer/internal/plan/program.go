@@ -108,7 +108,8 @@ func layOps(a *memory.Arena, ops []Op) uint64 {
 	records := a.At(addr)
 	for i := range ops {
 		op := &ops[i]
-		record := abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args, Want: op.Want}
+		record := abi.OpRecord{Code: uint32(op.Code), Flags: uint32(op.Flags), Nr: op.Nr, Arg: op.Args,
+			Want: op.Want}
 		record.Put(records[i*abi.OpRecordSize:])
 	}
 	return addr
