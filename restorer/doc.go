@@ -11,7 +11,7 @@
 //	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data
 //	internal/uapi          numbers of the kernel's interface, with names for printing
 //	internal/host          facts about this host
-//	internal/cgroups       the cgroups that a restore makes, or takes away
+//	internal/cgroups       the cgroups that a restore makes, or takes away; moved below it: where they are here
 //	internal/planner       order and tasks: births, sessions, threads, signals, credentials, cgroups
 //	internal/planner/job   what the rooms of the planner share: images, host, options, refusals, phases
 //	internal/planner/mem   memory: mappings, contents, inheritance, shared memory, huge pages, AIO, vDSO, IPC

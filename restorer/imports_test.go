@@ -16,7 +16,7 @@ func TestRoomsImportDownwards(t *testing.T) {
 		"refusal", "stage"}
 	own := append(slices.Clone(leaves), "restorer/internal/plan", "internal/uapi",
 		"restorer/internal/host")
-	base := append(slices.Clone(own), "restorer/internal/namespaces")
+	base := append(slices.Clone(own), "restorer/internal/namespaces", "restorer/internal/cgroups/moved")
 	job := append(slices.Clone(base), planner+"/job")
 	file := append(slices.Clone(job), planner+"/file")
 	rooms := map[string][]string{
@@ -27,9 +27,10 @@ func TestRoomsImportDownwards(t *testing.T) {
 			"internal/uapi"),
 		"restorer/internal/namespaces": append(slices.Clone(own), "internal/sys", "restorer/internal/cgroups",
 			"restorer/internal/namespaces/mnt", "restorer/internal/namespaces/net"),
-		"restorer/internal/cgroups":          append(slices.Clone(leaves), "internal/sys"),
-		"restorer/internal/namespaces/net":   append(slices.Clone(own), "internal/sys"),
-		"restorer/internal/namespaces/mnt":   append(slices.Clone(own), "internal/sys", "restorer/internal/namespaces/tmpfs"),
+		"restorer/internal/cgroups":        append(slices.Clone(leaves), "internal/sys"),
+		"restorer/internal/namespaces/net": append(slices.Clone(own), "internal/sys"),
+		"restorer/internal/namespaces/mnt": append(slices.Clone(own), "internal/sys", "restorer/internal/cgroups/moved",
+			"restorer/internal/namespaces/tmpfs"),
 		"restorer/internal/namespaces/tmpfs": append(slices.Clone(leaves), "internal/sys"),
 		planner + "/job":                     append(slices.Clone(base), "report", "internal/renew"),
 		planner + "/file":                    job,

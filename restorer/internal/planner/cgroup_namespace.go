@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -16,16 +15,10 @@ import (
 // first, and then to its own cgroups; its children are born in the namespace. Where cgroups are mounted, the zygote
 // does so before it mounts them. CRIU dumps no other one.
 
-// ownCgroupNamespace reports whether the tasks were in another cgroup namespace than CRIU.
-func (p *planner) ownCgroupNamespace() bool {
-	its, of := p.Dir.Tasks[0].Ids, p.Dir.Inventory.GetRootIds()
-	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
-}
-
 // cgroupsAreMounted reports whether the first process mounts cgroups, of which the kernel shows those below the roots
 // of its namespace.
 func (p *planner) cgroupsAreMounted() bool {
-	return p.ownCgroupNamespace() && p.Own.Mounts != nil && len(p.Own.Mounts.LateCgroups()) > 0
+	return p.roots().OwnNamespace() && p.Own.Mounts != nil && len(p.Own.Mounts.LateCgroups()) > 0
 }
 
 // enterCgroupNamespace has a process whose cgroups are those of from make the tasks' namespace.
@@ -34,43 +27,18 @@ func (p *planner) enterCgroupNamespace(prog *plan.Program, from membership) {
 	prog.Sys("cgroup namespace", uapi.SysUnshare, uapi.CloneNewcgroup)
 }
 
-// namespaceMembers are the cgroups of the root task with the lengths of their roots' paths. What CRIU was in as well
-// has none.
-func (p *planner) namespaceMembers() []*pb.CgMemberEntry {
-	if !p.ownCgroupNamespace() {
-		return nil
-	}
-	for _, s := range p.Dir.Cgroup.GetSets() {
-		if s.GetId() == cgroupSet(p.Dir.Tasks[0], 0) && s.GetId() != p.Dir.Inventory.GetRootCgSet() {
-			return s.GetCtls()
-		}
-	}
-	return nil
-}
-
-// namespaceRoot is where the root of the namespace was in a hierarchy: all of it, where the images have no prefix.
-func (p *planner) namespaceRoot(hierarchy string) string {
-	for _, c := range p.namespaceMembers() {
-		if prefix := int(c.GetCgnsPrefix()); c.GetName() == hierarchy && 0 < prefix &&
-			prefix <= len(c.GetPath()) {
-			return c.GetPath()[:prefix]
-		}
-	}
-	return "/"
-}
-
 // planCgroupNamespace finds where the roots of the tasks' namespace have to be. Those cgroups are the root task's, or
 // above them.
 func (p *planner) planCgroupNamespace() {
-	if !p.ownCgroupNamespace() {
+	if !p.roots().OwnNamespace() {
 		return
 	}
 	p.cgroupRoots = membership{}
 	for _, hierarchy := range host.SortedNames(p.Host.Cgroups()) {
-		if root := p.namespaceRoot(hierarchy); root == "/" {
+		if root := p.roots().Namespace(hierarchy); root == "/" {
 			p.cgroupRoots[hierarchy] = root
 		} else {
-			p.cgroupRoots[hierarchy] = p.moved(hierarchy, root)
+			p.cgroupRoots[hierarchy] = p.roots().Moved(hierarchy, root)
 		}
 	}
 	p.checkRoots()
@@ -83,7 +51,7 @@ func (p *planner) planCgroupNamespace() {
 // checkRoots refuses roots that cannot be reached.
 func (p *planner) checkRoots() {
 	where := threadWhere(p.Dir.Tasks[0], 0)
-	for _, c := range p.namespaceMembers() {
+	for _, c := range p.roots().Members() {
 		at, prefix := c.GetPath(), int(c.GetCgnsPrefix())
 		if prefix > len(at) || prefix > 0 &&
 			(!cleanPath(at[:prefix]) || !strings.HasPrefix(at[prefix:]+"/", "/")) {

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/cgroups/moved"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -43,7 +44,7 @@ func (p *planner) planCgroups() {
 			continue
 		}
 		for i, th := range t.Threads {
-			p.memberships[th.Tid] = p.membership(threadWhere(t, i), sets, cgroupSet(t, i))
+			p.memberships[th.Tid] = p.membership(threadWhere(t, i), sets, moved.SetOf(t, i))
 		}
 		p.keepTogether(t)
 	}
@@ -65,7 +66,7 @@ func (p *planner) cgroupSets() map[uint32]membership {
 	for _, s := range p.Dir.Cgroup.GetSets() {
 		m := membership{}
 		for _, c := range s.GetCtls() {
-			m[c.GetName()] = p.moved(c.GetName(), c.GetPath())
+			m[c.GetName()] = p.roots().Moved(c.GetName(), c.GetPath())
 		}
 		sets[s.GetId()] = m
 	}
@@ -83,13 +84,6 @@ func (p *planner) membership(where string, sets map[uint32]membership, id uint32
 			"it was in a cgroup of its own, but cgroup.img has no set %d", id)
 	}
 	return m
-}
-
-func cgroupSet(t *images.Task, thread int) uint32 {
-	if set := t.Threads[thread].Core.GetThreadCore().GetCgSet(); set != 0 {
-		return set
-	}
-	return t.Core.GetTc().GetCgSet()
 }
 
 // needCgroups sees to every cgroup in which a thread was and crpie is not.
@@ -282,7 +276,7 @@ func (p *planner) cgroupEntry(hierarchy, at string) *pb.CgroupDirEntry {
 			continue
 		}
 		for _, dir := range c.GetDirs() {
-			if found := below(dir, p.moved(hierarchy, "/"+dir.GetDirName()), at); found != nil {
+			if found := below(dir, p.roots().Moved(hierarchy, "/"+dir.GetDirName()), at); found != nil {
 				return found
 			}
 		}
@@ -311,7 +305,7 @@ func (t *taskPlanner) joinCgroups() {
 	}
 	to := t.memberships[t.Img.Pid]
 	switch {
-	case t.Img.Parent != nil || !t.ownCgroupNamespace():
+	case t.Img.Parent != nil || !t.roots().OwnNamespace():
 	case t.cgroupsAreMounted(): // the zygote has entered it
 		from = t.cgroupRoots
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/cgroups/moved"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -401,7 +402,7 @@ func TestCgroupRoots(t *testing.T) {
 		roots map[string]string
 		want  []string
 	}{
-		"all": {map[string]string{AllControllers: "/n/w"},
+		"all": {map[string]string{moved.AllControllers: "/n/w"},
 			[]string{":/n", ":/n/w", ":/n/w/below", "cpu,cpuacct:/c"}},
 		"unified": {map[string]string{"": "/n"}, []string{":/n", ":/n/below", "cpu,cpuacct:/c"}},
 		"another one": {map[string]string{"cpuacct": "/n"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/cgroups/moved"
 )
 
 // filesystem is how a mount of a kind is made.
@@ -77,14 +78,12 @@ func (r *reader) isCgroup(m *mount) bool {
 
 // cgroupPath says where the cgroup of the mount is now: --cgroup-root moves it.
 func (r *reader) cgroupPath(m *mount) string {
-	for _, controller := range append(splitOptions(m.img.GetOptions()), "*") {
-		for _, name := range []string{controller, strings.TrimPrefix(controller, "name=")} {
-			if to, ok := r.p.opts.CgroupRoots[name]; ok {
-				return to
-			}
-		}
+	roots := moved.Roots{Dir: r.p.dir, To: r.p.opts.CgroupRoots}
+	hierarchy := ""
+	if pb.Fstype(m.img.GetFstype()) == pb.Fstype_CGROUP {
+		hierarchy = roots.Hierarchy(splitOptions(m.img.GetOptions()))
 	}
-	return m.root()
+	return roots.Moved(hierarchy, m.root())
 }
 
 // externalKey gives the name that an external mount has for options. Before CRIU 2.0 it was the root.

@@ -204,6 +204,26 @@ func (a allArchives) Open(name string) (fs.File, error) {
 	return fstest.MapFS(a).Open(name)
 }
 
+// A cgroup that is mounted moves with those below the root that it was below.
+func TestMountedCgroupsMove(t *testing.T) {
+	dir := imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"),
+		entry(2, 1, pb.Fstype_CGROUP, "/b/x", "/c", key("c"), options("cpu")),
+		entry(3, 1, pb.Fstype_CGROUP2, "/v/y", "/u", dev(2), key("u")))
+	named := func(name string) *pb.CgroupDirEntry { return &pb.CgroupDirEntry{DirName: pb.String(name)} }
+	dir.Tasks, dir.Inventory = []*images.Task{{}}, &pb.InventoryEntry{}
+	dir.Cgroup = &pb.CgroupEntry{Controllers: []*pb.CgControllerEntry{
+		{Cnames: []string{"cpu"}, Dirs: []*pb.CgroupDirEntry{named("a"), named("b")}},
+		{Cnames: []string{""}, Dirs: []*pb.CgroupDirEntry{named("v")}}}}
+	var c refuse.Collector
+	p := New(&c, dir, 1, &Options{Root: "/r", CgroupRoots: map[string]string{"*": "/n"}})
+	got := strings.Join(p.Describe(), "\n")
+	for _, want := range []string{"cgroup /n/x of the host", "cgroup /n/y of the host"} {
+		if c.Len() > 0 || !strings.Contains(got, want) {
+			t.Errorf("%v\n%s\nwant %s", c.Err(), got, want)
+		}
+	}
+}
+
 // FuzzPlan: whatever an image says, there is a plan or a refusal, and a plan has each mount once, behind its parent.
 func FuzzPlan(f *testing.F) {
 	root := entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/")
