@@ -54,7 +54,8 @@ type PlanOptions struct {
 	// Without it, what takes the place of nothing is refused.
 	Spare bool
 
-	// Join has the namespaces that all tasks enter (--join-ns KIND:PID or KIND:PATH), by their kinds, see JoinKinds.
+	// Join has the namespaces that all tasks enter (--join-ns KIND:PID or KIND:PATH), by their kinds, see
+	// JoinKinds.
 	Join     map[string]string
 	EmptyNet bool // --empty-ns net: leave their own network namespace empty
 

@@ -215,8 +215,8 @@ func TestSiblingInNamespaces(t *testing.T) {
 func holder(t *testing.T) (pid int) {
 	t.Helper()
 	testenv.NeedRoot(t)
-	cmd := exec.Command(testenv.NeedTool(t, "unshare"), "--uts", "--ipc", "--time", "--monotonic", "604800", "--fork",
-		"--kill-child", "sh", "-c", "hostname of-the-holder; echo $$; exec sleep 1000")
+	cmd := exec.Command(testenv.NeedTool(t, "unshare"), "--uts", "--ipc", "--time", "--monotonic", "604800",
+		"--fork", "--kill-child", "sh", "-c", "hostname of-the-holder; echo $$; exec sleep 1000")
 	cmd.Env = append(os.Environ(), testenv.Mark())
 	out, err := cmd.StdoutPipe()
 	must(t, err)

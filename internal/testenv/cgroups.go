@@ -63,8 +63,9 @@ func cgroupMount(controllers string) string {
 func RemoveCgroup(tb testing.TB, dir string) {
 	tb.Helper()
 	err := os.Remove(dir)
-	for end := time.Now().Add(Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); err = os.Remove(dir) {
+	for end := time.Now().Add(Timeout); err != nil && !os.IsNotExist(err) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
+		err = os.Remove(dir)
 	}
 	if err != nil && !os.IsNotExist(err) {
 		tb.Error(err)
@@ -100,8 +101,8 @@ func (im *Images) forgetOthers(tb testing.TB) {
 	}
 }
 
-// othersCgroupHasGone reports whether CRIU gave up because of that: it was looking at all cgroups of a hierarchy, and one
-// of them went.
+// othersCgroupHasGone reports whether CRIU gave up because of that: it was looking at all cgroups of a hierarchy, and
+// one of them went.
 func othersCgroupHasGone(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "cg: ") &&
 		strings.Contains(err.Error(), "No such file or directory")

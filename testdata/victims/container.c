@@ -89,7 +89,8 @@ static char *shared(const char *text)
 
 int main(int argc, char **argv)
 {
-	int listener = argc >= 4 ? listening(argv[2], argv[3], argv[4]) : -1, client = -1, terminal = isatty(0) ? 0 : -1;
+	int listener = argc >= 4 ? listening(argv[2], argv[3], argv[4]) : -1;
+	int client = -1, terminal = isatty(0) ? 0 : -1;
 	char told[128] = "", *kept = shared("kept");
 
 	for (; access("/stop", F_OK) != 0; serve(terminal, listener, &client)) {

@@ -38,7 +38,7 @@ type Host struct {
 	TimeNamespaces bool // CONFIG_TIME_NS, Linux 5.6
 
 	MonotonicNs, BoottimeNs int64   // clock_gettime(2) now, in the initial time namespace
-	Joined                  *Clocks // of the time namespace that the tasks enter; nil: they get one of their own, or none
+	Joined                  *Clocks // of the time namespace that the tasks enter; nil: of their own, or none
 
 	// What follows is asked only when a plan needs it: most do not, and every answer takes system calls.
 

@@ -29,8 +29,8 @@ func (r *Runner) makeCgroups() error {
 func (r *Runner) makeCgroup(d *plan.CgroupDir) error {
 	if d.Make {
 		err := r.Cgroups.Make(d.Path)
-		if errors.Is(err, os.ErrExist) && len(d.Properties) == 0 { // another restore needed it, too, and has finished it
-			return nil
+		if errors.Is(err, os.ErrExist) && len(d.Properties) == 0 {
+			return nil // another restore needed it, too, and has finished it
 		}
 		if err == nil {
 			err = own(d.Path, d.Owner)

@@ -51,7 +51,8 @@ func SetOf(t *images.Task, thread int) uint32 {
 // Namespace is where the root of the namespace was in a hierarchy: all of it, where the images have no prefix.
 func (r Roots) Namespace(hierarchy string) string {
 	for _, c := range r.Members() {
-		if prefix := int(c.GetCgnsPrefix()); c.GetName() == hierarchy && 0 < prefix && prefix <= len(c.GetPath()) {
+		prefix := int(c.GetCgnsPrefix())
+		if c.GetName() == hierarchy && 0 < prefix && prefix <= len(c.GetPath()) {
 			return c.GetPath()[:prefix]
 		}
 	}
