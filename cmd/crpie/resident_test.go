@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,4 +223,29 @@ func TestDamagedResidentHooksOfATry(t *testing.T) {
 		t.Errorf("status %d, %s", status, output)
 	}
 	p.MustPass(t)
+}
+
+// An array has up to 64 records, and may end with one of zeros.
+func TestCountOfResidentHooks(t *testing.T) {
+	for n, want := range map[int]string{1: "", 64: "", 65: "it has more than 64 records", 66: "it has 2144 bytes"} {
+		source := filepath.Join(t.TempDir(), "many.c")
+		text := "#include <crpie/resident.h>\nvolatile unsigned long crpie_generation;\n" +
+			"static int f(struct crpie_ctx *c) { (void)c; crpie_generation++; return 0; }\nCRIU_HOOKS = {\n" +
+			strings.Repeat("CRIU_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, f),\n", n)
+		if n != 65 {
+			text += "CRIU_HOOKS_END"
+		}
+		if err := os.WriteFile(source, []byte(text+"};\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		library := built(t, "libmany.so", "gcc", "-shared", "-fPIC", "-O2", "-I",
+			filepath.Join(testenv.Root(), "plugin-sdk", "include"), source, "-o", "OUT")
+		im := testenv.StartCommand(t, "python", "/usr/bin/python3", sdkExample("app.py"), library).Dump(t)
+		if want != "" {
+			mustFail(t, im, want, "--resident-hooks=libmany.so")
+			continue
+		}
+		p, _ := restore(t, im, "--resident-hooks=libmany.so", "--pie-plugin", trace(t))
+		wantHooks(t, p, fmt.Sprintf("\ngeneration %d\n", n))
+	}
 }

@@ -83,14 +83,10 @@ func (p *Process) hooksOf(name string) ([]blob.ResidentHook, error) {
 	if err != nil {
 		return nil, err
 	}
-	if array.Function || array.Size < abi.ResidentRecordSize ||
-		array.Size > abi.ResidentMax*abi.ResidentRecordSize {
-		return nil, fmt.Errorf(
-			"it has %d bytes; an array of hooks has %d to %d",
-			array.Size,
-			abi.ResidentRecordSize,
-			abi.ResidentMax*abi.ResidentRecordSize,
-		)
+	const most = (abi.ResidentMax + 1) * abi.ResidentRecordSize // with the record of zeros
+	if array.Function || array.Size < abi.ResidentRecordSize || array.Size > most {
+		return nil, fmt.Errorf("it has %d bytes; an array of hooks has %d to %d", array.Size,
+			abi.ResidentRecordSize, most)
 	}
 	raw := make([]byte, array.Size)
 	if err := p.Read(array.Value+o.Bias, raw); err != nil {
@@ -121,6 +117,9 @@ func (p *Process) records(o *exports.Object, raw []byte) (hooks []blob.ResidentH
 				size,
 				len(rest),
 			)
+		}
+		if len(hooks) == abi.ResidentMax {
+			return nil, fmt.Errorf("it has more than %d records", abi.ResidentMax)
 		}
 		var r abi.ResidentRecord
 		r.Get(rest)

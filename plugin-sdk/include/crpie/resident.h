@@ -38,7 +38,7 @@
 #include <crpie/abi.h>
 
 #define CRIU_HOOKS_ABI_VERSION 1
-#define CRIU_HOOKS_MAX 64 /* records in an array */
+#define CRIU_HOOKS_MAX 64 /* records in an array, without the one of zeros */
 
 /* 32 bytes. The array ends with a record of zeros, or where its symbol does. */
 struct criu_hook {
