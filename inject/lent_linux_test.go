@@ -58,8 +58,17 @@ func TestSpoiled(t *testing.T) {
 // Each register can be changed by itself, or is refused.
 func TestCheckRegs(t *testing.T) {
 	was := abi.Regs{Ip: 0x1000, Sp: ^uint64(0), Flags: 0x202, Syscall: -1}
-	kept := map[string]bool{"FsBase": true, "GsBase": true, "Cs": true, "Ss": true, "Ds": true, "Es": true, "Fs": true,
-		"Gs": true, "Syscall": true}
+	kept := map[string]bool{
+		"FsBase":  true,
+		"GsBase":  true,
+		"Cs":      true,
+		"Ss":      true,
+		"Ds":      true,
+		"Es":      true,
+		"Fs":      true,
+		"Gs":      true,
+		"Syscall": true,
+	}
 	for i := range reflect.TypeOf(was).NumField() {
 		is := was
 		field, name := reflect.ValueOf(&is).Elem().Field(i), reflect.TypeOf(was).Field(i).Name
@@ -93,12 +102,18 @@ func TestCheckRegs(t *testing.T) {
 // Times are read and written in the units of their calls.
 func TestTimers(t *testing.T) {
 	all := parseTimers("ID: 3\nsignal: 14/0000000000000000\nnotify: signal/pid.7\nClockID: 1\nID: 9\nClockID: -6\n")
-	want := []abi.Timer{{}, {Kind: abi.TimerVirtual}, {Kind: abi.TimerProf}, {Kind: abi.TimerPosix, ID: 3, Clock: 1},
-		{Kind: abi.TimerPosix, ID: 9, Clock: -6}}
+	want := []abi.Timer{
+		{},
+		{Kind: abi.TimerVirtual},
+		{Kind: abi.TimerProf},
+		{Kind: abi.TimerPosix, ID: 3, Clock: 1},
+		{Kind: abi.TimerPosix, ID: 9, Clock: -6},
+	}
 	if !reflect.DeepEqual(all, want) || len(parseTimers("")) != 3 {
 		t.Errorf("%+v", all)
 	}
-	for kind, want := range map[uint32][]uint64{abi.TimerReal: {1, 500000, 0, 1}, abi.TimerPosix: {1, 499999001, 0, 1}} {
+	for kind, want := range map[uint32][]uint64{abi.TimerReal: {1, 500000, 0, 1},
+		abi.TimerPosix: {1, 499999001, 0, 1}} {
 		timer := abi.Timer{Kind: kind, IntervalNs: 1499999001, RemainingNs: 1}
 		spec := timerSpec(&timer)
 		if !reflect.DeepEqual(words(spec), want) {

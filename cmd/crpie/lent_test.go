@@ -28,8 +28,9 @@ func TestHooksChangeRegistersAndTimers(t *testing.T) {
 	t.Run("graft", func(t *testing.T) { graftOnto(t, im, plugins...).RestoreCRIU(t).MustPass(t) })
 	t.Run("try", func(t *testing.T) {
 		p := testenv.Start(t, "lent", "3")
-		if status, out, _ := apart(t, append([]string{"try", "-p", strconv.Itoa(p.Pid)}, onlyPlugins(plugins)...)...); status != 0 {
-			t.Fatal(out)
+		args := append([]string{"try", "-p", strconv.Itoa(p.Pid)}, onlyPlugins(plugins)...)
+		if status, _, stderr := apart(t, args...); status != 0 {
+			t.Fatal(stderr)
 		}
 		p.MustPass(t)
 	})
@@ -89,7 +90,8 @@ func TestSpoiledRegistersAndTimers(t *testing.T) {
 func TestSpoiledRegistersInAGraft(t *testing.T) {
 	plugin := testenv.Plugin(t, "testdata/plugins/spoil.c")
 	im := testenv.Start(t, "lent").Dump(t)
-	for _, parameters := range []string{"reg=ip,value=0xffffffff81000000", "reg=flags,value=0x4000", "timer=interval"} {
+	for _, parameters := range []string{"reg=ip,value=0xffffffff81000000", "reg=flags,value=0x4000",
+		"timer=interval"} {
 		p := graftOnto(t, im, "--pie-plugin", plugin+","+parameters, "--on-error=continue").RestoreCRIU(t)
 		p.MustPass(t)
 		if !strings.Contains(p.Output(), spoiled[parameters]) {

@@ -16,14 +16,15 @@ import (
 type reader interface{ Get(b []byte) }
 
 var written = []memory.Record{
-	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Regs{}, &abi.Timer{}, &abi.Ctx{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{},
+	&abi.ParamPair{}, &abi.VMA{}, &abi.MM{}, &abi.Regs{}, &abi.Timer{}, &abi.Ctx{},
+	&abi.ResidentRecord{}, &abi.Table{}, &abi.TablePlugin{}, &abi.TableHook{},
 	&abi.OpRecord{}, &abi.Run{}, &abi.Pidfd{}, &abi.File{},
 	&abi.Thread{}, &abi.Task{}, &abi.Plan{}, &abi.StubCall{}, &abi.GraftThread{}, &abi.GraftTask{},
 	&abi.GraftRenewal{},
 }
 
 var read = []reader{&abi.GraftStatus{}, &abi.Thread{}, &abi.Task{}, &abi.Status{}, &abi.Call{}, &abi.LogRecord{},
-	&abi.GraftTold{}, &abi.Regs{}, &abi.Timer{}}
+	&abi.GraftTold{}, &abi.Regs{}, &abi.Timer{}, &abi.ResidentRecord{}}
 
 var operations = []abi.Operation{
 	abi.Pipe{}, abi.Socketpair{}, abi.OpenUnlinked{}, abi.OpenPty{}, abi.InsertInput{}, abi.OpenExitedPidfds{},

@@ -17,8 +17,8 @@ func RegsOf(core *pb.CoreEntry) abi.Regs {
 		Ax: r.GetAx(), Bx: r.GetBx(), Cx: r.GetCx(), Dx: r.GetDx(), Si: r.GetSi(), Di: r.GetDi(), Bp: r.GetBp(),
 		Sp: r.GetSp(), R8: r.GetR8(), R9: r.GetR9(), R10: r.GetR10(), R11: r.GetR11(), R12: r.GetR12(),
 		R13: r.GetR13(), R14: r.GetR14(), R15: r.GetR15(), Ip: r.GetIp(), Flags: r.GetFlags(),
-		FsBase: r.GetFsBase(), GsBase: r.GetGsBase(), Cs: r.GetCs(), Ss: r.GetSs(), Ds: r.GetDs(), Es: r.GetEs(),
-		Fs: r.GetFs(), Gs: r.GetGs(), Syscall: int64(r.GetOrigAx()),
+		FsBase: r.GetFsBase(), GsBase: r.GetGsBase(), Cs: r.GetCs(), Ss: r.GetSs(), Ds: r.GetDs(),
+		Es: r.GetEs(), Fs: r.GetFs(), Gs: r.GetGs(), Syscall: int64(r.GetOrigAx()),
 	}
 }
 
@@ -36,7 +36,8 @@ func FromRegs(restarted *sys.Regs, syscall uint64) abi.Regs {
 // SetRegs changes what hooks may change. The kernel does not make a system call again afterwards.
 func SetRegs(to *sys.Regs, r *abi.Regs) {
 	to.Ax, to.Bx, to.Cx, to.Dx, to.Si, to.Di, to.Bp, to.Sp = r.Ax, r.Bx, r.Cx, r.Dx, r.Si, r.Di, r.Bp, r.Sp
-	to.R8, to.R9, to.R10, to.R11, to.R12, to.R13, to.R14, to.R15 = r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15
+	to.R8, to.R9, to.R10, to.R11 = r.R8, r.R9, r.R10, r.R11
+	to.R12, to.R13, to.R14, to.R15 = r.R12, r.R13, r.R14, r.R15
 	to.Ip, to.Flags, to.OrigAx = r.Ip, r.Flags, ^uint64(0)
 }
 
@@ -114,9 +115,12 @@ func TimersOf(t *pb.TaskTimersEntry) (all []abi.Timer) {
 		}
 	}
 	for _, tm := range t.GetPosix() {
-		all = append(all, abi.Timer{Kind: abi.TimerPosix, ID: int32(tm.GetItId()), Clock: int32(tm.GetClockId()),
-			RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()),
-			IntervalNs:  nanoseconds(tm.GetIsec(), tm.GetInsec())})
+		all = append(
+			all,
+			abi.Timer{Kind: abi.TimerPosix, ID: int32(tm.GetItId()), Clock: int32(tm.GetClockId()),
+				RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()),
+				IntervalNs:  nanoseconds(tm.GetIsec(), tm.GetInsec())},
+		)
 	}
 	return all
 }
@@ -134,8 +138,15 @@ func nanoseconds(sec, nsec uint64) int64 {
 func CheckTimer(was, is *abi.Timer) string {
 	switch {
 	case is.Kind != was.Kind, is.ID != was.ID, is.Clock != was.Clock:
-		return fmt.Sprintf("kind %d, id %d, clock %d of a timer instead of %d, %d and %d, which a hook must not change",
-			is.Kind, is.ID, is.Clock, was.Kind, was.ID, was.Clock)
+		return fmt.Sprintf(
+			"kind %d, id %d, clock %d of a timer instead of %d, %d and %d, which a hook must not change",
+			is.Kind,
+			is.ID,
+			is.Clock,
+			was.Kind,
+			was.ID,
+			was.Clock,
+		)
 	case is.RemainingNs < 0:
 		return fmt.Sprintf("remaining_ns of a timer: %d: it is negative", is.RemainingNs)
 	case is.IntervalNs < 0:

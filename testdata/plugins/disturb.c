@@ -56,8 +56,9 @@ static void alternate_stack(void *old)
 
 static void undo(void)
 {
-	uint64_t list, size, old[4], action[4] = { (uint64_t)(uintptr_t)stack, 0x04000000, (uint64_t)(uintptr_t)stack, 0 };
-	uint64_t old_action[4], small[3] = { (uint64_t)(uintptr_t)stack, 0, 1 };
+	const uint64_t own = (uint64_t)(uintptr_t)stack;
+	uint64_t list, size, old[4], old_action[4];
+	uint64_t action[4] = { own, 0x04000000 /* SA_RESTORER */, own, 0 }, small[3] = { own, 0, 1 };
 
 	alternate_stack(old);
 	CRPIE_SYS2(__NR_sigaltstack, old, 0);
@@ -85,7 +86,7 @@ static int disturb(struct crpie_ctx *ctx)
 	if (crpie_strcmp(what, "fork") == 0)
 		leave_process();
 	if (crpie_strcmp(what, "move") == 0)
-		CRPIE_SYS5(__NR_mremap, 0x610000000000, 4096, 4096, 3 /* MREMAP_MAYMOVE, MREMAP_FIXED */, 0x620000000000);
+		CRPIE_SYS5(__NR_mremap, 0x610000000000, 4096, 4096, 3 /* MAYMOVE, FIXED */, 0x620000000000);
 	if (crpie_strcmp(what, "read") == 0)
 		read_some();
 	if (crpie_strcmp(what, "altstack") == 0)

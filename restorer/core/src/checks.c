@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What hooks may change of registers and timers, in both cores. internal/taskview has the same rules: for crpie try, and
- * for what the controller of a restore reads from the tasks.
+ * What hooks may change of registers and timers, in both cores. internal/taskview has the same rules: for crpie try,
+ * and for what the controller of a restore reads from the tasks.
  */
 #include "hooks.h"
 #include "syscall.h"

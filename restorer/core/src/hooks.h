@@ -30,7 +30,7 @@ int caller_stopped(void);                                         /* a call of a
 void caller_describe(struct caller *caller, struct crpie_ctx *ctx);
 struct crpie_regs *caller_regs(struct caller *caller);
 const struct crpie_timer *caller_timers(const struct caller *caller); /* as they were before the call */
-int caller_keep(struct caller *caller, const struct crpie_ctx *ctx);  /* takes what a call has changed: 0, or an error */
+int caller_keep(struct caller *caller, const struct crpie_ctx *ctx);  /* takes what a call has changed: 0, or errno */
 void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn);
 int caller_enter(struct caller *caller, uint64_t fn, uint64_t arg0, uint64_t arg1, uint64_t arg2);
 int caller_end(struct caller *caller, int result); /* the result, or another */
