@@ -53,11 +53,11 @@ struct criu_hook {
 #ifdef __cplusplus
 #define CRIU_HOOKS_LINKAGE extern "C"
 #else
-#define CRIU_HOOKS_LINKAGE
+#define CRIU_HOOKS_LINKAGE extern
 #endif
 
 /* C++ wants a declaration for the linkage, C is warned of a definition without one. */
-CRIU_HOOKS_LINKAGE extern struct criu_hook criu_hooks[] __attribute__((visibility("default")));
+CRIU_HOOKS_LINKAGE struct criu_hook criu_hooks[] __attribute__((visibility("default")));
 
 #define CRIU_HOOKS struct criu_hook criu_hooks[] __attribute__((visibility("default"), used))
 #define CRIU_HOOK_PRIO(stage, fn, priority) { (uint32_t)sizeof(struct criu_hook), 1, stage, priority, fn, 0 }
