@@ -221,8 +221,8 @@ func TestPageReaders(t *testing.T) {
 	}
 }
 
-// Before privileges change every thread waits for the controller: the only one of a plan until it is traced, which it is
-// before its first hook, others for the gate.
+// Before privileges change every thread waits for the controller: the only one of a plan until it is traced, which it
+// is before its first hook, others for the gate.
 func TestEveryThreadWaitsForTheTracer(t *testing.T) {
 	for _, c := range []struct {
 		sample        string

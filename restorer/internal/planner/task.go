@@ -227,8 +227,8 @@ func (t *taskPlanner) credentials(threads []*threadPlanner) {
 	}
 }
 
-// awaitAll waits until every task and thread exists and is traced. A thread that is the only one has nobody else to wait
-// for, and is traced since it was born: it goes on while the controller only wakes up.
+// awaitAll waits until every task and thread exists and is traced. A thread that is the only one has nobody else to
+// wait for, and is traced since it was born: it goes on while the controller only wakes up.
 func (th *threadPlanner) awaitAll() {
 	switch {
 	case len(th.Dir.Tasks) > 1 || len(th.Img.Threads) > 1 || len(th.helpers) > 0:
