@@ -28,7 +28,7 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"internal/refuse":   {"images/pb", "internal/escape", "refusal"},
 		"internal/memory":   {},
 		"internal/taskview": {"images", "images/pb", "internal/abi", "internal/memory", "internal/sys"},
-		"internal/exports":  {"internal/memory", "internal/taskview"},
+		"internal/exports":  {"internal/memory", "internal/taskview", "internal/uapi"},
 		"internal/buildid":  {"images/pb"},
 		"internal/imagemem": {"images", "images/pb", "internal/buildid", "internal/exports", "internal/memory",
 			"internal/taskview"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Space is what one process maps, and the files that it maps.
@@ -37,8 +38,6 @@ type Object struct {
 	Bias uint64 // what is added to the addresses of the file
 }
 
-const protExec = 4 // PROT_EXEC of mmap(2)
-
 // isFile reports whether a mapping is one of a file; others have names like [heap].
 func isFile(v *taskview.VMA) bool { return strings.HasPrefix(v.Name, "/") }
 
@@ -46,7 +45,7 @@ func isFile(v *taskview.VMA) bool { return strings.HasPrefix(v.Name, "/") }
 func (s *Space) Names() (names []string) {
 	for i := range s.Mappings {
 		v := &s.Mappings[i]
-		if isFile(v) && v.Prot&protExec != 0 && !slices.Contains(names, v.Name) {
+		if isFile(v) && v.Prot&uapi.ProtExec != 0 && !slices.Contains(names, v.Name) {
 			names = append(names, v.Name)
 		}
 	}
@@ -131,7 +130,7 @@ func (s *Space) ObjectOf(name string) (*Object, error) {
 	known := false
 	for i := range s.Mappings {
 		v := &s.Mappings[i]
-		if v.Name != name || v.Prot&protExec == 0 {
+		if v.Name != name || v.Prot&uapi.ProtExec == 0 {
 			continue
 		}
 		bias, ok := f.bias(v)
@@ -208,9 +207,9 @@ func (s *Space) place(o *Object, found *Symbol) (uint64, error) {
 	switch {
 	case v == nil || v.Prot == 0:
 		return 0, errMoved
-	case v.Prot&protExec == 0 && o.File.executable(found.Value):
+	case v.Prot&uapi.ProtExec == 0 && o.File.executable(found.Value):
 		return 0, errMoved
-	case v.Prot&protExec != 0 && v.Name != o.Name:
+	case v.Prot&uapi.ProtExec != 0 && v.Name != o.Name:
 		return 0, errMoved
 	}
 	return addr, nil
@@ -234,4 +233,4 @@ func (s *Space) At(addr uint64) *taskview.VMA {
 }
 
 // IsCode reports whether a mapping is one of the object's code.
-func (o *Object) IsCode(v *taskview.VMA) bool { return v.Name == o.Name && v.Prot&protExec != 0 }
+func (o *Object) IsCode(v *taskview.VMA) bool { return v.Name == o.Name && v.Prot&uapi.ProtExec != 0 }
