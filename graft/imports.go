@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/crpie/crpie/images"
@@ -12,7 +13,7 @@ import (
 )
 
 // OpenFile opens a file of the tasks by the path that they know it by, and gives its size.
-type OpenFile = imagemem.OpenFile
+type OpenFile func(name string) (from io.ReaderAt, size int64, err error)
 
 // imported is the address that a slot gets.
 type imported struct {
@@ -26,7 +27,7 @@ func (g *grafter) findImports(tasks []*images.Task) {
 	g.imports = map[uint32][]imported{}
 	shared := exports.Files{}
 	for _, t := range tasks {
-		space := imagemem.Space(g.dir, t, &shared, g.opts.OpenFile)
+		space := imagemem.Space(g.dir, t, &shared, imagemem.OpenFile(g.opts.OpenFile))
 		for i, p := range g.opts.Plugins {
 			if !g.runsIn[i][t.Pid] {
 				continue

@@ -24,7 +24,7 @@ func (g *grafter) findResident(allowed map[uint32]bool) {
 		if t.Dead() || !allowed[t.Pid] {
 			continue
 		}
-		space := imagemem.Space(g.dir, t, &shared, g.opts.OpenFile)
+		space := imagemem.Space(g.dir, t, &shared, imagemem.OpenFile(g.opts.OpenFile))
 		found := (&resident.Process{Space: space, Read: imagemem.Reader(g.dir, t, space)}).Find(which)
 		for _, err := range found.Damaged {
 			g.damaged(t, which, err)
