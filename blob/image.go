@@ -5,7 +5,6 @@ import (
 	"math"
 	"sort"
 
-	"github.com/crpie/crpie/internal/dwarfline"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
@@ -244,14 +243,15 @@ func (img *Image) Locate(addr Addr) (loc Location, ok bool) {
 	}, true
 }
 
-// Unwind tells how the frame of the function at an address looks, if its object says so.
-func (img *Image) Unwind(addr Addr) (row dwarfline.Row, ok bool) {
+// Unwind gives the registers of the caller of the function at an address: see loader.Plugin.Unwind.
+func (img *Image) Unwind(addr Addr, registers [17]uint64, word func(addr uint64) (uint64, bool)) (caller [17]uint64,
+	ok bool) {
 	r, off, ok := img.find(addr)
 	if !ok {
-		return row, false
+		return caller, false
 	}
 	o := &img.layout.objects[r.object]
-	return o.Unwind(&o.Sections[r.section], off)
+	return o.Unwind(&o.Sections[r.section], off, registers, word)
 }
 
 // PluginAt tells whose code or data an address is, -1: the core's; ok is false between sections.

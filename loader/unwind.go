@@ -6,9 +6,20 @@ import (
 	"github.com/crpie/crpie/internal/dwarfline"
 )
 
-// Unwind tells how the frame of a function looks at an offset into a section of code, from .debug_frame or .eh_frame;
-// ok is false where neither knows. Each call reads the whole section: it is for code that has failed.
-func (p *Plugin) Unwind(sec *Section, off Offset) (row dwarfline.Row, ok bool) {
+// Unwind gives the registers of the caller of a function that is at an offset into a section of code, from .debug_frame
+// or .eh_frame; ok is false where neither knows. Registers are numbered as in the psABI for x86-64, 3.6.2: 6 is rbp, 7
+// rsp, 16 the address of the instruction. word reads memory. Each call reads the whole section: it is for code that has
+// failed.
+func (p *Plugin) Unwind(sec *Section, off Offset, registers [17]uint64,
+	word func(addr uint64) (uint64, bool)) (caller [17]uint64, ok bool) {
+	row, ok := p.frameRow(sec, off)
+	if !ok {
+		return caller, false
+	}
+	return row.Caller(&registers, word)
+}
+
+func (p *Plugin) frameRow(sec *Section, off Offset) (row dwarfline.Row, ok bool) {
 	for i := range p.shdrs {
 		name, _ := nameAt(p.shstrtab, p.shdrs[i].Name)
 		if elf.SectionType(p.shdrs[i].Type) == elf.SHT_NOBITS || name != ehFrame && name != debugFrame {

@@ -1,7 +1,8 @@
 // Package pause has what a restore and inject have in common where a hook waits for a debugger: where it waits, what
 // gdb has to be told, and how it goes on.
 //
-// What lives here: values. What never does: gdb's protocol, and processes.
+// What lives here: values. What never does: gdb's protocol, and processes. It works on every system; tasks wait on Linux
+// on x86-64.
 package pause
 
 import (

@@ -5,7 +5,6 @@ import (
 	"os"
 
 	"github.com/crpie/crpie/blob"
-	"github.com/crpie/crpie/internal/dwarfline"
 )
 
 // Thread is a stopped thread.
@@ -81,14 +80,17 @@ func (p *process) isEnd(addr uint64) bool {
 	return ok && plugin < 0
 }
 
-func (p *process) row(addr uint64) (dwarfline.Row, bool) {
-	if row, ok := p.Image.Unwind(blob.Addr(addr)); ok {
-		return row, true
+func (p *process) unwind(addr uint64, r *Registers) (caller Registers, ok bool) {
+	read := func(addr uint64) (uint64, bool) { return word(p, addr) }
+	if _, ours := p.Image.PluginAt(blob.Addr(addr)); ours {
+		return p.Image.Unwind(blob.Addr(addr), *r, read)
 	}
 	if o := p.object(at(p.maps, addr)); o != nil {
-		return o.row(addr)
+		if row, known := o.row(addr); known {
+			return row.Caller(r, read)
+		}
 	}
-	return dwarfline.Row{}, false
+	return caller, false
 }
 
 // object reads the file of a mapping once.

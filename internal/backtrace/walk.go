@@ -14,7 +14,7 @@ const (
 )
 
 // Registers of x86-64 by those numbers; the last is where the thread is.
-type Registers [dwarfline.Registers]uint64
+type Registers = [dwarfline.Registers]uint64
 
 // frame is where a function is: at its own instruction, or behind a call that has not returned.
 type frame struct {
@@ -37,8 +37,8 @@ type space interface {
 	read(addr uint64, b []byte) bool
 	isCode(addr uint64) bool
 	isPlugin(addr uint64) bool
-	isEnd(addr uint64) bool // code that calls plugins
-	row(addr uint64) (dwarfline.Row, bool)
+	isEnd(addr uint64) bool                                       // code that calls plugins
+	unwind(addr uint64, r *Registers) (caller Registers, ok bool) // by call frame information
 }
 
 // maxFrames bounds a walk: a stack may be overwritten, or a function call itself until the stack has no room.
@@ -65,10 +65,8 @@ func caller(in space, r *Registers, stackEnd uint64, first bool) (next frame, ok
 	if !first {
 		pc-- // the call may be the last instruction of its function
 	}
-	if row, known := in.row(pc); known {
-		if next.registers, ok = byRow(in, r, &row); ok && plausible(in, r, &next.registers, stackEnd) {
-			return next, true
-		}
+	if next.registers, ok = in.unwind(pc, r); ok && plausible(in, r, &next.registers, stackEnd) {
+		return next, true
 	}
 	if first && !in.isCode(pc) { // a call of what is no function
 		if next.registers, ok = afterCall(in, r); ok && plausible(in, r, &next.registers, stackEnd) {
@@ -88,27 +86,6 @@ func caller(in space, r *Registers, stackEnd uint64, first bool) (next frame, ok
 func plausible(in space, r, next *Registers, stackEnd uint64) bool {
 	sp := next[stackPointer]
 	return sp > r[stackPointer] && sp <= stackEnd && (in.isEnd(next[returns]) || followsCall(in, next[returns]))
-}
-
-// byRow applies the rules of a row.
-func byRow(in space, r *Registers, row *dwarfline.Row) (next Registers, ok bool) {
-	next = *r
-	address := r[row.Register] + uint64(row.Offset)
-	for i, rule := range row.Rules {
-		switch rule.Kind {
-		case dwarfline.Saved:
-			if next[i], ok = word(in, address+uint64(rule.Offset)); !ok {
-				return next, false
-			}
-		case dwarfline.Value:
-			next[i] = address + uint64(rule.Offset)
-		case dwarfline.Lost:
-			next[i] = 0
-		}
-	}
-	known := row.Rules[row.Returns].Kind == dwarfline.Saved
-	next[returns], next[stackPointer] = next[row.Returns], address
-	return next, known
 }
 
 // afterCall takes the return address that a call has just put on the stack.

@@ -29,9 +29,12 @@ func (f *fake) read(addr uint64, b []byte) bool {
 	return addr < stack+0x1000
 }
 
-func (f *fake) row(addr uint64) (dwarfline.Row, bool) {
+func (f *fake) unwind(addr uint64, r *Registers) (caller Registers, ok bool) {
 	row, ok := f.rows[addr]
-	return row, ok
+	if !ok {
+		return caller, false
+	}
+	return row.Caller(r, func(addr uint64) (uint64, bool) { return word(f, addr) })
 }
 
 func (f *fake) put(addr uint64, b ...byte) {

@@ -36,6 +36,28 @@ type Row struct {
 	Returns  uint64 // the register whose rule gives the return address
 }
 
+// Caller gives the registers of the caller: r are those of the function at the row's instruction, word reads memory. It
+// is false if the return address is not known.
+func (row *Row) Caller(r *[Registers]uint64, word func(addr uint64) (uint64, bool)) (next [Registers]uint64, ok bool) {
+	const stackPointer, returns = 7, Registers - 1
+	next = *r
+	address := r[row.Register] + uint64(row.Offset)
+	for i, rule := range row.Rules {
+		switch rule.Kind {
+		case Saved:
+			if next[i], ok = word(address + uint64(rule.Offset)); !ok {
+				return next, false
+			}
+		case Value:
+			next[i] = address + uint64(rule.Offset)
+		case Lost:
+			next[i] = 0
+		}
+	}
+	next[returns], next[stackPointer] = next[row.Returns], address
+	return next, row.Rules[row.Returns].Kind == Saved
+}
+
 // Row gives the row that holds at an offset into the code; false if the frame address takes an expression.
 func (e *Entry) Row(offset uint64) (Row, bool) {
 	m := unwinder{common: e.common, end: offset, started: true}

@@ -147,7 +147,7 @@ func OtherFile(a, b PID, fd int) bool {
 	return errno == 0 && order != 0
 }
 
-// SameFile reports whether two descriptors of a process are one open file description; false where that cannot be known.
+// SameFile reports whether two descriptors of a process are one open file description; false where that is not known.
 func SameFile(pid PID, a, b int) bool {
 	order, errno := kcmpFile(pid, pid, a, b)
 	return errno == 0 && order == 0

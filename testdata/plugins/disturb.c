@@ -49,7 +49,11 @@ static void read_some(void)
 
 static void alternate_stack(void *old)
 {
-	struct { void *sp; int flags; uint64_t size; } own = { stack, 0, sizeof(stack) };
+	struct {
+		void *sp;
+		int flags;
+		uint64_t size;
+	} own = { stack, 0, sizeof(stack) };
 
 	CRPIE_SYS2(__NR_sigaltstack, &own, old);
 }

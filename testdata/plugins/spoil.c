@@ -6,9 +6,9 @@
 
 static uint64_t *register_named(struct crpie_regs *r, const char *name)
 {
-	static const char names[][8] = { "ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "r8", "r9",
-					 "r10", "r11", "r12", "r13", "r14", "r15", "ip", "flags", "fs_base",
-					 "gs_base", "cs", "ss", "ds", "es", "fs", "gs", "syscall" };
+	static const char names[][8] = { "ax",      "bx",      "cx",  "dx",  "si",  "di",  "bp",  "sp", "r8",
+					 "r9",      "r10",     "r11", "r12", "r13", "r14", "r15", "ip", "flags",
+					 "fs_base", "gs_base", "cs",  "ss",  "ds",  "es",  "fs",  "gs", "syscall" };
 
 	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (crpie_strcmp(name, names[i]) == 0)

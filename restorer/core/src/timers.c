@@ -60,7 +60,8 @@ int64_t core_expire_timer(const struct crpie_op *op)
 int64_t core_start_timer(const struct core *core, const struct crpie_op *op)
 {
 	const struct crpie_timer *timer = (const struct crpie_timer *)core->task->timers + op->start_timer.timer;
-	const struct crpie_timer *dumped = (const struct crpie_timer *)core->task->dumped_timers + op->start_timer.timer;
+	const struct crpie_timer *dumped =
+		(const struct crpie_timer *)core->task->dumped_timers + op->start_timer.timer;
 	int64_t ret;
 
 	if (timer->remaining_ns == dumped->remaining_ns && timer->interval_ns == dumped->interval_ns)

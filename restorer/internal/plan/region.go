@@ -52,8 +52,8 @@ const (
 	RegionFiles     = BellFD - SealedFD + 1
 )
 
-// LayRegion lays a region out from start for a blob of blobSize bytes and as many that are lent; End is set when the plan
-// is complete. One status is the zygote's.
+// LayRegion lays a region out from start for a blob of blobSize bytes and as many that are lent; End is set when the
+// plan is complete. One status is the zygote's.
 func LayRegion(start, blobSize uint64, threads, slots int, lent uint64) Region {
 	r := Region{Start: start, Slots: slots}
 	r.Shared = start + memory.PageUp(blobSize)
