@@ -149,7 +149,7 @@ func TestDebuggerInALiveProcess(t *testing.T) {
 // force on a thread.
 func TestDebuggerKeepsSIGTRAP(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
-	for with, args := range map[string][]string{",ignore=1": nil, "": {"handler"}} {
+	for with, args := range map[string][]string{",ignore=1": {"ignored"}, "": nil} {
 		victim := testenv.Start(t, "trapped", args...)
 		p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "POST_FILES", plugin)
 		p.expect(p.gdb(p.waits(), append(lookAround, "continue")...), whatItSees...)
