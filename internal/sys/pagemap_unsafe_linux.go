@@ -14,7 +14,8 @@ import (
 type pmScanArg struct {
 	size, flags                       uint64
 	start, end, walkEnd               uint64
-	vec, vecLen, maxPages             uint64
+	vec                               *pageRegion
+	vecLen, maxPages                  uint64
 	inverted, mask, anyOf, returnMask uint64
 }
 
@@ -32,15 +33,17 @@ const (
 // (Linux 6.7) of its /proc/PID/pagemap. What is not there costs nothing.
 func OwnPages(pagemap *os.File, span memory.Span) (all []memory.Span, err error) {
 	regions := make([]pageRegion, 512)
+	var pinned runtime.Pinner // off the goroutine's stack, which moves
+	pinned.Pin(&regions[0])
+	defer pinned.Unpin()
 	for at := span.Start; at < span.End; {
 		arg := pmScanArg{
 			size: uint64(unsafe.Sizeof(pmScanArg{})), start: at, end: span.End,
-			vec: uint64(uintptr(unsafe.Pointer(&regions[0]))), vecLen: uint64(len(regions)),
+			vec: &regions[0], vecLen: uint64(len(regions)),
 			inverted: pageIsFile, mask: pageIsFile, anyOf: pageIsPresent | pageIsSwapped,
 			returnMask: pageIsPresent | pageIsSwapped,
 		}
 		n, err := pagemapScan(pagemap, &arg)
-		runtime.KeepAlive(regions)
 		if err != nil {
 			return nil, err
 		}
