@@ -22,7 +22,6 @@
 //	diff.go         what is another thing than before
 //	smaps.go        what /proc says of its mappings
 //	symbols.go      where a program's functions are
-//	symboltable.go  symbol tables of files
 //
 // What never does: images, restoring, the command line.
 package inject

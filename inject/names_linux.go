@@ -34,7 +34,7 @@ type object struct {
 	file    *os.File
 	base    uint64 // where its first byte is mapped
 	program *program
-	symbols []symbol // by address; those that have a size
+	symbols []elffile.Symbol // by address; those that have a size
 	found   map[uint64]*dwarfVariable
 }
 
@@ -135,22 +135,22 @@ func (o *object) load() {
 	o.program = program
 	o.program.setBase(o.base)
 	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
-		for s := range symbolTableOf(program.file, table).all() {
-			if s.size > 0 && (s.kind == elf.STT_OBJECT || s.kind == elf.STT_FUNC) {
+		for s := range elffile.SymbolsOf(program.file, table).All() {
+			if s.Size > 0 && (s.Kind == elf.STT_OBJECT || s.Kind == elf.STT_FUNC) {
 				o.symbols = append(o.symbols, s)
 			}
 		}
 	}
-	slices.SortStableFunc(o.symbols, func(a, b symbol) int {
-		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(b.underscores(), a.underscores()))
+	slices.SortStableFunc(o.symbols, func(a, b elffile.Symbol) int {
+		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(b.Underscores(), a.Underscores()))
 	})
 }
 
 // symbol finds the symbol that has an address of the file.
-func (o *object) symbol(addr uint64) *symbol {
+func (o *object) symbol(addr uint64) *elffile.Symbol {
 	after := o.firstAfter(addr)
 	for i := after - 1; i >= 0 && i >= after-16; i-- { // aliases, and symbols within others
-		if s := &o.symbols[i]; addr-s.value < s.size {
+		if s := &o.symbols[i]; addr-s.Value < s.Size {
 			return s
 		}
 	}
@@ -159,14 +159,14 @@ func (o *object) symbol(addr uint64) *symbol {
 
 // firstAfter finds the first symbol that begins behind an address.
 func (o *object) firstAfter(addr uint64) int {
-	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s symbol, addr uint64) int {
-		return cmp.Compare(s.value, addr)
+	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elffile.Symbol, addr uint64) int {
+		return cmp.Compare(s.Value, addr)
 	})
 	return after
 }
 
 // at finds the object and the symbol of an address.
-func (n *names) at(addr uint64) (*object, *symbol) {
+func (n *names) at(addr uint64) (*object, *elffile.Symbol) {
 	v := n.fileBelow(addr)
 	if v == nil {
 		return nil, nil
@@ -192,15 +192,15 @@ func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
 	if s == nil {
 		return where, addr, 0
 	}
-	start, length = s.value+o.program.bias, s.size
-	where.Symbol = s.name()
+	start, length = s.Value+o.program.bias, s.Size
+	where.Symbol = s.Name()
 	if off := addr - start; off > 0 {
-		where.Symbol = fmt.Sprintf("%s+%d", s.name(), off)
+		where.Symbol = fmt.Sprintf("%s+%d", s.Name(), off)
 	}
 	if where.Mapping == "anonymous" || where.Mapping == "[heap]" {
 		where.Mapping = n.fileBelow(addr).Name
 	}
-	if variable := o.found[s.value]; variable != nil {
+	if variable := o.found[s.Value]; variable != nil {
 		path, kind, off, n := variable.member(addr-start, size)
 		where.Variable, where.Type = path, kind
 		start, length = start+off, n
@@ -242,10 +242,10 @@ func (n *names) end(addr uint64) uint64 {
 	o, s := n.at(addr)
 	switch {
 	case s != nil:
-		return s.value + s.size + o.program.bias
+		return s.Value + s.Size + o.program.bias
 	case o != nil:
 		if next := o.firstAfter(addr - o.program.bias); next < len(o.symbols) {
-			return o.symbols[next].value + o.program.bias
+			return o.symbols[next].Value + o.program.bias
 		}
 	}
 	return noAddress
@@ -281,7 +281,7 @@ func (n *names) wanted(d *Diff) {
 			if starts[o] == nil {
 				starts[o] = map[uint64]bool{}
 			}
-			starts[o][s.value] = true
+			starts[o][s.Value] = true
 		}
 	}
 	for _, c := range d.Memory {

@@ -61,14 +61,14 @@ func (p *program) setBase(base uint64) {
 func (p *program) function(name string) (addr uint64, found bool, err error) {
 	const indirect = 10 // STT_GNU_IFUNC
 	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
-		for s := range symbolTableOf(p.file, table).all() {
+		for s := range elffile.SymbolsOf(p.file, table).All() {
 			switch {
-			case string(s.nameBytes()) != name:
-			case s.kind == indirect:
+			case string(s.NameBytes()) != name:
+			case s.Kind == indirect:
 				return 0, false, fmt.Errorf("function %s is chosen when the program starts (IFUNC): "+
 					"its symbol names what chooses", name)
-			case s.kind == elf.STT_FUNC || s.kind == elf.STT_NOTYPE:
-				return s.value + p.bias, true, nil
+			case s.Kind == elf.STT_FUNC || s.Kind == elf.STT_NOTYPE:
+				return s.Value + p.bias, true, nil
 			}
 		}
 	}
@@ -78,9 +78,9 @@ func (p *program) function(name string) (addr uint64, found bool, err error) {
 // variable finds a variable that has one of some names.
 func (p *program) variable(names []string) (addr uint64, found bool) {
 	for _, table := range []elf.SectionType{elf.SHT_DYNSYM, elf.SHT_SYMTAB} {
-		for s := range symbolTableOf(p.file, table).all() {
-			if s.kind == elf.STT_OBJECT && slices.Contains(names, s.name()) {
-				return s.value + p.bias, true
+		for s := range elffile.SymbolsOf(p.file, table).All() {
+			if s.Kind == elf.STT_OBJECT && slices.Contains(names, s.Name()) {
+				return s.Value + p.bias, true
 			}
 		}
 	}

@@ -59,7 +59,7 @@ func at(maps []mapping, addr uint64) *mapping {
 type object struct {
 	file    *elf.File
 	bias    uint64 // what is added to the addresses of the file
-	symbols []elf.Symbol
+	symbols []elffile.Symbol
 	frames  []dwarfline.Frames
 }
 
@@ -98,32 +98,28 @@ func (o *object) read(f *os.File, m *mapping) {
 		}
 	}
 	o.file = file
-	symbols, _ := file.Symbols() // stripped
-	dynamic, _ := file.DynamicSymbols()
-	for _, s := range append(symbols, dynamic...) {
-		if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && s.Size > 0 &&
-			(kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC) {
-			o.symbols = append(o.symbols, s)
+	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
+		for s := range elffile.SymbolsOf(file, table).All() {
+			if s.Size > 0 && (s.Kind == elf.STT_FUNC || s.Kind == elf.STT_GNU_IFUNC) {
+				o.symbols = append(o.symbols, s)
+			}
 		}
 	}
-	slices.SortStableFunc(o.symbols, func(a, b elf.Symbol) int {
-		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(underscores(b.Name), underscores(a.Name)))
+	slices.SortStableFunc(o.symbols, func(a, b elffile.Symbol) int {
+		return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(b.Underscores(), a.Underscores()))
 	})
 	o.frames = framesOf(file)
 }
 
-// underscores are fewest in the name that people use: qsort_r, not __qsort_r.
-func underscores(name string) int { return len(name) - len(strings.TrimLeft(name, "_")) }
-
 // function finds the function around an address.
 func (o *object) function(addr uint64) (name string, offset uint64, ok bool) {
 	addr -= o.bias
-	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elf.Symbol, addr uint64) int {
+	after, _ := slices.BinarySearchFunc(o.symbols, addr+1, func(s elffile.Symbol, addr uint64) int {
 		return cmp.Compare(s.Value, addr)
 	})
 	for i := after - 1; i >= 0 && i >= after-16; i-- { // aliases, and symbols within others
 		if s := &o.symbols[i]; addr-s.Value < s.Size {
-			return loader.Demangle(s.Name), addr - s.Value, true
+			return loader.Demangle(s.Name()), addr - s.Value, true
 		}
 	}
 	return "", 0, false
