@@ -58,8 +58,15 @@ func (row *Row) Caller(r *[Registers]uint64, word func(addr uint64) (uint64, boo
 	return next, row.Rules[row.Returns].Kind == Saved
 }
 
-// Row gives the row that holds at an offset into the code; false if the frame address takes an expression.
+// maxProgram bounds the instructions of an entry, bytes: each look for a row carries them out again.
+const maxProgram = 64 << 10
+
+// Row gives the row that holds at an offset into the code; false if the frame address takes an expression, or the
+// instructions are too many.
 func (e *Entry) Row(offset uint64) (Row, bool) {
+	if len(e.program.left) > maxProgram || len(e.common.program.left) > maxProgram {
+		return Row{}, false
+	}
 	m := unwinder{common: e.common, end: offset, started: true}
 	if !m.run(e.common.program) {
 		return Row{}, false

@@ -51,6 +51,22 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// Instructions that no compiler writes are not carried out for each look.
+func TestLongProgram(t *testing.T) {
+	cie := entry(0xffffffff, 3, 0, 1, 0x78, 16, 0x0c, 7, 8, 0x80|16, 1)
+	code := []byte{0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0}
+	for length, want := range map[int]bool{1 << 10: true, 1<<16 + 64: false} {
+		fde := entry(0, append(code, make([]byte, length)...)...)
+		frames := dwarfline.Frames{Data: append(cie, fde...), StackPointer: 7}
+		frames.Entries(func(e *dwarfline.Entry) bool {
+			if _, ok := e.Row(1); ok != want {
+				t.Errorf("%d bytes: a row: %v, want %v", length, ok, want)
+			}
+			return true
+		})
+	}
+}
+
 // Addresses of .eh_frame count from where they stand.
 func TestStartOfEntry(t *testing.T) {
 	cie := entry(0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b) // DW_EH_PE_pcrel | DW_EH_PE_sdata4
