@@ -39,6 +39,8 @@ func toolVersion() string {
 	if version != "" {
 		return version
 	}
-	info, _ := debug.ReadBuildInfo() // absent only from a build without modules
-	return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(devel)" // a build without modules
 }
