@@ -35,6 +35,14 @@ func checkStages(plugins []blob.Input, chosen []stage.Stage) error {
 	return several.Join(errs...)
 }
 
+// checkPause reports a point at which nothing would wait.
+func checkPause(opts *Options) error {
+	if at := opts.Pause.At.Stage; len(opts.Stages) > 0 && !slices.Contains(opts.Stages, at) {
+		return fmt.Errorf("pause at %s: --stages leaves that stage out", at)
+	}
+	return opts.Pause.At.Check(opts.Plugins)
+}
+
 // process is a process as selectors see it.
 type process struct {
 	pid  sys.PID

@@ -33,7 +33,7 @@ type debugged struct {
 	asked  bool // the thread to stop, because gdb wants it
 }
 
-// debug serves gdb until the hook has returned. No time limit counts.
+// debug serves gdb until the hook has returned. No time limit counts until it is let go.
 func (p *target) debug(t *thread, c *functionCall) (int32, error) {
 	server, err := gdbserver.Listen()
 	if err != nil {
@@ -67,7 +67,7 @@ func (d *debugged) announce() (over func()) {
 		GDB:    pause.Command(d.image, d.opts.Plugins, int(d.pid), d.server.Path())})
 }
 
-// follow lets the thread stand and run as gdb says.
+// follow lets the thread stand and run as gdb says. When it is let go it runs as without a debugger.
 func (d *debugged) follow() (int32, error) {
 	for signal := unix.SIGTRAP; ; {
 		resume, err := d.server.Serve(d.session.ctx, d.tracee, int(signal), d.opts.Pause.GoOn)
@@ -77,6 +77,9 @@ func (d *debugged) follow() (int32, error) {
 		if signal != unix.SIGTRAP && signal != unix.SIGINT { // the hook has crashed
 			_, _, err := d.judge(d.thread, d.call, unix.WaitStatus(uint32(signal)<<8|0x7f))
 			return 0, err
+		}
+		if d.server.Gone() {
+			return d.target.follow(d.thread, d.call)
 		}
 		var done bool
 		var result int32
@@ -105,6 +108,7 @@ func (d *debugged) run(step bool) (signal unix.Signal, done bool, result int32, 
 			info, err := sys.GetSyscallInfo(d.thread.tid)
 			if err == nil && info.Op == sys.SyscallExit {
 				d.trace.ends(info.Result)
+				d.touchesEnd(info.Result)
 				return unix.SIGTRAP, false, 0, nil
 			}
 		}

@@ -40,7 +40,7 @@ func newSession(ctx context.Context, opts *Options) (*session, error) {
 		err = checkStages(opts.Plugins, opts.Stages)
 	}
 	if err == nil && opts.Pause != nil {
-		err = opts.Pause.At.Check(opts.Plugins)
+		err = checkPause(opts)
 	}
 	if err != nil {
 		return nil, err

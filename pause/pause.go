@@ -78,10 +78,11 @@ type Waiting struct {
 }
 
 // Command gives gdb's command line: objects with every section that is in memory, and the socket. Sections that are
-// not named gdb would take to be at 0.
+// not named gdb would take to be at 0. The files under the sysroot are the debugged process's: gdb must not run the
+// scripts and load the libraries that lie beside them.
 func Command(image *blob.Image, plugins []blob.Input, pid int, socket string) []string {
 	words := []string{"gdb", "-iex", "set confirm off", "-iex", "set architecture i386:x86-64",
-		"-iex", fmt.Sprintf("set sysroot /proc/%d/root", pid)}
+		"-iex", "set auto-load off", "-iex", fmt.Sprintf("set sysroot /proc/%d/root", pid)}
 	for i := range plugins {
 		words = append(words, "-ex", addSymbols(image, i, plugins[i].Plugin.File))
 	}

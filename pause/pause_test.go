@@ -1,6 +1,7 @@
 package pause
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/crpie/crpie/stage"
@@ -28,5 +29,14 @@ func TestQuoted(t *testing.T) {
 		if got := quoted(word); got != want {
 			t.Errorf("%s: %s, want %s", word, got, want)
 		}
+	}
+}
+
+// gdb reads files of the process that it looks at, but runs no scripts that lie there.
+func TestCommand(t *testing.T) {
+	want := []string{"gdb", "-iex", "set confirm off", "-iex", "set architecture i386:x86-64",
+		"-iex", "set auto-load off", "-iex", "set sysroot /proc/7/root", "-ex", "target remote /s"}
+	if got := Command(nil, nil, 7, "/s"); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }

@@ -266,6 +266,32 @@ func TestPauseWithoutDebugger(t *testing.T) {
 	victim.MustPass(t)
 }
 
+// A hook that was let go and then fails has failed as without a debugger, and the limit of its time counts again.
+func TestHookFailsWhenLetGo(t *testing.T) {
+	plugin := testenv.Plugin(t, callersSource)
+	im := testenv.Start(t, "threads").Dump(t)
+	for how, want := range map[string]string{
+		"callback": "crashed with SIGSEGV", "hang": "still running after 200ms (--pie-timeout)",
+	} {
+		hook := plugin + ",how=" + how
+		for _, args := range [][]string{
+			{"try", "--pie-timeout", "200ms", "--pie-pause", "PRE_SIGRETURN", hook, "--", "/bin/sleep", "60"},
+			{"restore", "-d", "-D", im.Dir, "--pie-timeout", "200ms", "--pie-pause", "PRE_SIGRETURN",
+				"--pie-plugin", hook},
+		} {
+			p := startPaused(t, args...)
+			p.waits()
+			must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+			if status, stderr := p.ends(); status != exitFailed || !strings.Contains(stderr, want) {
+				t.Errorf("%s, %s: status %d, want %q\n%s", args[0], how, status, want, stderr)
+			}
+		}
+	}
+	if left := im.Leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // If crpie is killed while a hook waits, a process that was running goes on, and a restore is undone.
 func TestKilledWhileAHookWaits(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
@@ -288,9 +314,15 @@ func (p *paused) kill() {
 	p.Helper()
 	command := p.waits()
 	must(p.T, p.cmd.Process.Kill())
+	p.removeSocket(command)
+	p.ends()
+}
+
+// removeSocket removes what a crpie that was killed leaves.
+func (p *paused) removeSocket(command string) {
+	p.Helper()
 	_, socket, _ := strings.Cut(command, "target remote ")
 	must(p.T, os.RemoveAll(filepath.Dir(strings.Trim(socket, "'"))))
-	p.ends()
 }
 
 // A point at which there is no hook is an error before anything happens.
@@ -310,5 +342,10 @@ func TestPauseNowhere(t *testing.T) {
 				t.Errorf("%s: status %d, %s", fmt.Sprint(args), status, stderr)
 			}
 		}
+	}
+	status, _, stderr := crpie(t, "try", "--pie-pause", "POST_FILES", "--stages", "PRE_SIGRETURN", plugin, "--",
+		"/bin/true")
+	if status == 0 || !strings.Contains(stderr, "pause at PIE_RST_POST_FILES: --stages leaves that stage out") {
+		t.Errorf("status %d, %s", status, stderr)
 	}
 }

@@ -40,9 +40,15 @@ type Resume struct {
 	Signal int  // that gdb has it get
 }
 
-// Listen makes the socket, in a directory that only this user can enter.
+// Listen makes the socket, in a directory that only this user can enter: in $TMPDIR, or in /tmp if the path would be
+// too long for a socket.
 func Listen() (*Server, error) {
-	dir, err := os.MkdirTemp("", "crpie-gdb-")
+	const longest, name = 107, "/crpie-gdb-4294967295/gdb" // unix(7): 108 bytes with the NUL; os.MkdirTemp adds 32 bits
+	parent := os.TempDir()
+	if len(parent)+len(name) > longest {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "crpie-gdb-")
 	if err != nil {
 		return nil, err
 	}

@@ -206,3 +206,19 @@ func TestDebuggerThatGoesAway(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A $TMPDIR with a long path is no obstacle.
+func TestLongTemporaryDirectory(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", long)
+	s, err := Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(nil); err != nil {
+		t.Error(err)
+	}
+}

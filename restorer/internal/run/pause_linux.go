@@ -142,11 +142,13 @@ type debugged struct {
 	thread *plan.Thread
 	tracee *gdbserver.Tracee
 	server *gdbserver.Server
-	seq    uint32 // of the call
-	ended  bool   // the thread stands behind it
-	mask   uint64 // of signals
-	ignore bool   // SIGTRAP was ignored
-	over   func() // is called when it waits no more
+	seq    uint32    // of the call
+	ended  bool      // the thread stands behind it
+	mask   uint64    // of signals
+	ignore bool      // SIGTRAP was ignored
+	over   func()    // is called when it waits no more
+	alone  bool      // it was let go: gdb does not come again
+	since  time.Time // when
 }
 
 // debug serves gdb until the hook has returned, where the thread stands again.
@@ -250,6 +252,7 @@ func (d *debugged) follow() error {
 		if signal != unix.SIGTRAP && signal != unix.SIGINT { // the hook has crashed
 			return d.crash(d.task, d.thread, d.status(d.index(d.task, d.thread)), signal)
 		}
+		d.alone, d.since = d.server.Gone(), time.Now()
 		stopped, ws, err := d.run(resume.Step)
 		if err != nil || !stopped {
 			return err
@@ -300,12 +303,13 @@ func (d *debugged) seen(ws unix.WaitStatus, resume func(sys.PID) error) (done bo
 	case d.stoppedItself(d.tracee.Tid, ws):
 		d.ended = true
 		return false, nil
+	case d.alone && !somebodyStopped(ws): // as without a debugger
 	case gdbserver.IsTrap(ws) && d.server.Gone():
 		if err := d.server.AtTrap(d.tracee); err != nil {
 			return false, err
 		}
 		return true, nil
-	case gdbserver.IsTrap(ws), isEventStop(ws) && !isGroupStop(ws),
+	case gdbserver.IsTrap(ws), !d.alone && isEventStop(ws) && !isGroupStop(ws),
 		ws.Stopped() && sys.Event(ws) == 0 && hasAddr(ws.StopSignal()):
 		return true, nil
 	case somebodyStopped(ws):
@@ -328,6 +332,9 @@ func (d *debugged) news() (over bool, err error) {
 		return false, err
 	}
 	st := d.status(d.index(d.task, d.thread))
+	if d.alone && d.Opts.HookTimeout > 0 && time.Since(d.since) >= d.Opts.HookTimeout {
+		return false, d.hookTimeout(d.task, d.thread, st)
+	}
 	return st.HookSeq != d.seq || st.State == abi.StateFailed, nil
 }
 
