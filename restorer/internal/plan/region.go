@@ -90,7 +90,7 @@ func (r *Region) Stack(slot int) (lowest, size uint64) {
 
 // StackEnd gives the end of the slot that an address is in, 0 if it is in none.
 func (r *Region) StackEnd(addr uint64) uint64 {
-	if addr < r.Stacks || addr >= r.Plan {
+	if addr < r.Stacks || addr >= r.Lent {
 		return 0
 	}
 	return r.Stacks + ((addr-r.Stacks)/abi.StackSlot+1)*abi.StackSlot
