@@ -5,6 +5,7 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -116,19 +117,40 @@ func clockOffset(offsets, clock string) int64 {
 	return 0
 }
 
-// ReadClocks reads a timens_offsets.
-func ReadClocks(path string) *Clocks {
-	text := ReadProc(path)
-	return &Clocks{clockOffset(text, "monotonic"), clockOffset(text, "boottime")}
+// ReadClocks reads a timens_offsets. That of a process that has ended is empty.
+func ReadClocks(path string) (*Clocks, error) {
+	text, err := sys.ReadProc(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, clock := range []string{"monotonic", "boottime"} {
+		if !strings.Contains(string(text), clock) {
+			return nil, fmt.Errorf("read %s: it does not have the clock %s", path, clock)
+		}
+	}
+	return &Clocks{clockOffset(string(text), "monotonic"), clockOffset(string(text), "boottime")}, nil
 }
 
+// readFileAt reads from a regular file: to open another one can have effects, as on a tape or a watchdog.
 func readFileAt(path string, b []byte, off int64) (int, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, NotRegular(path)
+	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // whatever has that name now must not block
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	return f.ReadAt(b, off)
+}
+
+// NotRegular is why a file is not read.
+func NotRegular(path string) error {
+	return &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
 }
 
 func ReadProc(path string) string {

@@ -54,8 +54,12 @@ func clocksOf(f *os.File) (*host.Clocks, error) {
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*/ns/time_for_children") // of which timens_offsets tells, time_namespaces(7)
 	for _, name := range all {
-		if info, err := os.Stat(name); err == nil && os.SameFile(its, info) {
-			return host.ReadClocks(filepath.Join(filepath.Dir(filepath.Dir(name)), "timens_offsets")), nil
+		if info, err := os.Stat(name); err != nil || !os.SameFile(its, info) {
+			continue
+		}
+		clocks, err := host.ReadClocks(filepath.Join(filepath.Dir(filepath.Dir(name)), "timens_offsets"))
+		if err == nil { // otherwise it has ended
+			return clocks, nil
 		}
 	}
 	return nil, errors.New("no process is in this time namespace, so that its clocks are not known")

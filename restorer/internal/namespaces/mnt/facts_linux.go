@@ -67,14 +67,21 @@ func (p *Plan) stat(name string, flags uint64) (fs.FileInfo, error) {
 // throughFD is a path for what a descriptor is open for.
 func throughFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
-// readFileAt reads from a file of the new tree, which is attached nowhere yet. O_PATH finds it without opening it; the
-// way through /proc/self/fd opens it.
+// readFileAt reads from a regular file of the new tree, which is attached nowhere yet. O_PATH finds it without opening
+// it; the way through /proc/self/fd opens it.
 func (p *Plan) readFileAt(name string, b []byte, off int64) (int, error) {
 	f, err := p.open(name, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, host.NotRegular(name)
+	}
 	data, err := os.OpenFile(throughFD(f), os.O_RDONLY|unix.O_NONBLOCK, 0) // what has that name must not block
 	if err != nil {
 		return 0, err

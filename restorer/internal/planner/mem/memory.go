@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/crpie/crpie/images"
@@ -215,9 +216,11 @@ func (m *space) asInFile(v *pb.VmaEntry, p images.Piece) bool {
 		return false
 	}
 	file := make([]byte, len(dumped))
-	// zeros follow the end of a file
-	n, _ := m.Host.ReadFileAt(m.Dir.VMAName(v), file, int64(v.GetPgoff()+p.Vaddr-v.GetStart()))
-	clear(file[n:])
+	n, err := m.Host.ReadFileAt(m.Dir.VMAName(v), file, int64(v.GetPgoff()+p.Vaddr-v.GetStart()))
+	if err != nil && err != io.EOF {
+		return false
+	}
+	clear(file[n:]) // zeros follow the end of a file
 	return bytes.Equal(dumped, file)
 }
 
