@@ -3,6 +3,8 @@
 package restorer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,18 +19,20 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
-// Each operation that moves a task into its cgroup fails in turn; the cgroup that the restore made is gone.
-func TestCgroupOperationsFail(t *testing.T) {
+// dumpInCgroup dumps a victim in a cgroup of its own, which is gone then.
+func dumpInCgroup(t *testing.T) (im *testenv.Images, dir string) {
+	t.Helper()
 	testenv.NeedRoot(t)
 	mount := host.CgroupHierarchies("0::/\n", host.ReadProc("/proc/self/mountinfo"))[""].Mount
 	testenv.Need(t, mount != "", "cgroup version 2")
-	dir := filepath.Join(mount, testenv.CgroupName())
+	dir = filepath.Join(mount, testenv.CgroupName())
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +41,14 @@ func TestCgroupOperationsFail(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(victim.Pid)), 0); err != nil {
 		t.Fatal(err)
 	}
-	im := victim.Dump(t)
+	im = victim.Dump(t)
 	testenv.RemoveCgroup(t, dir)
+	return im, dir
+}
+
+// Each operation that moves a task into its cgroup fails in turn; the cgroup that the restore made is gone.
+func TestCgroupOperationsFail(t *testing.T) {
+	im, dir := dumpInCgroup(t)
 	plugin := tracePlugin(t)
 	failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid),
 		func(p *plan.Plan) ([]plan.Op, uint64) {
@@ -48,6 +58,38 @@ func TestCgroupOperationsFail(t *testing.T) {
 			th := p.Tasks[0].Threads[0]
 			return th.Ops[:10], th.OpsAt
 		})
+}
+
+// A restore that ends at any step, also just before the tasks run, leaves no cgroup; one that succeeds, a finished one.
+func TestStepsWithCgroup(t *testing.T) {
+	im, dir := dumpInCgroup(t)
+	plugin := tracePlugin(t)
+	for n := 0; ; n++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		left, last := -1, "" // until Run no step counts
+		r := preparedWith(t, im, plugin, RunOptions{Trace: func(step string) {
+			if left == 0 {
+				last = step
+				cancel()
+			}
+			left--
+		}})
+		im.Reset(t)
+		left = n
+		_, err := r.Run(ctx)
+		cancel()
+		_, missing := os.Stat(dir)
+		if last == "" {
+			if err != nil || missing != nil || sys.Unfinished(dir) || n < 10 {
+				t.Errorf("after %d steps: %v; the cgroup: %v, unfinished: %v", n, err, missing, sys.Unfinished(dir))
+			}
+			im.Adopt(t).MustPass(t)
+			return
+		}
+		if !errors.Is(err, context.Canceled) || !os.IsNotExist(missing) {
+			t.Fatalf("ended at %q: %v; the cgroup: %v, want it gone", last, err, missing)
+		}
+	}
 }
 
 // prepared plans a restore of im with the trace plugin on all stages.

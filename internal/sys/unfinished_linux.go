@@ -1,6 +1,8 @@
 package sys
 
 import (
+	"math"
+	"math/rand/v2"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -37,28 +39,24 @@ func Unfinished(path string) bool {
 	return false
 }
 
-// Lock locks a file together with others, flock(2), until its last descriptor is closed. It waits for whoever has it
-// alone.
-func Lock(f *os.File) error {
-	if err := fault("flock"); err != nil {
+// Hold locks one byte of a file, fcntl_locking(2), until f, which has to be open for writing, is closed. The byte is
+// another one each time, so that any number can hold the file. Whoever can only read the file cannot hold it, but can
+// lock it against writers: the error is EAGAIN then.
+func Hold(f *os.File) error {
+	if err := fault("fcntl"); err != nil {
 		return err
 	}
-	return flock(f, unix.LOCK_SH)
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK,
+		&unix.Flock_t{Type: unix.F_WRLCK, Start: rand.Int64N(math.MaxInt64), Len: 1})
 }
 
-// LockAlone locks a file for this process alone. If it does not wait for others the error is EWOULDBLOCK where there
-// are some, and a lock together with them is lost.
-func LockAlone(f *os.File, wait bool) error {
-	if wait {
-		return flock(f, unix.LOCK_EX)
-	}
-	return flock(f, unix.LOCK_EX|unix.LOCK_NB)
+// HeldByOthers reports whether a file is held through another descriptor than f.
+func HeldByOthers(f *os.File) (bool, error) {
+	all := unix.Flock_t{Type: unix.F_RDLCK} // which conflicts with locks of writers only
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &all)
+	return all.Type != unix.F_UNLCK, err
 }
 
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			return err
-		}
-	}
-}
+// TryLock locks a file, flock(2), until its last descriptor is closed. The error is EAGAIN where somebody else has
+// locked it.
+func TryLock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -179,4 +181,79 @@ func TestBusy(t *testing.T) {
 	if err := s.Remove(); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("%v, want %v", err, unix.EBUSY)
 	}
+}
+
+// stranger opens a file as those can who may only read it, and locks it by flock(2).
+func stranger(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	must(t, unix.Flock(int(f.Fd()), unix.LOCK_SH))
+	return f
+}
+
+// Whoever can read a cgroup can lock it. That is waited for, but not for ever.
+func TestStrangersLock(t *testing.T) {
+	defer func(before time.Duration) { lockTime = before }(lockTime)
+	above := place(t)
+	must(t, os.Mkdir(above, 0o755))
+	dir := filepath.Join(above, "below")
+	t.Cleanup(func() { testenv.RemoveCgroup(t, dir) })
+	lock := stranger(t, above)
+	lockTime = 10 * time.Millisecond
+	var s Set
+	fails := func(do func() error) {
+		t.Helper()
+		if err := do(); err == nil || !strings.Contains(err.Error(), "lock "+above+": another process") {
+			t.Errorf("%v, want the lock of %s", err, above)
+		}
+	}
+	fails(func() error { return s.Make(dir) })
+	wantThere(t, dir, false)
+	lockTime = testenv.Timeout
+	released := make(chan error)
+	go func() { released <- lock.Close() }()
+	must(t, s.Make(dir))
+	must(t, <-released)
+	lock = stranger(t, above)
+	lockTime = 10 * time.Millisecond
+	fails(s.Remove)
+	wantThere(t, dir, true)
+	must(t, lock.Close())
+}
+
+// Who only reads the cgroup.procs of one that is made keeps nobody from making it as well, nor from removing it.
+func TestStrangersHoldNothing(t *testing.T) {
+	for _, all := range testenv.CgroupDirs(os.Getpid()) {
+		dir := filepath.Join(all, filepath.Base(place(t)))
+		t.Cleanup(func() { testenv.RemoveCgroup(t, dir) })
+		var first, second Set
+		must(t, first.Make(dir))
+		lock := stranger(t, filepath.Join(dir, "cgroup.procs"))
+		defer lock.Close()
+		must(t, second.Make(dir))
+		must(t, first.Remove())
+		wantThere(t, dir, true)
+		must(t, second.Remove())
+		wantThere(t, dir, false)
+	}
+}
+
+// A reader's lock of the kind that holds, fcntl_locking(2), is not waited for without a limit either.
+func TestStrangersReadLock(t *testing.T) {
+	defer func(before time.Duration) { lockTime = before }(lockTime)
+	lockTime = 10 * time.Millisecond
+	dir := place(t)
+	must(t, os.Mkdir(dir, 0o755))
+	testenv.Need(t, sys.MarkUnfinished(dir), "extended attributes of cgroups")
+	procs, err := os.Open(filepath.Join(dir, "cgroup.procs"))
+	must(t, err)
+	defer procs.Close()
+	var s Set
+	must(t, unix.FcntlFlock(procs.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK}))
+	if err := s.Make(dir); err == nil || !strings.Contains(err.Error(), "lock "+procs.Name()+": another process") {
+		t.Errorf("%v, want the lock of %s", err, procs.Name())
+	}
+	must(t, s.Remove())
+	wantThere(t, dir, true)
 }

@@ -3,7 +3,9 @@
 package namespaces
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -16,13 +18,17 @@ func (m *Made) makeCgroups(all []plan.CgroupDir) error {
 	if m.plan.Mounts == nil {
 		return nil
 	}
-	mounted := m.plan.Mounts.Cgroups()
+	return m.makeMounted(all, m.plan.Mounts.Cgroups())
+}
+
+func (m *Made) makeMounted(all []plan.CgroupDir, mounted []string) error {
 	for _, d := range all {
 		leadsTo := func(dir string) bool { return strings.HasPrefix(dir+"/", d.Path+"/") }
 		if !d.Make || !slices.ContainsFunc(mounted, leadsTo) {
 			continue
 		}
-		if err := m.Cgroups.Make(d.Path); err != nil {
+		// one that is there has been finished by another restore meanwhile: the planner finds it
+		if err := m.Cgroups.Make(d.Path); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("namespaces: cgroup %s: %w", d.Name, err)
 		}
 	}

@@ -11,7 +11,17 @@ type CgroupDir struct {
 	Make       bool
 	Owner      *pb.CgroupPerms // of one that is made; may be nil
 	Properties []CgroupProperty
+	IfFound    CgroupFound
 }
+
+// CgroupFound says what is done with a cgroup that was to be made, but that another restore has finished before.
+type CgroupFound int
+
+const (
+	CgroupLeft    CgroupFound = iota // it stays as it is
+	CgroupSet                        // it is given the properties
+	CgroupRefused                    // the restore fails
+)
 
 // CgroupProperty is a file of a cgroup and what is to be in it.
 type CgroupProperty struct {

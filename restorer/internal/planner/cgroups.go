@@ -206,6 +206,12 @@ func (p *planner) cgroupTree(where, hierarchy, at, mount string, entry *pb.Cgrou
 	if d.Make || mode == job.CgroupsProps || mode == job.CgroupsFull {
 		d.Properties = p.properties(where, d.Name, entry)
 	}
+	switch mode {
+	case job.CgroupsStrict:
+		d.IfFound = plan.CgroupRefused
+	case job.CgroupsFull:
+		d.IfFound = plan.CgroupSet
+	}
 	if d.Make || len(d.Properties) > 0 {
 		p.addCgroup(d)
 	}

@@ -103,6 +103,26 @@ make cgroup cpu,cpuacct:/c
 	}
 }
 
+// What becomes of a cgroup that was to be made, but is there by then, is what the mode has for one that is there.
+func TestCgroupsFoundLater(t *testing.T) {
+	for mode, want := range map[job.CgroupMode]plan.CgroupFound{job.CgroupsSoft: plan.CgroupLeft,
+		job.CgroupsFull: plan.CgroupSet, job.CgroupsStrict: plan.CgroupRefused} {
+		dir := openSample(t, sampleFS(t, "static"))
+		host := hosttest.New(dir)
+		inCgroup(dir, host)
+		planned, err := buildSample(t, dir, host, &job.Options{Cgroups: mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range planned.Cgroups {
+			if above := plan.CgroupLeft; d.Path == "/v2/a" && d.IfFound != above ||
+				d.Path == "/v2/a/b" && d.IfFound != want {
+				t.Errorf("%s: %s: %v", mode, d.Path, d.IfFound)
+			}
+		}
+	}
+}
+
 // A cgroup that a restore has not finished is made by this one as well.
 func TestUnfinishedCgroups(t *testing.T) {
 	dir := openSample(t, sampleFS(t, "static"))

@@ -29,8 +29,8 @@ func (r *Runner) makeCgroups() error {
 func (r *Runner) makeCgroup(d *plan.CgroupDir) error {
 	if d.Make {
 		err := r.Cgroups.Make(d.Path)
-		if errors.Is(err, os.ErrExist) && len(d.Properties) == 0 {
-			return nil // another restore needed it, too, and has finished it
+		if errors.Is(err, os.ErrExist) { // another restore needed it, too, and has finished it
+			return r.foundCgroup(d, err)
 		}
 		if err == nil {
 			err = own(d.Path, d.Owner)
@@ -39,6 +39,23 @@ func (r *Runner) makeCgroup(d *plan.CgroupDir) error {
 			return err
 		}
 	}
+	return r.setProperties(d)
+}
+
+// foundCgroup sees to a cgroup that was not there when the plan was made.
+func (r *Runner) foundCgroup(d *plan.CgroupDir, exists error) error {
+	switch d.IfFound {
+	case plan.CgroupRefused:
+		return exists
+	case plan.CgroupSet:
+		there := *d
+		there.Make = false
+		return r.setProperties(&there)
+	}
+	return nil
+}
+
+func (r *Runner) setProperties(d *plan.CgroupDir) error {
 	for _, prop := range d.Properties {
 		if err := r.setProperty(d, prop); err != nil {
 			return fmt.Errorf("%s %q: %w", prop.Name, prop.Value, err)
@@ -89,12 +106,6 @@ func own(name string, to *pb.CgroupPerms) error {
 		return err
 	}
 	return os.Chmod(name, os.FileMode(to.GetMode()&0o777))
-}
-
-// keepCgroups: what was made belongs to the tasks.
-func (r *Runner) keepCgroups() error {
-	r.Cgroups.Keep()
-	return nil
 }
 
 // removeCgroups undoes makeCgroups; the tasks are gone.

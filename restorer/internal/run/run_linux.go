@@ -109,6 +109,7 @@ func (r *Runner) Run() error {
 		_ = r.lastLook() // what failed is known
 		return r.giveUp(several.Join(err, r.undo()))
 	}
+	r.Cgroups.Keep()
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil
 }
@@ -134,7 +135,6 @@ func (r *Runner) restore() error {
 		{"announce the root task", r.announce},
 		{"wake the connections", r.wake},
 		{"act before they go", r.act(PreResume)},
-		{"leave them the cgroups", r.keepCgroups},
 		{"let them go", r.release},
 	}
 	for _, s := range steps {
