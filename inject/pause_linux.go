@@ -102,6 +102,8 @@ func (d *debugged) run(step bool) (signal unix.Signal, done bool, result int32, 
 			return 0, false, 0, err
 		}
 		switch signal, stop := d.stopOf(ws); {
+		case stop && signal == unix.SIGTRAP:
+			return signal, false, 0, d.settle()
 		case stop:
 			return signal, false, 0, nil
 		case overCall && kindOf(ws) == stopSyscall:
@@ -119,6 +121,36 @@ func (d *debugged) run(step bool) (signal unix.Signal, done bool, result int32, 
 			return unix.SIGTRAP, false, 0, nil
 		}
 	}
+}
+
+// settle exchanges the stop at which SIGTRAP is about to be delivered for one without a signal: if crpie is killed
+// meanwhile the thread goes on instead of dying. PTRACE_INTERRUPT takes effect before the next instruction and before
+// any other signal, kernel/signal.c get_signal.
+func (d *debugged) settle() error {
+	t := d.thread
+	err := sys.Interrupt(t.tid)
+	if err == nil {
+		err = sys.Continue(t.tid)
+	}
+	if err != nil {
+		return d.problem("%w", err)
+	}
+	t.stopped = false
+	ws, changed, err := sys.WaitUntil(t.tid, d.stopBy())
+	switch {
+	case err != nil:
+		return d.problem("%w", err)
+	case !changed:
+		return d.problem("thread %d does not stop again for the debugger", t.tid)
+	case kindOf(ws) == stopGone:
+		d.forget(t)
+		return d.problem("thread %d was killed", t.tid)
+	}
+	t.stopped = true
+	if kind := kindOf(ws); kind != stopAsked && kind != stopGroup {
+		return d.problem("thread %d: unexpected wait status %#x under the debugger", t.tid, uint32(ws))
+	}
+	return nil
 }
 
 // atExit reports whether the thread stands behind a system call, to whose end judge has let it run.

@@ -292,6 +292,20 @@ func TestHookFailsWhenLetGo(t *testing.T) {
 	}
 }
 
+// If crpie is killed while gdb stands at a breakpoint or behind a step, a process that was running goes on.
+func TestKilledUnderADebugger(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	for _, steps := range [][]string{{"break watched", "continue"}, {"break watched", "continue", "stepi"}} {
+		victim := testenv.Start(t, "threads")
+		p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "PRE_SIGRETURN", plugin)
+		command := p.waits()
+		p.gdb(command, append(steps, fmt.Sprintf("shell kill -KILL %d", p.cmd.Process.Pid))...)
+		p.removeSocket(command)
+		p.ends()
+		victim.MustPass(t)
+	}
+}
+
 // If crpie is killed while a hook waits, a process that was running goes on, and a restore is undone.
 func TestKilledWhileAHookWaits(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
