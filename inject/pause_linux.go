@@ -3,6 +3,7 @@
 package inject
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -71,6 +72,10 @@ func (d *debugged) announce() (over func()) {
 func (d *debugged) follow() (int32, error) {
 	for signal := unix.SIGTRAP; ; {
 		resume, err := d.server.Serve(d.session.ctx, d.tracee, int(signal), d.opts.Pause.GoOn)
+		if errors.Is(err, gdbserver.ErrKilled) {
+			d.forget(d.thread)
+			err = d.problem("thread %d: %w", d.thread.tid, err)
+		}
 		if err != nil {
 			return 0, err
 		}

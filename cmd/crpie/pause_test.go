@@ -275,7 +275,8 @@ func TestHookFailsWhenLetGo(t *testing.T) {
 	} {
 		hook := plugin + ",how=" + how
 		for _, args := range [][]string{
-			{"try", "--pie-timeout", "200ms", "--pie-pause", "PRE_SIGRETURN", hook, "--", "/bin/sleep", "60"},
+			{"try", "--pie-timeout", "200ms", "--pie-pause", "PRE_SIGRETURN", hook, "--",
+				"/bin/sleep", "60"},
 			{"restore", "-d", "-D", im.Dir, "--pie-timeout", "200ms", "--pie-pause", "PRE_SIGRETURN",
 				"--pie-plugin", hook},
 		} {
@@ -292,6 +293,38 @@ func TestHookFailsWhenLetGo(t *testing.T) {
 	}
 }
 
+// A process that is killed while it waits ends the waiting.
+func TestKilledWhileItWaits(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	for _, name := range []string{"static", "threads"} {
+		victim := testenv.Start(t, name)
+		im := testenv.Start(t, name).Dump(t)
+		for _, args := range [][]string{
+			{"try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "PRE_SIGRETURN", plugin},
+			{"restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN", "--pie-plugin", plugin},
+		} {
+			p := startPaused(t, args...)
+			p.waits()
+			must(t, syscall.Kill(p.waiting(), syscall.SIGKILL))
+			if status, stderr := p.ends(); status == 0 || !strings.Contains(stderr, "it was killed while") {
+				t.Errorf("%s %s: status %d\n%s", args[0], name, status, stderr)
+			}
+		}
+		if left := im.Leftovers(); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+// waiting gives the process whose hook waits.
+func (p *paused) waiting() (pid int) {
+	p.Helper()
+	said := p.said.String()
+	_, err := fmt.Sscanf(said[strings.LastIndex(said, "crpie: process "):], "crpie: process %d", &pid)
+	must(p.T, err)
+	return pid
+}
+
 // If crpie is killed while gdb stands at a breakpoint or behind a step, a process that was running goes on.
 func TestKilledUnderADebugger(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
@@ -299,7 +332,8 @@ func TestKilledUnderADebugger(t *testing.T) {
 		victim := testenv.Start(t, "threads")
 		p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "PRE_SIGRETURN", plugin)
 		command := p.waits()
-		p.gdb(command, append(steps, fmt.Sprintf("shell kill -KILL %d", p.cmd.Process.Pid))...)
+		kill := fmt.Sprintf("shell kill -KILL %d", p.cmd.Process.Pid)
+		p.gdb(command, append(steps, kill)...)
 		p.removeSocket(command)
 		p.ends()
 		victim.MustPass(t)

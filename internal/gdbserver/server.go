@@ -17,7 +17,14 @@ type Thread interface {
 	Write(addr uint64, b []byte) error
 	Executable() string // a path; empty: none is mapped yet
 	Auxv() []byte
+	Stands() bool // false: it was killed
 }
+
+// ErrKilled says that the thread does not stand any more.
+var ErrKilled = errors.New("it was killed while a debugger could look at it")
+
+// standing is how often Serve asks whether the thread stands.
+const standing = 100 * time.Millisecond
 
 // RegistersSize is the length of what gdb takes for the registers of x86-64: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8
 // to r15 and rip of 8 bytes; eflags, cs, ss, ds, es, fs and gs of 4.
@@ -75,7 +82,8 @@ func (s *Server) accept() {
 	}
 }
 
-// Serve answers gdb while the thread stands still with a signal, until gdb or goOn lets it go on.
+// Serve answers gdb while the thread stands still with a signal, until gdb or goOn lets it go on. The error is
+// ErrKilled if it does not stand any more.
 func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan struct{}) (Resume, error) {
 	if s.running {
 		s.send(stopReply(signal))
@@ -86,10 +94,16 @@ func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan st
 			return Resume{}, err
 		}
 	}
+	looks := time.NewTicker(standing)
+	defer looks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return Resume{}, context.Cause(ctx)
+		case <-looks.C:
+			if !t.Stands() {
+				return Resume{}, ErrKilled
+			}
 		case <-goOn:
 			return Resume{}, s.hangUp(t)
 		case conn, ok := <-s.newcomers():

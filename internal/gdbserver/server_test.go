@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,11 +20,13 @@ import (
 type memory struct {
 	bytes     []byte
 	registers []byte
+	killed    atomic.Bool
 }
 
 func (m *memory) Registers() ([]byte, error) { return m.registers, nil }
 func (m *memory) Executable() string         { return "/bin/}#" }
 func (m *memory) Auxv() []byte               { return nil }
+func (m *memory) Stands() bool               { return !m.killed.Load() }
 
 func (m *memory) SetRegisters(b []byte) error {
 	m.registers = bytes.Clone(b)
@@ -105,7 +108,7 @@ func serve(t *testing.T, m *memory) (d *debugger, s *Server, resumed <-chan Resu
 
 // Every packet that gdb needs has its answer, and what nobody knows an empty one.
 func TestAnswers(t *testing.T) {
-	m := &memory{[]byte("0123456789"), make([]byte, RegistersSize)}
+	m := &memory{bytes: []byte("0123456789"), registers: make([]byte, RegistersSize)}
 	d, s, resumed := serve(t, m)
 	for _, c := range []struct{ packet, reply string }{
 		{"?", "S05"}, {"qAttached", "1"}, {"Hg0", "OK"}, {"vMustReplyEmpty", ""},
@@ -219,6 +222,19 @@ func TestLongTemporaryDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Close(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// A thread that is killed is not waited for.
+func TestKilledThread(t *testing.T) {
+	m := &memory{}
+	_, s, resumed := serve(t, m)
+	m.killed.Store(true)
+	if _, ok := <-resumed; ok {
+		t.Error("it goes on")
+	}
+	if err := s.Close(m); err != nil {
 		t.Error(err)
 	}
 }

@@ -76,6 +76,17 @@ func (t *Tracee) Auxv() []byte {
 	return b
 }
 
+// Stands reports whether the thread is still where it was stopped: not killed, whose stop at its end would be news.
+func (t *Tracee) Stands() bool {
+	if _, err := sys.GetRegs(t.Tid); err != nil {
+		return false
+	}
+	var news unix.Siginfo
+	const look = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
+	err := unix.Waitid(unix.P_PID, int(t.Tid), &news, look, nil)
+	return err == nil && news.Signo == 0
+}
+
 // AtSystemCall reports whether the next instruction makes a system call.
 func (t *Tracee) AtSystemCall() bool {
 	r, err := sys.GetRegs(t.Tid)

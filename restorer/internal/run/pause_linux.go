@@ -4,6 +4,7 @@ package run
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -246,6 +247,9 @@ func (d *debugged) follow() error {
 	signal := unix.SIGTRAP
 	for {
 		resume, err := d.server.Serve(d.Ctx, d.tracee, int(signal), d.Opts.Pause.GoOn)
+		if errors.Is(err, gdbserver.ErrKilled) {
+			return failed(d.task, d.thread.Tid, "thread %d: %v", d.thread.Tid, err)
+		}
 		if err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
