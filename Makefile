@@ -42,7 +42,7 @@ deps: ## Install what the tests need (Debian packages), fetch the CRIUs of Debia
 # What fails is run again by itself, once, and shown even if it passes then: see CONTRIBUTING.md.
 test: deps ## Vet and test everything; the restore tests need root
 	$(GO) vet ./...
-	$(GO) run $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --packages ./... -- $(TESTFLAGS)
+	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails --format-icons text --rerun-fails=1 --packages ./... -- $(TESTFLAGS)
 
 demo: build ## Dump a running program with CRIU, restore it with a plugin, show what changed
 	scripts/demo.sh
