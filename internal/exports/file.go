@@ -14,6 +14,8 @@ import (
 const (
 	maxHeaders = 1 << 20
 	maxTable   = 128 << 20
+	maxAll     = 1 << 30 // of all files of a plan
+	maxName    = 4096    // a symbol's name; those of C++ templates have up to 3,000
 	chunk      = 1 << 20 // as much as is asked for at once: a table is as long as the file really is
 )
 
@@ -32,7 +34,9 @@ type File struct {
 	Segments []elf.Prog64 // those that are loaded, PT_LOAD
 	sections []elf.Section64
 
-	dynamic, static *table // read when one is asked for
+	soname          *string           // once it has been asked for
+	strings         map[uint32]string // tables of names that have been read, by section
+	dynamic, static *table            // read when one is asked for
 }
 
 // Read reads the headers of a file.
@@ -54,7 +58,7 @@ func Read(r io.ReaderAt) (*File, error) {
 	case h.Phnum == 0 || h.Phentsize != segmentSize:
 		return nil, errors.New("its segment headers are damaged")
 	}
-	f := &File{from: r}
+	f := &File{from: r, strings: map[uint32]string{}}
 	segments, err := records[elf.Prog64](r, h.Phoff, uint64(h.Phnum), segmentSize)
 	if err != nil {
 		return nil, fmt.Errorf("its segment headers: %w", err)
@@ -122,17 +126,32 @@ func (f *File) contents(s *elf.Section64) ([]byte, error) {
 	return bytesAt(f.from, s.Off, s.Size, maxTable)
 }
 
-// linked reads the names to which a section refers.
+// linked reads the names to which a section refers, once.
 func (f *File) linked(s *elf.Section64) (string, error) {
 	if int64(s.Link) >= int64(len(f.sections)) || elf.SectionType(f.sections[s.Link].Type) != elf.SHT_STRTAB {
 		return "", errors.New("its names are missing")
 	}
+	if names, ok := f.strings[s.Link]; ok {
+		return names, nil
+	}
 	b, err := f.contents(&f.sections[s.Link])
-	return string(b), err
+	if err != nil {
+		return "", err
+	}
+	f.strings[s.Link] = string(b)
+	return f.strings[s.Link], nil
 }
 
 // Soname gives the name by which programs ask for a library, DT_SONAME of elf(5); "" if it has none.
 func (f *File) Soname() string {
+	if f.soname == nil {
+		name := f.readSoname()
+		f.soname = &name
+	}
+	return *f.soname
+}
+
+func (f *File) readSoname() string {
 	s := f.section(elf.SHT_DYNAMIC)
 	if s == nil {
 		return ""
@@ -151,13 +170,18 @@ func (f *File) Soname() string {
 	return ""
 }
 
-// nameAt is the string at an offset of a string table, which ends with NUL.
+// nameAt is the string at an offset of a string table, which ends with NUL. What is longer than a name is none: each of
+// millions of entries may refer to a table that has no NUL.
 func nameAt(names string, at uint64) (string, bool) {
 	if at >= uint64(len(names)) {
 		return "", false
 	}
-	name, _, ended := strings.Cut(names[at:], "\x00")
-	return name, ended
+	rest := names[at:]
+	name, _, ended := strings.Cut(rest[:min(len(rest), maxName+1)], "\x00")
+	if !ended {
+		return "", false
+	}
+	return name, true
 }
 
 // isName reports whether a name stands at an offset of a string table, without looking for its end.

@@ -36,6 +36,7 @@ type candidate struct {
 	Symbol
 	kind    elf.SymType
 	local   bool
+	number  uint16 // of its version
 	version string
 	hidden  bool // of an old version, to which nothing new is linked
 }
@@ -131,28 +132,42 @@ func ofVersion(found []candidate, version string) ([]candidate, error) {
 	case version == "" && len(all) == 1:
 		return all, nil
 	}
-	var there []string
-	for _, c := range all {
-		if c.version != "" {
-			there = append(there, c.version)
-		}
-	}
-	slices.Sort(there)
-	switch there = slices.Compact(there); {
+	there, more := versionsOf(all)
+	switch {
 	case len(there) == 0:
 		return nil, absentf("it exports the symbol without versions")
 	case version == "":
-		return nil, fmt.Errorf(
-			"it exports only old versions of the symbol: say which, @%s",
-			strings.Join(there, ", @"),
-		)
+		return nil, fmt.Errorf("it exports only old versions of the symbol: say which, @%s%s",
+			strings.Join(there, ", @"), more)
 	}
-	return nil, absentf("it exports the symbol with version %s", strings.Join(there, ", "))
+	return nil, absentf("it exports the symbol with version %s%s", strings.Join(there, ", "), more)
 }
+
+// versionsOf lists the versions to show, sorted; more is what is said of others.
+func versionsOf(all []candidate) (there []string, more string) {
+	const shown = 8 // a file may have 32767
+	seen := map[uint16]bool{}
+	for _, c := range all {
+		if c.version == "" || seen[c.number] {
+			continue
+		}
+		if len(there) == shown {
+			more = ", and others"
+			break
+		}
+		seen[c.number] = true
+		there = append(there, c.version)
+	}
+	slices.Sort(there)
+	return slices.Compact(there), more
+}
+
+// maxSame bounds the symbols of one name: a file has at most one for each version number.
+const maxSame = 1 << 16
 
 // find lists the symbols of a name that the file itself defines; used reports whether it takes one from another file.
 func (t *table) find(name string) (found []candidate, used bool) {
-	for i := 0; (i+1)*symbolSize <= len(t.symbols); i++ {
+	for i := 0; (i+1)*symbolSize <= len(t.symbols) && len(found) < maxSame; i++ {
 		b := t.symbols[i*symbolSize:]
 		if !isName(t.names, uint64(binary.LittleEndian.Uint32(b)), name) {
 			continue
@@ -182,7 +197,8 @@ func (t *table) addVersion(c *candidate, index int) {
 	}
 	const hidden = 0x8000 // VERSYM_HIDDEN
 	number := binary.LittleEndian.Uint16(t.versions[2*index:])
-	c.version, c.hidden = t.named[number&^hidden], number&hidden != 0
+	c.number = number &^ hidden
+	c.version, c.hidden = t.named[c.number], number&hidden != 0
 }
 
 // exported reads the symbols that the dynamic linker knows.
@@ -238,7 +254,8 @@ func (f *File) table(kind elf.SectionType) (*table, error) {
 }
 
 // nameVersions reads the versions that the file defines: a list of Elf64_Verdef, whose first Elf64_Verdaux has the
-// name. Each entry says how far it is to the next one; a list that does not go forward ends.
+// name; the first entry of a number counts. Each says how far it is to the next one; a list that does not go forward
+// ends.
 func (f *File) nameVersions(t *table, s *elf.Section64) error {
 	raw, err := f.contents(s)
 	if err != nil {
@@ -252,8 +269,8 @@ func (f *File) nameVersions(t *table, s *elf.Section64) error {
 	for at := uint64(0); at+verdef <= uint64(len(raw)); {
 		entry := raw[at:]
 		aux := at + uint64(binary.LittleEndian.Uint32(entry[12:]))
-		if aux+verdaux <= uint64(len(raw)) {
-			number := binary.LittleEndian.Uint16(entry[4:])
+		number := binary.LittleEndian.Uint16(entry[4:])
+		if _, known := t.named[number]; !known && aux+verdaux <= uint64(len(raw)) {
 			t.named[number], _ = nameAt(names, uint64(binary.LittleEndian.Uint32(raw[aux:])))
 		}
 		next := uint64(binary.LittleEndian.Uint32(entry[16:]))

@@ -20,10 +20,30 @@ type Space struct {
 	Program  string         // path of the program
 	Open     func(name string) (io.ReaderAt, error)
 	Files    *Files // that several processes share
+
+	code  map[string][]int // mappings of code by file, by index
+	names []string         // those files, by address
 }
 
-// Files are those that have been read.
-type Files struct{ byName map[string]*opened }
+// Files are those that have been read. A plan has one, so that what its files say bounds neither memory nor time.
+type Files struct {
+	byName map[string]*opened
+	read   uint64 // bytes
+}
+
+// metered is a file of which each byte that is read counts.
+type metered struct {
+	io.ReaderAt
+	all *Files
+}
+
+func (m metered) ReadAt(b []byte, off int64) (int, error) {
+	if uint64(len(b)) > maxAll-m.all.read {
+		return 0, fmt.Errorf("the symbols of all files together have more than %d bytes", uint64(maxAll))
+	}
+	m.all.read += uint64(len(b))
+	return m.ReaderAt.ReadAt(b, off)
+}
 
 // opened is a file, or why it cannot be read.
 type opened struct {
@@ -42,14 +62,27 @@ type Object struct {
 func isFile(v *taskview.VMA) bool { return strings.HasPrefix(v.Name, "/") }
 
 // Names lists the files of which the process maps code, each once, in the order of their addresses.
-func (s *Space) Names() (names []string) {
+func (s *Space) Names() []string {
+	s.index()
+	return s.names
+}
+
+// index sorts the mappings of code by file, once: there may be 65530 of as many files.
+func (s *Space) index() {
+	if s.code != nil {
+		return
+	}
+	s.code = map[string][]int{}
 	for i := range s.Mappings {
 		v := &s.Mappings[i]
-		if isFile(v) && v.Prot&uapi.ProtExec != 0 && !slices.Contains(names, v.Name) {
-			names = append(names, v.Name)
+		if !isFile(v) || v.Prot&uapi.ProtExec == 0 {
+			continue
 		}
+		if s.code[v.Name] == nil {
+			s.names = append(s.names, v.Name)
+		}
+		s.code[v.Name] = append(s.code[v.Name], i)
 	}
-	return names
 }
 
 // open reads the headers of a file, once.
@@ -66,7 +99,7 @@ func (s *Space) open(name string) (*File, error) {
 	o := &opened{}
 	var from io.ReaderAt
 	if from, o.err = s.Open(name); o.err == nil {
-		o.file, o.err = Read(from)
+		o.file, o.err = Read(metered{from, s.Files})
 	}
 	if o.err != nil {
 		o.err = fmt.Errorf("read %s: %w", name, o.err)
@@ -128,12 +161,9 @@ func (s *Space) ObjectOf(name string) (*Object, error) {
 	}
 	o := &Object{Name: name, File: f}
 	known := false
-	for i := range s.Mappings {
-		v := &s.Mappings[i]
-		if v.Name != name || v.Prot&uapi.ProtExec == 0 {
-			continue
-		}
-		bias, ok := f.bias(v)
+	s.index()
+	for _, i := range s.code[name] {
+		bias, ok := f.bias(&s.Mappings[i])
 		switch {
 		case !ok:
 			return nil, fmt.Errorf("%s is mapped otherwise than its segments say", name)
