@@ -25,7 +25,8 @@ func (g *grafter) findResident(allowed map[uint32]bool) {
 			continue
 		}
 		space := imagemem.Space(g.dir, t, &shared, imagemem.OpenFile(g.opts.OpenFile))
-		found := (&resident.Process{Space: space, Read: imagemem.Reader(g.dir, t, space)}).Find(which)
+		found := (&resident.Process{Space: space, Read: imagemem.Reader(g.dir, t, space),
+			Plugins: len(g.opts.Plugins)}).Find(which)
 		for _, err := range found.Damaged {
 			g.damaged(t, which, err)
 		}

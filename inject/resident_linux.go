@@ -18,7 +18,8 @@ func (p *target) findResident() error {
 	if which == "" {
 		return nil
 	}
-	found := (&resident.Process{Space: p.space(), Read: p.mem.Read}).Find(which)
+	found := (&resident.Process{Space: p.space(), Read: p.mem.Read, Unfiltered: p.suspended,
+		Plugins: len(p.opts.Plugins)}).Find(which)
 	switch {
 	case len(found.Damaged) > 0 && which != resident.Auto:
 		return p.problem("resident hooks: %w", several.Join(found.Damaged...))

@@ -121,6 +121,31 @@ func TestDamagedResidentHooks(t *testing.T) {
 	}
 }
 
+// A program that has a seccomp filter gets no code run while that is suspended, and its hooks run where it is in force.
+func TestResidentHooksBehindAFilter(t *testing.T) {
+	const want = "the task has seccomp filters, which are suspended while hooks run"
+	victim := testenv.Start(t, "resident", "filter")
+	pid := strconv.Itoa(victim.Pid)
+	if status, _, output := apart(t, "try", "-p", pid, "--resident-hooks=require"); status != exitFailed ||
+		!strings.Contains(output, want) {
+		t.Errorf("status %d, %s", status, output)
+	}
+	if status, _, output := apart(t, "try", "-p", pid, "--resident-hooks"); status != 0 ||
+		!strings.Contains(output, "none of its resident hooks runs: "+want) {
+		t.Errorf("status %d, %s", status, output)
+	}
+	im := victim.Dump(t)
+	for _, which := range []string{"require", "resident"} {
+		mustFail(t, im, `task \d+: resident hooks: `+want, "--resident-hooks="+which)
+	}
+	p, output := restore(t, im, "--resident-hooks")
+	wantHooks(t, p, "\nhooks 0: 0 0, of threads 0\n")
+	if !strings.Contains(output, ": none of its resident hooks runs: "+want) {
+		t.Error(output)
+	}
+	wantHooks(t, graftOnto(t, im, "--resident-hooks").RestoreCRIU(t), "\nhooks 2: 1 2, of threads 3\n")
+}
+
 // sdkExample is a file of the examples for resident hooks.
 func sdkExample(name string) string {
 	return filepath.Join(testenv.Root(), "plugin-sdk", "examples", "resident", name)

@@ -41,10 +41,29 @@ type Found struct {
 type Process struct {
 	Space *exports.Space
 	Read  func(addr uint64, b []byte) error // memory, as it will be when the hooks run
+
+	Unfiltered bool // it has seccomp filters that are suspended while hooks run
+	Plugins    int  // as many share the hook table
 }
 
+var errUnfiltered = errors.New("the task has seccomp filters, which are suspended while hooks run: code that it chooses " +
+	"must not run without them")
+
 // Find looks at the files of a process, in the order of their addresses.
-func (p *Process) Find(which string) (found Found) {
+func (p *Process) Find(which string) Found {
+	found := p.find(which)
+	n := len(found.Files)
+	if n > 0 && p.Unfiltered {
+		found.Damaged = append(found.Damaged, errUnfiltered)
+	}
+	if n+p.Plugins > abi.MaxPlugins {
+		found.Damaged = append(found.Damaged, fmt.Errorf("%d files have an array %s, beside %d plugins: more than %d", n,
+			Symbol, p.Plugins, abi.MaxPlugins))
+	}
+	return found
+}
+
+func (p *Process) find(which string) (found Found) {
 	names := p.Space.Names()
 	if which != Auto && which != Require {
 		o, err := p.Space.Object(which)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program of three threads that carries hooks itself. It prints what ran, in which order; nothing but that differs.
- * With an argument a hook fails in that way, or the array is damaged before the dump.
+ * With an argument a hook fails in that way, or the array is damaged before the dump; "filter" installs a seccomp filter.
  */
 #include "victim.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <crpie/resident.h>
 
 int victim_failures;
@@ -79,6 +82,16 @@ static void damage(void)
 		memset(criu_hooks, 0, sizeof(criu_hooks));
 }
 
+/* A filter that permits everything, in the leader only. */
+static void filter(void)
+{
+	struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW) };
+	struct sock_fprog prog = { .len = 1, .filter = code };
+
+	MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0);
+}
+
 static void *sleeper(void *go)
 {
 	pthread_barrier_wait(&begun);
@@ -100,6 +113,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++)
 		MUST(pthread_create(&thread[i], NULL, sleeper, &go) == 0);
 	pthread_barrier_wait(&begun);
+	if (strcmp(mode, "filter") == 0)
+		filter();
 	victim_wait();
 	pthread_barrier_wait(&go);
 	for (int i = 0; i < 2; i++)

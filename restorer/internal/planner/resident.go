@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/imagemem"
 	"github.com/crpie/crpie/internal/resident"
 	"github.com/crpie/crpie/stage"
@@ -39,7 +40,8 @@ func (p *planner) findResident() {
 // residentOf looks into one task. If an array is damaged none of its hooks runs: a note with auto, else a refusal.
 func (p *planner) residentOf(t *images.Task, which string) resident.Found {
 	space := p.space(t)
-	found := (&resident.Process{Space: space, Read: imagemem.Reader(p.Dir, t, space)}).Find(which)
+	found := (&resident.Process{Space: space, Read: imagemem.Reader(p.Dir, t, space), Unfiltered: filtered(t),
+		Plugins: len(p.hooked)}).Find(which)
 	for _, err := range found.Damaged {
 		if which == resident.Auto {
 			p.residentDamage = append(p.residentDamage, fmt.Sprintf("task %d: none of its resident hooks runs: %v", t.Pid, err))
@@ -51,6 +53,13 @@ func (p *planner) residentOf(t *images.Task, which string) resident.Found {
 		found.Files = nil
 	}
 	return found
+}
+
+// filtered reports whether a thread of a task has seccomp filters, or the strict mode: the tracer suspends them.
+func filtered(t *images.Task) bool {
+	return slices.ContainsFunc(t.Threads, func(th images.Thread) bool {
+		return th.Core.GetThreadCore().GetSeccompMode() != pb.SeccompMode_disabled
+	})
 }
 
 // addResident gives the task the hook table with its resident hooks.
