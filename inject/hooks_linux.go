@@ -33,8 +33,8 @@ func (p *target) enter(c functionCall) (int32, error) {
 	begun := time.Now()
 	result, err := p.followCall(t, &c)
 	call.Took, call.Result, call.Skipped = time.Since(begun), result, result == -int32(unix.ENOTSUP)
-	if err == nil && result == 0 {
-		err = p.takeChanges(t, &c)
+	if err == nil && (result == 0 || call.Skipped) {
+		err = p.takeChanges(t, &c, call.Skipped)
 	}
 	if err == nil && failed(c.stage, result) {
 		e := p.hookError(t, &c, c.fn, "returned "+resultText(result))

@@ -44,12 +44,12 @@ func (p *target) timerBytes() []byte {
 	return a.Contents()
 }
 
-// takeChanges takes what a hook that has returned 0 has changed.
-func (p *target) takeChanges(t *thread, c *functionCall) error {
-	switch c.stage {
-	case stage.PreSigreturnThread:
+// takeChanges takes what a hook that has not failed has changed: registers only if it has returned 0.
+func (p *target) takeChanges(t *thread, c *functionCall, skipped bool) error {
+	switch {
+	case c.stage == stage.PreSigreturnThread && !skipped:
 		return p.takeRegs(t, c)
-	case stage.PreSigreturn:
+	case c.stage == stage.PreSigreturn:
 		return p.takeTimers(t, c)
 	}
 	return nil

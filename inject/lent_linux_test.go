@@ -46,6 +46,7 @@ func TestSpoiled(t *testing.T) {
 		"reg=ss,value=0x10":               "ss: 0x10 instead of 0x2b, which a hook must not change",
 		"timer=clock":                     "which a hook must not change",
 		"timer=remaining":                 "remaining_ns of a timer: -1: it is negative",
+		"timer=remaining,notsup=yes":      "remaining_ns of a timer: -1: it is negative",
 	} {
 		got := order{Pid: p.Pid, Plugin: plugin + "," + parameters}.carryOut(t)
 		if !strings.Contains(got.Error, want) || got.Hook.Plugin != "spoil" {

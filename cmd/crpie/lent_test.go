@@ -63,6 +63,7 @@ var spoiled = map[string]string{
 	"timer=clock":                     "which a hook must not change",
 	"timer=remaining":                 "remaining_ns of a timer: ",
 	"timer=interval":                  ": it is negative",
+	"timer=id,notsup=yes":             "which a hook must not change",
 }
 
 // A hook that leaves a register or a timer that cannot be fails by its name, and the restore with it.
@@ -91,7 +92,7 @@ func TestSpoiledRegistersInAGraft(t *testing.T) {
 	plugin := testenv.Plugin(t, "testdata/plugins/spoil.c")
 	im := testenv.Start(t, "lent").Dump(t)
 	for _, parameters := range []string{"reg=ip,value=0xffffffff81000000", "reg=flags,value=0x4000",
-		"timer=interval"} {
+		"timer=interval", "timer=id,notsup=yes"} {
 		p := graftOnto(t, im, "--pie-plugin", plugin+","+parameters, "--on-error=continue").RestoreCRIU(t)
 		p.MustPass(t)
 		if !strings.Contains(p.Output(), spoiled[parameters]) {

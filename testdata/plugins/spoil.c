@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spoil: leaves in a register, or in a timer, what must not be there: reg=NAME,value=N or timer=NAME. */
+/*
+ * spoil: leaves in a register, or in a timer, what must not be there: reg=NAME,value=N or timer=NAME. With notsup=yes
+ * the hook for timers returns -ENOTSUP.
+ */
 #include <crpie/param.h>
 #include <crpie/regs.h>
 #include <crpie/string.h>
@@ -45,12 +48,13 @@ static int spoil_task(struct crpie_ctx *ctx)
 		ctx->timers[0].remaining_ns = -1;
 	if (crpie_strcmp(name, "interval") == 0)
 		ctx->timers[0].interval_ns = INT64_MIN;
-	return 0;
+	return crpie_param(ctx, "notsup") != NULL ? -ENOTSUP : 0;
 }
 
 CR_PLUGIN_REGISTER_DUMMY("spoil")
 CRPIE_PARAM_STR("reg", CRPIE_OPTIONAL, "name of a register")
 CRPIE_PARAM_INT("value", CRPIE_OPTIONAL, 0, UINT64_MAX, "what it is to have; of flags, the bits that change")
 CRPIE_PARAM_ENUM("timer", CRPIE_OPTIONAL, "kind id clock remaining interval", "what of the first timer")
+CRPIE_PARAM_STR("notsup", CRPIE_OPTIONAL, "yes: the hook returns -ENOTSUP")
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD, spoil_thread)
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, spoil_task)

@@ -45,18 +45,20 @@ static int enter(struct caller *caller, uint32_t hook, uint64_t fn, const struct
 	return caller_enter(caller, fn, (uint64_t)ctx, 0, 0);
 }
 
-/* A hook that does not return 0 changes no registers. */
+/* A hook that does not return 0 changes no registers. With -ENOTSUP it may have changed timers, as with 0. */
 static int keep(struct caller *caller, const struct crpie_ctx *ctx, const struct crpie_regs *before, int result)
 {
+	int ret = result == -EOPNOTSUPP ? 0 : result;
+
 	if (result == 0)
-		result = check_regs(ctx, before);
-	if (result == 0 && ctx->timers)
-		result = check_timers(ctx, caller_timers(caller));
-	if (result == 0)
-		return caller_keep(caller, ctx);
-	if (ctx->regs)
+		ret = check_regs(ctx, before);
+	if (ret == 0 && ctx->timers)
+		ret = check_timers(ctx, caller_timers(caller));
+	if ((result || ret) && ctx->regs)
 		*ctx->regs = *before;
-	return result;
+	if (ret == 0)
+		ret = caller_keep(caller, ctx);
+	return ret ? ret : result;
 }
 
 static int call(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_t fn)
