@@ -86,7 +86,7 @@ func (d *Dir) checkCore(c checker, core *pb.CoreEntry, leader, dead bool) {
 }
 
 // checkTaskCore bounds lists by what a process has of each: resource limits, signals. POSIX timers have less than a
-// second of nanoseconds, else timer_settime(2) fails with EINVAL.
+// second of nanoseconds, others less than one of microseconds, else timer_settime(2) and setitimer(2) fail with EINVAL.
 func checkTaskCore(c checker, tc *pb.TaskCoreEntry) {
 	c.want(len(tc.GetComm()) <= maxComm, "tc.comm", "%d bytes, more than %d", len(tc.GetComm()), maxComm)
 	c.want(len(tc.GetSigactions()) <= maxSignals, "tc.sigactions", "%d, more than there are signals",
@@ -94,7 +94,13 @@ func checkTaskCore(c checker, tc *pb.TaskCoreEntry) {
 	c.want(len(tc.GetRlimits().GetRlimits()) <= maxRlimits, "tc.rlimits", "%d, more than there are limits",
 		len(tc.GetRlimits().GetRlimits()))
 	checkSignals(c, "tc.signals_s", tc.GetSignalsS())
-	for i, timer := range tc.GetTimers().GetPosix() {
+	timers := tc.GetTimers()
+	for i, it := range []*pb.ItimerEntry{timers.GetReal(), timers.GetVirt(), timers.GetProf()} {
+		field := "tc.timers." + [...]string{"real", "virt", "prof"}[i]
+		c.want(it.GetIusec() < 1e6, field+".iusec", "%d is a second or more", it.GetIusec())
+		c.want(it.GetVusec() < 1e6, field+".vusec", "%d is a second or more", it.GetVusec())
+	}
+	for i, timer := range timers.GetPosix() {
 		field := fmt.Sprintf("tc.timers.posix[%d].", i)
 		c.want(timer.GetItId() <= 1<<31-1, field+"it_id", "%d is not a timer_t", timer.GetItId())
 		c.want(timer.GetInsec() < 1e9, field+"insec", "%d is a second or more", timer.GetInsec())

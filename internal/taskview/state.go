@@ -115,12 +115,12 @@ func TimersOf(t *pb.TaskTimersEntry) (all []abi.Timer) {
 		}
 	}
 	for _, tm := range t.GetPosix() {
-		all = append(
-			all,
-			abi.Timer{Kind: abi.TimerPosix, ID: int32(tm.GetItId()), Clock: int32(tm.GetClockId()),
-				RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()),
-				IntervalNs:  nanoseconds(tm.GetIsec(), tm.GetInsec())},
-		)
+		timer := abi.Timer{Kind: abi.TimerPosix, ID: int32(tm.GetItId()), Clock: int32(tm.GetClockId()),
+			RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()), IntervalNs: nanoseconds(tm.GetIsec(), tm.GetInsec())}
+		if timer.RemainingNs == 0 && timer.IntervalNs != 0 {
+			timer.RemainingNs = 1 // it has expired; 0 would stop it
+		}
+		all = append(all, timer)
 	}
 	return all
 }

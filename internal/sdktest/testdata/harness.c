@@ -9,6 +9,7 @@
 #include <crpie/log.h>
 #include <crpie/param.h>
 #include <crpie/plugin.h>
+#include <crpie/regs.h>
 #include <crpie/string.h>
 #include <crpie/symbols.h>
 #include <crpie/symtab.h>
@@ -347,6 +348,25 @@ static void test_vma(struct crpie_ctx *ctx)
 	CHECK(crpie_vma_find(&c, 0x1000) == NULL, "no mapping at all");
 }
 
+/* A thread may stand where nothing can be read: an earlier hook has set ip, or unmapped it. */
+static void test_regs(struct crpie_ctx *ctx)
+{
+	static const unsigned char call[] = { 0x0f, 0x05 };
+	const struct crpie_vma code = { (uintptr_t)call, (uintptr_t)call + sizeof(call), CRPIE_PROT_READ, 0, 0, "" };
+	struct crpie_regs regs = { .syscall = 35, .ax = 35, .ip = 8 };
+	struct crpie_ctx c = *ctx;
+
+	c.vmas = &code;
+	c.nr_vmas = 1;
+	c.regs = &regs;
+	CHECK(!crpie_makes_syscall(&c), "ip is 8");
+	CHECK(crpie_return_from_syscall(&c, 0) == 0 && regs.ip == 8 && regs.ax == 0, "ip is 8");
+	regs.ax = 35;
+	regs.ip = (uintptr_t)call;
+	CHECK(crpie_makes_syscall(&c) && crpie_return_from_syscall(&c, -4) == 0, "a call");
+	CHECK(regs.ip == (uintptr_t)call + 2 && regs.ax == (uint64_t)-4, "returns");
+}
+
 static struct crpie_vma own_vmas[4096];
 static uint64_t own_auxv[128];
 
@@ -530,6 +550,7 @@ int main(void)
 	test_log(&ctx);
 	test_params(&ctx);
 	test_vma(&ctx);
+	test_regs(&ctx);
 	test_env(&ctx);
 	test_symbols(&ctx);
 	test_symbols_with_holes(&ctx);

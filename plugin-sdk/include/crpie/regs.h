@@ -6,6 +6,7 @@
 #define CRPIE_REGS_H
 
 #include <crpie/plugin.h>
+#include <crpie/vma.h>
 
 /* The registers, or NULL: another stage, or a crpie that is older than they are. */
 static inline struct crpie_regs *crpie_regs(const struct crpie_ctx *ctx)
@@ -21,13 +22,14 @@ static inline long crpie_in_syscall(const struct crpie_ctx *ctx)
 	return regs != NULL ? (long)regs->syscall : -1;
 }
 
-/* Whether the thread is going to make that call again: ip is at the instruction syscall, 0f 05. */
+/* Whether the thread is going to make that call again: ip is at the instruction syscall, 0f 05, in readable memory. */
 static inline int crpie_makes_syscall(const struct crpie_ctx *ctx)
 {
 	const struct crpie_regs *regs = crpie_regs(ctx);
 	const unsigned char *at;
 
-	if (crpie_in_syscall(ctx) < 0 || regs->ax != (uint64_t)regs->syscall)
+	if (crpie_in_syscall(ctx) < 0 || regs->ax != (uint64_t)regs->syscall ||
+	    !crpie_vma_covers(ctx, regs->ip, 2, CRPIE_PROT_READ))
 		return 0;
 	at = (const unsigned char *)(uintptr_t)regs->ip;
 	return at[0] == 0x0f && at[1] == 0x05;
