@@ -34,19 +34,19 @@ func versioned(n int, length int) []byte {
 		verdef = append(verdef, entry...)
 	}
 	out := make([]byte, header+56+5*section)
-	head := elf.Header64{Type: uint16(elf.ET_DYN), Phoff: header, Phnum: 1, Phentsize: 56, Shoff: header + 56, Shnum: 5,
-		Shentsize: section}
+	head := elf.Header64{Type: uint16(elf.ET_DYN), Phoff: header, Phnum: 1, Phentsize: 56,
+		Shoff: header + 56, Shnum: 5, Shentsize: section}
 	copy(head.Ident[:], "\x7fELF\x02\x01\x01")
 	_, _ = binary.Encode(out, binary.LittleEndian, head)
-	_, _ = binary.Encode(out[header:], binary.LittleEndian, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: 5, Filesz: 4096,
-		Memsz: 4096})
+	_, _ = binary.Encode(out[header:], binary.LittleEndian, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: 5,
+		Filesz: 4096, Memsz: 4096})
 	for i, s := range []struct {
 		kind elf.SectionType
 		b    []byte
 	}{{elf.SHT_NULL, nil}, {elf.SHT_STRTAB, names}, {elf.SHT_DYNSYM, symbols}, {elf.SHT_GNU_VERSYM, versym},
 		{elf.SHT_GNU_VERDEF, verdef}} {
-		_, _ = binary.Encode(out[header+56+i*section:], binary.LittleEndian, elf.Section64{Type: uint32(s.kind), Link: 1,
-			Off: uint64(len(out)), Size: uint64(len(s.b))})
+		_, _ = binary.Encode(out[header+56+i*section:], binary.LittleEndian, elf.Section64{
+			Type: uint32(s.kind), Link: 1, Off: uint64(len(out)), Size: uint64(len(s.b))})
 		out = append(out, s.b...)
 	}
 	return out

@@ -51,12 +51,12 @@ func carrying(t *testing.T, b []byte) *resident.Process {
 	space := &exports.Space{Open: func(string) (io.ReaderAt, error) { return bytes.NewReader(b), nil }}
 	for _, s := range f.Segments {
 		space.Mappings = append(space.Mappings, taskview.VMA{Start: bias + s.Vaddr&^0xfff,
-			End: bias + (s.Vaddr+s.Memsz+0xfff)&^0xfff, Pgoff: s.Off &^ 0xfff, Prot: s.Flags&2 | s.Flags>>2&1 | s.Flags&1<<2,
-			Name: "/a.so"})
+			End: bias + (s.Vaddr+s.Memsz+0xfff)&^0xfff, Pgoff: s.Off &^ 0xfff,
+			Prot: s.Flags&2 | s.Flags>>2&1 | s.Flags&1<<2, Name: "/a.so"})
 	}
 	return &resident.Process{Space: space, Read: func(_ uint64, b []byte) error {
-		(&abi.ResidentRecord{Size: abi.ResidentRecordSize, ABI: 1, Stage: uint32(stage.PreSigreturn), Fn: bias + hook.Value}).
-			Put(b)
+		(&abi.ResidentRecord{Size: abi.ResidentRecordSize, ABI: 1, Stage: uint32(stage.PreSigreturn),
+			Fn: bias + hook.Value}).Put(b)
 		return nil
 	}}
 }

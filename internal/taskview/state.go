@@ -116,7 +116,8 @@ func TimersOf(t *pb.TaskTimersEntry) (all []abi.Timer) {
 	}
 	for _, tm := range t.GetPosix() {
 		timer := abi.Timer{Kind: abi.TimerPosix, ID: int32(tm.GetItId()), Clock: int32(tm.GetClockId()),
-			RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()), IntervalNs: nanoseconds(tm.GetIsec(), tm.GetInsec())}
+			RemainingNs: nanoseconds(tm.GetVsec(), tm.GetVnsec()),
+			IntervalNs:  nanoseconds(tm.GetIsec(), tm.GetInsec())}
 		if timer.RemainingNs == 0 && timer.IntervalNs != 0 {
 			timer.RemainingNs = 1 // it has expired; 0 would stop it
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/crpie/crpie/internal/taskview"
 )
 
-// A periodic timer that has expired is shown as one that does so at once: a hook that changes only its interval must not
-// stop it, as a remaining time of 0 does.
+// A periodic timer that has expired is shown as one that does so at once: a hook that changes only its interval must
+// not stop it, as a remaining time of 0 does.
 func TestExpiredTimers(t *testing.T) {
 	posix := func(insec, vnsec uint64) *pb.PosixTimerEntry {
 		return &pb.PosixTimerEntry{Insec: &insec, Vnsec: &vnsec}
