@@ -35,8 +35,9 @@ func TestFoundCgroup(t *testing.T) {
 			if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r := &Runner{Cgroups: &cgroups.Set{}, Plan: &plan.Plan{Cgroups: []plan.CgroupDir{{Path: dir, Make: true,
-				IfFound: tc.found, Properties: []plan.CgroupProperty{{Name: "property", Value: "new"}}}}}}
+			planned := plan.CgroupDir{Path: dir, Make: true, IfFound: tc.found,
+				Properties: []plan.CgroupProperty{{Name: "property", Value: "new"}}}
+			r := &Runner{Cgroups: &cgroups.Set{}, Plan: &plan.Plan{Cgroups: []plan.CgroupDir{planned}}}
 			if err := r.makeCgroups(); !errors.Is(err, tc.err) {
 				t.Errorf("%v, want %v", err, tc.err)
 			}
