@@ -19,8 +19,8 @@ type pmScanArg struct {
 	inverted, mask, anyOf, returnMask uint64
 }
 
-// pageRegion is struct page_region.
-type pageRegion struct{ start, end, categories uint64 }
+// pageRegion is struct page_region; the last word has the categories.
+type pageRegion struct{ start, end, _ uint64 }
 
 // Categories of pages, PAGE_IS_* of include/uapi/linux/fs.h.
 const (
