@@ -167,6 +167,8 @@ func TestFind(t *testing.T) {
 		{"other offset", path, moved, "is mapped otherwise than its segments say"},
 		{"unreadable", "libgame.so.1", mapped(t, "/nowhere/x", b, bias),
 			"no file of that name is mapped, and read /nowhere/x: file does not exist"},
+		{"unusable", "libgame.so.1", append(mapped(t, "/other build/x", b, bias), mapped(t, "/nowhere/x", b, 2*bias)...),
+			"no file of that name is mapped, and read /other build/x: invalid argument"},
 		{"data unmapped", path, gone, "its memory is no longer mapped where the file has it"},
 	} {
 		s := exports.Space{
@@ -176,6 +178,9 @@ func TestFind(t *testing.T) {
 				if strings.HasPrefix(name, "/nowhere") {
 					return nil, fs.ErrNotExist
 				}
+				if strings.HasPrefix(name, "/other build") {
+					return nil, fs.ErrInvalid
+				}
 				return bytes.NewReader(b), nil
 			},
 		}
@@ -184,6 +189,10 @@ func TestFind(t *testing.T) {
 				continue
 			}
 			addr, err := s.Find(c.library, name, "")
+			absent := new(exports.Absent)
+			if c.what == "unusable" && (errors.As(err, &absent) || !errors.Is(err, fs.ErrInvalid)) {
+				t.Errorf("%s: %v is absent, or has lost its chain", name, err)
+			}
 			switch {
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("%s: %v, want %q", c.what, err, c.want)

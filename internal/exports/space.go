@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -142,7 +143,7 @@ func (s *Space) named(library string) (found []string, err error) {
 	for _, name := range all {
 		f, openErr := s.open(name)
 		if openErr != nil {
-			err = absentf("no file of that name is mapped, and %v", openErr) // it may be the one
+			err = worse(err, unusable(openErr))
 		} else if f.Soname() == library {
 			found = append(found, name)
 		}
@@ -151,6 +152,22 @@ func (s *Space) named(library string) (found []string, err error) {
 		err = nil
 	}
 	return found, err
+}
+
+// unusable says that a file that may be the library cannot be read: absent is only what has no file.
+func unusable(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return absentf("no file of that name is mapped, and %v", err)
+	}
+	return fmt.Errorf("no file of that name is mapped, and %w", err)
+}
+
+// worse keeps an error that is not just an absence.
+func worse(err, next error) error {
+	if absent := new(Absent); err == nil || errors.As(err, &absent) {
+		return next
+	}
+	return err
 }
 
 // ObjectOf finds the place where a file's code is mapped.

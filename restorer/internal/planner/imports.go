@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/crpie/crpie/images"
@@ -65,12 +66,24 @@ func (p *planner) lacking(plugin string, in *loader.Import, why error) {
 	}
 }
 
-// space is what a task will map, with the files of this host.
+// space is what a task will map, with the files of this host. What has its file's name now need not be that file:
+// nobody opens it.
 func (p *planner) space(t *images.Task) *exports.Space {
+	vmas, replaced := taskview.VMAs(p.Dir, t.Mm), map[string]bool{}
+	for i, v := range t.Mm.GetVmas() {
+		ofFile := v.GetStatus()&(images.VmaFilePrivate|images.VmaFileShared) != 0
+		if ofFile && vmas[i].Name != "" && p.files.IsReplaced(uint32(v.GetShmid())) {
+			vmas[i].Name += " (deleted)"
+			replaced[vmas[i].Name] = true
+		}
+	}
 	return &exports.Space{
-		Mappings: taskview.VMAs(p.Dir, t.Mm),
+		Mappings: vmas,
 		Program:  p.Dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: &p.mapped,
 		Open: func(name string) (io.ReaderAt, error) {
+			if replaced[name] {
+				return nil, fmt.Errorf("it has no name: %w", fs.ErrNotExist)
+			}
 			if _, err := p.Host.Stat(name); err != nil {
 				return nil, err
 			}

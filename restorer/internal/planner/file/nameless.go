@@ -2,8 +2,10 @@ package file
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
 // A file may have no name: a memfd, a file that was deleted while it was open. The zygote makes each of them once and
@@ -26,6 +28,15 @@ func (p *Room) NamelessOf(id uint32) string {
 		return remapKey(r)
 	}
 	return ""
+}
+
+// IsReplaced reports whether a file is another one than its name leads to: it was deleted, or a descriptor takes its
+// place.
+func (p *Room) IsReplaced(id uint32) bool {
+	file := p.Dir.Files[id]
+	return p.NamelessOf(id) != "" || file != nil && slices.ContainsFunc(p.Opts.Inherit, func(in job.Inherited) bool {
+		return in.Resource == ResourceOf(p.Dir, file)
+	})
 }
 
 // MemfdKey returns the key of a memfd in Room.Nameless.
