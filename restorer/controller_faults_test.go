@@ -22,9 +22,9 @@ func TestEveryControllerCallFails(t *testing.T) {
 	for _, victim := range []string{"threads", "tcp"} {
 		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t), RunOptions{}) })
 	}
-	im := testenv.StartIn(t, actedIn, "threads").Dump(t)
-	t.Run("namespaces", func(t *testing.T) { failEachCall(t, im, RunOptions{}) })
-	t.Run("others act in them", func(t *testing.T) { failEachCall(t, im, (&acting{}).options()) })
+	for name, opts := range map[string]RunOptions{"namespaces": {}, "others act in them": (&acting{}).options()} {
+		t.Run(name, func(t *testing.T) { failEachCall(t, testenv.StartIn(t, actedIn, "threads").Dump(t), opts) })
+	}
 }
 
 // Every system call with which namespaces are made, before a process exists, fails in turn: neither descriptors nor
