@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +78,7 @@ func newContainer(t *testing.T) *container {
 	c.configure()
 	t.Cleanup(func() {
 		exec.Command("runc", "--root", filepath.Join(c.dir, "state"), "delete", "--force", c.name).Run()
+		c.killLeft()
 		c.removeCgroups()
 	})
 	return c
@@ -87,6 +90,18 @@ func (c *container) cgroups() (dirs []string) {
 		dirs = append(dirs, filepath.Join(dir, c.name))
 	}
 	return dirs
+}
+
+// killLeft kills what runc does not know of, because a front was killed in a restore.
+func (c *container) killLeft() {
+	for _, dir := range c.cgroups() {
+		procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for _, field := range strings.Fields(string(procs)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 0 { // 0: of another pid namespace
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
 }
 
 // removeCgroups removes what runc has left of them: it tries for 150 ms, CRIU does not wait for what it has killed, and
