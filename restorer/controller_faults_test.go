@@ -23,7 +23,9 @@ func TestEveryControllerCallFails(t *testing.T) {
 		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t), RunOptions{}) })
 	}
 	for name, opts := range map[string]RunOptions{"namespaces": {}, "others act in them": (&acting{}).options()} {
-		t.Run(name, func(t *testing.T) { failEachCall(t, testenv.StartIn(t, actedIn, "threads").Dump(t), opts) })
+		t.Run(name, func(t *testing.T) {
+			failEachCall(t, testenv.StartIn(t, actedIn, "threads").Dump(t), opts)
+		})
 	}
 }
 
