@@ -32,6 +32,9 @@ var programs = []program{
 	{serving("node", "server.js", interpreter("/usr/bin/node", "node")), nil, established},
 }
 
+// live are programs that are not dumped; `crpie try` meets them at work.
+var live = []program{{serving("jvm", "Server.java", java), nil, established}}
+
 // established: connections between the dumped processes are dumped with what is on its way in them.
 var established = []string{"--tcp-established"}
 
@@ -49,6 +52,12 @@ func serving(name, source string, how func(testing.TB, recipe) []string) recipe 
 		driver := driven(name, "webserver.py")
 		return append(driver.how(tb, driver), how(tb, r)...)
 	}}
+}
+
+// java has a small heap, so that the collector has work. Its counters in /tmp would outlive a JVM that is killed.
+func java(tb testing.TB, r recipe) []string {
+	jvm := NeedTool(tb, "/usr/bin/java", "java")
+	return []string{jvm, "-XX:+UseG1GC", "-Xmx64m", "-XX:-UsePerfData", r.files(tb)[0]}
 }
 
 // postgres is started in an IPC namespace, because CRIU cannot dump the System V memory that it has outside one.
@@ -73,14 +82,15 @@ func Programs() []string {
 // StartProgram starts a program and waits until it is at work. flags are what criu dump and the restores need for it.
 func StartProgram(tb testing.TB, name string) (p *Process, flags []string) {
 	tb.Helper()
-	i := slices.IndexFunc(programs, func(p program) bool { return p.name == name })
+	all := slices.Concat(programs, live)
+	i := slices.IndexFunc(all, func(p program) bool { return p.name == name })
 	if i < 0 {
 		tb.Fatalf("no program is called %s", name)
 	}
-	for _, tool := range programs[i].needs {
+	for _, tool := range all[i].needs {
 		NeedTool(tb, tool)
 	}
-	p, flags = StartCommand(tb, name, programs[i].how(tb, programs[i].recipe)...), programs[i].flags
+	p, flags = StartCommand(tb, name, all[i].how(tb, all[i].recipe)...), all[i].flags
 	p.Connected = len(flags) > 0
 	return p, flags
 }
