@@ -41,7 +41,7 @@ func (p *target) debug(t *thread, c *functionCall) (int32, error) {
 		return 0, p.problem("pause: %w", err)
 	}
 	d := &debugged{target: p, thread: t, call: c, server: server,
-		tracee: &gdbserver.Tracee{Pid: p.pid, Tid: t.tid, Memory: p.mem, Mapped: true}}
+		tracee: &gdbserver.Tracee{Pid: p.pid, Tid: t.tid, Memory: p.mem, Mapped: true, Beside: p.beside(t)}}
 	d.keepTrap()
 	defer d.announce()()
 	result, err := d.follow()
@@ -49,6 +49,16 @@ func (p *target) debug(t *thread, c *functionCall) (int32, error) {
 		err = p.problem("pause: %w", failed)
 	}
 	return result, err
+}
+
+// beside lists the other threads, which stand still.
+func (p *target) beside(t *thread) (tids []int) {
+	for _, other := range p.threads {
+		if other != t && other.stopped {
+			tids = append(tids, int(other.tid))
+		}
+	}
+	return tids
 }
 
 // keepTrap notes that SIGTRAP is ignored: breakpoints and steps reset its action (force_sig).
@@ -179,7 +189,7 @@ func (d *debugged) stopOf(ws unix.WaitStatus) (signal unix.Signal, stop bool) {
 	if err != nil || meaningOf(info.Signo(), info.Code()) != signalCrash {
 		return 0, false
 	}
-	if info.Signo() == unix.SIGTRAP && d.server.Gone() {
+	if info.Signo() == unix.SIGTRAP {
 		_ = d.server.AtTrap(d.tracee)
 	}
 	return info.Signo(), true

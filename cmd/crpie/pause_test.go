@@ -6,8 +6,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"debug/elf"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +145,100 @@ func TestDebuggerInALiveProcess(t *testing.T) {
 		}
 		victim.MustPass(t)
 	}
+}
+
+// gdb sees all threads of a live process, and in a restore those that stand; the registers of the FPU can be written, and
+// are the program's again afterwards.
+func TestDebuggerSeesThreadsAndFloatingPoint(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	look := []string{"info threads", "thread 3", "p $_thread", "p $sp != 0", "thread 1", "p $mxcsr", "p $fctrl",
+		"set var $xmm15.v2_int64[1] = 77", "set var $st0 = 2.5", "p $xmm15.v2_int64", "p $st0", "p $fs_base != 0",
+		"break watched", "continue", "p $xmm15.v2_int64", "info threads", "continue"}
+	sees := []string{"(threads)", "$1 = 3", "$2 = 1", "$3 = 8064", "$4 = 895", "$5 = {0, 77}", "$6 = 2.5", "$7 = 1",
+		"Breakpoint 1, watched", "$8 = {0, 77}", "exited normally"}
+	victim := testenv.Start(t, "threads", "3")
+	p := startPaused(t, "try", "-p", strconv.Itoa(victim.Pid), "--pie-pause", "PRE_SIGRETURN", plugin)
+	text := p.gdb(p.waits(), look...)
+	p.expect(text, sees...)
+	p.expect(text, "Thread "+strconv.Itoa(victim.Pid), "\n  4 ")
+	if status, stderr := p.ends(); status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	im := victim.Dump(t)
+	p = startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN_THREAD", "--pie-plugin", plugin)
+	for range 4 {
+		text := p.gdb(p.waits(), "info threads", "set var $xmm15.v2_int64[1] = 77", "p $xmm15.v2_int64", "detach")
+		p.expect(text, "\n  4 ", "$1 = {0, 77}")
+	}
+	if status, stderr := p.ends(); status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	im.Adopt(t).MustPass(t)
+}
+
+// If gdb dies when its thread has come to a breakpoint, the thread stands before the instruction: it goes on with that,
+// not behind its first byte.
+func TestDebuggerDiesAtABreakpoint(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	im := testenv.Start(t, "threads").Dump(t)
+	for _, args := range [][]string{
+		{"try", "--pie-pause", "TASK_CREATED", plugin, "--", "/bin/true"},
+		{"restore", "-d", "-D", im.Dir, "-v3", "--pie-pause", "TASK_CREATED", "--pie-plugin", plugin},
+	} {
+		p := startPaused(t, args...)
+		command := p.waits()
+		socket := strings.Trim(command[strings.Index(command, "target remote ")+len("target remote "):], "'")
+		conn, err := net.Dial("unix", socket)
+		must(t, err)
+		answers := bufio.NewReader(conn)
+		for _, packet := range []string{"qSupported:swbreak+", fmt.Sprintf("Z0,%x,1", p.function(command, "watched")), "c"} {
+			answer := ask(t, conn, answers, packet)
+			if packet == "c" && !strings.Contains(answer, "swbreak") {
+				t.Errorf("%s stops with %s", args[0], answer)
+			}
+		}
+		must(t, conn.Close())
+		must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+		if status, stderr := p.ends(); status != 0 || !strings.Contains(stderr, "watched: PIE_RST_TASK_CREATED: 9 calls") {
+			t.Errorf("%s: status %d\n%s", args[0], status, stderr)
+		}
+	}
+	im.Adopt(t).MustPass(t)
+}
+
+// ask sends a packet of gdb's protocol, and gives the answer.
+func ask(t *testing.T, conn net.Conn, answers *bufio.Reader, packet string) string {
+	t.Helper()
+	sum := byte(0)
+	for i := range len(packet) {
+		sum += packet[i]
+	}
+	_, err := fmt.Fprintf(conn, "$%s#%02x", packet, sum)
+	must(t, err)
+	answer, err := answers.ReadString('#')
+	must(t, err)
+	return answer
+}
+
+// function gives the address that a function of the plugin has, whose .text gdb's command has.
+func (p *paused) function(command, name string) uint64 {
+	p.Helper()
+	_, rest, _ := strings.Cut(command, "-s .text ")
+	text, err := strconv.ParseUint(strings.FieldsFunc(rest, func(c rune) bool { return strings.ContainsRune(" '", c) })[0],
+		0, 64)
+	must(p.T, err)
+	file, err := elf.Open(strings.Split(testenv.Plugin(p.T, watchedSource), ",")[0])
+	must(p.T, err)
+	defer file.Close()
+	symbols, err := file.Symbols()
+	must(p.T, err)
+	for _, s := range symbols {
+		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && strings.HasPrefix(s.Name, name) { // or a copy that gcc has made of it
+			return text + s.Value
+		}
+	}
+	p.Fatalf("no function %s", name)
+	return 0
 }
 
 // What a program does with SIGTRAP stays, although the kernel resets the action of a signal that breakpoints and steps

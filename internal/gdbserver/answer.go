@@ -1,17 +1,24 @@
 package gdbserver
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// target describes the machine: with nothing said gdb takes it for an i386.
-const target = `<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target><architecture>i386:x86-64</architecture></target>`
-
-func stopReply(signal int) string { return fmt.Sprintf("S%02x", signal) }
+// stopReply tells why the thread stands. Where gdb understands it, a breakpoint is named: the thread is at its address
+// then, not behind it.
+func (s *Server) stopReply(t Thread, signal int) string {
+	reply := fmt.Sprintf("T%02xthread:%x;", signal, t.ID())
+	if s.atBreakpoint && s.tellsBreaks {
+		reply += "swbreak:;"
+	}
+	return reply
+}
 
 // answer carries out a packet. An unknown one gets an empty reply, and gdb does without.
 func (s *Server) answer(t Thread, packet string, signal int) (reply *string, resume *Resume, err error) {
@@ -22,7 +29,7 @@ func (s *Server) answer(t Thread, packet string, signal int) (reply *string, res
 	command, rest := packet[:min(1, len(packet))], packet[min(1, len(packet)):]
 	switch command {
 	case "?":
-		return say(stopReply(signal))
+		return say(s.stopReply(t, signal))
 	case "c", "s", "C", "S":
 		s.running = true
 		r := resumption(command, rest)
@@ -31,14 +38,16 @@ func (s *Server) answer(t Thread, packet string, signal int) (reply *string, res
 		s.send("OK")
 		s.awaitEnd()
 		return nil, &Resume{}, s.hangUp(t)
-	case "H", "T":
-		return say("OK")
+	case "H":
+		return say(s.choose(t, rest))
+	case "T":
+		return say(alive(t, rest))
 	case "Z", "z":
 		return say(s.breakpoint(t, command == "Z", rest))
 	case "q":
-		return say(query(t, rest))
+		return say(s.query(t, rest))
 	}
-	text, err := access(t, &s.code, command, rest)
+	text, err := s.access(t, command, rest)
 	if err != nil {
 		text = "E01"
 	}
@@ -56,12 +65,67 @@ func resumption(command, rest string) Resume {
 	return r
 }
 
+// choose takes note of the thread whose registers gdb asks for from now on: "gTHREAD"; 0 and -1 leave it to the server.
+// Of others, such as "cTHREAD", nothing has to be known: the thread that runs the hook goes on, and no other.
+func (s *Server) choose(t Thread, rest string) string {
+	id, ok := threadOf(t, rest[min(1, len(rest)):])
+	if !ok {
+		return "E01"
+	}
+	if strings.HasPrefix(rest, "g") {
+		s.shown = id
+	}
+	return "OK"
+}
+
+func alive(t Thread, rest string) string {
+	if _, ok := threadOf(t, rest); !ok {
+		return "E01"
+	}
+	return "OK"
+}
+
+// threadOf reads the number of a thread that gdb may look at.
+func threadOf(t Thread, text string) (id int, ok bool) {
+	if text == "-1" || text == "0" {
+		return t.ID(), true
+	}
+	number, err := strconv.ParseInt(text, 16, 32)
+	return int(number), err == nil && slices.Contains(append(t.Others(), t.ID()), int(number))
+}
+
+// listThreads numbers all threads, the one that runs the hook first.
+func listThreads(t Thread) string {
+	list := fmt.Sprintf("m%x", t.ID())
+	for _, id := range t.Others() {
+		if len(list)+16 > maxPacket {
+			break
+		}
+		list += fmt.Sprintf(",%x", id)
+	}
+	return list
+}
+
 // query answers questions about the thread.
-func query(t Thread, rest string) string {
+func (s *Server) query(t Thread, rest string) string {
+	if text, ok := strings.CutPrefix(rest, "ThreadExtraInfo,"); ok {
+		id, ok := threadOf(t, text)
+		if !ok {
+			return "E01"
+		}
+		return hex.EncodeToString([]byte(t.Name(id)))
+	}
 	name, args, _ := strings.Cut(rest, ":")
 	switch name {
+	case "C":
+		return fmt.Sprintf("QC%x", t.ID())
+	case "fThreadInfo":
+		return listThreads(t)
+	case "sThreadInfo":
+		return "l"
 	case "Supported":
-		features := fmt.Sprintf("PacketSize=%x;qXfer:features:read+;qXfer:auxv:read+", maxPacket)
+		s.tellsBreaks = slices.Contains(strings.Split(args, ";"), "swbreak+")
+		features := fmt.Sprintf("PacketSize=%x;swbreak+;qXfer:features:read+;qXfer:auxv:read+", maxPacket)
 		if t.Executable() != "" {
 			features += ";qXfer:exec-file:read+"
 		}
@@ -81,7 +145,7 @@ func transfer(t Thread, args string) string {
 		return ""
 	}
 	all := map[string]func() []byte{
-		"features": func() []byte { return []byte(target) }, "auxv": t.Auxv,
+		"features": func() []byte { return []byte(t.Machine().Description()) }, "auxv": t.Auxv,
 		"exec-file": func() []byte { return []byte(t.Executable()) },
 	}[words[0]]
 	from, length, err := twoNumbers(words[3], ",")
@@ -97,17 +161,20 @@ func transfer(t Thread, args string) string {
 }
 
 // access reads or writes registers or memory.
-func access(t Thread, code *breakpoints, command, rest string) (string, error) {
+func (s *Server) access(t Thread, command, rest string) (string, error) {
 	switch command {
 	case "g":
-		b, err := t.Registers()
+		b, err := t.Registers(cmp.Or(s.shown, t.ID()))
 		return hex.EncodeToString(b), err
 	case "G":
 		b, err := hex.DecodeString(rest)
-		if err != nil || len(b) < RegistersSize {
+		if err != nil || len(b) < t.Machine().Size() {
 			return "", errors.New("not all registers")
 		}
-		return "OK", t.SetRegisters(b[:RegistersSize])
+		if s.shown != 0 && s.shown != t.ID() {
+			return "", errors.New("another thread is the program's")
+		}
+		return "OK", t.SetRegisters(b[:t.Machine().Size()])
 	case "m":
 		addr, length, err := twoNumbers(rest, ",")
 		if err != nil {
@@ -118,7 +185,7 @@ func access(t Thread, code *breakpoints, command, rest string) (string, error) {
 		if len(b) == 0 && length > 0 {
 			return "", errors.New("no memory")
 		}
-		code.hide(addr, b)
+		s.code.hide(addr, b)
 		return hex.EncodeToString(b), nil
 	case "M":
 		where, text, _ := strings.Cut(rest, ":")
@@ -127,7 +194,7 @@ func access(t Thread, code *breakpoints, command, rest string) (string, error) {
 		if err := errors.Join(err, err2); err != nil || length != uint64(len(b)) {
 			return "", errors.New("not as many bytes as it says")
 		}
-		return "OK", t.Write(addr, code.keep(addr, b))
+		return "OK", t.Write(addr, s.code.keep(addr, b))
 	}
 	return "", nil
 }

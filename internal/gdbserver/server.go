@@ -11,9 +11,13 @@ import (
 
 // Thread is the stopped thread that gdb looks at.
 type Thread interface {
-	Registers() ([]byte, error) // RegistersSize bytes
-	SetRegisters(b []byte) error
-	Read(addr uint64, b []byte) int // up to what can be read
+	Machine() Machine
+	ID() int
+	Others() []int                    // threads of its process that stand, too, and that gdb may look at
+	Name(id int) string               // of a thread
+	Registers(id int) ([]byte, error) // of the thread or another one
+	SetRegisters(b []byte) error      // of the thread
+	Read(addr uint64, b []byte) int   // up to what can be read
 	Write(addr uint64, b []byte) error
 	Executable() string // a path; empty: none is mapped yet
 	Auxv() []byte
@@ -26,10 +30,6 @@ var ErrKilled = errors.New("it was killed while a debugger could look at it")
 // standing is how often Serve asks whether the thread stands.
 const standing = 100 * time.Millisecond
 
-// RegistersSize is the length of what gdb takes for the registers of x86-64: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8
-// to r15 and rip of 8 bytes; eflags, cs, ss, ds, es, fs and gs of 4.
-const RegistersSize = 17*8 + 7*4
-
 // Server waits for gdb. Its methods are called while the thread is stopped, but for Interrupted.
 type Server struct {
 	dir      string
@@ -39,6 +39,10 @@ type Server struct {
 	packets  chan string
 	running  bool // gdb waits for the thread to stop
 	code     breakpoints
+
+	shown        int  // the thread whose registers gdb asks for; 0: the one that runs the hook
+	tellsBreaks  bool // gdb wants to be told that a stop is a breakpoint's
+	atBreakpoint bool // the thread stands at one
 }
 
 // Resume says how the thread has to go on.
@@ -86,7 +90,8 @@ func (s *Server) accept() {
 // ErrKilled if it does not stand any more.
 func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan struct{}) (Resume, error) {
 	if s.running {
-		s.send(stopReply(signal))
+		s.shown = 0
+		s.send(s.stopReply(t, signal))
 		s.running = false
 	}
 	if s.Gone() {
@@ -109,6 +114,7 @@ func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan st
 		case conn, ok := <-s.newcomers():
 			if ok {
 				s.conn, s.packets = conn, make(chan string, 16)
+				s.shown, s.tellsBreaks = 0, false
 				go readPackets(conn, s.packets)
 			}
 		case packet, ok := <-s.packets:
@@ -126,6 +132,7 @@ func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan st
 				s.send(*reply)
 			}
 			if resume != nil {
+				s.atBreakpoint = false
 				return *resume, nil
 			}
 		}

@@ -23,10 +23,21 @@ type memory struct {
 	killed    atomic.Bool
 }
 
-func (m *memory) Registers() ([]byte, error) { return m.registers, nil }
-func (m *memory) Executable() string         { return "/bin/}#" }
-func (m *memory) Auxv() []byte               { return nil }
-func (m *memory) Stands() bool               { return !m.killed.Load() }
+func (m *memory) Machine() Machine   { return Machine{} }
+func (m *memory) ID() int            { return 0x12 }
+func (m *memory) Others() []int      { return []int{0x34} }
+func (m *memory) Name(id int) string { return fmt.Sprintf("thread %#x", id) }
+
+func (m *memory) Registers(id int) ([]byte, error) {
+	if id != m.ID() {
+		return []byte("others"), nil
+	}
+	return m.registers, nil
+}
+
+func (m *memory) Executable() string { return "/bin/}#" }
+func (m *memory) Auxv() []byte       { return nil }
+func (m *memory) Stands() bool       { return !m.killed.Load() }
 
 func (m *memory) SetRegisters(b []byte) error {
 	m.registers = bytes.Clone(b)
@@ -108,18 +119,23 @@ func serve(t *testing.T, m *memory) (d *debugger, s *Server, resumed <-chan Resu
 
 // Every packet that gdb needs has its answer, and what nobody knows an empty one.
 func TestAnswers(t *testing.T) {
-	m := &memory{bytes: []byte("0123456789"), registers: make([]byte, RegistersSize)}
+	size := Machine{}.Size()
+	m := &memory{bytes: []byte("0123456789"), registers: make([]byte, size)}
 	d, s, resumed := serve(t, m)
 	for _, c := range []struct{ packet, reply string }{
-		{"?", "S05"}, {"qAttached", "1"}, {"Hg0", "OK"}, {"vMustReplyEmpty", ""},
+		{"?", "T05thread:12;"}, {"qAttached", "1"}, {"Hg0", "OK"}, {"vMustReplyEmpty", ""},
+		{"qC", "QC12"}, {"qfThreadInfo", "m12,34"}, {"qsThreadInfo", "l"}, {"T34", "OK"}, {"T35", "E01"}, {"T", "E01"},
+		{"qThreadExtraInfo,34", hex.EncodeToString([]byte("thread 0x34"))}, {"qThreadExtraInfo,3", "E01"},
+		{"Hg34", "OK"}, {"g", hex.EncodeToString([]byte("others"))}, {"G" + strings.Repeat("01", size), "E01"},
+		{"Hg99", "E01"}, {"H", "E01"}, {"Hc-1", "OK"}, {"Hg12", "OK"},
 		{"qXfer:memory-map:read::0,10", ""}, {"m1000,3", "303132"}, {"m1008,8", "3839"}, {"m0,4", "E01"},
 		{"m1000", "E01"}, {"mffffffffffffffff,2", "E01"},
 		{"M1001,2:4142", "OK"}, {"M1001,3:4142", "E01"}, {"M100a,1:41", "E01"}, {"m1000,4", "30414233"},
 		{"Z0,1001,1", "OK"}, {"Z0,1001,1", "OK"}, {"Z0,2000,1", "E01"}, {"Z1,1001,1", ""},
 		{"m1000,4", "30414233"},
 		{"M1001,2:4344", "OK"}, {"m1000,4", "30434433"},
-		{"G00", "E01"}, {"g", strings.Repeat("00", RegistersSize)},
-		{"G" + strings.Repeat("01", RegistersSize), "OK"}, {"g", strings.Repeat("01", RegistersSize)},
+		{"G00", "E01"}, {"g", strings.Repeat("00", size)},
+		{"G" + strings.Repeat("01", size), "OK"}, {"g", strings.Repeat("01", size)},
 		{"qXfer:exec-file:read::0,4", "m/bin"}, {"qXfer:exec-file:read::4,100", "l/}]}\x03"},
 		{"qXfer:exec-file:read::999,1", "l"}, {"qXfer:auxv:read::0,8", "l"},
 	} {

@@ -3,9 +3,10 @@
 package gdbserver
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -16,43 +17,72 @@ import (
 type Tracee struct {
 	Pid, Tid sys.PID
 	Memory   *sys.Memory
-	Mapped   bool // the program's own memory is there
+	Mapped   bool  // the program's own memory is there
+	Beside   []int // threads of the process that the caller has stopped, too
 }
 
-// Registers reads what gdb wants.
-func (t *Tracee) Registers() ([]byte, error) {
-	r, err := sys.GetRegs(t.Tid)
+// machine is this CPU's.
+var machine = sync.OnceValue(func() Machine {
+	const avx, size = 2, 16 * vectorSize // Intel SDM vol. 1, 13.1
+	if c := sys.XsaveLayout().Components[avx]; c.Size == size {
+		return Machine{YMM: c.Offset}
+	}
+	return Machine{}
+})
+
+func (t *Tracee) Machine() Machine { return machine() }
+
+// state reads all registers of a thread.
+func state(tid sys.PID) (sys.Regs, []byte, error) {
+	r, err := sys.GetRegs(tid)
+	if err != nil {
+		return r, nil, err
+	}
+	area := make([]byte, 16<<10) // AMX's is just over 8 KiB
+	n, err := sys.GetXstate(tid, area)
+	if least := max(xsaveLegacy, int(machine().YMM)+16*vectorSize); err == nil && n < least {
+		err = fmt.Errorf("thread %d has an XSAVE area of %d bytes", tid, n)
+	}
+	return r, area[:n], err
+}
+
+// Registers reads those of the thread, or of one that stands beside it.
+func (t *Tracee) Registers(tid int) ([]byte, error) {
+	r, xstate, err := state(sys.PID(tid))
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, RegistersSize)
-	for _, word := range []uint64{r.Ax, r.Bx, r.Cx, r.Dx, r.Si, r.Di, r.Bp, r.Sp, r.R8, r.R9, r.R10, r.R11,
-		r.R12, r.R13, r.R14, r.R15, r.Ip} {
-		b = binary.LittleEndian.AppendUint64(b, word)
-	}
-	for _, word := range []uint64{r.Flags, r.Cs, r.Ss, r.Ds, r.Es, r.Fs, r.Gs} {
-		b = binary.LittleEndian.AppendUint32(b, uint32(word))
-	}
-	return b, nil
+	return machine().pack(&r, xstate), nil
 }
 
-// SetRegisters writes the general registers. Segments stay as they are, and a system call that was interrupted is not
-// made again.
+// SetRegisters writes the thread's. A system call that was interrupted is not made again.
 func (t *Tracee) SetRegisters(b []byte) error {
-	r, err := sys.GetRegs(t.Tid)
+	r, xstate, err := state(t.Tid)
 	if err != nil {
 		return err
 	}
 	was := r.Ip
-	for i, word := range []*uint64{&r.Ax, &r.Bx, &r.Cx, &r.Dx, &r.Si, &r.Di, &r.Bp, &r.Sp, &r.R8, &r.R9, &r.R10,
-		&r.R11, &r.R12, &r.R13, &r.R14, &r.R15, &r.Ip} {
-		*word = binary.LittleEndian.Uint64(b[8*i:])
+	if machine().unpack(b, &r, xstate) {
+		if err := sys.SetXstate(t.Tid, xstate); err != nil {
+			return err
+		}
 	}
-	r.Flags = uint64(binary.LittleEndian.Uint32(b[17*8:]))
 	if r.Ip != was {
 		r.OrigAx = ^uint64(0)
 	}
 	return sys.SetRegs(t.Tid, &r)
+}
+
+// ID is the number by which crpie traces the thread.
+func (t *Tracee) ID() int { return int(t.Tid) }
+
+// Others lists the threads that stand beside it.
+func (t *Tracee) Others() []int { return t.Beside }
+
+// Name gives the name of a thread.
+func (t *Tracee) Name(tid int) string {
+	name, _ := sys.ReadProc(fmt.Sprintf("/proc/%d/task/%d/comm", t.Pid, tid))
+	return strings.TrimSuffix(string(name), "\n")
 }
 
 func (t *Tracee) Read(addr uint64, b []byte) int    { return t.Memory.ReadSome(addr, b) }
@@ -94,8 +124,14 @@ func (t *Tracee) AtSystemCall() bool {
 	return err == nil && t.Read(r.Ip, b) == 2 && b[0] == 0x0f && b[1] == 0x05
 }
 
-// AtTrap puts a thread that has run into a breakpoint back onto it, if nobody else does because gdb has gone.
+// AtTrap puts a thread that has run into a breakpoint back onto it, and has gdb be told that: if gdb had to do it, and
+// went away before, the thread would go on in the middle of an instruction. A step ends with another code, TRAP_TRACE.
 func (s *Server) AtTrap(t *Tracee) error {
+	const fromInt3 = 0x80 // SI_KERNEL, arch/x86/kernel/traps.c do_int3
+	info, err := sys.GetSigInfo(t.Tid)
+	if err != nil || info.Code() != fromInt3 {
+		return err
+	}
 	r, err := sys.GetRegs(t.Tid)
 	if err != nil {
 		return err
@@ -103,6 +139,7 @@ func (s *Server) AtTrap(t *Tracee) error {
 	if _, there := s.code[r.Ip-1]; !there {
 		return nil
 	}
+	s.atBreakpoint = true
 	r.Ip--
 	return sys.SetRegs(t.Tid, &r)
 }

@@ -49,14 +49,15 @@ func (r *Runner) stoppedItself(tid sys.PID, ws unix.WaitStatus) bool {
 func (r *Runner) pauseAt(t *plan.Task, th *plan.Thread) error {
 	begun := time.Now()
 	held, err := r.hold(t, th)
+	all := append([]heldThread{{tracee{t, th, r.tid(th)}, 0}}, held...)
 	if err == nil {
-		err = r.debug(t, th)
+		err = r.debug(t, th, all)
 	}
 	if err == nil {
-		err = r.debugHeld(held)
+		err = r.debugHeld(all)
 	}
 	if err == nil {
-		err = r.unhold(append(held, heldThread{tracee{t, th, r.tid(th)}, 0}))
+		err = r.unhold(all)
 	}
 	now := time.Now()
 	r.watch.hooks, r.watch.moved = map[int]hookSeen{}, now
@@ -93,15 +94,15 @@ func (r *Runner) hold(t *plan.Task, except *plan.Thread) (held []heldThread, err
 	return held, nil
 }
 
-// debugHeld has those be looked at that have come to the hook as well. They stand still afterwards.
-func (r *Runner) debugHeld(held []heldThread) error {
-	for i := range held {
-		h := &held[i]
+// debugHeld has those be looked at that have come to the hook as well, after the first. They stand still afterwards.
+func (r *Runner) debugHeld(all []heldThread) error {
+	for i := range all[1:] {
+		h := &all[1:][i]
 		if err := r.lookAt(h.task, true); err != nil {
 			return r.explain(err)
 		}
 		if r.pauses(h.thread, r.status(r.index(h.task, h.thread)), h.ws) {
-			if err := r.debug(h.task, h.thread); err != nil {
+			if err := r.debug(h.task, h.thread, all); err != nil {
 				return err
 			}
 			h.ws = 0
@@ -152,11 +153,16 @@ type debugged struct {
 	since  time.Time // when
 }
 
-// debug serves gdb until the hook has returned, where the thread stands again.
-func (r *Runner) debug(t *plan.Task, th *plan.Thread) error {
+// debug serves gdb until the hook has returned, where the thread stands again. gdb sees the others that stand, too.
+func (r *Runner) debug(t *plan.Task, th *plan.Thread, standing []heldThread) error {
 	d, err := r.attachDebugger(t, th)
 	if err != nil {
 		return fmt.Errorf("restore task %d: pause: %w", t.Pid, err)
+	}
+	for _, other := range standing {
+		if other.thread != th {
+			d.tracee.Beside = append(d.tracee.Beside, int(other.tid))
+		}
 	}
 	err = d.follow()
 	d.over()
@@ -308,12 +314,9 @@ func (d *debugged) seen(ws unix.WaitStatus, resume func(sys.PID) error) (done bo
 		d.ended = true
 		return false, nil
 	case d.alone && !somebodyStopped(ws): // as without a debugger
-	case gdbserver.IsTrap(ws) && d.server.Gone():
-		if err := d.server.AtTrap(d.tracee); err != nil {
-			return false, err
-		}
-		return true, nil
-	case gdbserver.IsTrap(ws), !d.alone && isEventStop(ws) && !isGroupStop(ws),
+	case gdbserver.IsTrap(ws):
+		return true, d.server.AtTrap(d.tracee)
+	case !d.alone && isEventStop(ws) && !isGroupStop(ws),
 		ws.Stopped() && sys.Event(ws) == 0 && hasAddr(ws.StopSignal()):
 		return true, nil
 	case somebodyStopped(ws):
