@@ -34,7 +34,7 @@ const room = 64 << 10
 func (s *session) lookAhead(pid sys.PID) *ahead {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	auxv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid))
-	vmas, err := parseMaps(string(text))
+	vmas, err := taskview.ParseMaps(string(text))
 	if err != nil {
 		return nil
 	}

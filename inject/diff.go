@@ -271,26 +271,9 @@ func eachInterval(before, after []taskview.VMA, visit func(start, end uint64, be
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
 	for i := 0; i+1 < len(cuts); i++ {
-		a, b := mappingAt(before, cuts[i]), mappingAt(after, cuts[i])
+		a, b := taskview.At(before, cuts[i]), taskview.At(after, cuts[i])
 		if a != nil || b != nil {
 			visit(cuts[i], cuts[i+1], a, b)
 		}
 	}
-}
-
-// mappingAt finds the mapping of an address; mappings are in the order of addresses.
-func mappingAt(vmas []taskview.VMA, addr uint64) *taskview.VMA {
-	i, found := slices.BinarySearchFunc(vmas, addr, func(v taskview.VMA, addr uint64) int {
-		switch {
-		case v.End <= addr:
-			return -1
-		case v.Start > addr:
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		return nil
-	}
-	return &vmas[i]
 }

@@ -7,54 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/taskview"
 )
-
-// parseMaps reads /proc/PID/maps, proc_pid_maps(5).
-func parseMaps(text string) (all []taskview.VMA, err error) {
-	for line := range strings.Lines(text) {
-		v, err := parseMapping(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, nil
-}
-
-// parseMapping reads a line of /proc/PID/maps, proc_pid_maps(5). What CRIU would find in the kernel elsewhere
-// (MAP_LOCKED and the like) is not in it.
-func parseMapping(line string) (v taskview.VMA, err error) {
-	var prot, device string
-	var inode uint64
-	n, err := fmt.Sscanf(line, "%x-%x %s %x %s %d", &v.Start, &v.End, &prot, &v.Pgoff, &device, &inode)
-	if err != nil || n != 6 || len(prot) != 4 {
-		return v, fmt.Errorf("line %q of maps is not known", line)
-	}
-	for i, bit := range []uint32{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
-		if prot[i] != '-' {
-			v.Prot |= bit
-		}
-	}
-	v.Flags = unix.MAP_PRIVATE
-	if prot[3] == 's' {
-		v.Flags = unix.MAP_SHARED
-	}
-	if inode == 0 {
-		v.Flags |= unix.MAP_ANONYMOUS
-	}
-	if fields := strings.SplitN(line, " ", 6); len(fields) == 6 {
-		_, name, _ := strings.Cut(fields[5], " ") // a decimal inode, then blanks
-		v.Name = strings.TrimLeft(name, " ")
-	}
-	if v.Name == "[stack]" {
-		v.Flags |= unix.MAP_GROWSDOWN
-	}
-	return v, nil
-}
 
 // parseStat reads the addresses in /proc/PID/stat, proc_pid_stat(5).
 func parseStat(text string) (taskview.MM, error) {

@@ -181,7 +181,7 @@ func (n *names) at(addr uint64) (*object, *elffile.Symbol) {
 // place tells where memory lies. With a symbol or a variable it also gives its bounds.
 func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
 	where = Place{Mapping: "anonymous"}
-	if v := mappingAt(n.vmas, addr); v != nil && v.Name != "" {
+	if v := taskview.At(n.vmas, addr); v != nil && v.Name != "" {
 		where.Mapping = v.Name
 	}
 	if variable := n.environmentVariable(addr); variable != "" {

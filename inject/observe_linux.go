@@ -72,7 +72,7 @@ func (p *target) mappings() ([]taskview.VMA, error) {
 	if err != nil {
 		return nil, p.problem("%w", err)
 	}
-	return parseMaps(string(text))
+	return taskview.ParseMaps(string(text))
 }
 
 // keepShared keeps the contents of shared memory, of which the copy has none of its own.
@@ -473,7 +473,7 @@ func (p *target) comparePage(page uint64, compare bool) {
 // unknownOnce says of the mapping of a page why it is not compared.
 func (p *target) unknownOnce(page uint64, why string) {
 	text := fmt.Sprintf("%#x: %s", page, why)
-	if v := mappingAt(p.before.vmas, page); v != nil {
+	if v := taskview.At(p.before.vmas, page); v != nil {
 		text = fmt.Sprintf("%x-%x %s: %s", v.Start, v.End, describeMapping(v), why)
 	}
 	if !slices.Contains(p.report.Diff.Unknown, text) {

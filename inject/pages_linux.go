@@ -142,7 +142,7 @@ func unsettles(info *sys.SyscallInfo, before []taskview.VMA) bool {
 	case unix.SYS_MMAP:
 		return info.Args[3]&unix.MAP_FIXED != 0
 	case unix.SYS_MUNMAP:
-		return mappingAt(before, info.Args[0]) != nil
+		return taskview.At(before, info.Args[0]) != nil
 	case unix.SYS_BRK:
 		return info.Args[0] != 0
 	}

@@ -212,7 +212,7 @@ func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv 
 	if p.ahead != nil && p.ahead.maps == text {
 		return p.ahead.vmas, p.ahead.auxv, nil
 	}
-	vmas, err = parseMaps(text)
+	vmas, err = taskview.ParseMaps(text)
 	return vmas, words([]byte(read("auxv"))), err
 }
 

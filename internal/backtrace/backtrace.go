@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/taskview"
 )
 
 // Thread is a stopped thread.
@@ -26,7 +27,8 @@ type Trace struct {
 // Of finds out where a thread is.
 func Of(t *Thread) *Trace {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", t.Pid))
-	p := &process{Thread: t, maps: parseMaps(string(text)), objects: map[uint64]*object{}}
+	maps, _ := taskview.ParseMaps(string(text)) // of a process that has gone nothing is known
+	p := &process{Thread: t, maps: maps, objects: map[uint64]*object{}}
 	trace := &Trace{}
 	for i, f := range walk(p, t.Registers, t.StackEnd) {
 		pc := f.registers[returns]
@@ -59,15 +61,15 @@ func (h How) note() string {
 // process is the space of a thread.
 type process struct {
 	*Thread
-	maps    []mapping
+	maps    []taskview.VMA
 	objects map[uint64]*object // by the start of their mapping
 }
 
 func (p *process) read(addr uint64, b []byte) bool { return p.Read(addr, b) }
 
 func (p *process) isCode(addr uint64) bool {
-	m := at(p.maps, addr)
-	return m != nil && m.code
+	m := taskview.At(p.maps, addr)
+	return m != nil && isCode(m)
 }
 
 func (p *process) isPlugin(addr uint64) bool {
@@ -85,7 +87,7 @@ func (p *process) unwind(addr uint64, r *Registers) (caller Registers, ok bool) 
 	if _, ours := p.Image.PluginAt(blob.Addr(addr)); ours {
 		return p.Image.Unwind(blob.Addr(addr), *r, read)
 	}
-	if o := p.object(at(p.maps, addr)); o != nil {
+	if o := p.object(taskview.At(p.maps, addr)); o != nil {
 		if row, known := o.row(addr); known {
 			return row.Caller(r, read)
 		}
@@ -94,14 +96,14 @@ func (p *process) unwind(addr uint64, r *Registers) (caller Registers, ok bool) 
 }
 
 // object reads the file of a mapping once.
-func (p *process) object(m *mapping) *object {
-	if m == nil || m.inode == 0 || !m.code {
+func (p *process) object(m *taskview.VMA) *object {
+	if m == nil || !isFile(m) || !isCode(m) {
 		return nil
 	}
-	if p.objects[m.start] == nil {
-		p.objects[m.start] = openObject(p.Pid, m)
+	if p.objects[m.Start] == nil {
+		p.objects[m.Start] = openObject(p.Pid, m)
 	}
-	return p.objects[m.start]
+	return p.objects[m.Start]
 }
 
 // describe names an address of the plugins, of a file, or of neither.
@@ -109,8 +111,8 @@ func (p *process) describe(addr uint64) string {
 	if _, ok := p.Image.PluginAt(blob.Addr(addr)); ok {
 		return p.Image.Describe(blob.Addr(addr))
 	}
-	if m := at(p.maps, addr); m != nil {
-		return m.describe(p.object(m), addr)
+	if m := taskview.At(p.maps, addr); m != nil {
+		return describe(m, p.object(m), addr)
 	}
 	return fmt.Sprintf("address %#x, where nothing is mapped", addr)
 }

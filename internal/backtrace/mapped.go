@@ -7,53 +7,21 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/crpie/crpie/internal/dwarfline"
 	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/loader"
 )
 
-// mapping is a line of /proc/PID/maps, proc_pid_maps(5).
-type mapping struct {
-	start, end, offset uint64
-	code               bool
-	inode              uint64
-	name               string
-}
+// isFile reports whether a mapping is one of a file.
+func isFile(m *taskview.VMA) bool { return m.Flags&uapi.MapAnonymous == 0 }
 
-// parseMaps reads what it knows of the lines.
-func parseMaps(text string) (all []mapping) {
-	for line := range strings.Lines(text) {
-		var m mapping
-		var rights, device string
-		line = strings.TrimSuffix(line, "\n")
-		n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d", &m.start, &m.end, &rights, &m.offset, &device, &m.inode)
-		if n != 6 {
-			continue
-		}
-		m.code = strings.Contains(rights, "x")
-		if fields := strings.SplitN(line, " ", 6); len(fields) == 6 {
-			_, name, _ := strings.Cut(fields[5], " ") // a decimal inode, then blanks
-			m.name = strings.TrimLeft(name, " ")
-		}
-		all = append(all, m)
-	}
-	return all
-}
-
-// at finds the mapping of an address.
-func at(maps []mapping, addr uint64) *mapping {
-	for i := range maps {
-		if m := &maps[i]; addr >= m.start && addr < m.end {
-			return m
-		}
-	}
-	return nil
-}
+func isCode(m *taskview.VMA) bool { return m.Prot&uapi.ProtExec != 0 }
 
 // object is a file with code, as it is mapped. What cannot be read of it is not known.
 type object struct {
@@ -65,10 +33,10 @@ type object struct {
 
 // openObject reads the file of a mapping: the one that is mapped, which has no name any more if it was deleted, and
 // takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE; or the one that has its name for the process.
-func openObject(pid int, m *mapping) *object {
+func openObject(pid int, m *taskview.VMA) *object {
 	o := &object{}
 	for _, name := range []string{
-		fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, m.start, m.end), fmt.Sprintf("/proc/%d/root%s", pid, m.name),
+		fmt.Sprintf("/proc/%d/map_files/%x-%x", pid, m.Start, m.End), fmt.Sprintf("/proc/%d/root%s", pid, m.Name),
 	} {
 		f, _, err := files.OpenRegular(name)
 		if err != nil {
@@ -82,7 +50,7 @@ func openObject(pid int, m *mapping) *object {
 }
 
 // read takes symbols and the bias.
-func (o *object) read(f *os.File, m *mapping) {
+func (o *object) read(f *os.File, m *taskview.VMA) {
 	if elffile.BoundedHeaders(f) != nil {
 		return
 	}
@@ -92,8 +60,8 @@ func (o *object) read(f *os.File, m *mapping) {
 	}
 	for _, segment := range file.Progs {
 		first := memory.PageDown(segment.Off)
-		if segment.Type == elf.PT_LOAD && m.offset >= first && m.offset < segment.Off+segment.Filesz {
-			o.bias = m.start - m.offset + first - memory.PageDown(segment.Vaddr)
+		if segment.Type == elf.PT_LOAD && m.Pgoff >= first && m.Pgoff < segment.Off+segment.Filesz {
+			o.bias = m.Start - m.Pgoff + first - memory.PageDown(segment.Vaddr)
 			break
 		}
 	}
@@ -158,13 +126,13 @@ func (o *object) row(addr uint64) (row dwarfline.Row, ok bool) {
 	return row, ok
 }
 
-// describe names an address: "qsort_r+0x1a in /usr/lib/x86_64-linux-gnu/libc.so.6".
-func (m *mapping) describe(o *object, addr uint64) string {
-	name := m.name
+// describe names an address of a mapping: "qsort_r+0x1a in /usr/lib/x86_64-linux-gnu/libc.so.6".
+func describe(m *taskview.VMA, o *object, addr uint64) string {
+	name := m.Name
 	switch {
 	case name == "":
 		name = "anonymous memory"
-	case m.inode != 0:
+	case isFile(m):
 		name = escape.Name(path.Clean(name))
 	}
 	if o != nil {
@@ -172,5 +140,5 @@ func (m *mapping) describe(o *object, addr uint64) string {
 			return fmt.Sprintf("%s+%#x in %s", function, offset, name)
 		}
 	}
-	return fmt.Sprintf("%s+%#x", name, addr-m.start+m.offset)
+	return fmt.Sprintf("%s+%#x", name, addr-m.Start+m.Pgoff)
 }

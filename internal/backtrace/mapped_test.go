@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/crpie/crpie/internal/taskview"
 )
 
 // manySymbols writes a file with functions whose names are all nearly as long as the table of names.
@@ -54,7 +56,7 @@ func TestLongNamesOfSymbols(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	o := &object{}
-	o.read(f, &mapping{})
+	o.read(f, &taskview.VMA{})
 	name, _, found := o.function(4)
 	runtime.ReadMemStats(&after)
 	if len(o.symbols) != symbols || !found || !strings.HasPrefix(name, "xx") || len(name) > 4096 {

@@ -270,14 +270,7 @@ func (f *File) executable(addr uint64) bool {
 }
 
 // At finds the mapping that an address is in.
-func (s *Space) At(addr uint64) *taskview.VMA {
-	for i := range s.Mappings {
-		if v := &s.Mappings[i]; addr >= v.Start && addr < v.End {
-			return v
-		}
-	}
-	return nil
-}
+func (s *Space) At(addr uint64) *taskview.VMA { return taskview.At(s.Mappings, addr) }
 
 // IsCode reports whether a mapping is one of the object's code.
 func (o *Object) IsCode(v *taskview.VMA) bool { return v.Name == o.Name && v.Prot&uapi.ProtExec != 0 }
