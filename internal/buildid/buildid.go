@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"github.com/crpie/crpie/images/pb"
 )
@@ -97,6 +98,11 @@ func OfImage(reg *pb.RegFileEntry) []byte {
 		id = binary.LittleEndian.AppendUint32(id, word)
 	}
 	return id
+}
+
+// Same reports whether an id, as Read gives it, is the one that the images have.
+func Same(id []byte, reg *pb.RegFileEntry) bool {
+	return bytes.Equal(slices.Concat(id, make([]byte, -len(id)&3)), OfImage(reg))
 }
 
 // begun is a file whose beginning has been read. What the search looks at is there in most files, and another read

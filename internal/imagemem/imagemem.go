@@ -3,7 +3,6 @@
 package imagemem
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func sameFile(dir *images.Dir, name string, from io.ReaderAt, size int64) error 
 		return fmt.Errorf("%w: the images do not describe it", ErrOtherFile)
 	case was.Size != nil && was.GetSize() != uint64(size):
 		return fmt.Errorf("%w: it has %d bytes, but had %d", ErrOtherFile, size, was.GetSize())
-	case len(was.GetBuildId()) > 0 && !bytes.Equal(append(is, make([]byte, -len(is)&3)...), buildid.OfImage(was)):
+	case len(was.GetBuildId()) > 0 && !buildid.Same(is, was):
 		return fmt.Errorf("%w: it has build id %x", ErrOtherFile, is)
 	}
 	return nil

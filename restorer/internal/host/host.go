@@ -1,6 +1,7 @@
 package host
 
 import (
+	"io"
 	"io/fs"
 	"math"
 	"net/netip"
@@ -106,6 +107,16 @@ type VDSO struct {
 	DataSize uint64 // of [vvar] and [vvar_vclock] together, bytes
 	Code     []byte
 }
+
+// File reads a file as the restored tasks will see it. Nothing is kept open.
+func (h *Host) File(path string) io.ReaderAt { return file{h, path} }
+
+type file struct {
+	host *Host
+	path string
+}
+
+func (f file) ReadAt(b []byte, off int64) (int, error) { return f.host.ReadFileAt(f.path, b, off) }
 
 // Has reports whether this process has a capability.
 func (h *Host) Has(capability int) bool { return h.Caps&(1<<capability) != 0 }

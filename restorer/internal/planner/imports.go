@@ -12,7 +12,6 @@ import (
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/loader"
-	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // imports finds the symbols that plugins import, and fills their slots before the first hook: every slot, because
@@ -87,15 +86,7 @@ func (p *planner) space(t *images.Task) *exports.Space {
 			if _, err := p.Host.Stat(name); err != nil {
 				return nil, err
 			}
-			return hostFile{p.Host, name}, nil
+			return p.Host.File(name), nil
 		},
 	}
 }
-
-// hostFile reads a file as the restored task will see it.
-type hostFile struct {
-	host *host.Host
-	name string
-}
-
-func (f hostFile) ReadAt(b []byte, off int64) (int, error) { return f.host.ReadFileAt(f.name, b, off) }

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/buildid"
 	"github.com/crpie/crpie/internal/uapi"
-	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -113,8 +111,8 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 	if len(reg.GetBuildId()) == 0 || reg.Size == nil {
 		return true
 	}
-	is, was := buildid.Read(hostFile{p.Host, name}), buildid.OfImage(reg)
-	if bytes.Equal(padded(is), was) {
+	is, was := buildid.Read(p.Host.File(name)), buildid.OfImage(reg)
+	if buildid.Same(is, reg) {
 		return true
 	}
 	now := fmt.Sprintf("has build id %x", is)
@@ -125,13 +123,3 @@ func (p *Room) sameBuild(where, name string, reg *pb.RegFileEntry) bool {
 		"%s %s, but had %x at dump time: it is another build", name, now, was[:min(len(was), buildid.Max)])
 	return false
 }
-
-func padded(id []byte) []byte { return append(id, make([]byte, -len(id)&3)...) }
-
-// hostFile reads a file of the host's.
-type hostFile struct {
-	host *host.Host
-	name string
-}
-
-func (f hostFile) ReadAt(b []byte, off int64) (int, error) { return f.host.ReadFileAt(f.name, b, off) }
