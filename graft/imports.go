@@ -25,18 +25,14 @@ type imported struct {
 // the tasks had mapped.
 func (g *grafter) findImports(tasks []*images.Task) {
 	g.imports = map[uint32][]imported{}
-	shared := exports.Files{}
 	for _, t := range tasks {
-		space := imagemem.Space(g.dir, t, &shared, imagemem.OpenFile(g.opts.OpenFile))
+		space := imagemem.Space(g.dir, t, &g.mapped, imagemem.OpenFile(g.opts.OpenFile))
 		for i, p := range g.opts.Plugins {
 			if !g.runsIn[i][t.Pid] {
 				continue
 			}
 			for k := range p.Plugin.Imports {
-				g.imports[t.Pid] = append(
-					g.imports[t.Pid],
-					imported{i, k, g.findImport(space, t, i, k)},
-				)
+				g.imports[t.Pid] = append(g.imports[t.Pid], imported{i, k, g.findImport(space, t, i, k)})
 			}
 		}
 	}
@@ -45,36 +41,25 @@ func (g *grafter) findImports(tasks []*images.Task) {
 // findImport gives the address of one symbol, 0 for an optional one that is not there.
 func (g *grafter) findImport(space *exports.Space, t *images.Task, plugin, index int) uint64 {
 	in := &g.opts.Plugins[plugin].Plugin.Imports[index]
-	addr, err := space.Find(in.Library, in.Symbol, in.Version)
-	var absent *exports.Absent
-	switch {
-	case err == nil:
-	case !in.Required && errors.As(err, &absent):
-		note := fmt.Sprintf("plugin %s: optional import %s is NULL: %v", g.labels[plugin], in, err)
+	addr, absent, err := space.Import(in)
+	if err != nil {
+		g.refuse(fmt.Sprintf("task %d plugin %s", t.Pid, g.labels[plugin]), importFix(err), "import %s: %v", in, err)
+	}
+	if absent != nil {
+		note := exports.NullNote(g.labels[plugin], in, absent)
 		if !slices.Contains(g.plan.Notes, note) {
 			g.plan.Notes = append(g.plan.Notes, note)
 		}
-	default:
-		g.refuse(
-			fmt.Sprintf("task %d plugin %s", t.Pid, g.labels[plugin]),
-			importFix(err),
-			"import %s: %v",
-			in,
-			err,
-		)
 	}
 	return addr
 }
 
 func importFix(err error) string {
-	var absent *exports.Absent
-	switch {
-	case errors.As(err, &absent):
-		return "choose the plugin's tasks with select=, or have it declare the import CRPIE_OPTIONAL"
-	case errors.Is(err, imagemem.ErrOtherFile):
-		return "say with --root where the files of the tasks are"
+	advice := exports.Advice(err)
+	if advice == "" && errors.Is(err, imagemem.ErrOtherFile) {
+		advice = "say with --root where the files of the tasks are"
 	}
-	return ""
+	return advice
 }
 
 // fillSlots writes the addresses of the task's imports into the blob.

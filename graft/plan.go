@@ -11,6 +11,7 @@ import (
 	"github.com/crpie/crpie/graft/core"
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/pick"
 	"github.com/crpie/crpie/internal/refuse"
@@ -108,6 +109,7 @@ type grafter struct {
 	runsIn []map[uint32]bool // by plugin: the pids of its tasks
 	plan   *Plan
 
+	mapped   exports.Files              // of the tasks
 	imports  map[uint32][]imported      // by pid
 	resident map[uint32][]blob.Resident // hooks that tasks carry themselves, by pid
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
-	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/imagemem"
 	"github.com/crpie/crpie/internal/resident"
 )
@@ -19,12 +18,12 @@ func (g *grafter) findResident(allowed map[uint32]bool) {
 		return
 	}
 	g.resident = map[uint32][]blob.Resident{}
-	shared, some := exports.Files{}, false
+	some := false
 	for _, t := range g.dir.Tasks {
 		if t.Dead() || !allowed[t.Pid] {
 			continue
 		}
-		space := imagemem.Space(g.dir, t, &shared, imagemem.OpenFile(g.opts.OpenFile))
+		space := imagemem.Space(g.dir, t, &g.mapped, imagemem.OpenFile(g.opts.OpenFile))
 		found := (&resident.Process{Space: space, Read: imagemem.Reader(g.dir, t, space),
 			Plugins: len(g.opts.Plugins)}).Find(which)
 		for _, err := range found.Damaged {

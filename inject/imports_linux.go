@@ -4,7 +4,6 @@ package inject
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,10 +27,12 @@ func (p *target) findImports() (slots []slot, err error) {
 		}
 		for k := range p.opts.Plugins[i].Plugin.Imports {
 			in := &p.opts.Plugins[i].Plugin.Imports[k]
-			addr, err := space.Find(in.Library, in.Symbol, in.Version)
-			var absent *exports.Absent
-			if err != nil && (in.Required || !errors.As(err, &absent)) {
+			addr, absent, err := space.Import(in)
+			if err != nil {
 				missing = append(missing, p.problem("plugin %s: import %s: %w", p.image.PluginName(i), in, err))
+			}
+			if absent != nil {
+				p.report.Notes = append(p.report.Notes, exports.NullNote(p.image.PluginName(i), in, absent))
 			}
 			slots = append(slots, slot{uint64(p.image.Slot(i, k)), addr})
 		}
@@ -43,7 +44,7 @@ func (p *target) findImports() (slots []slot, err error) {
 func (p *target) space() *exports.Space {
 	root := fmt.Sprintf("/proc/%d/root", p.self.pid)
 	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.self.pid)) // without it, no mapping is the program's
-	return &exports.Space{Mappings: p.view.vmas, Program: program,
+	return &exports.Space{Mappings: p.view.vmas, Program: program, Files: &p.libraries,
 		Open: func(name string) (io.ReaderAt, error) {
 			from, _, err := files.OpenBelow(root)(name)
 			return from, err

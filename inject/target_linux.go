@@ -14,6 +14,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
@@ -49,6 +50,7 @@ type target struct {
 	report     *Process
 	trace      *trace // of the call that runs
 	lastError  string // that it has logged
+	libraries  exports.Files
 
 	stop     bool          // a SIGSTOP came
 	ignored  []unix.Signal // whose action a crash has reset

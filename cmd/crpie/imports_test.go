@@ -190,6 +190,9 @@ func TestImportsOfATry(t *testing.T) {
 		if status != 0 || !strings.Contains(output, "libcrypto 3 polled") {
 			t.Errorf("%q: status %d, %s", args, status, output)
 		}
+		if want := "optional import game::shuffle(long) of libcrypto.so.3 is NULL"; !strings.Contains(output, want) {
+			t.Errorf("%q: %q is not in\n%s", args, want, output)
+		}
 	}
 	status, _, output := apart(t, "try", "-p", pid, written(t, badImports))
 	for _, want := range badImportsSaid {

@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/seccomp"
 )
@@ -142,8 +143,9 @@ func newImagesView(fsys fs.FS) (*imagesView, error) {
 		return nil, err
 	}
 	v.Dumped = info.ModTime().UTC().Truncate(time.Second)
+	mapped := &exports.Files{}
 	for _, t := range d.Tasks {
-		v.Tasks = append(v.Tasks, newTaskView(d, t))
+		v.Tasks = append(v.Tasks, newTaskView(d, t, mapped))
 	}
 	if v.Graft, err = graft.ReadProvenance(fsys); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -159,7 +161,7 @@ func taskStates() map[uint32]string {
 }
 
 // newTaskView describes a task. CRIU dumps no memory, files or threads of a zombie.
-func newTaskView(d *images.Dir, t *images.Task) taskView {
+func newTaskView(d *images.Dir, t *images.Task, mapped *exports.Files) taskView {
 	tc := t.Core.GetTc()
 	v := taskView{Pid: t.Pid, Ppid: t.Ppid, Pgid: t.Pgid, Sid: t.Sid, Comm: tc.GetComm(),
 		State: taskStates()[tc.GetTaskState()]}
@@ -186,7 +188,7 @@ func newTaskView(d *images.Dir, t *images.Task) taskView {
 	for _, fd := range t.Fds {
 		v.Fds = append(v.Fds, newFdView(d, fd))
 	}
-	v.Resident, v.ResidentDamaged = viewResident(d, t)
+	v.Resident, v.ResidentDamaged = viewResident(d, t, mapped)
 	return v
 }
 

@@ -41,21 +41,13 @@ type residentView struct {
 }
 
 // viewResident looks for resident hooks in files that are here and are those of the dump; others have none to show.
-func viewResident(d *images.Dir, t *images.Task) (views []residentView, damaged []string) {
-	space := imagemem.Space(d, t, &exports.Files{}, files.OpenBelow("/"))
+func viewResident(d *images.Dir, t *images.Task, mapped *exports.Files) (views []residentView, damaged []string) {
+	space := imagemem.Space(d, t, mapped, files.OpenBelow("/"))
 	found := (&resident.Process{Space: space, Read: imagemem.Reader(d, t, space)}).Find(resident.Auto)
 	for _, f := range found.Files {
 		for _, h := range f.Hooks {
-			views = append(
-				views,
-				residentView{
-					strings.TrimPrefix(f.Name, resident.Prefix),
-					h.ID.String(),
-					h.Priority,
-					h.Fn,
-					h.Symbol,
-				},
-			)
+			views = append(views, residentView{strings.TrimPrefix(f.Name, resident.Prefix), h.ID.String(), h.Priority,
+				h.Fn, h.Symbol})
 		}
 	}
 	for _, err := range found.Damaged {

@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/taskview"
-	"github.com/crpie/crpie/loader"
 )
 
 // imports finds the symbols that plugins import, and fills their slots before the first hook: every slot, because
@@ -35,31 +33,19 @@ func (t *taskPlanner) imports() {
 func (t *taskPlanner) fillSlot(space *exports.Space, plugin, index int) {
 	h := &t.hooked[plugin]
 	in := &h.Imports[index]
-	addr, err := space.Find(in.Library, in.Symbol, in.Version)
-	var absent *exports.Absent
-	switch {
-	case err == nil:
-	case !in.Required && errors.As(err, &absent):
-		t.lacking(h.Name, in, absent)
-	default:
-		t.Refuse(fmt.Sprintf("%s plugin %s", t.Where(), h.Name), importFix(in, err), "import %s: %v", in, err)
+	addr, absent, err := space.Import(in)
+	if err != nil {
+		t.Refuse(fmt.Sprintf("%s plugin %s", t.Where(), h.Name), exports.Advice(err), "import %s: %v", in, err)
+	}
+	if absent != nil {
+		t.lacking(exports.NullNote(h.Name, in, absent))
 	}
 	t.Prog.Core(fmt.Sprintf("plugin %s: %s", h.Name, in), abi.CopyMemory{
 		To: uint64(t.Plan.Image.Slot(plugin, index)), From: t.Prog.Arena.Words(addr), Len: 8})
 }
 
-// importFix says what helps if a symbol has no address.
-func importFix(in *loader.Import, err error) string {
-	var absent *exports.Absent
-	if errors.As(err, &absent) && in.Required {
-		return "choose the plugin's tasks with select=, or have it declare the import CRPIE_OPTIONAL"
-	}
-	return ""
-}
-
 // lacking notes, once for all tasks, that an optional import is not there.
-func (p *planner) lacking(plugin string, in *loader.Import, why error) {
-	note := fmt.Sprintf("plugin %s: optional import %s is NULL: %v", plugin, in, why)
+func (p *planner) lacking(note string) {
 	if !slices.Contains(p.Plan.Notes, note) {
 		p.Plan.Notes = append(p.Plan.Notes, note)
 	}
