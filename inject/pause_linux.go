@@ -70,10 +70,7 @@ func (d *debugged) keepTrap() {
 
 // announce tells that the thread waits; over has to be called when it does no more.
 func (d *debugged) announce() (over func()) {
-	if d.opts.Pause.Announce == nil {
-		return func() {}
-	}
-	return d.opts.Pause.Announce(&pause.Waiting{Pid: int(d.pid), Tid: int(d.thread.tid), Stage: d.call.stage,
+	return d.opts.Pause.Tell(&pause.Waiting{Pid: int(d.pid), Tid: int(d.thread.tid), Stage: d.call.stage,
 		Plugin: d.image.PluginName(d.call.plugin),
 		GDB:    pause.Command(d.image, d.opts.Plugins, int(d.pid), d.server.Path())})
 }

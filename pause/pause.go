@@ -69,6 +69,14 @@ type Options struct {
 	GoOn     <-chan struct{} // each value lets a hook go on without a debugger, or away from it; may be nil
 }
 
+// Tell announces a task that waits; over has to be called when it does no more.
+func (o *Options) Tell(w *Waiting) (over func()) {
+	if o.Announce == nil {
+		return func() {}
+	}
+	return o.Announce(w)
+}
+
 // Waiting is a task that waits for gdb, or to be let go on.
 type Waiting struct {
 	Pid, Tid int // for ptrace(2)

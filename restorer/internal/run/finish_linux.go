@@ -129,10 +129,15 @@ func (r *Runner) everywhere(c *call, insn uint64) error {
 			continue
 		}
 		tasks = append(tasks, tracee{t, t.Threads[0], r.pid(t)})
-		if err := prepareCall(r.pid(t), c, insn, args); err != nil {
+		if err := prepareCall(r.pid(t), insn, c.nr, args...); err != nil {
 			return fmt.Errorf("restore task %d: %w", t.Pid, err)
 		}
 	}
+	return r.finishCalls(c.what, tasks)
+}
+
+// finishCalls lets threads that are prepared make their system calls, all at the same time.
+func (r *Runner) finishCalls(what string, tasks []tracee) error {
 	for range 2 { // entry, exit
 		if err := r.allToSyscall(tasks); err != nil {
 			return err
@@ -144,22 +149,24 @@ func (r *Runner) everywhere(c *call, insn uint64) error {
 			return fmt.Errorf("restore task %d: %w", t.task.Pid, err)
 		}
 		if regs.Ax != 0 {
-			return fmt.Errorf("restore task %d: %s: %w", t.task.Pid, c.what, unix.Errno(-int64(regs.Ax)))
+			return fmt.Errorf("restore task %d: %s: %w", t.task.Pid, what, unix.Errno(-int64(regs.Ax)))
 		}
 	}
 	return nil
 }
 
-// prepareCall sets the leader's registers for a system call.
-func prepareCall(pid sys.PID, c *call, insn uint64, args []uint64) error {
-	regs, err := sys.GetRegs(pid)
+// prepareCall sets a thread's registers for a system call of up to four arguments.
+func prepareCall(tid sys.PID, insn, nr uint64, args ...uint64) error {
+	regs, err := sys.GetRegs(tid)
 	if err != nil {
 		return err
 	}
 	regs.Ip = insn
-	regs.Ax, regs.OrigAx = c.nr, ^uint64(0)
-	regs.Di, regs.Si = args[0], args[1]
-	return sys.SetRegs(pid, &regs)
+	regs.Ax, regs.OrigAx = nr, ^uint64(0)
+	for i, to := range []*uint64{&regs.Di, &regs.Si, &regs.Dx, &regs.R10}[:len(args)] {
+		*to = args[i]
+	}
+	return sys.SetRegs(tid, &regs)
 }
 
 // allToSyscall lets all threads run to their next system call at once, and then waits for each.

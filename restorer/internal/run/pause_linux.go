@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,12 +130,7 @@ func (r *Runner) unhold(held []heldThread) error {
 
 // index is where a thread reports.
 func (r *Runner) index(t *plan.Task, th *plan.Thread) int {
-	for i, other := range t.Threads {
-		if other == th {
-			return t.StatusIndex + i
-		}
-	}
-	return t.StatusIndex
+	return t.StatusIndex + slices.Index(t.Threads, th)
 }
 
 // debugged is a thread that gdb looks at.
@@ -239,11 +235,8 @@ func (d *debugged) toFunction(fn uint64) error {
 
 // announcePause tells that a thread waits; over has to be called when it does no more.
 func (r *Runner) announcePause(d *debugged, st abi.Status) (over func()) {
-	if r.Opts.Pause.Announce == nil {
-		return func() {}
-	}
 	pid := int(d.tracee.Pid)
-	return r.Opts.Pause.Announce(&pause.Waiting{Pid: pid, Tid: int(d.tracee.Tid), Stage: stage.Stage(st.Hook),
+	return r.Opts.Pause.Tell(&pause.Waiting{Pid: pid, Tid: int(d.tracee.Tid), Stage: stage.Stage(st.Hook),
 		Plugin: r.Plan.ImageOf(d.task).PluginName(int(st.Plugin)),
 		GDB:    pause.Command(r.Plan.Image, r.Opts.Plugins, pid, d.server.Path())})
 }
@@ -396,20 +389,11 @@ func (d *debugged) ignoreAgain() error {
 	if err := d.tracee.Memory.Write(at, action); err != nil {
 		return err
 	}
-	call := regs
-	call.Ip, call.Ax, call.OrigAx = uint64(insn), uapi.SysRtSigaction, ^uint64(0)
-	call.Di, call.Si, call.Dx, call.R10 = uint64(unix.SIGTRAP), at, 0, 8
-	err = sys.SetRegs(tid, &call)
-	for range 2 { // entry, exit
-		if err == nil {
-			err = sys.ContinueToSyscall(tid)
-		}
-		if err == nil {
-			err = d.waitStop(tracee{d.task, d.thread, tid}, isSyscallStop, sys.ContinueToSyscall)
-		}
+	if err := prepareCall(tid, uint64(insn), uapi.SysRtSigaction, uint64(unix.SIGTRAP), at, 0, 8); err != nil {
+		return err
 	}
-	if err == nil {
-		err = sys.SetRegs(tid, &regs)
+	if err := d.finishCalls("rt_sigaction of SIGTRAP", []tracee{{d.task, d.thread, tid}}); err != nil {
+		return err
 	}
-	return err
+	return sys.SetRegs(tid, &regs)
 }

@@ -5,7 +5,6 @@ package run
 import (
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -158,7 +157,7 @@ func (r *Runner) ending(t *plan.Task, th *plan.Thread, st abi.Status) error {
 // yet.
 func (r *Runner) calledBy(t *plan.Task, th *plan.Thread, st *abi.Status, ip uint64) {
 	if loc, ok := r.Plan.Image.Locate(blob.Addr(ip)); st.Hook == 0 && ok && loc.Plugin >= 0 {
-		r.share.calling(t.StatusIndex+slices.Index(t.Threads, th), st)
+		r.share.calling(r.index(t, th), st)
 	}
 }
 
