@@ -81,11 +81,7 @@ func (p *target) noteRegs(t *thread, regs *abi.Regs) {
 	}
 	taskview.ChangedRegs(&p.lentRegs, regs, func(name string, was, is uint64) {
 		p.report.Diff.Registers = append(p.report.Diff.Registers, &Change{
-			What: fmt.Sprintf(
-				"%s of thread %d",
-				name,
-				p.shownTid(t),
-			), Before: address(was), After: address(is)})
+			What: fmt.Sprintf("%s of thread %d", name, p.shownTid(t)), Before: address(was), After: address(is)})
 	})
 }
 
@@ -147,15 +143,7 @@ func (p *target) setTimer(timer *abi.Timer) error {
 	}
 	var err error
 	if timer.Kind == abi.TimerPosix {
-		_, err = p.remote(
-			p.threads[0],
-			"timer_settime",
-			unix.SYS_TIMER_SETTIME,
-			uint64(timer.ID),
-			0,
-			p.region.arena,
-			0,
-		)
+		_, err = p.remote(p.threads[0], "timer_settime", unix.SYS_TIMER_SETTIME, uint64(timer.ID), 0, p.region.arena, 0)
 	} else {
 		_, err = p.remote(p.threads[0], "setitimer", unix.SYS_SETITIMER, uint64(timer.Kind), p.region.arena, 0)
 	}

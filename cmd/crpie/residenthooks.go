@@ -16,18 +16,15 @@ import (
 
 // addResidentHooks adds the flag that has hooks run which the program carries itself.
 func addResidentHooks(f *pflag.FlagSet, which *string) {
-	f.Func(
-		"resident-hooks",
-		"Run the hooks that the program or its libraries carry (criu_hooks) of `WHICH`: auto, the default behind the "+
-			"flag, all there are; require, at least one; or those of the library of that SONAME.",
+	f.Func("resident-hooks", "Run the hooks that the program or its libraries carry (criu_hooks) of `WHICH`: auto, the "+
+		"default behind the flag, all there are; require, at least one; or those of the library of that SONAME.",
 		func(value string) error {
 			if value == "" {
 				return errors.New("give auto, require or a SONAME")
 			}
 			*which = value
 			return nil
-		},
-	)
+		})
 	f.Lookup("resident-hooks").NoOptDefVal = resident.Auto
 }
 

@@ -90,10 +90,8 @@ var ErrOtherFile = errors.New("it is not the file that was there at dump time")
 // Space is what a task maps, with files that have to be those of the dump; open may be nil: there are none.
 func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile) *exports.Space {
 	return &exports.Space{
-		Mappings: taskview.VMAs(
-			dir,
-			t.Mm,
-		), Program: dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: files,
+		Mappings: taskview.VMAs(dir, t.Mm),
+		Program:  dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: files,
 		Open: func(name string) (io.ReaderAt, error) {
 			if open == nil {
 				return nil, fmt.Errorf("%w: there are no files", ErrOtherFile)

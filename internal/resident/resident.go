@@ -5,11 +5,11 @@
 package resident
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
@@ -118,10 +118,7 @@ func (p *Process) hooksOf(name string) ([]blob.ResidentHook, error) {
 func (p *Process) records(o *exports.Object, raw []byte) (hooks []blob.ResidentHook, err error) {
 	for at := 0; at < len(raw); {
 		rest := raw[at:]
-		if !slices.ContainsFunc(
-			rest[:min(len(rest), abi.ResidentRecordSize)],
-			func(c byte) bool { return c != 0 },
-		) {
+		if len(bytes.Trim(rest[:min(len(rest), abi.ResidentRecordSize)], "\x00")) == 0 {
 			break
 		}
 		size := uint64(0)
@@ -129,13 +126,7 @@ func (p *Process) records(o *exports.Object, raw []byte) (hooks []blob.ResidentH
 			size = uint64(binary.LittleEndian.Uint32(rest))
 		}
 		if size < abi.ResidentRecordSize || size > uint64(len(rest)) || size%8 != 0 {
-			return nil, fmt.Errorf(
-				"record %d at byte %d has size %d with %d left",
-				len(hooks),
-				at,
-				size,
-				len(rest),
-			)
+			return nil, fmt.Errorf("record %d at byte %d has size %d with %d left", len(hooks), at, size, len(rest))
 		}
 		if len(hooks) == abi.ResidentMax {
 			return nil, fmt.Errorf("it has more than %d records", abi.ResidentMax)

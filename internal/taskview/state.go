@@ -139,15 +139,8 @@ func nanoseconds(sec, nsec uint64) int64 {
 func CheckTimer(was, is *abi.Timer) string {
 	switch {
 	case is.Kind != was.Kind, is.ID != was.ID, is.Clock != was.Clock:
-		return fmt.Sprintf(
-			"kind %d, id %d, clock %d of a timer instead of %d, %d and %d, which a hook must not change",
-			is.Kind,
-			is.ID,
-			is.Clock,
-			was.Kind,
-			was.ID,
-			was.Clock,
-		)
+		return fmt.Sprintf("kind %d, id %d, clock %d of a timer instead of %d, %d and %d, which a hook must not change",
+			is.Kind, is.ID, is.Clock, was.Kind, was.ID, was.Clock)
 	case is.RemainingNs < 0:
 		return fmt.Sprintf("remaining_ns of a timer: %d: it is negative", is.RemainingNs)
 	case is.IntervalNs < 0:
