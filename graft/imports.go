@@ -32,7 +32,8 @@ func (g *grafter) findImports(tasks []*images.Task) {
 				continue
 			}
 			for k := range p.Plugin.Imports {
-				g.imports[t.Pid] = append(g.imports[t.Pid], imported{i, k, g.findImport(space, t, i, k)})
+				in := imported{i, k, g.findImport(space, t, i, k)}
+				g.imports[t.Pid] = append(g.imports[t.Pid], in)
 			}
 		}
 	}
@@ -41,7 +42,7 @@ func (g *grafter) findImports(tasks []*images.Task) {
 // findImport gives the address of one symbol, 0 for an optional one that is not there.
 func (g *grafter) findImport(space *exports.Space, t *images.Task, plugin, index int) uint64 {
 	in := &g.opts.Plugins[plugin].Plugin.Imports[index]
-	addr, absent, err := space.Import(in)
+	addr, absent, err := space.Import(in.Library, in.Symbol, in.Version, in.Required)
 	if err != nil {
 		g.refuse(fmt.Sprintf("task %d plugin %s", t.Pid, g.labels[plugin]), importFix(err), "import %s: %v", in, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/loader"
@@ -34,7 +35,7 @@ const room = 64 << 10
 func (s *session) lookAhead(pid sys.PID) *ahead {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	auxv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid))
-	vmas, err := taskview.ParseMaps(string(text))
+	vmas, err := procmaps.Parse(string(text))
 	if err != nil {
 		return nil
 	}

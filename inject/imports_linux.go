@@ -27,12 +27,13 @@ func (p *target) findImports() (slots []slot, err error) {
 		}
 		for k := range p.opts.Plugins[i].Plugin.Imports {
 			in := &p.opts.Plugins[i].Plugin.Imports[k]
-			addr, absent, err := space.Import(in)
+			addr, absent, err := space.Import(in.Library, in.Symbol, in.Version, in.Required)
 			if err != nil {
 				missing = append(missing, p.problem("plugin %s: import %s: %w", p.image.PluginName(i), in, err))
 			}
 			if absent != nil {
-				p.report.Notes = append(p.report.Notes, exports.NullNote(p.image.PluginName(i), in, absent))
+				note := exports.NullNote(p.image.PluginName(i), in, absent)
+				p.report.Notes = append(p.report.Notes, note)
 			}
 			slots = append(slots, slot{uint64(p.image.Slot(i, k)), addr})
 		}

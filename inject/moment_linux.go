@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
-	"github.com/crpie/crpie/internal/taskview"
 )
 
 // breakpoints is the one breakpoint that is set at a time.
@@ -154,7 +154,7 @@ func (p *target) inLibraries(find func(*program) (uint64, bool, error)) (addr ui
 	if err != nil {
 		return 0, false, err
 	}
-	vmas, err := taskview.ParseMaps(string(text))
+	vmas, err := procmaps.Parse(string(text))
 	if err != nil {
 		return 0, false, err
 	}

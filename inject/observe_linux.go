@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 )
@@ -72,7 +73,7 @@ func (p *target) mappings() ([]taskview.VMA, error) {
 	if err != nil {
 		return nil, p.problem("%w", err)
 	}
-	return taskview.ParseMaps(string(text))
+	return procmaps.Parse(string(text))
 }
 
 // keepShared keeps the contents of shared memory, of which the copy has none of its own.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/stage"
@@ -147,7 +148,7 @@ func TestFrame(t *testing.T) {
 
 // What /proc says is read as proc(5) has it, and anything else is an error.
 func TestFacts(t *testing.T) {
-	vmas, err := taskview.ParseMaps("00400000-00401000 r-xp 00001000 08:01 42      /a b (deleted)\n" +
+	vmas, err := procmaps.Parse("00400000-00401000 r-xp 00001000 08:01 42      /a b (deleted)\n" +
 		"7ffc0000-7ffd0000 rw-p 00000000 00:00 0       [stack]\n7fff0000-7fff1000 rw-s 00000000 00:05 0 \n")
 	want := []taskview.VMA{
 		{Start: 0x400000, End: 0x401000, Prot: 5, Flags: unix.MAP_PRIVATE, Pgoff: 0x1000,
@@ -159,7 +160,7 @@ func TestFacts(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(vmas, want) {
 		t.Errorf("%+v, %v", vmas, err)
 	}
-	if _, err := taskview.ParseMaps("nonsense\n"); err == nil {
+	if _, err := procmaps.Parse("nonsense\n"); err == nil {
 		t.Error("nonsense is a mapping")
 	}
 	if f := statFields("7 (a) b) S 1"); len(f) != 5 || f[3] != "S" {

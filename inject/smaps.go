@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/memory"
-	"github.com/crpie/crpie/internal/taskview"
+	"github.com/crpie/crpie/internal/procmaps"
 )
 
 // smap is what /proc/PID/smaps says of a mapping besides maps, proc_pid_smaps(5).
@@ -33,7 +33,7 @@ func parseSmaps(text string) (all []smap) {
 				all[n-1].flags = strings.Fields(value)
 			}
 		default:
-			if v, err := taskview.ParseMapping(strings.TrimSuffix(line, "\n")); err == nil {
+			if v, err := procmaps.ParseLine(strings.TrimSuffix(line, "\n")); err == nil {
 				all = append(all, smap{Span: memory.Span{Start: v.Start, End: v.End}})
 			}
 		}

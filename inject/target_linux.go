@@ -16,6 +16,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 )
@@ -214,7 +215,7 @@ func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv 
 	if p.ahead != nil && p.ahead.maps == text {
 		return p.ahead.vmas, p.ahead.auxv, nil
 	}
-	vmas, err = taskview.ParseMaps(text)
+	vmas, err = procmaps.Parse(text)
 	return vmas, words([]byte(read("auxv"))), err
 }
 

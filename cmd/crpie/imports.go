@@ -16,8 +16,8 @@ type viewImport struct {
 
 func viewImports(p *loader.Plugin) (views []viewImport) {
 	for _, in := range p.Imports {
-		views = append(views, viewImport{strings.Clone(in.Symbol), strings.Clone(in.Version), strings.Clone(in.Library),
-			in.Required})
+		symbol, version := strings.Clone(in.Symbol), strings.Clone(in.Version)
+		views = append(views, viewImport{symbol, version, strings.Clone(in.Library), in.Required})
 	}
 	return views
 }

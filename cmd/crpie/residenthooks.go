@@ -42,9 +42,9 @@ func viewResident(d *images.Dir, t *images.Task, mapped *exports.Files) (views [
 	space := imagemem.Space(d, t, mapped, files.OpenBelow("/"))
 	found := (&resident.Process{Space: space, Read: imagemem.Reader(d, t, space)}).Find(resident.Auto)
 	for _, f := range found.Files {
+		name := strings.TrimPrefix(f.Name, resident.Prefix)
 		for _, h := range f.Hooks {
-			views = append(views, residentView{strings.TrimPrefix(f.Name, resident.Prefix), h.ID.String(), h.Priority,
-				h.Fn, h.Symbol})
+			views = append(views, residentView{name, h.ID.String(), h.Priority, h.Fn, h.Symbol})
 		}
 	}
 	for _, err := range found.Damaged {

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/taskview"
 )
 
@@ -27,7 +28,7 @@ type Trace struct {
 // Of finds out where a thread is.
 func Of(t *Thread) *Trace {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", t.Pid))
-	maps, _ := taskview.ParseMaps(string(text)) // of a process that has gone nothing is known
+	maps, _ := procmaps.Parse(string(text)) // of a process that has gone nothing is known
 	p := &process{Thread: t, maps: maps, objects: map[uint64]*object{}}
 	trace := &Trace{}
 	for i, f := range walk(p, t.Registers, t.StackEnd) {

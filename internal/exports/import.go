@@ -3,22 +3,20 @@ package exports
 import (
 	"errors"
 	"fmt"
-
-	"github.com/crpie/crpie/loader"
 )
 
 // Import finds a symbol that a plugin declares. Of an optional one that the process does not have the address is 0, and
 // absent says why.
-func (s *Space) Import(in *loader.Import) (addr uint64, absent *Absent, err error) {
-	addr, err = s.Find(in.Library, in.Symbol, in.Version)
-	if !in.Required && errors.As(err, &absent) {
+func (s *Space) Import(library, symbol, version string, required bool) (addr uint64, absent *Absent, err error) {
+	addr, err = s.Find(library, symbol, version)
+	if !required && errors.As(err, &absent) {
 		return 0, absent, nil
 	}
 	return addr, nil, err
 }
 
 // NullNote tells that a plugin goes without an optional import.
-func NullNote(plugin string, in *loader.Import, why *Absent) string {
+func NullNote(plugin string, in fmt.Stringer, why *Absent) string {
 	return fmt.Sprintf("plugin %s: optional import %s is NULL: %v", plugin, in, why)
 }
 

@@ -5,6 +5,8 @@
 package taskview
 
 import (
+	"slices"
+
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
@@ -30,6 +32,23 @@ func VMAs(dir *images.Dir, mm *pb.MmEntry) []VMA {
 		}
 	}
 	return all
+}
+
+// At finds the mapping that an address is in, nil if there is none; mappings are in the order of addresses.
+func At(vmas []VMA, addr uint64) *VMA {
+	i, found := slices.BinarySearchFunc(vmas, addr, func(v VMA, addr uint64) int {
+		switch {
+		case v.End <= addr:
+			return -1
+		case v.Start > addr:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return &vmas[i]
 }
 
 // LayVMAs lays out struct crpie_vma[], and right behind it what madvise(2) said of each.

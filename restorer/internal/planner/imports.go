@@ -33,7 +33,7 @@ func (t *taskPlanner) imports() {
 func (t *taskPlanner) fillSlot(space *exports.Space, plugin, index int) {
 	h := &t.hooked[plugin]
 	in := &h.Imports[index]
-	addr, absent, err := space.Import(in)
+	addr, absent, err := space.Import(in.Library, in.Symbol, in.Version, in.Required)
 	if err != nil {
 		t.Refuse(fmt.Sprintf("%s plugin %s", t.Where(), h.Name), exports.Advice(err), "import %s: %v", in, err)
 	}

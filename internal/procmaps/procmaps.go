@@ -1,17 +1,18 @@
-package taskview
+// Package procmaps reads the mappings of a process as the kernel lists them. It opens no file.
+package procmaps
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
 )
 
-// ParseMaps reads /proc/PID/maps, proc_pid_maps(5).
-func ParseMaps(text string) (all []VMA, err error) {
+// Parse reads /proc/PID/maps, proc_pid_maps(5).
+func Parse(text string) (all []taskview.VMA, err error) {
 	for line := range strings.Lines(text) {
-		v, err := ParseMapping(strings.TrimSuffix(line, "\n"))
+		v, err := ParseLine(strings.TrimSuffix(line, "\n"))
 		if err != nil {
 			return nil, err
 		}
@@ -20,9 +21,9 @@ func ParseMaps(text string) (all []VMA, err error) {
 	return all, nil
 }
 
-// ParseMapping reads a line of /proc/PID/maps, proc_pid_maps(5). What CRIU would find in the kernel elsewhere
+// ParseLine reads a line of /proc/PID/maps, proc_pid_maps(5). What CRIU would find in the kernel elsewhere
 // (MAP_LOCKED and the like) is not in it.
-func ParseMapping(line string) (v VMA, err error) {
+func ParseLine(line string) (v taskview.VMA, err error) {
 	var prot, device string
 	var inode uint64
 	n, err := fmt.Sscanf(line, "%x-%x %s %x %s %d", &v.Start, &v.End, &prot, &v.Pgoff, &device, &inode)
@@ -49,21 +50,4 @@ func ParseMapping(line string) (v VMA, err error) {
 		v.Flags |= uapi.MapGrowsdown
 	}
 	return v, nil
-}
-
-// At finds the mapping that an address is in, nil if there is none; mappings are in the order of addresses.
-func At(vmas []VMA, addr uint64) *VMA {
-	i, found := slices.BinarySearchFunc(vmas, addr, func(v VMA, addr uint64) int {
-		switch {
-		case v.End <= addr:
-			return -1
-		case v.Start > addr:
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		return nil
-	}
-	return &vmas[i]
 }
