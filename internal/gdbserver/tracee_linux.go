@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -22,13 +21,13 @@ type Tracee struct {
 }
 
 // machine is this CPU's.
-var machine = sync.OnceValue(func() Machine {
+func machine() Machine {
 	const avx, size = 2, 16 * vectorSize // Intel SDM vol. 1, 13.1
 	if c := sys.XsaveLayout().Components[avx]; c.Size == size {
 		return Machine{YMM: c.Offset}
 	}
 	return Machine{}
-})
+}
 
 func (t *Tracee) Machine() Machine { return machine() }
 
