@@ -32,6 +32,7 @@ type Problem struct {
 	Where string // "task 12 fd 3", "this host"
 	What  string // the reason
 	Fix   string // what to do about it; may be empty
+	Err   error  // the kernel's error that What words; nil without one
 }
 
 // Error gives the place and the reason, and the hint below them.
@@ -42,6 +43,9 @@ func (p Problem) Error() string {
 	}
 	return s
 }
+
+// Unwrap gives the kernel's error.
+func (p Problem) Unwrap() error { return p.Err }
 
 // Refusal lists all reasons, in the order in which they were found. Nothing has been changed and no process created.
 type Refusal struct {

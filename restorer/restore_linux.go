@@ -102,9 +102,6 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
 	job.Namespaces, job.Orphans = own, wanted.Orphans
-	if err := own.Err(); err != nil && own.Mounts != nil { // without its tree nothing can be said of files
-		return nil, err
-	}
 	if opts.Run.BeforeMaking != nil {
 		opts.Run.BeforeMaking()
 	}

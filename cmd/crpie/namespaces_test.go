@@ -253,8 +253,8 @@ func TestJoinRefusals(t *testing.T) {
 	words := []string{"restore", "-d", "-D", im.Dir}
 	status, output := tool(t, im, append(words, "-J", "uts:/nowhere", "-J", "time:/proc/self/ns/uts", "-J",
 		fmt.Sprint("ipc:", there))...)
-	for _, want := range []string{"namespaces: join /nowhere: no such file or directory\n",
-		"namespaces: join /proc/self/ns/uts: it is no namespace of this kind\n"} {
+	for _, want := range []string{"join /nowhere: no such file or directory\n",
+		"join /proc/self/ns/uts: it is no namespace of this kind\n"} {
 		if status != exitFailed || !strings.Contains(output, want) {
 			t.Errorf("status %d, want %s\n%s", status, want, output)
 		}

@@ -50,6 +50,22 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// What is said of several tasks or threads is said once; what is said of their descriptors is not the same.
+func TestMergeTasks(t *testing.T) {
+	c := Collector{}
+	for _, where := range []string{"task 1", "task 2", "task 1 thread 3", "task 2 fd 3", "task 7", "task 7 fd 3",
+		"task 7 thread 9", "mount 1", "mount 2", "task x", "task y"} {
+		c.Refuse(where, "", "bad")
+	}
+	c.Refuse("task 8", "", "worse")
+	c.MergeTasks()
+	want := "cannot restore, for 9 reasons:\ntask 1 (and 2 more): bad\ntask 1 thread 3 (and 1 more): bad\n" +
+		"task 2 fd 3: bad\ntask 7 fd 3: bad\nmount 1: bad\nmount 2: bad\ntask x: bad\ntask y: bad\ntask 8: worse"
+	if got := c.Err().Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // All problems come together, in the order in which they were found.
 func TestSeveral(t *testing.T) {
 	c := Collector{Verb: refusal.Graft}

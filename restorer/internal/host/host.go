@@ -1,11 +1,13 @@
 package host
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -93,6 +95,36 @@ type Host struct {
 	Interface func(name string) uint32
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
+}
+
+// ErrUnseen is the answer about files where there is none: what they are on is refused, and could not be made.
+var ErrUnseen = errors.New("it cannot be seen")
+
+// Unseen reports whether nothing can be said of a file.
+func (h *Host) Unseen(path string) bool {
+	_, err := h.Lstat(path)
+	return errors.Is(err, ErrUnseen)
+}
+
+// WithoutFiles has no answer about any file: the tasks' mounts are refused.
+func (h *Host) WithoutFiles() {
+	unseen := func(string) (fs.FileInfo, error) { return nil, ErrUnseen }
+	h.Stat, h.Lstat = unseen, unseen
+	h.ReadFileAt = func(string, []byte, int64) (int, error) { return 0, ErrUnseen }
+	h.MountOfHandle = func(uint32, uint32, []byte) string { return "/" }
+}
+
+// WithoutNetwork has nothing in the way of sockets: the tasks' network is refused.
+func (h *Host) WithoutNetwork() {
+	h.InetSockets = func() []InetSocket { return nil }
+	h.PingGroups = func() [2]uint32 { return [2]uint32{0, math.MaxUint32} }
+	h.CanBind = func(netip.Addr, string) bool { return true }
+	h.MayCome = func(string) bool { return true }
+	h.NetlinkPort = func(uint32, uint32) bool { return false }
+	h.Interface = func(string) uint32 { return 1 }
+	h.InterfaceName = func(uint32) string { return "lo" }
+	ofPath := h.UnixName
+	h.UnixName = func(name string) bool { return !strings.HasPrefix(name, "\x00") && ofPath(name) }
 }
 
 // InetSocket is one line of /proc/net/tcp, udp, tcp6, and so on, proc_pid_net(5).

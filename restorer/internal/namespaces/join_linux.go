@@ -4,21 +4,18 @@ package namespaces
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // openJoined opens the namespaces that the tasks enter as they are.
-func (m *Made) openJoined(p *Plan) error {
-	var errs []error
+func (m *Made) openJoined(p *Plan) {
 	for _, flag := range slices.Sorted(maps.Keys(p.joins)) {
 		f, err := openNamespace(p.joins[flag], flag)
 		if err == nil {
@@ -28,10 +25,9 @@ func (m *Made) openJoined(p *Plan) error {
 			m.clocks, err = clocksOf(f)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("namespaces: join %s: %w", p.joins[flag], err))
+			p.Fail("join "+p.joins[flag], "", err)
 		}
 	}
-	return several.Join(errs...)
 }
 
 func openNamespace(path string, flag uint64) (*os.File, error) {

@@ -30,14 +30,13 @@ type Made struct {
 	inside *sys.Aside // a thread that is in that one alone, with the files of the host
 }
 
-// Make makes what the zygote will join; wanted are the cgroups that the restore will make.
+// Make makes what the zygote will join; wanted are the cgroups that the restore will make. What is refused is left
+// out, and what the kernel refuses is among the problems of the plan.
 func (p *Plan) Make(wanted []plan.CgroupDir) (m *Made, err error) {
 	m = &Made{plan: p, files: map[uint64]*os.File{}, Cgroups: &cgroups.Set{}}
 	p.open = m.open
-	if err := m.openJoined(p); err != nil {
-		return nil, several.Join(err, m.Close())
-	}
-	if len(p.Joined()) == 0 && p.Mounts == nil || p.Len() > 0 { // the planner says what is refused
+	m.openJoined(p)
+	if len(p.Joined()) == 0 && p.Mounts == nil {
 		return m, nil
 	}
 	if err := m.makeCgroups(wanted); err != nil {
@@ -55,6 +54,9 @@ func (p *Plan) Make(wanted []plan.CgroupDir) (m *Made, err error) {
 // make runs on the thread.
 func (m *Made) make(p *Plan) error {
 	for _, j := range p.Joined() {
+		if p.noNet && j.Flag == uapi.CloneNewnet || p.Joins(j.Flag) && m.files[j.Flag] == nil { // refused
+			continue
+		}
 		if err := m.enter(p, j); err != nil {
 			return fmt.Errorf("namespaces: %s: %w", j.Name, err)
 		}
@@ -72,10 +74,10 @@ func (m *Made) make(p *Plan) error {
 			return fmt.Errorf("namespaces: %w", err)
 		}
 	}
-	if p.Mounts == nil {
-		return nil
+	if p.Mounts != nil {
+		p.Mounts.Make()
 	}
-	return p.Mounts.Make()
+	return nil
 }
 
 // enter makes one of them, or moves the thread to one that there is.
@@ -87,8 +89,13 @@ func (m *Made) enter(p *Plan, j Joined) error {
 		return sys.Unshare(j.Flag)
 	}
 	m.net = p.Net
-	if err := p.Net.Enter(); err != nil {
-		return err
+	inside, failed := p.Net.Enter()
+	for _, err := range failed {
+		p.Fail("network namespace", "", err)
+		p.noNet = true
+	}
+	if !inside {
+		return nil
 	}
 	return m.openInside()
 }
@@ -111,7 +118,10 @@ func (m *Made) openInside() (err error) {
 func (m *Made) Facts(h *host.Host, others bool) {
 	m.hideCgroups(h)
 	h.Joined = m.clocks
-	if m.net != nil {
+	switch {
+	case m.plan.noNet:
+		h.WithoutNetwork()
+	case m.net != nil:
 		m.net.Facts(h, func(ask func()) { _ = m.inside.Do(func() error { ask(); return nil }) })
 		if others && m.net.Empty() {
 			h.CanBind = func(netip.Addr, string) bool { return true }

@@ -33,7 +33,8 @@ type Options struct {
 
 // Plan says which namespaces the tasks get. It is pure.
 type Plan struct {
-	refuse.Collector // what cannot be had
+	refuse.Collector                  // what cannot be had, beside the problems of Mounts
+	given            refuse.Collector // what is given and takes the place of nothing
 
 	PID bool           // the root task is process 1 of a new one
 	UTS *pb.UtsnsEntry // the names in a new one, or nil
@@ -41,6 +42,7 @@ type Plan struct {
 
 	Mounts *mnt.Plan // the tree in a new one, or nil
 	Net    *net.Plan // another than the restorer's, or nil
+	noNet  bool      // it is refused
 
 	joins map[uint64]string // paths of those that are there already, by their flags
 
@@ -59,7 +61,9 @@ func New(dir *images.Dir, o *Options) *Plan {
 		p.UTS = dir.UTS[its.GetUtsNsId()]
 	}
 	if id := its.GetNetNsId(); id != criu.GetNetNsId() || o.Net.Join != "" {
+		before := p.Len()
 		p.Net = net.New(&p.Collector, dir, id, &o.Net)
+		p.noNet = p.Len() > before
 	}
 	p.IPC = dir.IPC[its.GetIpcNsId()] != nil && !p.Joins(uapi.CloneNewipc)
 	p.mounts(dir, o)
@@ -69,17 +73,28 @@ func New(dir *images.Dir, o *Options) *Plan {
 	return p
 }
 
+// Problems lists everything that cannot be had, whether New or Make has found it.
+func (p *Plan) Problems() *refuse.Collector {
+	all := &refuse.Collector{}
+	all.Add(&p.Collector)
+	if p.Mounts != nil {
+		all.Add(p.Mounts.Problems())
+	}
+	all.Add(&p.given)
+	return all
+}
+
 // checkGiven refuses what is given and takes the place of nothing: it was meant for something.
 func (p *Plan) checkGiven(o *Options) {
 	var keys []string
 	if p.Mounts != nil {
 		keys = p.Mounts.Keys()
 	} else if o.Root != "" {
-		p.Refuse("--root "+o.Root, "", "the tasks had no mount namespace of their own, and have this machine's root")
+		p.given.Refuse("--root "+o.Root, "", "the tasks had no mount namespace of their own, and have this machine's root")
 	}
 	for _, key := range slices.Sorted(maps.Keys(o.Mounts)) {
 		if !slices.Contains(keys, key) {
-			p.Refuse("--external mnt["+key+"]", wouldBe("mnt[", keys, "]:PATH"), "no mount in the images has this key")
+			p.given.Refuse("--external mnt["+key+"]", wouldBe("mnt[", keys, "]:PATH"), "no mount in the images has this key")
 		}
 	}
 	var takes, wants []string
@@ -88,7 +103,7 @@ func (p *Plan) checkGiven(o *Options) {
 	}
 	for _, resource := range slices.Sorted(maps.Keys(o.Net.External)) {
 		if !slices.Contains(takes, resource) {
-			p.Refuse("--external "+resource, wouldBe("", wants, ":..."), "nothing in the images has this name")
+			p.given.Refuse("--external "+resource, wouldBe("", wants, ":..."), "nothing in the images has this name")
 		}
 	}
 }
@@ -139,7 +154,7 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 			return // refused with what is not supported
 		}
 	}
-	p.Mounts = mnt.New(&p.Collector, dir, its.GetMntNsId(), &mnt.Options{
+	p.Mounts = mnt.New(dir, its.GetMntNsId(), &mnt.Options{
 		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
 		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(), LeaveCgroups: o.LeaveCgroups, Orphans: o.Orphans,
 	})

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -68,14 +69,11 @@ func Build(
 ) (*plan.Plan, error) {
 	p := newPlanner(job.New(dir, host, opts), layout, hooked)
 	p.checkDirectory()
-	if err := p.Err(); err != nil {
-		return nil, err
-	}
 	p.planBirths()
 	p.planCgroups()
 	p.findResident()
 	if err := p.layOut(); err != nil {
-		return nil, err
+		return nil, cmp.Or(p.refusal(), err)
 	}
 	p.planShared()
 	p.planTasks()
@@ -83,7 +81,7 @@ func Build(
 	p.planHelpers()
 	p.mem.CheckAioRoom()
 	p.planZygote()
-	if err := p.Err(); err != nil {
+	if err := p.refusal(); err != nil {
 		return nil, err
 	}
 	p.Plan.Encode()
@@ -92,6 +90,12 @@ func Build(
 			roomForPlan-roomForVDSO)
 	}
 	return p.Plan, p.Err()
+}
+
+// refusal is nil or a *refusal.Refusal: what all tasks of a container have is one reason.
+func (p *planner) refusal() error {
+	p.MergeTasks()
+	return p.Err()
 }
 
 // checkDirectory refuses what no later step looks at.
@@ -114,7 +118,7 @@ func (p *planner) checkDirectory() {
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "run it again",
 			"process %d was to become the root task: the images have changed", pid)
 	}
-	p.Add(&p.Own.Collector)
+	p.Add(p.Own.Problems())
 	p.checkContainers()
 	p.checkProcFiles()
 	p.checkMounts()

@@ -47,7 +47,23 @@ func (p *planner) checkContainers() {
 			theirs = nil
 		}
 		p.refuseContainer(tasks[own], own, theirs)
+		p.withoutThem(own)
 	}
+}
+
+// withoutThem has the host not answer for namespaces that are refused: what it has is not what the tasks had.
+func (p *planner) withoutThem(own string) {
+	blind := *p.Host
+	if strings.Contains(own, "mount") {
+		blind.WithoutFiles()
+	}
+	if strings.Contains(own, "network") {
+		blind.WithoutNetwork()
+	}
+	if strings.Contains(own, "pid") {
+		blind.Holder = func(int) string { return "" }
+	}
+	p.Host = &blind
 }
 
 // checkOtherImages refuses images that are not known, and gives those of a container's namespaces.
@@ -119,7 +135,7 @@ func Orphans(dir *images.Dir) []string { return tty.Orphans(dir) }
 // checkMounts refuses what a mount tree has that others would have to know about: files that a mount covers, so that a
 // path leads elsewhere.
 func (p *planner) checkMounts() {
-	if p.Own.Mounts == nil || p.Own.Len() > 0 {
+	if p.Own.Mounts == nil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {

@@ -12,7 +12,7 @@ import (
 // enterMounts has the zygote enter the tasks' mount namespace. What it still needs of the host it has open.
 func (p *planner) enterMounts() {
 	mounts, s := p.Own.Mounts, p.Shared
-	if mounts == nil || p.Own.Len() > 0 {
+	if mounts == nil || p.Own.Problems().Len() > 0 {
 		return
 	}
 	p.Plan.Mounts, p.Plan.Here = mounts.Describe(), mounts.Here

@@ -274,14 +274,10 @@ func TestRefusalsTogether(t *testing.T) {
 	}
 	dir.Other = []string{"autofs.img"}
 	host := hosttest.New(dir)
-	_, err := buildSample(t, dir, host, &job.Options{})
-	wantRefusal(t, err, `cannot restore: autofs.img: this kind of image is not supported`)
-
-	dir.Other = nil
 	host.Xsave.Features = 7
 	host.Holder = func(id int) string { return "somebody" }
-	_, err = buildSample(t, dir, host, &job.Options{})
-	wantRefusal(t, err, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
+	_, err := buildSample(t, dir, host, &job.Options{})
+	wantRefusal(t, err, `autofs.img: this kind of image is not supported`, where+` thread `+itoa(task.Pid)+`: its id is taken by somebody`,
 		where+`: it is in session 1, whose leader was not dumped`,
 		`hint: use --shell-job to restore it into the session of crpie`,
 		where+` fd 0: tun/tap device: not supported`,

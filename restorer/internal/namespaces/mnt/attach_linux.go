@@ -22,35 +22,31 @@ func (b *builder) openTargets() {
 		for _, child := range m.children {
 			target, err := openPart(m.handle.mount, child.at)
 			if err != nil {
-				b.refuseTarget(child, err)
+				child.refuseTarget(err)
 				continue
 			}
 			m.handle.targets[child] = target
-			b.compareKinds(child, target)
+			child.compareKinds(target)
 		}
 	}
 }
 
 // refuseTarget says why a mount has no place to go. A symbolic link in the path is not followed: mountinfo has no
 // links, so the tree is not the one that was dumped.
-func (b *builder) refuseTarget(m *mount, err error) {
+func (m *mount) refuseTarget(err error) {
+	m.missing = true
 	switch in := m.parent.where(); {
 	case errors.Is(err, unix.ENOENT):
-		b.Refuse(m.where(), "make it, as it was", "its mount point is missing in %s", in)
+		m.refuse("make it, as it was", "its mount point is missing in %s", in)
 	case errors.Is(err, unix.ELOOP):
-		b.Refuse(
-			m.where(),
-			"make it a directory, as it was",
-			"the path of its mount point has a symbolic link in %s",
-			in,
-		)
+		m.refuse("make it a directory, as it was", "the path of its mount point has a symbolic link in %s", in)
 	default:
-		b.Refuse(m.where(), "", "its mount point in %s: %v", in, plain(err))
+		m.fail("", fmt.Errorf("its mount point in %s: %w", in, plain(err)))
 	}
 }
 
 // compareKinds: a directory is mounted on a directory, anything else on anything else.
-func (b *builder) compareKinds(m *mount, target *os.File) {
+func (m *mount) compareKinds(target *os.File) {
 	if m.handle == nil {
 		return
 	}
@@ -58,17 +54,11 @@ func (b *builder) compareKinds(m *mount, target *os.File) {
 	want, err2 := isDirectory(target)
 	switch {
 	case err != nil || err2 != nil:
-		b.Refuse(m.where(), "", "%v", errors.Join(err, err2))
+		m.fail("", errors.Join(err, err2))
 	case is != want:
 		kinds := map[bool]string{true: "a directory", false: "not a directory"}
-		b.Refuse(
-			m.where(),
-			"",
-			"it is %s, its mount point in %s is %s",
-			kinds[is],
-			m.parent.where(),
-			kinds[want],
-		)
+		m.missing = true
+		m.refuse("", "it is %s, its mount point in %s is %s", kinds[is], m.parent.where(), kinds[want])
 	}
 }
 
@@ -86,7 +76,7 @@ func (b *builder) setAttributes() {
 			set, clear := m.attributes()
 			err = sys.SetMount(m.handle.mount, set, clear, 0, false)
 		}
-		b.try(m.where(), err)
+		m.try(err)
 	}
 }
 
@@ -105,10 +95,14 @@ func makeReadOnly(file *os.File) error {
 
 // attach puts the tree together, but for what the first process attaches.
 func (b *builder) attach() {
-	b.try(b.p.root().where(), b.park(b.p.root()))
+	root := b.p.root()
+	if b.stuck = root.missing; b.stuck {
+		return
+	}
+	root.try(b.park(root))
 	for _, m := range b.p.mounts[1:] {
-		if !m.attachedLate && b.Len() == 0 {
-			b.try(m.where(), sys.AttachMount(m.handle.mount, m.parent.handle.targets[m]))
+		if !m.attachedLate && m.seen() {
+			m.try(sys.AttachMount(m.handle.mount, m.parent.handle.targets[m]))
 		}
 	}
 }
@@ -129,6 +123,9 @@ func (b *builder) share() {
 		return
 	}
 	for _, s := range b.p.shares {
+		if !s.to.seen() || !s.from.seen() {
+			continue
+		}
 		err := error(nil)
 		if s.from != nil {
 			err = sys.CopySharing(s.from.handle.mount, s.to.handle.mount)
@@ -138,11 +135,16 @@ func (b *builder) share() {
 				err = sys.SetMount(s.to.handle.mount, 0, 0, propagation, false)
 			}
 		}
-		b.try(s.to.where(), err)
+		s.to.try(err)
 	}
 }
 
-func (b *builder) enterRoot() { b.try("mount namespace", sys.EnterRoot(b.p.root().handle.mount)) }
+func (b *builder) enterRoot() {
+	if b.stuck = !b.p.root().seen(); !b.stuck {
+		b.need("mount namespace", sys.EnterRoot(b.p.root().handle.mount))
+	}
+	b.p.root().missing = b.stuck
+}
 
 // maxTerminals is the default of kernel.pty.max, pty(7).
 const maxTerminals = 4096
@@ -152,11 +154,11 @@ const maxTerminals = 4096
 func (b *builder) holdOrphans() {
 	for _, name := range b.p.opts.Orphans {
 		devpts, sub := b.p.terminal(name)
-		if devpts == nil {
+		if devpts == nil || !devpts.seen() {
 			continue
 		}
 		if err := b.holdTerminal(devpts, sub); err != nil {
-			b.Refuse("terminal "+name, "", "%v", err)
+			b.p.whole.Fail("terminal "+name, "", err)
 		}
 	}
 }

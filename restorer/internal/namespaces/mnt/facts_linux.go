@@ -17,7 +17,7 @@ import (
 
 // Facts has a host answer for files as the tasks will see them: in the tree that Make has made.
 func (p *Plan) Facts(h *host.Host) {
-	outside := h.Stat
+	outside, complete := h.Stat, p.Problems().Len() == 0
 	h.Stat = func(name string) (fs.FileInfo, error) {
 		if strings.HasPrefix(name, "/proc/self/fd/") { // a descriptor that is passed to the tasks
 			return outside(name)
@@ -26,7 +26,13 @@ func (p *Plan) Facts(h *host.Host) {
 	}
 	h.Lstat = func(name string) (fs.FileInfo, error) { return p.stat(name, unix.O_NOFOLLOW) }
 	h.ReadFileAt = p.readFileAt
-	h.MountOfHandle = p.mountOfHandle
+	h.MountOfHandle = func(major, minor uint32, handle []byte) string {
+		point := p.mountOfHandle(major, minor, handle)
+		if point == "" && !complete {
+			return "/" // it may be on a mount that is missing
+		}
+		return point
+	}
 	abstract := h.UnixName
 	h.UnixName = func(name string) bool {
 		if strings.HasPrefix(name, "\x00") {
@@ -41,8 +47,12 @@ func (p *Plan) Facts(h *host.Host) {
 // open opens a path without leaving the tree, whatever its symbolic links say. Mounts that the first process will
 // attach are not in their places yet.
 func (p *Plan) open(name string, flags uint64) (*os.File, error) {
+	at, below := p.visible(name)
+	if !at.seen() {
+		return nil, host.ErrUnseen
+	}
 	m, rest := p.root(), strings.TrimPrefix(name, "/")
-	if at, below := p.visible(name); at.attachedLate {
+	if at.attachedLate {
 		m, rest = at, below
 	}
 	if rest == "" {
@@ -94,7 +104,7 @@ func (p *Plan) readFileAt(name string, b []byte, off int64) (int, error) {
 func (p *Plan) mountOfHandle(major, minor uint32, handle []byte) string {
 	for _, m := range p.mounts {
 		var st unix.Stat_t
-		if m.attachedLate || unix.Fstat(int(m.handle.mount.Fd()), &st) != nil ||
+		if m.attachedLate || !m.seen() || unix.Fstat(int(m.handle.mount.Fd()), &st) != nil ||
 			unix.Major(st.Dev) != major || unix.Minor(st.Dev) != minor {
 			continue
 		}

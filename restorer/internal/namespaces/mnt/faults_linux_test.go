@@ -31,11 +31,11 @@ func TestEveryCallFails(t *testing.T) {
 			}
 			return nil
 		})
-		err = aside.Do(p.Make)
+		err = aside.Do(making(p))
 		remove()
+		p.Close()
 		aside.End()
 		if failed == "" {
-			p.Close()
 			if err != nil || n < 100 {
 				t.Fatalf("after %d faults without one: %v", n, err)
 			}

@@ -52,17 +52,19 @@ func (r *reader) classify(m *mount) {
 	to, mapped := r.p.opts.External[key]
 	first := m.root() == "/" && r.isFirst(m)
 	switch {
+	case m.missing:
+		m.kind = refused
+	case m.img.GetWithPlugin():
+		m.refuseKind("restore it with criu", "it was dumped by a plugin of criu: not supported")
 	case m.parent == nil:
 		r.classifyRoot(m)
-	case m.img.GetWithPlugin():
-		r.refuse(m, "restore it with criu", "it was dumped by a plugin of criu: not supported")
 	case isExternal && r.isCgroup(m):
 		m.kind, m.path, m.cgroup = external, to, r.cgroupPath(m)
 	case isExternal && mapped:
 		m.kind, m.path = external, to
 	case isExternal && key == nullKey: // of the tree's own /dev, if it has one
 	case isExternal:
-		r.refuse(m, "say what is mounted there: --external mnt["+key+"]:PATH",
+		m.refuseKind("say what is mounted there: --external mnt["+key+"]:PATH",
 			"it was outside of the container, under the key "+key)
 	case first:
 		r.classifyFresh(m)
@@ -103,7 +105,7 @@ func (r *reader) classifyRoot(m *mount) {
 	}
 	m.path = "/"
 	if m.root() != "/" || pb.Fstype(m.img.GetFstype()) == pb.Fstype_OVERLAYFS {
-		r.refuse(m, "give the directory that becomes the root: --root DIR",
+		m.refuseKind("give the directory that becomes the root: --root DIR",
 			"the tasks had a root file system of their own")
 	}
 }
@@ -151,12 +153,13 @@ func (r *reader) refuseFS(m *mount) {
 	default:
 		name = strings.ToLower(pb.Fstype(m.img.GetFstype()).String())
 	}
-	r.refuse(m, hint, fmt.Sprintf("file system %s of %s: not supported", name, m.img.GetSource()))
+	m.refuseKind(hint, fmt.Sprintf("file system %s of %s: not supported", name, m.img.GetSource()))
 }
 
-// refuse notes why a mount is refused, for when its turn has come.
-func (r *reader) refuse(m *mount, hint, why string) {
-	m.kind, m.why = refused, func() { r.Refuse(m.where(), hint, "%s", why) }
+// refuse says why a mount cannot be made.
+func (m *mount) refuseKind(hint, why string) {
+	m.kind, m.missing = refused, true
+	m.refuse(hint, "%s", why)
 }
 
 // splitOptions takes the options of mountinfo apart. The list of nodes in mpol of tmpfs has commas of its own,
@@ -235,40 +238,41 @@ func (m *mount) attributes() (set, clear uint64) {
 	return set, clear | uapi.MountAttrAtime
 }
 
-// findBases finds for each part of a file system the mount that it is a part of. What is refused has its turn here.
+// findBases finds for each part of a file system the mount that it is a part of.
 func (r *reader) findBases() {
 	for _, m := range r.p.mounts {
 		if m.kind == bind {
 			r.findBase(m)
 		}
-		if m.kind == refused {
-			m.why()
-		}
 	}
 }
 
 func (r *reader) findBase(m *mount) {
-	if m.base, m.sub = r.base(m); m.base != nil {
+	m.base, m.sub = r.base(m)
+	switch {
+	case m.base == nil:
+		r.withoutBase(m)
+	case m.base.kind == refused: // which has been said
+		m.kind, m.missing, m.base = refused, true, nil
+	default:
 		m.base.binds = append(m.base.binds, m)
-		return
 	}
-	r.withoutBase(m)
 }
 
 // base finds a mount of the same file system that shows a directory at or above the root of m, so that m can be a bind
-// mount of it; sub is the way down.
+// mount of it; sub is the way down. One that is refused is the last choice.
 func (r *reader) base(m *mount) (base *mount, sub string) {
-	for _, list := range [][]*mount{r.p.mounts, r.p.hidden} {
-		for _, other := range list {
-			if other.kind == bind || other.kind == refused || other.img.GetRootDev() != m.img.GetRootDev() {
-				continue
-			}
-			if sub, ok := below(m.root(), other.root()); ok {
-				return other, sub
-			}
+	for _, other := range r.byDev[m.img.GetRootDev()] {
+		below, ok := below(m.root(), other.root())
+		if !ok || other.kind == bind || other == m {
+			continue
 		}
+		if other.kind != refused {
+			return other, below
+		}
+		base = other
 	}
-	return nil, ""
+	return base, ""
 }
 
 // withoutBase makes the whole of a file system for a part of it, or takes the host's file.
@@ -281,13 +285,14 @@ func (r *reader) withoutBase(m *mount) {
 	case !ok, kind.name == "tmpfs", kind.name == "devpts":
 		r.refuseFS(m)
 	case !absolute(m.root()):
-		r.refuse(m, "", fmt.Sprintf("its root %s is outside of the cgroup namespace: not supported", m.root()))
+		m.refuseKind("", fmt.Sprintf("its root %s is outside of the cgroup namespace: not supported", m.root()))
 	default:
 		whole := *m.img
 		whole.Root, whole.Flags, whole.Deleted = pb.String("/"), pb.Uint32(0), nil
-		base := &mount{img: &whole}
+		base := &mount{img: &whole, problems: m.problems}
 		r.classifyFresh(base)
 		r.p.hidden = append(r.p.hidden, base)
+		r.byDev[whole.GetRootDev()] = append(r.byDev[whole.GetRootDev()], base)
 		m.base, m.sub = base, strings.TrimPrefix(m.root(), "/")
 		base.binds = append(base.binds, m)
 	}
@@ -297,12 +302,8 @@ func (r *reader) withoutBase(m *mount) {
 func (r *reader) delay() {
 	for _, m := range r.p.hidden {
 		if m.madeLate = r.p.needsProcess(m); m.madeLate {
-			r.Refuse(
-				m.binds[0].where(),
-				"",
-				"a part of %s, which is mounted nowhere as a whole: not supported",
-				m.fs.name,
-			)
+			m.refuse("", "a part of %s, which is mounted nowhere as a whole: not supported", m.fs.name)
+			m.missing = true
 		}
 	}
 	for _, m := range r.p.mounts {
@@ -312,13 +313,8 @@ func (r *reader) delay() {
 		m.madeLate = m.madeLate || m.kind == bind && m.base != nil && m.base.madeLate
 		m.attachedLate = m.madeLate || m.parent != nil && m.parent.attachedLate
 		if m.attachedLate && m.img.GetDeleted() {
-			r.Refuse(
-				m.where(),
-				"",
-				"its root, %s, had been deleted, and it is below %s: not supported",
-				m.root(),
-				m.parent.where(),
-			)
+			m.refuse("", "its root, %s, had been deleted, and it is below %s: not supported", m.root(),
+				m.parent.where())
 		}
 	}
 }

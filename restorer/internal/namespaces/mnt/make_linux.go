@@ -13,59 +13,67 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
-	"github.com/crpie/crpie/refusal"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces/tmpfs"
 )
 
 // Make makes the tree on the calling OS thread, which must be locked and have no other use: it is in the new mount
-// namespace afterwards. All that fails is said together; then nothing is left but the thread's namespace, which ends
-// with it.
-func (p *Plan) Make() error {
-	b := &builder{Collector: refuse.Collector{Verb: refusal.Restore}, p: p}
-	err := b.build()
+// namespace afterwards. What cannot be made is among the plan's problems, and the rest is there, so that Facts can tell
+// of it. Close ends what is left.
+func (p *Plan) Make() {
+	b := &builder{p: p}
+	b.build()
 	b.removeDeleted() // when it has not come so far
 	if b.scratch != nil {
 		b.scratch.Close()
 	}
-	if err != nil {
-		p.Close()
-	}
-	return err
 }
 
 // builder makes one tree.
 type builder struct {
-	refuse.Collector
 	p       *Plan
 	scratch *os.File // a file system where mounts are attached for a while, below the old root
 	parked  int      // how many have been
+	stuck   bool     // something has failed that all mounts need
 
 	removals []removal
 }
 
-// build goes on from stage to stage while nothing has failed.
-func (b *builder) build() error {
+// build goes on without the mounts that cannot be made.
+func (b *builder) build() {
+	if len(b.p.mounts) == 0 {
+		return
+	}
 	if !sys.CanCopySharing() {
-		b.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
+		b.p.whole.Refuse("this host", "let criu restore these images", "mount namespaces need Linux 5.15")
+		b.stuck = true
 	}
 	for _, stage := range []func(){
 		b.makeRoom, b.enter, b.cloneExternals, b.separate, b.makeFresh, b.bindParts, b.holdOrphans,
 		b.openTargets, b.setAttributes, b.attach, b.removeDeleted, b.share, b.enterRoot,
 	} {
-		if stage(); b.Len() > 0 {
-			return b.Err()
+		if b.stuck {
+			b.p.root().missing = true
+			return
 		}
+		stage()
 	}
-	return nil
 }
 
-func (b *builder) try(where string, err error) {
+// need notes that something has failed without which there is no tree.
+func (b *builder) need(where string, err error) {
 	if err != nil {
-		b.Refuse(where, "", "%v", err)
+		b.p.whole.Fail(where, "", err)
+		b.stuck = true
+	}
+}
+
+// try notes that something has failed for a mount, which is missing then.
+func (m *mount) try(err error) {
+	if err != nil {
+		m.fail("", err)
 	}
 }
 
@@ -74,7 +82,7 @@ func (b *builder) makeRoom() {
 	const others = 64
 	var err error
 	b.p.made.lower, err = sys.RoomForFiles(2*len(b.p.mounts) + len(b.p.hidden) + others)
-	b.try("this host", err)
+	b.need("this host", err)
 }
 
 // enter also opens the namespace: the tree may have no /proc.
@@ -83,7 +91,7 @@ func (b *builder) enter() {
 	if err == nil {
 		b.p.made.namespace, err = sys.ThreadNamespace(unix.CLONE_NEWNS)
 	}
-	b.try("mount namespace", err)
+	b.need("mount namespace", err)
 }
 
 // Namespace opens the namespace that Make has made.
@@ -93,7 +101,7 @@ func (p *Plan) Namespace() (*os.File, error) { return sys.Duplicate(p.made.names
 // a slave of what it is cloned from.
 func (b *builder) cloneExternals() {
 	for _, m := range b.p.mounts {
-		if m.kind != external {
+		if m.kind != external || m.missing {
 			continue
 		}
 		file, err := b.cloneExternal(m)
@@ -106,7 +114,7 @@ func (b *builder) cloneExternals() {
 			m.handle = &handle{mount: file}
 		}
 		if err != nil {
-			b.Refuse(m.where(), m.externalHint(), "%v", err)
+			m.fail(m.externalHint(), err)
 		}
 	}
 }
@@ -209,7 +217,7 @@ func (b *builder) separate() {
 	if err == nil {
 		b.scratch, err = newScratch()
 	}
-	b.try("mount namespace", err)
+	b.need("mount namespace", err)
 }
 
 // newScratch mounts an empty tmpfs over this thread's root, where the new tree grows out of sight of the old one.
@@ -238,16 +246,14 @@ func newScratch() (*os.File, error) {
 // them, to see whether the kernel takes the options and what is in them.
 func (b *builder) makeFresh() {
 	for _, m := range append(slices.Clone(b.p.hidden), b.p.mounts...) {
-		if m.kind != fresh {
+		if m.kind != fresh || m.missing {
 			continue
 		}
 		file, err := b.newFS(m)
 		if file != nil {
 			m.handle = &handle{mount: file}
 		}
-		if err != nil {
-			b.Refuse(m.where(), "", "%v", err)
-		}
+		m.try(err)
 	}
 }
 
@@ -322,22 +328,25 @@ func (b *builder) fill(dir *os.File, image string) error {
 // bindParts clones parts of mounts while nothing covers them. Before Linux 6.15 the whole must be attached for that.
 func (b *builder) bindParts() {
 	for _, m := range append(slices.Clone(b.p.hidden), b.p.mounts...) {
-		if len(m.binds) == 0 {
-			continue
-		}
-		if err := b.park(m); err != nil {
-			b.Refuse(m.where(), "", "%v", err)
-			continue
+		if len(m.binds) > 0 && !m.missing {
+			m.try(b.park(m))
 		}
 		for _, part := range m.binds {
-			file, err := b.clonePart(m, part)
-			if file != nil {
-				part.handle = &handle{mount: file}
-			}
-			if err != nil {
-				b.Refuse(part.where(), "", "%s of %s: %v", part.sub, m.where(), err)
+			part.missing = part.missing || m.missing
+			if !part.missing {
+				b.bindPart(m, part)
 			}
 		}
+	}
+}
+
+func (b *builder) bindPart(whole, part *mount) {
+	file, err := b.clonePart(whole, part)
+	if file != nil {
+		part.handle = &handle{mount: file}
+	}
+	if err != nil {
+		part.fail("", fmt.Errorf("%s of %s: %w", part.sub, whole.where(), err))
 	}
 }
 
@@ -464,7 +473,7 @@ func (b *builder) removeDeleted() {
 		err := unix.Unlinkat(int(r.parent.Fd()), r.name, flags)
 		r.parent.Close()
 		if err != nil {
-			b.Refuse(r.of.where(), "", "its root, %s, cannot be removed again: %v", r.of.root(), err)
+			r.of.fail("", fmt.Errorf("its root, %s, cannot be removed again: %w", r.of.root(), err))
 		}
 	}
 	b.removals = nil
@@ -472,7 +481,7 @@ func (b *builder) removeDeleted() {
 
 // mountPointIsDirectory looks at a mount point: CRIU does not say what it was that had been deleted.
 func mountPointIsDirectory(m *mount) (bool, error) {
-	if m.parent.handle == nil {
+	if m.parent == nil || m.parent.handle == nil {
 		return false, fmt.Errorf(
 			"it had been deleted, and is mounted below a part of another mount: not supported",
 		)

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/refuse"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -61,7 +60,7 @@ func madeTree(t *testing.T, d *dumped, o *Options) (info string, list func(dir s
 			err = enterCgroups(d.cgroups)
 		}
 		if err == nil {
-			err = p.Make()
+			err = making(p)()
 		}
 		if err == nil && o.Cgroup {
 			err = unix.Unshare(unix.CLONE_NEWCGROUP)
@@ -82,12 +81,19 @@ func madeTree(t *testing.T, d *dumped, o *Options) (info string, list func(dir s
 	return string(text), func(dir string) string { return listing(t, filepath.Join(root, dir)) }
 }
 
+// making makes a tree, and tells of its problems.
+func making(p *Plan) func() error {
+	return func() error {
+		p.Make()
+		return p.Problems().Err()
+	}
+}
+
 func planned(t *testing.T, d *dumped, o *Options) *Plan {
 	t.Helper()
 	dir := openImages(t, d.dir)
-	var c refuse.Collector
-	p := New(&c, dir, dir.Tasks[0].Ids.GetMntNsId(), o)
-	if err := c.Err(); err != nil {
+	p := New(dir, dir.Tasks[0].Ids.GetMntNsId(), o)
+	if err := p.Problems().Err(); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -298,43 +304,33 @@ func TestRefusals(t *testing.T) {
 		entry(10, 1, pb.Fstype_TMPFS, "/", "/bad"),
 	}
 	before := hostMounts(t)
-	for i, want := range []string{
-		"mount 5 at /dir: open " + dir + "/missing: no such file or directory\n" +
-			"  hint: say what is mounted there: --external mnt[gone]:PATH",
-		"mount 6 at /real: tmpfs: size=lots: invalid argument (tmpfs: Bad value for 'size')\n" +
-			"mount 8 at /real2: tmpfs: colour=red: invalid argument (tmpfs: Unknown parameter 'colour')\n" +
-			"mount 9 at /c: this host has no hierarchy of cgroups with name=crpie-none mounted\n" +
-			"mount 10 at /bad: tmpfs-dev-10.tar.gz.img: not a gzip file: unexpected EOF",
-		"mount 7 at /real/below: nowhere of mount 1 at /: no such file or directory",
+	want := "cannot restore, for 12 reasons:\n" +
 		"mount 2 at /none: its mount point is missing in mount 1 at /\n  hint: make it, as it was\n" +
-			"mount 3 at /file: it is a directory, its mount point in mount 1 at / is not a directory\n" +
-			"mount 4 at /link/x: the path of its mount point has a symbolic link in mount 1 at /\n" +
-			"  hint: make it a directory, as it was",
-	} {
-		images := imageOf(t, mounts...)
-		images.FS.(fstest.MapFS)["tmpfs-dev-10.tar.gz.img"] = &fstest.MapFile{Data: []byte("\x1f\x8b")}
-		var c refuse.Collector
-		p := New(
-			&c,
-			images,
-			1,
-			&Options{Root: dir, External: map[string]string{"gone": filepath.Join(dir, "missing")}},
-		)
-		aside, err := sys.NewAside()
-		if err = errors.Join(c.Err(), err); err != nil {
-			t.Fatal(err)
-		}
-		err = aside.Do(p.Make)
-		aside.End()
-		if got := fmt.Sprint(err); !strings.HasSuffix(got, ":\n"+want) && got != "cannot restore: "+want {
-			t.Errorf("stage %d: got\n%s\nwant\n%s", i, got, want)
-		}
-		mounts = slices.DeleteFunc(mounts, func(m *pb.MntEntry) bool { // what is refused is mended
-			return strings.Contains(
-				"\n"+want,
-				fmt.Sprintf("\nmount %d at %s: ", m.GetMntId(), m.GetMountpoint()),
-			)
-		})
+		"mount 3 at /file: it is a directory, its mount point in mount 1 at / is not a directory\n" +
+		"mount 4 at /link/x: the path of its mount point has a symbolic link in mount 1 at /\n" +
+		"  hint: make it a directory, as it was\n" +
+		"mount 5 at /dir: open " + dir + "/missing: no such file or directory\n" +
+		"  hint: say what is mounted there: --external mnt[gone]:PATH\n" +
+		"mount 6 at /real: tmpfs: size=lots: invalid argument (tmpfs: Bad value for 'size')\n" +
+		"mount 7 at /real/below: nowhere of mount 1 at /: no such file or directory\n" +
+		"mount 8 at /real2: tmpfs: colour=red: invalid argument (tmpfs: Unknown parameter 'colour')\n" +
+		"mount 8 at /real2: its mount point is missing in mount 1 at /\n  hint: make it, as it was\n" +
+		"mount 9 at /c: this host has no hierarchy of cgroups with name=crpie-none mounted\n" +
+		"mount 9 at /c: its mount point is missing in mount 1 at /\n  hint: make it, as it was\n" +
+		"mount 10 at /bad: tmpfs-dev-10.tar.gz.img: not a gzip file: unexpected EOF\n" +
+		"mount 10 at /bad: its mount point is missing in mount 1 at /\n  hint: make it, as it was"
+	images := imageOf(t, mounts...)
+	images.FS.(fstest.MapFS)["tmpfs-dev-10.tar.gz.img"] = &fstest.MapFile{Data: []byte("\x1f\x8b")}
+	p := New(images, 1, &Options{Root: dir, External: map[string]string{"gone": filepath.Join(dir, "missing")}})
+	aside, err := sys.NewAside()
+	if err = errors.Join(p.Problems().Err(), err); err != nil {
+		t.Fatal(err)
+	}
+	err = aside.Do(making(p))
+	p.Close()
+	aside.End()
+	if got := fmt.Sprint(err); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if after := hostMounts(t); after != before {
 		t.Errorf("the host's mounts were\n%s\nand are\n%s", before, after)
@@ -352,10 +348,9 @@ func TestReadOnlySysfs(t *testing.T) {
 	image := entry(2, 1, pb.Fstype_SYSFS, "/", "/sys")
 	image.SbFlags = pb.Uint32(msRdonly)
 	for _, mounted := range []bool{false, true} {
-		var c refuse.Collector
-		p := New(&c, imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), image), 1, &Options{Root: root})
+		p := New(imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), image), 1, &Options{Root: root})
 		aside, err := sys.NewAside()
-		if err = errors.Join(c.Err(), err); err != nil {
+		if err = errors.Join(p.Problems().Err(), err); err != nil {
 			t.Fatal(err)
 		}
 		var stat unix.Statfs_t
@@ -365,7 +360,7 @@ func TestReadOnlySysfs(t *testing.T) {
 				err = mountSysfs(t)
 			}
 			if err == nil {
-				err = p.Make()
+				err = making(p)()
 			}
 			return errors.Join(err, unix.Fstatfs(int(p.mounts[1].handle.mount.Fd()), &stat))
 		})
@@ -421,14 +416,13 @@ func TestManyMounts(t *testing.T) {
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
 	}
-	var c refuse.Collector
-	p := New(&c, imageOf(t, mounts...), 1, &Options{Root: dir})
+	p := New(imageOf(t, mounts...), 1, &Options{Root: dir})
 	aside, err := sys.NewAside()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer aside.End()
-	if err := errors.Join(c.Err(), aside.Do(p.Make)); err != nil {
+	if err := aside.Do(making(p)); err != nil {
 		t.Error(err)
 	}
 	p.Close()
@@ -441,15 +435,14 @@ func TestManyMounts(t *testing.T) {
 func TestAnotherRoot(t *testing.T) {
 	testenv.NeedRoot(t)
 	for _, root := range []string{"", "/"} {
-		var c refuse.Collector
-		p := New(&c, imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/", func(m *pb.MntEntry) {
+		p := New(imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/", func(m *pb.MntEntry) {
 			m.Source = pb.String("/dev/elsewhere")
 		})), 1, &Options{Root: root})
 		aside, err := sys.NewAside()
-		if err = errors.Join(c.Err(), err); err != nil {
+		if err = errors.Join(p.Problems().Err(), err); err != nil {
 			t.Fatal(err)
 		}
-		err = aside.Do(p.Make)
+		err = aside.Do(making(p))
 		aside.End()
 		p.Close()
 		const want = `mount 1 at /: the tasks had "/dev/elsewhere" as their root, and this machine's root is `

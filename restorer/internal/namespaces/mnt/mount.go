@@ -3,6 +3,7 @@ package mnt
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/crpie/crpie/images"
@@ -29,10 +30,13 @@ type Options struct {
 type Plan struct {
 	opts   *Options
 	dir    *images.Dir
-	image  string // of the mounts
-	mounts []*mount
+	image  string   // of the mounts
+	read   []*mount // in the order of mountinfo
+	mounts []*mount // those that are below the root, parents first
 	hidden []*mount // that are made because parts of them are bound, and attached nowhere
 	shares []share
+
+	whole refuse.Collector // what cannot be had of the tree, beside the problems of its mounts
 
 	made made
 }
@@ -50,7 +54,6 @@ const (
 // mount is one mount of the tree.
 type mount struct {
 	img      *pb.MntEntry
-	why      func() // refused: says why
 	parent   *mount // nil: it is the root, or attached nowhere
 	children []*mount
 	at       string // its mount point, from its parent's; "" on top of that
@@ -71,6 +74,9 @@ type mount struct {
 	madeLate, attachedLate bool
 
 	handle *handle // when it has been made
+
+	problems *refuse.Collector
+	missing  bool // it cannot be made, so that nothing can be said of what is in it
 }
 
 // peering says what stays of an external mount's relations to the host's mounts, mount_namespaces(7).
@@ -99,15 +105,40 @@ func (p *Plan) Images() []string {
 	return names
 }
 
-// New plans the mount namespace that has an id in the images. What cannot be made is refused.
-func New(c *refuse.Collector, dir *images.Dir, id uint32, o *Options) *Plan {
+// Problems lists what cannot be had in the order of mountinfo, whether New or Make has found it.
+func (p *Plan) Problems() *refuse.Collector {
+	all := &refuse.Collector{}
+	all.Add(&p.whole)
+	for _, m := range p.read {
+		all.Add(m.problems)
+	}
+	return all
+}
+
+// refuse says what cannot be had of a mount that is made all the same, to see what else there is to say.
+func (m *mount) refuse(hint, format string, args ...any) {
+	m.problems.Refuse(m.where(), hint, format, args...)
+}
+
+// fail says why a mount cannot be made.
+func (m *mount) fail(hint string, err error) {
+	m.problems.Fail(m.where(), hint, err)
+	m.missing = true
+}
+
+// seen reports whether a mount is in its place, as far as its tree is made.
+func (m *mount) seen() bool { return m == nil || !m.missing && m.parent.seen() }
+
+// New plans the mount namespace that has an id in the images. What cannot be made is among the problems.
+func New(dir *images.Dir, id uint32, o *Options) *Plan {
 	p := &Plan{opts: o, dir: dir, image: fmt.Sprintf("mountpoints-%d.img", id)}
-	r := &reader{Collector: c, p: p}
+	r := &reader{p: p}
 	if !r.read() || !r.link() {
 		return p
 	}
 	for _, m := range p.mounts {
 		r.classify(m)
+		r.byDev[m.img.GetRootDev()] = append(r.byDev[m.img.GetRootDev()], m)
 	}
 	r.findBases()
 	r.findContents()
@@ -118,10 +149,10 @@ func New(c *refuse.Collector, dir *images.Dir, id uint32, o *Options) *Plan {
 
 // reader makes a plan of images.
 type reader struct {
-	*refuse.Collector
 	p      *Plan
 	byID   map[uint32]*mount
-	wholes map[uint32]*mount // of file systems, by device: the first mount of each
+	wholes map[uint32]*mount   // of file systems, by device: the first mount of each
+	byDev  map[uint32][]*mount // of the tree, and hidden ones
 }
 
 // maxMounts bounds the time that a plan takes. Linux stops at 100,000 mounts, fs.mount-max.
@@ -131,28 +162,30 @@ const maxMounts = 1 << 14
 func (r *reader) read() bool {
 	img, err := images.Read(r.p.dir.FS, r.p.image)
 	if err != nil {
-		r.Refuse(r.p.image, "", "%v", err)
+		r.refuse("%v", err)
 		return false
 	}
-	before := r.Len()
 	for _, field := range img.Unknown {
-		r.Refuse(r.p.image, "", "%s: unknown here, from a newer CRIU", field)
+		r.refuse("%s: unknown here, from a newer CRIU", field)
 	}
 	if len(img.Entries) == 0 || len(img.Entries) > maxMounts {
-		r.Refuse(r.p.image, "", "%d mounts: not between 1 and %d", len(img.Entries), maxMounts)
+		r.refuse("%d mounts: not between 1 and %d", len(img.Entries), maxMounts)
 		return false
 	}
-	r.byID, r.wholes = map[uint32]*mount{}, map[uint32]*mount{}
+	r.byID, r.wholes, r.byDev = map[uint32]*mount{}, map[uint32]*mount{}, map[uint32][]*mount{}
 	for i := len(img.Entries) - 1; i >= 0; i-- {
 		entry, ok := img.Entries[i].Message.(*pb.MntEntry)
 		if !ok {
-			r.Refuse(r.p.image, "", "an image of kind %s, want MNTS", img.Kind.Name)
+			r.refuse("an image of kind %s, want MNTS", img.Kind.Name)
 			return false
 		}
-		r.add(&mount{img: entry})
+		r.add(&mount{img: entry, problems: &refuse.Collector{}})
 	}
-	return r.Len() == before
+	return true
 }
+
+// refuse says what is wrong with the image.
+func (r *reader) refuse(format string, args ...any) { r.p.whole.Refuse(r.p.image, "", format, args...) }
 
 // add takes a mount from the images, and refuses what no kernel can have dumped. It is kept all the same, so that
 // others find their parent.
@@ -160,17 +193,20 @@ func (r *reader) add(m *mount) {
 	id := m.img.GetMntId()
 	switch {
 	case r.byID[id] != nil:
-		r.Refuse(r.p.image, "", "mount %d occurs twice", id)
+		m.problems.Refuse(r.p.image, "", "mount %d occurs twice", id)
 	case !absolute(m.point()):
-		r.Refuse(m.where(), "", "its mount point is not an absolute path")
+		m.refuse("", "its mount point is not an absolute path")
 	case m.img.GetFstype() != uint32(pb.Fstype_CGROUP) && m.img.GetFstype() != uint32(pb.Fstype_CGROUP2) &&
 		!absolute(m.root()):
-		r.Refuse(m.where(), "", "its root %q is not an absolute path", m.root())
+		m.refuse("", "its root %q is not an absolute path", m.root())
 	case strings.ContainsRune(m.img.GetSource()+m.img.GetOptions()+m.img.GetExtKey()+m.root(), 0):
-		r.Refuse(m.where(), "", "there is a NUL in its source, options or key")
+		m.refuse("", "there is a NUL in its source, options or key")
 	}
-	r.byID[id] = m
-	r.p.mounts = append(r.p.mounts, m)
+	m.missing = m.problems.Len() > 0
+	if r.byID[id] == nil {
+		r.byID[id] = m
+	}
+	r.p.read = append(r.p.read, m)
 }
 
 // absolute reports whether a path is one that the kernel prints: from the root, without dots.
@@ -195,11 +231,12 @@ type place struct {
 	at     string
 }
 
-// link makes a tree of the mounts and orders them, parents first.
+// link makes a tree of the mounts and orders them, parents first. A mount that has no place in it is left out, with
+// what is below it.
 func (r *reader) link() bool {
-	before, places := r.Len(), map[place]*mount{}
-	var roots []*mount
-	for _, m := range r.p.mounts {
+	places := map[place]*mount{}
+	var roots, astray []*mount
+	for _, m := range r.p.read {
 		parent := r.byID[m.img.GetParentMntId()]
 		if parent == nil || parent == m {
 			roots = append(roots, m)
@@ -207,29 +244,42 @@ func (r *reader) link() bool {
 		}
 		at, ok := below(m.point(), parent.point())
 		if !ok {
-			r.Refuse(m.where(), "", "it is not below its parent, %s", parent.where())
+			astray = append(astray, m)
+			if absolute(m.point()) && absolute(parent.point()) {
+				m.refuse("", "it is not below its parent, %s", parent.where())
+			}
+			continue
 		}
 		m.parent, m.at = parent, at
 		if other := places[place{parent, at}]; other != nil {
-			r.Refuse(m.where(), "", "mount %d is in the same place: not supported", other.img.GetMntId())
+			m.refuse("", "mount %d is in the same place: not supported", other.img.GetMntId())
+			m.missing = true
 		}
 		places[place{parent, at}] = m
 		parent.children = append(parent.children, m)
 	}
+	return r.order(roots, astray)
+}
+
+// order finds the root. Mounts that are below neither it nor one that is left out are in a circle.
+func (r *reader) order(roots, astray []*mount) bool {
 	if len(roots) != 1 {
-		r.Refuse(r.p.image, "", "%d mounts have no parent, want 1: the root", len(roots))
+		r.refuse("%d mounts have no parent, want 1: the root", len(roots))
+	}
+	if len(roots) == 0 {
 		return false
 	}
-	ordered := appendChildren(roots)
-	if missing := len(r.p.mounts) - len(ordered); missing > 0 {
-		r.Refuse(r.p.image, "", "%d mounts are not below the root", missing)
-		return false
+	root := max(0, slices.IndexFunc(roots, func(m *mount) bool { return m.point() == "/" }))
+	r.p.mounts = appendChildren([]*mount{roots[root]})
+	others := appendChildren(append(slices.Delete(slices.Clone(roots), root, root+1), astray...))
+	if missing := len(r.p.read) - len(r.p.mounts) - len(others); missing > 0 {
+		r.refuse("%d mounts are not below the root", missing)
 	}
-	if roots[0].point() != "/" {
-		r.Refuse(roots[0].where(), "", "the root of the tree is not at /")
+	if r.p.root().point() != "/" {
+		r.p.root().refuse("", "the root of the tree is not at /")
+		r.p.root().missing = true
 	}
-	r.p.mounts = ordered
-	return r.Len() == before
+	return true
 }
 
 // appendChildren walks breadth first: what is in /dev is there before masks below /proc that are parts of it.
@@ -246,13 +296,13 @@ func (p *Plan) root() *mount { return p.mounts[0] }
 // findContents looks for the archives of file systems in memory, which are called after their devices.
 func (r *reader) findContents() {
 	for _, m := range r.p.mounts {
-		if m.kind != fresh || m.fs.name != "tmpfs" {
+		if m.kind != fresh || m.fs.name != "tmpfs" || m.missing {
 			continue
 		}
 		name := fmt.Sprintf("tmpfs-dev-%d.tar.gz.img", m.img.GetRootDev())
 		f, err := r.p.dir.FS.Open(name)
 		if err != nil { // criu writes one of an empty file system, too
-			r.Refuse(m.where(), "", "its contents: %v", err)
+			m.fail("", fmt.Errorf("its contents: %w", err))
 			continue
 		}
 		f.Close()

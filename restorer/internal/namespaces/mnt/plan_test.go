@@ -14,7 +14,6 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
-	"github.com/crpie/crpie/internal/refuse"
 )
 
 // entry is a mount of an image.
@@ -66,19 +65,17 @@ func emptyArchive(t testing.TB) []byte {
 func TestContentsAreMissing(t *testing.T) {
 	dir := imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), entry(2, 1, pb.Fstype_TMPFS, "/", "/t"))
 	delete(dir.FS.(fstest.MapFS), "tmpfs-dev-2.tar.gz.img")
-	var c refuse.Collector
-	New(&c, dir, 1, &Options{})
+	p := New(dir, 1, &Options{})
 	const want = "cannot restore: mount 2 at /t: its contents: open tmpfs-dev-2.tar.gz.img: file does not exist"
-	if got := fmt.Sprint(c.Err()); got != want {
+	if got := fmt.Sprint(p.Problems().Err()); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 func describe(t testing.TB, o *Options, mounts ...*pb.MntEntry) string {
 	t.Helper()
-	var c refuse.Collector
-	p := New(&c, imageOf(t, mounts...), 1, o)
-	if err := c.Err(); err != nil {
+	p := New(imageOf(t, mounts...), 1, o)
+	if err := p.Problems().Err(); err != nil {
 		return err.Error()
 	}
 	return strings.Join(p.Describe(), "\n")
@@ -154,6 +151,25 @@ mount 7 at /s: its master (group 3) was outside of the mount namespace: not supp
 		"of a plugin": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/", "/t", ofPlugin)},
 			"cannot restore: mount 2 at /t: it was dumped by a plugin of criu: not supported\n" +
 				"  hint: restore it with criu"},
+		"root of a plugin": {Options{Root: "/r"}, []*pb.MntEntry{entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/", ofPlugin)},
+			"cannot restore: mount 1 at /: it was dumped by a plugin of criu: not supported\n" +
+				"  hint: restore it with criu"},
+		"all at once": {Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_TMPFS, "/x\x00", "/a"),
+			entry(3, 2, pb.Fstype_AUTOFS, "/", "/a/b"), entry(4, 3, pb.Fstype_TMPFS, "/", "/c"),
+			entry(5, 4, pb.Fstype_TMPFS, "/", "/c/d"), entry(6, 1, pb.Fstype_FUSE, "/", "/f"),
+			entry(7, 1, pb.Fstype_FUSE, "/s", "/g", dev(6)), entry(6, 1, pb.Fstype_TMPFS, "/", "/h"),
+			entry(8, 1, pb.Fstype_TMPFS, "/", "/g", dev(4)), entry(9, 8, pb.Fstype_FUSE, "/", "/g/f")},
+			`cannot restore, for 7 reasons:
+mount 2 at /a: its root "/x\x00" is not an absolute path
+mount 3 at /a/b: file system autofs of none: not supported
+  hint: HINT
+mount 4 at /c: it is not below its parent, mount 3 at /a/b
+mount 6 at /f: file system fuse of none: not supported
+  hint: HINT
+mountpoints-1.img: mount 6 occurs twice
+mount 8 at /g: mount 7 is in the same place: not supported
+mount 9 at /g/f: file system fuse of none: not supported
+  hint: HINT`},
 		"pivoted": {Options{}, []*pb.MntEntry{entry(1, 0, pb.Fstype_OVERLAYFS, "/", "/")},
 			"cannot restore: mount 1 at /: the tasks had a root file system of their own\n" +
 				"  hint: give the directory that becomes the root: --root DIR"},
@@ -214,12 +230,11 @@ func TestMountedCgroupsMove(t *testing.T) {
 	dir.Cgroup = &pb.CgroupEntry{Controllers: []*pb.CgControllerEntry{
 		{Cnames: []string{"cpu"}, Dirs: []*pb.CgroupDirEntry{named("a"), named("b")}},
 		{Cnames: []string{""}, Dirs: []*pb.CgroupDirEntry{named("v")}}}}
-	var c refuse.Collector
-	p := New(&c, dir, 1, &Options{Root: "/r", CgroupRoots: map[string]string{"*": "/n"}})
+	p := New(dir, 1, &Options{Root: "/r", CgroupRoots: map[string]string{"*": "/n"}})
 	got := strings.Join(p.Describe(), "\n")
 	for _, want := range []string{"cgroup /n/x of the host", "cgroup /n/y of the host"} {
-		if c.Len() > 0 || !strings.Contains(got, want) {
-			t.Errorf("%v\n%s\nwant %s", c.Err(), got, want)
+		if p.Problems().Len() > 0 || !strings.Contains(got, want) {
+			t.Errorf("%v\n%s\nwant %s", p.Problems().Err(), got, want)
 		}
 	}
 }
@@ -240,15 +255,12 @@ func FuzzPlan(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, own bool) {
 		dir := &images.Dir{FS: allArchives{"mountpoints-1.img": &fstest.MapFile{Data: data}, "archive": {}}}
-		var c refuse.Collector
-		p := New(
-			&c,
-			dir,
+		p := New(dir,
 			1,
 			&Options{Root: "/r", External: map[string]string{"c": "/c"}, PID: own, Cgroup: own},
 		)
 		p.Describe()
-		if c.Len() > 0 {
+		if p.Problems().Len() > 0 {
 			return
 		}
 		seen := map[*mount]bool{nil: true}

@@ -63,12 +63,7 @@ func (s *sharer) group(id uint32) {
 	defer func() { s.state[id] = done }()
 	first := widest(s.peers[id])
 	if !showsAll(first, s.peers[id]) {
-		s.Refuse(
-			s.peers[id][0].where(),
-			"",
-			"none of its peers (group %d) shows all that the others show: not supported",
-			id,
-		)
+		s.peers[id][0].refuse("", "none of its peers (group %d) shows all that the others show: not supported", id)
 		return
 	}
 	switch {
@@ -91,11 +86,7 @@ func (s *sharer) group(id uint32) {
 func (s *sharer) keepPeers(m *mount) {
 	m.peer = equal
 	if len(m.children) > 0 {
-		s.Refuse(
-			m.where(),
-			"",
-			"it is a peer of mounts on the host, and others are mounted below it: not supported",
-		)
+		m.refuse("", "it is a peer of mounts on the host, and others are mounted below it: not supported")
 	}
 }
 
@@ -128,7 +119,7 @@ func (s *sharer) follow(m *mount, shared bool) {
 		return
 	}
 	if s.state[id] == begun {
-		s.Refuse(m.where(), "", "group %d is its own master", id)
+		m.refuse("", "group %d is its own master", id)
 		return
 	}
 	s.group(id)
@@ -138,18 +129,14 @@ func (s *sharer) follow(m *mount, shared bool) {
 			return
 		}
 	}
-	s.Refuse(m.where(), "", "none of its masters (group %d) shows all that it shows: not supported", id)
+	m.refuse("", "none of its masters (group %d) shows all that it shows: not supported", id)
 }
 
 // followHost: only what is cloned from the host's tree can have its master there.
 func (s *sharer) followHost(m *mount, shared bool) {
 	if m.kind != external {
-		s.Refuse(
-			m.where(),
-			"",
-			"its master (group %d) was outside of the mount namespace: not supported",
-			m.img.GetMasterId(),
-		)
+		m.refuse("", "its master (group %d) was outside of the mount namespace: not supported",
+			m.img.GetMasterId())
 		return
 	}
 	m.peer = follower

@@ -11,6 +11,9 @@ import (
 // visible gives the mount that a path leads to, and the path from its root: at each step the mount that covers the
 // place, if there is one.
 func (p *Plan) visible(name string) (m *mount, rest string) {
+	if len(p.mounts) == 0 {
+		return &mount{missing: true}, name
+	}
 	m, rest = p.root(), strings.Trim(name, "/")
 	for {
 		next, behind := m.covering(rest)
@@ -57,7 +60,7 @@ func (p *Plan) has(id uint32) bool {
 func (p *Plan) Terminals() map[string]string {
 	terminals := map[string]string{}
 	for _, m := range p.mounts {
-		if m.base != nil && m.base.fs.name == "devpts" && m.sub != "" {
+		if m.base != nil && m.base.fs.name == "devpts" && m.sub != "" && m.base.seen() {
 			terminals[m.where()] = path.Join(m.base.point(), m.sub)
 		}
 	}
@@ -66,9 +69,6 @@ func (p *Plan) Terminals() map[string]string {
 
 // terminal finds the devpts that a terminal is on, nil if it is not the tree's own.
 func (p *Plan) terminal(name string) (devpts *mount, sub string) {
-	if len(p.mounts) == 0 {
-		return nil, ""
-	}
 	m, sub := p.visible(name)
 	if m.kind != fresh || m.fs.name != "devpts" {
 		return nil, ""

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
+	"github.com/hashicorp/go-multierror"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -26,30 +28,57 @@ var _ = []doer{sysctl{}, ownID{}, &creation{}, &loopback{}, &tun{}, &port{}, &fl
 	&rules{},
 	&conntrack{}, &script{}}
 
-// Enter makes the namespace, or opens it, and leaves the calling thread in it for good. After an error nothing is left
-// but that.
-func (p *Plan) Enter() error {
+// Enter makes the namespace, or opens it, and leaves the calling thread in it for good, if it can be had at all:
+// inside. What cannot be done in it is listed. Close undoes what has been done.
+func (p *Plan) Enter() (inside bool, failed []error) {
 	m := &maker{Plan: p}
 	defer m.close()
-	if err := m.enter(); err != nil {
-		return several.Join(fmt.Errorf("restore: network namespace: %w", err), p.Close())
-	}
-	return nil
-}
-
-// enter goes into the namespace, on the thread that stays in it, and carries the steps out.
-func (m *maker) enter() error {
 	for _, do := range []func() error{m.openHost, m.enterNamespace, m.lock} {
 		if err := do(); err != nil {
-			return err
+			return p.made.own != nil, []error{err}
 		}
 	}
+	return true, m.carryOut()
+}
+
+// carryOut takes all steps, but behind one that links have failed in, none that would fail for want of these.
+func (m *maker) carryOut() (failed []error) {
+	incomplete := false
 	for _, s := range m.steps {
-		if err := s.(doer).do(m); err != nil {
-			return fmt.Errorf("%v: %w", s, err)
+		if incomplete && needsLinks(s) {
+			continue
+		}
+		if errs := several.Join(s.(doer).do(m)); errs != nil {
+			for _, err := range errs.(*multierror.Error).Errors {
+				failed = append(failed, fmt.Errorf("%v: %w", s, err))
+			}
+			incomplete = incomplete || makesLinks(s) || needsLinks(s)
 		}
 	}
-	return nil
+	return failed
+}
+
+// makesLinks reports whether a step makes links.
+func makesLinks(s step) bool {
+	switch s.(type) {
+	case *creation, *loopback, *tun:
+		return true
+	}
+	return false
+}
+
+// needsLinks reports whether a step may fail only because one before it has: a macvlan lies on another link, a gateway
+// is reached by an address.
+func needsLinks(s step) bool {
+	switch s := s.(type) {
+	case *creation:
+		return layer(s.link) > 0 && s.lower == ""
+	case sysctl:
+		return strings.Contains(s.path, "/conf/")
+	case *port, *flags, *addresses, *routes:
+		return true
+	}
+	return false
 }
 
 // openHost keeps a hold of where the thread comes from.

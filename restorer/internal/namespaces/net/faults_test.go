@@ -74,6 +74,12 @@ func enterFailing(t *testing.T, p *Plan, n int) (failed string, err error) {
 		}
 		return nil
 	})()
-	err = aside.Do(p.Enter)
+	err = aside.Do(func() error {
+		_, errs := p.Enter()
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		err = errors.Join(err, p.Close())
+	}
 	return failed, err
 }

@@ -10,17 +10,23 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
 )
 
 // do adds the addresses. What the kernel has given by itself to links that came up, and the dump does not have, goes.
 func (s *addresses) do(m *maker) error {
+	var errs []error
 	for i, message := range s.messages {
 		message.Header.Flags = netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Replace
 		if err := m.request(message); err != nil {
-			return fmt.Errorf("%v of %s: %w", s.parsed[i], s.links[s.parsed[i].index].GetName(), err)
+			errs = append(errs,
+				fmt.Errorf("%v of %s: %w", s.parsed[i], s.links[s.parsed[i].index].GetName(), err))
 		}
+	}
+	if len(errs) > 0 {
+		return several.Join(errs...)
 	}
 	return s.settle(m)
 }
@@ -108,16 +114,17 @@ func (s *routes) do(m *maker) error {
 			return err
 		}
 	}
+	var errs []error
 	for i, message := range s.messages {
 		message.Header.Flags = netlink.Request | netlink.Acknowledge | netlink.Create
 		if message.Data[0] == uapi.AfInet {
 			message.Header.Flags |= netlink.Append // of routes alike the first counts
 		}
 		if err := m.request(message); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("route %d: %w", i, err)
+			errs = append(errs, fmt.Errorf("route %d: %w", i, err))
 		}
 	}
-	return nil
+	return several.Join(errs...)
 }
 
 // isMain: it is a route of the main table, and no copy.
@@ -163,13 +170,14 @@ func (s *rules) do(m *maker) error {
 			return err
 		}
 	}
+	var errs []error
 	for i, message := range s.messages {
 		message.Header.Flags = netlink.Request | netlink.Acknowledge | netlink.Create
 		if err := m.request(message); err != nil {
-			return fmt.Errorf("rule %d: %w", i, err)
+			errs = append(errs, fmt.Errorf("rule %d: %w", i, err))
 		}
 	}
-	return nil
+	return several.Join(errs...)
 }
 
 // do makes entries of connection tracking. One that exists is right: packets may have made it meanwhile.
@@ -179,11 +187,12 @@ func (s *conntrack) do(m *maker) error {
 		return err
 	}
 	defer n.Close()
+	var errs []error
 	for i, message := range s.messages {
 		message.Header.Flags = netlink.Request | netlink.Acknowledge | netlink.Create
 		if _, err := n.Request(message); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("entry %d: %w", i, err)
+			errs = append(errs, fmt.Errorf("entry %d: %w", i, err))
 		}
 	}
-	return nil
+	return several.Join(errs...)
 }

@@ -65,7 +65,7 @@ func (p *Room) mustBeEmpty(what string, fd int) {
 
 // isFifo sees that what has the name is one.
 func (p *Room) isFifo(where string, id uint32, path string) bool {
-	if p.NamelessOf(id) != "" {
+	if p.NamelessOf(id) != "" || p.Host.Unseen(path) {
 		return true
 	}
 	if info, err := p.Host.Stat(path); err != nil || uapi.UnixType(info.Mode()) != uapi.SIfifo {

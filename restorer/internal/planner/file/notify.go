@@ -66,7 +66,7 @@ func (f *Descriptors) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 // addMark adds a fanotify mark. The kernel keeps two masks and takes one a call, and some flags go with the mask of
 // ignored events only, fanotify_mark(2).
 func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMarkEntry, path string, kind uint64) {
-	if _, err := f.Host.Stat(path); kind == uapi.FanMarkMount && err != nil {
+	if _, err := f.Host.Stat(path); kind == uapi.FanMarkMount && err != nil && !f.Host.Unseen(path) {
 		f.Refuse(f.FdWhere(fd), "mount what was there at dump time", "fanotify %s: %v", what, err)
 		return
 	}
@@ -108,7 +108,7 @@ func (f *Descriptors) watched(
 ) (path string, done func(), ok bool) {
 	if path = h.GetPath(); path != "" {
 		_, err := f.Host.Stat(path)
-		if err != nil {
+		if err != nil && !f.Host.Unseen(path) {
 			f.Refuse(f.FdWhere(fd), "put back the file that was there at dump time", "%s: %v", what, err)
 		}
 		return path, func() {}, err == nil

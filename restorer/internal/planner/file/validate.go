@@ -8,6 +8,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/buildid"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
@@ -45,7 +46,10 @@ func (p *Room) validate(where, name string, reg *pb.RegFileEntry) bool {
 // sameFile compares kind and size.
 func (p *Room) sameFile(where, name string, size *uint64, mode *uint32) bool {
 	info, err := p.lookAt(name, mode)
-	if err != nil {
+	switch {
+	case errors.Is(err, host.ErrUnseen):
+		return false
+	case err != nil:
 		fix := ""
 		if errors.Is(err, fs.ErrNotExist) {
 			fix = "put back the file that was there at dump time"

@@ -67,7 +67,7 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 	case !u.Opts.ExtUnix:
 		u.Refuse(s.where, "use --ext-unix-sk to connect it to the socket that has the name now",
 			"%s is connected to %s, which was not dumped", s.what, to.what)
-	case !u.Host.UnixName(name):
+	case !u.Host.UnixName(name) && !u.Host.Unseen(name):
 		u.Refuse(s.where, "start the process that has it", "%s is connected to %s, which nobody has open",
 			s.what,
 			to.what)

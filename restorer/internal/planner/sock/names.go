@@ -89,6 +89,9 @@ func (u *unixPlanner) hasRoot() bool {
 // checkPath refuses a path that a socket cannot be bound to. A socket without a living owner may stay there: it is
 // replaced.
 func (u *unixPlanner) checkPath(s *unixSocket) {
+	if u.Host.Unseen(s.path) {
+		return
+	}
 	if dir, err := u.Host.Stat(path.Dir(s.path)); err != nil || !dir.IsDir() {
 		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs",
 			path.Dir(s.path), s.what)

@@ -274,7 +274,7 @@ func (p *Room) checkTerminal(t *terminal) bool {
 
 func isCharDevice(h *host.Host, name string) bool {
 	info, err := h.Stat(name)
-	return err == nil && uapi.UnixType(info.Mode()) == 0o020000
+	return h.Unseen(name) || err == nil && uapi.UnixType(info.Mode()) == 0o020000
 }
 
 // ptmx is what makes the pair: there may be several, one for each mount of devpts.
