@@ -65,6 +65,15 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'buildid filesize' -- "$cur")
 		return
 		;;
+	--stages)
+		mapfile -t COMPREPLY < <(compgen -W 'task-created post-memory post-files post-threads
+			pre-creds pre-sigreturn-thread pre-sigreturn pre-dump resumed' -- "$cur")
+		return
+		;;
+	--leave)
+		mapfile -t COMPREPLY < <(compgen -W 'running frozen stopped' -- "$cur")
+		return
+		;;
 	--manage-cgroups)
 		mapfile -t COMPREPLY < <(compgen -W 'ignore none props soft full strict' -- "$cur")
 		return
@@ -82,7 +91,7 @@ _crpie() {
 		;;
 	check) flags='--format --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
-	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
+	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --leave --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
 	new) flags='--lang --help' ;;
 	sdk) flags='--force --help' ;;
 	doctor) flags='--format --clean --help' ;;

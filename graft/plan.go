@@ -232,8 +232,13 @@ func late(h stage.Stage) bool { return h == stage.PreSigreturnThread || h == sta
 func (g *grafter) checkStages() {
 	runs := 0
 	for i, p := range g.opts.Plugins {
+		if p.Plugin.OnlyAroundDump() {
+			g.refuse("plugin "+g.labels[i], "crpie try -p PID --stages pre-dump runs it in a live process",
+				"it has hooks around a dump alone, which are not run after it")
+		}
 		for _, h := range p.Plugin.Hooks {
 			switch {
+			case h.ID.OfDump():
 			case late(h.ID):
 				runs++
 			case !g.opts.AllowSkipped:

@@ -15,13 +15,20 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
+// aroundDump reports whether the chosen stages are around a dump.
+func aroundDump(stages []stage.Stage) bool { return slices.ContainsFunc(stages, stage.Stage.OfDump) }
+
 // checkStages says which plugins have hooks, but none in the stages that were chosen: they would do nothing.
-func checkStages(plugins []blob.Input, chosen []stage.Stage) error {
+func checkStages(plugins []blob.Input, stages []stage.Stage) error {
+	if len(stages) > 1 && aroundDump(stages) {
+		return fmt.Errorf("try: stage %s is not run together with others", stages[slices.IndexFunc(stages,
+			stage.Stage.OfDump)])
+	}
 	var errs []error
 	for i, label := range blob.Labels(plugins) {
 		hooks := plugins[i].Plugin.Hooks
-		runs := func(h loader.Hook) bool { return slices.Contains(chosen, h.ID) }
-		if len(chosen) == 0 || len(hooks) == 0 || slices.ContainsFunc(hooks, runs) {
+		runs := func(h loader.Hook) bool { return chosen(stages, h.ID) }
+		if len(hooks) == 0 || slices.ContainsFunc(hooks, runs) {
 			continue
 		}
 		var has []string
@@ -29,15 +36,19 @@ func checkStages(plugins []blob.Input, chosen []stage.Stage) error {
 			has = append(has, h.ID.String())
 		}
 		slices.Sort(has)
-		errs = append(errs, fmt.Errorf("try: plugin %s has no hook in the stages that --stages names; it has some in %s",
-			escape.Name(label), strings.Join(slices.Compact(has), ", ")))
+		which := "in the stages that --stages names"
+		if len(stages) == 0 {
+			which = "of a restore"
+		}
+		errs = append(errs, fmt.Errorf("try: plugin %s has no hook %s; it has some in %s, for --stages",
+			escape.Name(label), which, strings.Join(slices.Compact(has), ", ")))
 	}
 	return several.Join(errs...)
 }
 
 // checkPause reports a point at which nothing would wait.
 func checkPause(opts *Options) error {
-	if at := opts.Pause.At.Stage; len(opts.Stages) > 0 && !slices.Contains(opts.Stages, at) {
+	if at := opts.Pause.At.Stage; !chosen(opts.Stages, at) {
 		return fmt.Errorf("pause at %s: --stages leaves that stage out", at)
 	}
 	return opts.Pause.At.Check(opts.Plugins)

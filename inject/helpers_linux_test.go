@@ -26,6 +26,7 @@ type order struct {
 	Stages                []stage.Stage
 	Limit                 time.Duration
 	Trace, Diff, Rehearse bool
+	Leave                 Leave
 	Times                 int // 0: once
 	Step                  int // of faults, see faults_linux_test.go
 	Die                   bool
@@ -66,7 +67,7 @@ func (o order) obey() (got outcome) {
 		if err == nil {
 			got.Log = nil
 			opts := &Options{Plugins: plugins, Stages: o.Stages, HookTimeout: o.Limit, Trace: o.Trace,
-				Diff: o.Diff, Rehearse: o.Rehearse, StopTimeout: testenv.Timeout,
+				Diff: o.Diff, Rehearse: o.Rehearse, Leave: o.Leave, StopTimeout: testenv.Timeout,
 				LogLevel: report.LogDebug,
 				Log:      func(line report.Line) { got.Log = append(got.Log, line) }}
 			got.Report, err = Attach(context.Background(), o.Pid, o.Tree, opts)

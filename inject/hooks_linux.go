@@ -129,16 +129,24 @@ func (p *target) atHook(t *thread, c *functionCall, frame uint64) *sys.Regs {
 	regs := t.regs
 	ctx := p.region.arena
 	regs.Di, regs.Si, regs.Dx = ctx, 0, 0
-	const stageRestore = 2 // CR_PLUGIN_STAGE__RESTORE
 	switch c.stage {
 	case stage.Init:
-		regs.Di, regs.Si = stageRestore, ctx
+		regs.Di, regs.Si = p.purpose(), ctx
 	case stage.Exit:
-		regs.Di, regs.Si, regs.Dx = stageRestore, 0, ctx
+		regs.Di, regs.Si, regs.Dx = p.purpose(), 0, ctx
 	}
 	const interrupts = 0x202 // rflags of a program: IF, and a bit that is always set
 	regs.Ip, regs.Sp, regs.Bp, regs.OrigAx, regs.Flags = c.fn, frame, 0, ^uint64(0), interrupts
 	return &regs
+}
+
+// purpose is what init and exit are told, CR_PLUGIN_STAGE__* of abi.h.
+func (s *session) purpose() uint64 {
+	const dump, restore = 0, 2
+	if aroundDump(s.opts.Stages) {
+		return dump
+	}
+	return restore
 }
 
 // followCall lets a call run to its end, with a debugger where one is asked for.

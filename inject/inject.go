@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // Options are common to Spawn and Attach.
 type Options struct {
 	Plugins     []blob.Input
-	Stages      []stage.Stage     // whose hooks run; empty: all
+	Stages      []stage.Stage     // whose hooks run; empty: those of a restore
 	HookTimeout time.Duration     // of one call into a plugin; 0: no limit
 	StopTimeout time.Duration     // for a thread to stop; 0: DefaultStopTimeout
 	Log         func(report.Line) // gets what plugins log; nil: nobody
@@ -29,7 +30,30 @@ type Options struct {
 	ResidentHooks string
 
 	Pause *pause.Options // has hooks wait for a debugger; nil: none does
+
+	OwnPids bool // selectors name processes by the numbers that they have for themselves, as in a restore
+
+	// AfterFailure are the plugins whose hooks of PIE_DMP_RESUMED run if one of PIE_DMP_PRE_DUMP fails; nil:
+	// Plugins.
+	AfterFailure []blob.Input
+
+	Leave Leave // what becomes of the processes when their hooks have run; only of Attach
+
+	// Hold is called when all hooks have run and everything is taken out again, while all processes still stand.
+	// They go on when it returns. nil: at once. Only of Attach.
+	Hold func(context.Context) error
 }
+
+// Leave is how processes are left.
+type Leave int
+
+// Ways to leave them. If anything fails they are left as they were found.
+const (
+	AsFound Leave = iota
+	Running       // also if their cgroup was frozen
+	Frozen        // in their cgroup, which has no other processes: criu dump --freeze-cgroup finds them so
+	Stopped       // as by SIGSTOP, which images of criu dump show
+)
 
 // DefaultStopTimeout is how long a thread that is asked to stop may take.
 const DefaultStopTimeout = 5 * time.Second

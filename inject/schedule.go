@@ -57,7 +57,7 @@ type functionCall struct {
 type schedule struct {
 	table   hookTable
 	threads int
-	stages  []stage.Stage         // empty: all
+	stages  []stage.Stage         // empty: those of a restore
 	runs    func(plugin int) bool // those that may run in this process
 }
 
@@ -77,7 +77,7 @@ func (s *schedule) run(enter func(functionCall) (int32, error)) error {
 		}
 		out[i] = result == -int32(unix.ENOTSUP)
 	}
-	for _, at := range stage.All() {
+	for _, at := range s.order() {
 		if err := s.runStage(at, out, enter); err != nil {
 			return err
 		}
@@ -93,12 +93,24 @@ func (s *schedule) run(enter func(functionCall) (int32, error)) error {
 	return nil
 }
 
+// order lists the stages whose hooks run: the chosen ones, or those of a restore.
+func (s *schedule) order() (order []stage.Stage) {
+	for _, at := range append(stage.All(), stage.Dump()...) {
+		if chosen(s.stages, at) {
+			order = append(order, at)
+		}
+	}
+	return order
+}
+
+// chosen reports whether the hooks of a stage run. Those around a dump only do if they are asked for.
+func chosen(stages []stage.Stage, at stage.Stage) bool {
+	return slices.Contains(stages, at) || len(stages) == 0 && !at.OfDump()
+}
+
 // runStage runs the hooks of a stage in their order, for the stage of threads once in each thread; plugins that are out
 // are left out.
 func (s *schedule) runStage(at stage.Stage, out []bool, enter func(functionCall) (int32, error)) error {
-	if len(s.stages) > 0 && !slices.Contains(s.stages, at) {
-		return nil
-	}
 	threads := 1
 	if at == stage.PreSigreturnThread {
 		threads = s.threads

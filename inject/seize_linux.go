@@ -58,6 +58,11 @@ func (p *target) seizeFresh() (fresh int, err error) {
 			continue
 		}
 		t := &thread{tid: tid}
+		if p.seized[tid] {
+			p.adopt(t)
+			asked = append(asked, t)
+			continue
+		}
 		err := sys.Seize(tid, p.options)
 		if err == nil {
 			p.adopt(t)

@@ -7,11 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/freezer"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/stage"
 )
 
 // session is one Spawn or Attach, on its OS thread.
@@ -24,6 +28,11 @@ type session struct {
 	report  *Report
 
 	formatter *uapi.CallFormatter // of a trace
+
+	frozen  []freezer.Cgroup // that were so when it began, the highest first
+	freezer freezer.Cgroup   // that is to be frozen at the end; "": none
+	seized  map[sys.PID]bool // threads that were told to stop while they were frozen
+	held    bool             // whoever takes the processes over has them
 }
 
 // asTracer carries f out on an OS thread of its own, which ends with it: whoever it still traces goes on then, or dies
@@ -45,7 +54,8 @@ func newSession(ctx context.Context, opts *Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{ctx: ctx, opts: opts, layout: layout, xsave: sys.XsaveLayout(), report: &Report{}}, nil
+	return &session{ctx: ctx, opts: opts, layout: layout, xsave: sys.XsaveLayout(), report: &Report{},
+		seized: map[sys.PID]bool{}}, nil
 }
 
 func (s *session) stopTimeout() time.Duration { return cmp.Or(s.opts.StopTimeout, DefaultStopTimeout) }
@@ -62,9 +72,12 @@ func (s *session) inject() error {
 		if err := p.look(); err != nil {
 			return err
 		}
-		processes = append(processes, process{p.pid, p.view.comm, p.root})
+		processes = append(processes, p.self)
 	}
 	if err := checkSelectors(s.opts.Plugins, processes); err != nil {
+		return err
+	}
+	if err := s.findFreezer(); err != nil {
 		return err
 	}
 	if s.opts.Rehearse {
@@ -96,23 +109,37 @@ func (s *session) release() error {
 	return errors.Join(errs...)
 }
 
-// Attach runs the hooks in a process that runs, and with tree in all its descendants. When it returns they go on.
+// Attach runs the hooks in a process that runs, and with tree in all its descendants. When it returns they go on, or
+// are as opts.Leave has it. If it fails at PIE_DMP_PRE_DUMP, it has run the hooks of PIE_DMP_RESUMED.
 func Attach(ctx context.Context, pid int, tree bool, opts *Options) (*Report, error) {
 	s, err := newSession(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
 	err = asTracer(func() error { return s.attach(sys.PID(pid), tree) })
+	if err != nil && slices.Contains(opts.Stages, stage.PreDump) && !opts.Rehearse && !s.held {
+		err = several.Join(err, s.resume(pid, tree))
+	}
 	return s.report, err
 }
 
 // attach stops, injects, heals and lets go. Healing and letting go happen whatever failed before.
 func (s *session) attach(pid sys.PID, tree bool) error {
-	err := s.stopAll(pid, tree)
+	err := s.thaw(pid, tree)
+	if err == nil {
+		err = s.stopAll(pid, tree)
+	}
 	if err == nil {
 		err = s.inject()
 	}
-	err = errors.Join(err, s.cure(), s.release())
+	err = errors.Join(err, s.cure())
+	if err == nil {
+		err = s.leave()
+	}
+	err = errors.Join(err, s.freezeAgain(err), s.release())
+	if err != nil && s.freezer != "" {
+		err = errors.Join(err, s.freezer.Thaw())
+	}
 	if s.opts.Rehearse {
 		err = s.rehearse(err)
 	}

@@ -124,6 +124,9 @@ func (p *target) look() error {
 		return err
 	}
 	p.self = process{p.pid, p.view.comm, p.root}
+	if p.opts.OwnPids {
+		p.self.pid = sys.PID(p.view.pid)
+	}
 	p.report = &Process{Pid: int(p.pid), Comm: p.view.comm, Threads: len(p.threads), Calls: []*Call{}}
 	p.session.report.Processes = append(p.session.report.Processes, p.report)
 	return err

@@ -3,6 +3,7 @@ package loader
 import (
 	"debug/elf"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/crpie/crpie/stage"
@@ -122,6 +123,16 @@ type Hook struct {
 	ID       stage.Stage // one that is Known
 	Priority int32       // lower ones run first
 	Fn       Func
+}
+
+// AroundDump reports whether it has a hook around a dump.
+func (p *Plugin) AroundDump() bool {
+	return slices.ContainsFunc(p.Hooks, func(h Hook) bool { return h.ID.OfDump() })
+}
+
+// OnlyAroundDump reports whether all its hooks are around a dump: a restore would run none.
+func (p *Plugin) OnlyAroundDump() bool {
+	return len(p.Hooks) > 0 && !slices.ContainsFunc(p.Hooks, func(h Hook) bool { return !h.ID.OfDump() })
 }
 
 // GOTSlot gives the slot of a symbol.

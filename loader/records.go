@@ -136,8 +136,9 @@ func (p *parser) readHooks(section int, pointers map[Offset]Relocation) {
 			Priority: int32(le32(rec[abi.HookRecordPriorityOff:]))}
 		place := []Place{{Section: p.sectionName(section), Offset: at}}
 		if !h.ID.Known() {
-			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x", h.ID,
-				uint32(stage.TaskCreated), uint32(stage.PreSigreturn))
+			p.reportf(CodeHookID, place, "%v does not exist; known are 0x%x to 0x%x, and around a dump 0x%x and 0x%x",
+				h.ID, uint32(stage.TaskCreated), uint32(stage.PreSigreturn), uint32(stage.PreDump),
+				uint32(stage.Resumed))
 			return
 		}
 		before := len(p.violations)

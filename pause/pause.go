@@ -24,10 +24,7 @@ type Point struct {
 // Parse reads STAGE or STAGE:PLUGIN; a stage is PRE_SIGRETURN, pre-sigreturn or the whole name.
 func Parse(text string) (Point, error) {
 	name, plugin, _ := strings.Cut(text, ":")
-	s, err := stage.Parse("PIE_RST_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
-	if err != nil {
-		s, err = stage.Parse(name)
-	}
+	s, err := stage.ParseShort(name)
 	return Point{s, plugin}, err
 }
 

@@ -71,6 +71,9 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 			return nil, err
 		}
 	}
+	if err := checkStages(opts.Plugins); err != nil {
+		return nil, err
+	}
 	layout, stub, err := planner.LayBlob(opts.Plugins)
 	if err != nil {
 		return nil, err
@@ -81,8 +84,8 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	}
 	run, job := opts.Run.runner(), opts.Plan.job()
 	if run.Pause != nil {
-		if err := run.Pause.At.Check(opts.Plugins); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
+		if err := checkPause(run.Pause.At, opts.Plugins); err != nil {
+			return nil, err
 		}
 		run.Plugins = opts.Plugins
 		job.PauseHook, job.PausePlugin = uint32(run.Pause.At.Stage), run.Pause.At.Index(opts.Plugins)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ const tryUsage = "try [FLAGS] FILE.o[,KEY=VALUE]... -- PROGRAM [ARGUMENT]... | -
 type tryFlags struct {
 	at, format, output string
 	pauseAt, resident  string
+	leave              string
 	point              pause.Point // of pauseAt
 	stages             []string
 	pid                int
@@ -50,7 +52,10 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 		"Run the hooks in process `PID`, which runs, instead of a program that is started.")
 	f.BoolVar(&r.tree, "tree", false, "With -p: also in all descendants of the process.")
 	f.StringSliceVar(&r.stages, "stages", nil,
-		"Run only the hooks of `STAGE,...`: PRE_SIGRETURN or the whole name; default: those of all.")
+		"Run only the hooks of `STAGE,...`: PRE_SIGRETURN or the whole name; default: those of all that a restore has.")
+	f.StringVar(&r.leave, "leave", "",
+		"With -p: leave the processes `STATE`: running, frozen (in their cgroup, for criu dump --freeze-cgroup) or stopped "+
+			"(by SIGSTOP); default: as they were, with --stages pre-dump frozen, with resumed running.")
 	f.BoolVar(&r.rehearse, "rehearse", false,
 		"With -p: run the hooks in a copy of the process, which goes on meanwhile; implies --diff.")
 	f.BoolVar(&r.diff, "diff", false, "Report what the hooks change: memory, descriptors, mappings and more.")
@@ -117,11 +122,14 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 		problems = append(problems, "--at "+err.Error())
 	}
 	for _, name := range r.stages {
-		s, err := parseStage(name)
+		s, err := stage.ParseShort(name)
 		if err != nil {
 			problems = append(problems, "--stages: "+err.Error())
 		}
 		opts.Stages = append(opts.Stages, s)
+	}
+	if opts.Leave, err = r.leaves(opts.Stages); err != nil {
+		problems = append(problems, err.Error())
 	}
 	if r.pauseAt != "" {
 		if r.point, err = pause.Parse(r.pauseAt); err != nil {
@@ -139,6 +147,9 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 		{!given && len(program) == 0, "give -- PROGRAM, or -p PID"},
 		{given && f.Changed("at"), "--at is about a program that is started, -p about one that runs"},
 		{!given && r.tree, "--tree needs -p PID"},
+		{!given && r.leave != "", "--leave needs -p PID"},
+		{!given && slices.ContainsFunc(opts.Stages, stage.Stage.OfDump), "hooks around a dump need -p PID"},
+		{r.rehearse && r.leave != "", "--leave is about the process, --rehearse leaves it alone"},
 		{!given && r.rehearse, "--rehearse needs -p PID: a program that is started for this needs no rehearsal"},
 		{r.timeout < 0, "--pie-timeout is less than 0"},
 		{r.stopTimeout <= 0, "--progress-timeout is not more than 0"},
@@ -151,20 +162,31 @@ func (r *tryFlags) check(f *pflag.FlagSet, plugins, program []string) (opts *inj
 	return opts, at, strings.Join(problems, "\n")
 }
 
+// leaves says what becomes of the processes. A dump is of the whole tree, and finds it standing.
+func (r *tryFlags) leaves(stages []stage.Stage) (inject.Leave, error) {
+	known := map[string]inject.Leave{"running": inject.Running, "frozen": inject.Frozen, "stopped": inject.Stopped}
+	leave, ok := known[r.leave]
+	r.tree = r.tree || r.pid != 0 && slices.ContainsFunc(stages, stage.Stage.OfDump)
+	switch {
+	case ok:
+		return leave, nil
+	case r.leave != "":
+		return 0, fmt.Errorf("unknown state %q: --leave running, frozen or stopped", r.leave)
+	case r.rehearse:
+	case slices.Contains(stages, stage.PreDump):
+		return inject.Frozen, nil
+	case slices.Contains(stages, stage.Resumed):
+		return inject.Running, nil
+	}
+	return inject.AsFound, nil
+}
+
 // pause makes what has a hook wait for a debugger, where --pie-pause says so.
 func (r *tryFlags) pause(std streams, signals *relay) *pause.Options {
 	if r.pauseAt == "" {
 		return nil
 	}
 	return pauseAt(r.point, std.err, signals)
-}
-
-func parseStage(name string) (stage.Stage, error) {
-	short := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	if s, err := stage.Parse("PIE_RST_" + short); err == nil {
-		return s, nil
-	}
-	return stage.Parse(name)
 }
 
 // attach runs the hooks in a process that is not crpie's child. Its exit status belongs to its parent, wait(2), so

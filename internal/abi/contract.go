@@ -6,7 +6,7 @@ import "encoding/binary"
 
 // Shared with plugins.
 const (
-	Version         = 4          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
+	Version         = 5          // CRPIE_ABI_VERSION: the plugin interface that this tree implements
 	NameMax         = 48         // CRPIE_NAME_MAX: a plugin's name with its terminating NUL, bytes
 	LogLineMax      = 1024       // CRPIE_LOG_LINE_MAX: longer log messages are cut, bytes
 	SyscallComputed = 4294967295 // CRPIE_SYSCALL_COMPUTED: the plugin computes the number of the call

@@ -6,7 +6,7 @@ const (
 	nameMax, paramNameMax, paramValuesMax, paramHelpMax, paramDefaultMax = 48, 32, 96, 128, 64
 	importSymbolMax, importLibraryMax                                    = 192, 64
 
-	firstHook = 0x100
+	firstHook, firstDumpHook = 0x100, 0x180
 )
 
 // Public is the contract with plugins: plugin-sdk/include/crpie/abi.h, which is written by hand, because plugin authors
@@ -19,7 +19,7 @@ func Public() *Group {
 // publicNumbers repeats the macros of abi.h, which tests compare with this list.
 func publicNumbers() []Number {
 	return []Number{
-		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 4,
+		{C: "CRPIE_ABI_VERSION", Go: "Version", Value: 5,
 			About: "the plugin interface that this tree implements"},
 		{C: "CRPIE_NAME_MAX", Go: "NameMax", Value: nameMax,
 			About: "a plugin's name with its terminating NUL, bytes"},
@@ -39,16 +39,23 @@ func publicNumbers() []Number {
 var stages = []string{"TASK_CREATED", "POST_MEMORY", "POST_FILES", "POST_THREADS", "PRE_CREDS",
 	"PRE_SIGRETURN_THREAD", "PRE_SIGRETURN", "MAX"}
 
+// dumpStages are those around a dump.
+var dumpStages = []string{"PRE_DUMP", "RESUMED", "MAX"}
+
+// hooks are numbers that follow each other.
+func hooks(prefix string, first int, names []string) (all []Enumerator) {
+	for i, name := range names {
+		all = append(all, Enumerator{C: prefix + name, Value: first + i})
+	}
+	return all
+}
+
 // publicEnums has CRIU's values where CRIU has the same thing: the stages of init and exit (criu-plugin.h), log levels
 // (criu-log.h). CRIU's own hooks count up from 0, so the ones here begin at 0x100.
 func publicEnums() []Enum {
-	var hooks Enum
-	for i, name := range stages {
-		hooks.Members = append(hooks.Members,
-			Enumerator{C: "CR_PLUGIN_HOOK__PIE_RST_" + name, Value: firstHook + i})
-	}
 	return []Enum{
-		hooks,
+		{Members: append(hooks("CR_PLUGIN_HOOK__PIE_RST_", firstHook, stages),
+			hooks("CR_PLUGIN_HOOK__PIE_DMP_", firstDumpHook, dumpStages)...)},
 		{Members: []Enumerator{{C: "CRPIE_HOOK_INIT", Value: 0xf0}, {C: "CRPIE_HOOK_EXIT", Value: 0xf1}}},
 		{Members: []Enumerator{
 			{C: "CR_PLUGIN_STAGE__DUMP", Value: 0}, {C: "CR_PLUGIN_STAGE__PRE_DUMP", Value: 1},

@@ -1,7 +1,9 @@
 package sys
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,4 +42,23 @@ func openAgain(path string) (fd int, err error) {
 			return fd, err
 		}
 	}
+}
+
+// WriteControl writes a word into a file of /proc, /sys or a cgroup in one piece.
+func WriteControl(path, word string) error {
+	err := fault("write " + path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(word), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, withoutPath(err))
+	}
+	return nil
+}
+
+func withoutPath(err error) error {
+	if failed := (*os.PathError)(nil); errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }

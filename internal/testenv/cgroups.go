@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/freezer"
 )
 
 // cgroupPaths gives the path of a process's cgroup in each hierarchy, by the hierarchy's controllers, cgroups(7).
@@ -57,6 +59,31 @@ func cgroupMount(controllers string) string {
 		}
 	}
 	return ""
+}
+
+// Freezable moves a victim with its descendants into a cgroup of its own, which can be frozen.
+func Freezable(tb testing.TB, p *Process) freezer.Cgroup {
+	tb.Helper()
+	root := cgroupMount("freezer")
+	if root == "" {
+		root = cgroupMount("")
+	}
+	Need(tb, root != "", "a hierarchy of cgroups with a freezer")
+	dir := filepath.Join(root, CgroupName())
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { RemoveCgroup(tb, dir) })
+	for _, pid := range append(family(p.Pid), p.Pid) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	tb.Cleanup(func() {
+		_ = freezer.Cgroup(dir).Thaw() // a frozen process does not end
+		_ = p.Kill()
+	})
+	return freezer.Cgroup(dir)
 }
 
 // RemoveCgroup removes a cgroup, if there is one, when its processes have left it: they may have been killed just now.

@@ -19,6 +19,8 @@ static const char *stage_name(uint32_t hook)
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS: return "PRE_CREDS";
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD: return "PRE_SIGRETURN_THREAD";
 	case CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN: return "PRE_SIGRETURN";
+	case CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP: return "PRE_DUMP";
+	case CR_PLUGIN_HOOK__PIE_DMP_RESUMED: return "RESUMED";
 	default: return "?";
 		/* clang-format on */
 	}

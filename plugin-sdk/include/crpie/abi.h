@@ -19,6 +19,7 @@
  *	init, exit              were given a context in version 2, as a last argument that older ones do not look at.
  *	parameters              can have defaults from version 3 on.
  *	imports                 came in version 4. A crpie of before overlooks them, and their slots stay 0.
+ *	hooks around a dump     came in version 5. A crpie of before refuses an object that has any.
  *
  * The same numbers live in internal/abi (Go), where a test compiles this header and compares sizes, offsets and values.
  */
@@ -27,7 +28,7 @@
 
 #include <stdint.h>
 
-#define CRPIE_ABI_VERSION 4
+#define CRPIE_ABI_VERSION 5
 
 /* ELF sections of the records. Names are C identifiers, so that linkers keep and concatenate them under ld -r. */
 #define CRPIE_PLUGIN_SECTION "crpie_plugin"
@@ -49,6 +50,13 @@ enum {
 	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD = 0x105, /* per thread: the application's privileges */
 	CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN = 0x106,        /* per task: last of all, timers not yet armed */
 	CR_PLUGIN_HOOK__PIE_RST_MAX = 0x107,
+
+	/*
+	 * Around a dump, in the live process: a restore does not run them. docs/dump.md says what they may count on.
+	 */
+	CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP = 0x180, /* per task: before criu dump, which finds what the hook left */
+	CR_PLUGIN_HOOK__PIE_DMP_RESUMED = 0x181,  /* per task: it goes on, after --leave-running or a failed dump */
+	CR_PLUGIN_HOOK__PIE_DMP_MAX = 0x182,
 };
 
 /* What ctx->hook is in init and exit, for which no hook can be registered. */
@@ -57,7 +65,7 @@ enum {
 	CRPIE_HOOK_EXIT = 0xf1,
 };
 
-/* The stage argument of a plugin's init and exit functions; the values are CRIU's (criu-plugin.h). */
+/* The stage argument of a plugin's init and exit functions; DUMP with PIE_DMP_* hooks. The values are CRIU's. */
 enum {
 	CR_PLUGIN_STAGE__DUMP = 0,
 	CR_PLUGIN_STAGE__PRE_DUMP = 1,
@@ -106,8 +114,8 @@ struct crpie_plugin_record_ctx {
 /* One per hook function, in CRPIE_HOOKS_SECTION; 24 bytes. */
 struct crpie_hook_record {
 	uint32_t size;    /* sizeof(struct crpie_hook_record) */
-	uint32_t abi;     /* the least CRPIE_ABI_VERSION that knows the hook: 1 */
-	uint32_t hook;    /* CR_PLUGIN_HOOK__PIE_RST_* */
+	uint32_t abi;     /* the least CRPIE_ABI_VERSION that knows the hook: 1, of PIE_DMP_* 5 */
+	uint32_t hook;    /* CR_PLUGIN_HOOK__PIE_RST_* or CR_PLUGIN_HOOK__PIE_DMP_* */
 	int32_t priority; /* lower runs first; equal ones in command-line order, in an object in that of the records */
 	crpie_hook_fn fn;
 };
@@ -251,7 +259,7 @@ struct crpie_timer {
 struct crpie_ctx {
 	uint32_t size;           /* sizeof(struct crpie_ctx) of the restorer */
 	uint32_t abi;            /* CRPIE_ABI_VERSION of the restorer */
-	uint32_t hook;           /* the stage: CR_PLUGIN_HOOK__PIE_RST_*, CRPIE_HOOK_INIT or CRPIE_HOOK_EXIT */
+	uint32_t hook;           /* the stage: CR_PLUGIN_HOOK__PIE_*, CRPIE_HOOK_INIT or CRPIE_HOOK_EXIT */
 	int32_t pid;             /* of the task, in its own pid namespace */
 	int32_t tid;             /* of the thread that runs the hook; equals pid except in ..._SIGRETURN_THREAD */
 	uint32_t nr_threads;     /* of the task, the leader included */

@@ -15,7 +15,7 @@
 #ifndef CRPIE_ASM_H
 #define CRPIE_ASM_H
 
-#define CRPIE_ABI_VERSION 4
+#define CRPIE_ABI_VERSION 5
 
 #define CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED 0x100
 #define CR_PLUGIN_HOOK__PIE_RST_POST_MEMORY 0x101
@@ -24,6 +24,8 @@
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS 0x104
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD 0x105
 #define CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN 0x106
+#define CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP 0x180
+#define CR_PLUGIN_HOOK__PIE_DMP_RESUMED 0x181
 
 /* ctx->hook in init and exit */
 #define CRPIE_HOOK_INIT 0xf0
@@ -87,7 +89,11 @@
 	.macro crpie_hook hook:req, fn:req, priority=0
 	.pushsection crpie_hooks, "aw", %progbits
 	.balign 8
+	.if \hook < CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP
 	.long 24, 1, \hook, \priority
+	.else
+	.long 24, 5, \hook, \priority
+	.endif
 	.quad \fn
 	.popsection
 	.endm

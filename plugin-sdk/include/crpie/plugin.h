@@ -43,6 +43,8 @@ DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_POST_THREADS, struct crpie_ctx 
 DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_CREDS, struct crpie_ctx *ctx);
 DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN_THREAD, struct crpie_ctx *ctx);
 DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP, struct crpie_ctx *ctx);
+DECLARE_PLUGIN_HOOK_ARGS(CR_PLUGIN_HOOK__PIE_DMP_RESUMED, struct crpie_ctx *ctx);
 
 #ifdef __cplusplus
 #define CRPIE_STATIC_ASSERT(cond, text) static_assert(cond, text)
@@ -111,15 +113,20 @@ CRPIE_STATIC_ASSERT(sizeof(struct crpie_hook_record) == 24, "struct crpie_hook_r
 
 #define CR_PLUGIN_REGISTER_DUMMY(plugin_name) CR_PLUGIN_REGISTER(plugin_name, NULL, NULL)
 
+#define CRPIE_IS_DUMP_HOOK_(hook_id)                                                                                   \
+	((hook_id) >= CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP && (hook_id) < CR_PLUGIN_HOOK__PIE_DMP_MAX)
+
 /* Adds a function to a stage. Within a stage the lower priority runs first; the default is 0. */
 #define CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, prio)                                                           \
-	CRPIE_STATIC_ASSERT((hook_id) >= CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED &&                                       \
-				    (hook_id) < CR_PLUGIN_HOOK__PIE_RST_MAX,                                           \
-			    "not a PIE_RST hook; CRIU's other hooks belong into a CRIU plugin");                       \
+	CRPIE_STATIC_ASSERT(((hook_id) >= CR_PLUGIN_HOOK__PIE_RST_TASK_CREATED &&                                      \
+			     (hook_id) < CR_PLUGIN_HOOK__PIE_RST_MAX) ||                                               \
+				    CRPIE_IS_DUMP_HOOK_(hook_id),                                                      \
+			    "not a PIE_RST or PIE_DMP hook; CRIU's other hooks belong into a CRIU plugin");            \
 	CRPIE_STATIC_ASSERT(CRPIE_IS_HOOK_(hook_fn), "a hook is: static int " #hook_fn "(struct crpie_ctx *ctx)");     \
 	static struct crpie_hook_record CRPIE_PASTE(crpie_hook_record_, __COUNTER__)                                   \
 		CRPIE_RECORD(CRPIE_HOOKS_SECTION) = {                                                                  \
-			(uint32_t)sizeof(struct crpie_hook_record), 1, hook_id, prio, hook_fn                          \
+			(uint32_t)sizeof(struct crpie_hook_record), CRPIE_IS_DUMP_HOOK_(hook_id) ? 5 : 1,          \
+			hook_id, prio, hook_fn                                                                         \
 		};
 
 #define CR_PLUGIN_REGISTER_HOOK(hook_id, hook_fn) CR_PLUGIN_REGISTER_HOOK_PRIO(hook_id, hook_fn, 0)

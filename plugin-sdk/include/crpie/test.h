@@ -61,6 +61,7 @@ struct crpie_test {
 	void **owned; /* copies of strings */
 	size_t nr_owned;
 	int begun, failed; /* init ran; exit must not */
+	int stage;         /* what init was told */
 };
 
 /* What the linker defines for sections whose names are C identifiers; 0 if there is no such section. */
@@ -424,17 +425,18 @@ static inline const struct crpie_hook_record *crpie_test_next(uint32_t hook, con
 }
 
 /* init, once; its records of version 2 take a context. */
-static inline int crpie_test_init(struct crpie_test *t)
+static inline int crpie_test_init(struct crpie_test *t, uint32_t hook)
 {
 	const struct crpie_plugin_record *r = __start_crpie_plugin;
 
+	if (!t->begun)
+		t->stage = CRPIE_IS_DUMP_HOOK_(hook) ? CR_PLUGIN_STAGE__DUMP : CR_PLUGIN_STAGE__RESTORE;
 	t->ctx.hook = CRPIE_HOOK_INIT;
 	if (t->begun++ || r == NULL || r->init == NULL)
 		return 0;
 	if (r->abi >= 2)
-		return ((const struct crpie_plugin_record_ctx *)(const void *)r)
-			->init(CR_PLUGIN_STAGE__RESTORE, &t->ctx);
-	return r->init(CR_PLUGIN_STAGE__RESTORE);
+		return ((const struct crpie_plugin_record_ctx *)(const void *)r)->init(t->stage, &t->ctx);
+	return r->init(t->stage);
 }
 
 static inline void crpie_test_exit(struct crpie_test *t)
@@ -445,9 +447,9 @@ static inline void crpie_test_exit(struct crpie_test *t)
 	if (!t->begun || t->failed || r == NULL || r->exit == NULL)
 		return;
 	if (r->abi >= 2)
-		((const struct crpie_plugin_record_ctx *)(const void *)r)->exit(CR_PLUGIN_STAGE__RESTORE, 0, &t->ctx);
+		((const struct crpie_plugin_record_ctx *)(const void *)r)->exit(t->stage, 0, &t->ctx);
 	else
-		r->exit(CR_PLUGIN_STAGE__RESTORE, 0);
+		r->exit(t->stage, 0);
 }
 
 static inline int crpie_test_hooks(struct crpie_test *t, uint32_t hook)
@@ -483,7 +485,7 @@ static inline int crpie_test_run(struct crpie_test *t, uint32_t hook)
 	memset(t->madv, 0, t->ctx.nr_vmas * sizeof(uint64_t));
 	t->ctx.vma_madv = t->madv;
 	if (ret == 0)
-		ret = crpie_test_init(t);
+		ret = crpie_test_init(t, hook);
 	t->failed |= ret != 0;
 	if (ret == 0) {
 		ret = crpie_test_hooks(t, hook);

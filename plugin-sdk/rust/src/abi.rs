@@ -169,7 +169,7 @@ pub struct ImportRecord {
     pub library: [u8; 64],
 }
 
-/// Stages, as CR_PLUGIN_HOOK__PIE_RST_*.
+/// Stages, as CR_PLUGIN_HOOK__PIE_RST_* and CR_PLUGIN_HOOK__PIE_DMP_*.
 pub const TASK_CREATED: u32 = 0x100;
 pub const POST_MEMORY: u32 = 0x101;
 pub const POST_FILES: u32 = 0x102;
@@ -177,6 +177,8 @@ pub const POST_THREADS: u32 = 0x103;
 pub const PRE_CREDS: u32 = 0x104;
 pub const PRE_SIGRETURN_THREAD: u32 = 0x105;
 pub const PRE_SIGRETURN: u32 = 0x106;
+pub const PRE_DUMP: u32 = 0x180;
+pub const RESUMED: u32 = 0x181;
 pub const INIT: u32 = 0xf0;
 pub const EXIT: u32 = 0xf1;
 

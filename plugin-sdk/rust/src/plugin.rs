@@ -84,7 +84,7 @@ macro_rules! plugin {
             }
             $crate::abi::HookRecord {
                 size: core::mem::size_of::<$crate::abi::HookRecord>() as u32,
-                abi: 1,
+                abi: if $crate::abi::$stage < $crate::abi::PRE_DUMP { 1 } else { 5 },
                 hook: $crate::abi::$stage,
                 priority: 0 $(+ $priority)?,
                 hook_fn: entry,

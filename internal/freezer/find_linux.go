@@ -1,0 +1,98 @@
+package freezer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// hierarchy is one that has a freezer.
+type hierarchy struct {
+	controller string // in /proc/PID/cgroup: "freezer", of version 2 ""
+	root       string // the cgroup that is mounted
+	at         string
+}
+
+// Of finds the lowest cgroup that has all of some processes and can be frozen. Where both versions are mounted it is
+// one of version 1, as for CRIU.
+func Of(pids ...int) (Cgroup, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	for _, h := range hierarchies(string(text)) {
+		if c, ok := h.common(pids); ok && c.Freezable() {
+			return c, nil
+		}
+	}
+	return "", fmt.Errorf("process %d has no cgroup that can be frozen: it, or a descendant, is in the root of the "+
+		"hierarchy, or none is mounted", pids[0])
+}
+
+// hierarchies reads proc_pid_mountinfo(5): those of version 1 first.
+func hierarchies(mountinfo string) []hierarchy {
+	var v1, v2 []hierarchy
+	for line := range strings.Lines(mountinfo) {
+		before, after, ok := strings.Cut(line, " - ")
+		fields, source := strings.Fields(before), strings.Fields(after)
+		if !ok || len(fields) < 5 || len(source) < 3 {
+			continue
+		}
+		h := hierarchy{root: fields[3], at: fields[4]}
+		switch {
+		case source[0] == "cgroup2":
+			v2 = append(v2, h)
+		case source[0] == "cgroup" && strings.Contains(","+source[2]+",", ",freezer,"):
+			h.controller = "freezer"
+			v1 = append(v1, h)
+		}
+	}
+	return append(v1, v2...)
+}
+
+// common finds the lowest cgroup that has all of some processes.
+func (h *hierarchy) common(pids []int) (Cgroup, bool) {
+	lowest := ""
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		own, ok := h.pathIn(string(text))
+		if !ok {
+			return "", false
+		}
+		if lowest == "" {
+			lowest = own
+		}
+		lowest = parent(lowest, own)
+	}
+	below, err := filepath.Rel(h.root, lowest)
+	if err != nil || below == ".." || strings.HasPrefix(below, "../") {
+		return "", false // not below what is mounted
+	}
+	return Cgroup(filepath.Join(h.at, below)), true
+}
+
+// pathIn finds a process's cgroup in the text of /proc/PID/cgroup, cgroups(7): ID:CONTROLLERS:PATH.
+func (h *hierarchy) pathIn(text string) (string, bool) {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) < 3 {
+			continue
+		}
+		if fields[1] == h.controller || h.controller != "" && strings.Contains(","+fields[1]+",", ","+h.controller+",") {
+			return fields[2], strings.HasPrefix(fields[2], "/")
+		}
+	}
+	return "", false
+}
+
+// parent gives the lowest path that is the same as both or above them.
+func parent(a, b string) string {
+	for !strings.HasPrefix(b+"/", strings.TrimSuffix(a, "/")+"/") {
+		a = filepath.Dir(a)
+	}
+	return a
+}

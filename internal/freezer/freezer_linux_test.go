@@ -1,0 +1,46 @@
+package freezer
+
+import (
+	"slices"
+	"testing"
+)
+
+const mounts = `30 1 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+31 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+32 30 0:29 /docker/1 /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
+33 30 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct
+broken line
+`
+
+// Hierarchies with a freezer are found, those of version 1 first.
+func TestHierarchies(t *testing.T) {
+	want := []hierarchy{{"freezer", "/docker/1", "/sys/fs/cgroup/freezer"}, {"", "/", "/sys/fs/cgroup/unified"}}
+	if got := hierarchies(mounts); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A path with a colon is a process's cgroup as a whole, and of controllers only the whole name counts.
+func TestPathIn(t *testing.T) {
+	const text = "9:name=freezer:/x\n6:cpu,freezer:/a:b\n5:freezers:/y\n0::/c\nbroken\n"
+	for controller, want := range map[string]string{"freezer": "/a:b", "": "/c"} {
+		h := hierarchy{controller: controller}
+		if got, ok := h.pathIn(text); got != want || !ok {
+			t.Errorf("%q: %s", controller, got)
+		}
+	}
+	if got, ok := (&hierarchy{controller: "freezer"}).pathIn("0::/c\n"); ok {
+		t.Error(got)
+	}
+}
+
+// What two cgroups have in common is whole names.
+func TestParent(t *testing.T) {
+	for _, c := range [][3]string{
+		{"/", "/a", "/"}, {"/a", "/", "/"}, {"/a/b", "/a/b/c", "/a/b"}, {"/a/b", "/a/bc", "/a"}, {"/a", "/a", "/a"},
+	} {
+		if got := parent(c[0], c[1]); got != c[2] {
+			t.Errorf("%v: %s", c, got)
+		}
+	}
+}
