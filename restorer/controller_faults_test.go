@@ -29,6 +29,30 @@ func TestEveryControllerCallFails(t *testing.T) {
 	}
 }
 
+// A thread that cannot be given its place among others undoes the restore. Without hooks the controller gives it.
+func TestSchedulingFails(t *testing.T) {
+	im := testenv.Start(t, "perthread").Dump(t)
+	for _, fails := range []string{"sched_setattr", "setpriority"} {
+		r, err := Prepare(&Options{Images: im.Dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		remove := sys.Faults(func(call string) error {
+			if call == fails {
+				return unix.EIO
+			}
+			return nil
+		})
+		im.Reset(t)
+		_, err = r.Run(t.Context())
+		remove()
+		if left := im.Leftovers(); !errors.Is(err, unix.EIO) || len(left) > 0 {
+			t.Errorf("%s: %v, left %v", fails, err, left)
+		}
+	}
+}
+
 // Every system call with which namespaces are made, before a process exists, fails in turn: neither descriptors nor
 // threads in them are left.
 func TestEveryPreparationFails(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 // tag "faults" alone.
 func TestEveryControllerCallFails(t *testing.T) { withFaultPoints(t) }
 func TestEveryPreparationFails(t *testing.T)    { withFaultPoints(t) }
+func TestSchedulingFails(t *testing.T)          { withFaultPoints(t) }
 
 func withFaultPoints(t *testing.T) {
 	t.Helper()

@@ -2,6 +2,9 @@ package uapi
 
 // How system calls print: the names of what their arguments are made of. Sources as of the numbers, include/uapi.
 
+// Policy names a scheduling policy and its flags, sched(7).
+func Policy(v uint64) string { return policies.String(v) }
+
 func words(s *Set) Arg { return Arg{Kind: Words, Set: s} }
 
 var (

@@ -49,6 +49,8 @@ type Host struct {
 	LoginUID func() uint32
 	// TTY is the first of this process's descriptors 0, 1, 2 that is a terminal, or -1.
 	TTY func() int
+	// InitialUsers reports whether this process is in the initial user namespace, user_namespaces(7).
+	InitialUsers func() bool
 	// LSM is this process's security label, /proc/self/attr/current; "" without one.
 	LSM func() string
 	// Cgroups are this host's hierarchies by the names of their controllers, as in /proc/PID/cgroup.

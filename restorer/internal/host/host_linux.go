@@ -33,7 +33,8 @@ func This() (*Host, error) {
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
-		LoginUID: loginUID, TTY: ownTerminal, LSM: ownLabel, Cgroups: sync.OnceValue(ownCgroups),
+		LoginUID: loginUID, TTY: ownTerminal, InitialUsers: initialUsers, LSM: ownLabel,
+		Cgroups:   sync.OnceValue(ownCgroups),
 		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,
 	}
 	if err := h.readVDSO(); err != nil {
@@ -78,6 +79,12 @@ func ownTerminal() int {
 
 func ownLabel() string {
 	return strings.TrimRight(strings.TrimSpace(ReadProc("/proc/self/attr/current")), "\x00")
+}
+
+// initialUsers knows the namespace by its inode, PROC_USER_INIT_INO of include/linux/proc_ns.h.
+func initialUsers() bool {
+	name, err := os.Readlink("/proc/self/ns/user")
+	return err == nil && name == "user:[4026531837]"
 }
 
 func ownCgroups() map[string]Hierarchy {

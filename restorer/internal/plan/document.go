@@ -1,6 +1,10 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/crpie/crpie/internal/uapi"
+)
 
 // Document is what crpie restore --dry-run prints, as text or JSON: docs/dry-run.md. A member changes its meaning or
 // goes only with another SchemaVersion.
@@ -69,6 +73,7 @@ type Listing struct {
 	Task       int             `json:"task"` // its pid; 0: of the zygote
 	Thread     int             `json:"thread"`
 	Operations []OperationInfo `json:"operations"`
+	Afterwards []string        `json:"afterwards"` // what the controller does to it when all are parked
 }
 
 // OperationInfo is an operation of a program.
@@ -105,7 +110,8 @@ func (p *Plan) Document() *Document {
 			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),
 			BlobBytes: r.Shared - r.Start, PlanBytes: r.End - r.Plan,
 		},
-		Programs: []Listing{{Operations: operations(p.Zygote)}}, NetworkLock: p.Unlock.describe(),
+		Programs:    []Listing{{Operations: operations(p.Zygote), Afterwards: []string{}}},
+		NetworkLock: p.Unlock.describe(),
 	}
 	for _, f := range p.Files {
 		d.Files = append(d.Files, FileInfo{f.Number, f.Name})
@@ -116,7 +122,7 @@ func (p *Plan) Document() *Document {
 	for _, t := range p.Tasks {
 		d.Tasks = append(d.Tasks, t.describe())
 		for _, th := range t.Threads {
-			d.Programs = append(d.Programs, Listing{t.Pid, th.Tid, operations(th.Ops)})
+			d.Programs = append(d.Programs, Listing{t.Pid, th.Tid, operations(th.Ops), th.afterwards()})
 		}
 	}
 	for _, c := range p.Connections {
@@ -157,6 +163,19 @@ func operations(ops []Op) []OperationInfo {
 		all[i] = ops[i].describe()
 	}
 	return all
+}
+
+// afterwards describes what the controller sets besides registers.
+func (t *Thread) afterwards() []string {
+	s := t.Scheduling
+	if s == nil {
+		return []string{}
+	}
+	return []string{
+		fmt.Sprintf("sched_setattr(%d, {sched_policy=%s, sched_nice=%d, sched_priority=%d}, 0)", t.Tid,
+			uapi.Policy(uint64(s.Policy)), s.Nice, s.Priority),
+		fmt.Sprintf("setpriority(PRIO_PROCESS, %d, %d)", t.Tid, s.Nice),
+	}
 }
 
 // describe lists the phases in the order in which they run.

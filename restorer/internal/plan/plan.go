@@ -112,8 +112,16 @@ type Thread struct {
 	// RseqCS is written to RseqCSAddr at the very end, when the thread was inside a restartable sequence that a
 	// restart may not abort; the address is 0 otherwise.
 	RseqCSAddr, RseqCS uint64
+	// Scheduling is set from outside when everybody is parked; nil: the thread has what it needs.
+	Scheduling *Scheduling
 
 	OpsAt uint64 // where encode has put Ops
+}
+
+// Scheduling is a thread's policy, with SCHED_RESET_ON_FORK, its priority and its nice value, sched(7).
+type Scheduling struct {
+	Policy, Priority uint32
+	Nice             int
 }
 
 // StageHooks are the plugins that run at a stage, in the order of the command line.

@@ -141,7 +141,8 @@ func (d *Document) comm(pid int) string {
 	return ""
 }
 
-// print writes a thread's operations with their numbers, which errors name, and marks where a phase begins and ends.
+// print writes a thread's operations with their numbers, which errors name, marks where a phase begins and ends, and
+// ends with what happens to the thread afterwards.
 func (l *Listing) print(w io.Writer, comm string) {
 	who := "zygote"
 	if l.Task != 0 {
@@ -156,6 +157,9 @@ func (l *Listing) print(w io.Writer, comm string) {
 			phase = op.Phase
 		}
 		fmt.Fprintf(w, "%5d  %s\n", i, op.text())
+	}
+	for _, call := range l.Afterwards {
+		fmt.Fprintf(w, " then  %s\n", call)
 	}
 }
 

@@ -97,29 +97,51 @@ func (t *threadPlanner) comm() string {
 	return t.Task.Comm
 }
 
-// scheduling sets policy and nice value where they differ from crpie's own, which tasks are born with.
+// scheduling sets policy and nice value where they differ from crpie's own, which tasks are born with. A thread that
+// others go before would wait for them at each of its last steps: if possible the controller sets them afterwards.
 func (t *threadPlanner) scheduling() {
-	p, tc := t.prog, t.core.GetThreadCore()
-	given := uint64(tc.GetSchedPolicy())
+	tc := t.core.GetThreadCore()
+	given, nice := tc.GetSchedPolicy(), int(tc.GetSchedNice())
 	switch policy := given &^ uapi.SchedResetOnFork; policy {
-	case uapi.SchedOther:
-		if given != uint64(t.Host.SchedPolicy) {
-			p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, given, p.Arena.Words(0))
-		}
 	case uapi.SchedDeadline, uapi.SchedExt:
 		t.Refuse(t.where(), "", "scheduling policy %d: CRIU does not dump its parameters", policy)
-	default:
-		if policy == uapi.SchedFifo || policy == uapi.SchedRR {
-			t.needNice("scheduling policy %d", policy)
-		}
-		prio := p.Arena.Bytes(plan.Words32([]uint32{tc.GetSchedPrio()}))
-		p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, given, prio)
+	case uapi.SchedFifo, uapi.SchedRR:
+		t.needNice("scheduling policy %d", policy)
 	}
-	if nice := int(tc.GetSchedNice()); nice != t.Host.Nice {
-		if nice < t.Host.Nice {
-			t.needNice("nice value %d, below crpie's own %d", nice, t.Host.Nice)
+	if nice < t.Host.Nice {
+		t.needNice("nice value %d, below crpie's own %d", nice, t.Host.Nice)
+	}
+	change := &plan.Scheduling{Policy: given, Priority: tc.GetSchedPrio(), Nice: nice}
+	born := plan.Scheduling{Policy: uint32(t.Host.SchedPolicy), Nice: t.Host.Nice}
+	switch {
+	case given == uapi.SchedOther && *change == born: // nothing to do
+	case t.scheduledLast():
+		t.thread.Scheduling = change
+	default:
+		t.scheduleItself(change, &born)
+	}
+}
+
+// scheduledLast reports whether the controller may set the scheduling of others, sched(7), and nobody looks at it
+// before: hooks find what the task is going to have, and may change it.
+func (t *threadPlanner) scheduledLast() bool {
+	for _, at := range stage.All() {
+		if at >= stage.PostThreads && t.running(t.Img.Pid, at) != nil {
+			return false
 		}
-		p.Sys("nice value", uapi.SysSetpriority, uapi.PrioProcess, 0, uint64(nice))
+	}
+	return t.Host.Has(uapi.CapSysNice) && t.Host.InitialUsers()
+}
+
+// scheduleItself has the thread make the change while it has the restorer's privileges.
+func (t *threadPlanner) scheduleItself(change, born *plan.Scheduling) {
+	p := t.prog
+	if change.Policy != born.Policy || change.Policy != uapi.SchedOther {
+		prio := p.Arena.Bytes(plan.Words32([]uint32{change.Priority}))
+		p.Sys("scheduling policy", uapi.SysSchedSetsched, 0, uint64(change.Policy), prio)
+	}
+	if change.Nice != born.Nice {
+		p.Sys("nice value", uapi.SysSetpriority, uapi.PrioProcess, 0, uint64(change.Nice))
 	}
 }
 

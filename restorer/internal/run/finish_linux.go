@@ -204,6 +204,22 @@ func setRegisters(tid sys.PID, th *plan.Thread, layout *sys.Xsave, length int) e
 	return nil
 }
 
+// schedule gives threads the place that they had among others: from here on none has to run before all are let go.
+func (r *Runner) schedule() error {
+	for _, t := range r.Plan.Alive() {
+		for _, th := range t.Threads {
+			s := th.Scheduling
+			if s == nil {
+				continue
+			}
+			if err := sys.SetScheduling(r.tid(th), s.Policy, s.Priority, s.Nice); err != nil {
+				return fmt.Errorf("restore task %d: %w", t.Pid, err)
+			}
+		}
+	}
+	return nil
+}
+
 // release detaches from every thread: from here on the application runs.
 func (r *Runner) release() error {
 	for _, t := range r.Plan.Alive() {

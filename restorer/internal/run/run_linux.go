@@ -131,6 +131,7 @@ func (r *Runner) restore() error {
 		{"run the last hooks", r.awaitParked},
 		{"stop the threads", r.stopThreads},
 		{"hand out the registers", r.finish},
+		{"set their scheduling", r.schedule},
 		{"act after the restore", r.act(PostRestore)},
 		{"announce the root task", r.announce},
 		{"wake the connections", r.wake},

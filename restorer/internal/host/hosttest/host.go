@@ -29,6 +29,7 @@ func New(dir *images.Dir) *host.Host {
 		CPUs:  2, Caps: math.MaxUint64, Bounds: 1<<(uapi.CapLast+1) - 1, Rlimits: unlimited(),
 		LoginUID:       func() uint32 { return host.NoLoginUID },
 		TTY:            func() int { return -1 },
+		InitialUsers:   func() bool { return true },
 		LSM:            func() string { return "" },
 		Cgroups:        func() map[string]host.Hierarchy { return nil },
 		Droppable:      func() bool { return false },
