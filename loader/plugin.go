@@ -27,7 +27,9 @@ type Plugin struct {
 	GOT      []uint32 // indexes of the symbols that need a GOT slot; the slot is the index into GOT
 	Notes    []Violation
 	Syscalls Syscalls
-	Imports  []Import // in the order of the object
+	// DeclaredPlaces counts the places in the code whose system calls are declared.
+	DeclaredPlaces int
+	Imports        []Import // in the order of the object
 
 	DeclaresParams bool // Params are all that there are; otherwise the plugin takes any
 

@@ -19,6 +19,7 @@ func (p *parser) readSyscalls(section int) {
 	s := &p.plugin.Syscalls
 	p.records(section, abi.SyscallRecordSize, func(_ Offset, rec []byte) {
 		s.Declared = true
+		p.plugin.DeclaredPlaces++
 		switch nr := le32(rec[abi.SyscallRecordNrOff:]); nr {
 		case abi.SyscallComputed:
 			s.Computed = true
