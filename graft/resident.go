@@ -2,6 +2,7 @@ package graft
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
@@ -29,10 +30,13 @@ func (g *grafter) findResident(allowed map[uint32]bool) {
 		for _, err := range found.Damaged {
 			g.damaged(t, which, err)
 		}
+		for _, err := range found.Other {
+			g.otherFile(t, which, err)
+		}
 		if len(found.Damaged) == 0 {
 			g.resident[t.Pid] = found.Files
 		}
-		some = some || len(found.Damaged)+len(found.Files) > 0
+		some = some || len(found.Damaged)+len(found.Files) > 0 || which != resident.Auto && len(found.Other) > 0
 	}
 	switch {
 	case some:
@@ -51,6 +55,18 @@ func (g *grafter) damaged(t *images.Task, which string, err error) {
 	}
 	note := fmt.Sprintf("task %d: none of its resident hooks runs: %v", t.Pid, err)
 	g.plan.Notes = append(g.plan.Notes, note)
+}
+
+// otherFile names a file that may have had hooks: where all are required that is a refusal.
+func (g *grafter) otherFile(t *images.Task, which string, err error) {
+	if which != resident.Auto {
+		g.refuse(fmt.Sprintf("task %d", t.Pid), "say with --root where the files of the tasks are", "resident hooks: %v", err)
+		return
+	}
+	note := fmt.Sprintf("resident hooks: %v", err)
+	if !slices.Contains(g.plan.Notes, note) {
+		g.plan.Notes = append(g.plan.Notes, note)
+	}
 }
 
 // withResident gives the image the task's resident hooks.

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -37,4 +39,45 @@ func TestResidentHooksOfAGraft(t *testing.T) {
 	}
 	p := graftOnto(t, im, append(traced(t), "--resident-hooks")...).RestoreCRIU(t)
 	wantHooks(t, p, "\nhooks 0: 0 0, of threads 0\n")
+}
+
+// A file of another build than the dumped one may have had hooks: where all are required that is a refusal, else a note.
+func TestResidentHooksOfOtherBuilds(t *testing.T) {
+	victim := testenv.Start(t, "resident")
+	root, program, libc := t.TempDir(), "", ""
+	for _, name := range codeOf(t, victim.Pid) {
+		data := mustRead(t, name)
+		switch base := filepath.Base(name); {
+		case base == "resident":
+			program = name
+		case strings.HasPrefix(base, "libc."):
+			libc, data = name, mustRead(t, program)
+		}
+		copied := filepath.Join(root, name)
+		must(t, os.MkdirAll(filepath.Dir(copied), 0o700))
+		must(t, os.WriteFile(copied, data, 0o700))
+	}
+	im := victim.Dump(t)
+	graft := []string{"graft", "-D", im.Dir, "-o", filepath.Join(t.TempDir(), "out"), "--root", root}
+	want := "resident hooks: read " + libc + ": it is not the file that was there at dump time: it has "
+	status, output := told(t, append(graft, "--resident-hooks=require")...)
+	if status != exitFailed || !strings.Contains(output, want) || !strings.Contains(output, "say with --root") {
+		t.Errorf("require: status %d, no %q in %s", status, want, output)
+	}
+	status, output = told(t, append(graft, "--resident-hooks")...)
+	if status != exitOK || strings.Count(output, want) != 1 {
+		t.Errorf("auto: status %d, no %q in %s", status, want, output)
+	}
+}
+
+// codeOf lists the files of which a process maps code, the program first.
+func codeOf(t *testing.T, pid int) (names []string) {
+	t.Helper()
+	for line := range strings.Lines(string(mustRead(t, fmt.Sprintf("/proc/%d/maps", pid)))) {
+		fields := strings.Fields(line)
+		if len(fields) == 6 && fields[1] == "r-xp" && strings.HasPrefix(fields[5], "/") {
+			names = append(names, fields[5])
+		}
+	}
+	return names
 }

@@ -3,6 +3,7 @@ package exports
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ type Symbol struct {
 
 // Absent says why a file has no symbol that has an address: another build of it may have one.
 type Absent struct{ Why string }
+
+// ErrOtherFile reports a file that is not what the process maps.
+var ErrOtherFile = errors.New("it is not the file that was there at dump time")
 
 func (a *Absent) Error() string { return a.Why }
 

@@ -3,9 +3,11 @@
 package imagemem
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -85,7 +87,7 @@ func (m *taskMemory) readPage(addr uint64, b []byte) error {
 type OpenFile func(name string) (from io.ReaderAt, size int64, err error)
 
 // ErrOtherFile reports a file that is not what the images say.
-var ErrOtherFile = errors.New("it is not the file that was there at dump time")
+var ErrOtherFile = exports.ErrOtherFile
 
 // Space is what a task maps, with files that have to be those of the dump; open may be nil: there are none.
 func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile) *exports.Space {
@@ -94,7 +96,7 @@ func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile)
 		Program:  dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: files,
 		Open: func(name string) (io.ReaderAt, error) {
 			if open == nil {
-				return nil, fmt.Errorf("%w: there are no files", ErrOtherFile)
+				return nil, fmt.Errorf("%w: there are no files: %w", ErrOtherFile, fs.ErrNotExist)
 			}
 			from, size, err := open(name)
 			if err != nil {
@@ -105,17 +107,28 @@ func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile)
 	}
 }
 
-// sameFile compares size and build id with what the images have, as CRIU does.
+// sameFile compares size and build id with what the images have, as CRIU does. They may have several files of one name,
+// each that of another mount namespace, or of another time: none of them is taken for another.
 func sameFile(dir *images.Dir, name string, from io.ReaderAt, size int64) error {
-	var was *pb.RegFileEntry
-	for _, f := range dir.Files {
-		if f.GetReg().GetName() == name {
-			was = f.GetReg()
+	is, described := buildid.Read(from), false
+	for _, id := range slices.Sorted(maps.Keys(dir.Files)) {
+		was := dir.Files[id].GetReg()
+		if was.GetName() != name {
+			continue
+		}
+		described = true
+		if err := compare(was, is, size); err != nil {
+			return err
 		}
 	}
-	switch is := buildid.Read(from); {
-	case was == nil:
+	if !described {
 		return fmt.Errorf("%w: the images do not describe it", ErrOtherFile)
+	}
+	return nil
+}
+
+func compare(was *pb.RegFileEntry, is []byte, size int64) error {
+	switch {
 	case was.Size != nil && was.GetSize() != uint64(size):
 		return fmt.Errorf("%w: it has %d bytes, but had %d", ErrOtherFile, size, was.GetSize())
 	case len(was.GetBuildId()) > 0 && !buildid.Same(is, was):

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 
 	"github.com/crpie/crpie/blob"
@@ -35,6 +36,7 @@ const (
 type Found struct {
 	Files   []blob.Resident
 	Damaged []error // arrays of which nothing is to run
+	Other   []error // files that are not those of the dump: nobody knows whether they had arrays
 }
 
 // Process is where arrays are looked for.
@@ -81,6 +83,8 @@ func (p *Process) find(which string) (found Found) {
 		hooks, err := p.hooksOf(name)
 		var absent *exports.Absent
 		switch {
+		case isOther(err):
+			found.Other = append(found.Other, err)
 		case errors.As(err, &absent):
 		case err != nil:
 			found.Damaged = append(found.Damaged, fmt.Errorf("%s of %s: %w", Symbol, name, err))
@@ -95,7 +99,10 @@ func (p *Process) find(which string) (found Found) {
 // deleted, has none: nobody can know.
 func (p *Process) hooksOf(name string) ([]blob.ResidentHook, error) {
 	o, err := p.Space.ObjectOf(name)
-	if err != nil {
+	switch {
+	case isOther(err):
+		return nil, err
+	case err != nil:
 		return nil, &exports.Absent{Why: err.Error()}
 	}
 	array, err := o.File.Exported(Symbol)
@@ -112,6 +119,11 @@ func (p *Process) hooksOf(name string) ([]blob.ResidentHook, error) {
 		return nil, fmt.Errorf("its memory: %w", err)
 	}
 	return p.records(o, raw)
+}
+
+// isOther reports a file that is there and is not the dumped one.
+func isOther(err error) bool {
+	return errors.Is(err, exports.ErrOtherFile) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // records reads an array up to a record of zeros, or its end. Records of a later version may be longer.
