@@ -130,14 +130,14 @@ func (s *session) judge(data []byte) (ours bool, err error) {
 
 // decide refuses settings that cannot be followed.
 func (c *config) decide() error {
-	if c.Way == Graft && len(c.Plugins) == 0 {
+	if c.Way == Graft && !c.hooks() {
 		return errors.New("restore-with graft: no pie-plugin is configured for this container")
 	}
 	return nil
 }
 
 // grafts reports whether the images are grafted, if crpie's own restorer does not take them.
-func (c *config) grafts() bool { return len(c.Plugins) > 0 && c.Way != CRIU && c.Way != Native }
+func (c *config) grafts() bool { return c.hooks() && c.Way != CRIU && c.Way != Native }
 
 // serve takes the request off the connection and carries it out, or says why not.
 func (s *session) serve(ctx context.Context, refused error) (status int, err error) {

@@ -68,7 +68,7 @@ func beRestorer(ctx context.Context, q *NativeRequest) (int, error) {
 			return 0, err
 		}
 	}
-	data, err := json.Marshal(&seen{Args: append(q.Plugins[:3], q.Flags...), Config: q.ConfigText})
+	data, err := json.Marshal(&seen{Args: append(q.Plugins[:4], q.Flags...), Config: q.ConfigText})
 	if err == nil {
 		err = os.WriteFile(os.Getenv(reportFile), data, 0o600)
 	}
@@ -519,7 +519,7 @@ func TestRelayFailures(t *testing.T) {
 func TestNative(t *testing.T) {
 	for _, agree := range []bool{true, false} {
 		r := newRuntime(t, "native", "pie-plugin x.o,key=v\n")
-		r.write("runc.conf", "tcp-close\npie-timeout 3s\n")
+		r.write("runc.conf", "tcp-close\npie-timeout 3s\npie-resident-hooks\n")
 		opts := r.restoreOpts()
 		opts.ConfigFile, opts.NotifyScripts, opts.RstSibling = pb.String(r.path("runc.conf")), pb.Bool(true),
 			pb.Bool(true)
@@ -549,10 +549,10 @@ func TestNative(t *testing.T) {
 			continue
 		}
 		s := r.seen()
-		want := "--pie-plugin=x.o,key=v --pie-timeout=3s --keep-vgetrandom=false --restore-detached --restore-sibling"
+		want := "--pie-plugin=x.o,key=v --resident-hooks=auto --pie-timeout=3s --keep-vgetrandom=false --restore-detached --restore-sibling"
 		if status != 0 || !resp.GetSuccess() || resp.GetRestore().GetPid() != 4711 ||
 			strings.Join(s.Args, " ") != want ||
-			s.Config != "tcp-close\n\n" {
+			s.Config != "tcp-close\n\n\n" {
 			t.Errorf("status %d, answer %v, flags %q, configuration %q", status, resp, s.Args, s.Config)
 		}
 	}
@@ -719,7 +719,7 @@ func TestRefused(t *testing.T) {
 				"DIR/containers.d/a.conf:3: name: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN"},
 		{"config", "", "tcp-close\npie-plugn x.o\nrestore-with magic\n", nil,
 			"DIR/runc.conf:2: unknown option pie-plugn; there are pie-plugin, pie-timeout, " +
-				"pie-task, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, pie-keep-wipeonfork, restore-with, real-criu\n" +
+				"pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, pie-keep-wipeonfork, restore-with, real-criu\n" +
 				"DIR/runc.conf:3: restore-with: magic: want auto, crpie, graft or criu"},
 		{"hidden lines", "", "tcp-close\n#crpie: pie-plugin \"x.o\n#crpie: --pie-task root\n", nil,
 			"DIR/runc.conf:2: no closing quote after \"x.o\"\n" +

@@ -154,6 +154,9 @@ func (s *Settings) flagsOf() (flags []string, err error) {
 	if len(s.Tasks) > 0 {
 		err = errors.New("pie-task: only for grafts; write select= behind the plugin")
 	}
+	if s.Resident != "" {
+		flags = append(flags, "--resident-hooks="+s.Resident)
+	}
 	return append(flags, "--pie-timeout="+s.HookTimeout.String(),
 		fmt.Sprintf("--keep-vgetrandom=%v", s.KeepVgetrandom),
 		fmt.Sprintf("--keep-wipeonfork=%v", s.KeepWipeOnFork)), err

@@ -125,7 +125,7 @@ func agreed(script string, p *packet) error {
 // tryNative carries the request out if crpie's own restorer takes it. done: the rest is not to be tried any more.
 func (s *session) tryNative(ctx context.Context) (done bool, err error) {
 	if s.kind != pb.CriuReqType_RESTORE ||
-		s.config.Way != Native && (s.config.Way != Auto || len(s.config.Plugins) == 0) {
+		s.config.Way != Native && (s.config.Way != Auto || !s.config.hooks()) {
 		return false, nil
 	}
 	err = s.native(ctx)

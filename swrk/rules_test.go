@@ -115,7 +115,7 @@ func TestRuleProblems(t *testing.T) {
 		`f:2: pie-plugin: give a value`,
 		`f:3: [: want [image=PATTERN], [name=PATTERN], [annotation=KEY=PATTERN], or several of them apart`,
 		`f:4: image: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN`,
-		`f:5: unknown option pie-tmeout; there are pie-plugin, pie-timeout, pie-task, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, ` +
+		`f:5: unknown option pie-tmeout; there are pie-plugin, pie-timeout, pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, ` +
 			`pie-keep-wipeonfork, restore-with, real-criu`,
 		`f:11: no closing quote after "x"`,
 		`f:7: real-criu: it is for all containers; write it above the first header`,

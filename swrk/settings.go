@@ -10,6 +10,7 @@ import (
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/pluginspec"
+	"github.com/crpie/crpie/internal/resident"
 )
 
 // Way is how a container is restored.
@@ -32,9 +33,13 @@ type Settings struct {
 	HookTimeout  time.Duration
 	AllowSeccomp bool
 	AllowSkipped bool
+	Resident     string // as for --resident-hooks; empty: none
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
 }
+
+// hooks reports whether any are to run.
+func (s *Settings) hooks() bool { return len(s.Plugins) > 0 || s.Resident != "" }
 
 // defaults are what holds when nothing is configured.
 func defaults() Settings { return Settings{Way: Auto, HookTimeout: 10 * time.Second} }
@@ -64,6 +69,10 @@ func options() []option {
 		}},
 		{"pie-task", func(s *Settings, v string) error {
 			s.Tasks = append(s.Tasks, v)
+			return nil
+		}},
+		{"pie-resident-hooks", func(s *Settings, v string) error {
+			s.Resident = v
 			return nil
 		}},
 		{"pie-allow-seccomp", flag(func(s *Settings) *bool { return &s.AllowSeccomp })},
@@ -121,8 +130,11 @@ func (s *Settings) apply(o *option, st *criuconf.Statement) error {
 	_, value, given := st.Option()
 	if !given {
 		value = ""
-		if strings.HasPrefix(o.name, "pie-allow") || strings.HasPrefix(o.name, "pie-keep") {
+		switch {
+		case strings.HasPrefix(o.name, "pie-allow"), strings.HasPrefix(o.name, "pie-keep"):
 			value = "true"
+		case o.name == "pie-resident-hooks":
+			value = resident.Auto
 		}
 	}
 	if value == "" {
