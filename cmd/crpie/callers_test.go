@@ -93,3 +93,19 @@ func TestCallersInARestore(t *testing.T) {
 		}
 	}
 }
+
+// What an earlier hook of the same stage has logged is not the reason why a later one fails.
+func TestErrorOfAnEarlierHook(t *testing.T) {
+	plugin := testenv.Plugin(t, "testdata/plugins/twice.c")
+	im := testenv.Start(t, "static").Dump(t)
+	for _, args := range [][]string{
+		{"restore", "-D", im.Dir, "--pie-plugin", plugin}, {"try", plugin, "--", "/bin/true"},
+	} {
+		status, _, stderr := apart(t, args...)
+		if status != exitFailed || !strings.Contains(stderr, "returned -5 (EIO)") ||
+			!strings.Contains(stderr, "PIE_RST_POST_FILES: Error: of no importance") ||
+			strings.Contains(stderr, "(EIO): of no importance") {
+			t.Errorf("%s: status %d\n%s", args[0], status, stderr)
+		}
+	}
+}

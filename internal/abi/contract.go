@@ -1123,7 +1123,7 @@ const (
 	LogRecordHookOff    = 16
 	LogRecordPluginOff  = 20
 	LogRecordTextLenOff = 24
-	LogRecordPadOff     = 28
+	LogRecordSeqOff     = 28
 )
 
 // LogRecord is struct crpie_log_record. One log line in the ring, followed by text; records are padded to 8 bytes.
@@ -1135,7 +1135,7 @@ type LogRecord struct {
 	Hook    uint32
 	Plugin  uint32
 	TextLen uint32
-	Pad     uint32
+	Seq     uint32
 }
 
 // Bytes returns the size of the struct in C.
@@ -1150,7 +1150,7 @@ func (s *LogRecord) Get(b []byte) {
 	s.Hook = uint32(binary.LittleEndian.Uint32(b[LogRecordHookOff:]))
 	s.Plugin = uint32(binary.LittleEndian.Uint32(b[LogRecordPluginOff:]))
 	s.TextLen = uint32(binary.LittleEndian.Uint32(b[LogRecordTextLenOff:]))
-	s.Pad = uint32(binary.LittleEndian.Uint32(b[LogRecordPadOff:]))
+	s.Seq = uint32(binary.LittleEndian.Uint32(b[LogRecordSeqOff:]))
 }
 
 // struct crpie_stub_call, in bytes.

@@ -273,7 +273,7 @@ func restorerStructs() []Struct {
 			{"hook", u32, ""},
 			{"plugin", u32, ""},
 			{"text_len", u32, ""},
-			{"pad", u32, ""},
+			{"seq", u32, "hook_seq of the call that logged it"},
 		},
 	}
 	stub := Struct{

@@ -410,7 +410,7 @@ struct crpie_log_record {
 	uint32_t hook;
 	uint32_t plugin;
 	uint32_t text_len;
-	uint32_t pad;
+	uint32_t seq; /* hook_seq of the call that logged it */
 };
 _Static_assert(sizeof(struct crpie_log_record) == 32, "Go lays it out");
 

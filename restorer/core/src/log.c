@@ -50,6 +50,7 @@ void core_log(const struct crpie_ctx *ctx, uint32_t level, const char *msg, uint
 		.tid = ctx->tid,
 		.hook = ctx->hook,
 		.plugin = plugin_index(core),
+		.seq = core->status->hook_seq,
 	};
 	uint64_t pos;
 	uint32_t total;

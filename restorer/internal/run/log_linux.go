@@ -133,6 +133,12 @@ func (r *Runner) drainShared() {
 
 func (r *Runner) sharedRing() *sharedRing { return &sharedRing{r.share.shared, r.Plan.Region.LogOff()} }
 
+// saidError is a line of LogError.
+type saidError struct {
+	call uint32 // HookSeq of the call that logged it
+	text string
+}
+
 // passOn gives one record to the caller's function. t is the task in whose own memory it stood.
 func (r *Runner) passOn(rec []byte, t *plan.Task) {
 	var line abi.LogRecord
@@ -157,7 +163,7 @@ func (r *Runner) passOn(rec []byte, t *plan.Task) {
 		Text:   string(text[:min(uint32(len(text)), line.TextLen)]),
 	}
 	if said.Level == report.LogError {
-		r.lastErrors[tid] = said
+		r.lastErrors[tid] = saidError{line.Seq, said.Text}
 	}
 	if r.Opts.Log != nil {
 		r.Opts.Log(said)

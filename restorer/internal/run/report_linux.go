@@ -50,7 +50,7 @@ func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st abi.
 	if st.Hook != 0 {
 		err := r.hookError(t, th, st, st.Fn, "returned "+hookResult(st.Result))
 		if err.Errno = errnoOf(st.Result); err.Errno != 0 {
-			err.Cause += r.lastError(err)
+			err.Cause += r.lastError(err.Tid, st.HookSeq)
 		}
 		return err
 	}
@@ -64,10 +64,10 @@ func (r *Runner) opFailure(t *plan.Task, th *plan.Thread, ops []plan.Op, st abi.
 }
 
 // lastError quotes the last line of LogError from a call that has failed: mostly it says why.
-func (r *Runner) lastError(e *report.HookError) string {
+func (r *Runner) lastError(tid int, call uint32) string {
 	_ = r.lastLook() // passes on what was logged since the last look
-	if said, ok := r.lastErrors[e.Tid]; ok && said.Plugin == e.Plugin && said.Hook == e.Hook {
-		return ": " + escape.Name(said.Text)
+	if said, ok := r.lastErrors[tid]; ok && said.call == call {
+		return ": " + escape.Name(said.text)
 	}
 	return ""
 }

@@ -47,7 +47,7 @@ type Runner struct {
 	tasks       map[int]sys.Pidfd   // that have connections, by the plan's pid
 	asleep      []*plan.Connection  // that no hook has done away with
 	log         logReader           // of the shared memory
-	lastErrors  map[int]report.Line // that plugins logged, by thread
+	lastErrors  map[int]saidError // that plugins logged, by thread
 	undoCgroups []func() error      // gives those that there were their properties back
 	watch       watch
 }
@@ -173,7 +173,7 @@ func (r *Runner) prepare() error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	r.log.ring = r.sharedRing()
-	r.lastErrors = map[int]report.Line{}
+	r.lastErrors = map[int]saidError{}
 	for _, p := range r.Plan.Files {
 		f, err := p.Open()
 		if err != nil {
