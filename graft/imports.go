@@ -57,7 +57,7 @@ func (g *grafter) findImport(space *exports.Space, t *images.Task, plugin, index
 
 func importFix(err error) string {
 	advice := exports.Advice(err)
-	if advice == "" && errors.Is(err, imagemem.ErrOtherFile) {
+	if advice == "" && errors.Is(err, exports.ErrOtherFile) {
 		advice = "say with --root where the files of the tasks are"
 	}
 	return advice

@@ -368,11 +368,11 @@ func TestDoctorOnWhatItCannotReach(t *testing.T) {
 		{"nobody crpie doctor /run/a/closed/inside",
 			"problem  leftovers: stat /run/a/closed/inside: permission denied: there may be some\n" +
 				"  hint: run crpie doctor as root\n"},
-		{"crpie doctor /run/link", "problem  leftovers: /run/open/.crpie-swrk-OLD: a restore that was killed has left it\n"},
+		{"crpie doctor /run/link", "problem  leftovers: /run/open/.crpie-swrk-OLD: a crpie that was killed has left it\n"},
 		{"mounted crpie doctor --clean /run/link", "problem  leftovers: /run/open/.crpie-swrk-OLD: " +
-			"a restore that was killed has left it, and it cannot be removed: "},
+			"a crpie that was killed has left it, and it cannot be removed: "},
 		{"mounted crpie doctor --clean /run/open", "problem  leftovers: /run/open/.crpie-swrk-OLD: " +
-			"a restore that was killed has left it, and it cannot be removed: "},
+			"a crpie that was killed has left it, and it cannot be removed: "},
 	} {
 		n.path = "/usr/local/lib/crpie:" + localPath
 		cmd := n.inside(strings.Fields(c.words)...)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,29 +92,57 @@ func awaitEnter(goOn chan<- struct{}, stop <-chan struct{}) <-chan struct{} {
 	if !inForeground() {
 		return nil
 	}
+	// opened anew: others read from the terminal, too, and a flag of standard input would be theirs as well
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		const slice = 50 // ms
+		defer unix.Close(tty)
 		for {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
-			if n, _ := unix.Poll(fds, slice); n != 1 || !inForeground() {
-				continue
-			}
-			line := make([]byte, 4096)
-			n, err := unix.Read(0, line)
-			if err == nil && (n == 0 || strings.Contains(string(line[:n]), "\n")) {
+			pressed, gone := enterOf(tty, inForeground)
+			if pressed {
 				offer(goOn)
+			}
+			if pressed || gone {
 				return
 			}
 		}
 	}()
 	return over
+}
+
+// enterOf looks for a moment whether a terminal, which does not block, has a line or its end for this process. gone: it
+// will have none any more.
+func enterOf(tty int, inForeground func() bool) (pressed, gone bool) {
+	const slice = 50 // ms
+	fds := []unix.PollFd{{Fd: int32(tty), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(fds, slice); n != 1 {
+		return false, false
+	}
+	if fds[0].Revents&^unix.POLLIN != 0 {
+		return false, true
+	}
+	if !inForeground() { // somebody else's line, who may let it lie
+		time.Sleep(slice * time.Millisecond)
+		return false, false
+	}
+	line := make([]byte, 4096)
+	switch n, err := unix.Read(tty, line); err {
+	case nil:
+		return n == 0 || strings.Contains(string(line[:n]), "\n"), false
+	case unix.EAGAIN, unix.EINTR: // somebody was faster
+		return false, false
+	default:
+		return false, true
+	}
 }
 
 // inForeground reports whether standard input is a terminal from which this process may read, tcgetpgrp(3).

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
 )
 
@@ -467,6 +468,53 @@ func (p *paused) removeSocket(command string) {
 	p.Helper()
 	_, socket, _ := strings.Cut(command, "target remote ")
 	must(p.T, os.RemoveAll(filepath.Dir(strings.Trim(socket, "'"))))
+}
+
+// A socket that a crpie which was killed has left is found by crpie doctor, one that is in use is not.
+func TestDoctorFindsSockets(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	p := startPaused(t, "try", "--pie-pause", "PRE_SIGRETURN", plugin, "--", "/bin/sleep", "60")
+	p.waits()
+	doctor := func(args ...string) string {
+		cmd := exec.Command(executable(t), append([]string{"doctor", p.temp}, args...)...)
+		cmd.Env = append(os.Environ(), asTool+"=1")
+		out, _ := cmd.Output() // its status is of this machine, too
+		return string(out)
+	}
+	left := p.temp + "/crpie-gdb-"
+	if said := doctor("--clean"); strings.Contains(said, left) {
+		t.Errorf("crpie waits:\n%s", said)
+	}
+	must(t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait()
+	if said := doctor(); !strings.Contains(said, left) || !strings.Contains(said, "a crpie that was killed has left it") {
+		t.Errorf("crpie was killed:\n%s", said)
+	}
+	if said := doctor("--clean"); !strings.Contains(said, left) || !strings.Contains(said, ": removed") {
+		t.Errorf("clean:\n%s", said)
+	}
+	p.ends()
+}
+
+// A task that is killed while another one waits for a debugger ends the waiting.
+func TestKilledBesideAHookThatWaits(t *testing.T) {
+	plugin := testenv.Plugin(t, watchedSource)
+	im := testenv.Start(t, "tree").Dump(t)
+	p := startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN", "--pie-plugin", plugin+",select=root")
+	p.waits()
+	root := p.waiting()
+	children := sys.Children(sys.PID(root))
+	if len(children) == 0 {
+		t.Fatal("no child")
+	}
+	must(t, syscall.Kill(int(children[0]), syscall.SIGKILL)) // the last ones are zombies
+	want := fmt.Sprintf("it was killed while a debugger could look at task %d", root)
+	if status, stderr := p.ends(); status == 0 || !strings.Contains(stderr, want) {
+		t.Errorf("status %d, no %q\n%s", status, want, stderr)
+	}
+	if left := im.Leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // A point at which there is no hook is an error before anything happens.

@@ -155,14 +155,14 @@ func (r *round) leftover(name string) {
 	switch {
 	case errors.Is(err, scratch.ErrInUse), errors.Is(err, fs.ErrNotExist):
 	case err != nil && abandoned:
-		r.add("leftovers", Problem, "", "%s: a restore that was killed has left it, and it cannot be removed: %v", name, err)
+		r.add("leftovers", Problem, "", "%s: a crpie that was killed has left it, and it cannot be removed: %v", name, err)
 	case err != nil:
 		r.add("leftovers", Note, "", "%s: %v", name, err)
 	case r.Clean:
 		r.fine("leftovers", "%s: removed", name)
 	default:
 		r.add("leftovers", Problem, "crpie doctor --clean removes it",
-			"%s: a restore that was killed has left it", name)
+			"%s: a crpie that was killed has left it", name)
 	}
 }
 
@@ -204,7 +204,7 @@ func (r *round) below(name string) (all []string) {
 			return nil
 		case !e.IsDir():
 			return nil
-		case name != dir && strings.HasPrefix(e.Name(), scratch.Prefix):
+		case name != dir && scratch.Is(e.Name()):
 			return fs.SkipDir
 		}
 		all = append(all, name)

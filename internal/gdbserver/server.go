@@ -1,3 +1,5 @@
+//go:build linux
+
 package gdbserver
 
 import (
@@ -7,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/crpie/crpie/internal/scratch"
 )
 
 // Thread is the stopped thread that gdb looks at.
@@ -21,7 +25,7 @@ type Thread interface {
 	Write(addr uint64, b []byte) error
 	Executable() string // a path; empty: none is mapped yet
 	Auxv() []byte
-	Stands() bool // false: it was killed
+	Stands() error // ErrKilled, or why nobody needs to look any more
 }
 
 // ErrKilled says that the thread does not stand any more.
@@ -32,7 +36,7 @@ const standing = 100 * time.Millisecond
 
 // Server waits for gdb. Its methods are called while the thread is stopped, but for Interrupted.
 type Server struct {
-	dir      string
+	dir      *scratch.Dir
 	listener *net.UnixListener // by net.Listen all kinds of sockets and the resolver would be part of crpie
 	accepted chan *net.UnixConn
 	conn     *net.UnixConn // nil: nobody is there
@@ -52,27 +56,27 @@ type Resume struct {
 }
 
 // Listen makes the socket, in a directory that only this user can enter: in $TMPDIR, or in /tmp if the path would be
-// too long for a socket.
+// too long for a socket. If crpie is killed it stays behind, and crpie doctor finds it.
 func Listen() (*Server, error) {
-	const longest, name = 107, "/crpie-gdb-4294967295/gdb" // unix(7): 108 bytes with the NUL; os.MkdirTemp adds 32 bits
+	const longest, name = 107, "/" + scratch.Socket + "ABCDEFGHIJKLMNOPQRSTUVWXYZ/gdb" // unix(7): 108 bytes with the NUL
 	parent := os.TempDir()
 	if len(parent)+len(name) > longest {
 		parent = "/tmp"
 	}
-	dir, err := os.MkdirTemp(parent, "crpie-gdb-")
+	dir, err := scratch.MakeForSocket(parent)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{dir: dir, accepted: make(chan *net.UnixConn), code: breakpoints{}}
 	if s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.Path(), Net: "unix"}); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, dir.Remove())
 	}
 	go s.accept()
 	return s, nil
 }
 
 // Path is the socket's.
-func (s *Server) Path() string { return filepath.Join(s.dir, "gdb") }
+func (s *Server) Path() string { return filepath.Join(s.dir.Name, "gdb") }
 
 // accept hands connections over, one at a time.
 func (s *Server) accept() {
@@ -87,7 +91,7 @@ func (s *Server) accept() {
 }
 
 // Serve answers gdb while the thread stands still with a signal, until gdb or goOn lets it go on. The error is
-// ErrKilled if it does not stand any more.
+// ErrKilled, or that of Stands, if it does not stand any more.
 func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan struct{}) (Resume, error) {
 	if s.running {
 		s.shown = 0
@@ -106,8 +110,8 @@ func (s *Server) Serve(ctx context.Context, t Thread, signal int, goOn <-chan st
 		case <-ctx.Done():
 			return Resume{}, context.Cause(ctx)
 		case <-looks.C:
-			if !t.Stands() {
-				return Resume{}, ErrKilled
+			if err := t.Stands(); err != nil {
+				return Resume{}, err
 			}
 		case <-goOn:
 			return Resume{}, s.hangUp(t)
@@ -217,5 +221,5 @@ func (s *Server) Close(t Thread) error {
 	for conn := range s.accepted { // who has just come
 		conn.Close()
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.dir.Remove())
 }

@@ -37,7 +37,13 @@ func (m *memory) Registers(id int) ([]byte, error) {
 
 func (m *memory) Executable() string { return "/bin/}#" }
 func (m *memory) Auxv() []byte       { return nil }
-func (m *memory) Stands() bool       { return !m.killed.Load() }
+
+func (m *memory) Stands() error {
+	if m.killed.Load() {
+		return ErrKilled
+	}
+	return nil
+}
 
 func (m *memory) SetRegisters(b []byte) error {
 	m.registers = bytes.Clone(b)

@@ -18,6 +18,8 @@ type Tracee struct {
 	Memory   *sys.Memory
 	Mapped   bool  // the program's own memory is there
 	Beside   []int // threads of the process that the caller has stopped, too
+
+	Meanwhile func() error // asks from time to time whether anything has made the thread's wait useless; may be nil
 }
 
 // machine is this CPU's.
@@ -105,15 +107,21 @@ func (t *Tracee) Auxv() []byte {
 	return b
 }
 
-// Stands reports whether the thread is still where it was stopped: not killed, whose stop at its end would be news.
-func (t *Tracee) Stands() bool {
+// Stands reports that the thread is no longer where it was stopped: killed, whose stop at its end would be news. Beyond
+// that it asks the caller.
+func (t *Tracee) Stands() error {
 	if _, err := sys.GetRegs(t.Tid); err != nil {
-		return false
+		return ErrKilled
 	}
 	var news unix.Siginfo
 	const look = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
-	err := unix.Waitid(unix.P_PID, int(t.Tid), &news, look, nil)
-	return err == nil && news.Signo == 0
+	if err := unix.Waitid(unix.P_PID, int(t.Tid), &news, look, nil); err != nil || news.Signo != 0 {
+		return ErrKilled
+	}
+	if t.Meanwhile != nil {
+		return t.Meanwhile()
+	}
+	return nil
 }
 
 // AtSystemCall reports whether the next instruction makes a system call.

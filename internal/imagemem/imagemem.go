@@ -86,9 +86,6 @@ func (m *taskMemory) readPage(addr uint64, b []byte) error {
 // OpenFile opens a file of the tasks by the path that they know it by, and gives its size.
 type OpenFile func(name string) (from io.ReaderAt, size int64, err error)
 
-// ErrOtherFile reports a file that is not what the images say.
-var ErrOtherFile = exports.ErrOtherFile
-
 // Space is what a task maps, with files that have to be those of the dump; open may be nil: there are none.
 func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile) *exports.Space {
 	return &exports.Space{
@@ -96,11 +93,11 @@ func Space(dir *images.Dir, t *images.Task, files *exports.Files, open OpenFile)
 		Program:  dir.Files[t.Mm.GetExeFileId()].GetReg().GetName(), Files: files,
 		Open: func(name string) (io.ReaderAt, error) {
 			if open == nil {
-				return nil, fmt.Errorf("%w: there are no files: %w", ErrOtherFile, fs.ErrNotExist)
+				return nil, fmt.Errorf("%w: there are no files: %w", exports.ErrOtherFile, fs.ErrNotExist)
 			}
 			from, size, err := open(name)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrOtherFile, err)
+				return nil, fmt.Errorf("%w: %w", exports.ErrOtherFile, err)
 			}
 			return from, sameFile(dir, name, from, size)
 		},
@@ -122,7 +119,7 @@ func sameFile(dir *images.Dir, name string, from io.ReaderAt, size int64) error 
 		}
 	}
 	if !described {
-		return fmt.Errorf("%w: the images do not describe it", ErrOtherFile)
+		return fmt.Errorf("%w: the images do not describe it", exports.ErrOtherFile)
 	}
 	return nil
 }
@@ -130,9 +127,9 @@ func sameFile(dir *images.Dir, name string, from io.ReaderAt, size int64) error 
 func compare(was *pb.RegFileEntry, is []byte, size int64) error {
 	switch {
 	case was.Size != nil && was.GetSize() != uint64(size):
-		return fmt.Errorf("%w: it has %d bytes, but had %d", ErrOtherFile, size, was.GetSize())
+		return fmt.Errorf("%w: it has %d bytes, but had %d", exports.ErrOtherFile, size, was.GetSize())
 	case len(was.GetBuildId()) > 0 && !buildid.Same(is, was):
-		return fmt.Errorf("%w: it has build id %x", ErrOtherFile, is)
+		return fmt.Errorf("%w: it has build id %x", exports.ErrOtherFile, is)
 	}
 	return nil
 }

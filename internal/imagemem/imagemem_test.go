@@ -9,6 +9,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/exports"
 )
 
 // Of two files of one name neither is taken for the other.
@@ -28,7 +29,7 @@ func TestFilesOfOneName(t *testing.T) {
 		{described(4, 5), false}, {described(5, 4), false},
 	} {
 		err := sameFile(c.dir, "/lib.so", bytes.NewReader([]byte("text")), 4)
-		if (err == nil) != c.same || err != nil && !errors.Is(err, ErrOtherFile) {
+		if (err == nil) != c.same || err != nil && !errors.Is(err, exports.ErrOtherFile) {
 			t.Errorf("%v: %v", c.dir.Files, err)
 		}
 	}

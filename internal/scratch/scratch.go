@@ -10,14 +10,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/several"
 )
 
-// Prefix begins the names of all scratch directories.
-const Prefix = ".crpie-swrk-"
+// What the names of scratch directories begin with: those of a runtime's restore, and those of sockets for gdb.
+const (
+	swrk   = ".crpie-swrk-"
+	Socket = "crpie-gdb-"
+)
 
 // Dir is a scratch directory of this process.
 type Dir struct {
@@ -29,15 +33,20 @@ type Dir struct {
 var ErrInUse = errors.New("in use")
 
 // Make makes a directory with a name of its own in parent. Others can pass through it, and not list it.
-func Make(parent string) (*Dir, error) {
+func Make(parent string) (*Dir, error) { return makeDir(parent, swrk, 0o711) }
+
+// MakeForSocket makes a directory that only this user can enter.
+func MakeForSocket(parent string) (*Dir, error) { return makeDir(parent, Socket, 0o700) }
+
+func makeDir(parent, prefix string, mode os.FileMode) (*Dir, error) {
 	for {
-		name := filepath.Join(parent, Prefix+rand.Text())
+		name := filepath.Join(parent, prefix+rand.Text())
 		if err := os.Mkdir(name, 0o700); err != nil {
 			return nil, err
 		}
 		d, err := own(name)
 		if err == nil {
-			if err = os.Chmod(name, 0o711); err == nil {
+			if err = os.Chmod(name, mode); err == nil {
 				return d, nil
 			}
 			d.lock.Close()
@@ -91,11 +100,21 @@ func (d *Dir) Remove() error {
 func Find(parent string) (names []string, err error) {
 	entries, err := os.ReadDir(parent)
 	for _, e := range entries {
-		if matched, _ := filepath.Match(Prefix+"?*", e.Name()); matched && e.IsDir() {
+		if Is(e.Name()) && e.IsDir() {
 			names = append(names, filepath.Join(parent, e.Name()))
 		}
 	}
 	return names, err
+}
+
+// Is reports whether a directory's name is one of a scratch directory.
+func Is(name string) bool {
+	for _, prefix := range []string{swrk, Socket} {
+		if strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Abandoned is nil if the owner of a directory has ended, ErrInUse if not, or says why that cannot be told.

@@ -83,7 +83,7 @@ func TestSweep(t *testing.T) {
 // A directory that somebody sweeps between mkdir(2) and flock(2) is made again under another name.
 func TestSweptTooSoon(t *testing.T) {
 	parent := t.TempDir()
-	name := filepath.Join(parent, Prefix+"x")
+	name := filepath.Join(parent, swrk+"x")
 	if err := os.Mkdir(name, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestSweptTooSoon(t *testing.T) {
 // Directories of other users and links are left alone.
 func TestForeign(t *testing.T) {
 	parent := t.TempDir()
-	name := filepath.Join(parent, Prefix+"x")
+	name := filepath.Join(parent, swrk+"x")
 	if err := os.Symlink(t.TempDir(), name); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestForeign(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
-	foreign := filepath.Join(parent, Prefix+"y")
+	foreign := filepath.Join(parent, swrk+"y")
 	if err := errors.Join(os.Mkdir(foreign, 0o700), os.Chown(foreign, 1, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -31,3 +31,20 @@ func AwaitEnd(pid PID, anyone bool) (PID, error) {
 		return PID(info.pid), nil
 	}
 }
+
+// Ending reports whether a thread that the caller traces has ended or is about to, PTRACE_EVENT_EXIT, and leaves the news
+// to who waits for it.
+func Ending(tid PID) bool {
+	var info struct { // siginfo_t of SIGCHLD, sigaction(2)
+		signo, errno, code, pad int32
+		pid, uid, status        int32
+		rest                    [100]byte
+	}
+	const look = unix.WEXITED | unix.WSTOPPED | unix.WNOHANG | unix.WNOWAIT | unix.WALL
+	err := unix.Waitid(unix.P_PID, int(tid), (*unix.Siginfo)(unsafe.Pointer(&info)), look, nil)
+	const trapped = 4 // CLD_TRAPPED, asm-generic/siginfo.h; those of an end are below
+	if err != nil || info.signo == 0 {
+		return false
+	}
+	return info.code < trapped || info.status>>8 == unix.PTRACE_EVENT_EXIT
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/pause"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/plan"
 	"github.com/crpie/crpie/stage"
 )
@@ -155,6 +156,7 @@ func (r *Runner) debug(t *plan.Task, th *plan.Thread, standing []heldThread) err
 	if err != nil {
 		return fmt.Errorf("restore task %d: pause: %w", t.Pid, err)
 	}
+	d.tracee.Meanwhile = func() error { return r.endedBeside(t) }
 	for _, other := range standing {
 		if other.thread != th {
 			d.tracee.Beside = append(d.tracee.Beside, int(other.tid))
@@ -166,6 +168,17 @@ func (r *Runner) debug(t *plan.Task, th *plan.Thread, standing []heldThread) err
 		err = fmt.Errorf("restore task %d: pause: %w", t.Pid, failed)
 	}
 	return err
+}
+
+// endedBeside reports a task that has ended while another one waits for a debugger: there is nothing more to restore.
+func (r *Runner) endedBeside(waits *plan.Task) error {
+	for _, th := range r.traced {
+		if th.task != waits && !th.task.Dead && sys.Ending(th.tid) {
+			return failed(th.task, th.thread.Tid, "thread %d: it was killed while a debugger could look at task %d",
+				th.thread.Tid, waits.Pid)
+		}
+	}
+	return nil
 }
 
 // attachDebugger prepares a thread: at the hook's first instruction, and with SIGTRAP unblocked, because the kernel
@@ -246,10 +259,14 @@ func (d *debugged) follow() error {
 	signal := unix.SIGTRAP
 	for {
 		resume, err := d.server.Serve(d.Ctx, d.tracee, int(signal), d.Opts.Pause.GoOn)
-		if errors.Is(err, gdbserver.ErrKilled) {
+		var elsewhere *report.TaskError
+		switch {
+		case err == nil:
+		case errors.As(err, &elsewhere):
+			return err
+		case errors.Is(err, gdbserver.ErrKilled):
 			return failed(d.task, d.thread.Tid, "thread %d: %v", d.thread.Tid, err)
-		}
-		if err != nil {
+		default:
 			return fmt.Errorf("restore: %w", err)
 		}
 		if signal != unix.SIGTRAP && signal != unix.SIGINT { // the hook has crashed
