@@ -114,7 +114,7 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 		Patience: patienceOfTasks, HookTimeout: c.HookTimeout, LogLevel: report.LogInfo,
 		AllowSeccomp: c.AllowSeccomp,
 		AllowSkipped: c.AllowSkipped, ResidentHooks: c.Resident,
-		Tool:         s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom,
+		Tool: s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom,
 		KeepWipeOnFork: c.KeepWipeOnFork, OpenFile: files.OpenBelow(cmp.Or(s.opts.GetRoot(), "/")),
 	}
 	inputs, err := pluginspec.Load(c.Plugins)

@@ -42,13 +42,13 @@ type Runner struct {
 	root        *sys.Sibling // if the zygote is the root task
 	embodied    bool         // the Body executes the zygote
 	traced      []tracee
-	stopBy      time.Time           // when those that are asked to stop must have stopped
-	waking      bool                // some connections may be awake
-	tasks       map[int]sys.Pidfd   // that have connections, by the plan's pid
-	asleep      []*plan.Connection  // that no hook has done away with
-	log         logReader           // of the shared memory
-	lastErrors  map[int]saidError // that plugins logged, by thread
-	undoCgroups []func() error      // gives those that there were their properties back
+	stopBy      time.Time          // when those that are asked to stop must have stopped
+	waking      bool               // some connections may be awake
+	tasks       map[int]sys.Pidfd  // that have connections, by the plan's pid
+	asleep      []*plan.Connection // that no hook has done away with
+	log         logReader          // of the shared memory
+	lastErrors  map[int]saidError  // that plugins logged, by thread
+	undoCgroups []func() error     // gives those that there were their properties back
 	watch       watch
 }
 
