@@ -37,7 +37,7 @@ func settings(t *testing.T, home, env, named, args string) (*restoreFlags, error
 		t.Setenv("CRIU_CONFIG_FILE", "env.conf")
 	}
 	var r restoreFlags
-	return &r, r.read(r.flags(), strings.Fields(args))
+	return &r, r.read(r.usualFlags(), strings.Fields(args))
 }
 
 // What is read later holds: the user's file, CRIU_CONFIG_FILE, --config, the command line. Lists grow.

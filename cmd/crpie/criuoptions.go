@@ -166,10 +166,15 @@ type used struct {
 type criuOnly struct {
 	source string // where the flags that are being set come from
 	used   []used
+	added  bool
 }
 
-// add registers the options, hidden: they are accepted for the sake of fingers and scripts.
+// add registers the options, once, hidden: they are accepted for the sake of fingers and scripts.
 func (c *criuOnly) add(f *pflag.FlagSet) {
+	if c.added {
+		return
+	}
+	c.added = true
 	for _, o := range criuOptions() {
 		long, short, _ := strings.Cut(o.names, ",")
 		c.addFlag(f, &foreignValue{c, &o, long}, short)

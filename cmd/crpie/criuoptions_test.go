@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/crpie/crpie/report"
 )
 
@@ -193,7 +195,7 @@ func TestVerbosity(t *testing.T) {
 		"-v 4": 3, "-Dv4": 2, "-v12": 4, "-vd": 3, "-v1 -- -v4": 1,
 	} {
 		var r restoreFlags
-		if err := r.read(r.flags(), append([]string{"--no-default-config"},
+		if err := r.read(r.usualFlags(), append([]string{"--no-default-config"},
 			strings.Fields(args)...)); err != nil {
 			t.Errorf("%s: %v", args, err)
 		}
@@ -217,4 +219,41 @@ func TestCommandsOfCRIU(t *testing.T) {
 	if _, _, stderr := crpie(t, "check"); !strings.Contains(stderr, "criu check") {
 		t.Errorf("crpie check: %q", stderr)
 	}
+}
+
+// A restore that names no option of criu's alone does not make half of all flags for nothing.
+func TestUsualFlags(t *testing.T) {
+	for args, want := range map[string]bool{
+		"-d -D images -W work -o log -v4":      false,
+		"-dD images --pie-plugin a.o --daemon": false,
+		"-D images --no-evasive-devices":       true,
+		"-D images -t 5":                       true,
+		"-dt5":                                 true,
+		"--link-remap":                         true,
+		"--no-link-remap":                      true,
+		"--unknown":                            true,
+	} {
+		var r restoreFlags
+		f := r.usualFlags()
+		err := r.read(f, append([]string{"--no-default-config"}, strings.Fields(args)...))
+		if added := f.Lookup("tree") != nil; added != want || (err != nil) != (args == "--unknown") {
+			t.Errorf("%s: criu's options are added: %v, %v", args, added, err)
+		}
+	}
+	var usual, all restoreFlags
+	if few, many := flagsOf(usual.usualFlags()), flagsOf(all.flags()); few > 85 || many < few+60 {
+		t.Errorf("%d usual flags, %d in all", few, many)
+	}
+}
+
+// flags are all that is accepted.
+func (r *restoreFlags) flags() *pflag.FlagSet {
+	f := r.usualFlags()
+	r.criuOnly.add(f)
+	return f
+}
+
+func flagsOf(f *pflag.FlagSet) (n int) {
+	f.VisitAll(func(*pflag.Flag) { n++ })
+	return n
 }

@@ -43,7 +43,7 @@ func runRestore(args []string, std streams) int {
 	}
 	debug.SetGCPercent(fewCollections)
 	var r restoreFlags
-	f := r.flags()
+	f := r.usualFlags()
 	err := r.read(f, args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):

@@ -164,8 +164,17 @@ var negatable = []string{"restore-detached", "restore-sibling", "daemon", "tcp-e
 	"shell-job",
 	"file-locks", "skip-file-rwx-check"}
 
-// flags are all that is accepted.
-func (r *restoreFlags) flags() *pflag.FlagSet {
+// parse is f.ParseAll. What only criu has, half of all flags, is added when something is not known: few restores name
+// one.
+func (r *restoreFlags) parse(f *pflag.FlagSet, words []string, set func(flag *pflag.Flag, value string) error) error {
+	if f.ParseAll(words, func(*pflag.Flag, string) error { return nil }) != nil {
+		r.criuOnly.add(f)
+	}
+	return f.ParseAll(words, set)
+}
+
+// usualFlags are those that do something.
+func (r *restoreFlags) usualFlags() *pflag.FlagSet {
 	f := flagSet()
 	for _, g := range r.manual().groups {
 		g.register(f)
@@ -179,7 +188,6 @@ func (r *restoreFlags) flags() *pflag.FlagSet {
 	for _, name := range negatable {
 		hidden(opposite{f.Lookup(name).Value}, "no-"+name, "")
 	}
-	r.criuOnly.add(f)
 	return f
 }
 
@@ -344,7 +352,7 @@ func given(name, value string) string {
 func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 	var line []setting
 	search := criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv}
-	err := f.ParseAll(spellLevels(args), func(flag *pflag.Flag, value string) error {
+	err := r.parse(f, spellLevels(args), func(flag *pflag.Flag, value string) error {
 		line = append(line, setting{flag, value})
 		switch flag.Name {
 		case "config":
@@ -417,7 +425,7 @@ func (r *restoreFlags) state(f *pflag.FlagSet, s *criuconf.Statement) error {
 		r.criuOnly.use(&criuOption{names: name, why: "it is for crpie swrk"}, "--"+name, "")
 		return nil
 	}
-	err := f.ParseAll(s.Words, func(flag *pflag.Flag, value string) error {
+	err := r.parse(f, s.Words, func(flag *pflag.Flag, value string) error {
 		r.given = append(r.given, s.Source+": "+given(flag.Name, value))
 		return f.Set(flag.Name, value)
 	})

@@ -83,11 +83,11 @@ func (l *logger) begin(q *swrk.NativeRequest) error {
 // ask takes in criu's configuration files, the request, and its config_file, each of which goes before those that
 // came first.
 func (r *restoreFlags) ask(q *swrk.NativeRequest) ([]restorer.Inherited, error) {
-	f := r.flags()
+	f := r.usualFlags()
 	err := r.configure(f, &criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv})
 	r.plugins = nil // they are among the settings
 	given := func(flag *pflag.Flag, value string) error { return f.Set(flag.Name, value) }
-	err = errors.Join(err, f.ParseAll(q.Flags, given))
+	err = errors.Join(err, r.parse(f, q.Flags, given))
 	statements, problems := criuconf.Parse(q.ConfigName, q.ConfigText)
 	for _, st := range statements {
 		if !st.Hidden {
@@ -95,7 +95,7 @@ func (r *restoreFlags) ask(q *swrk.NativeRequest) ([]restorer.Inherited, error) 
 		}
 	}
 	r.criuOnly.source = ""
-	err = errors.Join(err, f.ParseAll(q.Plugins, given))
+	err = errors.Join(err, r.parse(f, q.Plugins, given))
 	inherited, wrong := r.check()
 	if problems = append(problems, wrong...); len(problems) > 0 {
 		err = errors.Join(err, errors.New(strings.Join(problems, "\n")))
