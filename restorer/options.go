@@ -50,8 +50,8 @@ type PlanOptions struct {
 	// "net[KEY]:PATH", "veth[NAME]:NAME[@BRIDGE]", "macvlan[NAME]:NAME"
 	External []string
 
-	// Spare says that Root, Mounts and External may name more than the images have, as container runtimes do.
-	// Without it, what takes the place of nothing is refused.
+	// Spare says that Root, Mounts, Inherit and External may name more than the images have, as container runtimes
+	// do. Without it, what takes the place of nothing is refused.
 	Spare bool
 
 	// Join has the namespaces that all tasks enter (--join-ns KIND:PID or KIND:PATH), by their kinds, see
@@ -177,6 +177,7 @@ func (o *PlanOptions) job() *job.Options {
 		LSMProfile:     o.LSMProfile,
 		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
 		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,
+		Spare: o.Spare,
 	}
 	for _, resource := range o.External {
 		if _, _, net := ofNetwork(resource); !net {

@@ -91,14 +91,22 @@ func TestInheritPlan(t *testing.T) {
 		}
 		return stat(path)
 	}
-	plan, err := buildSample(t, dir, host, &job.Options{Inherit: []job.Inherited{{FD: 9, Resource: "dev/null"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var text strings.Builder
-	plan.Print(&text)
-	if !strings.Contains(text.String(), "pass --inherit-fd fd[9]:dev/null as fd ") ||
-		strings.Contains(text.String(), "# /dev/null") {
-		t.Error(text.String())
+	for _, opts := range []*job.Options{
+		{Inherit: []job.Inherited{{FD: 9, Resource: "dev/null"}}},
+		// a runtime's: some it has no more, and two are one file
+		{Inherit: []job.Inherited{{FD: 9, Resource: "pipe:[99]"}, {FD: 9, Resource: "dev/null"},
+			{FD: 9, Resource: "dev/null"}}, Spare: true},
+	} {
+		plan, err := buildSample(t, dir, host, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		plan.Print(&text)
+		if strings.Count(text.String(), "pass --inherit-fd ") != 1 ||
+			!strings.Contains(text.String(), "pass --inherit-fd fd[9]:dev/null as fd ") ||
+			strings.Contains(text.String(), "# /dev/null") {
+			t.Error(text.String())
+		}
 	}
 }

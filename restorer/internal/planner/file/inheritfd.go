@@ -13,13 +13,15 @@ import (
 	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
-// PlanInheritFDs has the zygote pass on what tasks inherit.
+// PlanInheritFDs has the zygote pass on what tasks inherit. Runtimes give the standard descriptors that a container was
+// started with, whether it has them yet or not; two of them may be the same pipe, and criu takes the first.
 func (p *Room) PlanInheritFDs() {
 	p.Inherited = map[uint32]int{}
 	given := map[string]bool{}
 	for i := range p.Opts.Inherit {
 		in := &p.Opts.Inherit[i]
 		switch {
+		case given[in.Resource] && p.Opts.Spare:
 		case given[in.Resource]:
 			p.Refuse(in.String(), "", "it is given twice")
 		case p.Job.Own.Net != nil && slices.Contains(p.Job.Own.Net.Takes(), in.Resource):
@@ -59,7 +61,9 @@ func (p *Room) inheritFD(in *job.Inherited) {
 		}
 	}
 	if !used {
-		p.Refuse(in.String(), "", "nothing in the images has this name")
+		if !p.Opts.Spare {
+			p.Refuse(in.String(), "", "nothing in the images has this name")
+		}
 		return
 	}
 	p.Plan.Files = append(p.Plan.Files, plan.ExtraFile{Number: number, Name: in.String(), Open: in.Open})

@@ -40,6 +40,7 @@ type Options struct {
 	// (--external).
 	Inherit  []Inherited
 	External []string
+	Spare    bool // Inherit may have more than is needed, as runtimes do
 	// FileValidation says how files are compared with what they were (--file-validation; "" is the default,
 	// ByBuildID); SkipFileRWX leaves out their permissions (--skip-file-rwx-check).
 	FileValidation FileValidation
