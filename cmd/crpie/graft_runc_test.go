@@ -118,22 +118,32 @@ func (c *container) removeCgroups() {
 func (c *container) configure() {
 	c.t.Helper()
 	c.change(func(config map[string]any) {
-		process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
+		process := config["process"].(map[string]any)
 		process["terminal"], process["args"] = false, []string{"/init"}
 		process["env"] = []string{"PATH=/", "INSTANCE_ID=the-first-of-its-kind", testenv.Mark()}
 		delete(process, "rlimits")
 		config["root"] = map[string]any{"path": "rootfs"}
-		linux["namespaces"] = slices.DeleteFunc(linux["namespaces"].([]any), func(ns any) bool {
-			return ns.(map[string]any)["type"] == "network"
-		})
+		sharing("network")(config)
 	})
 }
 
-// inNamespace gives the container a namespace of its own more.
+// inNamespace gives the container a namespace of its own more, if the runtime's default has not: on a host with cgroup
+// version 2 only it has a cgroup namespace.
 func inNamespace(kind string) func(config map[string]any) {
 	return func(config map[string]any) {
+		sharing(kind)(config)
 		linux := config["linux"].(map[string]any)
 		linux["namespaces"] = append(linux["namespaces"].([]any), map[string]any{"type": kind})
+	}
+}
+
+// sharing leaves the container in the namespace of the tests.
+func sharing(kind string) func(config map[string]any) {
+	return func(config map[string]any) {
+		linux := config["linux"].(map[string]any)
+		linux["namespaces"] = slices.DeleteFunc(linux["namespaces"].([]any), func(ns any) bool {
+			return ns.(map[string]any)["type"] == kind
+		})
 	}
 }
 

@@ -106,6 +106,7 @@ func TestContainerFromTheHost(t *testing.T) {
 // With --manage-cgroups=ignore the cgroups are the restorer's, and what is given for a hierarchy is mounted.
 func TestContainerWithoutItsCgroups(t *testing.T) {
 	c := newContainer(t)
+	c.change(sharing("cgroup"))
 	before, words := c.leaveForHost()
 	status, output := told(t, append(words, "--external", "mnt[/nowhere]:/")...)
 	if want := "--external mnt[/nowhere]: no mount in the images has this key\n  hint: there are: mnt["; status != exitFailed ||
@@ -113,7 +114,6 @@ func TestContainerWithoutItsCgroups(t *testing.T) {
 		t.Errorf("status %d, want %s\n%s", status, want, output)
 	}
 	after := mountsOf(t, c.fromHost(append(words, "--manage-cgroups=ignore")))
-	isCgroup := func(line string) bool { return strings.Contains(line, " - cgroup ") }
 	if !slices.ContainsFunc(after, isCgroup) {
 		t.Error("no cgroups are mounted")
 	}
@@ -145,7 +145,12 @@ func (c *container) leaveForHost() (before, words []string) {
 
 // showsCgroup reports whether a line of mountinfo is of one of the container's cgroups.
 func (c *container) showsCgroup(line string) bool {
-	return strings.Contains(line, " - cgroup ") && strings.HasSuffix(strings.Fields(line)[0], c.name)
+	return isCgroup(line) && strings.HasSuffix(strings.Fields(line)[0], c.name)
+}
+
+// isCgroup reports whether it is of any cgroup, of version 1 or 2.
+func isCgroup(line string) bool {
+	return strings.Contains(line, " - cgroup ") || strings.Contains(line, " - cgroup2 ")
 }
 
 // fromHost has crpie restore the container with another identity, and gives its pid. It ends with the test.

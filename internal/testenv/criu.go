@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -97,8 +98,11 @@ func (c *CRIU) loader() (words []string, ok bool) {
 	return slices.Clone(c.Argv[:before]), true
 }
 
-// Timeout ends every command and every wait of this package.
-const Timeout = 60 * time.Second
+// Timeout ends every command and every wait of this package. CRPIE_TEST_PATIENCE multiplies it, for a machine that is
+// emulated.
+var Timeout = time.Duration(max(1, patience)) * time.Minute
+
+var patience, _ = strconv.Atoi(os.Getenv("CRPIE_TEST_PATIENCE")) // nothing is 0
 
 // run runs a command to its end; the error carries its output, and the errors of the log file if there is one.
 func run(cmd *exec.Cmd, log string) error {
