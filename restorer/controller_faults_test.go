@@ -22,6 +22,7 @@ func TestEveryControllerCallFails(t *testing.T) {
 	for _, victim := range []string{"threads", "tcp"} {
 		t.Run(victim, func(t *testing.T) { failEachCall(t, testenv.Start(t, victim).Dump(t), RunOptions{}) })
 	}
+	t.Run("new pids", func(t *testing.T) { failEachCall(t, withNewPids(t, "static"), RunOptions{}) })
 	for name, opts := range map[string]RunOptions{"namespaces": {}, "others act in them": (&acting{}).options()} {
 		t.Run(name, func(t *testing.T) {
 			failEachCall(t, testenv.StartIn(t, actedIn, "threads").Dump(t), opts)
@@ -147,7 +148,7 @@ func failEachCall(t *testing.T, im *testenv.Images, run RunOptions) {
 			if err != nil || n < 100 {
 				t.Fatalf("after %d faults a restore without one: pid %d, %v", n, pid, err)
 			}
-			im.Adopt(t).MustPass(t)
+			im.AdoptAs(t, pid).MustPass(t)
 			return
 		}
 		if !errors.Is(err, unix.EIO) {

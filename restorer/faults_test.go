@@ -98,10 +98,22 @@ func prepared(t *testing.T, im *testenv.Images, plugin *loader.Plugin) *Prepared
 	return preparedWith(t, im, plugin, RunOptions{})
 }
 
+// keepPids has the images that are restored in a new pid namespace.
+var keepPids = map[*testenv.Images]bool{}
+
+// withNewPids dumps a victim that is to be restored so.
+func withNewPids(t *testing.T, victim string) *testenv.Images {
+	t.Helper()
+	im := testenv.Start(t, victim).Dump(t)
+	keepPids[im] = true
+	t.Cleanup(func() { delete(keepPids, im) })
+	return im
+}
+
 func preparedWith(t *testing.T, im *testenv.Images, plugin *loader.Plugin, run RunOptions) *Prepared {
 	t.Helper()
 	r, err := Prepare(&Options{Images: im.Dir, Plugins: []blob.Input{{Plugin: plugin}}, Run: run,
-		Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true}})
+		Plan: PlanOptions{Readers: -1, TCPEstablished: true, ExtUnix: true, NewPids: keepPids[im]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +192,25 @@ func TestEveryOperationFailsInNamespaces(t *testing.T) {
 	const own = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 	for _, victim := range []string{"threads", "tree", "sessions"} {
 		t.Run(victim, func(t *testing.T) { everyOperation(t, testenv.StartIn(t, own, victim).Dump(t), false) })
+	}
+}
+
+// And so in a new pid namespace in which the tasks keep their pids: what is different there is in the zygote's program,
+// and where the root task's begins.
+func TestEveryOperationFailsWithNewPids(t *testing.T) {
+	plugin := tracePlugin(t)
+	for _, victim := range []string{"static", "sessions"} {
+		t.Run(victim, func(t *testing.T) {
+			im := withNewPids(t, victim)
+			failEach(t, im, plugin, "restore zygote: operation %d: ", func(p *plan.Plan) ([]plan.Op, uint64) {
+				return p.Zygote, p.ZygoteAt
+			})
+			failEach(t, im, plugin, fmt.Sprintf("thread %d: operation %%d: ", im.Pid),
+				func(p *plan.Plan) ([]plan.Op, uint64) {
+					th := p.Tasks[0].Threads[0]
+					return th.Ops[:20], th.OpsAt
+				})
+		})
 	}
 }
 

@@ -92,7 +92,8 @@ type OwnIDError struct {
 }
 
 func (e *OwnIDError) Error() string {
-	hint := "run it again, or, as the first program of a container, with exec: it will have another pid"
+	hint := "run it again, or, as the first program of a container, with exec: it will have another pid; " +
+		"or with --new-pids: the task gets a pid namespace of its own"
 	if e.Root {
 		hint += "; or without -d and --exec-cmd: crpie becomes the task then"
 	}

@@ -22,6 +22,11 @@ type PlanOptions struct {
 	Detached bool // --restore-detached: this process ends when the tasks go on
 	Sibling  bool // --restore-sibling: the root task becomes a child of this process's parent
 
+	// NewPids has the tasks keep their numbers in a new pid namespace (--new-pids), whatever processes have them
+	// outside: one checkpoint can be restored several times at once. Run gives the root task's number outside. Images
+	// that have a pid namespace of their own are restored as always.
+	NewPids bool
+
 	Cgroups CgroupMode // --manage-cgroups; empty: CgroupsSoft
 	// CgroupRoots says where the topmost cgroups of the dump are to be (--cgroup-root), by controller, as
 	// ParseCgroupRoot gives them.
@@ -156,7 +161,8 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 		n.Inherit[in.Resource] = in.Open
 	}
 	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
-		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n, Join: o.Join}
+		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n, Join: o.Join,
+		NewPIDs: o.NewPids}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.

@@ -13,6 +13,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/chain"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -37,7 +38,10 @@ type Prepared struct {
 	run   *run.Options
 	chain chain.Chain
 	stub  []byte
+	first []byte
 	made  *namespaces.Made
+
+	init *sys.First // of the pid namespace that Run has made
 }
 
 // Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close
@@ -74,7 +78,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := checkStages(opts.Plugins); err != nil {
 		return nil, err
 	}
-	layout, stub, err := planner.LayBlob(opts.Plugins)
+	layout, programs, err := planner.LayBlob(opts.Plugins)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +129,8 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if run.Trace != nil {
 		tellSections(run, decided.Image, opts.Plugins)
 	}
-	return &Prepared{plan: decided, run: run, chain: chain, stub: stub, made: made}, nil
+	return &Prepared{plan: decided, run: run, chain: chain, made: made,
+		stub: programs.Stub, first: programs.First}, nil
 }
 
 // tellSections traces where the sections of plugins are, which a debugger has to know.
@@ -152,18 +157,35 @@ func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 
 // Close releases the image directories, and namespaces that no task is in.
 func (p *Prepared) Close() error {
+	if p.init != nil {
+		p.init.Close()
+		p.init = nil
+	}
 	return several.Join(p.made.Close(), p.chain.Close())
 }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks
 // are let go, nothing of it is left.
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
-	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, Network: p.made, Cgroups: p.made.Cgroups}
+	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, First: p.first, Network: p.made,
+		Cgroups: p.made.Cgroups}
 	if err := run.Run(); err != nil {
 		return 0, err
 	}
 	p.made.Keep()
+	p.init = run.FirstProcess()
 	return run.Root(), nil
+}
+
+// endTime bounds the wait for processes that have come into a pid namespace from outside.
+const endTime = time.Second
+
+// AwaitPidNamespace waits until the pid namespace of PlanOptions.NewPids is gone, when the root task has ended and its
+// parent has collected it. It does not wait for processes that the task has left there: they go on.
+func (p *Prepared) AwaitPidNamespace() {
+	if p.init != nil && p.init.Alone() {
+		p.init.Ended(endTime)
+	}
 }
 
 // dumpTime is when CRIU completed the images: it writes inventory.img last.

@@ -228,11 +228,11 @@ func (a *attempt) run(ctx context.Context, prepared *restorer.Prepared) (status 
 		return 0, errors.Join(err, a.pid.discard())
 	}
 	a.log.printf(report.LogInfo, root, "restored")
-	return a.follow(root, command)
+	return a.follow(prepared, root, command)
 }
 
 // follow does with the restored process what the flags say: it leaves it, becomes --exec-cmd's command, or waits.
-func (a *attempt) follow(root int, command string) (status int, err error) {
+func (a *attempt) follow(prepared *restorer.Prepared, root int, command string) (status int, err error) {
 	switch {
 	case a.body != nil:
 		a.relay.leave(root)
@@ -242,7 +242,9 @@ func (a *attempt) follow(root int, command string) (status int, err error) {
 	case a.execCmd:
 		return 0, fmt.Errorf("--exec-cmd %s: %w", a.command[0], syscall.Exec(command, a.command, environ()))
 	}
-	return a.relay.waitFor(root)
+	status, err = a.relay.waitFor(root)
+	prepared.AwaitPidNamespace()
+	return status, err
 }
 
 // writePlan prints the plan in the format of --format.
@@ -261,7 +263,7 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling,
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, NewPids: r.newPids,
 			Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			Freebind:    r.freebind,

@@ -38,7 +38,7 @@ type restoreFlags struct {
 	point                                     pause.Point // of pauseAt
 	progressTimeout                           time.Duration
 	detached, stopped, shellJob, locks        bool
-	sibling, execCmd                          bool
+	sibling, execCmd, newPids                 bool
 	tcpEstablished, tcpClose                  bool
 	extUnix, freebind                         bool
 	inherit, external, scripts                []string
@@ -116,6 +116,8 @@ func (r *restoreFlags) processFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&r.sibling, "restore-sibling", "S", false, "With -d: make the first a child of crpie's parent.")
 	f.BoolVar(&r.execCmd, "exec-cmd", false,
 		"Run the command after -- in crpie's place, as the parent of the restored processes.")
+	f.BoolVar(&r.newPids, "new-pids", false,
+		"Give them a pid namespace of their own, where they have the pids that they had, whoever has those outside.")
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "Leave them stopped (SIGSTOP).")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "Stay in this session, on this terminal.")
 }

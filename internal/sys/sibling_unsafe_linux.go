@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/several"
 )
 
 // Sibling is a process that this one follows by its pidfd: it may be a child of this one's parent.
@@ -18,6 +20,8 @@ type Birth struct {
 	Pid          int  // the number it gets in its pid namespace
 	PidNamespace bool // it is the first process of a new one
 	Sibling      bool // it becomes a child of this process's parent, CLONE_PARENT of clone(2)
+	// In is the first process of the pid namespace that it is born in; nil: the calling thread's.
+	In *First
 }
 
 // flags gives those of clone3(2), and the signal by which the process's end is told.
@@ -59,11 +63,32 @@ func StartAs(path string, argv []string, files []*os.File, b Birth) (*Sibling, P
 	defer pin.Unpin()
 	pin.Pin(&tid)
 	pin.Pin(&pidfd)
-	pid, errno := child.clone(&args)
-	if errno != 0 {
-		return nil, 0, fmt.Errorf("clone3 with pid %d: %w", b.Pid, errno)
+	pid, err := child.born(&args, b.In)
+	if err != nil {
+		unix.Close(int(pidfd))
+		return nil, 0, fmt.Errorf("clone3 with pid %d: %w", b.Pid, err)
 	}
 	return &Sibling{int(pidfd)}, pid, nil
+}
+
+// born clones into another pid namespace, if one is given.
+func (e *execution) born(args *cloneArgs, in *First) (PID, error) {
+	undo := func() error { return nil }
+	if in != nil {
+		var err error
+		if undo, err = in.bornIn(); err != nil {
+			return 0, err
+		}
+	}
+	pid, errno := e.clone(args)
+	err := undo()
+	switch {
+	case errno != 0:
+		return 0, several.Join(errno, err)
+	case err != nil:
+		return 0, several.Join(err, Kill(pid, unix.SIGKILL))
+	}
+	return pid, nil
 }
 
 // execution is all that the new process needs, at hand: between clone3 and execve there is no Go runtime.

@@ -184,11 +184,17 @@ func (im *Images) Command(tb testing.TB, name string, args ...string) *exec.Cmd 
 // Adopt takes charge of the restored process: it can be finished and snapshot, and is cleaned up.
 func (im *Images) Adopt(tb testing.TB) *Process {
 	tb.Helper()
-	p := &Process{Pid: im.Pid, Dir: im.p.Dir, Out: im.p.Out, Mark: im.p.Mark,
-		Connected: im.p.Connected, Release: im.p.Release, Init: im.p.Init, done: make(chan struct{})}
-	if p.Init {
-		p.Pid = initOf(p.Mark)
+	if im.p.Init {
+		return im.AdoptAs(tb, initOf(im.p.Mark))
 	}
+	return im.AdoptAs(tb, im.Pid)
+}
+
+// AdoptAs takes charge of a restored process that has another number for this one than it has for itself.
+func (im *Images) AdoptAs(tb testing.TB, pid int) *Process {
+	tb.Helper()
+	p := &Process{Pid: pid, Dir: im.p.Dir, Out: im.p.Out, Mark: im.p.Mark,
+		Connected: im.p.Connected, Release: im.p.Release, Init: im.p.Init, done: make(chan struct{})}
 	if !marked(p.Pid, p.Mark) {
 		tb.Fatalf("process %d has not been restored", p.Pid)
 	}

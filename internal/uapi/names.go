@@ -477,6 +477,14 @@ var (
 		{Value: MsShared, Name: "MS_SHARED"},
 	}}
 
+	mountFlags = Set{None: "0", Flags: []Named{
+		{Value: MsRdonly, Name: "MS_RDONLY"}, {Value: MsNosuid, Name: "MS_NOSUID"},
+		{Value: MsNodev, Name: "MS_NODEV"}, {Value: MsNoexec, Name: "MS_NOEXEC"},
+		{Value: MsNoatime, Name: "MS_NOATIME"}, {Value: MsNodiratime, Name: "MS_NODIRATIME"},
+		{Value: MsRec, Name: "MS_REC"}, {Value: MsSlave, Name: "MS_SLAVE"},
+		{Value: MsRelatime, Name: "MS_RELATIME"},
+	}}
+
 	moveMountFlags = Set{Flags: []Named{
 		{Value: 4, Name: "MOVE_MOUNT_F_EMPTY_PATH"}, {Value: 0x40, Name: "MOVE_MOUNT_T_EMPTY_PATH"},
 		{Value: MoveMountSetGroup, Name: "MOVE_MOUNT_SET_GROUP"},
@@ -578,6 +586,7 @@ var Syscalls = [...]Syscall{
 	SysMoveMount:    {"move_mount", []Arg{fd, str, fd, str, words(&moveMountFlags)}},
 	SysOpenat2:      {"openat2", []Arg{fd, str, one(&openHow), integer}},
 	SysMountSetattr: {"mount_setattr", []Arg{fd, str, words(&atFlags), one(&mountAttr), integer}},
+	SysMount:        {"mount", []Arg{str, str, str, words(&mountFlags), str}},
 	SysFsmount:      {"fsmount", []Arg{fd, hex, hex}}, SysUnlink: {"unlink", []Arg{str}},
 	SysChmod:  {"chmod", []Arg{str, mode}},
 	SysLchown: {"lchown", []Arg{str, id, id}}, SysAccept4: {"accept4", []Arg{fd, hex, hex, words(&StatusFlags)}}}

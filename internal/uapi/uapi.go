@@ -77,6 +77,7 @@ const (
 	SysPrctl            = 157
 	SysArchPrctl        = 158
 	SysChroot           = 161
+	SysMount            = 165
 	SysGettid           = 186
 	SysTime             = 201
 	SysFutex            = 202
@@ -336,6 +337,18 @@ const (
 	MoveMountSetGroup   = 0x100
 	ResolveNoSymlinks   = 4
 	ResolveBeneath      = 8
+)
+
+// mount(2).
+const (
+	MsRdonly     = 1
+	MsNosuid     = 2
+	MsNodev      = 4
+	MsNoexec     = 8
+	MsNoatime    = 1 << 10
+	MsNodiratime = 1 << 11
+	MsRec        = 1 << 14
+	MsRelatime   = 1 << 21
 )
 
 // mount_setattr(2).

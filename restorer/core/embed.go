@@ -16,3 +16,8 @@ var Object []byte
 //
 //go:embed stub_amd64.o
 var Stub []byte
+
+// Init is the code of the ELF file of a pid namespace's first process for x86-64: init_entry.
+//
+//go:embed init_amd64.o
+var Init []byte

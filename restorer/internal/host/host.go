@@ -95,6 +95,8 @@ type Host struct {
 	InterfaceName func(number uint32) string
 	// Interface gives the number of a network interface, 0 when there is none of that name.
 	Interface func(name string) uint32
+	// ProcMounts lists where proc is mounted that shows this process's pid namespace, proc(5).
+	ProcMounts func() []ProcMount
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
 }
@@ -127,6 +129,13 @@ func (h *Host) WithoutNetwork() {
 	h.InterfaceName = func(uint32) string { return "lo" }
 	ofPath := h.UnixName
 	h.UnixName = func(name string) bool { return !strings.HasPrefix(name, "\x00") && ofPath(name) }
+}
+
+// ProcMount is a mount of proc.
+type ProcMount struct {
+	Path    string
+	Flags   uint64 // MS_*, mount(2)
+	Options string // hidepid=, gid=, subset=
 }
 
 // InetSocket is one line of /proc/net/tcp, udp, tcp6, and so on, proc_pid_net(5).

@@ -32,7 +32,7 @@ func This() (*Host, error) {
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
-		InterfaceName: interfaceName, NetlinkPort: netlinkPort,
+		InterfaceName: interfaceName, NetlinkPort: netlinkPort, ProcMounts: ownProcMounts,
 		LoginUID: loginUID, TTY: ownTerminal, InitialUsers: initialUsers, LSM: ownLabel,
 		Cgroups:   sync.OnceValue(ownCgroups),
 		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,
@@ -229,6 +229,15 @@ func (h *Host) readStatus() error {
 func hexadecimal(value string) uint64 {
 	n, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64) // the kernel writes nothing else
 	return n
+}
+
+// ownProcMounts asks each mount which number this process has there.
+func ownProcMounts() []ProcMount {
+	own := strconv.Itoa(os.Getpid())
+	return procMounts(ReadProc("/proc/self/mountinfo"), func(path string) bool {
+		self, err := os.Readlink(path + "/self")
+		return err == nil && self == own
+	})
 }
 
 // holder looks a number up among processes and threads. Session and process group numbers show only when their leader

@@ -28,7 +28,9 @@ type Options struct {
 	Join map[string]string
 	// Spare says that more may be given than is needed, as runtimes do.
 	Spare bool
-	Net   net.Options
+	// NewPIDs says that the tasks keep their numbers in a new pid namespace.
+	NewPIDs bool
+	Net     net.Options
 }
 
 // Plan says which namespaces the tasks get. It is pure.
@@ -36,9 +38,10 @@ type Plan struct {
 	refuse.Collector                  // what cannot be had, beside the problems of Mounts
 	given            refuse.Collector // what is given and takes the place of nothing
 
-	PID bool           // the root task is process 1 of a new one
-	UTS *pb.UtsnsEntry // the names in a new one, or nil
-	IPC bool           // a new one, whose objects the zygote makes
+	PID   bool           // the tasks are in a new one
+	First bool           // whose process 1 is one of the restorer's; false: the root task
+	UTS   *pb.UtsnsEntry // the names in a new one, or nil
+	IPC   bool           // a new one, whose objects the zygote makes
 
 	Mounts *mnt.Plan // the tree in a new one, or nil
 	Net    *net.Plan // another than the restorer's, or nil
@@ -54,9 +57,10 @@ func New(dir *images.Dir, o *Options) *Plan {
 	its, criu := dir.Tasks[0].Ids, dir.Inventory.GetRootIds()
 	p := &Plan{joins: joins(o.Join)}
 	if its == nil || criu == nil {
+		p.PID, p.First = o.NewPIDs, o.NewPIDs
 		return p
 	}
-	p.pid(dir)
+	p.pid(dir, o)
 	if !p.Joins(uapi.CloneNewuts) {
 		p.UTS = dir.UTS[its.GetUtsNsId()]
 	}
@@ -126,15 +130,18 @@ func wouldBe(before string, names []string, after string) string {
 
 // pid plans a pid namespace that goes with its first process: into one that goes on without it, no first process can be
 // put.
-func (p *Plan) pid(dir *images.Dir) {
+func (p *Plan) pid(dir *images.Dir, o *Options) {
 	root := dir.Tasks[0]
 	if root.Ids.GetPidNsId() == dir.Inventory.GetRootIds().GetPidNsId() {
+		p.PID, p.First = o.NewPIDs, o.NewPIDs
 		return
 	}
 	const first = 1
 	switch external := dir.PidNS[root.Ids.GetPidNsId()]; {
+	case external != nil && o.NewPIDs:
+		p.First = true
 	case external != nil:
-		p.Refuse(fmt.Sprintf("task %d", root.Pid), "restore it with criu",
+		p.Refuse(fmt.Sprintf("task %d", root.Pid), "use --new-pids, or restore it with criu",
 			"it was in the pid namespace %s, which was not dumped: not supported", external.GetExtKey())
 	case root.Pid != first:
 		p.Refuse(fmt.Sprintf("task %d", root.Pid), "",

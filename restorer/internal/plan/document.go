@@ -10,7 +10,8 @@ import (
 // goes only with another SchemaVersion.
 type Document struct {
 	SchemaVersion int          `json:"schema_version"`
-	Tasks         []TaskInfo   `json:"tasks"` // parents before children
+	Tasks         []TaskInfo   `json:"tasks"`    // parents before children
+	NewPids       bool         `json:"new_pids"` // they keep their pids in a pid namespace that is made for that
 	Region        RegionInfo   `json:"region"`
 	Warnings      []string     `json:"warnings"`
 	Notes         []string     `json:"notes"`
@@ -103,9 +104,9 @@ type StepInfo struct {
 func (p *Plan) Document() *Document {
 	r := &p.Region
 	d := &Document{
-		SchemaVersion: 1, Warnings: list(p.Warnings), Notes: list(p.Notes), Mounts: list(p.Mounts),
-		Network: list(p.Network),
-		Tasks:   []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
+		SchemaVersion: 1, NewPids: p.First, Warnings: list(p.Warnings), Notes: list(p.Notes),
+		Mounts: list(p.Mounts), Network: list(p.Network),
+		Tasks: []TaskInfo{}, Files: []FileInfo{}, Cgroups: []CgroupInfo{}, Connections: []WakingInfo{},
 		Region: RegionInfo{
 			Start: fmt.Sprintf("%#x", r.Start), End: fmt.Sprintf("%#x", r.End),
 			BlobBytes: r.Shared - r.Start, PlanBytes: r.End - r.Plan,

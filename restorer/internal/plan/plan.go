@@ -34,7 +34,8 @@ type Plan struct {
 	Cgroups                   []CgroupDir // to be there before the tasks are
 	Itself                    bool        // the zygote is the root task
 	Sibling                   bool        // which becomes a child of the restorer's parent
-	PidNamespace              bool        // which is the first process of a new pid namespace
+	PidNamespace              bool        // whose pid namespace is new: it is the first there, but for First
+	First                     bool        // the namespace has a first process of the restorer's
 	ControllerFD              int         // a pidfd of the restorer there
 	Namespaces                bool        // the tasks had namespaces of their own
 	NamespacesMade            int         // the zygote's operation that waits while others act in them; 0: the root task does

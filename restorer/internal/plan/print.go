@@ -68,6 +68,9 @@ func (d *Document) summary(w io.Writer) {
 	if same {
 		printHooks(w, d.alive()[0].Hooks)
 	}
+	if d.NewPids {
+		fmt.Fprintln(w, "pid namespace: a new one, whose first process, crpie-init, ends when it is alone there")
+	}
 }
 
 func count(n int, what string) string {

@@ -116,7 +116,7 @@ func (p *planner) adopts(t *images.Task) bool {
 	return t.Core.GetTc().GetChildSubreaper() || p.isInit(t)
 }
 
-func (p *planner) isInit(t *images.Task) bool { return p.Own.PID && t.Parent == nil }
+func (p *planner) isInit(t *images.Task) bool { return p.Own.PID && !p.Own.First && t.Parent == nil }
 
 // sessionHelper gives the helper that clones the orphans of a session: a child of the session's leader, the leader
 // itself if it is a zombie, or a leader in its place.
@@ -150,7 +150,7 @@ func (p *planner) addHelper(h *job.Helper) {
 func (p *planner) checkHelper(h *job.Helper) {
 	where := fmt.Sprintf("task %d", h.Creator.Pid)
 	if who := p.Holder(h.Pid); who != "" {
-		p.Refuse(where, "end that process, or restore elsewhere",
+		p.Refuse(where, p.HintTaken(),
 			"number %d, of a session or process group, is taken by %s", h.Pid, who)
 	}
 	const most = 1 << 22 // PID_MAX_LIMIT, linux/threads.h

@@ -72,7 +72,7 @@ func TestTreeRefusals(t *testing.T) {
 			dir.Tasks = append(dir.Tasks, other)
 		}, "task 10292: it is in session 10289, but its parent 10290, which led its own, was born in session 10287: not supported"},
 		"taken": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 1 },
-			"task 10289: number 1, of a session or process group, is taken by somebody\n  hint: end that process, or restore elsewhere"},
+			"task 10289: number 1, of a session or process group, is taken by somebody\n  hint: " + taken},
 		"no number": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = 0 },
 			"task 10289: 0 is not the number of a session or process group that was dumped"},
 		"number of another": {func(_ *images.Dir, f sampleFamily) { f.one.Pgid = f.two.Pid },

@@ -121,6 +121,7 @@ func (p *planner) checkDirectory() {
 	p.Add(p.Own.Problems())
 	p.checkContainers()
 	p.checkProcFiles()
+	p.checkForeignProc()
 	p.checkMounts()
 	for _, u := range p.Dir.Unknown {
 		p.Refuse(u, "", "unknown field: this image is from a newer CRIU")
@@ -179,7 +180,7 @@ func (p *planner) layOut() error {
 	p.Plan = &plan.Plan{
 		Region: region, Image: image, Arena: arena, LogLevel: uint32(p.Opts.LogLevel), Itself: p.itself(),
 		PauseHook: p.Opts.PauseHook, PausePlugin: p.Opts.PausePlugin,
-		Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID,
+		Sibling: p.Opts.Sibling, PidNamespace: p.Own.PID, First: p.Own.First,
 		Cgroups:    p.cgroups,
 		DumpTimeNs: p.Opts.DumpTime.UnixNano(), RestoreTimeNs: p.Opts.RestoreTime.UnixNano(),
 		LateCalls:  lateCalls(p.hooked) + p.residentCalls(),
@@ -193,7 +194,7 @@ func (p *planner) layOut() error {
 }
 
 // itself reports whether the zygote is the root task: where only one process may come into being, and where the root
-// task is the first one of a pid namespace.
+// task is in another pid namespace than the restorer, which learns its number there when it makes it.
 func (p *planner) itself() bool { return p.Opts.Sibling || p.Opts.Become != 0 || p.Own.PID }
 
 // gated reports whether the zygote waits until somebody else has acted in the namespaces, before it makes the first
@@ -218,6 +219,7 @@ func (p *planner) planZygote() {
 	z.Sys("what the restorer was started with", uapi.SysCloseRange, uint64(p.Plan.FdsPassed()), 0xffffffff, 0)
 	p.pidNamespace(z)
 	p.timeNamespace(z)
+	p.mountProc(z)
 	if p.gated() {
 		p.Plan.NamespacesMade = len(z.Ops) + p.gate
 	}

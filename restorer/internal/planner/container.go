@@ -149,7 +149,7 @@ func (p *planner) checkMounts() {
 // checkProcFiles refuses files of processes in a /proc that was the restorer's own: the tasks have other numbers there
 // now than they had.
 func (p *planner) checkProcFiles() {
-	if !p.Own.PID || p.Own.Mounts != nil {
+	if !p.Own.PID || p.Own.First || p.Own.Mounts != nil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {

@@ -55,9 +55,9 @@ func TestEndedTaken(t *testing.T) {
 		want   string
 	}{
 		{"static", func(*images.Task) uint32 { return 4321 },
-			"/proc/4321 (ended): its id is taken by somebody\n  hint: end that process, or restore elsewhere"},
+			"/proc/4321 (ended): its id is taken by somebody\n  hint: " + taken},
 		{"static", func(task *images.Task) uint32 { return task.Pid },
-			"/proc/PID (ended): its id is taken by a task that is restored\n  hint: end that process, or restore elsewhere"},
+			"/proc/PID (ended): its id is taken by a task that is restored"},
 		{"threads", func(task *images.Task) uint32 { return task.Threads[1].Tid },
 			"working directory: /proc/PID/task is of a process that has ended, and whose id a thread of task TASK has by now: not supported"},
 	} {

@@ -9,26 +9,40 @@ import (
 	"github.com/crpie/crpie/stage"
 )
 
-// LayBlob loads the restorer core and lays it out with the plugins. stub is the code of the zygote's ELF file.
-func LayBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error) {
+// Programs are the codes of ELF files.
+type Programs struct {
+	Stub  []byte // of the zygote
+	First []byte // of a pid namespace's first process
+}
+
+// LayBlob loads the restorer core and lays it out with the plugins.
+func LayBlob(plugins []blob.Input) (layout *blob.Layout, programs Programs, err error) {
 	c, err := loader.Parse(core.Object, "core_amd64.o", loader.Options{Core: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, programs, err
 	}
-	s, err := loader.Parse(core.Stub, "stub_amd64.o", loader.Options{Core: true})
-	if err != nil {
-		return nil, nil, err
+	if programs.Stub, err = codeOf(core.Stub, "stub_amd64.o"); err != nil {
+		return nil, programs, err
 	}
-	for _, section := range s.Sections {
-		if section.Segment() == loader.Text && section.Size > 0 {
-			stub = section.Data
-		}
-	}
-	if stub == nil {
-		return nil, nil, errors.New("stub_amd64.o has no code")
+	if programs.First, err = codeOf(core.Init, "init_amd64.o"); err != nil {
+		return nil, programs, err
 	}
 	layout, err = blob.NewLayout(c, plugins)
-	return layout, stub, err
+	return layout, programs, err
+}
+
+// codeOf takes the code out of an object that has nothing else.
+func codeOf(object []byte, name string) ([]byte, error) {
+	o, err := loader.Parse(object, name, loader.Options{Core: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, section := range o.Sections {
+		if section.Segment() == loader.Text && section.Size > 0 {
+			return section.Data, nil
+		}
+	}
+	return nil, errors.New(name + " has no code")
 }
 
 // Hooked says at which stages and in which tasks something of one plugin runs.

@@ -104,7 +104,7 @@ func (t *taskPlanner) checkIDs() {
 	for _, th := range t.Img.Threads {
 		if who := t.Holder(th.Tid); who != "" && int(th.Tid) != t.Opts.Become {
 			t.Refuse(fmt.Sprintf("task %d thread %d", t.Task.Pid, th.Tid),
-				"end that process, or restore elsewhere",
+				t.HintTaken(),
 				"its id is taken by %s", who)
 		}
 	}
@@ -166,6 +166,8 @@ func (t *taskPlanner) session() {
 				t.Img.Pgid)
 		}
 	case t.Img.Parent != nil: // it is in the session of who clones it: planBirths
+	case t.Opts.ShellJob && t.Own.First:
+		t.Warn(t.Where(), "session and process group are crpie's: in the new pid namespace their number is 0")
 	case !t.Opts.ShellJob:
 		t.Refuse(t.Where(), "use --shell-job to restore it into the session of crpie",
 			"it is in session %d, whose leader was not dumped", sid)

@@ -220,6 +220,14 @@ func (r *Runner) schedule() error {
 	return nil
 }
 
+// letGo leaves the tasks to themselves.
+func (r *Runner) letGo() error {
+	if err := r.releaseFirst(); err != nil {
+		return err
+	}
+	return r.release()
+}
+
 // release detaches from every thread: from here on the application runs.
 func (r *Runner) release() error {
 	for _, t := range r.Plan.Alive() {
@@ -259,6 +267,7 @@ func (r *Runner) undo() error {
 	if !r.Plan.PidNamespace { // whose first process takes everybody with it
 		strays = r.strays(mine)
 	}
+	errs = append(errs, r.killFirst())
 	if r.root != nil && !r.embodied {
 		errs = append(errs, r.root.Kill())
 	}
@@ -273,7 +282,7 @@ func (r *Runner) undo() error {
 	if r.root != nil && !r.embodied {
 		errs = append(errs, r.root.Wait())
 	}
-	errs = append(errs, r.moveBody(), r.removeCgroups())
+	errs = append(errs, r.awaitFirst(), r.moveBody(), r.removeCgroups())
 	removeSockets(r.Plan)
 	removeMoments(r.Plan)
 	return several.Join(errs...)

@@ -18,15 +18,19 @@ import (
 
 // pids finds the numbers that this process has for the threads of a plan.
 type pids struct {
-	root   sys.PID          // of the namespace's first process; 0: the tasks have no pid namespace of their own
+	root   sys.PID          // of the root task; 0: the tasks have no pid namespace of their own
+	first  sys.PID          // of the process that adopts orphans there; 0: the root task
 	known  map[int]sys.PID  // by the numbers of the plan
 	looked map[sys.PID]bool // those whose numbers inside have been read
 	again  time.Time        // before then the namespace is not searched again for those that may not exist
 }
 
-// born begins with the first process of a namespace.
-func (p *pids) born(tid int, pid sys.PID) {
+// born begins with the root task, which is the first process of a namespace or has been born into that of first.
+func (p *pids) born(tid int, pid sys.PID, first *sys.First) {
 	p.root, p.known, p.looked = pid, map[int]sys.PID{tid: pid}, map[sys.PID]bool{pid: true}
+	if first != nil {
+		p.first = first.PID
+	}
 }
 
 // of gives a thread's number, sys.Nobody as long as it does not exist. The search for threads that may not exist yet
@@ -59,11 +63,16 @@ func (p *pids) seen(tid int) sys.PID {
 	return sys.Nobody
 }
 
-// search finds all threads of the namespace: they are descendants of its first process.
+// search finds all threads of the namespace: they are descendants of the root task, or orphans that the first process
+// has adopted.
 func (p *pids) search() {
 	begun, before := time.Now(), p.looked
 	p.looked = map[sys.PID]bool{}
-	for queue := []sys.PID{p.root}; len(queue) > 0; queue = queue[1:] {
+	queue := []sys.PID{p.root}
+	if p.first != 0 {
+		queue = append(queue, sys.Children(p.first)...)
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
 		for _, thread := range sys.Threads(queue[0]) {
 			if p.looked[thread] = true; !before[thread] {
 				p.see(thread)

@@ -95,7 +95,7 @@ func (r *Runner) zygoteFailure(st abi.Status) error {
 	op := &r.Plan.Zygote[min(int(st.Op), len(r.Plan.Zygote)-1)]
 	if op.Code == abi.OpCloneTask && st.Result == -int64(unix.EEXIST) {
 		t := r.Plan.Tasks[op.Args[0]]
-		return failed(t, 0, "its pid is taken by %s", host.PidHolder(t.Pid))
+		return failed(t, 0, "its pid is taken by %s; --new-pids restores it beside that", host.PidHolder(t.Pid))
 	}
 	return fmt.Errorf("restore zygote: operation %d: %s: %s", st.Op, op, opResult(op, st))
 }

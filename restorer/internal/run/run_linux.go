@@ -31,6 +31,8 @@ type Runner struct {
 	Opts *Options
 	Stub []byte // code of the zygote's ELF file
 
+	First []byte // code of the ELF file of a pid namespace's first process
+
 	Network Network      // of the tasks; nil: this thread's
 	Cgroups *cgroups.Set // what is made already, and what will be
 	share   share
@@ -40,9 +42,11 @@ type Runner struct {
 	pids        pids
 	zygote      sys.PID      // 0: none or reaped, or the root task itself
 	root        *sys.Sibling // if the zygote is the root task
+	first       *sys.First   // of the pid namespace, if it is none of the tasks
 	embodied    bool         // the Body executes the zygote
 	traced      []tracee
 	stopBy      time.Time          // when those that are asked to stop must have stopped
+	restored    bool               // the tasks run
 	waking      bool               // some connections may be awake
 	tasks       map[int]sys.Pidfd  // that have connections, by the plan's pid
 	asleep      []*plan.Connection // that no hook has done away with
@@ -100,6 +104,9 @@ func (r *Runner) Run() error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer lower()
+	if err := r.startFirst(); err != nil {
+		return err
+	}
 	restore, err := sys.Subreaper() // who loses its parent on the way becomes ours to collect
 	if err != nil {
 		return err
@@ -110,6 +117,7 @@ func (r *Runner) Run() error {
 		return r.giveUp(several.Join(err, r.undo()))
 	}
 	r.Cgroups.Keep()
+	r.restored = true
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil
 }
@@ -136,7 +144,7 @@ func (r *Runner) restore() error {
 		{"announce the root task", r.announce},
 		{"wake the connections", r.wake},
 		{"act before they go", r.act(PreResume)},
-		{"let them go", r.release},
+		{"let them go", r.letGo},
 	}
 	for _, s := range steps {
 		r.Opts.Tell(s.name)
@@ -232,13 +240,13 @@ func (r *Runner) startZygote() error {
 func (r *Runner) startRoot(path string, files []*os.File) error {
 	root, p := r.Plan.Tasks[0].Pid, r.Plan
 	process, pid, err := sys.StartAs(path, []string{"crpie-zygote"}, files,
-		sys.Birth{Pid: root, PidNamespace: p.PidNamespace, Sibling: p.Sibling})
+		sys.Birth{Pid: root, PidNamespace: p.PidNamespace && !p.First, Sibling: p.Sibling, In: r.first})
 	if err != nil {
 		return fmt.Errorf("restore: start the zygote: %w", err)
 	}
 	r.root = process
 	if p.PidNamespace {
-		r.pids.born(root, pid)
+		r.pids.born(root, pid, r.first)
 	}
 	return nil
 }
@@ -288,6 +296,9 @@ func (r *Runner) close() {
 	}
 	if r.root != nil {
 		r.root.Close()
+	}
+	if r.first != nil && !r.restored {
+		r.first.Close()
 	}
 	r.share.close()
 }

@@ -20,11 +20,20 @@ type stubCall struct {
 // stubELF builds the zygote's executable: one loadable segment at addr with the stub's code and its table. The last
 // entry of calls makes the stub leave for entry with rdi = arg and rsp = stack.
 func stubELF(code []byte, addr uint64, calls []stubCall, entry, arg, stack uint64) []byte {
+	table := len(code)
+	text := append(code[:table:table], make([]byte, (len(calls)+1)*abi.StubCallSize)...)
+	for i, c := range append(calls, stubCall{nr: -1, args: [abi.OpArgs]uint64{entry, arg, stack}}) {
+		call := abi.StubCall{Nr: c.nr, Arg: c.args, Want: c.want}
+		call.Put(text[table+i*abi.StubCallSize:])
+	}
+	return executable(text, addr)
+}
+
+// executable builds one whose only segment, at addr, ends with code that begins with its first instruction.
+func executable(code []byte, addr uint64) []byte {
 	const header, program = 64, 56 // bytes, elf(5)
 	text := uint64(header + program)
-	table := text + uint64(len(code))
-	size := table + uint64(len(calls)+1)*abi.StubCallSize
-
+	size := text + uint64(len(code))
 	b := encode(nil, &elf.Header64{
 		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB),
 			byte(elf.EV_CURRENT)},
@@ -35,12 +44,7 @@ func stubELF(code []byte, addr uint64, calls []stubCall, entry, arg, stack uint6
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: addr, Paddr: addr, Filesz: size,
 		Memsz: size, Align: memory.PageSize,
 	})
-	b = append(append(b, code...), make([]byte, size-table)...)
-	for i, c := range append(calls, stubCall{nr: -1, args: [abi.OpArgs]uint64{entry, arg, stack}}) {
-		call := abi.StubCall{Nr: c.nr, Arg: c.args, Want: c.want}
-		call.Put(b[table+uint64(i)*abi.StubCallSize:])
-	}
-	return b
+	return append(b, code...)
 }
 
 // encode appends a struct of elf(5).

@@ -102,7 +102,7 @@ func (r *Runner) pause() time.Duration {
 
 // lookAfter finds changes that no bell announces: ends, stops and overdue hooks.
 func (r *Runner) lookAfter() error {
-	for _, find := range []func() error{r.overdue, r.casualties, r.stuck} {
+	for _, find := range []func() error{r.overdue, r.checkFirst, r.casualties, r.stuck} {
 		if err := find(); err != nil {
 			return err
 		}

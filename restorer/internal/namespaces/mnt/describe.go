@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/escape"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Describe tells what is mounted where, in order, a line for each step.
@@ -52,8 +53,8 @@ var attributeNames = []struct {
 	bit  uint32
 	name string
 }{
-	{msRdonly, "read-only"}, {msNosuid, "nosuid"}, {msNodev, "nodev"}, {msNoexec, "noexec"}, {msNoatime, "noatime"},
-	{msNodiratime, "nodiratime"},
+	{uapi.MsRdonly, "read-only"}, {uapi.MsNosuid, "nosuid"}, {uapi.MsNodev, "nodev"}, {uapi.MsNoexec, "noexec"}, {uapi.MsNoatime, "noatime"},
+	{uapi.MsNodiratime, "nodiratime"},
 }
 
 // how words attributes and propagation, in the words of mount(8).

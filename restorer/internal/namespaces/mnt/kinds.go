@@ -178,18 +178,13 @@ func splitOptions(text string) (words []string) {
 	return words
 }
 
-// Flags of mount(2), include/uapi/linux/mount.h: of a mount, and of a superblock, where they are words for
-// fsconfig(2).
-const (
-	msRdonly, msNosuid, msNodev, msNoexec = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-	msSynchronous, msDirsync, msLazytime  = 1 << 4, 1 << 7, 1 << 25
-	msNoatime, msNodiratime, msRelatime   = 1 << 10, 1 << 11, 1 << 21
-)
+// Flags of a superblock, mount(2), include/uapi/linux/mount.h, which are words for fsconfig(2).
+const msSynchronous, msDirsync, msLazytime = 1 << 4, 1 << 7, 1 << 25
 
 // superFlags are the words of fsconfig(2) for the flags of a superblock. Read-only comes later for those that have to
 // be filled first.
 func superFlags(name string, flags uint32) (words []string) {
-	if flags&msRdonly != 0 && slices.Contains(readOnlyFirst, name) {
+	if flags&uapi.MsRdonly != 0 && slices.Contains(readOnlyFirst, name) {
 		words = append(words, "ro")
 	}
 	for _, f := range []struct {
@@ -210,7 +205,7 @@ var readOnlyFirst = []string{"proc", "sysfs", "devpts", "cgroup", "cgroup2", "mq
 
 // readOnlyWhenFull reports whether the file system becomes read-only when its contents are there: it is nobody else's.
 func (m *mount) readOnlyWhenFull() bool {
-	return m.kind == fresh && m.fs.name == "tmpfs" && m.img.GetSbFlags()&msRdonly != 0
+	return m.kind == fresh && m.fs.name == "tmpfs" && m.img.GetSbFlags()&uapi.MsRdonly != 0
 }
 
 // attributes are those of mount_setattr(2) that are set and cleared; one of the kinds of atime is always chosen.
@@ -220,8 +215,8 @@ func (m *mount) attributes() (set, clear uint64) {
 		bit  uint32
 		attr uint64
 	}{
-		{msRdonly, uapi.MountAttrRdonly}, {msNosuid, uapi.MountAttrNosuid}, {msNodev, uapi.MountAttrNodev},
-		{msNoexec, uapi.MountAttrNoexec}, {msNodiratime, uapi.MountAttrNodiratime},
+		{uapi.MsRdonly, uapi.MountAttrRdonly}, {uapi.MsNosuid, uapi.MountAttrNosuid}, {uapi.MsNodev, uapi.MountAttrNodev},
+		{uapi.MsNoexec, uapi.MountAttrNoexec}, {uapi.MsNodiratime, uapi.MountAttrNodiratime},
 	} {
 		if flags&f.bit != 0 {
 			set |= f.attr
@@ -230,9 +225,9 @@ func (m *mount) attributes() (set, clear uint64) {
 		}
 	}
 	switch {
-	case flags&msNoatime != 0:
+	case flags&uapi.MsNoatime != 0:
 		set |= uapi.MountAttrNoatime
-	case flags&msRelatime == 0:
+	case flags&uapi.MsRelatime == 0:
 		set |= uapi.MountAttrStrictatime
 	}
 	return set, clear | uapi.MountAttrAtime

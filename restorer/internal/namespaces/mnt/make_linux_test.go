@@ -16,6 +16,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // everything mounts what a namespace can have.
@@ -346,7 +347,7 @@ func TestReadOnlySysfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := entry(2, 1, pb.Fstype_SYSFS, "/", "/sys")
-	image.SbFlags = pb.Uint32(msRdonly)
+	image.SbFlags = pb.Uint32(uapi.MsRdonly)
 	for _, mounted := range []bool{false, true} {
 		p := New(imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"), image), 1, &Options{Root: root})
 		aside, err := sys.NewAside()

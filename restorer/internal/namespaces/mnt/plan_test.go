@@ -14,6 +14,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // entry is a mount of an image.
@@ -21,7 +22,7 @@ func entry(id, parent uint32, kind pb.Fstype, root, point string, change ...func
 	m := &pb.MntEntry{
 		Fstype: pb.Uint32(
 			uint32(kind),
-		), MntId: &id, RootDev: pb.Uint32(id), ParentMntId: &parent, Flags: pb.Uint32(msRelatime),
+		), MntId: &id, RootDev: pb.Uint32(id), ParentMntId: &parent, Flags: pb.Uint32(uapi.MsRelatime),
 		Root: &root, Mountpoint: &point, Source: pb.String("none"), Options: pb.String(""),
 	}
 	for _, f := range change {
@@ -101,9 +102,9 @@ func TestPlans(t *testing.T) {
 	}{
 		"masks": {Options{Root: "/r", PID: true}, []*pb.MntEntry{
 			root, entry(2, 1, pb.Fstype_PROC, "/", "/proc"),
-			entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(msNosuid)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/dev", flags(uapi.MsNosuid)),
 			entry(4, 2, pb.Fstype_TMPFS, "/null", "/proc/keys", dev(3), key("/dev/null")),
-			entry(5, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2), flags(msRelatime|msRdonly)),
+			entry(5, 2, pb.Fstype_PROC, "/sys", "/proc/sys", dev(2), flags(uapi.MsRelatime|uapi.MsRdonly)),
 		}, "mount /: /r of the host\nmount /proc: a new proc, by the first process\nmount /dev: a new tmpfs with the contents of tmpfs-dev-3.tar.gz.img, nosuid\n" +
 			"mount /proc/keys: null of /dev, by the first process\n" +
 			"mount /proc/sys: sys of /proc, read-only, by the first process"},

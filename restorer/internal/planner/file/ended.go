@@ -21,13 +21,12 @@ import (
 func (p *Room) OpenEnded() {
 	for _, pid := range slices.Sorted(maps.Keys(p.ended)) {
 		folder := fmt.Sprintf("/proc/%d", pid)
-		who := p.Holder(pid)
+		who, hint := p.Holder(pid), p.HintTaken()
 		if p.FindTask(int32(pid)) != nil {
-			who = "a task that is restored"
+			who, hint = "a task that is restored", ""
 		}
 		if who != "" {
-			p.Refuse(folder+" (ended)", "end that process, or restore elsewhere", "its id is taken by %s",
-				who)
+			p.Refuse(folder+" (ended)", hint, "its id is taken by %s", who)
 			continue
 		}
 		p.openFolder(pid)

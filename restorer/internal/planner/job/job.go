@@ -172,10 +172,22 @@ func (j *Job) ZygoteTask(made []*pb.FdinfoEntry) *Process {
 
 // Holder names the process that has a pid, tid, process group or session number that a task needs; "" when it is free.
 func (j *Job) Holder(id uint32) string {
-	if j.Own.PID {
+	switch {
+	case j.Own.First && id == 1:
+		return "the first process of the new pid namespace"
+	case j.Own.PID:
 		return ""
 	}
 	return j.Host.Holder(int(id))
+}
+
+// HintTaken says what to do about a number that is taken. One that is the first process's is taken in every new pid
+// namespace.
+func (j *Job) HintTaken() string {
+	if j.Own.First {
+		return "restore it without --new-pids"
+	}
+	return "end that process, or use --new-pids: in a pid namespace of their own the tasks have their numbers beside it"
 }
 
 // FindTask finds a task by its pid; nil: no task has it.
