@@ -78,19 +78,22 @@ func TestResidentHooksThatFail(t *testing.T) {
 	wantHooks(t, p, "\nhooks 1: 1 0, of threads 3\n")
 }
 
+// damagedArrays has what the resident victim does to its array, and what is said of it.
+var damagedArrays = map[string]string{
+	"size":     `record 1 at byte 32 has size 24 with 96 left`,
+	"long":     `record 1 at byte 32 has size 1048576 with 96 left`,
+	"abi":      `record 1: it needs version 2; this crpie has version 1`,
+	"stage":    `record 1: its stage is 0x101; resident hooks run at PIE_RST_PRE_SIGRETURN and`,
+	"data":     `record 1: its function 0x[0-9a-f]+ is not in code of that file`,
+	"other":    `record 1: its function 0x[0-9a-f]+ is not in code of that file`,
+	"null":     `record 1: its function 0x0 is not in code of that file`,
+	"reserved": `record 1: its reserved member is 0x1, not 0`,
+	"half":     `record 1: its stage is 0x78787878`,
+}
+
 // Of an array that is damaged anywhere nothing runs: with auto that is said, otherwise nothing is restored.
 func TestDamagedResidentHooks(t *testing.T) {
-	for mode, want := range map[string]string{
-		"size":     `record 1 at byte 32 has size 24 with 96 left`,
-		"long":     `record 1 at byte 32 has size 1048576 with 96 left`,
-		"abi":      `record 1: it needs version 2; this crpie has version 1`,
-		"stage":    `record 1: its stage is 0x101; resident hooks run at PIE_RST_PRE_SIGRETURN and`,
-		"data":     `record 1: its function 0x[0-9a-f]+ is not in code of that file`,
-		"other":    `record 1: its function 0x[0-9a-f]+ is not in code of that file`,
-		"null":     `record 1: its function 0x0 is not in code of that file`,
-		"reserved": `record 1: its reserved member is 0x1, not 0`,
-		"half":     `record 1: its stage is 0x78787878`,
-	} {
+	for mode, want := range damagedArrays {
 		im := testenv.Start(t, "resident", mode).Dump(t)
 		mustFail(
 			t,
@@ -103,6 +106,14 @@ func TestDamagedResidentHooks(t *testing.T) {
 			"resident hooks, damaged: criu_hooks of /",
 		) {
 			t.Error(output)
+		}
+		grafted := filepath.Join(t.TempDir(), "grafted")
+		for which, what := range map[string]string{"require": `task \d+: resident hooks: criu_hooks of /.*/resident: ` + want,
+			"auto": "none carries hooks itself"} {
+			status, output := told(t, "graft", "-D", im.Dir, "-o", grafted, "--resident-hooks="+which)
+			if status != exitFailed || !regexp.MustCompile(what).MatchString(output) {
+				t.Errorf("graft %s, %s: status %d, %s", mode, which, status, output)
+			}
 		}
 		p, output := restore(t, im, "--resident-hooks")
 		wantHooks(t, p, "\nhooks 0: 0 0, of threads 0\n")
@@ -179,7 +190,8 @@ print("generation 1")
 signal.sigwait({signal.SIGUSR1})
 print("PASS")`
 
-// A library that an unprepared program was started with, one that Python has loaded, and a Go program by cgo.
+// A library that an unprepared program was started with, one that Python has loaded, and a Go program by cgo: in a process
+// that lives, in a restore, and by criu from a graft.
 func TestResidentHooksOfLanguages(t *testing.T) {
 	library := generationLibrary(t)
 	for name, c := range map[string]struct {
@@ -192,7 +204,14 @@ func TestResidentHooksOfLanguages(t *testing.T) {
 		"go":     {[]string{built(t, "app", "go", "build", "-o", "OUT", sdkExample("app.go"))}, "app"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			live := testenv.StartCommand(t, name, c.words...)
+			status, _, output := apart(t, "try", "-p", strconv.Itoa(live.Pid), "--resident-hooks="+c.library)
+			if status != 0 {
+				t.Errorf("try: status %d, %s", status, output)
+			}
+			wantHooks(t, live, "\ngeneration 1\n")
 			im := testenv.StartCommand(t, name, c.words...).Dump(t)
+			wantHooks(t, graftOnto(t, im, "--resident-hooks=require").RestoreCRIU(t), "\ngeneration 1\n")
 			for _, which := range []string{"auto", c.library} {
 				p, _ := restore(t, im, "--resident-hooks="+which)
 				wantHooks(t, p, "\ngeneration 1\n")
@@ -228,11 +247,12 @@ func TestResidentHooksOfATry(t *testing.T) {
 
 // Of a damaged array nothing runs there either, and a hook that fails is named.
 func TestDamagedResidentHooksOfATry(t *testing.T) {
-	for mode, want := range map[string]string{"other": "record 1: its function 0x", "half": "record 1: its stage is 0x78787878"} {
+	for mode, want := range damagedArrays {
 		p := testenv.Start(t, "resident", mode)
 		pid := strconv.Itoa(p.Pid)
 		status, _, output := apart(t, "try", "-p", pid, "--resident-hooks=require")
-		if status != exitFailed || !strings.Contains(output, "resident hooks: criu_hooks of /") || !strings.Contains(output, want) {
+		if status != exitFailed ||
+			!regexp.MustCompile(`resident hooks: criu_hooks of /.*/resident: `+want).MatchString(output) {
 			t.Errorf("%s: status %d, %s", mode, status, output)
 		}
 		status, _, output = apart(t, "try", "-p", pid, "--resident-hooks")
