@@ -3,6 +3,7 @@
 //
 //	runtime ── request ── peek ──► RESTORE with plugins ──► crpie's own restorer, if its plan allows ──────── answer
 //	                       │                          └──► graft in front of criu, hooks supervised ───────── answer
+//	                       ├─────► DUMP with hooks around it ► hooks ► criu ► hooks of what goes on ───────── answer
 //	                       └─────► anything else ─────────► criu itself, on the same descriptor, nothing read
 //
 // What lives here: which requests are ours, the settings that say how a container is restored, the relay between the

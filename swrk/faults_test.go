@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -120,23 +119,6 @@ func awaitEnd(t *testing.T, pid int, failed string) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("after %s process %d goes on", failed, pid)
-		}
-	}
-}
-
-// agreeToAll answers notifications until the answer comes, or the end: nil.
-func (r *runtime) agreeToAll() *pb.CriuResp {
-	r.t.Helper()
-	for {
-		resp, fds := r.receive()
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-		if resp == nil || resp.GetType() != pb.CriuReqType_NOTIFY {
-			return resp
-		}
-		if err := r.line.Send(append(request(r.t, pb.CriuReqType_NOTIFY, nil), 0x18, 1)); err != nil {
-			return nil
 		}
 	}
 }

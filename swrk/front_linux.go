@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -96,6 +97,7 @@ type session struct {
 	log     log
 	opened  opened
 	graft   *grafted     // nil: none
+	around  *around      // nil: no hook runs around this dump
 	criu    *sys.Command // nil: not started
 	// delivered: the runtime has got criu's answer, and gets no other one.
 	delivered bool
@@ -119,9 +121,16 @@ func (s *session) judge(data []byte) (ours bool, err error) {
 	}
 	s.opts = req.Opts
 	s.config, err = s.front.read(s.opts.GetConfigFile(), func() (*container, error) { return describe(s.opts) })
+	if kind == pb.CriuReqType_DUMP {
+		var wrong error
+		if s.around, wrong = s.config.findAround(); s.around != nil || wrong != nil {
+			return true, several.Join(err, wrong)
+		}
+	}
 	if kind != pb.CriuReqType_RESTORE {
 		return s.config.changed, nil
 	}
+	s.config.withoutDump()
 	if err == nil {
 		err = s.config.decide()
 	}
@@ -158,7 +167,11 @@ func (s *session) serve(ctx context.Context, refused error) (status int, err err
 	if err == nil {
 		done, err = s.tryNative(ctx)
 	}
-	if err == nil && !done {
+	switch {
+	case err != nil || done:
+	case s.around != nil:
+		status, err = s.dump(ctx)
+	default:
 		status, err = s.restore(ctx)
 	}
 	if err != nil && !s.delivered {

@@ -25,6 +25,7 @@ import (
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/ended"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/testenv"
 )
 
 // The test binary is also the front, and a criu that writes down what it gets.
@@ -84,6 +85,8 @@ type seen struct {
 	Config    string
 	Inherited string // what descriptor 4 refers to
 	Acks      []bool
+	Environ   string // of the process that is dumped
+	WasFrozen bool   // its cgroup
 	Child     int
 }
 
@@ -190,6 +193,15 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 		final.Success, final.CrErrno, final.CrErrmsg = pb.Bool(false), pb.Int32(17), pb.String("no such luck")
 		say(final)
 		return 1
+	case "dump", "dump-fail", "dump-refuse":
+		if manner != "dump-refuse" {
+			s.dump(req.Opts)
+		}
+		if final.Restore = nil; manner != "dump" {
+			final.Success = pb.Bool(false)
+			say(final)
+			return 1
+		}
 	case "notify":
 		notify("pre-restore", nil)
 		notify("orphan-pts-master", nil, 0)
@@ -302,6 +314,23 @@ func (r *runtime) receive() (*pb.CriuResp, []int) {
 		r.t.Fatal(err)
 	}
 	return resp, fds
+}
+
+// agreeToAll answers notifications until the answer comes, or the end: nil.
+func (r *runtime) agreeToAll() *pb.CriuResp {
+	r.t.Helper()
+	for {
+		resp, fds := r.receive()
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		if resp == nil || resp.GetType() != pb.CriuReqType_NOTIFY {
+			return resp
+		}
+		if err := r.line.Send(append(request(r.t, pb.CriuReqType_NOTIFY, nil), 0x18, 1)); err != nil {
+			return nil
+		}
+	}
 }
 
 // status waits for the end of what was started.
@@ -450,14 +479,15 @@ func reap(pid int) {
 	_, _ = unix.Wait4(pid, &status, 0, nil)
 }
 
-// A dump whose configuration has lines of crpie's reaches criu without them, and nothing else is done about it.
+// A dump around which no hook runs and whose configuration has lines of crpie's reaches criu without them, and nothing else is done about it.
 func TestDumpWithLines(t *testing.T) {
+	plugin := testenv.Plugin(t, "plugin-sdk/examples/trace.c")
 	for pid, want := range map[int32]string{
 		1234: "",
 		0:    "a process that dumps itself: not supported with lines of crpie's in DIR/runc.conf; write them as #crpie: comments",
 	} {
 		r := newRuntime(t, "", "")
-		r.write("runc.conf", "pie-plugin /no/such.o\ntcp-close\n")
+		r.write("runc.conf", "pie-plugin "+plugin+"\ntcp-close\n")
 		opts := r.restoreOpts()
 		opts.ConfigFile = pb.String(r.path("runc.conf"))
 		if pid != 0 {

@@ -151,6 +151,12 @@ func (r *relay) toRuntime(ctx context.Context, p *packet) error {
 			return err
 		}
 	}
+	if r.around != nil {
+		r.around.dumped = r.success
+		if err := r.resumed(ctx); err != nil {
+			return err
+		}
+	}
 	r.flush(false)
 	r.delivered = true
 	if r.peer.Send(p.data, p.fds...) != nil { // as for criu: what is restored stays

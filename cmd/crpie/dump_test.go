@@ -95,6 +95,24 @@ func TestDumpFindsWhatHooksLeft(t *testing.T) {
 	}
 }
 
+// redis at work, with its clients, loses nothing and does nothing twice: the hooks run in all processes, before a dump
+// after which it goes on, and before one after which it is restored.
+func TestHooksAroundADumpOfRedis(t *testing.T) {
+	p, flags := testenv.StartProgram(t, "redis")
+	dir := testenv.Freezable(t, p)
+	around := append(flags, "--freeze-cgroup", string(dir))
+	tryAround(t, p.Pid, "pre-dump")
+	p.Dump(t, append(around, "--leave-running")...)
+	tryAround(t, p.Pid, "resumed")
+	tryAround(t, p.Pid, "pre-dump")
+	im := p.Dump(t, around...)
+	p, _ = restore(t, im, flags...)
+	if got := lang(t, family(p.Pid)...); !strings.Contains(got, "d") || strings.Trim(got, "d") != "" {
+		t.Error(got)
+	}
+	p.MustPass(t)
+}
+
 // What goes on after a dump with --leave-running runs the hooks of PIE_DMP_RESUMED before anything else, from where
 // criu left it, frozen.
 func TestResumedAfterADump(t *testing.T) {

@@ -37,7 +37,8 @@ func TestPathIn(t *testing.T) {
 // What two cgroups have in common is whole names.
 func TestParent(t *testing.T) {
 	for _, c := range [][3]string{
-		{"/", "/a", "/"}, {"/a", "/", "/"}, {"/a/b", "/a/b/c", "/a/b"}, {"/a/b", "/a/bc", "/a"}, {"/a", "/a", "/a"},
+		{"/", "/a", "/"}, {"/a", "/", "/"}, {"/a/b", "/a/b/c", "/a/b"},
+		{"/a/b", "/a/bc", "/a"}, {"/a", "/a", "/a"},
 	} {
 		if got := parent(c[0], c[1]); got != c[2] {
 			t.Errorf("%v: %s", c, got)

@@ -1,0 +1,146 @@
+//go:build linux && amd64
+
+package swrk
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/freezer"
+	"github.com/crpie/crpie/internal/testenv"
+)
+
+// dump does what criu dump does with the cgroup: it freezes it, goes on when it could seize the process, and leaves the
+// cgroup as it was.
+func (s *seen) dump(opts *pb.CriuOpts) {
+	c := freezer.Cgroup(opts.GetFreezeCgroup())
+	s.WasFrozen = c.Frozen()
+	_ = c.Freeze(testenv.Timeout)
+	for end := time.Now().Add(testenv.Timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", opts.GetPid()))
+		if strings.Contains(string(text), "\nTracerPid:\t0\n") {
+			break
+		}
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", opts.GetPid()))
+	if s.Environ = string(text); !s.WasFrozen {
+		_ = c.Thaw()
+	}
+}
+
+// startDump asks for a dump of a process that goes on, in a cgroup.
+func (r *runtime) startDump(kind pb.CriuReqType, pid int, c freezer.Cgroup) {
+	r.t.Helper()
+	opts := r.restoreOpts()
+	opts.Pid, opts.LeaveRunning, opts.FreezeCgroup = pb.Int32(int32(pid)), pb.Bool(true), pb.String(string(c))
+	r.start(request(r.t, kind, opts))
+}
+
+// letter is what plugin dumped has made of the variable LANG.
+func letter(environ string) string {
+	_, value, _ := strings.Cut(environ, "LANG=")
+	value, _, _ = strings.Cut(value, "\x00")
+	return value
+}
+
+func letterOf(t *testing.T, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return letter(string(text))
+}
+
+// aroundDumps makes the directories of a test with plugin dumped configured.
+func aroundDumps(t *testing.T, plugin, manner string) *runtime {
+	t.Helper()
+	return newRuntime(t, manner, "pie-plugin "+plugin+"\n")
+}
+
+func dumpedPlugin(t *testing.T) string {
+	t.Helper()
+	return testenv.Plugin(t, "testdata/plugins/dumped.c") + ",var=LANG"
+}
+
+// criu finds what the hooks before the dump have left, in a cgroup that is as it was; and what goes on after a dump,
+// one that has failed, or a criu that has died, has run the others.
+func TestHooksAroundADump(t *testing.T) {
+	plugin := dumpedPlugin(t)
+	for _, c := range []struct {
+		manner          string
+		frozen, success bool
+		status          int
+	}{{"dump", false, true, 0}, {"dump", true, true, 0}, {"dump-fail", false, false, 1}, {"die", false, false, 9},
+		{"dump-refuse", false, false, 1}} {
+		t.Run(fmt.Sprintf("%s/%v", c.manner, c.frozen), func(t *testing.T) {
+			p := testenv.Start(t, "threads")
+			dir := testenv.Freezable(t, p)
+			if c.frozen {
+				if err := dir.Freeze(testenv.Timeout); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := aroundDumps(t, plugin, c.manner)
+			r.startDump(pb.CriuReqType_DUMP, p.Pid, dir)
+			answer := r.agreeToAll()
+			if status := r.status(); status != c.status || answer.GetSuccess() != c.success {
+				t.Errorf("status %d, %v, %s", status, answer, &r.stderr)
+			}
+			got := c.manner == "dump" || c.manner == "dump-fail"
+			if s := r.seen(); got && (letter(s.Environ) != "d" || s.WasFrozen != c.frozen) {
+				t.Errorf("criu saw %+v", s)
+			}
+			if got := letterOf(t, p.Pid); got != "r" || dir.Frozen() != c.frozen {
+				t.Errorf("%s, frozen %v", got, dir.Frozen())
+			}
+			if err := dir.Thaw(); err != nil {
+				t.Fatal(err)
+			}
+			p.MustPass(t)
+		})
+	}
+}
+
+// What cannot be done is refused before a hook has run; requests around which no hook runs are criu's, unread.
+func TestDumpsThatAreRefused(t *testing.T) {
+	plugin := dumpedPlugin(t)
+	p := testenv.Start(t, "static")
+	dir := testenv.Freezable(t, p)
+	for _, c := range []struct{ rules, cgroup, want string }{
+		{"", "", "names no cgroup that is frozen"}, {"", "/proc", "is no cgroup that can be frozen"},
+		{"pie-task root\n", string(dir), "pie-task: only for grafts"}, {",nosuch=1", string(dir), "nosuch"},
+	} {
+		more, rules := "", c.rules
+		if strings.HasPrefix(rules, ",") {
+			more, rules = rules, ""
+		}
+		r := aroundDumps(t, plugin+more, "dump")
+		r.write("containers.d/b.conf", rules)
+		r.startDump(pb.CriuReqType_DUMP, p.Pid, freezer.Cgroup(c.cgroup))
+		answer := r.agreeToAll()
+		status := r.status()
+		if status == 0 || answer.GetSuccess() || !strings.Contains(answer.GetCrErrmsg(), c.want) {
+			t.Errorf("status %d, %v, %s; want %s", status, answer, &r.stderr, c.want)
+		}
+	}
+	for kind, rules := range map[pb.CriuReqType]string{
+		pb.CriuReqType_PRE_DUMP: "", pb.CriuReqType_DUMP: "restore-with criu\n",
+	} {
+		r := aroundDumps(t, plugin, "")
+		r.write("containers.d/b.conf", rules)
+		r.startDump(kind, p.Pid, dir)
+		answer := r.agreeToAll()
+		if status := r.status(); status != 0 || !answer.GetSuccess() || r.seen().Pid != r.cmd.Process.Pid {
+			t.Errorf("%v: status %d, %v, %s", kind, status, answer, &r.stderr)
+		}
+	}
+	if got := letterOf(t, p.Pid); got != "C" {
+		t.Error(got)
+	}
+	p.MustPass(t)
+}
