@@ -145,7 +145,7 @@ func failEachCall(t *testing.T, im *testenv.Images, run RunOptions) {
 		pid, err := r.Run(t.Context())
 		remove()
 		if failed == "" {
-			if err != nil || n < 100 {
+			if err != nil || n < 40 {
 				t.Fatalf("after %d faults a restore without one: pid %d, %v", n, pid, err)
 			}
 			im.AdoptAs(t, pid).MustPass(t)

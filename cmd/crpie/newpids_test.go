@@ -66,8 +66,8 @@ func awaitNoInit(t *testing.T) {
 // Processes that are restored in a pid namespace of their own find themselves unchanged; another has their pid.
 func TestNewPids(t *testing.T) {
 	plugin := trace(t)
-	for _, name := range []string{"static", "threads", "golang", "python", "bash", "pipeline", "sessions", "stopped",
-		"owners", "timens", "mounts", "ptys", "pidfds", "ended", "inflight", "notify", "cgroups"} {
+	for _, name := range []string{"static", "threads", "golang", "python", "bash", "pipeline", "sessions",
+		"stopped", "owners", "timens", "mounts", "ptys", "pidfds", "ended", "inflight", "notify", "cgroups"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
 			other := holdPid(t, im.Pid)

@@ -215,8 +215,9 @@ func (m *mount) attributes() (set, clear uint64) {
 		bit  uint32
 		attr uint64
 	}{
-		{uapi.MsRdonly, uapi.MountAttrRdonly}, {uapi.MsNosuid, uapi.MountAttrNosuid}, {uapi.MsNodev, uapi.MountAttrNodev},
-		{uapi.MsNoexec, uapi.MountAttrNoexec}, {uapi.MsNodiratime, uapi.MountAttrNodiratime},
+		{uapi.MsRdonly, uapi.MountAttrRdonly}, {uapi.MsNosuid, uapi.MountAttrNosuid},
+		{uapi.MsNodev, uapi.MountAttrNodev}, {uapi.MsNoexec, uapi.MountAttrNoexec},
+		{uapi.MsNodiratime, uapi.MountAttrNodiratime},
 	} {
 		if flags&f.bit != 0 {
 			set |= f.attr
