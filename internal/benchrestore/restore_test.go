@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,10 +46,11 @@ func BenchmarkRestore(b *testing.B) {
 		{"crpie", []string{*program}, nil},
 		{"criu", criu.Argv, nil},
 		{"crpie+plugin", []string{*program}, []string{"--pie-plugin", *plugin}},
+		{"crpie --new-pids", []string{*program}, []string{"--new-pids"}},
 	}
-	table := fmt.Sprintf("%-11s %6s %11s %11s %14s %11s  %-14s %13s %13s\n", "victim", "rounds", "crpie [ms]",
+	table := fmt.Sprintf("%-11s %6s %11s %11s %14s %11s %11s  %-14s %13s %13s\n", "victim", "rounds", "crpie [ms]",
 		"criu [ms]",
-		"with plugin", "crpie/criu", "80% of rounds", "crpie [KiB]", "criu [KiB]")
+		"with plugin", "--new-pids", "crpie/criu", "80% of rounds", "crpie [KiB]", "criu [KiB]")
 	for _, name := range strings.Split(*only, ",") {
 		b.Run(name, func(b *testing.B) {
 			if name == inContainer {
@@ -85,7 +87,7 @@ func measure(b *testing.B, name string, contenders []contender) string {
 	return r.line(b, name)
 }
 
-// results are those of all rounds, by contender: crpie, criu, and perhaps crpie with a plugin.
+// results are those of all rounds, by contender: crpie, criu, and perhaps crpie with a plugin and with --new-pids.
 type results struct {
 	times  [][]float64 // milliseconds
 	memory [][]float64 // KiB
@@ -106,14 +108,15 @@ func (r *results) line(b *testing.B, name string) string {
 	for i := range ratios {
 		ratios[i] = r.times[0][i] / r.times[1][i]
 	}
-	ratio, plugin := median(r.times[0])/median(r.times[1]), "-"
+	ratio, plugin, newPids := median(r.times[0])/median(r.times[1]), "-", "-"
 	if len(r.times) > 2 {
-		plugin = fmt.Sprintf("%.2f", median(r.times[2]))
+		plugin, newPids = fmt.Sprintf("%.2f", median(r.times[2])), fmt.Sprintf("%.2f", median(r.times[3]))
 	}
 	b.ReportMetric(ratio, "crpie/criu")
 	spread := fmt.Sprintf("%.2f to %.2f", quantile(ratios, 0.1), quantile(ratios, 0.9))
-	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14s %11.2f  %-14s %13.0f %13.0f\n", name, len(ratios), median(r.times[0]),
-		median(r.times[1]), plugin, ratio, spread, median(r.memory[0]), median(r.memory[1]))
+	return fmt.Sprintf("%-11s %6d %11.2f %11.2f %14s %11s %11.2f  %-14s %13.0f %13.0f\n", name, len(ratios),
+		median(r.times[0]), median(r.times[1]), plugin, newPids, ratio, spread, median(r.memory[0]),
+		median(r.memory[1]))
 }
 
 // restore runs one restorer, looks at the memory of what it restored, KiB, and ends it, so that the pids are free
@@ -121,7 +124,7 @@ func (r *results) line(b *testing.B, name string) string {
 func restore(b *testing.B, images *testenv.Images, c contender) (took time.Duration, pss int) {
 	dir := b.TempDir()
 	words := append(slices.Clone(c.argv[1:]), "restore", "-d", "-D", images.Dir, "-W", dir, "-o",
-		filepath.Join(dir, "log"))
+		filepath.Join(dir, "log"), "--pidfile", filepath.Join(dir, "pid"))
 	cmd := images.Command(b, c.argv[0], append(words, c.extra...)...)
 	var output strings.Builder
 	cmd.Stderr = &output
@@ -132,7 +135,11 @@ func restore(b *testing.B, images *testenv.Images, c contender) (took time.Durat
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		b.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, output.String(), log)
 	}
-	p := images.Adopt(b)
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	must(b, err)
+	pid, err := strconv.Atoi(string(text))
+	must(b, err)
+	p := images.AdoptAs(b, pid)
 	pss = testenv.PSS(b, p.Pid)
 	if err := p.Kill(); err != nil {
 		b.Fatal(err)
