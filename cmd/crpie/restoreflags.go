@@ -164,7 +164,7 @@ func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
 // negatable are the flags that criu(8) takes back by --no-FLAG.
 var negatable = []string{"restore-detached", "restore-sibling", "daemon", "tcp-established", "tcp-close", "log-pid",
 	"shell-job",
-	"file-locks", "skip-file-rwx-check"}
+	"file-locks", "skip-file-rwx-check", "new-pids"}
 
 // parse is f.ParseAll. What only criu has, half of all flags, is added when something is not known: few restores name
 // one.

@@ -33,10 +33,23 @@ func StartFirst(path string) (*First, error) {
 		own.Close()
 		return nil, err
 	}
+	own.awaitOf(starter)
 	f, err := meetFirst(own)
 	_ = Kill(starter, unix.SIGKILL)
 	_, _, _ = wait(starter, 0)
 	return f, err
+}
+
+// awaitOf waits for a message, and lets the process that is to send it go on should somebody stop it.
+func (c Channel) awaitOf(starter PID) {
+	const patience = 50 // milliseconds
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, patience)
+		if n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
+		_ = Kill(starter, unix.SIGCONT)
+	}
 }
 
 // meetFirst learns the process's number while its parent exists, so that no other can have it.
