@@ -5,21 +5,15 @@ import (
 	"strings"
 )
 
-// CgroupMount finds where a mountinfo has the hierarchy of some controllers mounted from its root, "" if it is nowhere.
-// Version 2 has no controllers here.
-func CgroupMount(mountinfo, controllers string) string {
-	return cgroupMounts(mountinfo).of(controllers)
-}
-
-// mounted are the mounts of whole hierarchies, in the order of proc_pid_mountinfo(5).
-type mounted []struct {
+// CgroupMounts are the mounts of whole hierarchies, in the order of proc_pid_mountinfo(5).
+type CgroupMounts []struct {
 	kind, point string
 	options     []string
 }
 
-// cgroupMounts finds hierarchies that are mounted whole, proc_pid_mountinfo(5): a bind mount of a part cannot show
+// FindCgroupMounts finds hierarchies that are mounted whole, proc_pid_mountinfo(5): a bind mount of a part cannot show
 // every cgroup.
-func cgroupMounts(mountinfo string) (all mounted) {
+func FindCgroupMounts(mountinfo string) (all CgroupMounts) {
 	for line := range strings.Lines(mountinfo) {
 		front, back, _ := strings.Cut(line, " - ")
 		if !strings.HasPrefix(back, "cgroup") {
@@ -27,14 +21,14 @@ func cgroupMounts(mountinfo string) (all mounted) {
 		}
 		mount, kind := strings.Fields(front), strings.Fields(back)
 		if len(mount) >= 5 && len(kind) >= 3 && mount[3] == "/" {
-			all = append(all, mounted{{kind[0], unescapeMount(mount[4]), strings.Split(kind[2], ",")}}...)
+			all = append(all, CgroupMounts{{kind[0], unescapeMount(mount[4]), strings.Split(kind[2], ",")}}...)
 		}
 	}
 	return all
 }
 
-// of finds where the hierarchy of these controllers is mounted, "" if it is nowhere.
-func (all mounted) of(controllers string) string {
+// Of finds where the hierarchy of these controllers is mounted, "" if it is nowhere. Version 2 has no controllers here.
+func (all CgroupMounts) Of(controllers string) string {
 	for _, m := range all {
 		if m.kind == "cgroup2" && controllers == "" ||
 			m.kind == "cgroup" && controllers != "" &&

@@ -9,11 +9,11 @@ import (
 
 // CgroupHierarchies reads where the hierarchies are mounted and where this process is in them, cgroups(7).
 func CgroupHierarchies(own, mountinfo string) map[string]Hierarchy {
-	all, mounts := map[string]Hierarchy{}, cgroupMounts(mountinfo)
+	all, mounts := map[string]Hierarchy{}, FindCgroupMounts(mountinfo)
 	for line := range strings.Lines(own) { // number:controllers:path
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(parts) == 3 {
-			all[parts[1]] = Hierarchy{Mount: mounts.of(parts[1]), Own: parts[2]}
+			all[parts[1]] = Hierarchy{Mount: mounts.Of(parts[1]), Own: parts[2]}
 		}
 	}
 	return all

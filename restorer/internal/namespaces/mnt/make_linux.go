@@ -135,7 +135,7 @@ func (m *mount) externalHint() string {
 // hierarchy, where there is one: the path that a runtime names may show more than the container's.
 func (b *builder) cloneExternal(m *mount) (*os.File, error) {
 	if m.cgroup != "" {
-		dir := m.hierarchy()
+		dir := b.p.hierarchy(m)
 		if dir != "" {
 			if at, err := openBelow(dir, m.cgroup); err == nil {
 				defer at.Close()
@@ -189,17 +189,21 @@ func (p *Plan) Cgroups() (dirs []string) {
 		if m.cgroup == "" {
 			continue
 		}
-		if dir := m.hierarchy(); dir != "" {
+		if dir := p.hierarchy(m); dir != "" {
 			dirs = append(dirs, path.Join(dir, m.cgroup))
 		}
 	}
 	return dirs
 }
 
-// hierarchy finds where the mount's hierarchy of cgroups is mounted from its root.
-func (m *mount) hierarchy() (point string) {
-	info, _ := os.ReadFile("/proc/thread-self/mountinfo")
-	return host.CgroupMount(string(info), m.controllers())
+// hierarchy finds where the host has a mount's hierarchy of cgroups mounted from its root. A container has a dozen
+// of them, and for each the kernel would write the host's whole table of mounts: it is read once.
+func (p *Plan) hierarchy(m *mount) (point string) {
+	if p.hierarchies == nil {
+		info, _ := os.ReadFile("/proc/thread-self/mountinfo")
+		p.hierarchies = host.FindCgroupMounts(string(info))
+	}
+	return p.hierarchies.Of(m.controllers())
 }
 
 // controllers names a hierarchy of version 1. Version 2 has options, such as nsdelegate, but no controllers.
@@ -259,7 +263,7 @@ func (b *builder) makeFresh() {
 
 // newFS makes a superblock and its mount, still detached, and fills a tmpfs from its archive.
 func (b *builder) newFS(m *mount) (*os.File, error) {
-	if m.fs.name == "cgroup" && m.hierarchy() == "" {
+	if m.fs.name == "cgroup" && b.p.hierarchy(m) == "" {
 		return nil, fmt.Errorf(
 			"this host has no hierarchy of cgroups with %s mounted",
 			m.controllers(),

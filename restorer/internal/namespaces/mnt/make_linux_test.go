@@ -254,12 +254,26 @@ func (d *dumped) makeCgroups(t *testing.T) {
 		_, super, _ := strings.Cut(line, " - cgroup ")
 		_, controllers, _ := strings.Cut(strings.Fields(super)[1], ",")
 		like := mount{img: entry(1, 0, pb.Fstype_CGROUP, f[3], f[4], options(controllers))}
-		dir := filepath.Join(like.hierarchy(), f[3])
+		dir := filepath.Join(new(Plan).hierarchy(&like), f[3])
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { testenv.RemoveCgroup(t, dir) }) // when the thread has left it
 		d.cgroups = append(d.cgroups, dir)
+	}
+}
+
+// The host's mounts are read once for all cgroups that a container has mounted: to read them anew takes more memory than
+// to look them up.
+func TestHierarchiesAreReadOnce(t *testing.T) {
+	m := mount{img: entry(1, 0, pb.Fstype_CGROUP, "/", "/sys/fs/cgroup/pids", options("pids"))}
+	var p Plan
+	p.hierarchy(&m)
+	testenv.Need(t, len(p.hierarchies) > 0, "a hierarchy of cgroups that is mounted")
+	again := testing.AllocsPerRun(10, func() { p.hierarchy(&m) })
+	anew := testing.AllocsPerRun(10, func() { new(Plan).hierarchy(&m) })
+	if again+10 > anew {
+		t.Errorf("%v allocations, at first %v", again, anew)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/refuse"
+	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // Options are the choices of whoever restores, and which other namespaces the tasks had of their own.
@@ -35,6 +36,8 @@ type Plan struct {
 	mounts []*mount // those that are below the root, parents first
 	hidden []*mount // that are made because parts of them are bound, and attached nowhere
 	shares []share
+
+	hierarchies host.CgroupMounts // of the host, when they have been asked for
 
 	whole refuse.Collector // what cannot be had of the tree, beside the problems of its mounts
 
