@@ -148,8 +148,8 @@ func TestDebuggerInALiveProcess(t *testing.T) {
 	}
 }
 
-// gdb sees all threads of a live process, and in a restore those that stand; the registers of the FPU can be written, and
-// are the program's again afterwards.
+// gdb sees all threads of a live process, and in a restore those that stand; the registers of the FPU can be written,
+// and are the program's again afterwards.
 func TestDebuggerSeesThreadsAndFloatingPoint(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
 	look := []string{"info threads", "thread 3", "p $_thread", "p $sp != 0", "thread 1", "p $mxcsr", "p $fctrl",
@@ -225,8 +225,8 @@ func ask(t *testing.T, conn net.Conn, answers *bufio.Reader, packet string) stri
 func (p *paused) function(command, name string) uint64 {
 	p.Helper()
 	_, rest, _ := strings.Cut(command, "-s .text ")
-	text, err := strconv.ParseUint(strings.FieldsFunc(rest, func(c rune) bool { return strings.ContainsRune(" '", c) })[0],
-		0, 64)
+	words := strings.FieldsFunc(rest, func(c rune) bool { return strings.ContainsRune(" '", c) })
+	text, err := strconv.ParseUint(words[0], 0, 64)
 	must(p.T, err)
 	file, err := elf.Open(strings.Split(testenv.Plugin(p.T, watchedSource), ",")[0])
 	must(p.T, err)
@@ -234,7 +234,8 @@ func (p *paused) function(command, name string) uint64 {
 	symbols, err := file.Symbols()
 	must(p.T, err)
 	for _, s := range symbols {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && strings.HasPrefix(s.Name, name) { // or a copy that gcc has made of it
+		// or a copy that gcc has made of it
+		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && strings.HasPrefix(s.Name, name) {
 			return text + s.Value
 		}
 	}
@@ -500,7 +501,8 @@ func TestDoctorFindsSockets(t *testing.T) {
 func TestKilledBesideAHookThatWaits(t *testing.T) {
 	plugin := testenv.Plugin(t, watchedSource)
 	im := testenv.Start(t, "tree").Dump(t)
-	p := startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN", "--pie-plugin", plugin+",select=root")
+	p := startPaused(t, "restore", "-d", "-D", im.Dir, "--pie-pause", "PRE_SIGRETURN",
+		"--pie-plugin", plugin+",select=root")
 	p.waits()
 	root := p.waiting()
 	children := sys.Children(sys.PID(root))

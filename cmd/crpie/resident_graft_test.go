@@ -41,7 +41,8 @@ func TestResidentHooksOfAGraft(t *testing.T) {
 	wantHooks(t, p, "\nhooks 0: 0 0, of threads 0\n")
 }
 
-// A file of another build than the dumped one may have had hooks: where all are required that is a refusal, else a note.
+// A file of another build than the dumped one may have had hooks: where all are required that is a refusal, else a
+// note.
 func TestResidentHooksOfOtherBuilds(t *testing.T) {
 	victim := testenv.Start(t, "resident")
 	root, program, libc := t.TempDir(), "", ""

@@ -190,8 +190,8 @@ print("generation 1")
 signal.sigwait({signal.SIGUSR1})
 print("PASS")`
 
-// A library that an unprepared program was started with, one that Python has loaded, and a Go program by cgo: in a process
-// that lives, in a restore, and by criu from a graft.
+// A library that an unprepared program was started with, one that Python has loaded, and a Go program by cgo: in a
+// process that lives, in a restore, and by criu from a graft.
 func TestResidentHooksOfLanguages(t *testing.T) {
 	library := generationLibrary(t)
 	for name, c := range map[string]struct {

@@ -36,7 +36,8 @@ func TestDescription(t *testing.T) {
 				names[r.Name] = true
 			}
 		}
-		if bits/8 != m.Size() || !names["rip"] || !names["st7"] || !names["xmm15"] || names["ymm15h"] != (m.YMM != 0) {
+		if bits/8 != m.Size() || !names["rip"] || !names["st7"] || !names["xmm15"] ||
+			names["ymm15h"] != (m.YMM != 0) {
 			t.Errorf("%d bytes, %d in packets: %v", bits/8, m.Size(), names)
 		}
 	}
@@ -61,7 +62,8 @@ func TestRegistersComeBack(t *testing.T) {
 			t.Errorf("%x\n%x", m.pack(&r, xstate), b)
 		}
 		features := binary.LittleEndian.Uint64(xstate[xsaveBV:])
-		if r.Cs != 0x33 || r.FsBase != 1<<40 || xstate[900] != 7 || features&3 != 3 || features&4 != 0 != (m.YMM != 0) {
+		if r.Cs != 0x33 || r.FsBase != 1<<40 || xstate[900] != 7 || features&3 != 3 ||
+			features&4 != 0 != (m.YMM != 0) {
 			t.Errorf("%+v, features %#x", r, features)
 		}
 	}

@@ -130,7 +130,8 @@ func TestAnswers(t *testing.T) {
 	d, s, resumed := serve(t, m)
 	for _, c := range []struct{ packet, reply string }{
 		{"?", "T05thread:12;"}, {"qAttached", "1"}, {"Hg0", "OK"}, {"vMustReplyEmpty", ""},
-		{"qC", "QC12"}, {"qfThreadInfo", "m12,34"}, {"qsThreadInfo", "l"}, {"T34", "OK"}, {"T35", "E01"}, {"T", "E01"},
+		{"qC", "QC12"}, {"qfThreadInfo", "m12,34"}, {"qsThreadInfo", "l"}, {"T34", "OK"}, {"T35", "E01"},
+		{"T", "E01"},
 		{"qThreadExtraInfo,34", hex.EncodeToString([]byte("thread 0x34"))}, {"qThreadExtraInfo,3", "E01"},
 		{"Hg34", "OK"}, {"g", hex.EncodeToString([]byte("others"))}, {"G" + strings.Repeat("01", size), "E01"},
 		{"Hg99", "E01"}, {"H", "E01"}, {"Hc-1", "OK"}, {"Hg12", "OK"},
