@@ -20,7 +20,8 @@ build: ## Build ./crpie (needs only Go)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/crpie ./cmd/crpie
 	install -m 755 build/crpie crpie # the page cache holds a copy in larger pieces than what the linker wrote: starts 0.4 ms sooner
 
-plugins: ## Build the example plugins
+plugins: ## Build the ready plugins and the examples
+	$(MAKE) -s -C plugins crpie-plugins
 	$(MAKE) -s -C plugin-sdk/examples crpie-plugins
 
 core: ## Rebuild the committed objects of the cores
@@ -90,11 +91,14 @@ install: build ## Install binary, plugin SDK, man pages and completions below DE
 	install -D -m 644 completions/_crpie $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_crpie
 	install -D -m 644 completions/crpie.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/crpie.fish
 
-install-plugins: install ## Install, and build the example plugins there (needs a C compiler)
+install-plugins: install ## Install, also the ready plugins, and build the examples there (needs a C compiler)
+	$(MAKE) -s -C plugins crpie-plugins
+	install -m 644 plugins/*.o $(DESTDIR)$(PREFIX)/lib/crpie/
 	$(MAKE) -s -C $(DESTDIR)$(PREFIX)/share/crpie/examples crpie-plugins
 
 clean: ## Remove what the other targets built
 	rm -rf crpie build
+	$(MAKE) -s -C plugins clean
 	$(MAKE) -s -C plugin-sdk/examples clean
 
 .PHONY: help build plugins core core-check deps test demo bench oracle lint fuzz cover install install-plugins clean

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finding functions and variables of the restored program in the symbol table of its file: static ones, those that are
- * not exported, and those of programs linked with -static. The libraries' files are not searched.
+ * not exported, and those of programs linked with -static. <crpie/objects.h> searches the libraries' files, too.
  *
  * The file is opened with the privileges and in the root directory that the stage has, mapped for the duration of the
  * search, and used only if it begins with the same ELF header as the memory. It is input: nothing in it is trusted
@@ -98,33 +98,49 @@ static inline int crpie_symtab_search(const void *file, uint64_t size, uint64_t 
 }
 
 /*
- * Looks name up in the program's file. 0, or -ESRCH (no such symbol, or stripped), -EEXIST (several static ones of that
- * name), -ESTALE (the file is not the one that was dumped), -ENOEXEC (damaged), or why it cannot be opened.
+ * Maps the file whose ELF header lies at address headers of the program; *size is its length. 0, -ESRCH (no file is
+ * mapped there), -ESTALE (the file is not the one that was dumped), or why it cannot be opened. Undo it by munmap(2).
  */
-static inline int crpie_symtab_find(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *out)
+static inline int crpie_symtab_map(const struct crpie_ctx *ctx, uint64_t headers, const void **file, uint64_t *size)
 {
-	uint64_t headers = crpie_auxv(ctx, AT_PHDR) - sizeof(struct crpie_elf_ehdr);
 	const struct crpie_vma *vma = crpie_vma_find(ctx, headers);
-	long fd, size, ret;
 	struct crpie_elf_ehdr mine;
-	void *file;
+	long fd, end;
+	void *map;
 
 	if (vma == NULL || vma->name[0] != '/' || crpie_peek(ctx, headers, &mine, sizeof(mine)) != 0)
 		return -ESRCH;
 	fd = sys_open(vma->name, 02000000 /* O_RDONLY | O_CLOEXEC */, 0);
 	if (fd < 0)
 		return (int)fd;
-	size = sys_lseek((int)fd, 0, 2 /* SEEK_END */);
-	file = sys_mmap(NULL, size > 0 ? (size_t)size : 1, 1 /* PROT_READ */, 2 /* MAP_PRIVATE */, (int)fd, 0);
+	end = sys_lseek((int)fd, 0, 2 /* SEEK_END */);
+	*size = end > 0 ? (uint64_t)end : 1;
+	map = sys_mmap(NULL, *size, 1 /* PROT_READ */, 2 /* MAP_PRIVATE */, (int)fd, 0);
 	sys_close((int)fd);
-	if (crpie_is_err((long)file))
-		return (int)(long)file;
-	if (size < (long)sizeof(mine) || crpie_memcmp(file, &mine, sizeof(mine)) != 0)
-		ret = -ESTALE;
-	else
-		ret = crpie_symtab_search(file, (uint64_t)size, headers, name, out);
-	sys_munmap(file, size > 0 ? (size_t)size : 1);
-	return (int)ret;
+	if (crpie_is_err((long)map))
+		return (int)(long)map;
+	*file = map;
+	if (*size >= sizeof(mine) && crpie_memcmp(map, &mine, sizeof(mine)) == 0)
+		return 0;
+	sys_munmap(map, *size);
+	return -ESTALE;
+}
+
+/*
+ * Looks name up in the program's file. 0, or -ESRCH (no such symbol, or stripped), -EEXIST (several static ones of that
+ * name), -ESTALE (the file is not the one that was dumped), -ENOEXEC (damaged), or why it cannot be opened.
+ */
+static inline int crpie_symtab_find(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *out)
+{
+	uint64_t headers = crpie_auxv(ctx, AT_PHDR) - sizeof(struct crpie_elf_ehdr), size = 0;
+	const void *file = NULL;
+	int err = crpie_symtab_map(ctx, headers, &file, &size);
+
+	if (err != 0)
+		return err;
+	err = crpie_symtab_search(file, size, headers, name, out);
+	sys_munmap((void *)(uintptr_t)file, size);
+	return err;
 }
 
 #endif
