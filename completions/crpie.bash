@@ -94,7 +94,7 @@ _crpie() {
 	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --leave --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
 	new) flags='--lang --help' ;;
 	sdk) flags='--force --help' ;;
-	doctor) flags='--format --clean --help' ;;
+	doctor) flags='--format --clean --clones --images-dir --archive --archive-limit --help' ;;
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
 	if [[ ${COMP_WORDS[1]} == explain && $cur != -* ]]; then

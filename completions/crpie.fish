@@ -85,9 +85,9 @@ complete -c crpie -n '__fish_seen_subcommand_from link' -s o -l output -r
 complete -c crpie -n '__fish_seen_subcommand_from link' -l defsym -x -d NAME=ADDR
 complete -c crpie -n '__fish_seen_subcommand_from link' -l map -r
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a graft -d 'Write images that any criu restores with plugins inside'
-complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -s D -l images-dir -x -a '(__fish_complete_directories)'
-complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive -r -d 'Container checkpoint'
-complete -c crpie -n '__fish_seen_subcommand_from graft inspect' -l archive-limit -x -a 'size= entries= headers=' -d 'What the archive may cost'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect doctor' -s D -l images-dir -x -a '(__fish_complete_directories)'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect doctor' -l archive -r -d 'Container checkpoint'
+complete -c crpie -n '__fish_seen_subcommand_from graft inspect doctor' -l archive-limit -x -a 'size= entries= headers=' -d 'What the archive may cost'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -s o -l output -r -d 'Directory or archive to write'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l pie-plugin -x -a '(__crpie_plugin)' -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l task -x -a 'root pid: comm:' -d 'Only this task'
@@ -104,6 +104,7 @@ complete -c crpie -n '__fish_seen_subcommand_from graft' -l allow-skipped-stages
 complete -c crpie -n '__fish_seen_subcommand_from graft' -l remove -d 'Restore the original images'
 complete -c crpie -n '__fish_seen_subcommand_from doctor' -s f -l format -x -a 'text json' -d 'Output'
 complete -c crpie -n '__fish_seen_subcommand_from doctor' -l clean -d 'Remove leftovers'
+complete -c crpie -n '__fish_seen_subcommand_from doctor' -l clones -d 'What several restores would share'
 complete -c crpie -n '__fish_seen_subcommand_from try' -l at -x -a 'entry main signal: function: output:' -d 'When to stop the program'
 complete -c crpie -n '__fish_seen_subcommand_from try' -s p -l pid -x -a '(__fish_complete_pids)' -d 'Process that runs'
 complete -c crpie -n '__fish_seen_subcommand_from try' -l tree -d 'And its descendants'

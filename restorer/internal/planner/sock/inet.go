@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
 )
@@ -62,8 +63,8 @@ func inetName(e *pb.InetSkEntry, at netip.AddrPort) string {
 
 // checkInet refuses kinds of sockets that are not supported.
 func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, dest netip.AddrPort, ok bool) {
-	source, okSource := inetAddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
-	dest, okDest := inetAddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
+	source, okSource := images.AddrPort(e.GetFamily(), e.GetSrcAddr(), e.GetSrcPort())
+	dest, okDest := images.AddrPort(e.GetFamily(), e.GetDstAddr(), e.GetDstPort())
 	stream := e.GetType() == uapi.SockStream && e.GetProto() == uapi.IpprotoTCP
 	datagram := e.GetType() == uapi.SockDgram && (e.GetProto() == uapi.IpprotoUDP ||
 		e.GetProto() == uapi.IpprotoUDPLite)
@@ -86,20 +87,6 @@ func (f *descriptors) checkInet(fd *pb.FdinfoEntry, e *pb.InetSkEntry) (source, 
 		return source, dest, f.checkHere(where, e, source)
 	}
 	return source, dest, false
-}
-
-// inetAddrPort reads an address, whose words are in network order; there are none when nothing was bound.
-func inetAddrPort(family uint32, words []uint32, port uint32) (at netip.AddrPort, ok bool) {
-	var b []byte
-	for _, w := range words {
-		b = binary.LittleEndian.AppendUint32(b, w)
-	}
-	want := map[uint32]int{uapi.AfInet: 4, uapi.AfInet6: 16}[family]
-	if len(b) == 0 {
-		b = make([]byte, want)
-	}
-	addr, _ := netip.AddrFromSlice(b)
-	return netip.AddrPortFrom(addr, uint16(port)), want != 0 && len(b) == want && port <= 0xffff
 }
 
 // inetAddress lays out a sockaddr_in or sockaddr_in6; scope is the interface of a link's own address.

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -37,8 +38,8 @@ func hasConnection(e *pb.InetSkEntry) bool {
 
 // inTheWay reports whether two sockets of one port could not be bound with the options that they have.
 func inTheWay(a, b *pb.InetSkEntry) bool {
-	atA, _ := inetAddrPort(a.GetFamily(), a.GetSrcAddr(), a.GetSrcPort())
-	atB, _ := inetAddrPort(b.GetFamily(), b.GetSrcAddr(), b.GetSrcPort())
+	atA, _ := images.AddrPort(a.GetFamily(), a.GetSrcAddr(), a.GetSrcPort())
+	atB, _ := images.AddrPort(b.GetFamily(), b.GetSrcAddr(), b.GetSrcPort())
 	devA, devB := a.GetOpts().GetSoBoundDev(), b.GetOpts().GetSoBoundDev()
 	tcp := a.GetProto() == uapi.IpprotoTCP
 	listens := a.GetState() == uapi.TcpListen || b.GetState() == uapi.TcpListen
