@@ -51,8 +51,8 @@ func moreMounts(points ...string) func(all []*pb.MntEntry) []*pb.MntEntry {
 			if strings.HasPrefix(point, "/auto") {
 				kind = pb.Fstype_AUTOFS
 			}
-			all = slices.Insert(all, 0, &pb.MntEntry{Fstype: pb.Uint32(uint32(kind)), MntId: &id, RootDev: &id,
-				ParentMntId: &root, Flags: pb.Uint32(0), Root: pb.String("/"), Mountpoint: &point,
+			all = slices.Insert(all, 0, &pb.MntEntry{
+				Fstype: pb.Uint32(uint32(kind)), MntId: &id, RootDev: &id, ParentMntId: &root, Flags: pb.Uint32(0), Root: pb.String("/"), Mountpoint: &point,
 				Source: pb.String("none"), Options: pb.String("")})
 		}
 		return all
@@ -87,9 +87,10 @@ func TestRefusalsOfAllNamespaces(t *testing.T) {
 		status, output := tool(t, im, append(words, more...)...)
 		at := 0
 		for _, want := range []string{
-			"network namespace: sysctl net/unix/max_dgram_qlen = none: write: invalid argument",
-			"network namespace: sysctl net/ipv4/ping_group_range = none: write: invalid argument",
+			"network namespace: sysctl net/unix/max_dgram_qlen = none: write /proc/sys/net/unix/max_dgram_qlen: invalid argument",
+			"network namespace: sysctl net/ipv4/ping_group_range = none: write /proc/sys/net/ipv4/ping_group_range: invalid argument",
 			"mount 1048576 at /auto: file system autofs of none: not supported",
+			"mount 1048576 at /auto: its mount point is missing in mount ",
 			"mount 1048577 at /no/where: its mount point is missing in mount ",
 			"mount 1048578 at /nor/here: its mount point is missing in mount ",
 			" (and 1 more): 32-bit (compat) task: not supported",
@@ -100,13 +101,14 @@ func TestRefusalsOfAllNamespaces(t *testing.T) {
 			}
 			at += i
 		}
-		if n := strings.Count(output, "\n"); n > 12 || !strings.Contains(output, "for 6 reasons") {
+		if n := strings.Count(output, "\n"); n > 14 || !strings.Contains(output, "for 7 reasons") {
 			t.Errorf("%d lines:\n%s", n, output)
 		}
 	}
 }
 
-// A tree of thousands of mounts is refused with a line for each that is wrong, whatever the limit of open files is.
+// A tree of thousands of mounts is refused with a line for each that is wrong, or with one for all where the limit of
+// open files cannot be raised as far.
 func TestRefusalsOfManyMounts(t *testing.T) {
 	im := testenv.Start(t, "mounts").Dump(t)
 	var points []string
@@ -115,8 +117,9 @@ func TestRefusalsOfManyMounts(t *testing.T) {
 	}
 	rewrite(t, im, "mountpoints-*.img", moreMounts(points...))
 	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--root", "/")
-	if n := strings.Count(output, "its mount point is missing"); status != exitFailed || n != len(points) ||
-		strings.Contains(output, "too many open files") {
+	n := strings.Count(output, "its mount point is missing")
+	limited := n == 0 && strings.Count(output, "this host: raise RLIMIT_NOFILE from ") == 1
+	if status != exitFailed || n != len(points) && !limited || strings.Contains(output, "too many open files") {
 		t.Errorf("status %d, %d mount points are missing, want %d\n%.2000s", status, n, len(points), output)
 	}
 }

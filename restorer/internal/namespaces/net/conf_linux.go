@@ -1,19 +1,12 @@
 package net
 
 import (
-	"fmt"
-
 	"github.com/mdlayher/netlink"
 
 	"github.com/crpie/crpie/internal/sys"
 )
 
-func (s sysctl) do(*maker) error {
-	if err := sys.Sysctl(s.path, s.value); err != nil {
-		return fmt.Errorf("%v: %w", s, err)
-	}
-	return nil
-}
+func (s sysctl) do(*maker) error { return sys.Sysctl(s.path, s.value) }
 
 func (s ownID) do(m *maker) error {
 	const rtgenmsg = 4 // its size, with what aligns it
