@@ -30,7 +30,7 @@ func procMount(line string) (m ProcMount, root string, ok bool) {
 	}
 	m.Path = unescapeMount(fields[isPath])
 	for option := range strings.SplitSeq(fields[isOptions], ",") {
-		m.Flags |= mountFlags[option]
+		m.Flags |= mountFlag(option)
 	}
 	var options []string
 	for option := range strings.SplitSeq(its[2], ",") {
@@ -42,8 +42,10 @@ func procMount(line string) (m ProcMount, root string, ok bool) {
 	return m, fields[isRoot], true
 }
 
-// mountFlags are the options of a mount, mount(8).
-var mountFlags = map[string]uint64{
-	"ro": uapi.MsRdonly, "nosuid": uapi.MsNosuid, "nodev": uapi.MsNodev, "noexec": uapi.MsNoexec,
-	"noatime": uapi.MsNoatime, "nodiratime": uapi.MsNodiratime, "relatime": uapi.MsRelatime,
+// mountFlag gives what an option of a mount is in mount(2); 0 if none.
+func mountFlag(option string) uint64 {
+	return map[string]uint64{
+		"ro": uapi.MsRdonly, "nosuid": uapi.MsNosuid, "nodev": uapi.MsNodev, "noexec": uapi.MsNoexec,
+		"noatime": uapi.MsNoatime, "nodiratime": uapi.MsNodiratime, "relatime": uapi.MsRelatime,
+	}[option]
 }
