@@ -110,6 +110,6 @@ func (c *clones) generator(t *images.Task, file string, g *generator) {
 			"task %d, %s: %s: equal in all clones, and no function that a hook can call renews it", t.Pid, file, g.name)
 		return
 	}
-	c.add("random", Note, "a hook of PIE_RST_PRE_SIGRETURN that calls "+g.renew,
+	c.add("random", Note, "the plugin reseed, or a hook of PIE_RST_PRE_SIGRETURN that calls "+g.renew,
 		"task %d, %s: %s: equal in all clones", t.Pid, file, g.name)
 }

@@ -6,7 +6,9 @@ import (
 )
 
 // CgroupMounts are the mounts of whole hierarchies, in the order of proc_pid_mountinfo(5).
-type CgroupMounts []struct {
+type CgroupMounts []cgroupMount
+
+type cgroupMount struct {
 	kind, point string
 	options     []string
 }
@@ -21,7 +23,7 @@ func FindCgroupMounts(mountinfo string) (all CgroupMounts) {
 		}
 		mount, kind := strings.Fields(front), strings.Fields(back)
 		if len(mount) >= 5 && len(kind) >= 3 && mount[3] == "/" {
-			all = append(all, CgroupMounts{{kind[0], unescapeMount(mount[4]), strings.Split(kind[2], ",")}}...)
+			all = append(all, cgroupMount{kind[0], unescapeMount(mount[4]), strings.Split(kind[2], ",")})
 		}
 	}
 	return all
