@@ -354,7 +354,7 @@ func TestNewPidsSecondDump(t *testing.T) {
 			"from outside": func(p *testenv.Process, _ int) []string {
 				info, err := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", p.Pid))
 				must(t, err)
-				return []string{criu.Path, "dump", "-t", strconv.Itoa(p.Pid), "--external",
+				return []string{criu.Path, "dump", "-t", strconv.Itoa(p.Pid), "--enable-external-masters", "--external",
 					fmt.Sprintf("pid[%d]:its", info.Sys().(*syscall.Stat_t).Ino)}
 			},
 		} {
