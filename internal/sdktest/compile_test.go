@@ -287,7 +287,7 @@ func TestMistakesAreCompileErrors(t *testing.T) {
 	t.Parallel()
 	const prologue = "#include <crpie/plugin.h>\nstatic int f(struct crpie_ctx *c) { (void)c; return 0; }\n"
 	for _, c := range []struct{ source, message string }{
-		{"CR_PLUGIN_REGISTER_HOOK(9, f)", "not a PIE_RST hook"},
+		{"CR_PLUGIN_REGISTER_HOOK(9, f)", "not a PIE_RST or PIE_DMP hook"},
 		{`CR_PLUGIN_REGISTER_DUMMY("")`, "the plugin needs a name"},
 		{`CR_PLUGIN_REGISTER_DUMMY("` + strings.Repeat("x", abi.NameMax) + `")`, "longer than 47 bytes"},
 		{`CR_PLUGIN_REGISTER_DUMMY("a") CR_PLUGIN_REGISTER_DUMMY("b")`, "redefinition"},
