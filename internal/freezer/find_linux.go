@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // hierarchy is one that has a freezer.
@@ -33,19 +36,12 @@ func Of(pids ...int) (Cgroup, error) {
 // hierarchies reads proc_pid_mountinfo(5): those of version 1 first.
 func hierarchies(mountinfo string) []hierarchy {
 	var v1, v2 []hierarchy
-	for line := range strings.Lines(mountinfo) {
-		before, after, ok := strings.Cut(line, " - ")
-		fields, source := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(source) < 3 {
-			continue
-		}
-		h := hierarchy{root: fields[3], at: fields[4]}
+	for m := range sys.Mounts(mountinfo) {
 		switch {
-		case source[0] == "cgroup2":
-			v2 = append(v2, h)
-		case source[0] == "cgroup" && strings.Contains(","+source[2]+",", ",freezer,"):
-			h.controller = "freezer"
-			v1 = append(v1, h)
+		case m.Type == "cgroup2":
+			v2 = append(v2, hierarchy{"", m.Root, m.Point})
+		case m.Type == "cgroup" && m.HasSuper("freezer"):
+			v1 = append(v1, hierarchy{"freezer", m.Root, m.Point})
 		}
 	}
 	return append(v1, v2...)
@@ -77,13 +73,9 @@ func (h *hierarchy) common(pids []int) (Cgroup, bool) {
 
 // pathIn finds a process's cgroup in the text of /proc/PID/cgroup, cgroups(7): ID:CONTROLLERS:PATH.
 func (h *hierarchy) pathIn(text string) (string, bool) {
-	for line := range strings.Lines(text) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(fields) < 3 {
-			continue
-		}
-		if fields[1] == h.controller || h.controller != "" && strings.Contains(","+fields[1]+",", ","+h.controller+",") {
-			return fields[2], strings.HasPrefix(fields[2], "/")
+	for controllers, path := range sys.Cgroups(text) {
+		if slices.Contains(strings.Split(controllers, ","), h.controller) {
+			return path, strings.HasPrefix(path, "/")
 		}
 	}
 	return "", false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,17 +18,14 @@ import (
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/freezer"
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // cgroupPaths gives the path of a process's cgroup in each hierarchy, by the hierarchy's controllers, cgroups(7).
 func cgroupPaths(pid int) map[string]string {
 	paths := map[string]string{}
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3); len(fields) == 3 {
-			paths[fields[1]] = fields[2]
-		}
-	}
+	maps.Insert(paths, sys.Cgroups(string(data)))
 	return paths
 }
 
@@ -45,17 +43,11 @@ func CgroupDirs(pid int) (dirs []string) {
 // cgroupMount finds where a hierarchy is mounted, proc_pid_mountinfo(5); "" stands for version 2.
 func cgroupMount(controllers string) string {
 	data, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(data)) {
-		front, back, _ := strings.Cut(strings.TrimSpace(line), " - ")
-		fields := strings.Fields(back)
-		if len(fields) != 3 {
-			continue
-		}
-		options := strings.Split(fields[2], ",")
-		lacks := func(name string) bool { return !slices.Contains(options, name) }
-		if fields[0] == "cgroup2" && controllers == "" ||
-			fields[0] == "cgroup" && !slices.ContainsFunc(strings.Split(controllers, ","), lacks) {
-			return strings.Fields(front)[4]
+	for m := range sys.Mounts(string(data)) {
+		lacks := func(name string) bool { return !m.HasSuper(name) }
+		if m.Type == "cgroup2" && controllers == "" ||
+			m.Type == "cgroup" && !slices.ContainsFunc(strings.Split(controllers, ","), lacks) {
+			return m.Point
 		}
 	}
 	return ""

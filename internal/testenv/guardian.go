@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // guardVariable makes a test binary a guardian: it outlives the one that started it, and ends what that has left
@@ -182,9 +184,9 @@ func removeCgroup(root string) {
 func cgroupMounts() []string {
 	var mounts []string
 	data, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(data)) {
-		if front, back, _ := strings.Cut(line, " - "); strings.HasPrefix(back, "cgroup") {
-			mounts = append(mounts, strings.Fields(front)[4])
+	for m := range sys.Mounts(string(data)) {
+		if strings.HasPrefix(m.Type, "cgroup") {
+			mounts = append(mounts, m.Point)
 		}
 	}
 	return mounts

@@ -3,6 +3,8 @@ package host
 import (
 	"slices"
 	"strings"
+
+	"github.com/crpie/crpie/internal/sys"
 )
 
 // CgroupMounts are the mounts of whole hierarchies, in the order of proc_pid_mountinfo(5).
@@ -16,14 +18,9 @@ type cgroupMount struct {
 // FindCgroupMounts finds hierarchies that are mounted whole, proc_pid_mountinfo(5): a bind mount of a part cannot show
 // every cgroup.
 func FindCgroupMounts(mountinfo string) (all CgroupMounts) {
-	for line := range strings.Lines(mountinfo) {
-		front, back, _ := strings.Cut(line, " - ")
-		if !strings.HasPrefix(back, "cgroup") {
-			continue
-		}
-		mount, kind := strings.Fields(front), strings.Fields(back)
-		if len(mount) >= 5 && len(kind) >= 3 && mount[3] == "/" {
-			all = append(all, cgroupMount{kind[0], unescapeMount(mount[4]), strings.Split(kind[2], ",")})
+	for m := range sys.Mounts(mountinfo) {
+		if strings.HasPrefix(m.Type, "cgroup") && m.Root == "/" {
+			all = append(all, cgroupMount{m.Type, m.Point, strings.Split(m.Super, ",")})
 		}
 	}
 	return all
@@ -44,17 +41,10 @@ func (all CgroupMounts) Of(controllers string) string {
 
 // RootSource finds what a mountinfo has mounted at /: the topmost, which comes last. "" says that nothing is.
 func RootSource(mountinfo string) (source string) {
-	for line := range strings.Lines(mountinfo) {
-		front, back, _ := strings.Cut(line, " - ")
-		mount, kind := strings.Fields(front), strings.Fields(back)
-		if len(mount) >= 5 && len(kind) >= 2 && mount[4] == "/" {
-			source = unescapeMount(kind[1])
+	for m := range sys.Mounts(mountinfo) {
+		if m.Point == "/" {
+			source = m.Source
 		}
 	}
 	return source
-}
-
-// unescapeMount: mountinfo spells white space and backslashes as octal numbers.
-func unescapeMount(name string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(name)
 }

@@ -4,7 +4,6 @@ package host
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -13,13 +12,9 @@ import (
 // file system.
 func mountOfHandle(major, minor uint32, handle []byte) string {
 	device := fmt.Sprintf("%d:%d", major, minor)
-	for line := range strings.Lines(ReadProc("/proc/self/mountinfo")) {
-		const deviceField, pointField = 2, 4
-		fields := strings.Fields(line)
-		if len(fields) > pointField && fields[deviceField] == device &&
-			sys.HasHandle(unescapeMount(fields[pointField]),
-				handle) {
-			return unescapeMount(fields[pointField])
+	for m := range sys.Mounts(ReadProc("/proc/self/mountinfo")) {
+		if m.Device == device && sys.HasHandle(m.Point, handle) {
+			return m.Point
 		}
 	}
 	return ""
