@@ -3,6 +3,7 @@ package procmaps
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/crpie/crpie/internal/taskview"
@@ -24,12 +25,23 @@ func Parse(text string) (all []taskview.VMA, err error) {
 // ParseLine reads a line of /proc/PID/maps, proc_pid_maps(5). What CRIU would find in the kernel elsewhere
 // (MAP_LOCKED and the like) is not in it.
 func ParseLine(line string) (v taskview.VMA, err error) {
-	var prot, device string
-	var inode uint64
-	n, err := fmt.Sscanf(line, "%x-%x %s %x %s %d", &v.Start, &v.End, &prot, &v.Pgoff, &device, &inode)
-	if err != nil || n != 6 || len(prot) != 4 {
+	const isRange, isProt, isOffset, isInode, isName, most = 0, 1, 2, 4, 5, 6
+	fields := strings.SplitN(line, " ", most)
+	if len(fields) <= isInode || len(fields[isProt]) != 4 {
 		return v, fmt.Errorf("line %q of maps is not known", line)
 	}
+	start, end, _ := strings.Cut(fields[isRange], "-")
+	inode := uint64(0)
+	for _, n := range []struct {
+		to   *uint64
+		text string
+		base int
+	}{{&v.Start, start, 16}, {&v.End, end, 16}, {&v.Pgoff, fields[isOffset], 16}, {&inode, fields[isInode], 10}} {
+		if *n.to, err = strconv.ParseUint(n.text, n.base, 64); err != nil {
+			return v, fmt.Errorf("line %q of maps is not known", line)
+		}
+	}
+	prot := fields[isProt]
 	for i, bit := range []uint32{uapi.ProtRead, uapi.ProtWrite, uapi.ProtExec} {
 		if prot[i] != '-' {
 			v.Prot |= bit
@@ -42,9 +54,8 @@ func ParseLine(line string) (v taskview.VMA, err error) {
 	if inode == 0 {
 		v.Flags |= uapi.MapAnonymous
 	}
-	if fields := strings.SplitN(line, " ", 6); len(fields) == 6 {
-		_, name, _ := strings.Cut(fields[5], " ") // a decimal inode, then blanks
-		v.Name = strings.TrimLeft(name, " ")
+	if len(fields) > isName {
+		v.Name = strings.TrimLeft(fields[isName], " ")
 	}
 	if v.Name == "[stack]" {
 		v.Flags |= uapi.MapGrowsdown
