@@ -74,8 +74,8 @@ static inline int crpie_objects_program(const struct crpie_ctx *ctx, struct crpi
 
 	if (crpie_object_program(ctx, &it->obj) != 0)
 		it->obj.symtab = it->obj.hash = it->obj.gnu_hash = it->obj.debug = 0;
-	map = it->obj.debug != 0 ? crpie_peek64(ctx, it->obj.debug + 8) : 0;
-	it->map = map != 0 ? crpie_peek64(ctx, map + 24) : 0; /* the first is the program */
+	map = it->obj.debug != 0 ? crpie_link_map_first(ctx, it->obj.debug) : 0;
+	it->map = map != 0 ? crpie_link_map_next(ctx, map) : 0; /* the first is the program */
 	it->state = map != 0 ? CRPIE_OBJECTS_LIBRARIES : CRPIE_OBJECTS_INTERPRETER;
 	return crpie_objects_at(ctx, it, crpie_auxv(ctx, AT_PHDR) - sizeof(struct crpie_elf_ehdr));
 }
@@ -86,10 +86,9 @@ static inline int crpie_objects_library(const struct crpie_ctx *ctx, struct crpi
 	while (it->map != 0 && it->nr++ < CRPIE_MAX_OBJECTS) {
 		uint64_t map = it->map;
 
-		it->map = crpie_peek64(ctx, map + 24);
+		it->map = crpie_link_map_next(ctx, map);
 		it->obj.name = "";
-		it->obj.bias = crpie_peek64(ctx, map);
-		if (crpie_object_read(ctx, &it->obj, crpie_peek64(ctx, map + 16), 1024) == 0)
+		if (crpie_link_map_read(ctx, map, &it->obj) == 0)
 			return crpie_objects_at(ctx, it, it->obj.bias); /* libraries are linked for address 0 */
 	}
 	it->state = CRPIE_OBJECTS_DONE;

@@ -265,20 +265,35 @@ static inline int crpie_object_is(const char *path, const char *object)
 }
 
 /* struct r_debug { int version; struct link_map *map; … }; struct link_map { addr; name; ld; next; … }, <link.h>. */
+static inline uint64_t crpie_link_map_first(const struct crpie_ctx *ctx, uint64_t r_debug)
+{
+	return crpie_peek64(ctx, r_debug + 8);
+}
+
+static inline uint64_t crpie_link_map_next(const struct crpie_ctx *ctx, uint64_t map)
+{
+	return crpie_peek64(ctx, map + 24);
+}
+
+/* Reads the object of a link_map, without its name. */
+static inline int crpie_link_map_read(const struct crpie_ctx *ctx, uint64_t map, struct crpie_object *obj)
+{
+	obj->bias = crpie_peek64(ctx, map);
+	return crpie_object_read(ctx, obj, crpie_peek64(ctx, map + 16), 1024);
+}
+
 static inline int crpie_link_map_lookup(const struct crpie_ctx *ctx, uint64_t r_debug, const char *object,
 					const char *name, struct crpie_symbol *out)
 {
-	uint64_t map = crpie_peek64(ctx, r_debug + 8);
+	uint64_t map = crpie_link_map_first(ctx, r_debug);
 	unsigned int n;
 
-	for (n = 0; map != 0 && n < CRPIE_MAX_OBJECTS; n++, map = crpie_peek64(ctx, map + 24)) {
+	for (n = 0; map != 0 && n < CRPIE_MAX_OBJECTS; n++, map = crpie_link_map_next(ctx, map)) {
 		uint64_t path = crpie_peek64(ctx, map + 8), len = crpie_vma_readable(ctx, path, 4096);
 		struct crpie_object obj;
 
-		obj.bias = crpie_peek64(ctx, map);
 		obj.name = crpie_memchr((const void *)(uintptr_t)path, 0, len) ? (const char *)(uintptr_t)path : "";
-		if (crpie_object_is(obj.name, object) &&
-		    crpie_object_read(ctx, &obj, crpie_peek64(ctx, map + 16), 1024) == 0 &&
+		if (crpie_object_is(obj.name, object) && crpie_link_map_read(ctx, map, &obj) == 0 &&
 		    crpie_object_lookup(ctx, &obj, name, out))
 			return 1;
 	}
