@@ -313,11 +313,19 @@ static void renew_gnutls(const struct crpie_ctx *ctx, const struct crpie_objects
 		pr_info(ctx, "GnuTLS of %s is renewed in each thread", it->path);
 }
 
+/* In each thread only what is exported is looked for: the file would have to be read as often. */
 static int has_gnutls(const struct crpie_ctx *ctx, struct crpie_objects *it)
 {
 	struct crpie_symbol sym;
 
-	return find(ctx, it, "gnutls_rnd_refresh", &sym); /* the threads have done it */
+	return crpie_object_lookup(ctx, &it->obj, "gnutls_rnd_refresh", &sym) ? 0 : NOT_HERE;
+}
+
+static int hides_gnutls(const struct crpie_ctx *ctx, struct crpie_objects *it)
+{
+	struct crpie_symbol sym;
+
+	return has_gnutls(ctx, it) != 0 && find(ctx, it, "gnutls_rnd_refresh", &sym) == 0;
 }
 
 /* --- What cannot be reached --- */
@@ -338,6 +346,7 @@ static const struct {
 	{ "libruby", "ruby", "Ruby's Random" },
 	{ "php", "php", "PHP's mt_rand and lcg_value" },
 	{ "libphp", "php", "PHP's mt_rand and lcg_value" },
+	{ "", "gnutls", "GnuTLS in a program that does not export it" },
 	{ "", "redis", "what ACL GENPASS of redis draws from" },
 	{ "", "go", "Go's math/rand and the order of its maps" },
 	{ "", "stripped", "what a static program without symbols keeps" },
@@ -383,7 +392,7 @@ static int check_allow(const struct crpie_ctx *ctx, const char *list)
 			continue;
 		pr_err(ctx,
 		       "allow=%s: there is no %s; it can be all, or, joined by +: libgcrypt nss node java perl "
-		       "ruby php redis go stripped",
+		       "ruby php gnutls redis go stripped",
 		       list, word);
 		return -EINVAL;
 	}
@@ -447,10 +456,10 @@ static int is_go(const struct crpie_ctx *ctx, const char *path)
 	uint64_t v, at, len;
 
 	for (v = 0; v < ctx->nr_vmas; v++) {
-		if (crpie_strcmp(ctx->vmas[v].name, path) != 0)
+		if (crpie_strcmp(ctx->vmas[v].name, path) != 0 || (ctx->vmas[v].prot & CRPIE_PROT_EXEC) != 0)
 			continue;
 		len = crpie_vma_readable(ctx, ctx->vmas[v].start, ctx->vmas[v].end - ctx->vmas[v].start);
-		for (at = 0; at + 16 <= len && at < 65536; at += 16)
+		for (at = 0; at + 16 <= len; at += 16) /* an external linker lays C's data before it */
 			if (crpie_memcmp((const void *)(uintptr_t)(ctx->vmas[v].start + at), magic,
 					 sizeof(magic) - 1) == 0)
 				return 1;
@@ -475,6 +484,8 @@ static int left_of_object(const struct crpie_ctx *ctx, struct crpie_objects *it,
 
 	if (!is_program)
 		return left;
+	if (hides_gnutls(ctx, it))
+		left += leave_word(ctx, "gnutls", it->path);
 	if (find_redis(ctx, it, &server, &init) == 0)
 		left += leave_word(ctx, "redis", it->path);
 	if (is_go(ctx, it->path))

@@ -116,6 +116,8 @@ func reseedRefuses(t *testing.T, plugin string) {
 	perl := testenv.Start(t, "perl").Dump(t)
 	stripped := testenv.StartCommand(t, "stripped", drawing("-static-pie", "-s")(t)...).Dump(t)
 	golang := testenv.Start(t, "gorandom-stripped").Dump(t)
+	cgo := testenv.StartCommand(t, "cgo", drawing("-DLINKED_WITH_GO")(t)...).Dump(t)
+	gnutls := testenv.StartCommand(t, "gnutls", drawing("-DWITH_GNUTLS")(t)...).Dump(t)
 	for _, c := range []struct {
 		im      *testenv.Images
 		options string
@@ -128,6 +130,8 @@ func reseedRefuses(t *testing.T, plugin string) {
 		{stripped, "", 1, "cannot be renewed, and every clone shares it: allow=stripped goes on all the same"},
 		{golang, "", 1, "allow=go goes on all the same"},
 		{golang, ",allow=all", 0, "nothing to do"},
+		{cgo, "", 1, "allow=go goes on all the same"},
+		{gnutls, "", 1, "allow=gnutls goes on all the same"},
 	} {
 		words := []string{"restore", "-d", "-v3", "-D", c.im.Dir, "--pie-plugin", plugin + c.options}
 		status, output := tool(t, c.im, words...)
