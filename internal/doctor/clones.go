@@ -26,8 +26,7 @@ func Clones(d *images.Dir, open imagemem.OpenFile) []Finding {
 	c.descriptors()
 	c.mappings()
 	c.locks()
-	c.environment()
-	c.random()
+	c.identity()
 	c.add("addresses", Note, "nothing can change them", "the layout of memory, stack guards and pointer guards are equal")
 	return c.findings
 }
@@ -121,7 +120,12 @@ func (c *clones) inet(where string, e *pb.InetSkEntry) {
 	}
 }
 
+// connection: one over the loopback device of the tasks' own network namespace has both ends in each clone.
 func (c *clones) connection(where string, at, to netip.AddrPort) {
+	if c.ownNet() && at.Addr().IsLoopback() {
+		c.fine("connection", "%s: TCP from %v to %v, in a network namespace of its own", where, at, to)
+		return
+	}
 	c.add("connection", Problem, "crpie restore --tcp-close for all clones but one",
 		"%s: TCP from %v to %v: only one can go on with it; of TLS two would use the same keys and nonces", where, at, to)
 }
@@ -143,12 +147,17 @@ func (c *clones) unix(where string, e *pb.UnixSkEntry) {
 	}
 }
 
-// mappings names files that are changed through memory.
+// mappings names files that are changed through memory, and shared memory of System V.
 func (c *clones) mappings() {
 	seen := map[string]bool{}
+	ownIPC := c.own((*pb.TaskKobjIdsEntry).GetIpcNsId)
 	for _, t := range c.Tasks {
 		for _, v := range t.Mm.GetVmas() {
 			name := c.VMAName(v)
+			if v.GetStatus()&images.VmaSysvIPC != 0 && !ownIPC {
+				c.add("mapping", Problem, "an IPC namespace, dumped with the process",
+					"task %d, %#x: shared memory of System V: the clones change the same memory", t.Pid, v.GetStart())
+			}
 			if v.GetStatus()&images.VmaFileShared == 0 || v.GetProt()&uapi.ProtWrite == 0 || seen[name] {
 				continue
 			}
@@ -169,7 +178,10 @@ func (c *clones) locks() {
 		}
 	}
 	for _, l := range c.Locks {
-		c.add("lock", Problem, "restore the second clone when the first has let it go, or give each a file of its own",
+		if l.GetType() == uapi.FRdlck {
+			continue // several can have it
+		}
+		c.add("lock", Problem, "crpie restore --no-file-locks for all clones but one, or a file of its own for each",
 			"task %d, descriptor %d: %s is locked: only one of the clones can have the lock", l.GetPid(), l.GetFd(),
 			names[place{l.GetPid(), l.GetFd()}])
 	}
