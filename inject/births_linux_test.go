@@ -74,7 +74,7 @@ func TestBirthsOnTheWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = asTracer(func() error {
+	err = asTracer(s.stopTimeout(), func() error {
 		p, err := s.start(program)
 		if err != nil {
 			return err

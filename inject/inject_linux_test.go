@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/testenv"
@@ -324,5 +326,19 @@ func TestSpawnFails(t *testing.T) {
 	_, _, err := Spawn(t.Context(), &Program{Path: "/etc/passwd", Args: []string{"x"}}, &Options{})
 	if err := expect(err, "try: execute /etc/passwd: permission denied"); err != nil {
 		t.Error(err)
+	}
+}
+
+// The thread that traces has ended when its work is done: it holds nobody that it could not let go.
+func TestTracerHasEnded(t *testing.T) {
+	for range 200 {
+		tid := 0
+		_ = asTracer(testenv.Timeout, func() error {
+			tid = unix.Gettid()
+			return nil
+		})
+		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid)); err == nil {
+			t.Fatalf("thread %d is there", tid)
+		}
 	}
 }

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"time"
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/freezer"
@@ -162,29 +160,11 @@ func (s *session) resume(pid int, tree bool) error {
 	if len(opts.Plugins) == 0 || !slices.ContainsFunc(s.report.Processes, begun) {
 		return nil
 	}
-	s.awaitTracerEnd()
 	done, err := Attach(context.WithoutCancel(s.ctx), pid, tree, &opts)
 	if done != nil {
 		s.report.Processes = append(s.report.Processes, done.Processes...)
 	}
 	return err
-}
-
-// awaitTracerEnd waits for the end of the OS thread that was the tracer: until then threads are traced by it that it
-// could not let go.
-func (s *session) awaitTracerEnd() {
-	for end := s.stopBy(); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if !slices.ContainsFunc(s.targets, (*target).isTracedHere) {
-			return
-		}
-	}
-}
-
-func (p *target) isTracedHere() bool {
-	return slices.ContainsFunc(sys.Threads(p.pid), func(tid sys.PID) bool {
-		text, _ := sys.ReadProc(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, tid))
-		return parseStatus(string(text)).number("TracerPid") == os.Getpid()
-	})
 }
 
 // With keeps the plugins that have a hook of a stage.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/freezer"
 	"github.com/crpie/crpie/internal/several"
@@ -35,11 +37,27 @@ type session struct {
 	held    bool             // whoever takes the processes over has them
 }
 
-// asTracer carries f out on an OS thread of its own, which ends with it: whoever it still traces goes on then, or dies
-// with PTRACE_O_EXITKILL, ptrace(2).
-func asTracer(f func() error) (err error) {
-	sys.Apart(func() { err = f() })
+// asTracer carries f out on an OS thread of its own, which ends before it returns: whoever the thread still traces has
+// gone on then, or has died with PTRACE_O_EXITKILL, ptrace(2). patience bounds how long it waits for that end.
+func asTracer(patience time.Duration, f func() error) (err error) {
+	tid := 0
+	sys.Apart(func() {
+		tid = unix.Gettid()
+		err = f()
+	})
+	awaitEnd(tid, patience)
 	return err
+}
+
+// awaitEnd waits until the kernel knows a thread of this process no longer. It lets go of the threads it traces before
+// that, kernel/exit.c exit_notify.
+func awaitEnd(tid int, patience time.Duration) {
+	const nap = 50 * time.Microsecond
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(nap) {
+		if errors.Is(unix.Tgkill(unix.Getpid(), tid, 0), unix.ESRCH) {
+			return
+		}
+	}
 }
 
 // newSession lays the blob out, so that a plugin that does not fit is known before a process is touched.
@@ -116,7 +134,7 @@ func Attach(ctx context.Context, pid int, tree bool, opts *Options) (*Report, er
 	if err != nil {
 		return nil, err
 	}
-	err = asTracer(func() error { return s.attach(sys.PID(pid), tree) })
+	err = asTracer(s.stopTimeout(), func() error { return s.attach(sys.PID(pid), tree) })
 	if err != nil && slices.Contains(opts.Stages, stage.PreDump) && !opts.Rehearse && !s.held {
 		err = several.Join(err, s.resume(pid, tree))
 	}

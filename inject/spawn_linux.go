@@ -51,7 +51,7 @@ func Spawn(ctx context.Context, program *Program, opts *Options) (pid int, done 
 	if err != nil {
 		return 0, nil, err
 	}
-	err = asTracer(func() error {
+	err = asTracer(s.stopTimeout(), func() error {
 		p, err := s.start(program)
 		if err != nil {
 			return err
