@@ -82,9 +82,9 @@ func (s *session) onlyThese(c freezer.Cgroup, pids []sys.PID) error {
 	return nil
 }
 
-// findFreezer finds the cgroup that is to be frozen afterwards, before anything is done.
+// findFreezer finds the cgroup in which all processes are to stand afterwards, before anything is done.
 func (s *session) findFreezer() error {
-	if s.opts.Leave != Frozen || len(s.frozen) > 0 {
+	if s.opts.Leave != Frozen {
 		return nil
 	}
 	var pids []sys.PID
@@ -93,14 +93,29 @@ func (s *session) findFreezer() error {
 		pids, numbers = append(pids, p.pid), append(numbers, int(p.pid))
 	}
 	c, err := freezer.Of(numbers...)
-	if err == nil {
-		err = s.onlyThese(c, pids)
+	switch {
+	case err != nil:
+	case len(s.frozen) > 0:
+		err = s.standIn(c)
+	default:
+		s.stand, s.freezer, err = c, c, s.onlyThese(c, pids)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; --leave running lets them go on, --leave stopped stops them with SIGSTOP", err)
 	}
-	s.freezer = c
 	return nil
+}
+
+// standIn finds the lowest cgroup that was frozen and has all processes, which are in c: a child can be elsewhere than
+// the process of which the cgroup was thawed.
+func (s *session) standIn(c freezer.Cgroup) error {
+	for _, frozen := range slices.Backward(s.frozen) {
+		if c.Within(frozen) {
+			s.stand = frozen
+			return nil
+		}
+	}
+	return fmt.Errorf("try: cgroup %s was frozen, but not all processes are in it", s.frozen[len(s.frozen)-1])
 }
 
 // leave brings the processes, which all stand, into the state in which they are to be found.
@@ -120,8 +135,7 @@ func (s *session) leave() error {
 		if s.freezer != "" {
 			s.frozen = append(s.frozen, s.freezer)
 		}
-		s.note("cgroup %s is frozen, with all processes; criu dump takes it as --freeze-cgroup %[1]s",
-			s.frozen[len(s.frozen)-1])
+		s.note("cgroup %s is frozen, with all processes; criu dump takes it as --freeze-cgroup %[1]s", s.stand)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type session struct {
 
 	frozen  []freezer.Cgroup // that were so when it began, the highest first
 	freezer freezer.Cgroup   // that is to be frozen at the end; "": none
+	stand   freezer.Cgroup   // that has all processes, and is frozen at the end; "": none
 	seized  map[sys.PID]bool // threads that were told to stop while they were frozen
 	held    bool             // whoever takes the processes over has them
 }

@@ -54,6 +54,11 @@ func (c Cgroup) Asked() (levels []Cgroup) {
 	return levels
 }
 
+// Within reports whether it is another cgroup or below it.
+func (c Cgroup) Within(other Cgroup) bool {
+	return strings.HasPrefix(string(c)+"/", strings.TrimSuffix(string(other), "/")+"/")
+}
+
 // Freeze stops all processes in it, and waits until they stand.
 func (c Cgroup) Freeze(timeout time.Duration) error {
 	if err := c.set(true); err != nil {

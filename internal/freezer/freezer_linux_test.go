@@ -45,3 +45,15 @@ func TestParent(t *testing.T) {
 		}
 	}
 }
+
+// A cgroup is within itself and those above it, by whole names.
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		c, other Cgroup
+		want     bool
+	}{{"/f/a", "/f/a", true}, {"/f/a/b", "/f/a", true}, {"/f/ab", "/f/a", false}, {"/f/a", "/f/a/b", false}} {
+		if got := c.c.Within(c.other); got != c.want {
+			t.Errorf("%+v", c)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+//go:build linux && amd64
+
+package inject
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/crpie/crpie/internal/freezer"
+	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/stage"
+)
+
+// below makes a cgroup in another one and moves processes into it. It is removed when the victim is gone.
+func below(t *testing.T, p *testenv.Process, dir freezer.Cgroup, name string, pids ...sys.PID) freezer.Cgroup {
+	t.Helper()
+	c := filepath.Join(string(dir), name)
+	err := os.Mkdir(c, 0o755)
+	for _, pid := range pids {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(c, "cgroup.procs"), []byte(strconv.Itoa(int(pid))), 0)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = freezer.Cgroup(c).Thaw(), dir.Thaw() // a frozen process does not end
+		_ = p.Kill()
+		testenv.RemoveCgroup(t, c)
+	})
+	return freezer.Cgroup(c)
+}
+
+// A tree is said to stand in a cgroup that was frozen only if all of it is there.
+func TestFrozenInPart(t *testing.T) {
+	p := testenv.Start(t, "tree")
+	dir := testenv.Freezable(t, p)
+	first := below(t, p, dir, "first", sys.PID(p.Pid))
+	o := order{Pid: p.Pid, Tree: true, Plugin: testenv.Plugin(t, "testdata/plugins/dumped.c") + ",var=LANG",
+		Stages: []stage.Stage{stage.PreDump}, Leave: Frozen}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(first.Freeze(testenv.Timeout))
+	got := o.carryOut(t)
+	if want := "cgroup " + string(first) + " was frozen, but not all processes are in it"; !strings.Contains(got.Error, want) {
+		t.Errorf("%q, want %q", got.Error, want)
+	}
+	if !first.Frozen() || dir.Frozen() || len(got.Log) > 0 {
+		t.Errorf("frozen %v, %v; %v", first.Frozen(), dir.Frozen(), got.Log)
+	}
+	must(dir.Freeze(testenv.Timeout))
+	got = o.carryOut(t)
+	want := "cgroup " + string(dir) + " is frozen, with all processes; criu dump takes it as --freeze-cgroup " + string(dir)
+	if got.Error != "" || !slices.Contains(got.Report.Processes[0].Notes, want) {
+		t.Errorf("%s, %+v", got.Error, got.Report)
+	}
+	must(dir.Thaw())
+	must(first.Thaw())
+	p.MustPass(t)
+}
