@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/internal/freezer"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
@@ -67,4 +69,21 @@ func TestFrozenInPart(t *testing.T) {
 	must(dir.Thaw())
 	must(first.Thaw())
 	p.MustPass(t)
+}
+
+// A process that is killed while it is frozen ends when it is thawed: that is seen once.
+func TestKilledWhileFrozen(t *testing.T) {
+	p := testenv.Start(t, "tree")
+	dir := testenv.Freezable(t, p)
+	if err := dir.Freeze(testenv.Timeout); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Kill(sys.Children(sys.PID(p.Pid))[0], unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	o := order{Pid: p.Pid, Tree: true, Plugin: testenv.Plugin(t, "testdata/plugins/dumped.c") + ",var=LANG",
+		Stages: []stage.Stage{stage.Resumed}, Leave: Running}
+	if got := o.carryOut(t); got.Error != "" {
+		t.Error(got.Error)
+	}
 }

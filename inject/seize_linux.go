@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,8 @@ func (p *target) seize() (gone bool, err error) {
 			break
 		}
 	}
-	if len(p.threads) == 0 {
+	if len(p.threads) == 0 { // those that were there have ended before they stopped
+		p.session.targets = slices.DeleteFunc(p.session.targets, func(q *target) bool { return q == p })
 		return true, nil
 	}
 	return false, p.leaderFirst()
@@ -59,6 +61,7 @@ func (p *target) seizeFresh() (fresh int, err error) {
 		}
 		t := &thread{tid: tid}
 		if p.seized[tid] {
+			delete(p.seized, tid) // if it has ended, its number stays until its parent waits for it
 			p.adopt(t)
 			asked = append(asked, t)
 			continue
@@ -86,7 +89,7 @@ func (p *target) seizeFresh() (fresh int, err error) {
 
 // adopt adds a thread; the target is the session's from its first on.
 func (p *target) adopt(t *thread) {
-	if len(p.threads) == 0 {
+	if !slices.Contains(p.session.targets, p) {
 		p.session.targets = append(p.session.targets, p)
 	}
 	p.threads = append(p.threads, t)
