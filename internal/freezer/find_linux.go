@@ -38,6 +38,7 @@ func hierarchies(mountinfo string) []hierarchy {
 	var v1, v2 []hierarchy
 	for m := range sys.Mounts(mountinfo) {
 		switch {
+		case outside(m.Root):
 		case m.Type == "cgroup2":
 			v2 = append(v2, hierarchy{"", m.Root, m.Point})
 		case m.Type == "cgroup" && m.HasSuper("freezer"):
@@ -75,11 +76,15 @@ func (h *hierarchy) common(pids []int) (Cgroup, bool) {
 func (h *hierarchy) pathIn(text string) (string, bool) {
 	for controllers, path := range sys.Cgroups(text) {
 		if slices.Contains(strings.Split(controllers, ","), h.controller) {
-			return path, strings.HasPrefix(path, "/")
+			return path, strings.HasPrefix(path, "/") && !outside(path)
 		}
 	}
 	return "", false
 }
+
+// outside reports whether a path leads out of this process's cgroup namespace, cgroup_namespaces(7): from there it
+// names no cgroup that is seen here.
+func outside(path string) bool { return strings.HasPrefix(path+"/", "/../") }
 
 // parent gives the lowest path that is the same as both or above them.
 func parent(a, b string) string {

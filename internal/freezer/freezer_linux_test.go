@@ -9,10 +9,12 @@ const mounts = `30 1 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 31 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 32 30 0:29 /docker/1 /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
 33 30 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct
+34 30 0:28 /.. /above rw,relatime - cgroup2 cgroup2 rw
+35 30 0:29 /../x /beside rw - cgroup cgroup rw,freezer
 broken line
 `
 
-// Hierarchies with a freezer are found, those of version 1 first.
+// Hierarchies with a freezer are found, those of version 1 first; not from outside of the cgroup namespace.
 func TestHierarchies(t *testing.T) {
 	want := []hierarchy{{"freezer", "/docker/1", "/sys/fs/cgroup/freezer"}, {"", "/", "/sys/fs/cgroup/unified"}}
 	if got := hierarchies(mounts); !slices.Equal(got, want) {
@@ -31,6 +33,16 @@ func TestPathIn(t *testing.T) {
 	}
 	if got, ok := (&hierarchy{controller: "freezer"}).pathIn("0::/c\n"); ok {
 		t.Error(got)
+	}
+}
+
+// Outside of its cgroup namespace a process's cgroup is shown as one beside or above the namespace's root.
+func TestPathOutside(t *testing.T) {
+	for path, ok := range map[string]bool{"/..": false, "/../x": false, "/../..": false, "/..x": true, "/...": true,
+		"/": true, "/x/..y": true} {
+		if got, is := (&hierarchy{}).pathIn("0::" + path + "\n"); is != ok || got != path {
+			t.Errorf("%s: %s, %v", path, got, is)
+		}
 	}
 }
 
