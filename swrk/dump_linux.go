@@ -26,6 +26,7 @@ type around struct {
 	cgroup  freezer.Cgroup
 	ran     bool // hooks of PIE_DMP_PRE_DUMP; those of PIE_DMP_RESUMED have not
 	dumped  bool // by criu, as it says
+	thawed  bool // the cgroup that criu freezes was, when crpie found it
 
 	over  chan struct{} // closed when criu has answered or ended
 	letGo chan struct{} // closed when crpie has let go of the processes
@@ -103,7 +104,7 @@ func (s *session) before(ctx context.Context, criu func()) (err error) {
 		begun, a.ran = true, true
 		go criu()
 	}
-	if !a.cgroup.Frozen() {
+	if a.thawed = !a.cgroup.Frozen(); a.thawed {
 		opts.Hold = func(context.Context) error {
 			begin()
 			a.awaitFrozen()
@@ -167,6 +168,9 @@ func (s *session) resumed(ctx context.Context) error {
 	opts := s.hooksOf(stage.Resumed)
 	if len(opts.Plugins) == 0 {
 		return nil
+	}
+	if s.around.thawed { // a criu that was killed has left it frozen
+		opts.Leave = inject.Running
 	}
 	if _, err := inject.Attach(context.WithoutCancel(ctx), int(s.opts.GetPid()), true, opts); err != nil {
 		return fmt.Errorf("the process goes on after the dump: %w", err)

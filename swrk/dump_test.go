@@ -27,7 +27,7 @@ func (s *seen) dump(opts *pb.CriuOpts) {
 		}
 	}
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", opts.GetPid()))
-	if s.Environ = string(text); !s.WasFrozen {
+	if s.Environ = string(text); !s.WasFrozen && os.Getenv(manner) != "dump-die" {
 		_ = c.Thaw()
 	}
 }
@@ -68,7 +68,7 @@ func dumpedPlugin(t *testing.T) string {
 }
 
 // criu finds what the hooks before the dump have left, in a cgroup that is as it was; and what goes on after a dump,
-// one that has failed, or a criu that has died, has run the others.
+// one that has failed, or a criu that has died, also one that has frozen it and not thawed, has run the others.
 func TestHooksAroundADump(t *testing.T) {
 	plugin := dumpedPlugin(t)
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestHooksAroundADump(t *testing.T) {
 		frozen, success bool
 		status          int
 	}{{"dump", false, true, 0}, {"dump", true, true, 0}, {"dump-fail", false, false, 1}, {"die", false, false, 9},
-		{"dump-refuse", false, false, 1}} {
+		{"dump-refuse", false, false, 1}, {"dump-die", false, false, 9}, {"dump-die", true, false, 9}} {
 		t.Run(fmt.Sprintf("%s/%v", c.manner, c.frozen), func(t *testing.T) {
 			p := testenv.Start(t, "threads")
 			dir := testenv.Freezable(t, p)
@@ -91,7 +91,7 @@ func TestHooksAroundADump(t *testing.T) {
 			if status := r.status(); status != c.status || answer.GetSuccess() != c.success {
 				t.Errorf("status %d, %v, %s", status, answer, &r.stderr)
 			}
-			got := c.manner == "dump" || c.manner == "dump-fail"
+			got := strings.HasPrefix(c.manner, "dump") && c.manner != "dump-refuse"
 			if s := r.seen(); got && (letter(s.Environ) != "d" || s.WasFrozen != c.frozen) {
 				t.Errorf("criu saw %+v", s)
 			}

@@ -193,9 +193,12 @@ func (s *seen) answer(line sys.Channel, req *pb.CriuReq, manner string) int {
 		final.Success, final.CrErrno, final.CrErrmsg = pb.Bool(false), pb.Int32(17), pb.String("no such luck")
 		say(final)
 		return 1
-	case "dump", "dump-fail", "dump-refuse":
+	case "dump", "dump-fail", "dump-refuse", "dump-die":
 		if manner != "dump-refuse" {
 			s.dump(req.Opts)
+		}
+		if manner == "dump-die" {
+			return 9
 		}
 		if final.Restore = nil; manner != "dump" {
 			final.Success = pb.Bool(false)
