@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 
 // around is a dump around which hooks run.
 type around struct {
-	plugins []blob.Input // with a hook around a dump
+	specs   []string     // of plugins with a hook around a dump
+	plugins []blob.Input // the same, loaded
 	cgroup  freezer.Cgroup
 	ran     bool // hooks of PIE_DMP_PRE_DUMP; those of PIE_DMP_RESUMED have not
 	dumped  bool // by criu, as it says
@@ -33,23 +35,22 @@ type around struct {
 	once  sync.Once
 }
 
-// findAround reads which plugins have hooks around a dump. nil: none.
+// findAround finds the plugins that have hooks around a dump, by their objects. nil: none.
 func (c *config) findAround() (*around, error) {
 	if c.Way == CRIU {
 		return nil, nil
 	}
-	inputs, err := pluginspec.Load(c.Plugins)
-	if err != nil {
-		return nil, err
-	}
 	a := &around{over: make(chan struct{}), letGo: make(chan struct{})}
-	for _, in := range inputs {
-		if in.Plugin.AroundDump() {
-			a.plugins = append(a.plugins, in)
+	var errs []error
+	for _, spec := range c.Plugins {
+		plugin, err := pluginspec.Object(spec)
+		if err == nil && plugin.AroundDump() {
+			a.specs = append(a.specs, spec)
 		}
+		errs = append(errs, err)
 	}
-	if len(a.plugins) == 0 {
-		return nil, nil
+	if err := several.Join(errs...); err != nil || len(a.specs) == 0 {
+		return nil, err
 	}
 	return a, nil
 }
@@ -57,14 +58,13 @@ func (c *config) findAround() (*around, error) {
 // withoutDump leaves out plugins that have hooks around a dump alone: a restore is not theirs. What is wrong with an
 // object is said where it is loaded.
 func (c *config) withoutDump() {
-	var rest []string
-	for _, spec := range c.Plugins {
-		inputs, err := pluginspec.Load([]string{spec})
-		if err != nil || !inputs[0].Plugin.OnlyAroundDump() {
-			rest = append(rest, spec)
-		}
+	if c.Way == CRIU {
+		return
 	}
-	c.Plugins = rest
+	c.Plugins = slices.DeleteFunc(c.Plugins, func(spec string) bool {
+		plugin, err := pluginspec.Object(spec)
+		return err == nil && plugin.OnlyAroundDump()
+	})
 }
 
 // dump runs the hooks before a dump, has criu dump, and runs those of what goes on afterwards. criu freezes the cgroup
@@ -75,6 +75,9 @@ func (s *session) dump(ctx context.Context) (status int, err error) {
 	request, err := s.rewrite(&pb.CriuReq{Type: &kind, Opts: s.opts})
 	if err == nil && len(s.config.Tasks) > 0 {
 		err = errors.New("pie-task: only for grafts; write select= behind the plugin")
+	}
+	if err == nil {
+		s.around.plugins, err = pluginspec.Load(s.around.specs)
 	}
 	if err == nil {
 		err = s.around.find(s.opts)

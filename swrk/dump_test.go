@@ -144,3 +144,20 @@ func TestDumpsThatAreRefused(t *testing.T) {
 	}
 	p.MustPass(t)
 }
+
+// A runtime starts crpie with descriptors of its own: no line of a file has them read, or the request is lost.
+func TestDescriptorsAreNotRead(t *testing.T) {
+	plugin := testenv.Plugin(t, "testdata/plugins/dumped.c") + ",var=@fd:3"
+	const want = "parameter var=@fd:3: a runtime starts crpie with descriptors of its own"
+	for _, kind := range []pb.CriuReqType{pb.CriuReqType_RESTORE, pb.CriuReqType_DUMP} {
+		r := newRuntime(t, "", "")
+		r.write("runc.conf", "pie-plugin "+plugin+"\n")
+		opts := r.restoreOpts()
+		opts.ConfigFile = pb.String(r.path("runc.conf"))
+		r.start(request(t, kind, opts))
+		answer := r.agreeToAll()
+		if status := r.status(); status != 1 || answer.GetSuccess() || !strings.Contains(answer.GetCrErrmsg(), want) {
+			t.Errorf("%v: status %d, %v, %s", kind, status, answer, &r.stderr)
+		}
+	}
+}

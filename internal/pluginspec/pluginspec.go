@@ -103,6 +103,15 @@ func Load(specs []string) ([]blob.Input, error) {
 	return inputs, several.Join(errs...)
 }
 
+// Object loads the object of a specification and no value: descriptors can be read only once.
+func Object(spec string) (*loader.Plugin, error) {
+	path, _, err := Parse(spec)
+	if err != nil {
+		return nil, err
+	}
+	return loadFile(path)
+}
+
 // Check says everything that is wrong with the parameters of a plugin that is loaded.
 func Check(in blob.Input) error {
 	var v values
