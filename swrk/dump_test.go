@@ -161,3 +161,26 @@ func TestDescriptorsAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// A plugin that has hooks around dumps alone takes no part in restores, which are criu's then, unread.
+func TestPluginsThatTakeNoPart(t *testing.T) {
+	only := testenv.Plugin(t, "testdata/plugins/dumped.c", "-DONLY_AROUND_DUMP") + ",var=LANG"
+	for _, way := range []string{"auto", "graft", "criu"} {
+		r := aroundDumps(t, only, "")
+		r.write("containers.d/b.conf", "restore-with "+way+"\n")
+		r.start(request(t, pb.CriuReqType_RESTORE, r.restoreOpts()))
+		answer := r.agreeToAll()
+		if status := r.status(); status != 0 || !answer.GetSuccess() || r.seen().Pid != r.cmd.Process.Pid {
+			t.Errorf("%s: status %d, %v, %s", way, status, answer, &r.stderr)
+		}
+	}
+	r := newRuntime(t, "", "") // criu must not see the lines of its file
+	opts := r.restoreOpts()
+	r.write("runc.conf", "tcp-close\nrestore-with graft\npie-plugin "+only+"\n")
+	opts.ConfigFile = pb.String(r.path("runc.conf"))
+	r.start(request(t, pb.CriuReqType_RESTORE, opts))
+	answer := r.agreeToAll()
+	if status := r.status(); status != 0 || !answer.GetSuccess() || strings.TrimSpace(r.seen().Config) != "tcp-close" {
+		t.Errorf("status %d, %v, %s, %+v", status, answer, &r.stderr, r.seen())
+	}
+}

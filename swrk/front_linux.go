@@ -130,10 +130,10 @@ func (s *session) judge(data []byte) (ours bool, err error) {
 	if kind != pb.CriuReqType_RESTORE {
 		return s.config.changed, nil
 	}
-	s.config.withoutDump()
 	if err == nil {
 		err = s.config.decide()
 	}
+	s.config.withoutDump()
 	return s.config.Way == Native || s.config.grafts() || s.config.changed, err
 }
 

@@ -32,6 +32,7 @@ static int init(int stage)
 	return 0;
 }
 
+#ifndef ONLY_RESUMED
 static int before(struct crpie_ctx *ctx)
 {
 	const char *fail = crpie_param(ctx, "fail");
@@ -41,6 +42,8 @@ static int before(struct crpie_ctx *ctx)
 		return -EIO;
 	return err;
 }
+CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP, before)
+#endif
 
 static int after(struct crpie_ctx *ctx)
 {
@@ -48,7 +51,6 @@ static int after(struct crpie_ctx *ctx)
 }
 
 CR_PLUGIN_REGISTER("dumped", init, NULL)
-CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_DMP_PRE_DUMP, before)
 CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_DMP_RESUMED, after)
 #ifndef ONLY_AROUND_DUMP
 static int restored(struct crpie_ctx *ctx)
