@@ -23,12 +23,12 @@ import (
 
 // around is a dump around which hooks run.
 type around struct {
-	specs   []string     // of plugins with a hook around a dump
-	plugins []blob.Input // the same, loaded
-	cgroup  freezer.Cgroup
-	ran     bool // hooks of PIE_DMP_PRE_DUMP; those of PIE_DMP_RESUMED have not
-	dumped  bool // by criu, as it says
-	thawed  bool // the cgroup that criu freezes was, when crpie found it
+	specs   []string       // of plugins with a hook around a dump
+	plugins []blob.Input   // the same, loaded
+	cgroup  freezer.Cgroup // in which criu freezes the tree; "": it does so otherwise
+	ran     bool           // hooks of PIE_DMP_PRE_DUMP; those of PIE_DMP_RESUMED have not
+	dumped  bool           // by criu, as it says
+	thawed  bool           // the cgroup that criu freezes was, when crpie found it
 
 	over  chan struct{} // closed when criu has answered or ended
 	letGo chan struct{} // closed when crpie has let go of the processes
@@ -107,7 +107,7 @@ func (s *session) before(ctx context.Context, criu func()) (err error) {
 		begun, a.ran = true, true
 		go criu()
 	}
-	if a.thawed = !a.cgroup.Frozen(); a.thawed {
+	if a.thawed = a.cgroup != "" && a.cgroup.Freezable() && !a.cgroup.Frozen(); a.thawed {
 		opts.Hold = func(context.Context) error {
 			begin()
 			a.awaitFrozen()
@@ -127,10 +127,12 @@ func (s *session) before(ctx context.Context, criu func()) (err error) {
 	return err
 }
 
-// find finds the cgroup in which criu freezes the tree.
+// find finds the cgroup in which criu freezes the tree. Hooks before the dump need one.
 func (a *around) find(opts *pb.CriuOpts) error {
 	a.cgroup = freezer.Cgroup(opts.GetFreezeCgroup())
 	switch {
+	case len(inject.With(a.plugins, stage.PreDump)) == 0:
+		return nil
 	case a.cgroup == "":
 		return errors.New("hooks before a dump: the request names no cgroup that is frozen (freeze_cgroup), so the processes " +
 			"would run on between the hooks and the dump\n  hint: crpie try -p PID --stages pre-dump --leave running")

@@ -184,3 +184,19 @@ func TestPluginsThatTakeNoPart(t *testing.T) {
 		t.Errorf("status %d, %v, %s, %+v", status, answer, &r.stderr, r.seen())
 	}
 }
+
+// Without a hook before the dump nothing has to stand still until criu comes: the request need not name a cgroup.
+func TestDumpWithoutACgroup(t *testing.T) {
+	plugin := testenv.Plugin(t, "testdata/plugins/dumped.c", "-DONLY_RESUMED") + ",var=LANG"
+	p := testenv.Start(t, "threads")
+	r := aroundDumps(t, plugin, "")
+	r.startDump(pb.CriuReqType_DUMP, p.Pid, "")
+	answer := r.agreeToAll()
+	if status := r.status(); status != 0 || !answer.GetSuccess() {
+		t.Errorf("status %d, %v, %s", status, answer, &r.stderr)
+	}
+	if got := letterOf(t, p.Pid); got != "r" {
+		t.Error(got)
+	}
+	p.MustPass(t)
+}
