@@ -33,6 +33,9 @@ func parseSmaps(text string) (all []smap) {
 				all[n-1].flags = strings.Fields(value)
 			}
 		default:
+			if !strings.Contains(key, " ") { // only the first line of a mapping has one before a colon
+				continue
+			}
 			if v, err := procmaps.ParseLine(strings.TrimSuffix(line, "\n")); err == nil {
 				all = append(all, smap{Span: memory.Span{Start: v.Start, End: v.End}})
 			}
