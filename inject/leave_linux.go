@@ -76,7 +76,7 @@ func (s *session) onlyThese(c freezer.Cgroup, pids []sys.PID) error {
 	for _, pid := range all {
 		if !slices.Contains(pids, sys.PID(pid)) {
 			return fmt.Errorf("try: cgroup %s has process %d, too, which is not one of those that are stopped: it would be "+
-				"frozen or thawed with them; give --tree, move it away, or give --leave running", c, pid)
+				"frozen or thawed with them; give --tree, or move it away", c, pid)
 		}
 	}
 	return nil
