@@ -32,7 +32,6 @@ const (
 	magic1, magic2 = 0x46505853, 0x46505845
 	softwareOff    = 464 // struct _fpx_sw_bytes, in the part that the CPU leaves to software
 	tileFeatures   = 3 << 17
-	legacySize     = 576 // of FXSAVE and the header
 )
 
 // frame is what a thread that has these registers, signals and extended state leaves for the program by.
@@ -68,7 +67,7 @@ func frame(at, returnTo uint64, regs *sys.Regs, mask uint64, xstate []byte, layo
 // extended tells which components of the extended state are in a frame. The kernel would drop it all if tiles (AMX)
 // were among them and the process had not asked for those.
 func extended(xstate []byte, layout *sys.Xsave) (features uint64, size int) {
-	features, size = layout.Features&^tileFeatures, legacySize
+	features, size = layout.Features&^tileFeatures, sys.XsaveExtended
 	for i, c := range layout.Components {
 		if features>>i&1 == 1 && i >= 2 {
 			size = max(size, int(c.Offset+c.Size))
@@ -81,7 +80,7 @@ func extended(xstate []byte, layout *sys.Xsave) (features uint64, size int) {
 func initialXstate(length int) []byte {
 	b := make([]byte, length)
 	binary.LittleEndian.PutUint16(b, 0x37f)
-	binary.LittleEndian.PutUint32(b[24:], 0x1f80)
-	binary.LittleEndian.PutUint64(b[512:], 1|2) // XSTATE_BV: x87, SSE
+	binary.LittleEndian.PutUint32(b[sys.XsaveMXCSR:], 0x1f80)
+	binary.LittleEndian.PutUint64(b[sys.XsaveHeader:], 1|2) // XSTATE_BV: x87, SSE
 	return b
 }

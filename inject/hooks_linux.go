@@ -98,12 +98,11 @@ func (p *target) saveXstate(t *thread) error {
 	if t.xstate != nil {
 		return nil
 	}
-	area := make([]byte, 16<<10) // AMX's area is just over 8 KiB
-	n, err := sys.GetXstate(t.tid, area)
+	area, err := sys.ReadXstate(t.tid)
 	if err != nil {
 		return p.problem("%w", err)
 	}
-	t.xstate = area[:n]
+	t.xstate = area
 	return nil
 }
 

@@ -16,10 +16,10 @@ type Machine struct {
 	YMM uint32 // where the upper halves of ymm0 to ymm15 lie in the XSAVE area; 0: nowhere
 }
 
-// Places in the XSAVE area, Intel SDM vol. 1, table 10-2 and 13.4.2.
+// Further places in the XSAVE area than sys names, Intel SDM vol. 1, table 10-2.
 const (
 	xsaveFCW, xsaveFSW, xsaveFTW, xsaveFOP, xsaveFIP, xsaveFDP = 0, 2, 4, 6, 8, 16
-	xsaveMXCSR, xsaveST, xsaveXMM, xsaveBV, xsaveLegacy        = 24, 32, 160, 512, 576
+	xsaveST, xsaveXMM                                          = 32, 160
 
 	stSize, vectorSize = 10, 16
 )
@@ -53,7 +53,7 @@ func (m Machine) pack(r *sys.Regs, xstate []byte) []byte {
 		b = binary.LittleEndian.AppendUint32(b, word)
 	}
 	b = append(b, xstate[xsaveXMM:][:16*vectorSize]...)
-	b = append(b, xstate[xsaveMXCSR:][:4]...)
+	b = append(b, xstate[sys.XsaveMXCSR:][:4]...)
 	if m.YMM != 0 {
 		b = append(b, xstate[m.YMM:][:16*vectorSize]...)
 	}
@@ -133,14 +133,14 @@ func (m Machine) unpackExtended(b, xstate []byte) {
 	b = b[len(words)*4:]
 	setX87(xstate, &words)
 	take(xsaveXMM, 16*vectorSize)
-	take(xsaveMXCSR, 4)
+	take(sys.XsaveMXCSR, 4)
 	features := uint64(3) // x87 and SSE
 	if m.YMM != 0 {
 		take(int(m.YMM), 16*vectorSize)
 		features |= 4
 	}
-	bv := binary.LittleEndian.Uint64(xstate[xsaveBV:])
-	binary.LittleEndian.PutUint64(xstate[xsaveBV:], bv|features)
+	bv := binary.LittleEndian.Uint64(xstate[sys.XsaveHeader:])
+	binary.LittleEndian.PutUint64(xstate[sys.XsaveHeader:], bv|features)
 }
 
 // setX87 sets what x87 gives.

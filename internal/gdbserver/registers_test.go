@@ -61,7 +61,7 @@ func TestRegistersComeBack(t *testing.T) {
 		if !m.unpack(b, &r, xstate) || !bytes.Equal(m.pack(&r, xstate), b) {
 			t.Errorf("%x\n%x", m.pack(&r, xstate), b)
 		}
-		features := binary.LittleEndian.Uint64(xstate[xsaveBV:])
+		features := binary.LittleEndian.Uint64(xstate[sys.XsaveHeader:])
 		if r.Cs != 0x33 || r.FsBase != 1<<40 || xstate[900] != 7 || features&3 != 3 ||
 			features&4 != 0 != (m.YMM != 0) {
 			t.Errorf("%+v, features %#x", r, features)

@@ -39,12 +39,11 @@ func state(tid sys.PID) (sys.Regs, []byte, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	area := make([]byte, 16<<10) // AMX's is just over 8 KiB
-	n, err := sys.GetXstate(tid, area)
-	if least := max(xsaveLegacy, int(machine().YMM)+16*vectorSize); err == nil && n < least {
-		err = fmt.Errorf("thread %d has an XSAVE area of %d bytes", tid, n)
+	area, err := sys.ReadXstate(tid)
+	if least := max(sys.XsaveExtended, int(machine().YMM)+16*vectorSize); err == nil && len(area) < least {
+		err = fmt.Errorf("thread %d has an XSAVE area of %d bytes", tid, len(area))
 	}
-	return r, area[:n], err
+	return r, area, err
 }
 
 // Registers reads those of the thread, or of one that stands beside it.

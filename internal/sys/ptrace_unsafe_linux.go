@@ -82,15 +82,17 @@ func regset(name string, request int, tid PID, note int, data []byte) (int, erro
 }
 
 // SetXstate sets the floating-point and vector registers of a stopped thread. area is a whole XSAVE area in standard
-// format, exactly as long as GetXstate's.
+// format, exactly as long as ReadXstate's.
 func SetXstate(tid PID, area []byte) error {
 	_, err := regset("SETREGSET xstate", unix.PTRACE_SETREGSET, tid, ntX86Xstate, area)
 	return err
 }
 
-// GetXstate reads the XSAVE area of a stopped thread into area and returns its length in bytes.
-func GetXstate(tid PID, area []byte) (int, error) {
-	return regset("GETREGSET xstate", unix.PTRACE_GETREGSET, tid, ntX86Xstate, area)
+// ReadXstate reads the XSAVE area of a stopped thread.
+func ReadXstate(tid PID) ([]byte, error) {
+	area := make([]byte, 16<<10) // AMX's is just over 8 KiB
+	n, err := regset("GETREGSET xstate", unix.PTRACE_GETREGSET, tid, ntX86Xstate, area)
+	return area[:n], err
 }
 
 func (r *Regs) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)) }

@@ -22,3 +22,10 @@ type Xsave struct {
 	Features   uint64 // XCR0 bits that the CPU supports
 	Components [64]XsaveComponent
 }
+
+// Places in the XSAVE area, Intel SDM vol. 1, table 10-2 and 13.4.1, 13.4.2.
+const (
+	XsaveMXCSR    = 24
+	XsaveHeader   = 512 // XSTATE_BV, which says what the area has; before it the legacy region of FXSAVE
+	XsaveExtended = 576 // components of their own; the least length of an area
+)

@@ -75,12 +75,11 @@ func (r *Runner) announce() error {
 
 // xstateLength asks the kernel how long its XSAVE area is, bytes.
 func (r *Runner) xstateLength() (int, error) {
-	buf := make([]byte, 16<<10) // AMX's area is just over 8 KiB
-	n, err := sys.GetXstate(r.pid(r.Plan.Tasks[0]), buf)
+	area, err := sys.ReadXstate(r.pid(r.Plan.Tasks[0]))
 	if err != nil {
 		return 0, fmt.Errorf("restore: %w", err)
 	}
-	return n, nil
+	return len(area), nil
 }
 
 // leaveRegion makes every task unmap the region and become as dumpable as it was: only now may others look into it,
