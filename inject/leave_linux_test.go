@@ -87,3 +87,26 @@ func TestKilledWhileFrozen(t *testing.T) {
 		t.Error(got.Error)
 	}
 }
+
+// Of a cgroup that has other processes, too, it is said once what helps: where it is to be thawed nothing else than to
+// have them stopped, or elsewhere.
+func TestCgroupWithOthers(t *testing.T) {
+	p := testenv.Start(t, "tree")
+	dir := testenv.Freezable(t, p)
+	o := order{Pid: p.Pid, Plugin: testenv.Plugin(t, "testdata/plugins/dumped.c") + ",var=LANG",
+		Stages: []stage.Stage{stage.PreDump}, Leave: Frozen}
+	for _, advice := range []int{1, 0} {
+		got := o.carryOut(t)
+		if !strings.Contains(got.Error, "give --tree, or move it away") ||
+			strings.Count(got.Error, "--leave running") != advice {
+			t.Error(got.Error)
+		}
+		if err := dir.Freeze(testenv.Timeout); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dir.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	p.MustPass(t)
+}
