@@ -93,29 +93,32 @@ func (s *session) findFreezer() error {
 		pids, numbers = append(pids, p.pid), append(numbers, int(p.pid))
 	}
 	c, err := freezer.Of(numbers...)
+	fresh := len(s.frozen) == 0
 	switch {
 	case err != nil:
-	case len(s.frozen) > 0:
-		err = s.standIn(c)
+	case fresh:
+		err = s.onlyThese(c, pids)
 	default:
-		s.stand, s.freezer, err = c, c, s.onlyThese(c, pids)
+		c, err = s.standIn(c)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; --leave running lets them go on, --leave stopped stops them with SIGSTOP", err)
+	}
+	if s.stand = c; fresh {
+		s.freezer = c
 	}
 	return nil
 }
 
 // standIn finds the lowest cgroup that was frozen and has all processes, which are in c: a child can be elsewhere than
 // the process of which the cgroup was thawed.
-func (s *session) standIn(c freezer.Cgroup) error {
+func (s *session) standIn(c freezer.Cgroup) (freezer.Cgroup, error) {
 	for _, frozen := range slices.Backward(s.frozen) {
 		if c.Within(frozen) {
-			s.stand = frozen
-			return nil
+			return frozen, nil
 		}
 	}
-	return fmt.Errorf("try: cgroup %s was frozen, but not all processes are in it", s.frozen[len(s.frozen)-1])
+	return "", fmt.Errorf("try: cgroup %s was frozen, but not all processes are in it", s.frozen[len(s.frozen)-1])
 }
 
 // leave brings the processes, which all stand, into the state in which they are to be found.
