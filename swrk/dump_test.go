@@ -156,7 +156,8 @@ func TestDescriptorsAreNotRead(t *testing.T) {
 		opts.ConfigFile = pb.String(r.path("runc.conf"))
 		r.start(request(t, kind, opts))
 		answer := r.agreeToAll()
-		if status := r.status(); status != 1 || answer.GetSuccess() || !strings.Contains(answer.GetCrErrmsg(), want) {
+		status := r.status()
+		if status != 1 || answer.GetSuccess() || !strings.Contains(answer.GetCrErrmsg(), want) {
 			t.Errorf("%v: status %d, %v, %s", kind, status, answer, &r.stderr)
 		}
 	}
@@ -180,7 +181,8 @@ func TestPluginsThatTakeNoPart(t *testing.T) {
 	opts.ConfigFile = pb.String(r.path("runc.conf"))
 	r.start(request(t, pb.CriuReqType_RESTORE, opts))
 	answer := r.agreeToAll()
-	if status := r.status(); status != 0 || !answer.GetSuccess() || strings.TrimSpace(r.seen().Config) != "tcp-close" {
+	status := r.status()
+	if status != 0 || !answer.GetSuccess() || strings.TrimSpace(r.seen().Config) != "tcp-close" {
 		t.Errorf("status %d, %v, %s, %+v", status, answer, &r.stderr, r.seen())
 	}
 }
