@@ -9,11 +9,11 @@ import (
 )
 
 // procMounts finds mounts of proc in a mountinfo, proc_pid_mountinfo(5), as far as shows says that they show a pid
-// namespace. A bind mount of a part shows none.
+// namespace. A bind mount of a part shows none. Of those at one path the topmost counts, which comes last.
 func procMounts(mountinfo string, shows func(path string) bool) (all []ProcMount) {
 	for m := range sys.Mounts(mountinfo) {
-		known := slices.ContainsFunc(all, func(other ProcMount) bool { return other.Path == m.Point })
-		if m.Type == "proc" && m.Root == "/" && !known && shows(m.Point) {
+		if m.Type == "proc" && m.Root == "/" && shows(m.Point) {
+			all = slices.DeleteFunc(all, func(below ProcMount) bool { return below.Path == m.Point })
 			all = append(all, procMount(&m))
 		}
 	}
@@ -32,8 +32,21 @@ func procMount(m *sys.Mount) ProcMount {
 
 // mountFlag gives what an option of a mount is in mount(2); 0 if none.
 func mountFlag(option string) uint64 {
-	return map[string]uint64{
-		"ro": uapi.MsRdonly, "nosuid": uapi.MsNosuid, "nodev": uapi.MsNodev, "noexec": uapi.MsNoexec,
-		"noatime": uapi.MsNoatime, "nodiratime": uapi.MsNodiratime, "relatime": uapi.MsRelatime,
-	}[option]
+	switch option {
+	case "ro":
+		return uapi.MsRdonly
+	case "nosuid":
+		return uapi.MsNosuid
+	case "nodev":
+		return uapi.MsNodev
+	case "noexec":
+		return uapi.MsNoexec
+	case "noatime":
+		return uapi.MsNoatime
+	case "nodiratime":
+		return uapi.MsNodiratime
+	case "relatime":
+		return uapi.MsRelatime
+	}
+	return 0
 }
