@@ -40,12 +40,17 @@ func StartFirst(path string) (*First, error) {
 	return f, err
 }
 
-// awaitOf waits for a message, and lets the process that is to send it go on should somebody stop it.
+// awaitOf waits for a message, and lets the child that is to send it go on should somebody stop it. Should somebody
+// kill it neither a message nor the end comes: what it has cloned holds the other end, too.
 func (c Channel) awaitOf(starter PID) {
 	const patience = 50 // milliseconds
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, patience)
 		if n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
+		if Ending(starter) {
+			_ = unix.Shutdown(c.fd, unix.SHUT_RD) // a message that is here is still read
 			return
 		}
 		_ = Kill(starter, unix.SIGCONT)

@@ -32,8 +32,8 @@ func AwaitEnd(pid PID, anyone bool) (PID, error) {
 	}
 }
 
-// Ending reports whether a thread that the caller traces has ended or is about to, PTRACE_EVENT_EXIT, and leaves the
-// news to who waits for it.
+// Ending reports whether a child, or a thread that the caller traces, has ended or is about to, PTRACE_EVENT_EXIT, and
+// leaves the news to who waits for it.
 func Ending(tid PID) bool {
 	var info struct { // siginfo_t of SIGCHLD, sigaction(2)
 		signo, errno, code, pad int32
