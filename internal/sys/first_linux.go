@@ -141,7 +141,11 @@ func (f *First) bornIn() (undo func() error, err error) {
 	}
 	return func() error {
 		defer own.Close()
-		if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWPID); err != nil {
+		err := unix.Setns(int(own.Fd()), unix.CLONE_NEWPID)
+		if err == nil {
+			err = fault("setns back") // the call is made: elsewhere the thread could not make others
+		}
+		if err != nil {
 			return fmt.Errorf("setns CLONE_NEWPID: %w", err)
 		}
 		return nil

@@ -86,7 +86,9 @@ func (e *execution) born(args *cloneArgs, in *First) (PID, error) {
 	case errno != 0:
 		return 0, several.Join(errno, err)
 	case err != nil:
-		return 0, several.Join(err, Kill(pid, unix.SIGKILL))
+		err = several.Join(err, Kill(pid, unix.SIGKILL))
+		_, _, _ = wait(pid, 0) // a sibling is for its parent to collect
+		return 0, err
 	}
 	return pid, nil
 }
