@@ -8,6 +8,7 @@ import (
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 	"github.com/crpie/crpie/restorer/internal/planner/tty"
 )
 
@@ -154,7 +155,7 @@ func (p *planner) checkProcFiles() {
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
 		name := p.Dir.Files[id].GetReg().GetName()
-		if rest, inProc := strings.CutPrefix(name, "/proc/"); inProc && strings.IndexAny(rest, "123456789") == 0 {
+		if _, of := job.ProcOf(name); of {
 			p.Refuse("file "+name, "",
 				"the tasks had a pid namespace of their own, but not this /proc, in which they get other numbers: not supported")
 		}

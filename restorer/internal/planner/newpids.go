@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/restorer/internal/plan"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
 // With --new-pids the tasks keep their numbers in a new pid namespace. Where a /proc shows the restorer's, they would
@@ -41,29 +39,16 @@ func (p *planner) mountProc(z *plan.Program) {
 }
 
 // checkForeignProc refuses files in /proc of processes that were not dumped: the new pid namespace does not have them.
+// Those that have ended are made for their files.
 func (p *planner) checkForeignProc() {
 	if !p.Own.First {
 		return
 	}
-	made := map[uint32]bool{} // processes that have ended, which are made for their files
-	for _, r := range p.Dir.Remaps {
-		if r.GetRemapType() == pb.RemapType_PROCFS {
-			made[r.GetRemapId()] = true
-		}
-	}
 	for _, id := range slices.Sorted(maps.Keys(p.Dir.Files)) {
 		name := p.Dir.Files[id].GetReg().GetName()
-		if pid, of := procOf(name); of && !made[pid] && !p.numbered(pid) {
+		if pid, of := job.ProcOf(name); of && !p.files.Ended(pid) && !p.numbered(pid) {
 			p.Refuse("file "+name, "restore it without --new-pids",
 				"process %d was not dumped, and is not in the new pid namespace", pid)
 		}
 	}
-}
-
-// procOf reads the number of the process that a file in /proc is of.
-func procOf(name string) (pid uint32, of bool) {
-	rest, inProc := strings.CutPrefix(name, "/proc/")
-	number, _, _ := strings.Cut(rest, "/")
-	n, err := strconv.ParseUint(number, 10, 32)
-	return uint32(n), inProc && err == nil
 }

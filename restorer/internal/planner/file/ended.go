@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/planner/job"
 )
 
 // A file in /proc/PID of a process that has ended can only be opened while there is one of that number: the zygote
@@ -33,15 +32,16 @@ func (p *Room) OpenEnded() {
 	}
 }
 
+// Ended reports whether a process has ended of which there are files in /proc.
+func (p *Room) Ended(pid uint32) bool { return p.ended[pid] }
+
 // endedProcess gives the process that has ended in whose folder of /proc a file is, or 0.
 func (p *Room) endedProcess(id uint32) uint32 {
-	rest, inProc := strings.CutPrefix(p.Dir.Files[id].GetReg().GetName(), "/proc/")
-	number, _, _ := strings.Cut(rest, "/")
-	pid, err := strconv.ParseUint(number, 10, 32)
-	if !inProc || err != nil || !p.ended[uint32(pid)] {
+	pid, of := job.ProcOf(p.Dir.Files[id].GetReg().GetName())
+	if !of || !p.Ended(pid) {
 		return 0
 	}
-	return uint32(pid)
+	return pid
 }
 
 // openFolder opens what the images have of a folder.

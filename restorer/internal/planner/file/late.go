@@ -61,9 +61,7 @@ func (p *Room) lateTarget(file *pb.FileEntry) *images.Task {
 	case pb.FdTypes_PIDFD:
 		return p.FindTask(file.GetPidfd().GetNspid())
 	case pb.FdTypes_REG:
-		rest, inProc := strings.CutPrefix(file.GetReg().GetName(), "/proc/")
-		number, _, _ := strings.Cut(rest, "/")
-		if pid, err := strconv.ParseInt(number, 10, 32); inProc && err == nil {
+		if pid, of := job.ProcOf(file.GetReg().GetName()); of {
 			return p.FindTask(int32(pid))
 		}
 	}

@@ -3,6 +3,7 @@ package job
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/crpie/crpie/images"
@@ -196,6 +197,14 @@ func (j *Job) FindTask(pid int32) *images.Task {
 		return nil
 	}
 	return j.Dir.TaskByPid(uint32(pid))
+}
+
+// ProcOf reads the number of the process that a file in /proc is of.
+func ProcOf(name string) (pid uint32, of bool) {
+	rest, inProc := strings.CutPrefix(name, "/proc/")
+	number, _, _ := strings.Cut(rest, "/")
+	n, err := strconv.ParseUint(number, 10, 32)
+	return uint32(n), inProc && err == nil
 }
 
 // Opened names the first descriptor that each file has in some task.
