@@ -33,7 +33,7 @@ func This() (*Host, error) {
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort, ProcMounts: ownProcMounts,
-		LoginUID: loginUID, TTY: ownTerminal, InitialUsers: initialUsers, LSM: ownLabel,
+		LoginUID: loginUID, TTY: ownTerminal, InitialUsers: sync.OnceValue(initialUsers), LSM: ownLabel,
 		Cgroups:   sync.OnceValue(ownCgroups),
 		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,
 	}

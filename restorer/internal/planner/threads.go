@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
@@ -125,12 +126,8 @@ func (t *threadPlanner) scheduling() {
 // scheduledLast reports whether the controller may set the scheduling of others, sched(7), and nobody looks at it
 // before: hooks find what the task is going to have, and may change it.
 func (t *threadPlanner) scheduledLast() bool {
-	for _, at := range stage.All() {
-		if at >= stage.PostThreads && t.running(t.Img.Pid, at) != nil {
-			return false
-		}
-	}
-	return t.Host.Has(uapi.CapSysNice) && t.Host.InitialUsers()
+	late := func(h plan.StageHooks) bool { return h.Stage >= stage.PostThreads }
+	return !slices.ContainsFunc(t.Task.Hooks, late) && t.Host.Has(uapi.CapSysNice) && t.Host.InitialUsers()
 }
 
 // scheduleItself has the thread make the change while it has the restorer's privileges.
