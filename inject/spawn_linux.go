@@ -122,13 +122,13 @@ func (s *session) start(program *Program) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	stub, err := stubFile(code)
+	stub, path, err := sys.Program("crpie try", stubELF(code))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("try: %w", err)
 	}
 	defer stub.Close()
 	argv := append([]string{program.Path}, program.Args...)
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", stub.Fd()), argv, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Env: program.Env, Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		return nil, fmt.Errorf("try: start the program that waits to be traced: %w", err)
@@ -149,20 +149,6 @@ func (s *session) start(program *Program) (*target, error) {
 		return nil, fmt.Errorf("try: %w", err)
 	}
 	return p, nil
-}
-
-// stubFile makes an executable of the stub's code.
-func stubFile(code []byte) (*os.File, error) {
-	content := stubELF(code)
-	f, err := sys.Memfd("crpie try", int64(len(content)), true)
-	if err != nil {
-		return nil, fmt.Errorf("try: %w", err)
-	}
-	if _, err := f.WriteAt(content, 0); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("try: %w", err)
-	}
-	return f, nil
 }
 
 // The stub's one segment: its headers, 64 and 56 bytes, and its code.

@@ -25,6 +25,19 @@ func Memfd(name string, size int64, exec bool) (*os.File, error) {
 	return f, nil
 }
 
+// Program makes an anonymous file of a program's ELF file. The path, by which it can be executed, goes through this
+// process: that of its own descriptor a child may have closed.
+func Program(name string, elf []byte) (f *os.File, path string, err error) {
+	if f, err = Memfd(name, int64(len(elf)), true); err != nil {
+		return nil, "", err
+	}
+	if _, err = f.WriteAt(elf, 0); err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()), nil
+}
+
 // memfdCreate states whether execution is wanted; kernels before 6.3 do not know those flags and say EINVAL.
 func memfdCreate(name string, exec bool) (int, error) {
 	const always = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING

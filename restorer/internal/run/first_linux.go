@@ -5,7 +5,6 @@ package run
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
@@ -23,16 +22,12 @@ func (r *Runner) startFirst() error {
 	if !r.Plan.First {
 		return nil
 	}
-	elf := executable(r.First, firstAt)
-	f, err := sys.Memfd("crpie-init", int64(len(elf)), true)
+	f, path, err := sys.Program("crpie-init", executable(r.First, firstAt))
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(elf, 0); err != nil {
-		return fmt.Errorf("restore: write the first process: %w", err)
-	}
-	r.first, err = sys.StartFirst(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()))
+	r.first, err = sys.StartFirst(path)
 	if err != nil {
 		return fmt.Errorf("restore: first process of the new pid namespace: %w", err)
 	}

@@ -203,16 +203,11 @@ func (r *Runner) startZygote() error {
 	stack, size := reg.Stack(0)
 	r.calls = stubCalls(reg, r.Plan)
 	elf := stubELF(r.Stub, reg.End, r.calls, uint64(entry), reg.Plan, stack+size)
-	f, err := sys.Memfd("crpie-zygote", int64(len(elf)), true)
+	f, path, err := sys.Program("crpie-zygote", elf)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(elf, 0); err != nil {
-		return fmt.Errorf("restore: write zygote: %w", err)
-	}
-	// the path goes through this process because ForkExec closes the child's copy of f before execve
-	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	files, err := r.zygoteFiles()
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
