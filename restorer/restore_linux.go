@@ -78,7 +78,11 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if err := checkStages(opts.Plugins); err != nil {
 		return nil, err
 	}
-	layout, programs, err := planner.LayBlob(opts.Plugins)
+	layout, stub, err := planner.LayBlob(opts.Plugins)
+	if err != nil {
+		return nil, err
+	}
+	first, err := planner.FirstProcess(own)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +133,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if run.Trace != nil {
 		tellSections(run, decided.Image, opts.Plugins)
 	}
-	return &Prepared{plan: decided, run: run, chain: chain, made: made,
-		stub: programs.Stub, first: programs.First}, nil
+	return &Prepared{plan: decided, run: run, chain: chain, made: made, stub: stub, first: first}, nil
 }
 
 // tellSections traces where the sections of plugins are, which a debugger has to know.

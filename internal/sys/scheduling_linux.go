@@ -11,9 +11,9 @@ func SetScheduling(tid PID, policy, priority uint32, nice int) error {
 	if err := fault("sched_setattr"); err != nil {
 		return fmt.Errorf("sched_setattr of %d: %w", tid, err)
 	}
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy &^ resetOnFork, Priority: priority,
-		Nice: int32(nice)}
-	if policy&resetOnFork != 0 {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy &^ unix.SCHED_RESET_ON_FORK,
+		Priority: priority, Nice: int32(nice)}
+	if policy&unix.SCHED_RESET_ON_FORK != 0 {
 		attr.Flags = unix.SCHED_FLAG_RESET_ON_FORK
 	}
 	if err := unix.SchedSetAttr(int(tid), &attr, 0); err != nil {
@@ -28,5 +28,3 @@ func SetScheduling(tid PID, policy, priority uint32, nice int) error {
 	}
 	return nil
 }
-
-const resetOnFork = 0x40000000 // SCHED_RESET_ON_FORK, include/uapi/linux/sched.h

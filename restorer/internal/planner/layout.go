@@ -6,29 +6,29 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/loader"
 	"github.com/crpie/crpie/restorer/core"
+	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/stage"
 )
 
-// Programs are the codes of ELF files.
-type Programs struct {
-	Stub  []byte // of the zygote
-	First []byte // of a pid namespace's first process
-}
-
-// LayBlob loads the restorer core and lays it out with the plugins.
-func LayBlob(plugins []blob.Input) (layout *blob.Layout, programs Programs, err error) {
+// LayBlob loads the restorer core and lays it out with the plugins. It also gives the code of the zygote's ELF file.
+func LayBlob(plugins []blob.Input) (layout *blob.Layout, stub []byte, err error) {
 	c, err := loader.Parse(core.Object, "core_amd64.o", loader.Options{Core: true})
 	if err != nil {
-		return nil, programs, err
+		return nil, nil, err
 	}
-	if programs.Stub, err = codeOf(core.Stub, "stub_amd64.o"); err != nil {
-		return nil, programs, err
-	}
-	if programs.First, err = codeOf(core.Init, "init_amd64.o"); err != nil {
-		return nil, programs, err
+	if stub, err = codeOf(core.Stub, "stub_amd64.o"); err != nil {
+		return nil, nil, err
 	}
 	layout, err = blob.NewLayout(c, plugins)
-	return layout, programs, err
+	return layout, stub, err
+}
+
+// FirstProcess gives the code of a pid namespace's first process, nil if the tasks need none.
+func FirstProcess(own *namespaces.Plan) ([]byte, error) {
+	if !own.First {
+		return nil, nil
+	}
+	return codeOf(core.Init, "init_amd64.o")
 }
 
 // codeOf takes the code out of an object that has nothing else.
