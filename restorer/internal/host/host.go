@@ -104,12 +104,6 @@ type Host struct {
 // ErrUnseen is the answer about files where there is none: what they are on is refused, and could not be made.
 var ErrUnseen = errors.New("it cannot be seen")
 
-// Unseen reports whether nothing can be said of a file.
-func (h *Host) Unseen(path string) bool {
-	_, err := h.Lstat(path)
-	return errors.Is(err, ErrUnseen)
-}
-
 // WithoutFiles has no answer about any file: the tasks' mounts are refused.
 func (h *Host) WithoutFiles() {
 	unseen := func(string) (fs.FileInfo, error) { return nil, ErrUnseen }

@@ -1,11 +1,13 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // A fifo keeps its contents, and lets others open it without waiting, as long as a process has it open, fifo(7). The
@@ -65,14 +67,15 @@ func (p *Room) mustBeEmpty(what string, fd int) {
 
 // isFifo sees that what has the name is one.
 func (p *Room) isFifo(where string, id uint32, path string) bool {
-	if p.NamelessOf(id) != "" || p.Host.Unseen(path) {
+	if p.NamelessOf(id) != "" {
 		return true
 	}
-	if info, err := p.Host.Stat(path); err != nil || uapi.UnixType(info.Mode()) != uapi.SIfifo {
-		p.Refuse(where, "put back the fifo that was there at dump time", "%s is not a fifo", path)
-		return false
+	info, err := p.Host.Stat(path)
+	if errors.Is(err, host.ErrUnseen) || err == nil && uapi.UnixType(info.Mode()) == uapi.SIfifo {
+		return true
 	}
-	return true
+	p.Refuse(where, "put back the fifo that was there at dump time", "%s is not a fifo", path)
+	return false
 }
 
 // fifo opens a description of a fifo.

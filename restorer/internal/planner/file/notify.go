@@ -2,12 +2,14 @@ package file
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
 
@@ -66,7 +68,7 @@ func (f *Descriptors) fanotify(fd *pb.FdinfoEntry, file *pb.FileEntry) {
 // addMark adds a fanotify mark. The kernel keeps two masks and takes one a call, and some flags go with the mask of
 // ignored events only, fanotify_mark(2).
 func (f *Descriptors) addMark(fd *pb.FdinfoEntry, what string, m *pb.FanotifyMarkEntry, path string, kind uint64) {
-	if _, err := f.Host.Stat(path); kind == uapi.FanMarkMount && err != nil && !f.Host.Unseen(path) {
+	if _, err := f.Host.Stat(path); kind == uapi.FanMarkMount && err != nil && !errors.Is(err, host.ErrUnseen) {
 		f.Refuse(f.FdWhere(fd), "mount what was there at dump time", "fanotify %s: %v", what, err)
 		return
 	}
@@ -108,7 +110,7 @@ func (f *Descriptors) watched(
 ) (path string, done func(), ok bool) {
 	if path = h.GetPath(); path != "" {
 		_, err := f.Host.Stat(path)
-		if err != nil && !f.Host.Unseen(path) {
+		if err != nil && !errors.Is(err, host.ErrUnseen) {
 			f.Refuse(f.FdWhere(fd), "put back the file that was there at dump time", "%s: %v", what, err)
 		}
 		return path, func() {}, err == nil

@@ -1,9 +1,11 @@
 package sock
 
 import (
+	"errors"
 	"path"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // What CRIU notes about a unix socket besides what it is (criu/sk-unix.c).
@@ -67,7 +69,7 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 	case !u.Opts.ExtUnix:
 		u.Refuse(s.where, "use --ext-unix-sk to connect it to the socket that has the name now",
 			"%s is connected to %s, which was not dumped", s.what, to.what)
-	case !u.Host.UnixName(name) && !u.Host.Unseen(name):
+	case !u.Host.UnixName(name) && !u.unseen(name):
 		u.Refuse(s.where, "start the process that has it", "%s is connected to %s, which nobody has open",
 			s.what,
 			to.what)
@@ -77,4 +79,10 @@ func (u *unixPlanner) peer(s *unixSocket) *unixSocket {
 		return to
 	}
 	return nil
+}
+
+// unseen reports whether nothing can be said of a file.
+func (u *unixPlanner) unseen(path string) bool {
+	_, err := u.Host.Lstat(path)
+	return errors.Is(err, host.ErrUnseen)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/planner/file"
 )
 
@@ -89,17 +90,18 @@ func (u *unixPlanner) hasRoot() bool {
 // checkPath refuses a path that a socket cannot be bound to. A socket without a living owner may stay there: it is
 // replaced.
 func (u *unixPlanner) checkPath(s *unixSocket) {
-	if u.Host.Unseen(s.path) {
+	dir, err := u.Host.Stat(path.Dir(s.path))
+	if errors.Is(err, host.ErrUnseen) {
 		return
 	}
-	if dir, err := u.Host.Stat(path.Dir(s.path)); err != nil || !dir.IsDir() {
+	if err != nil || !dir.IsDir() {
 		u.Refuse(s.where, "make the directory again", "%s is not a directory, which %s needs",
 			path.Dir(s.path), s.what)
 		return
 	}
 	info, err := u.Host.Stat(s.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, host.ErrUnseen):
 	case err != nil:
 		u.Refuse(s.where, "", "%v", err)
 	case info.Mode()&fs.ModeSocket == 0:

@@ -3,6 +3,7 @@ package tty
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -274,7 +275,7 @@ func (p *Room) checkTerminal(t *terminal) bool {
 
 func isCharDevice(h *host.Host, name string) bool {
 	info, err := h.Stat(name)
-	return h.Unseen(name) || err == nil && uapi.UnixType(info.Mode()) == 0o020000
+	return errors.Is(err, host.ErrUnseen) || err == nil && uapi.UnixType(info.Mode()) == 0o020000
 }
 
 // ptmx is what makes the pair: there may be several, one for each mount of devpts.
