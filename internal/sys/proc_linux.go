@@ -51,12 +51,13 @@ func WriteControl(path, word string) error {
 		err = os.WriteFile(path, []byte(word), 0)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, withoutPath(err))
+		return fmt.Errorf("write %s: %w", path, WithoutPath(err))
 	}
 	return nil
 }
 
-func withoutPath(err error) error {
+// WithoutPath drops the path of an error that is about one which has been named.
+func WithoutPath(err error) error {
 	if failed := (*os.PathError)(nil); errors.As(err, &failed) {
 		return failed.Err
 	}

@@ -41,7 +41,7 @@ func (m *mount) refuseTarget(err error) {
 	case errors.Is(err, unix.ELOOP):
 		m.refuse("make it a directory, as it was", "the path of its mount point has a symbolic link in %s", in)
 	default:
-		m.fail("", fmt.Errorf("its mount point in %s: %w", in, plain(err)))
+		m.fail("", fmt.Errorf("its mount point in %s: %w", in, sys.WithoutPath(err)))
 	}
 }
 

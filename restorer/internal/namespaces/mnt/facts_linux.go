@@ -60,7 +60,7 @@ func (p *Plan) open(name string, flags uint64) (*os.File, error) {
 	}
 	f, err := sys.OpenIn(m.handle.mount, rest, unix.O_PATH|flags, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 	if err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: plain(err)}
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: sys.WithoutPath(err)}
 	}
 	return f, nil
 }

@@ -156,7 +156,7 @@ func (r *reader) refuseFS(m *mount) {
 	m.refuseKind(hint, fmt.Sprintf("file system %s of %s: not supported", name, m.img.GetSource()))
 }
 
-// refuse says why a mount cannot be made.
+// refuseKind says why a mount cannot be made.
 func (m *mount) refuseKind(hint, why string) {
 	m.kind, m.missing = refused, true
 	m.refuse(hint, "%s", why)

@@ -3,7 +3,6 @@ package mnt
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -199,10 +198,10 @@ func (p *Plan) Cgroups() (dirs []string) {
 // hierarchy finds where the host has a mount's hierarchy of cgroups mounted from its root. A container has a dozen
 // of them, and for each the kernel would write the host's whole table of mounts: it is read once.
 func (p *Plan) hierarchy(m *mount) (point string) {
-	if p.hierarchies == nil {
+	p.lookUp.Do(func() {
 		info, _ := os.ReadFile("/proc/thread-self/mountinfo")
 		p.hierarchies = host.FindCgroupMounts(string(info))
-	}
+	})
 	return p.hierarchies.Of(m.controllers())
 }
 
@@ -412,7 +411,7 @@ func (b *builder) clonePart(whole, part *mount) (*os.File, error) {
 	}
 	at, err := openPart(whole.handle.mount, part.sub)
 	if err != nil {
-		return nil, plain(err)
+		return nil, sys.WithoutPath(err)
 	}
 	defer at.Close()
 	return sys.CloneMount(at, false, part.point())
@@ -425,15 +424,6 @@ func openPart(whole *os.File, sub string) (*os.File, error) {
 	return sys.OpenIn(whole, sub, unix.O_PATH, inside)
 }
 
-// plain drops the path of an error that is about one which has been named.
-func plain(err error) error {
-	var e *fs.PathError
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
-}
-
 // cloneDeleted: a clone of what has gone already could not be attached.
 func (b *builder) cloneDeleted(whole, part *mount) (*os.File, error) {
 	dir, name := ".", part.sub
@@ -442,7 +432,7 @@ func (b *builder) cloneDeleted(whole, part *mount) (*os.File, error) {
 	}
 	parent, err := openPart(whole.handle.mount, dir)
 	if err != nil {
-		return nil, plain(err)
+		return nil, sys.WithoutPath(err)
 	}
 	isDir, err := mountPointIsDirectory(part)
 	if err != nil {
@@ -452,7 +442,7 @@ func (b *builder) cloneDeleted(whole, part *mount) (*os.File, error) {
 	at, err := makeEmpty(parent, name, isDir)
 	if err != nil {
 		parent.Close()
-		return nil, fmt.Errorf("it had been deleted; making it again: %w", plain(err))
+		return nil, fmt.Errorf("it had been deleted; making it again: %w", sys.WithoutPath(err))
 	}
 	defer at.Close()
 	b.removals = append(b.removals, removal{parent, name, isDir, part})
@@ -492,7 +482,7 @@ func mountPointIsDirectory(m *mount) (bool, error) {
 	}
 	at, err := openPart(m.parent.handle.mount, m.at)
 	if err != nil {
-		return false, fmt.Errorf("its mount point: %w", plain(err))
+		return false, fmt.Errorf("its mount point: %w", sys.WithoutPath(err))
 	}
 	defer at.Close()
 	return isDirectory(at)

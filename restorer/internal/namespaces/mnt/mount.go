@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
@@ -37,7 +38,8 @@ type Plan struct {
 	hidden []*mount // that are made because parts of them are bound, and attached nowhere
 	shares []share
 
-	hierarchies host.CgroupMounts // of the host, when they have been asked for
+	lookUp      sync.Once
+	hierarchies host.CgroupMounts // of the host, when they have been looked up
 
 	whole refuse.Collector // what cannot be had of the tree, beside the problems of its mounts
 
