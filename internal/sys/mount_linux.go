@@ -245,3 +245,12 @@ func CanCopySharing() bool {
 		unix.MOVE_MOUNT_SET_GROUP|unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	return err == unix.EBADF
 }
+
+// IsMount reports whether a path leads to the root of a mount, statx(2). A kernel before Linux 5.8 does not say: there
+// everything is taken for one.
+func IsMount(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, 0, 0, &st)
+	said := err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0
+	return !said || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}

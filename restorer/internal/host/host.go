@@ -97,6 +97,8 @@ type Host struct {
 	Interface func(name string) uint32
 	// ProcMounts lists where proc is mounted that shows this process's pid namespace, proc(5).
 	ProcMounts func() []ProcMount
+	// RootIsMount reports whether this process's root is that of a mount: after chroot(2) it need not be.
+	RootIsMount func() bool
 	// Holder names the process that has a pid, tid, process group or session number; "" when the number is free.
 	Holder func(id int) string
 }

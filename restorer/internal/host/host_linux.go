@@ -33,7 +33,8 @@ func This() (*Host, error) {
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
 		InterfaceName: interfaceName, NetlinkPort: netlinkPort, ProcMounts: ownProcMounts,
-		LoginUID: loginUID, TTY: ownTerminal, InitialUsers: sync.OnceValue(initialUsers), LSM: ownLabel,
+		RootIsMount: func() bool { return sys.IsMount("/") },
+		LoginUID:    loginUID, TTY: ownTerminal, InitialUsers: sync.OnceValue(initialUsers), LSM: ownLabel,
 		Cgroups:   sync.OnceValue(ownCgroups),
 		Droppable: sync.OnceValue(sys.Droppable), PingGroups: ownPingGroups,
 	}

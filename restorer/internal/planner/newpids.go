@@ -24,6 +24,10 @@ func (p *planner) mountProc(z *plan.Program) {
 	if len(mounts) == 0 {
 		return
 	}
+	if !p.Host.RootIsMount() { // EINVAL of mount(2)
+		p.Refuse("this host", "make it one before chroot(8): mount --bind DIR DIR",
+			"crpie's root is no mount point: with --new-pids no /proc could be mounted for the tasks")
+	}
 	none := z.Arena.String("none")
 	z.Sys("mount namespace", uapi.SysUnshare, uapi.CloneNewns)
 	z.Sys("mounts go nowhere from here", uapi.SysMount, none, z.Arena.String("/"), 0, uapi.MsRec|uapi.MsSlave, 0)

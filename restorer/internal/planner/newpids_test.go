@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,22 @@ func TestNewPidsWithoutProc(t *testing.T) {
 	}
 	if slices.ContainsFunc(zygoteOf(p), func(op string) bool { return strings.Contains(op, "mount(") }) {
 		t.Errorf("mounts:\n%s", strings.Join(zygoteOf(p), "\n"))
+	}
+}
+
+// Only a root that is a mount can be kept from passing mounts on, for which there is a need where there is a proc.
+func TestNewPidsRefuseRoot(t *testing.T) {
+	const refused = "this host: crpie's root is no mount point: with --new-pids no /proc could be mounted for the tasks\n" +
+		"  hint: make it one before chroot(8): mount --bind DIR DIR"
+	for want, mounts := range map[string][]host.ProcMount{refused: {{Path: "/proc"}}, "": nil} {
+		dir := openSample(t, sampleFS(t, "static"))
+		h := hosttest.New(dir)
+		h.RootIsMount = func() bool { return false }
+		h.ProcMounts = func() []host.ProcMount { return mounts }
+		_, err := inNewPids(t, dir, h)
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("with %v: error %v, want %q", mounts, err, want)
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ func New(dir *images.Dir) *host.Host {
 		HugePages:      func(uint64) uint64 { return 1 << 20 },
 		Holder:         func(int) string { return "" },
 		ProcMounts:     func() []host.ProcMount { return []host.ProcMount{{Path: "/proc"}} },
+		RootIsMount:    func() bool { return true },
 		UnixName:       func(string) bool { return false },
 		SocketKind:     func(int) (uint32, uint32) { return uapi.AfUnix, uapi.SockStream },
 		InetSockets:    func() []host.InetSocket { return nil },
