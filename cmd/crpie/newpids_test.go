@@ -21,9 +21,16 @@ import (
 // this one from the pid file.
 func restoreNewPids(t *testing.T, im *testenv.Images, args ...string) (p *testenv.Process, output string) {
 	t.Helper()
+	return restoreNewPidsIn(t, im, 0, args...)
+}
+
+// restoreNewPidsIn is restoreNewPids by a crpie in new namespaces, CLONE_NEW* of clone(2).
+func restoreNewPidsIn(t *testing.T, im *testenv.Images, namespaces uintptr, args ...string) (p *testenv.Process,
+	output string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "pid")
 	words := []string{"restore", "-d", "-D", im.Dir, "--new-pids", "--pidfile", file, "--tcp-established"}
-	status, output := tool(t, im, append(words, args...)...)
+	status, output := toolIn(t, im, namespaces, append(words, args...)...)
 	if status != 0 {
 		t.Fatalf("crpie restore --new-pids: status %d\n%s", status, output)
 	}
@@ -354,13 +361,13 @@ func TestNewPidsSecondDump(t *testing.T) {
 			"from outside": func(p *testenv.Process, _ int) []string {
 				info, err := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", p.Pid))
 				must(t, err)
-				return []string{criu.Path, "dump", "-t", strconv.Itoa(p.Pid), "--enable-external-masters", "--external",
+				return []string{criu.Path, "dump", "-t", strconv.Itoa(p.Pid), "--external",
 					fmt.Sprintf("pid[%d]:its", info.Sys().(*syscall.Stat_t).Ino)}
 			},
 		} {
 			t.Run(how+release.Tag(), func(t *testing.T) {
 				im := testenv.Start(t, "threads").Dump(t)
-				p, _ := restoreNewPids(t, im)
+				p, _ := restoreNewPidsIn(t, im, syscall.CLONE_NEWNS) // whose mounts are private
 				second := t.TempDir()
 				argv := append(words(p, im.Pid), "-D", second, "-o", "dump.log", "-v4")
 				if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {

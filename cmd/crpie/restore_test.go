@@ -37,7 +37,17 @@ func TestMain(m *testing.M) {
 // tool runs crpie on a victim's images and returns its exit status and everything it printed.
 func tool(t *testing.T, im *testenv.Images, args ...string) (status int, output string) {
 	t.Helper()
+	return toolIn(t, im, 0, args...)
+}
+
+// toolIn is tool in new namespaces, CLONE_NEW* of clone(2).
+func toolIn(t *testing.T, im *testenv.Images, namespaces uintptr, args ...string) (status int, output string) {
+	t.Helper()
 	cmd := im.Command(t, os.Args[0], args...)
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Unshareflags |= namespaces
 	cmd.Env = append(cmd.Env, asTool+"=1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
