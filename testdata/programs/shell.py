@@ -96,8 +96,14 @@ def shell():
     at = term.expect(rb"again\r\nagain\r", at)  # the terminal's echo, and cat's
     term.keys(b"\x1a")  # ^Z
     at = term.expect(rb"Stopped", at)
-    term.keys(b"kill %1; fg; tty; exit 7\n")
-    term.expect(rb"Terminated.*\n(.*\n)?%s\r" % name, at)
+    term.keys(b"fg\n")
+    at = term.expect(rb"fg\r\n(.*\n)?cat\r", at)
+    term.keys(b"once more\n")
+    at = term.expect(rb"once more\r\nonce more\r", at)
+    term.keys(b"\x03")
+    at = term.expect(rb"\^C\s+bash-\S* ", at)  # until the prompt cat may still read
+    term.keys(b"echo status $?; tty; exit 7\n")
+    term.expect(rb"status 130\r\n%s\r" % name, at)
     _, status = os.waitpid(term.pid, 0)
     if os.waitstatus_to_exitcode(status) != 7:
         fail("bash ended with status %#x" % status)
