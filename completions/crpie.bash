@@ -23,6 +23,12 @@ _crpie_params() {
 _crpie() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} flags=
 	COMPREPLY=()
+	# --flag=value is three words, where = is in COMP_WORDBREAKS.
+	if [[ $cur == = ]]; then
+		cur=
+	elif [[ $prev == = ]]; then
+		prev=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		mapfile -t COMPREPLY < <(compgen -W 'check inspect restore graft try new sdk link swrk doctor explain version help' -- "$cur")
 		return
@@ -31,7 +37,7 @@ _crpie() {
 	restore | graft | check) _crpie_params && return ;;
 	esac
 	case $prev in
-	-D | --images-dir | -W | --work-dir)
+	-D | --images-dir | -W | --work-dir | --source-root)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
@@ -65,6 +71,26 @@ _crpie() {
 		mapfile -t COMPREPLY < <(compgen -W 'buildid filesize' -- "$cur")
 		return
 		;;
+	--resident-hooks)
+		mapfile -t COMPREPLY < <(compgen -W 'auto require' -- "$cur")
+		return
+		;;
+	-J | --join-ns)
+		mapfile -t COMPREPLY < <(compgen -W 'net: uts: ipc: time:' -- "$cur")
+		return
+		;;
+	--empty-ns)
+		mapfile -t COMPREPLY < <(compgen -W 'net' -- "$cur")
+		return
+		;;
+	--lsm-profile)
+		mapfile -t COMPREPLY < <(compgen -W 'apparmor: selinux:' -- "$cur")
+		return
+		;;
+	--archive-limit)
+		mapfile -t COMPREPLY < <(compgen -W 'size= entries= headers=' -- "$cur")
+		return
+		;;
 	--stages)
 		mapfile -t COMPREPLY < <(compgen -W 'task-created post-memory post-files post-threads
 			pre-creds pre-sigreturn-thread pre-sigreturn pre-dump resumed' -- "$cur")
@@ -89,7 +115,7 @@ _crpie() {
 		flags='--images-dir --archive --archive-limit --output --pie-plugin --resident-hooks --task --root --copy --on-error --pie-timeout --log-file --verbosity
 			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
 		;;
-	check) flags='--format --machine --core --help' ;;
+	check) flags='--format --source-root --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
 	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --leave --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
 	new) flags='--lang --help' ;;
@@ -98,6 +124,7 @@ _crpie() {
 	link) flags='--output --base --defsym --map --help' ;;
 	esac
 	if [[ ${COMP_WORDS[1]} == explain && $cur != -* ]]; then
+		[[ $cur == [0-9]* ]] && cur=PIE$cur
 		mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" explain 2>/dev/null | cut -d ' ' -f 1)" -- "${cur^^}")
 	elif [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")

@@ -73,6 +73,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -l close -x -d 'Close
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l page-readers -x -d 'Extra threads for memory'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l dry-run -d 'Print the plan'
 complete -c crpie -n '__fish_seen_subcommand_from check' -s f -l format -x -a 'text json sarif github junit'
+complete -c crpie -n '__fish_seen_subcommand_from check' -l source-root -x -a '(__fish_complete_directories)' -d 'Name files as it has them'
 complete -c crpie -n '__fish_seen_subcommand_from check' -s m -l machine -x -a 'amd64 arm64'
 complete -c crpie -n '__fish_seen_subcommand_from check inspect' -l core -d 'Hooks are not needed'
 complete -c crpie -n '__fish_seen_subcommand_from inspect' -s f -l format -x -a 'text json'

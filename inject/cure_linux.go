@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -95,11 +94,14 @@ func (p *target) leaveGate(except *thread) error {
 	return errors.Join(errs...)
 }
 
+// trapAction is struct sigaction of the kernel.
+type trapAction [32]byte
+
 // returnActions sets the actions again that faults and breakpoints have reset.
 func (p *target) returnActions() error {
 	var errs []error
 	for _, sig := range p.ignored {
-		ignore := changes.Action{}
+		ignore := trapAction{}
 		binary.LittleEndian.PutUint64(ignore[:], 1) // SIG_IGN
 		errs = append(errs, p.setAction(sig, &ignore))
 	}
@@ -109,7 +111,7 @@ func (p *target) returnActions() error {
 	return errors.Join(errs...)
 }
 
-func (p *target) setAction(sig unix.Signal, action *changes.Action) error {
+func (p *target) setAction(sig unix.Signal, action *trapAction) error {
 	if err := p.mem.Write(p.region.arena, action[:]); err != nil {
 		return p.problem("%w", err)
 	}
@@ -125,14 +127,13 @@ func (p *target) giveBack(t *thread) error {
 		return nil
 	}
 	var err error
-	if t.vectors {
+	if t.xstate != nil {
 		err = sys.SetXstate(t.tid, t.xstate)
 	}
 	if err == nil && t.rseqCS.value != 0 {
 		err = sys.Poke(t.tid, t.rseqCS.addr, t.rseqCS.value)
 	}
 	if err == nil && t.lent {
-		t.blocked = false
 		err = sys.SetSigmask(t.tid, t.mask)
 	}
 	if err == nil {
@@ -141,7 +142,7 @@ func (p *target) giveBack(t *thread) error {
 	if err != nil {
 		return p.problem("%w", err)
 	}
-	t.lent, t.vectors = false, false
+	t.lent = false
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/backtrace"
-	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
@@ -83,11 +82,9 @@ func (p *target) prepare(t *thread, c *functionCall) error {
 		err = sys.SetRegs(t.tid, p.atHook(t, c, at)) // from here on the frame leads back
 	}
 	if err == nil {
-		t.vectors = true
 		err = sys.SetXstate(t.tid, initialXstate(len(t.xstate)))
 	}
 	if err == nil {
-		t.blocked = false
 		err = sys.SetSigmask(t.tid, blockOthers())
 	}
 	if err != nil {
@@ -190,8 +187,8 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		return false, 0, p.problem("%w", err)
 	}
 	if info.Op == sys.SyscallExit {
-		p.trace.Ends(info.Result)
-		p.touched.Ends(info.Result)
+		p.trace.ends(info.Result)
+		p.touchesEnd(info.Result)
 		return false, 0, nil
 	}
 	switch p.entries.meaningOf(&info) {
@@ -203,13 +200,11 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		_, err := p.toEnd(t)
 		return false, 0, err
 	case callLeaves:
-		p.trace.Begins(&info)
+		p.trace.begins(&info)
 		return false, 0, p.keepIn(t, c, &info)
 	}
-	p.trace.Begins(&info)
-	if p.before != nil {
-		p.touched.Begins(t.tid, &info, p.mem, p.before.vmas)
-	}
+	p.trace.begins(&info)
+	p.touches(t.tid, &info)
 	t.slept = t.slept || slices.Contains(sleeps, info.Nr)
 	return false, 0, nil
 }
@@ -253,7 +248,7 @@ func (p *target) judgeSignal(t *thread, c *functionCall) error {
 	if p.status.set("SigIgn")&bit(info.Signo()) != 0 {
 		p.ignored = append(p.ignored, info.Signo())
 	}
-	cause := "crashed with " + changes.SignalName(info.Signo())
+	cause := "crashed with " + signalName(info.Signo())
 	if info.Signo() != unix.SIGTRAP && info.Signo() != unix.SIGSYS {
 		cause += fmt.Sprintf(" at address %#x", info.Addr())
 	}

@@ -20,7 +20,8 @@ import (
 	"github.com/crpie/crpie/loader"
 )
 
-const checkUsage = "check [--format text|json|sarif|github|junit] [--machine amd64|arm64] [--core] FILE.o[,KEY=VALUE...]... | -"
+const checkUsage = "check [--format text|json|sarif|github|junit] [--source-root DIR] [--machine amd64|arm64] [--core] " +
+	"FILE.o[,KEY=VALUE...]... | -"
 
 func checkManual() *manual {
 	return &manual{
@@ -57,11 +58,13 @@ func runCheck(args []string, std streams) int {
 	machine := f.StringP("machine", "m", "",
 		"The objects have to be for `MACHINE`, amd64 or arm64; the default is that of each object.")
 	core := f.Bool("core", false, "The objects need not register hooks.")
+	root := f.String("source-root", "", "In sarif, github and junit, name files as `DIR` has them; the default is the closest "+
+		"directory with .git, or the current one.")
 	if status, done := parse(f, checkManual(), args, std); done {
 		return status
 	}
 	m, ok := machines()[*machine]
-	write, known := reports()[*format]
+	as, known := formats()[*format]
 	switch {
 	case !ok:
 		return misuse(std, checkUsage, "unknown machine %q", *machine)
@@ -75,7 +78,7 @@ func runCheck(args []string, std streams) int {
 	// objects are garbage as soon as they are checked; to collect them less often saves a tenth of the time
 	debug.SetGCPercent(400)
 	results := checkAll(f.Args(), std.in, loader.Options{Machine: m, Core: *core})
-	if err := write(std.out, results); err != nil {
+	if err := as.report(std.out, results, *root); err != nil {
 		complain(std, err)
 		return exitFailed
 	}

@@ -15,12 +15,29 @@ import (
 // reporter writes the results of crpie check.
 type reporter func(io.Writer, []checked) error
 
-// reports are the values of crpie check --format.
-func reports() map[string]reporter {
-	return map[string]reporter{
-		"text": reportText, "json": reportJSON, "sarif": reportSARIF, "github": reportGitHub,
-		"junit": reportJUnit,
+// format is a value of crpie check --format.
+type format struct {
+	write  reporter
+	rooted bool // it goes to a service, which has the source tree elsewhere
+}
+
+func formats() map[string]format {
+	return map[string]format{
+		"text": {reportText, false}, "json": {reportJSON, false},
+		"sarif": {reportSARIF, true}, "github": {reportGitHub, true}, "junit": {reportJUnit, true},
 	}
+}
+
+// report writes the results with names that the reader of the format has for the files.
+func (f format) report(w io.Writer, results []checked, root string) error {
+	if f.rooted {
+		r, err := newSourceRoot(root)
+		if err != nil {
+			return fmt.Errorf("source root: %w", err)
+		}
+		r.rename(results)
+	}
+	return f.write(w, results)
 }
 
 // painter colours text for a terminal; the zero painter does not.

@@ -15,6 +15,10 @@ import (
 func reportGitHub(out io.Writer, results []checked) error {
 	w := bufio.NewWriter(out)
 	for _, c := range results {
+		if c.err != nil {
+			fmt.Fprintf(w, "::error file=%s,title=unreadable::%s\n", githubProperty(escape.Name(c.file)),
+				githubText(escape.Error(c.err)))
+		}
 		for _, v := range c.found {
 			githubCommand(w, "error", c.file, v)
 		}

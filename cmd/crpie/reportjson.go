@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/loader"
@@ -75,114 +73,4 @@ func jsonViolations(all []loader.Violation) []jsonViolation {
 		out = append(out, j)
 	}
 	return out
-}
-
-// The part of SARIF 2.1.0 that code scanning services read.
-type (
-	sarifLog struct {
-		Schema  string     `json:"$schema"`
-		Version string     `json:"version"`
-		Runs    []sarifRun `json:"runs"`
-	}
-	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
-	}
-	sarifTool struct {
-		Driver sarifDriver `json:"driver"`
-	}
-	sarifDriver struct {
-		Name  string      `json:"name"`
-		Rules []sarifRule `json:"rules"`
-	}
-	sarifRule struct {
-		ID               string       `json:"id"`
-		ShortDescription sarifMessage `json:"shortDescription"`
-		Help             sarifMessage `json:"help"`
-	}
-	sarifMessage struct {
-		Text string `json:"text"`
-	}
-	sarifResult struct {
-		RuleID    string          `json:"ruleId"`
-		RuleIndex int             `json:"ruleIndex"`
-		Level     string          `json:"level"`
-		Message   sarifMessage    `json:"message"`
-		Locations []sarifLocation `json:"locations"`
-	}
-	sarifLocation struct {
-		PhysicalLocation sarifPhysical  `json:"physicalLocation"`
-		LogicalLocations []sarifLogical `json:"logicalLocations,omitempty"`
-	}
-	sarifPhysical struct {
-		ArtifactLocation struct {
-			URI string `json:"uri"`
-		} `json:"artifactLocation"`
-		Region *sarifRegion `json:"region,omitempty"`
-	}
-	sarifRegion struct {
-		StartLine   int `json:"startLine"`
-		StartColumn int `json:"startColumn,omitempty"`
-	}
-	sarifLogical struct {
-		FullyQualifiedName string `json:"fullyQualifiedName"`
-		Kind               string `json:"kind"`
-	}
-)
-
-// reportSARIF writes SARIF 2.1.0, in which results name rules by their place in a list.
-func reportSARIF(w io.Writer, results []checked) error {
-	driver, index := sarifDriver{Name: "crpie"}, map[loader.Code]int{}
-	for i, r := range loader.Rules() {
-		index[r.Code] = i
-		help := r.Fix
-		if help == "" {
-			help = r.Title
-		}
-		driver.Rules = append(driver.Rules,
-			sarifRule{string(r.Code), sarifMessage{r.Title}, sarifMessage{help}})
-	}
-	run := sarifRun{Tool: sarifTool{driver}, Results: []sarifResult{}}
-	for _, c := range results {
-		for _, v := range c.found {
-			run.Results = append(run.Results, newSARIFResult(c.file, "error", index[v.Code], v))
-		}
-		for _, v := range c.notes {
-			run.Results = append(run.Results, newSARIFResult(c.file, "note", index[v.Code], v))
-		}
-	}
-	return writeJSON(w, sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}})
-}
-
-// newSARIFResult makes a result; one without a place gets the object itself as its place.
-func newSARIFResult(file, level string, rule int, v loader.Violation) sarifResult {
-	text := v.Message
-	if v.Fix != "" {
-		text += "\nfix: " + v.Fix
-	}
-	r := sarifResult{RuleID: string(v.Code), RuleIndex: rule, Level: level, Message: sarifMessage{text}}
-	for _, p := range v.Places {
-		r.Locations = append(r.Locations, newSARIFLocation(file, p))
-	}
-	if len(v.Places) == 0 {
-		r.Locations = []sarifLocation{newSARIFLocation(file, loader.Place{})}
-	}
-	return r
-}
-
-// newSARIFLocation points at the source line if there is one, else at the object.
-func newSARIFLocation(file string, p loader.Place) (l sarifLocation) {
-	l.PhysicalLocation.ArtifactLocation.URI = filepath.ToSlash(file)
-	if p.File != "" {
-		l.PhysicalLocation.ArtifactLocation.URI = filepath.ToSlash(p.File)
-		l.PhysicalLocation.Region = &sarifRegion{p.Line, p.Column}
-	}
-	if p.Section != "" {
-		name := fmt.Sprintf("%s+0x%x", p.Section, p.Offset)
-		l.LogicalLocations = append(l.LogicalLocations, sarifLogical{name, "member"})
-	}
-	if p.Function != "" {
-		l.LogicalLocations = append(l.LogicalLocations, sarifLogical{p.Function, "function"})
-	}
-	return l
 }

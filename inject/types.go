@@ -1,4 +1,4 @@
-package changes
+package inject
 
 import (
 	"debug/dwarf"

@@ -1,4 +1,6 @@
-package changes
+//go:build amd64
+
+package inject
 
 import (
 	"bytes"
@@ -14,15 +16,13 @@ import (
 
 	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/files"
-	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
-	"github.com/crpie/crpie/report"
 )
 
-// Names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
+// names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
 // goes on.
-type Names struct {
+type names struct {
 	vmas    []taskview.VMA
 	mm      taskview.MM
 	environ []byte // the block of variables, as it was
@@ -33,26 +33,28 @@ type Names struct {
 type object struct {
 	file    *os.File
 	base    uint64 // where its first byte is mapped
-	program *elffile.Program
+	program *program
 	symbols []elffile.Symbol // by address; those that have a size
 	found   map[uint64]*dwarfVariable
 }
 
-// OpenNames opens the files of a process to which changed memory belongs. environ is the block of variables as it was.
-func (d *Diff) OpenNames(pid sys.PID, vmas []taskview.VMA, mm taskview.MM, environ []byte) *Names {
-	n := &Names{vmas: vmas, mm: mm, environ: environ, objects: map[string]*object{}}
-	for _, c := range d.memory {
-		n.open(pid, c.at)
+// openNames opens the files to which changed memory belongs.
+func (p *target) openNames(vmas []taskview.VMA) *names {
+	n := &names{vmas: vmas, mm: p.view.mm, objects: map[string]*object{}}
+	block := make([]byte, min(n.mm.EnvEnd-n.mm.EnvStart, 1<<20))
+	n.environ = block[:p.before.copy.mem.ReadSome(n.mm.EnvStart, block)]
+	for _, c := range p.report.Diff.Memory {
+		n.open(p, c.at)
 	}
-	for _, pointer := range d.pointers {
-		n.open(pid, pointer.at)
+	for _, pointer := range p.report.Diff.Pointers {
+		n.open(p, pointer.at)
 	}
 	return n
 }
 
 // open opens the object that an address is in, through the process's own root: its path means nothing outside of its
 // mount namespace.
-func (n *Names) open(pid sys.PID, addr uint64) {
+func (n *names) open(p *target, addr uint64) {
 	v := n.fileBelow(addr)
 	if v == nil || n.objects[v.Name] != nil {
 		return
@@ -61,7 +63,7 @@ func (n *Names) open(pid sys.PID, addr uint64) {
 	for _, first := range n.vmas {
 		if first.Name == v.Name && first.Pgoff == 0 {
 			o.base = first.Start
-			o.file, _, _ = files.OpenRegular(fmt.Sprintf("/proc/%d/root%s", pid, v.Name))
+			o.file, _, _ = files.OpenRegular(fmt.Sprintf("/proc/%d/root%s", p.self.pid, v.Name))
 			break
 		}
 	}
@@ -70,7 +72,7 @@ func (n *Names) open(pid sys.PID, addr uint64) {
 
 // fileBelow finds the mapping of a file at an address or before it: memory that is zero at the start comes after the
 // file's, and the kernel may call it [heap].
-func (n *Names) fileBelow(addr uint64) (found *taskview.VMA) {
+func (n *names) fileBelow(addr uint64) (found *taskview.VMA) {
 	for i := range n.vmas {
 		if v := &n.vmas[i]; v.Start > addr {
 			break
@@ -81,8 +83,20 @@ func (n *Names) fileBelow(addr uint64) (found *taskview.VMA) {
 	return found
 }
 
-// Close closes the files.
-func (n *Names) Close() {
+// describe names what has changed in all processes, which go on meanwhile.
+func (s *session) describe() {
+	for _, p := range s.targets {
+		if p.double != nil {
+			p = p.double
+		}
+		if p.names != nil {
+			p.names.describe(p.report.Diff)
+			p.names.close()
+		}
+	}
+}
+
+func (n *names) close() {
 	for _, o := range n.objects {
 		if o.file != nil {
 			o.file.Close()
@@ -90,24 +104,22 @@ func (n *Names) Close() {
 	}
 }
 
-// Describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols takes
-// longer than the pause may. Then they are in the report.
-func (n *Names) Describe(d *Diff) {
+// describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols
+// takes longer than the pause may.
+func (n *names) describe(d *Diff) {
 	for _, o := range n.objects {
 		o.load()
 	}
 	n.split(d)
 	n.wanted(d)
-	for _, c := range d.memory {
+	for _, c := range d.Memory {
 		n.describeChange(c)
-		d.Memory = append(d.Memory, &c.MemoryChange)
 	}
-	for _, p := range d.pointers {
+	for _, p := range d.Pointers {
 		if p.at != 0 {
 			p.Place, _, _ = n.place(p.at, wordSize)
-			p.Address = Address(p.at)
+			p.Address = address(p.at)
 		}
-		d.Pointers = append(d.Pointers, &p.Pointer)
 	}
 }
 
@@ -116,14 +128,14 @@ func (o *object) load() {
 	if o.file == nil {
 		return
 	}
-	program, err := elffile.ReadProgram(o.file)
+	program, err := readProgram(o.file)
 	if err != nil {
 		return
 	}
 	o.program = program
-	o.program.SetBase(o.base)
+	o.program.setBase(o.base)
 	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
-		for s := range elffile.SymbolsOf(program.File, table).All() {
+		for s := range elffile.SymbolsOf(program.file, table).All() {
 			if s.Size > 0 && (s.Kind == elf.STT_OBJECT || s.Kind == elf.STT_FUNC) {
 				o.symbols = append(o.symbols, s)
 			}
@@ -154,7 +166,7 @@ func (o *object) firstAfter(addr uint64) int {
 }
 
 // at finds the object and the symbol of an address.
-func (n *Names) at(addr uint64) (*object, *elffile.Symbol) {
+func (n *names) at(addr uint64) (*object, *elffile.Symbol) {
 	v := n.fileBelow(addr)
 	if v == nil {
 		return nil, nil
@@ -163,12 +175,12 @@ func (n *Names) at(addr uint64) (*object, *elffile.Symbol) {
 	if o == nil || o.program == nil {
 		return nil, nil
 	}
-	return o, o.symbol(addr - o.program.Bias)
+	return o, o.symbol(addr - o.program.bias)
 }
 
 // place tells where memory lies. With a symbol or a variable it also gives its bounds.
-func (n *Names) place(addr, size uint64) (where report.Place, start, length uint64) {
-	where = report.Place{Mapping: "anonymous"}
+func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
+	where = Place{Mapping: "anonymous"}
 	if v := taskview.At(n.vmas, addr); v != nil && v.Name != "" {
 		where.Mapping = v.Name
 	}
@@ -180,7 +192,7 @@ func (n *Names) place(addr, size uint64) (where report.Place, start, length uint
 	if s == nil {
 		return where, addr, 0
 	}
-	start, length = s.Value+o.program.Bias, s.Size
+	start, length = s.Value+o.program.bias, s.Size
 	where.Symbol = s.Name()
 	if off := addr - start; off > 0 {
 		where.Symbol = fmt.Sprintf("%s+%d", s.Name(), off)
@@ -197,7 +209,7 @@ func (n *Names) place(addr, size uint64) (where report.Place, start, length uint
 }
 
 // environmentVariable names the variable of the block that the kernel has laid out, execve(2).
-func (n *Names) environmentVariable(addr uint64) string {
+func (n *names) environmentVariable(addr uint64) string {
 	if addr < n.mm.EnvStart || addr >= n.mm.EnvStart+uint64(len(n.environ)) {
 		return ""
 	}
@@ -207,9 +219,9 @@ func (n *Names) environmentVariable(addr uint64) string {
 }
 
 // split gives each variable a change of its own where one change spans several.
-func (n *Names) split(d *Diff) {
-	var all []*memoryChange
-	for _, c := range d.memory {
+func (n *names) split(d *Diff) {
+	var all []*MemoryChange
+	for _, c := range d.Memory {
 		for rest := c; rest != nil; all = append(all, c) {
 			if len(all) == maxChanges {
 				d.Omitted++
@@ -218,11 +230,11 @@ func (n *Names) split(d *Diff) {
 			c, rest = rest.cut(n.end(rest.at))
 		}
 	}
-	d.memory = all
+	d.Memory = all
 }
 
 // end gives the end of what lies at an address: of a variable, or of the gap before the next.
-func (n *Names) end(addr uint64) uint64 {
+func (n *names) end(addr uint64) uint64 {
 	if n.environmentVariable(addr) != "" {
 		off := addr - n.mm.EnvStart
 		return addr + uint64(len(n.environ[off:])-len(afterNUL(n.environ[off:])))
@@ -230,13 +242,13 @@ func (n *Names) end(addr uint64) uint64 {
 	o, s := n.at(addr)
 	switch {
 	case s != nil:
-		return s.Value + s.Size + o.program.Bias
+		return s.Value + s.Size + o.program.bias
 	case o != nil:
-		if next := o.firstAfter(addr - o.program.Bias); next < len(o.symbols) {
-			return o.symbols[next].Value + o.program.Bias
+		if next := o.firstAfter(addr - o.program.bias); next < len(o.symbols) {
+			return o.symbols[next].Value + o.program.bias
 		}
 	}
-	return NoAddress
+	return noAddress
 }
 
 // afterNUL gives what follows the first NUL.
@@ -246,14 +258,14 @@ func afterNUL(b []byte) []byte {
 }
 
 // describeChange gives a change its place. A small variable is shown as a whole.
-func (n *Names) describeChange(c *memoryChange) {
+func (n *names) describeChange(c *MemoryChange) {
 	where, start, length := n.place(c.at, c.Size)
 	c.Place = where
 	if length > 0 && length <= wordSize && c.before.part(start, length) != nil && c.at+c.Size <= start+length {
 		c.at, c.Size = start, length
 		c.Place, _, _ = n.place(start, length)
 	}
-	c.Address = Address(c.at)
+	c.Address = address(c.at)
 	c.Before, c.After = c.before.shown(c.at, c.Size), c.after.shown(c.at, c.Size)
 }
 
@@ -262,7 +274,7 @@ func (w *window) shown(at, size uint64) string {
 }
 
 // wanted looks for the variables in DWARF at whose symbols there are changes.
-func (n *Names) wanted(d *Diff) {
+func (n *names) wanted(d *Diff) {
 	starts := map[*object]map[uint64]bool{}
 	want := func(addr uint64) {
 		if o, s := n.at(addr); s != nil {
@@ -272,14 +284,14 @@ func (n *Names) wanted(d *Diff) {
 			starts[o][s.Value] = true
 		}
 	}
-	for _, c := range d.memory {
+	for _, c := range d.Memory {
 		want(c.at)
 	}
-	for _, p := range d.pointers {
+	for _, p := range d.Pointers {
 		want(p.at)
 	}
 	for o, wanted := range starts {
-		o.found = variablesAt(o.program.File, wanted)
+		o.found = variablesAt(o.program.file, wanted)
 	}
 }
 
@@ -391,4 +403,28 @@ func within(t dwarf.Type, off, size uint64) (inner dwarf.Type, name string, at u
 		}
 	}
 	return nil, "", 0
+}
+
+// environSymbols are the names of environ(7).
+var environSymbols = []string{"environ", "__environ"}
+
+// findEnviron finds the variable environ of libc.
+func (p *target) findEnviron() uint64 {
+	find := func(program *program) (uint64, bool, error) {
+		addr, found := program.variable(environSymbols)
+		return addr, found, nil
+	}
+	own, err := p.own()
+	if err == nil {
+		addr, found, _ := find(own)
+		own.close()
+		if found {
+			return addr
+		}
+	}
+	addr, found, err := p.inLibraries(find)
+	if !found || err != nil {
+		return noAddress
+	}
+	return addr
 }
