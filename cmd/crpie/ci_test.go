@@ -104,7 +104,9 @@ func runAction(t *testing.T, temp string, with map[string]string) (*action, int)
 	built := err == nil
 	here, err := os.Getwd()
 	must(t, err)
-	a := &action{t: t, context: map[string]string{"github.action_path": testenv.Root(), "github.action_ref": "v1.2.3"}}
+	a := &action{t: t, context: map[string]string{
+		"github.action_path": testenv.Root(), "github.action_ref": "v1.2.3",
+	}}
 	for name, in := range file.Inputs {
 		a.context["inputs."+name] = in.Default
 	}
@@ -221,7 +223,8 @@ func TestExamplesForCI(t *testing.T) {
 	pluginRepository(t)
 	script := "crpie() { " + testBinary(t) + ` "$@"; }` + "\n" + strings.Join(job.Script[1:], "\n")
 	out, err := exec.Command("bash", "-ec", script).CombinedOutput()
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != exitFailed || job.Script[0][:11] != "go install " {
+	exit, ok := err.(*exec.ExitError)
+	if !ok || exit.ExitCode() != exitFailed || !strings.HasPrefix(job.Script[0], "go install ") {
 		t.Errorf("the example for GitLab: %v\n%s", err, out)
 	}
 	text, err := os.ReadFile(job.Artifacts.Reports["junit"])

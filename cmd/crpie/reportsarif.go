@@ -121,7 +121,8 @@ func sarifRules() (rules []sarifRule, index map[loader.Code]int) {
 		about, _, _ := strings.Cut(text, "\n\n")
 		rules = append(rules, sarifRule{
 			ID: string(r.Code), Name: pascalCase(r.Title), Help: sarifMessage{text, text},
-			ShortDescription: sarifMessage{Text: sentence(r.Title)}, FullDescription: sarifMessage{Text: oneLine(about)},
+			ShortDescription: sarifMessage{Text: sentence(r.Title)},
+			FullDescription:  sarifMessage{Text: oneLine(about)},
 		})
 	}
 	return rules, index

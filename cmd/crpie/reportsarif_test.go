@@ -121,13 +121,14 @@ func TestSARIFDescribesEveryRule(t *testing.T) {
 	for _, r := range run.Tool.Driver.Rules {
 		short, full := r.ShortDescription.Text, r.FullDescription.Text
 		if !strings.HasSuffix(short, ".") || len(full) < 20 || strings.Contains(full, "\n") || r.Help.Markdown == "" ||
-			strings.HasPrefix(r.Help.Markdown, r.ID) || r.Name == "" || r.Name[0] < 'A' || r.Name[0] > 'Z' {
+			strings.HasPrefix(r.Help.Markdown, r.ID) || r.Name == "" || 'a' <= r.Name[0] {
 			t.Errorf("%+v", r)
 		}
 	}
 	for _, r := range run.Results {
 		for _, l := range r.Locations {
-			if at := l.PhysicalLocation; at.Region.StartLine < 1 || strings.HasPrefix(at.ArtifactLocation.URI, "/") {
+			at := l.PhysicalLocation
+			if at.Region.StartLine < 1 || strings.HasPrefix(at.ArtifactLocation.URI, "/") {
 				t.Errorf("%+v", at)
 			}
 		}
