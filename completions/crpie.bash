@@ -109,7 +109,7 @@ _crpie() {
 	restore)
 		flags='--images-dir --pie-plugin --resident-hooks --pie-timeout --pie-pause --progress-timeout --restore-detached --restore-sibling --new-pids --leave-stopped --shell-job --file-locks --tcp-established
 			--tcp-close --ext-unix-sk --freebind --inherit-fd --external --root --ext-mount-map --file-validation --skip-file-rwx-check --keep-vgetrandom --keep-wipeonfork --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
-			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --veth-pair --join-ns --empty-ns --help'
+			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --lsm-mount-context --veth-pair --join-ns --empty-ns --help'
 		;;
 	graft)
 		flags='--images-dir --archive --archive-limit --output --pie-plugin --resident-hooks --task --root --copy --on-error --pie-timeout --log-file --verbosity

@@ -69,6 +69,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -l veth-pair -x -d 'O
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s J -l join-ns -x -a 'net: uts: ipc: time:' -d 'Existing namespace'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l empty-ns -x -a 'net' -d 'Leave a namespace empty'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l lsm-profile -x -a 'apparmor: selinux:' -d 'Security label'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l lsm-mount-context -x -d 'Security label of mounts'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l close -x -d 'Close a descriptor'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l page-readers -x -d 'Extra threads for memory'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l dry-run -d 'Print the plan'

@@ -46,6 +46,8 @@ type PlanOptions struct {
 	ResidentHooks string
 
 	LSMProfile string // --lsm-profile: the security label of all tasks; empty: those of the dump
+	// MountContext is the SELinux label of mounts that had a context (--lsm-mount-context); empty: those of the dump.
+	MountContext string
 
 	Root   string            // --root: the directory that becomes the root of a mount namespace
 	Mounts map[string]string // --external mnt[KEY]:PATH: what is mounted from the host, by KEY
@@ -162,7 +164,7 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 	}
 	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
 		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n, Join: o.Join,
-		NewPIDs: o.NewPids}
+		NewPIDs: o.NewPids, MountContext: o.MountContext}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.

@@ -737,8 +737,8 @@ func TestRefused(t *testing.T) {
 	}{
 		{"native", "restore-with crpie\n", "", nil, "not this one"},
 		{"native requests", "restore-with crpie\npie-task root\n", "", func(o *pb.CriuOpts) {
-			o.LsmMountContext, o.Unknown = pb.String("/r"), []byte("\xfa\x3f\x03abc")
-		}, "lsm_mount_context: not supported by crpie's own restorer: it gives mounts no security labels\n" +
+			o.LazyPages, o.Unknown = pb.Bool(true), []byte("\xfa\x3f\x03abc")
+		}, "lazy_pages: not supported by crpie's own restorer: it writes all memory before a process runs\n" +
 			"field 1023: not supported by crpie's own restorer: this crpie does not know it\n" +
 			"pie-task: only for grafts; write select= behind the plugin"},
 		{"no plugin", "restore-with graft\n", "", nil,

@@ -52,6 +52,7 @@ func nativeFlags(o *pb.CriuOpts) (flags []string, err error) {
 	n.flag(o.GetSkipFileRwxCheck(), "--skip-file-rwx-check")
 	n.flag(o.LogLevel != nil, "--verbosity="+strconv.Itoa(int(max(0, o.GetLogLevel()))))
 	n.flag(o.LsmProfile != nil, "--lsm-profile="+o.GetLsmProfile())
+	n.flag(o.LsmMountContext != nil, "--lsm-mount-context="+o.GetLsmMountContext())
 	for _, fd := range o.InheritFd {
 		n.flag(true, fmt.Sprintf("--inherit-fd=fd[%d]:%s", fd.GetFd(), fd.GetKey()))
 	}
@@ -136,7 +137,6 @@ func (n *spelling) cgroups(o *pb.CriuOpts) {
 // refuse lists what a request asks for and crpie's own restorer does not do.
 func (n *spelling) refuse(o *pb.CriuOpts) {
 	n.no(o.GetEmptyNs()&^newNet != 0, "empty_ns", "only network namespaces can be left empty")
-	n.no(o.LsmMountContext != nil, "lsm_mount_context", "it gives mounts no security labels")
 	n.no(o.GetLazyPages(), "lazy_pages", "it writes all memory before a process runs")
 	n.no(o.Ps != nil, "ps", "it reads image directories")
 	n.no(len(o.ExecCmd) > 0, "exec_cmd", "it would run in crpie's place")

@@ -136,8 +136,6 @@ func criuOptions() []criuOption {
 		{names: "cgroup-yard", takes: oneArgument,
 			why: "crpie mounts no cgroups: it uses the hierarchies that are mounted, such as those in a yard"},
 		{names: "pre-dump-mode", takes: oneArgument, values: oneOf("splice", "read"), why: forDump},
-		{names: "lsm-mount-context", takes: oneArgument, fate: containers,
-			why: "crpie gives mounts no security labels", hint: useGraft},
 		{names: "network-lock", takes: oneArgument, values: oneOf("iptables", "nftables", "skip"),
 			why: "the images say how criu dump locked the network"},
 		{names: "mntns-compat-mode", negatable: true, why: "crpie makes mounts in one way only"},

@@ -177,6 +177,7 @@ func TestArgumentsOfCRIUsOptions(t *testing.T) {
 		"--cgroup-root a":             `invalid argument "a" for "--cgroup-root" flag: "a" is not the path of a cgroup`,
 		"--cgroup-root cpu:/a/../b":   `"/a/../b" is not the path of a cgroup`,
 		"--lsm-profile smack:x":       `want apparmor:NAME or selinux:NAME`,
+		`--lsm-mount-context ""`:      "want a label, as system_u:object_r:container_file_t:s0:c1,c2",
 		"--close 99 --close x":        `invalid argument "x" for "--close" flag`,
 	} {
 		status, _, stderr := crpie(t, append([]string{"restore", "-D", "/nonexistent"},

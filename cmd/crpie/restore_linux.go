@@ -267,7 +267,7 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 			Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			Freebind:    r.freebind,
-			CgroupRoots: r.cgroupRoots, LSMProfile: r.label,
+			CgroupRoots: r.cgroupRoots, LSMProfile: r.label, MountContext: r.mountContext,
 			Inherit: inherited, External: r.external, Root: r.root, Mounts: r.mounts,
 			Join: r.join, EmptyNet: r.emptyNet, ResidentHooks: r.resident,
 			FileValidation: restorer.FileValidation(r.validation), SkipFileRWX: r.skipRWX,

@@ -49,7 +49,7 @@ type restoreFlags struct {
 	cgroups, validation                       string
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
-	label, resident                           string
+	label, mountContext, resident             string
 	join                                      map[string]string // namespaces, by their kind
 	emptyNet                                  bool
 	keepRandom                                renew.Keep
@@ -150,6 +150,8 @@ func (r *restoreFlags) fileFlags(f *pflag.FlagSet) {
 	f.Lookup("manage-cgroups").NoOptDefVal = "soft"
 	f.Func("cgroup-root", "Restore the topmost cgroups of the dump as `[CONTROLLER:]/PATH`; without a controller, those of all others.", r.cgroupRoot)
 	f.Func("lsm-profile", "Give the tasks the security label `TYPE:NAME` (apparmor or selinux), which crpie must have itself.", r.lsmProfile)
+	f.Func("lsm-mount-context", "Give mounts that had a security label, option context, the label `CONTEXT` (SELinux).",
+		r.lsmMountContext)
 }
 
 func (r *restoreFlags) runFlags(f *pflag.FlagSet) {
@@ -330,6 +332,13 @@ func (r *restoreFlags) lsmProfile(s string) error {
 		return errors.New("want apparmor:NAME or selinux:NAME")
 	}
 	r.label = name
+	return nil
+}
+
+func (r *restoreFlags) lsmMountContext(s string) error {
+	if r.mountContext = strings.Trim(s, `"`); r.mountContext == "" {
+		return errors.New("want a label, as system_u:object_r:container_file_t:s0:c1,c2")
+	}
 	return nil
 }
 

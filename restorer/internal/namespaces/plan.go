@@ -21,6 +21,8 @@ type Options struct {
 	Root        string            // the directory that becomes the tasks' root; "": not given
 	Mounts      map[string]string // paths on the host of external mounts, by their keys
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller
+	// MountContext is the SELinux label of file systems that had one; "": not given.
+	MountContext string
 	// LeaveCgroups says that the tasks stay in the restorer's cgroups.
 	LeaveCgroups bool
 	Orphans      []string // terminals whose masters are made for somebody else, by their paths
@@ -164,6 +166,7 @@ func (p *Plan) mounts(dir *images.Dir, o *Options) {
 	p.Mounts = mnt.New(dir, its.GetMntNsId(), &mnt.Options{
 		Root: o.Root, External: o.Mounts, CgroupRoots: o.CgroupRoots, PID: p.PID,
 		Cgroup: its.GetCgroupNsId() != criu.GetCgroupNsId(), LeaveCgroups: o.LeaveCgroups, Orphans: o.Orphans,
+		MountContext: o.MountContext,
 	})
 	dir.Other = slices.DeleteFunc(dir.Other, func(name string) bool {
 		return slices.Contains(p.Mounts.Images(), name)

@@ -132,7 +132,7 @@ func (r *reader) classifyFresh(m *mount) {
 		source: m.img.GetSource(),
 		flags:  superFlags(kind.name, m.img.GetSbFlags()),
 	}
-	options := splitOptions(m.img.GetOptions())
+	options := relabel(splitOptions(m.img.GetOptions()), r.p.opts.MountContext)
 	if kind.name == "devpts" && !slices.Contains(options, "newinstance") {
 		m.kind, m.path = external, "/dev/pts" // the host's
 		return
@@ -160,22 +160,6 @@ func (r *reader) refuseFS(m *mount) {
 func (m *mount) refuseKind(hint, why string) {
 	m.kind, m.missing = refused, true
 	m.refuse(hint, "%s", why)
-}
-
-// splitOptions takes the options of mountinfo apart. The list of nodes in mpol of tmpfs has commas of its own,
-// Documentation/filesystems/tmpfs.rst; seclabel says that SELinux labels the files, and is no option.
-func splitOptions(text string) (words []string) {
-	for _, word := range strings.Split(text, ",") {
-		last := len(words) - 1
-		switch {
-		case word == "", word == "seclabel":
-		case last >= 0 && strings.HasPrefix(words[last], "mpol=") && word[0] >= '0' && word[0] <= '9':
-			words[last] += "," + word
-		default:
-			words = append(words, word)
-		}
-	}
-	return words
 }
 
 // Flags of a superblock, mount(2), include/uapi/linux/mount.h, which are words for fsconfig(2).

@@ -256,8 +256,18 @@ func (b *builder) makeFresh() {
 		if file != nil {
 			m.handle = &handle{mount: file}
 		}
-		m.try(err)
+		if err != nil {
+			m.fail(m.freshHint(err), err)
+		}
 	}
+}
+
+// freshHint: without SELinux its options are unknown.
+func (m *mount) freshHint(err error) string {
+	if errors.Is(err, unix.EINVAL) && slices.ContainsFunc(m.fs.options, isLabel) {
+		return "restore it on a host with SELinux; --lsm-mount-context gives another label"
+	}
+	return ""
 }
 
 // newFS makes a superblock and its mount, still detached, and fills a tmpfs from its archive.

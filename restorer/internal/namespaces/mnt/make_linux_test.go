@@ -352,6 +352,26 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A label that the kernel does not take, on a host without SELinux or with another policy, is refused with what to do.
+func TestLabelsAreRefused(t *testing.T) {
+	testenv.NeedRoot(t)
+	p := New(imageOf(t, entry(1, 0, pb.Fstype_UNSUPPORTED, "/", "/"),
+		entry(2, 1, pb.Fstype_TMPFS, "/", "/", options(`context="crpie:none,1"`))), 1, &Options{Root: t.TempDir()})
+	aside, err := sys.NewAside()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = aside.Do(making(p))
+	p.Close()
+	aside.End()
+	for _, want := range []string{"mount 2 at /: tmpfs: ", ": invalid argument (",
+		"\n  hint: restore it on a host with SELinux; --lsm-mount-context gives another label"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("got\n%v\nwant %q", err, want)
+		}
+	}
+}
+
 // sysfs is one for all of a network namespace: it stays writable for those who have it mounted. Where nobody has, it is
 // read-only as it was.
 func TestReadOnlySysfs(t *testing.T) {

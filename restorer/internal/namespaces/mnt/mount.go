@@ -18,6 +18,8 @@ type Options struct {
 	Root        string            // the directory that becomes the tasks' root (--root); "": not given
 	External    map[string]string // paths in the host's tree, by the KEY of --external mnt[KEY]:PATH
 	CgroupRoots map[string]string // where the topmost cgroups are to be, by controller (--cgroup-root)
+	// MountContext is the SELinux label of file systems that had one for all their files (--lsm-mount-context).
+	MountContext string
 
 	PID, Cgroup bool
 

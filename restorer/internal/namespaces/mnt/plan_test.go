@@ -117,6 +117,23 @@ func TestPlans(t *testing.T) {
 			entry(4, 1, pb.Fstype_DEVPTS, "/", "/p")},
 			"mount /: / of the host\nmount /x: a new tmpfs (mpol=bind:0,2,size=1k) with the contents of " +
 				"tmpfs-dev-2.tar.gz.img\nmount /c: a new cgroup2\nmount /p: /dev/pts of the host"},
+		"labels": {Options{}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options(`context="u:r:t:s0:c1,c2",size=1k`)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/y", options(`mpol=bind:0,2,rootcontext="a,b",fscontext=u:r:t:s0`)),
+			entry(4, 1, pb.Fstype_TMPFS, "/", "/z", options(`size=1k,context="u,0`))},
+			"mount /: / of the host\n" +
+				"mount /x: a new tmpfs (context=u:r:t:s0:c1,c2,size=1k) with the contents of tmpfs-dev-2.tar.gz.img\n" +
+				"mount /y: a new tmpfs (mpol=bind:0,2,rootcontext=a,b,fscontext=u:r:t:s0) with the contents of " +
+				"tmpfs-dev-3.tar.gz.img\n" +
+				"mount /z: a new tmpfs (size=1k,context=\"u,0) with the contents of tmpfs-dev-4.tar.gz.img"},
+		"other labels": {Options{MountContext: "u:r:t:s0:c3,c4"}, []*pb.MntEntry{root,
+			entry(2, 1, pb.Fstype_TMPFS, "/", "/x", options(`context="u:r:t:s0:c1,c2",size=1k`)),
+			entry(3, 1, pb.Fstype_TMPFS, "/", "/y", options(`rootcontext=a`)),
+			entry(4, 1, pb.Fstype_DEVPTS, "/", "/p", options(`context=a,newinstance`))},
+			"mount /: / of the host\n" +
+				"mount /x: a new tmpfs (context=u:r:t:s0:c3,c4,size=1k) with the contents of tmpfs-dev-2.tar.gz.img\n" +
+				"mount /y: a new tmpfs (rootcontext=a) with the contents of tmpfs-dev-3.tar.gz.img\n" +
+				"mount /p: a new devpts (context=u:r:t:s0:c3,c4,newinstance)"},
 		"the host's disk again": {
 			Options{}, []*pb.MntEntry{root, entry(2, 1, pb.Fstype_UNSUPPORTED, "/", "/x", dev(1))},
 			"mount /: / of the host\nmount /x: the same as /",
