@@ -144,6 +144,9 @@ func Attach(ctx context.Context, pid int, tree bool, opts *Options) (*Report, er
 
 // attach stops, injects, heals and lets go. Healing and letting go happen whatever failed before.
 func (s *session) attach(pid sys.PID, tree bool) error {
+	if s.opts.Hold == nil && s.opts.Pause == nil { // which last as long as others like
+		defer withoutCollection()()
+	}
 	err := s.thaw(pid, tree)
 	if err == nil {
 		err = s.stopAll(pid, tree)
