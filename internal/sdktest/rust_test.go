@@ -58,6 +58,21 @@ func TestRustCrate(t *testing.T) {
 	}
 }
 
+// What the crate has for a whole process finds symbols, descriptors, environ and errno, and declares the calls that it
+// makes for that.
+func TestRustInAProcess(t *testing.T) {
+	t.Parallel()
+	dir := makeRust(t, "process")
+	p := mustBePlugin(t, filepath.Join(dir, "process.o"))
+	// close, lseek, mmap, munmap, gettid, getdents64, openat, readlinkat, process_vm_readv, process_vm_writev
+	if got := fmt.Sprint(p.Syscalls); got != "{true [3 8 9 11 186 217 257 267 310 311] false}" {
+		t.Errorf("it declares %s", got)
+	}
+	if out, err := exec.Command(filepath.Join(dir, "process_rs_test")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // The plugin that the author's guide shows in Rust is one.
 func TestRustInTheDocumentation(t *testing.T) {
 	t.Parallel()

@@ -19,23 +19,30 @@
 //! takes in what is used of `core`, formatting included, and `ld -r` makes one object of that. A panic is logged with
 //! its place, and then the hook fails as if it had crashed, which undoes the restore.
 //!
-//! Symbols of the program are declared by [`import!`], which crpie finds before a process exists. They are looked up
-//! at run time by the C headers only: write that function in C and join the objects with `ld -r`.
+//! Symbols of the program are declared by [`import!`], which crpie finds before a process exists;
+//! [`Context::symbol`] and [`Context::symbol_in_file`] look for them at run time.
 #![no_std]
 
 pub mod abi;
 mod context;
+pub mod fds;
 pub mod import;
+mod keep;
 mod log;
 mod memory;
 mod panic;
 pub mod param;
 mod plugin;
+mod setenv;
+mod symbols;
+mod symtab;
 pub mod sys;
 
 pub use context::{Context, Mapping, Prot, Text};
 pub use log::{Level, Line};
+pub use keep::{keep, keep_copy};
 pub use plugin::{call_exit, call_hook, call_init};
+pub use symbols::Symbol;
 
 /// An error number, such as `Errno::EINVAL`, of which crpie is told the negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
