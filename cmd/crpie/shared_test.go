@@ -50,7 +50,7 @@ func TestWhatClonesShare(t *testing.T) {
 		t.Errorf("status %d\n%s", status, errors)
 	}
 	for _, want := range []string{
-		`problem  pids: tasks: 1, from pid \d+ on`, `hint: crpie restore --new-pids`,
+		`problem  pids: tasks: 1, from pid \d+ on`, `hint: crpie restore --clones N`,
 		`problem  file: .*/work/written is open for writing: each overwrites`,
 		`note     file: .*/work/appended is open for writing: what they append`,
 		`problem  port: .*: 127\.0\.0\.1:7101: it is in use`, `note     port: .*: 127\.0\.0\.1:7102: with SO_REUSEPORT`,

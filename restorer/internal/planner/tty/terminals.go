@@ -156,7 +156,7 @@ func Orphans(dir *images.Dir) (names []string) {
 			name := ptsName(info.GetPty().GetIndex())
 			switch {
 			case info.GetType() != pb.TtyType_PTY:
-			case isMaster(info):
+			case images.IsMaster(info):
 				masters[name] = true
 			case !hungUp(info) && !slices.Contains(names, name):
 				names = append(names, name)
@@ -179,7 +179,7 @@ func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.Fdinf
 		p.terminals = append(p.terminals, t)
 	}
 	switch {
-	case !isMaster(info):
+	case !images.IsMaster(info):
 		t.slaves, t.slaveInfo = append(t.slaves, fd), info
 	case t.master != nil:
 		p.Refuse(where, "", "a second master of %s: the images contradict themselves", t.name)
@@ -190,17 +190,9 @@ func (p *Room) collectEnd(pairs map[uint32]*terminal, where string, fd *pb.Fdinf
 		t.info = info
 	}
 	// a slave tells only those whose controlling terminal it is
-	if info.GetSid() != 0 && (t.sid == 0 || isMaster(info)) {
+	if info.GetSid() != 0 && (t.sid == 0 || images.IsMaster(info)) {
 		t.sid, t.pgrp = info.GetSid(), info.GetPgrp()
 	}
-}
-
-// isMaster tells the ends apart as the kernel does, Documentation/admin-guide/devices.txt: /dev/ptmx is 5:2, masters
-// have the majors 128 to 135.
-func isMaster(info *pb.TtyInfoEntry) bool {
-	const ptmx, firstMaster, lastMaster = 5<<8 | 2, 128, 135
-	major := info.GetRdev() >> 8 & 0xfff
-	return info.GetRdev() == ptmx || major >= firstMaster && major <= lastMaster
 }
 
 // collectDevice adds a descriptor of a terminal that has a device, a console or a virtual terminal.
