@@ -27,3 +27,34 @@ func ExamplePrepare() {
 	// Output:
 	// images images inventory.img: the image is missing
 }
+
+// Several restores of one checkpoint run beside each other, each in a pid namespace of its own.
+func ExampleCheckpoint_Prepare() {
+	clone := func(dir string, times int) error {
+		checkpoint, err := restorer.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer checkpoint.Close()
+		for range times {
+			prepared, err := checkpoint.Prepare(&restorer.Options{
+				Plan: restorer.PlanOptions{Detached: true, Clones: &restorer.Clones{}},
+			})
+			if err != nil {
+				return err
+			}
+			pid, err := prepared.Run(context.Background())
+			prepared.Close()
+			if err != nil {
+				return err
+			}
+			fmt.Println("restored as process", pid)
+		}
+		return nil
+	}
+	if err := clone("core", 3); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// images inventory.img: the image is missing
+}

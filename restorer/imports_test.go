@@ -39,7 +39,7 @@ func TestRoomsImportDownwards(t *testing.T) {
 		planner + "/sock":                    file,
 		planner: append(slices.Clone(file), planner+"/mem", planner+"/tty", planner+"/sock",
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core",
-			"internal/exports", "internal/imagemem", "internal/resident", "internal/taskview"),
+			"internal/clones", "internal/exports", "internal/imagemem", "internal/resident", "internal/taskview"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/backtrace",
 			"internal/ended", "internal/gdbserver", "internal/sys", "internal/taskview", "pause",
 			"restorer/internal/cgroups"),

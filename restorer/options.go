@@ -27,6 +27,10 @@ type PlanOptions struct {
 	// that have a pid namespace of their own are restored as always.
 	NewPids bool
 
+	// Clones says that other restores of the same images run beside this one: what only one of them can have is refused,
+	// and Warnings names what they change together. It implies NewPids; nil: there are none.
+	Clones *Clones
+
 	Cgroups CgroupMode // --manage-cgroups; empty: CgroupsSoft
 	// CgroupRoots says where the topmost cgroups of the dump are to be (--cgroup-root), by controller, as
 	// ParseCgroupRoot gives them.
@@ -71,6 +75,12 @@ type PlanOptions struct {
 
 	KeepVgetrandom bool // keep the random state of the vDSO's getrandom, which all clones then share
 	KeepWipeOnFork bool // keep what is marked with MADV_WIPEONFORK, madvise(2)
+}
+
+// Clones says what else than their pids sets several restores of the same images apart.
+type Clones struct {
+	Nets  bool // the options have another network namespace for each (Join, External)
+	Roots bool // the options have another root directory for each
 }
 
 // Inherited is a descriptor of this process that takes the place of a file of the images.
@@ -164,7 +174,7 @@ func (o *PlanOptions) namespaces() *namespaces.Options {
 	}
 	return &namespaces.Options{Root: o.Root, Mounts: o.Mounts, CgroupRoots: o.CgroupRoots,
 		LeaveCgroups: o.Cgroups == CgroupsIgnore, Spare: o.Spare, Net: n, Join: o.Join,
-		NewPIDs: o.NewPids, MountContext: o.MountContext}
+		NewPIDs: o.NewPids || o.Clones != nil, MountContext: o.MountContext}
 }
 
 // ofNetwork splits KIND[KEY]:VALUE, if it is of a kind that network namespaces have.
@@ -186,6 +196,9 @@ func (o *PlanOptions) job() *job.Options {
 		FileValidation: job.FileValidation(o.FileValidation), SkipFileRWX: o.SkipFileRWX,
 		KeepVgetrandom: o.KeepVgetrandom, KeepWipeOnFork: o.KeepWipeOnFork,
 		Spare: o.Spare,
+	}
+	if o.Clones != nil {
+		j.Clones = &job.Clones{Nets: o.Clones.Nets, Roots: o.Clones.Roots}
 	}
 	for _, resource := range o.External {
 		if _, _, net := ofNetwork(resource); !net {

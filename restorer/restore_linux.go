@@ -31,12 +31,41 @@ type Options struct {
 
 func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.check()) }
 
+// Checkpoint is an image directory that has been read. Any number of restores can be prepared from it, also while the
+// processes of others run; each finds this host as it is then. It is not for several goroutines at a time.
+type Checkpoint struct {
+	chain chain.Chain
+	files []fs.FS
+	dir   *images.Dir
+}
+
+// Open reads the images that `criu dump` wrote to a directory. Close the result when done with it, and with what was
+// prepared from it.
+func Open(imageDir string) (c *Checkpoint, err error) {
+	chain, err := chain.Open(imageDir)
+	if err != nil {
+		return nil, err
+	}
+	c = &Checkpoint{chain: chain, files: chain.FS()}
+	if c.dir, err = images.Open(c.files[0], c.files[1:]...); err != nil {
+		return nil, several.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Close releases the image directories; again, it does nothing.
+func (c *Checkpoint) Close() error {
+	chain := c.chain
+	c.chain = nil
+	return chain.Close()
+}
+
 // Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for
 // one Run, and not for several goroutines at a time.
 type Prepared struct {
 	plan  *plan.Plan
 	run   *run.Options
-	chain chain.Chain
+	own   *Checkpoint // that Close closes; nil: the caller does
 	stub  []byte
 	first []byte
 	made  *namespaces.Made
@@ -46,24 +75,28 @@ type Prepared struct {
 
 // Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close
 // the result when done with it.
-func Prepare(opts *Options) (p *Prepared, err error) {
+func Prepare(opts *Options) (*Prepared, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	chain, err := chain.Open(opts.Images)
+	c, err := Open(opts.Images)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			chain.Close()
-		}
-	}()
-	fsys := chain.FS()
-	dir, err := images.Open(fsys[0], fsys[1:]...)
+	p, err := c.Prepare(opts)
 	if err != nil {
+		return nil, several.Join(err, c.Close())
+	}
+	p.own = c
+	return p, nil
+}
+
+// Prepare plans a restore, as the function Prepare does; it does not look at the options' Images.
+func (c *Checkpoint) Prepare(opts *Options) (p *Prepared, err error) {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
+	dir := c.dir
 	wanted := opts.Plan.namespaces()
 	if opts.Run.Master != nil {
 		wanted.Orphans = planner.Orphans(dir)
@@ -103,12 +136,12 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 			run.Tell(line)
 		}
 	}
-	job.OpenImage = chain.OpenImage
+	job.OpenImage = c.chain.OpenImage
 	if run.Body != nil {
 		job.Become = run.Body.Pid()
 	}
 	job.RestoreTime = time.Now()
-	if job.DumpTime, err = dumpTime(fsys[0]); err != nil {
+	if job.DumpTime, err = dumpTime(c.files[0]); err != nil {
 		return nil, err
 	}
 	run.Tell(host.DescribeImages(dir, job.DumpTime))
@@ -133,7 +166,7 @@ func Prepare(opts *Options) (p *Prepared, err error) {
 	if run.Trace != nil {
 		tellSections(run, decided.Image, opts.Plugins)
 	}
-	return &Prepared{plan: decided, run: run, chain: chain, made: made, stub: stub, first: first}, nil
+	return &Prepared{plan: decided, run: run, made: made, stub: stub, first: first}, nil
 }
 
 // tellSections traces where the sections of plugins are, which a debugger has to know.
@@ -158,13 +191,17 @@ func (p *Prepared) Notes() []string { return p.plan.Notes }
 // Warnings lists what the application may miss, or meet, afterwards.
 func (p *Prepared) Warnings() []string { return p.plan.Warnings }
 
-// Close releases the image directories, and namespaces that no task is in.
+// Close releases namespaces that no task is in, and the image directories that the function Prepare has opened.
 func (p *Prepared) Close() error {
 	if p.init != nil {
 		p.init.Close()
 		p.init = nil
 	}
-	return several.Join(p.made.Close(), p.chain.Close())
+	err := p.made.Close()
+	if p.own != nil {
+		err = several.Join(err, p.own.Close())
+	}
+	return err
 }
 
 // Run restores the task and lets it go; it gives the root task's pid. On an error, also when ctx ends before the tasks

@@ -76,6 +76,7 @@ func Build(
 		return nil, cmp.Or(p.refusal(), err)
 	}
 	p.planShared()
+	p.checkClones()
 	p.planTasks()
 	p.mem.CheckHugePages()
 	p.planHelpers()

@@ -87,6 +87,9 @@ func (p *Plan) Takes() []string { return p.takes }
 // Empty reports whether a new namespace stays empty: what there was in it is not in the images, or not wanted.
 func (p *Plan) Empty() bool { return p.open == nil && len(p.steps) == 0 }
 
+// Entered reports whether the namespace exists already.
+func (p *Plan) Entered() bool { return p.open != nil }
+
 // Wants lists the resources of --external that could be given.
 func (p *Plan) Wants() []string { return p.wants }
 

@@ -48,6 +48,8 @@ type Options struct {
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped (--keep-vgetrandom,
 	// --keep-wipeonfork).
 	KeepVgetrandom, KeepWipeOnFork bool
+	// Clones says that other restores of these images run beside this one; nil: there are none.
+	Clones *Clones
 	// OpenImage opens a file of the image directory (level 0) or one of its parents, for page contents.
 	OpenImage func(level int, name string) (*os.File, error)
 	// Orphans are terminals, /dev/pts/N, whose masters the restorer's caller gets.
@@ -56,6 +58,11 @@ type Options struct {
 	Namespaces *namespaces.Plan
 	// DumpTime and RestoreTime are the times of which plugins are told.
 	DumpTime, RestoreTime time.Time
+}
+
+// Clones says what the options set apart.
+type Clones struct {
+	Nets, Roots bool // each has another network namespace, another root directory
 }
 
 // CgroupMode says what becomes of the cgroups that the tasks were in, as criu(8) --manage-cgroups does.
