@@ -36,6 +36,7 @@ complete -c crpie -n '__fish_seen_subcommand_from restore' -l progress-timeout -
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s d -l restore-detached -d 'Do not wait'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s S -l restore-sibling -d 'Child of the parent, with -d'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l new-pids -d 'Keep the pids, in a pid namespace of their own'
+complete -c crpie -n '__fish_seen_subcommand_from restore' -l clones -x -d 'Restore so many times'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s s -l leave-stopped -d 'Leave it stopped'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s j -l shell-job -d 'Stay in this session'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s l -l file-locks -d 'Restore file locks (always done)'

@@ -118,6 +118,7 @@ type attempt struct {
 	pid     pidfile
 	plugins []blob.Input
 	body    *become.Root // in the controller: the process that becomes the root task
+	number  int          // of the clone; 0: it is the only one
 }
 
 // restore opens the log, loads the plugins, prepares the plan and runs it. The log comes first, so that it holds every
@@ -130,12 +131,14 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		return 0, err
 	}
 	defer func() { log.end(err) }()
-	plugins, err := pluginspec.Load(r.plugins)
-	if err != nil {
+	a := &attempt{restoreFlags: r, std: std, relay: relay, log: log, watched: sys.IsTerminal(syscall.Stderr),
+		pid: pidfile{name: r.pidfileName()}, body: body}
+	if r.clones > 0 {
+		return a.restoreClones(ctx, inherited)
+	}
+	if a.plugins, err = pluginspec.Load(r.plugins); err != nil {
 		return 0, err
 	}
-	a := &attempt{restoreFlags: r, std: std, relay: relay, log: log, watched: sys.IsTerminal(syscall.Stderr),
-		pid: pidfile{name: r.pidfileName()}, plugins: plugins, body: body}
 	prepared, err := a.prepare(ctx, inherited)
 	if own, ok := errors.AsType[*restorer.OwnIDError](err); ok {
 		return a.startOver(own)
@@ -144,18 +147,38 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 		return 0, err
 	}
 	defer prepared.Close()
-	for _, note := range prepared.Notes() {
-		log.printf(report.LogInfo, 0, "%s", note)
-	}
+	a.tell(prepared)
 	if r.dryRun {
 		return exitOK, r.writePlan(std.out, prepared)
 	}
 	return a.run(ctx, prepared)
 }
 
+// tell logs what comes back otherwise than it was, and, unless nothing is to come, what may be missed.
+func (a *attempt) tell(prepared *restorer.Prepared) {
+	for _, note := range prepared.Notes() {
+		a.log.printf(report.LogInfo, 0, "%s", note)
+	}
+	if a.dryRun {
+		return
+	}
+	for _, warning := range prepared.Warnings() {
+		a.log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
+	}
+}
+
 // prepare plans the restore.
 func (a *attempt) prepare(ctx context.Context, inherited []restorer.Inherited) (*restorer.Prepared, error) {
-	act, err := a.actions(ctx, a.log)
+	opts, err := a.planned(ctx, inherited)
+	if err != nil {
+		return nil, err
+	}
+	return restorer.Prepare(opts)
+}
+
+// planned gives the options of the restore.
+func (a *attempt) planned(ctx context.Context, inherited []restorer.Inherited) (*restorer.Options, error) {
+	act, err := a.actions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +188,7 @@ func (a *attempt) prepare(ctx context.Context, inherited []restorer.Inherited) (
 	}
 	opts := a.options(a.plugins, inherited, level)
 	opts.Run = a.runOptions(act)
-	return restorer.Prepare(opts)
+	return opts, nil
 }
 
 // runOptions are for carrying the plan out.
@@ -207,9 +230,6 @@ func (a *attempt) startOver(own *restorer.OwnIDError) (status int, err error) {
 
 // run carries the plan out.
 func (a *attempt) run(ctx context.Context, prepared *restorer.Prepared) (status int, err error) {
-	for _, warning := range prepared.Warnings() {
-		a.log.printf(report.LogWarning, 0, "%s%s", levelNames[report.LogWarning], warning)
-	}
 	if err := a.pid.check(); err != nil {
 		return 0, err
 	}
@@ -242,9 +262,9 @@ func (a *attempt) follow(prepared *restorer.Prepared, root int, command string) 
 	case a.execCmd:
 		return 0, fmt.Errorf("--exec-cmd %s: %w", a.command[0], syscall.Exec(command, a.command, environ()))
 	}
-	status, err = a.relay.waitFor(root)
+	statuses, err := a.relay.waitFor(root)
 	prepared.AwaitPidNamespace()
-	return status, err
+	return statuses[root], err
 }
 
 // writePlan prints the plan in the format of --format.
@@ -263,7 +283,8 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, NewPids: r.newPids,
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, NewPids: r.newPids || r.clones > 0,
+			Clones:  r.beside(),
 			Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			Freebind:    r.freebind,
@@ -331,15 +352,19 @@ func (r *restoreFlags) preamble() []string {
 }
 
 // actions makes what runs the action scripts, nil when there are none.
-func (r *restoreFlags) actions(ctx context.Context, log *logger) (act func(restorer.Action, int) error, err error) {
-	if len(r.scripts) == 0 {
+func (a *attempt) actions(ctx context.Context) (act func(restorer.Action, int) error, err error) {
+	if len(a.scripts) == 0 {
 		return nil, nil
 	}
-	scripts, err := restorer.NewScripts(r.scripts, r.inWorkDir("."), r.images, environ(), log.w)
-	return func(a restorer.Action, root int) error {
-		log.printf(report.LogDebug, root, "running %s scripts", a)
-		err := scripts.Run(ctx, a, root)
-		if err != nil && a == restorer.PostResume {
+	variables, log := environ(), a.log
+	if a.number > 0 {
+		variables = append(variables, fmt.Sprintf("CRPIE_CLONE=%d", a.number))
+	}
+	scripts, err := restorer.NewScripts(a.scripts, a.inWorkDir("."), a.images, variables, log.w)
+	return func(at restorer.Action, root int) error {
+		log.printf(report.LogDebug, root, "running %s scripts", at)
+		err := scripts.Run(ctx, at, root)
+		if err != nil && at == restorer.PostResume {
 			log.printf(report.LogError, root, "%v", err)
 		}
 		return err
@@ -366,6 +391,7 @@ type logger struct {
 	tasks *taskLogs // with --log-pid
 
 	hidden int // information of plugins that the level left out, lines
+	clone  int // that lines are about; 0: there are none, or all
 }
 
 func newLogger(w io.Writer, level report.LogLevel) *logger {
@@ -402,6 +428,9 @@ func (l *logger) to(w io.Writer, level report.LogLevel, pid int, format string, 
 			args[i] = escape.Error(err)
 		}
 	}
+	if l.clone != 0 {
+		who = fmt.Sprintf("clone %d: %s", l.clone, who)
+	}
 	since, text := time.Since(l.start), escape.Text(fmt.Sprintf(format, args...))
 	fmt.Fprintf(w, "(%02d.%06d) %s%s\n", int(since.Seconds()), since.Microseconds()%1e6, who, text)
 }
@@ -425,6 +454,18 @@ func (l *logger) plugin(line report.Line) {
 		escape.Name(line.Text))
 }
 
+// forClone has the lines that follow be about a clone, whose tasks have logs of their own.
+func (l *logger) forClone(number int) {
+	l.clone = number
+	if l.tasks != nil {
+		l.tasks.close()
+		l.tasks.files, l.tasks.clone = map[int]*os.File{}, fmt.Sprintf(".%d", number)
+	}
+}
+
+// forAll has them be about all.
+func (l *logger) forAll() { l.clone = 0 }
+
 // hint tells somebody at a terminal how to see what the plugins logged.
 func (l *logger) hint(w io.Writer) {
 	switch {
@@ -439,6 +480,7 @@ func (l *logger) hint(w io.Writer) {
 type taskLogs struct {
 	name   string
 	beside bool // see openLog
+	clone  string
 	files  map[int]*os.File
 }
 
@@ -447,7 +489,7 @@ func (t *taskLogs) of(pid int) (*os.File, error) {
 	if f, ok := t.files[pid]; ok {
 		return f, nil
 	}
-	f, err := openLog(fmt.Sprintf("%s.%d", t.name, pid), t.beside, false)
+	f, err := openLog(fmt.Sprintf("%s%s.%d", t.name, t.clone, pid), t.beside, false)
 	if err != nil {
 		return nil, err
 	}

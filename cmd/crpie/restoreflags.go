@@ -39,6 +39,7 @@ type restoreFlags struct {
 	progressTimeout                           time.Duration
 	detached, stopped, shellJob, locks        bool
 	sibling, execCmd, newPids                 bool
+	clones                                    int // 0: one, that is none
 	tcpEstablished, tcpClose                  bool
 	extUnix, freebind                         bool
 	inherit, external, scripts                []string
@@ -82,7 +83,8 @@ crpie restore -D /tmp/ckpt --dry-run`,
 effect (-v says so), or refused with the reason. criu's configuration files are read: /etc/criu/default.conf,
 $HOME/.criu/default.conf and $CRIU_CONFIG_FILE.
 
-Exit status: 0 restored, with -d; 1 not, and nothing is left; 2 wrong arguments; 128+N signal N ended the restore.`,
+Exit status: 0 restored, with -d; 1 not, and nothing is left; 2 wrong arguments; 3 of --clones, some are restored and
+others are not; 128+N signal N ended the restore.`,
 	}
 }
 
@@ -118,6 +120,8 @@ func (r *restoreFlags) processFlags(f *pflag.FlagSet) {
 		"Run the command after -- in crpie's place, as the parent of the restored processes.")
 	f.BoolVar(&r.newPids, "new-pids", false,
 		"Give them a pid namespace of their own, where they have the pids that they had, whoever has those outside.")
+	f.Func("clones", "Restore `N` times, each in a pid namespace of its own. In paths and plugins' values %n is the "+
+		"clone's number, from 1 on; %% is %.", r.setClones)
 	f.BoolVarP(&r.stopped, "leave-stopped", "s", false, "Leave them stopped (SIGSTOP).")
 	f.BoolVarP(&r.shellJob, "shell-job", "j", false, "Stay in this session, on this terminal.")
 }
@@ -474,5 +478,5 @@ func (r *restoreFlags) misused() string {
 	case !slices.Contains(restorer.FileValidations(), restorer.FileValidation(r.validation)):
 		return fmt.Sprintf("--file-validation=%s: buildid or filesize", r.validation)
 	}
-	return ""
+	return r.misusedClones()
 }

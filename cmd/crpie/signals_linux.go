@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ type relay struct {
 	mu      sync.Mutex
 	other   func(unix.Signal) // gets them instead, if it is set
 	goOn    chan<- struct{}   // gets a value for SIGCONT, while a hook waits
-	root    int               // the process that gets them, 0: none yet
+	roots   []int             // the processes that get them; none yet
 	kept    []unix.Signal
 	stopped bool
 }
@@ -75,7 +76,7 @@ func (r *relay) got(sig unix.Signal) {
 	case r.other != nil:
 		r.other(sig)
 		return
-	case r.root != 0:
+	case r.roots != nil:
 		r.pass(sig)
 		return
 	}
@@ -114,23 +115,25 @@ func (r *relay) leave(root int) {
 	}
 }
 
-// to has a process get the signals, also those that came too late to end its restore.
-func (r *relay) to(root int) {
+// to has processes get the signals, also those that came too late to end their restore.
+func (r *relay) to(roots []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.root = root
+	r.roots = slices.Clone(roots)
 	for _, sig := range r.kept {
 		r.pass(sig)
 	}
 }
 
-// pass sends a signal on, unless the process has it from the terminal already. A stopped process has no use for a
+// pass sends a signal on, unless a process has it from the terminal already. A stopped process has no use for a
 // crpie that a shell waits for: both stop.
 func (r *relay) pass(sig unix.Signal) {
 	terminals := sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGTSTP
-	group, _ := unix.Getpgid(r.root)
-	if sig != unix.SIGPIPE && !(terminals && group == unix.Getpgrp()) { // SIGPIPE is about crpie's own log
-		_ = unix.Kill(r.root, sig)
+	for _, root := range r.roots {
+		group, _ := unix.Getpgid(root)
+		if sig != unix.SIGPIPE && !(terminals && group == unix.Getpgrp()) { // SIGPIPE is about crpie's own log
+			_ = unix.Kill(root, sig)
+		}
 	}
 	if sig == unix.SIGTSTP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
@@ -144,27 +147,41 @@ func (r *relay) stop() {
 	r.stopped = true
 }
 
-// waitFor passes signals on to the restored process until it has ended, and tells how. As the first process of a pid
-// namespace crpie also collects the orphans there, pid_namespaces(7).
-func (r *relay) waitFor(pid int) (status int, err error) {
-	r.to(pid)
-	root := sys.PID(pid)
-	for who := sys.Nobody; who != root; {
-		if who, err = sys.AwaitEnd(root, os.Getpid() == 1); err != nil {
-			return 0, err
+// forget ends the passing on to a process that has ended. As long as it has not been collected, no other can have its
+// pid. When none is left signals go on to be caught, because how the restore ended is decided.
+func (r *relay) forget(root int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.roots = slices.DeleteFunc(r.roots, func(pid int) bool { return pid == root })
+	r.stopped = len(r.roots) == 0
+}
+
+// waitFor passes signals on to restored processes until all have ended, and tells how, by their pids. As the first
+// process of a pid namespace crpie also collects the orphans there, pid_namespaces(7).
+func (r *relay) waitFor(pids ...int) (statuses map[int]int, err error) {
+	r.to(pids)
+	statuses = map[int]int{}
+	for len(statuses) < len(pids) {
+		who, err := sys.AwaitEnd(sys.PID(pids[0]), os.Getpid() == 1 || len(pids) > 1)
+		if err != nil {
+			return nil, err
 		}
-		if who == root {
-			r.stop() // as long as it has not been collected, no other process can have its pid
-		}
+		r.forget(int(who))
 		ws, err := sys.Wait(who)
-		switch {
-		case err != nil:
-			return 0, err
-		case ws.Signaled():
-			status = ended.SignalStatus(ws.Signal())
-		default:
-			status = ws.ExitStatus()
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(pids, int(who)) {
+			statuses[int(who)] = statusOf(ws)
 		}
 	}
-	return status, nil
+	return statuses, nil
+}
+
+// statusOf gives the exit status of a process as shells do.
+func statusOf(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return ended.SignalStatus(ws.Signal())
+	}
+	return ws.ExitStatus()
 }

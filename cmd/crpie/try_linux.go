@@ -226,11 +226,11 @@ func (r *tryFlags) spawn(opts *inject.Options, program []string, at inject.Momen
 	if err := r.report(std, done, nil); err != nil {
 		complain(std, err)
 	}
-	status, err := relay.waitFor(pid)
+	statuses, err := relay.waitFor(pid)
 	if err != nil {
 		return r.fail(std, nil, err)
 	}
-	return status
+	return statuses[pid]
 }
 
 // tryReport is the JSON document; schema_version changes when a member changes its meaning or goes.

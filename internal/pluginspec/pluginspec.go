@@ -7,9 +7,11 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/clones"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/loader"
@@ -86,21 +88,78 @@ func WithoutValues(spec string) string {
 
 // Load loads what --pie-plugin named, for restoring on this machine. All problems of all plugins come together.
 func Load(specs []string) ([]blob.Input, error) {
+	s := set{specs: specs}
+	return s.load(func(value string) string { return value })
+}
+
+// LoadClones loads them for clones 1 to n. In a value %n is the clone's number, clones.Numbered; what files and
+// descriptors hold is taken as it is. An error is of the first clone that has one.
+func LoadClones(specs []string, n int) (all [][]blob.Input, err error) {
+	s := set{specs: specs}
+	numbered := slices.ContainsFunc(specs, func(spec string) bool { return strings.Contains(spec, "%") })
+	for k := 1; k <= n; k++ {
+		if k > 1 && !numbered {
+			all = append(all, all[0])
+			continue
+		}
+		inputs, err := s.load(func(value string) string { return clones.Numbered(value, k) })
+		if err != nil {
+			return nil, ofClone(k, numbered, err)
+		}
+		all = append(all, inputs)
+	}
+	return all, nil
+}
+
+// ofClone says which clone's an error is, if it may be of that one alone.
+func ofClone(k int, numbered bool, err error) error {
+	if !numbered {
+		return err
+	}
+	return fmt.Errorf("clone %d: %w", k, err)
+}
+
+// set is what --pie-plugin named, whose objects and descriptors are read once.
+type set struct {
+	specs   []string
+	plugins map[int]*loader.Plugin // by their place in specs
+	values  values
+}
+
+// load takes each value that was given through a function.
+func (s *set) load(value func(string) string) ([]blob.Input, error) {
 	var inputs []blob.Input
 	var errs []error
-	var v values
-	for _, spec := range specs {
+	for at, spec := range s.specs {
 		path, in, err := Parse(spec)
 		if err == nil {
-			in.Plugin, err = loadFile(path)
+			for i := range in.Params {
+				in.Params[i].Value = value(in.Params[i].Value)
+			}
+			in.Plugin, err = s.plugin(at, path)
 			if err == nil {
-				err = v.check(&in)
+				err = s.values.check(&in)
 			}
 			inputs = append(inputs, in)
 		}
 		errs = append(errs, err)
 	}
 	return inputs, several.Join(errs...)
+}
+
+// plugin loads an object the first time that it is asked for.
+func (s *set) plugin(at int, path string) (p *loader.Plugin, err error) {
+	if s.plugins[at] != nil {
+		return s.plugins[at], nil
+	}
+	if p, err = loadFile(path); err != nil {
+		return nil, err
+	}
+	if s.plugins == nil {
+		s.plugins = map[int]*loader.Plugin{}
+	}
+	s.plugins[at] = p
+	return p, nil
 }
 
 // Object loads the object of a specification and no value: descriptors can be read only once.

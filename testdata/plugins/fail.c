@@ -4,6 +4,7 @@
  *
  *	stage=NAME   a stage without its CR_PLUGIN_HOOK__PIE_RST_ prefix
  *	tid=N        only in that thread
+ *	clone=N,only=M only if both are the same
  *	how=error    returns -errno=N (default 5, EIO)
  *	how=positive returns 1
  *	how=low      returns -5000, less than any errno
@@ -75,6 +76,8 @@ static int fail_now(const struct crpie_ctx *ctx)
 	uint64_t err = EIO, tid = 0;
 
 	if (crpie_param_u64(ctx, "tid", 1, INT32_MAX, &tid) == 0 && ctx->tid != (int)tid)
+		return 0;
+	if (crpie_param(ctx, "only") != NULL && crpie_strcmp(crpie_param(ctx, "only"), crpie_param(ctx, "clone")) != 0)
 		return 0;
 	if (how == NULL)
 		how = "error";
