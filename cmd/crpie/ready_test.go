@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -79,14 +80,7 @@ func TestReadyNotify(t *testing.T) {
 	second, _ := restore(t, im, flags...)
 	drew = append(drew, wantDrawn(t, "restore", second, want),
 		wantDrawn(t, "graft", graftOnto(t, im, flags...).RestoreCRIU(t), want))
-	try := []string{"try", "-p", fmt.Sprint(tried.Pid)}
-	for i := 1; i < len(flags); i += 2 {
-		try = append(try, flags[i])
-	}
-	if status, _, stderr := apart(t, try...); status != 0 {
-		t.Errorf("try: status %d: %s", status, stderr)
-	}
-	drew = append(drew, wantDrawn(t, "try", tried, want))
+	drew = append(drew, wantTried(t, tried, flags, want))
 	for _, name := range []string{"sysgenid", "vmclock"} {
 		seen := map[string]bool{nothingTold()[name]: true}
 		for _, d := range drew {
@@ -133,10 +127,7 @@ func TestReadyHostname(t *testing.T) {
 		wantDrawn(t, "restore", p, map[string]string{"hostname": name})
 	}
 	tried := testenv.StartCommand(t, "told", "unshare", "--uts", "sh", "-c", script)
-	if status, _, stderr := apart(t, "try", "-p", fmt.Sprint(tried.Pid), hostname("name=third")[1]); status != 0 {
-		t.Errorf("try: status %d: %s", status, stderr)
-	}
-	wantDrawn(t, "try", tried, map[string]string{"hostname": "third"})
+	wantTried(t, tried, hostname("name=third"), map[string]string{"hostname": "third"})
 	wantRefused(t, im, "the name is longer than 64 bytes", hostname("name="+strings.Repeat("x", 65))...)
 	shared := testenv.StartCommand(t, "told", interpreted("python3", "told.py")(t)...).Dump(t)
 	wantRefused(t, shared, "the UTS namespace is the machine's", hostname("name=x")...)
@@ -210,4 +201,116 @@ func TestReadyNotifyAfterReseed(t *testing.T) {
 			t.Errorf("%s: both clones drew %s", name, first[name])
 		}
 	}
+}
+
+// Variables have new values, of any length, also in a program that has moved its environment, and in Node.js.
+func TestReadySetEnv(t *testing.T) {
+	setEnv := ready(t, "set-env")
+	id, long := filepath.Join(t.TempDir(), "id"), filepath.Join(t.TempDir(), "long")
+	write(t, id, []byte("from a file\n"), 0o600)
+	write(t, long, []byte("LONG="+strings.Repeat("x", 9999)), 0o600)
+	flags := setEnv("set=HOME=/a/longer/one,set=NEW=a=b,set=FROM_SETENV=new,file=FROM_FILE="+id+",uuid=ID", "set=@"+long)
+	want := map[string]string{"HOME": "/a/longer/one", "NEW": "a=b", "FROM_SETENV": "new", "FROM_FILE": "from a file",
+		"LANG": "C", "length": "9999", "again": "changed again later"}
+	for _, how := range []string{"moved", "as-it-was"} {
+		program := interpreted("python3", "env.py", how)(t)
+		tried := testenv.StartCommand(t, "env", program...)
+		im := testenv.StartCommand(t, "env", program...).Dump(t)
+		p, _ := restore(t, im)
+		wantDrawn(t, "without", p, map[string]string{"HOME": "/", "NEW": "none", "FROM_SETENV": "old", "length": "0"})
+		p, output := restore(t, im, append(flags, "-v4")...)
+		first := wantDrawn(t, how+" restored", p, want)
+		if strings.Contains(output, first["ID"]) || strings.Contains(output, "a=b") {
+			t.Errorf("a value is in the log:\n%s", output)
+		}
+		second := wantDrawn(t, how+" grafted", graftOnto(t, im, flags...).RestoreCRIU(t), want)
+		if len(first["ID"]) != 36 || len(second["ID"]) != 36 || first["ID"] == second["ID"] {
+			t.Errorf("ids %q and %q, want two UUIDs", first["ID"], second["ID"])
+		}
+		wantTried(t, tried, flags, want)
+	}
+	node := testenv.StartCommand(t, "node", interpreted("node", "env.js")(t)...).Dump(t)
+	p, _ := restore(t, node, flags...)
+	wantDrawn(t, "node", p, map[string]string{"HOME": "/a/longer/one", "NEW": "a=b"})
+	setEnvRefuses(t, node, setEnv)
+}
+
+func setEnvRefuses(t *testing.T, im *testenv.Images, setEnv func(...string) []string) {
+	for parameters, says := range map[string]string{
+		"set=NAME":          "set: want set=NAME=VALUE, with a name of 1 to 255 bytes",
+		"set==x":            "set: want set=NAME=VALUE, with a name of 1 to 255 bytes",
+		"uuid=A=B":          "uuid: want uuid=NAME, with a name of 1 to 255 bytes",
+		"file=A=/nowhere":   "cannot set A from /nowhere: ENOENT",
+		"file=A=/dev/null":  "cannot set A: /dev/null is not a regular file",
+		"missing=ok":        "which variable? set=NAME=VALUE, file=NAME=FILE or uuid=NAME",
+		"set=A=1,uuid=B=C":  "uuid: want uuid=NAME",
+		"set=A=1,file=B=/x": "cannot set B from /x: ENOENT",
+	} {
+		wantRefused(t, im, says, setEnv(parameters)...)
+	}
+	golang := testenv.Start(t, "golang").Dump(t)
+	wantRefused(t, golang, "has no variable environ: no libc, as in Go", setEnv("set=A=1")...)
+	wantLeft(t, golang, setEnv("set=A=1")...)
+}
+
+// wantTried runs plugins in a process that lives, and compares what that draws then.
+func wantTried(t *testing.T, p *testenv.Process, flags []string, want map[string]string) map[string]string {
+	t.Helper()
+	words := []string{"try", "-p", fmt.Sprint(p.Pid)}
+	for i := 1; i < len(flags); i += 2 {
+		words = append(words, flags[i])
+	}
+	if status, _, stderr := apart(t, words...); status != 0 {
+		t.Errorf("try: status %d: %s", status, stderr)
+	}
+	return wantDrawn(t, "try", p, want)
+}
+
+// Files are opened anew, or others in their place; flags, positions and what descriptors have in common stay.
+func TestReadyReopen(t *testing.T) {
+	reopen := ready(t, "reopen")
+	program := interpreted("python3", "log.py")(t)
+	started := testenv.StartCommand(t, "log", program...)
+	dir := started.Dir + "/"
+	im := started.Dump(t)
+	want := map[string]string{"first": "%s 7 0x401 False", "second": "%s 6 0x401 True", "other": "%s 0 0x1401 False",
+		"gone": "gone.log 0 0x801 False", "data": "data 4 0x2 False", "together": "True True False"}
+	named := func(log string) map[string]string {
+		named := maps.Clone(want)
+		for _, name := range []string{"first", "second", "other"} {
+			named[name] = fmt.Sprintf(want[name], log)
+		}
+		return named
+	}
+	without := named("app.log")
+	without["gone"], without["second"] = "gone.log (deleted) 0 0x801 False", "app.log 13 0x401 True"
+	p, _ := restore(t, im)
+	wantDrawn(t, "without", p, without)
+	for _, clone := range []string{"1", "2"} {
+		flags := append(reopen("path="+dir+"app.log,to="+dir+clone+".log", "path="+dir+"gone.log",
+			"path="+dir+"data,to="+dir+clone+".data,position=start"))
+		moved := named(clone + ".log")
+		moved["data"] = clone + ".data 0 0x2 False"
+		if clone == "1" {
+			p, _ = restore(t, im, flags...)
+		} else {
+			p = graftOnto(t, im, append(flags, "--allow-skipped-stages")...).RestoreCRIU(t)
+		}
+		wantDrawn(t, clone, p, moved)
+		if text, err := os.ReadFile(dir + clone + ".log"); err != nil || string(text) != "first\nsecond\nother\n" {
+			t.Errorf("%s.log: %q, %v", clone, text, err)
+		}
+		if info, err := os.Stat(dir + clone + ".log"); err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s.log: mode %v, %v", clone, info.Mode(), err)
+		}
+	}
+	wantRefused(t, im, "has no descriptor for "+dir+"none", reopen("path="+dir+"none")...)
+	wantRefused(t, im, "cannot open "+dir+"no/where for descriptor", reopen("path="+dir+"data,to="+dir+"no/where")...)
+	wantLeft(t, im, reopen("path="+dir+"none")...)
+	reopenTried(t, testenv.StartCommand(t, "log", program...), reopen, named("tried.log"))
+}
+
+func reopenTried(t *testing.T, p *testenv.Process, reopen func(...string) []string, want map[string]string) {
+	dir := p.Dir + "/"
+	wantTried(t, p, reopen("path="+dir+"app.log,to="+dir+"tried.log", "path="+dir+"gone.log"), want)
 }
