@@ -4,12 +4,15 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/crpie/crpie/internal/testenv"
@@ -313,4 +316,126 @@ func TestReadyReopen(t *testing.T) {
 func reopenTried(t *testing.T, p *testenv.Process, reopen func(...string) []string, want map[string]string) {
 	dir := p.Dir + "/"
 	wantTried(t, p, reopen("path="+dir+"app.log,to="+dir+"tried.log", "path="+dir+"gone.log"), want)
+}
+
+// echoing listens on a port of this machine and sends back what comes.
+type echoing struct {
+	port  int
+	conns chan net.Conn
+}
+
+func startEcho(t *testing.T, address string) *echoing {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	e := &echoing{l.Addr().(*net.TCPAddr).Port, make(chan net.Conn, 9)}
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			e.conns <- c
+		}
+	}()
+	return e
+}
+
+// heard is what the other end has got up to now: on the loopback device what was sent has arrived.
+func heard(t *testing.T, c net.Conn) string {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := "nothing"
+	if err := raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 9), syscall.MSG_DONTWAIT)
+		if err != syscall.EAGAIN {
+			said = fmt.Sprint(n, err)
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return said
+}
+
+// dropped is what connected.py finds of a connection that was dropped.
+const dropped = "ended b'' Broken pipe Transport endpoint is not connected"
+
+// A program finds the connections that are dropped ended, and goes on with the others; their other ends hear nothing.
+func TestReadyDropConnections(t *testing.T) {
+	drop := ready(t, "drop-connections")
+	first, kept, last := startEcho(t, "127.0.0.1:0"), startEcho(t, "127.0.0.1:0"), startEcho(t, "[::1]:0")
+	flags := drop(fmt.Sprintf("peer=127.0.0.1:%d,peer=[::1]:%d", first.port, last.port))
+	want := map[string]string{"0": dropped, "1": `b'hello\n'`, "2": dropped}
+	start := func() (p *testenv.Process, a, b net.Conn) {
+		argv := append(interpreted("python3", "connected.py", "connected")(t), fmt.Sprintf("4:%d", first.port),
+			fmt.Sprintf("4:%d", kept.port), fmt.Sprintf("6:%d", last.port))
+		p = testenv.StartCommand(t, "connected", argv...)
+		p.Connected = true
+		echo := <-kept.conns
+		go io.Copy(echo, echo)
+		return p, <-first.conns, <-last.conns
+	}
+	started, a, b := start()
+	p, _ := restore(t, started.Dump(t), flags...)
+	wantDrawn(t, "restore", p, want)
+	wantSilence(t, "restore", a, b)
+	tried, a, b := start()
+	wantTried(t, tried, flags, want)
+	wantSilence(t, "try", a, b)
+	dropClones(t, drop, first, last)
+	dropRefuses(t, drop)
+}
+
+// Clones that drop all connections can be restored one after the other.
+func dropClones(t *testing.T, drop func(...string) []string, first, last *echoing) {
+	argv := append(interpreted("python3", "connected.py", "connected")(t), fmt.Sprintf("4:%d", first.port),
+		fmt.Sprintf("6:%d", last.port))
+	started := testenv.StartCommand(t, "connected", argv...)
+	started.Connected = true
+	im, a, b := started.Dump(t), <-first.conns, <-last.conns
+	want := map[string]string{"0": dropped, "1": dropped}
+	for _, parameters := range []string{"all", fmt.Sprintf("peer=*:%d,local=::1", first.port)} {
+		p, _ := restore(t, im, drop(parameters)...)
+		wantDrawn(t, parameters, p, want)
+	}
+	grafted := graftOnto(t, im, append(drop("all"), "--allow-skipped-stages")...)
+	wantDrawn(t, "graft", grafted.RestoreCRIU(t, "--tcp-established"), want)
+	wantSilence(t, "clones", a, b)
+}
+
+func wantSilence(t *testing.T, how string, ends ...net.Conn) {
+	t.Helper()
+	for _, c := range ends {
+		if got := heard(t, c); got != "nothing" {
+			t.Errorf("%s: the other end %v got %s", how, c.LocalAddr(), got)
+		}
+	}
+}
+
+func dropRefuses(t *testing.T, drop func(...string) []string) {
+	im := testenv.StartCommand(t, "told", interpreted("python3", "told.py")(t)...).Dump(t)
+	for parameters, says := range map[string]string{
+		"all":                     "has no such connection",
+		"peer=127.0.0.1:1":        "has no such connection",
+		"local=2001:db8::1":       "has no such connection",
+		"peer=[::ffff:7f00:1]:80": "has no such connection",
+		"missing=ok":              "which connections? peer=ADDRESS:PORT, local=ADDRESS:PORT, or all",
+		"all=no":                  "which connections?",
+		"peer=127.0.0":            "peer=127.0.0: want an address, such as",
+		"peer=127.0.0.256":        "want an address, such as",
+		"peer=1.2.3.4:0":          "want an address, such as",
+		"peer=1.2.3.4:65536":      "want an address, such as",
+		"local=[::1":              "want an address, such as",
+		"local=[::1]80":           "want an address, such as",
+		"local=1:2:3:4:5:6:7":     "want an address, such as",
+		"local=1::2::3":           "want an address, such as",
+		"local=1:2:3:4:5:6:7:8:9": "want an address, such as",
+		"local=::12345":           "want an address, such as",
+	} {
+		wantRefused(t, im, says, drop(parameters)...)
+	}
+	wantLeft(t, im, drop("all")...)
 }
