@@ -35,7 +35,7 @@ func Become(program int, argv []string, fds []int) error {
 	if err != nil {
 		return err
 	}
-	e.execute()
+	execute(e)
 	return nil
 }
 

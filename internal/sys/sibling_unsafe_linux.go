@@ -26,7 +26,7 @@ type Birth struct {
 
 // flags gives those of clone3(2), and the signal by which the process's end is told.
 func (b *Birth) flags() (flags, signal uint64) {
-	flags, signal = unix.CLONE_PIDFD|unix.CLONE_VFORK, uint64(unix.SIGCHLD)
+	flags, signal = unix.CLONE_PIDFD|borrow, uint64(unix.SIGCHLD)
 	if b.Sibling {
 		flags, signal = flags|unix.CLONE_PARENT, 0 // this process's own
 	}
@@ -98,7 +98,8 @@ type execution struct {
 	path       *byte
 	argv, envp []*byte
 	fds        []uintptr
-	mortal     bool // it dies with the thread that has made it
+	mortal     bool   // it dies with the thread that has made it
+	stack      []byte // of the new process until then
 }
 
 // newExecution allocates all that execve(2) needs.
@@ -107,7 +108,8 @@ func newExecution(path string, argv []string, fds []uintptr) (*execution, error)
 	if err != nil {
 		return nil, fmt.Errorf("execve %q: %w", path, err)
 	}
-	e := &execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1), fds: fds}
+	e := &execution{path: name, argv: make([]*byte, len(argv)+1), envp: make([]*byte, 1), fds: fds,
+		stack: make([]byte, vforkStack)}
 	for i, arg := range argv {
 		if e.argv[i], err = unix.BytePtrFromString(arg); err != nil {
 			return nil, fmt.Errorf("execve %s: argument %q: %w", path, arg, err)
@@ -116,8 +118,9 @@ func newExecution(path string, argv []string, fds []uintptr) (*execution, error)
 	return e, nil
 }
 
-// clone returns in this process only. The new one is a copy of it with this thread alone, so it must do nothing but
-// system calls, and no signal may reach the handlers of the runtime until execve has removed them.
+// clone returns in this process only, when the new one has executed its program or has ended. Until then that has this
+// process's memory, or a copy with this thread alone: it must do nothing but system calls, and no signal may reach the
+// handlers of the runtime until execve has removed them.
 //
 //go:norace
 //go:noinline
@@ -125,13 +128,13 @@ func (e *execution) clone(args *cloneArgs) (PID, unix.Errno) {
 	all, old := ^uint64(0), uint64(0)
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)),
 		uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
-	if errno != 0 || pid != 0 {
-		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
-		return PID(pid), errno
+	result := e.start(args)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	runtime.KeepAlive(e)
+	if result < 0 {
+		return 0, unix.Errno(-result)
 	}
-	e.execute()
-	return 0, 0
+	return PID(result), 0
 }
 
 // execute gives the descriptors their numbers and executes the program. It does not return. Growing a stack, or
@@ -140,7 +143,7 @@ func (e *execution) clone(args *cloneArgs) (PID, unix.Errno) {
 //go:norace
 //go:noinline
 //go:nosplit
-func (e *execution) execute() {
+func execute(e *execution) {
 	if e.mortal {
 		unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
 	}
