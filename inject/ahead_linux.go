@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/crpie/crpie/blob"
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
@@ -39,7 +40,7 @@ func (s *session) lookAhead(pid sys.PID) *ahead {
 	if err != nil {
 		return nil
 	}
-	a := &ahead{maps: string(text), vmas: vmas, auxv: words(auxv)}
+	a := &ahead{maps: string(text), vmas: vmas, auxv: changes.Words(auxv)}
 	a.size = regionSize(s.layout.Size(), &view{vmas: vmas}) + room
 	if a.start, err = placeRegion(vmas, a.size); err != nil {
 		return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/crpie/crpie/internal/changes"
 )
 
 // Moment says when a program that was started is to be stopped.
@@ -80,18 +82,11 @@ func (m Moment) String() string {
 	case AtTime:
 		return m.After.String()
 	case AtSignal:
-		return "signal:" + signalName(m.Signal)
+		return "signal:" + changes.SignalName(m.Signal)
 	case AtFunction:
 		return "function:" + m.Name
 	case AtOutput:
 		return "output:" + m.Name
 	}
 	return "main"
-}
-
-func signalName(sig unix.Signal) string {
-	if name := unix.SignalName(sig); name != "" {
-		return name
-	}
-	return strconv.Itoa(int(sig))
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -94,14 +95,11 @@ func (p *target) leaveGate(except *thread) error {
 	return errors.Join(errs...)
 }
 
-// trapAction is struct sigaction of the kernel.
-type trapAction [32]byte
-
 // returnActions sets the actions again that faults and breakpoints have reset.
 func (p *target) returnActions() error {
 	var errs []error
 	for _, sig := range p.ignored {
-		ignore := trapAction{}
+		ignore := changes.Action{}
 		binary.LittleEndian.PutUint64(ignore[:], 1) // SIG_IGN
 		errs = append(errs, p.setAction(sig, &ignore))
 	}
@@ -111,7 +109,7 @@ func (p *target) returnActions() error {
 	return errors.Join(errs...)
 }
 
-func (p *target) setAction(sig unix.Signal, action *trapAction) error {
+func (p *target) setAction(sig unix.Signal, action *changes.Action) error {
 	if err := p.mem.Write(p.region.arena, action[:]); err != nil {
 		return p.problem("%w", err)
 	}

@@ -16,8 +16,8 @@ import (
 
 const changeSource = "testdata/plugins/change.c"
 
-// lines spells a diff out, one line for each change, without addresses.
-func (d *Diff) lines() (all []string) {
+// diffLines spells a diff out, one line for each change, without addresses.
+func diffLines(d *Diff) (all []string) {
 	for _, c := range d.Memory {
 		all = append(all, fmt.Sprintf("%s|%s|%s|%d|%s|%s", c.Symbol, c.Variable, c.Type, c.Size, c.Before, c.After))
 	}
@@ -67,7 +67,7 @@ func rehearse(t *testing.T, victim, plugin, want string) {
 		t.Fatalf("got %q, want %q", got.Error, want)
 	}
 	done := got.Report.Processes[0]
-	changed := strings.Join(done.Diff.lines(), "\n")
+	changed := strings.Join(diffLines(done.Diff), "\n")
 	for _, text := range []string{"/dev/null, position 0", "SIGUSR2|", "|SIG_IGN", "|r--p", "cwd|",
 		"Max core"} {
 		if !strings.Contains(changed, text) {
@@ -98,7 +98,7 @@ func TestNothingChanges(t *testing.T) {
 					t.Fatal(got.Error)
 				}
 				notCopied := func(line string) bool { return strings.Contains(line, "MADV_") }
-				lines := slices.DeleteFunc(got.Report.Processes[0].Diff.lines(), notCopied)
+				lines := slices.DeleteFunc(diffLines(got.Report.Processes[0].Diff), notCopied)
 				if len(lines) > 0 {
 					t.Errorf("rehearsed: %v, changed:\n%s", rehearse, strings.Join(lines, "\n"))
 				}
@@ -180,7 +180,7 @@ func TestDiff(t *testing.T) {
 				if got.Error != "" {
 					t.Fatal(got.Error)
 				}
-				lines := got.Report.Processes[0].Diff.lines()
+				lines := diffLines(got.Report.Processes[0].Diff)
 				want := []string{fmt.Sprintf("generation|%s|4|%02x000000|%02x000000", variable, 7+i/3, 8+i/3)}
 				if i < 3 {
 					want = append(want, common...)
@@ -208,7 +208,7 @@ func TestDiffOfAFailedHook(t *testing.T) {
 	if p.At != "main" || p.Paused == 0 {
 		t.Errorf("at %q, stopped for %v", p.At, p.Paused)
 	}
-	if lines := p.Diff.lines(); !slices.Contains(lines, "generation|generation|int|4|07000000|08000000") {
+	if lines := diffLines(p.Diff); !slices.Contains(lines, "generation|generation|int|4|07000000|08000000") {
 		t.Error(strings.Join(lines, "\n"))
 	}
 }
@@ -222,7 +222,7 @@ func TestSharedMemory(t *testing.T) {
 		if got.Error != "" {
 			t.Fatal(got.Error)
 		}
-		if lines := strings.Join(got.Report.Processes[0].Diff.lines(), "\n"); !strings.Contains(lines, want) {
+		if lines := strings.Join(diffLines(got.Report.Processes[0].Diff), "\n"); !strings.Contains(lines, want) {
 			t.Errorf("attachment %d: %q is not in:\n%s", i, want, lines)
 		}
 	}

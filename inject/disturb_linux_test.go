@@ -3,18 +3,18 @@
 package inject
 
 import (
-	"debug/elf"
 	"fmt"
 	"os"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/testenv"
@@ -74,7 +74,7 @@ func disturb(t *testing.T, o order, parameters string, args ...string) (pid int,
 	if got.Error != "" {
 		t.Fatal(got.Error)
 	}
-	return pid, got.Report.Processes[0].Diff.lines()
+	return pid, diffLines(got.Report.Processes[0].Diff)
 }
 
 func expectLines(t *testing.T, got []string, want ...string) {
@@ -167,96 +167,21 @@ func TestDevicesAreNotRead(t *testing.T) {
 	defer mem.Close()
 	at := addressOf(page)
 	for name, want := range map[string]int{"/dev/null": 0, "/dev/zero (deleted)": 1, "": 1} {
-		p := &target{pid: pid, mem: mem, report: &Process{Diff: &Diff{}}}
+		p := &target{pid: pid, mem: mem, diff: changes.New()}
 		p.before = &before{vmas: []taskview.VMA{{Start: at, End: at + memory.PageSize, Name: name,
 			Prot: unix.PROT_READ | unix.PROT_WRITE, Flags: unix.MAP_SHARED}}}
 		p.keepShared()
-		if got := len(p.before.bytes); got != want || len(p.report.Diff.Unknown) != 1-want {
-			t.Errorf("%q: %d kept, %q", name, got, p.report.Diff.Unknown)
+		if got := len(p.before.bytes); got != want || len(p.diff.Unknown) != 1-want {
+			t.Errorf("%q: %d kept, %q", name, got, p.diff.Unknown)
 		}
 	}
-	all := parseSmaps("7f0000000000-7f0000001000 rw-s 00000000 00:0b 100 /sys/devices/resource0\n" +
+	all := procmaps.Smaps("7f0000000000-7f0000001000 rw-s 00000000 00:0b 100 /sys/devices/resource0\n" +
 		"Rss:                   4 kB\nSwap:                  8 kB\nVmFlags: rd wr sh pf io \n" +
 		"7f0000001000-7f0000002000 rw-p 00000000 00:00 0 \nRss: 0 kB\nVmFlags: rd wr wf\n")
-	if len(all) != 2 || !all[0].has("io") || !all[0].has("x", "pf") || all[0].resident != 12 ||
-		all[1].has("io", "pf") || !all[1].has("wf") || all[1].resident != 0 || all[1].Start != 0x7f0000001000 {
+	if len(all) != 2 || !all[0].Has("io") || !all[0].Has("x", "pf") || all[0].Resident != 12 ||
+		all[1].Has("io", "pf") || !all[1].Has("wf") || all[1].Resident != 0 || all[1].Start != 0x7f0000001000 {
 		t.Errorf("%+v", all)
 	}
 }
 
 func addressOf(b []byte) uint64 { return uint64(reflect.ValueOf(b).Pointer()) }
-
-// Both ways to find pages find them, in an address space of which most is reserved.
-func TestOwnPages(t *testing.T) {
-	const size, touched = 64 << 30, 5 * memory.PageSize
-	empty, err := unix.Mmap(-1, 0, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Munmap(empty) }()
-	used, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err == nil {
-		err = unix.Madvise(used, unix.MADV_NOHUGEPAGE)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Munmap(used) }()
-	used[touched] = 1
-	m, err := openPageMap(sys.PID(os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.close()
-	span := func(b []byte) memory.Span { return memory.Span{Start: addressOf(b), End: addressOf(b) + size} }
-	page := memory.Span{Start: addressOf(used) + touched, End: addressOf(used) + touched + memory.PageSize}
-	if !m.walked {
-		if got := m.own(span(used)); !slices.Equal(got, []memory.Span{page}) {
-			t.Errorf("%#x", got)
-		}
-		if got := m.own(span(empty)); len(got) != 0 {
-			t.Errorf("%#x", got)
-		}
-	}
-	m.findResident()
-	if got := m.own(page); !slices.Equal(got, []memory.Span{page}) {
-		t.Errorf("%#x", got)
-	}
-	if got := m.own(span(empty)); len(got) != 0 {
-		t.Errorf("%#x", got)
-	}
-}
-
-// Names of symbols are not copied: here each is as long as the table of names.
-func TestLongNamesOfSymbols(t *testing.T) {
-	const nameBytes, symbols = 16 << 20, 1 << 12
-	const names = "\x00.symtab\x00.strtab\x00"
-	section := func(kind elf.SectionType, name, link uint32, off, size uint64) elf.Section64 {
-		return elf.Section64{Name: name, Type: uint32(kind), Off: off, Size: size, Link: link,
-			Entsize: elf.Sym64Size}
-	}
-	const at = 4096
-	f := elfOf(t, names, elf.Section64{Type: uint32(elf.SHT_STRTAB), Size: uint64(len(names))},
-		section(elf.SHT_SYMTAB, 1, 3, at, symbols*elf.Sym64Size),
-		section(elf.SHT_STRTAB, 9, 0, at+symbols*elf.Sym64Size, nameBytes))
-	entry := make([]byte, elf.Sym64Size)
-	entry[0], entry[4], entry[6], entry[16] = 1, byte(elf.STT_OBJECT), 1, 8
-	all := append(slices.Repeat(entry, symbols), 0)
-	all = append(all, slices.Repeat([]byte("x"), nameBytes-1)...)
-	if _, err := f.WriteAt(all, at); err != nil {
-		t.Fatal(err)
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	o := &object{file: f}
-	o.load()
-	_, found := o.program.variable([]string{"environ"})
-	runtime.ReadMemStats(&after)
-	if len(o.symbols) != symbols || found {
-		t.Errorf("%d symbols, found: %v", len(o.symbols), found)
-	}
-	if took := after.TotalAlloc - before.TotalAlloc; took > 8*nameBytes {
-		t.Errorf("took %d bytes", took)
-	}
-}

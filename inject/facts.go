@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/memory"
+	"github.com/crpie/crpie/internal/procmaps"
 	"github.com/crpie/crpie/internal/taskview"
 )
 
@@ -44,15 +45,7 @@ func statFields(text string) []string {
 type status map[string]string
 
 // parseStatus reads /proc/PID/status; a field that a kernel does not have is empty.
-func parseStatus(text string) status {
-	s := status{}
-	for line := range strings.Lines(text) {
-		if key, value, found := strings.Cut(line, ":"); found {
-			s[key] = strings.TrimSpace(value)
-		}
-	}
-	return s
-}
+func parseStatus(text string) status { return procmaps.Fields(text) }
 
 // number reads a decimal value, 0 if there is none.
 func (s status) number(key string) int {

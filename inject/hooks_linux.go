@@ -14,6 +14,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/backtrace"
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/report"
@@ -187,8 +188,8 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		return false, 0, p.problem("%w", err)
 	}
 	if info.Op == sys.SyscallExit {
-		p.trace.ends(info.Result)
-		p.touchesEnd(info.Result)
+		p.trace.Ends(info.Result)
+		p.touched.Ends(info.Result)
 		return false, 0, nil
 	}
 	switch p.entries.meaningOf(&info) {
@@ -200,11 +201,13 @@ func (p *target) judge(t *thread, c *functionCall, ws unix.WaitStatus) (done boo
 		_, err := p.toEnd(t)
 		return false, 0, err
 	case callLeaves:
-		p.trace.begins(&info)
+		p.trace.Begins(&info)
 		return false, 0, p.keepIn(t, c, &info)
 	}
-	p.trace.begins(&info)
-	p.touches(t.tid, &info)
+	p.trace.Begins(&info)
+	if p.before != nil {
+		p.touched.Begins(t.tid, &info, p.mem, p.before.vmas)
+	}
 	t.slept = t.slept || slices.Contains(sleeps, info.Nr)
 	return false, 0, nil
 }
@@ -248,7 +251,7 @@ func (p *target) judgeSignal(t *thread, c *functionCall) error {
 	if p.status.set("SigIgn")&bit(info.Signo()) != 0 {
 		p.ignored = append(p.ignored, info.Signo())
 	}
-	cause := "crashed with " + signalName(info.Signo())
+	cause := "crashed with " + changes.SignalName(info.Signo())
 	if info.Signo() != unix.SIGTRAP && info.Signo() != unix.SIGSYS {
 		cause += fmt.Sprintf(" at address %#x", info.Addr())
 	}

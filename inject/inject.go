@@ -2,9 +2,6 @@ package inject
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"strings"
 	"time"
 
 	"github.com/crpie/crpie/blob"
@@ -64,57 +61,28 @@ type Report struct {
 }
 
 // Process is what was done to one process.
-type Process struct {
-	Pid     int           `json:"pid"`
-	Comm    string        `json:"comm"`
-	Threads int           `json:"threads"`
-	At      string        `json:"at,omitempty"` // where the program was stopped
-	Calls   []*Call       `json:"calls"`
-	Notes   []string      `json:"notes,omitempty"` // what whoever tries may want to know
-	Paused  time.Duration `json:"paused_ns"`       // how long it did not run
-
-	Rehearsed bool  `json:"rehearsed,omitempty"` // the calls were made in a copy
-	Diff      *Diff `json:"diff,omitempty"`      // with Options.Diff
-}
+type Process = report.Process
 
 // Call is one call into a plugin.
-type Call struct {
-	Plugin  string        `json:"plugin"`
-	Stage   stage.Stage   `json:"-"`
-	Hook    string        `json:"hook"`
-	Tid     int           `json:"tid"`
-	Early   bool          `json:"early,omitempty"` // a restore runs it before the process is complete
-	Result  int32         `json:"result"`
-	Skipped bool          `json:"not_for_this_task,omitempty"` // it returned -ENOTSUP
-	Failed  bool          `json:"failed,omitempty"`
-	Took    time.Duration `json:"took_ns"`
+type Call = report.Call
 
-	Syscalls []*Syscall `json:"syscalls,omitempty"` // with Options.Trace
-	Untraced int        `json:"syscalls_omitted,omitempty"`
-}
+// Syscall is a system call that a hook has made.
+type Syscall = report.Syscall
 
-// Syscall is a system call that a hook has made. Calls of the vDSO, such as clock_gettime(2), are none.
-type Syscall struct {
-	Name       string   `json:"name"`
-	Args       []string `json:"args"`
-	Result     int64    `json:"result"`
-	Error      string   `json:"error,omitempty"` // the name of the errno
-	Unfinished bool     `json:"unfinished,omitempty"`
-}
+// Diff is what hooks have changed in a process.
+type Diff = report.Diff
 
-// String spells it as strace(1) does.
-func (s *Syscall) String() string {
-	text := fmt.Sprintf("%s(%s)", s.Name, strings.Join(s.Args, ", "))
-	switch {
-	case s.Unfinished:
-		return text + " did not return"
-	case s.Error != "":
-		return fmt.Sprintf("%s = -1 %s", text, s.Error)
-	case s.Result > math.MaxInt32 || s.Result < 0:
-		return fmt.Sprintf("%s = %#x", text, uint64(s.Result))
-	}
-	return fmt.Sprintf("%s = %d", text, s.Result)
-}
+// Change is a thing that was one way before and is another way after.
+type Change = report.Change
+
+// MemoryChange is memory with other bytes.
+type MemoryChange = report.MemoryChange
+
+// Place is where memory lies.
+type Place = report.Place
+
+// Pointer is a word that points to the memory that the process has lent.
+type Pointer = report.Pointer
 
 // HookFailed is an error of a call into a plugin: Err is a *report.HookError.
 type HookFailed struct {

@@ -102,3 +102,6 @@ func regionSize(blobSize uint64, v *view) uint64 {
 	r := layRegion(0, blobSize)
 	return r.describes() + memory.PageUp(a.End())
 }
+
+// span is all of the region.
+func (r *region) span() memory.Span { return memory.Span{Start: r.start, End: r.end} }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/stage"
@@ -81,7 +82,7 @@ func (p *target) noteRegs(t *thread, regs *abi.Regs) {
 	}
 	taskview.ChangedRegs(&p.lentRegs, regs, func(name string, was, is uint64) {
 		p.report.Diff.Registers = append(p.report.Diff.Registers, &Change{
-			What: fmt.Sprintf("%s of thread %d", name, p.shownTid(t)), Before: address(was), After: address(is)})
+			What: fmt.Sprintf("%s of thread %d", name, p.shownTid(t)), Before: changes.Address(was), After: changes.Address(is)})
 	})
 }
 
@@ -104,7 +105,7 @@ func (p *target) readTimers() error {
 		if err := p.mem.Read(p.region.arena, spec); err != nil {
 			return p.problem("%w", err)
 		}
-		setTimes(&timer, words(spec))
+		setTimes(&timer, changes.Words(spec))
 		if result == 0 && (timer.Kind == abi.TimerPosix || timer.RemainingNs != 0) {
 			p.timers = append(p.timers, timer)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/testenv"
 )
@@ -117,12 +118,12 @@ func TestTimers(t *testing.T) {
 		abi.TimerPosix: {1, 499999001, 0, 1}} {
 		timer := abi.Timer{Kind: kind, IntervalNs: 1499999001, RemainingNs: 1}
 		spec := timerSpec(&timer)
-		if !reflect.DeepEqual(words(spec), want) {
-			t.Errorf("kind %d: %v", kind, words(spec))
+		if !reflect.DeepEqual(changes.Words(spec), want) {
+			t.Errorf("kind %d: %v", kind, changes.Words(spec))
 		}
-		setTimes(&timer, words(spec))
+		setTimes(&timer, changes.Words(spec))
 		if again := timerSpec(&timer); binary.LittleEndian.Uint64(again[8:]) != want[1] {
-			t.Errorf("kind %d: %v", kind, words(again))
+			t.Errorf("kind %d: %v", kind, changes.Words(again))
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/crpie/crpie/internal/procmaps"
+	"github.com/crpie/crpie/internal/changes"
+	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/sys"
 )
 
@@ -71,16 +72,15 @@ func (p *target) toEntry() error {
 
 func (p *target) auxv() []uint64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", p.pid))
-	return words(b)
+	return changes.Words(b)
 }
 
 // own opens the program's executable.
-func (p *target) own() (*program, error) {
-	own, err := openProgram(fmt.Sprintf("/proc/%d/exe", p.pid))
+func (p *target) own() (*elffile.Program, error) {
+	own, err := elffile.OpenOf(int(p.pid))
 	if err != nil {
 		return nil, fmt.Errorf("try: %w", err)
 	}
-	own.bias = auxOf(p.auxv(), atEntry) - own.file.Entry
 	return own, nil
 }
 
@@ -90,9 +90,9 @@ func (p *target) toMain() error {
 	if err != nil {
 		return err
 	}
-	defer own.close()
+	defer own.Close()
 	for _, name := range []string{"main.main", "main"} {
-		if addr, found, _ := own.function(name); found {
+		if addr, found, _ := own.Function(name); found {
 			_, err := p.runToAddress(addr)
 			return err
 		}
@@ -100,7 +100,7 @@ func (p *target) toMain() error {
 	if err := p.toEntry(); err != nil {
 		return err
 	}
-	start, found, err := p.inLibraries(named("__libc_start_main"))
+	start, found, err := elffile.InLibraries(int(p.pid), named("__libc_start_main"))
 	if err != nil {
 		return err
 	}
@@ -125,13 +125,13 @@ func (p *target) toFunction(name string) error {
 	if err != nil {
 		return err
 	}
-	addr, found, err := own.function(name)
-	own.close()
+	addr, found, err := own.Function(name)
+	own.Close()
 	if err == nil && !found {
 		if err := p.toEntry(); err != nil {
 			return err
 		}
-		addr, found, err = p.inLibraries(named(name))
+		addr, found, err = elffile.InLibraries(int(p.pid), named(name))
 	}
 	switch {
 	case err != nil:
@@ -144,36 +144,8 @@ func (p *target) toFunction(name string) error {
 }
 
 // named finds a function.
-func named(function string) func(*program) (uint64, bool, error) {
-	return func(p *program) (uint64, bool, error) { return p.function(function) }
-}
-
-// inLibraries finds something in what is mapped besides the executable.
-func (p *target) inLibraries(find func(*program) (uint64, bool, error)) (addr uint64, found bool, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.pid))
-	if err != nil {
-		return 0, false, err
-	}
-	vmas, err := procmaps.Parse(string(text))
-	if err != nil {
-		return 0, false, err
-	}
-	for _, v := range vmas {
-		if v.Pgoff != 0 || v.Flags&unix.MAP_ANONYMOUS != 0 || v.Name == "" {
-			continue
-		}
-		library, err := openProgram(fmt.Sprintf("/proc/%d/root%s", p.pid, v.Name))
-		if err != nil {
-			continue // no ELF file
-		}
-		library.setBase(v.Start)
-		addr, found, err = find(library)
-		library.close()
-		if found || err != nil {
-			return addr, found, err
-		}
-	}
-	return 0, false, nil
+func named(function string) func(*elffile.Program) (uint64, bool, error) {
+	return func(p *elffile.Program) (uint64, bool, error) { return p.Function(function) }
 }
 
 // runToAddress lets the program run until a thread is at an address, and tells which.
@@ -455,7 +427,7 @@ func (p *target) watch(t *thread) error {
 	switch {
 	case info.Result != 0 && t.call.Nr != unix.SYS_RT_SIGRETURN:
 	case t.call.Nr == unix.SYS_RT_SIGACTION && t.call.Args[0] == uint64(unix.SIGTRAP) && t.call.Args[1] != 0:
-		var action trapAction
+		var action changes.Action
 		if p.mem.ReadSome(t.call.Args[1], action[:]) == len(action) {
 			p.trap = &action
 		}
@@ -513,7 +485,7 @@ func (o *output) parts(call *sys.SyscallInfo) (all []part) {
 		return o.vectors(call.Args[1], call.Args[2])
 	case unix.SYS_SENDMSG:
 		const vectors = 16 // struct msghdr, msg_iov and msg_iovlen
-		if header := words(o.bytes(call.Args[1]+vectors, 16)); len(header) == 2 {
+		if header := changes.Words(o.bytes(call.Args[1]+vectors, 16)); len(header) == 2 {
 			return o.vectors(header[0], header[1])
 		}
 	}
@@ -522,7 +494,7 @@ func (o *output) parts(call *sys.SyscallInfo) (all []part) {
 
 func (o *output) vectors(at, count uint64) (all []part) {
 	const most, size = 1024, 16 // IOV_MAX, struct iovec
-	vectors := words(o.bytes(at, min(count, most)*size))
+	vectors := changes.Words(o.bytes(at, min(count, most)*size))
 	for ; len(vectors) >= 2; vectors = vectors[2:] {
 		all = append(all, part{vectors[0], vectors[1]})
 	}

@@ -121,8 +121,8 @@ func (d *debugged) run(step bool) (signal unix.Signal, done bool, result int32, 
 		case overCall && kindOf(ws) == stopSyscall:
 			info, err := sys.GetSyscallInfo(d.thread.tid)
 			if err == nil && info.Op == sys.SyscallExit {
-				d.trace.ends(info.Result)
-				d.touchesEnd(info.Result)
+				d.trace.Ends(info.Result)
+				d.touched.Ends(info.Result)
 				return unix.SIGTRAP, false, 0, nil
 			}
 		}

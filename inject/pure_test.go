@@ -231,16 +231,3 @@ func TestSchedule(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// What is set to nothing is there.
-func TestChanges(t *testing.T) {
-	got := changes(map[string]string{"A": "1", "B": "1", "D": "", "E": "", "F": "1"},
-		map[string]string{"A": "", "C": "", "D": "1", "F": "1"})
-	want := []*Change{{What: "A", Before: "1"}, {What: "B", Before: "1", Gone: true}, {What: "C", New: true},
-		{What: "D", After: "1"}, {What: "E", Gone: true}}
-	if !reflect.DeepEqual(got, want) {
-		for _, c := range got {
-			t.Errorf("%+v", *c)
-		}
-	}
-}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/sys"
 )
@@ -35,7 +36,7 @@ type EndedError struct {
 func (e *EndedError) Error() string {
 	how := fmt.Sprintf("with status %d", e.Status.ExitStatus())
 	if e.Status.Signaled() {
-		how = "by " + signalName(e.Status.Signal())
+		how = "by " + changes.SignalName(e.Status.Signal())
 	}
 	text := fmt.Sprintf("try: the program ended %s before --at %s", how, e.At)
 	if e.At.Kind == AtFunction {
@@ -209,7 +210,7 @@ func (p *target) execute() error {
 		case sys.Event(ws) == unix.PTRACE_EVENT_EXEC:
 			return p.executed()
 		case kindOf(ws) == stopSignal:
-			return fmt.Errorf("try: %s came when the program was to be executed", signalName(ws.StopSignal()))
+			return fmt.Errorf("try: %s came when the program was to be executed", changes.SignalName(ws.StopSignal()))
 		case kindOf(ws) != stopSyscall:
 			continue
 		}
@@ -249,7 +250,7 @@ func (p *target) executed() (err error) {
 	if err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
-	p.trap = &trapAction{}
+	p.trap = &changes.Action{}
 	if parseStatus(string(text)).set("SigIgn")&bit(unix.SIGTRAP) != 0 {
 		p.trap[0] = 1 // SIG_IGN
 	}

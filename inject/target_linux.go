@@ -14,6 +14,7 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/abi"
+	"github.com/crpie/crpie/internal/changes"
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/procmaps"
@@ -49,22 +50,22 @@ type target struct {
 	table      hookTable
 	residents  []blob.Resident
 	report     *Process
-	trace      *trace // of the call that runs
-	lastError  string // that it has logged
+	trace      *changes.Trace // of the call that runs
+	lastError  string         // that it has logged
 	libraries  exports.Files
 
-	stop     bool          // a SIGSTOP came
-	ignored  []unix.Signal // whose action a crash has reset
-	trap     *trapAction   // SIGTRAP's action, where breakpoints may have reset it
-	trapped  bool          // one has been hit
+	stop     bool            // a SIGSTOP came
+	ignored  []unix.Signal   // whose action a crash has reset
+	trap     *changes.Action // SIGTRAP's action, where breakpoints may have reset it
+	trapped  bool            // one has been hit
 	resident breakpoints
-	cloned   sys.PID // the copy that it has made last
-	copy     bool    // it is one
-	double   *target // its copy, in which hooks are rehearsed
-	before   *before // what it was before the first hook; nil: nobody asks
-	touched  touched
-	environ  uint64           // the address of environ(7); 0: not looked for
-	names    *names           // of changed memory
+	cloned   sys.PID       // the copy that it has made last
+	copy     bool          // it is one
+	double   *target       // its copy, in which hooks are rehearsed
+	before   *before       // what it was before the first hook; nil: nobody asks
+	diff     *changes.Diff // of the report
+	touched  changes.Touched
+	names    *changes.Names   // of changed memory
 	born     map[sys.PID]bool // threads and child processes, noteBirth: true when they have had their first stop
 }
 
@@ -219,7 +220,7 @@ func (p *target) addresses(read func(string) string) (vmas []taskview.VMA, auxv 
 		return p.ahead.vmas, p.ahead.auxv, nil
 	}
 	vmas, err = procmaps.Parse(text)
-	return vmas, words([]byte(read("auxv"))), err
+	return vmas, changes.Words([]byte(read("auxv"))), err
 }
 
 // lay lays everything into the process.

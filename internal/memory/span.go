@@ -37,6 +37,9 @@ type Span struct{ Start, End uint64 }
 // Size is the length of a span, bytes.
 func (s Span) Size() uint64 { return s.End - s.Start }
 
+// Has reports whether an address is in the span.
+func (s Span) Has(addr uint64) bool { return addr >= s.Start && addr < s.End }
+
 // LargestHole finds the largest span from LowestAddr to HighestAddr that no used one touches; the lowest of several.
 // The used ones may overlap, and come in any order.
 func LargestHole(used []Span) (best Span) {

@@ -62,3 +62,14 @@ func ParseLine(line string) (v taskview.VMA, err error) {
 	}
 	return v, nil
 }
+
+// Fields reads the lines "key: value" of a file such as /proc/PID/status or fdinfo.
+func Fields(text string) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(text) {
+		if key, value, found := strings.Cut(line, ":"); found {
+			all[key] = strings.TrimSpace(value)
+		}
+	}
+	return all
+}

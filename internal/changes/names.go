@@ -1,6 +1,4 @@
-//go:build amd64
-
-package inject
+package changes
 
 import (
 	"bytes"
@@ -16,13 +14,15 @@ import (
 
 	"github.com/crpie/crpie/internal/elffile"
 	"github.com/crpie/crpie/internal/files"
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/taskview"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/report"
 )
 
-// names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
+// Names tells where addresses of a process lie. Its files are open, so that symbols can be looked for when the process
 // goes on.
-type names struct {
+type Names struct {
 	vmas    []taskview.VMA
 	mm      taskview.MM
 	environ []byte // the block of variables, as it was
@@ -33,28 +33,26 @@ type names struct {
 type object struct {
 	file    *os.File
 	base    uint64 // where its first byte is mapped
-	program *program
+	program *elffile.Program
 	symbols []elffile.Symbol // by address; those that have a size
 	found   map[uint64]*dwarfVariable
 }
 
-// openNames opens the files to which changed memory belongs.
-func (p *target) openNames(vmas []taskview.VMA) *names {
-	n := &names{vmas: vmas, mm: p.view.mm, objects: map[string]*object{}}
-	block := make([]byte, min(n.mm.EnvEnd-n.mm.EnvStart, 1<<20))
-	n.environ = block[:p.before.copy.mem.ReadSome(n.mm.EnvStart, block)]
-	for _, c := range p.report.Diff.Memory {
-		n.open(p, c.at)
+// OpenNames opens the files of a process to which changed memory belongs. environ is the block of variables as it was.
+func (d *Diff) OpenNames(pid sys.PID, vmas []taskview.VMA, mm taskview.MM, environ []byte) *Names {
+	n := &Names{vmas: vmas, mm: mm, environ: environ, objects: map[string]*object{}}
+	for _, c := range d.memory {
+		n.open(pid, c.at)
 	}
-	for _, pointer := range p.report.Diff.Pointers {
-		n.open(p, pointer.at)
+	for _, pointer := range d.pointers {
+		n.open(pid, pointer.at)
 	}
 	return n
 }
 
 // open opens the object that an address is in, through the process's own root: its path means nothing outside of its
 // mount namespace.
-func (n *names) open(p *target, addr uint64) {
+func (n *Names) open(pid sys.PID, addr uint64) {
 	v := n.fileBelow(addr)
 	if v == nil || n.objects[v.Name] != nil {
 		return
@@ -63,7 +61,7 @@ func (n *names) open(p *target, addr uint64) {
 	for _, first := range n.vmas {
 		if first.Name == v.Name && first.Pgoff == 0 {
 			o.base = first.Start
-			o.file, _, _ = files.OpenRegular(fmt.Sprintf("/proc/%d/root%s", p.self.pid, v.Name))
+			o.file, _, _ = files.OpenRegular(fmt.Sprintf("/proc/%d/root%s", pid, v.Name))
 			break
 		}
 	}
@@ -72,7 +70,7 @@ func (n *names) open(p *target, addr uint64) {
 
 // fileBelow finds the mapping of a file at an address or before it: memory that is zero at the start comes after the
 // file's, and the kernel may call it [heap].
-func (n *names) fileBelow(addr uint64) (found *taskview.VMA) {
+func (n *Names) fileBelow(addr uint64) (found *taskview.VMA) {
 	for i := range n.vmas {
 		if v := &n.vmas[i]; v.Start > addr {
 			break
@@ -83,20 +81,8 @@ func (n *names) fileBelow(addr uint64) (found *taskview.VMA) {
 	return found
 }
 
-// describe names what has changed in all processes, which go on meanwhile.
-func (s *session) describe() {
-	for _, p := range s.targets {
-		if p.double != nil {
-			p = p.double
-		}
-		if p.names != nil {
-			p.names.describe(p.report.Diff)
-			p.names.close()
-		}
-	}
-}
-
-func (n *names) close() {
+// Close closes the files.
+func (n *Names) Close() {
 	for _, o := range n.objects {
 		if o.file != nil {
 			o.file.Close()
@@ -104,22 +90,24 @@ func (n *names) close() {
 	}
 }
 
-// describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols
-// takes longer than the pause may.
-func (n *names) describe(d *Diff) {
+// Describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols takes
+// longer than the pause may. Then they are in the report.
+func (n *Names) Describe(d *Diff) {
 	for _, o := range n.objects {
 		o.load()
 	}
 	n.split(d)
 	n.wanted(d)
-	for _, c := range d.Memory {
+	for _, c := range d.memory {
 		n.describeChange(c)
+		d.Memory = append(d.Memory, &c.MemoryChange)
 	}
-	for _, p := range d.Pointers {
+	for _, p := range d.pointers {
 		if p.at != 0 {
 			p.Place, _, _ = n.place(p.at, wordSize)
-			p.Address = address(p.at)
+			p.Address = Address(p.at)
 		}
+		d.Pointers = append(d.Pointers, &p.Pointer)
 	}
 }
 
@@ -128,14 +116,14 @@ func (o *object) load() {
 	if o.file == nil {
 		return
 	}
-	program, err := readProgram(o.file)
+	program, err := elffile.ReadProgram(o.file)
 	if err != nil {
 		return
 	}
 	o.program = program
-	o.program.setBase(o.base)
+	o.program.SetBase(o.base)
 	for _, table := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
-		for s := range elffile.SymbolsOf(program.file, table).All() {
+		for s := range elffile.SymbolsOf(program.File, table).All() {
 			if s.Size > 0 && (s.Kind == elf.STT_OBJECT || s.Kind == elf.STT_FUNC) {
 				o.symbols = append(o.symbols, s)
 			}
@@ -166,7 +154,7 @@ func (o *object) firstAfter(addr uint64) int {
 }
 
 // at finds the object and the symbol of an address.
-func (n *names) at(addr uint64) (*object, *elffile.Symbol) {
+func (n *Names) at(addr uint64) (*object, *elffile.Symbol) {
 	v := n.fileBelow(addr)
 	if v == nil {
 		return nil, nil
@@ -175,12 +163,12 @@ func (n *names) at(addr uint64) (*object, *elffile.Symbol) {
 	if o == nil || o.program == nil {
 		return nil, nil
 	}
-	return o, o.symbol(addr - o.program.bias)
+	return o, o.symbol(addr - o.program.Bias)
 }
 
 // place tells where memory lies. With a symbol or a variable it also gives its bounds.
-func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
-	where = Place{Mapping: "anonymous"}
+func (n *Names) place(addr, size uint64) (where report.Place, start, length uint64) {
+	where = report.Place{Mapping: "anonymous"}
 	if v := taskview.At(n.vmas, addr); v != nil && v.Name != "" {
 		where.Mapping = v.Name
 	}
@@ -192,7 +180,7 @@ func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
 	if s == nil {
 		return where, addr, 0
 	}
-	start, length = s.Value+o.program.bias, s.Size
+	start, length = s.Value+o.program.Bias, s.Size
 	where.Symbol = s.Name()
 	if off := addr - start; off > 0 {
 		where.Symbol = fmt.Sprintf("%s+%d", s.Name(), off)
@@ -209,7 +197,7 @@ func (n *names) place(addr, size uint64) (where Place, start, length uint64) {
 }
 
 // environmentVariable names the variable of the block that the kernel has laid out, execve(2).
-func (n *names) environmentVariable(addr uint64) string {
+func (n *Names) environmentVariable(addr uint64) string {
 	if addr < n.mm.EnvStart || addr >= n.mm.EnvStart+uint64(len(n.environ)) {
 		return ""
 	}
@@ -219,9 +207,9 @@ func (n *names) environmentVariable(addr uint64) string {
 }
 
 // split gives each variable a change of its own where one change spans several.
-func (n *names) split(d *Diff) {
-	var all []*MemoryChange
-	for _, c := range d.Memory {
+func (n *Names) split(d *Diff) {
+	var all []*memoryChange
+	for _, c := range d.memory {
 		for rest := c; rest != nil; all = append(all, c) {
 			if len(all) == maxChanges {
 				d.Omitted++
@@ -230,11 +218,11 @@ func (n *names) split(d *Diff) {
 			c, rest = rest.cut(n.end(rest.at))
 		}
 	}
-	d.Memory = all
+	d.memory = all
 }
 
 // end gives the end of what lies at an address: of a variable, or of the gap before the next.
-func (n *names) end(addr uint64) uint64 {
+func (n *Names) end(addr uint64) uint64 {
 	if n.environmentVariable(addr) != "" {
 		off := addr - n.mm.EnvStart
 		return addr + uint64(len(n.environ[off:])-len(afterNUL(n.environ[off:])))
@@ -242,13 +230,13 @@ func (n *names) end(addr uint64) uint64 {
 	o, s := n.at(addr)
 	switch {
 	case s != nil:
-		return s.Value + s.Size + o.program.bias
+		return s.Value + s.Size + o.program.Bias
 	case o != nil:
-		if next := o.firstAfter(addr - o.program.bias); next < len(o.symbols) {
-			return o.symbols[next].Value + o.program.bias
+		if next := o.firstAfter(addr - o.program.Bias); next < len(o.symbols) {
+			return o.symbols[next].Value + o.program.Bias
 		}
 	}
-	return noAddress
+	return NoAddress
 }
 
 // afterNUL gives what follows the first NUL.
@@ -258,14 +246,14 @@ func afterNUL(b []byte) []byte {
 }
 
 // describeChange gives a change its place. A small variable is shown as a whole.
-func (n *names) describeChange(c *MemoryChange) {
+func (n *Names) describeChange(c *memoryChange) {
 	where, start, length := n.place(c.at, c.Size)
 	c.Place = where
 	if length > 0 && length <= wordSize && c.before.part(start, length) != nil && c.at+c.Size <= start+length {
 		c.at, c.Size = start, length
 		c.Place, _, _ = n.place(start, length)
 	}
-	c.Address = address(c.at)
+	c.Address = Address(c.at)
 	c.Before, c.After = c.before.shown(c.at, c.Size), c.after.shown(c.at, c.Size)
 }
 
@@ -274,7 +262,7 @@ func (w *window) shown(at, size uint64) string {
 }
 
 // wanted looks for the variables in DWARF at whose symbols there are changes.
-func (n *names) wanted(d *Diff) {
+func (n *Names) wanted(d *Diff) {
 	starts := map[*object]map[uint64]bool{}
 	want := func(addr uint64) {
 		if o, s := n.at(addr); s != nil {
@@ -284,14 +272,14 @@ func (n *names) wanted(d *Diff) {
 			starts[o][s.Value] = true
 		}
 	}
-	for _, c := range d.Memory {
+	for _, c := range d.memory {
 		want(c.at)
 	}
-	for _, p := range d.Pointers {
+	for _, p := range d.pointers {
 		want(p.at)
 	}
 	for o, wanted := range starts {
-		o.found = variablesAt(o.program.file, wanted)
+		o.found = variablesAt(o.program.File, wanted)
 	}
 }
 
@@ -403,28 +391,4 @@ func within(t dwarf.Type, off, size uint64) (inner dwarf.Type, name string, at u
 		}
 	}
 	return nil, "", 0
-}
-
-// environSymbols are the names of environ(7).
-var environSymbols = []string{"environ", "__environ"}
-
-// findEnviron finds the variable environ of libc.
-func (p *target) findEnviron() uint64 {
-	find := func(program *program) (uint64, bool, error) {
-		addr, found := program.variable(environSymbols)
-		return addr, found, nil
-	}
-	own, err := p.own()
-	if err == nil {
-		addr, found, _ := find(own)
-		own.close()
-		if found {
-			return addr
-		}
-	}
-	addr, found, err := p.inLibraries(find)
-	if !found || err != nil {
-		return noAddress
-	}
-	return addr
 }

@@ -1,4 +1,4 @@
-package inject
+package changes
 
 import (
 	"debug/dwarf"

@@ -1,38 +1,33 @@
 //go:build amd64
 
-package inject
+package changes
 
 import (
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/uapi"
+	"github.com/crpie/crpie/report"
 )
 
 // maxTraced bounds the system calls of one call into a plugin that are noted.
 const maxTraced = 10000
 
-// trace notes the system calls that one call into a plugin makes; nil: none.
-type trace struct {
+// Trace notes the system calls that one call into a plugin makes.
+type Trace struct {
 	format  *uapi.CallFormatter
 	mem     processMemory
-	call    *Call
-	pending *Syscall // that has begun
+	call    *report.Call
+	pending *report.Syscall // that has begun
 }
 
-// startTrace returns nil if calls are not traced; the methods of a nil trace do nothing.
-func (p *target) startTrace(call *Call) *trace {
-	if !p.opts.Trace {
-		return nil
-	}
-	if p.formatter == nil {
-		p.formatter = uapi.NewCallFormatter()
-	}
-	return &trace{format: p.formatter, mem: processMemory{p.mem}, call: call}
+// NewTrace notes the calls that a call into a plugin makes. The methods of a nil Trace do nothing.
+func NewTrace(format *uapi.CallFormatter, mem *sys.Memory, call *report.Call) *Trace {
+	return &Trace{format: format, mem: processMemory{mem}, call: call}
 }
 
-// begins notes a call with its arguments as they are now.
-func (t *trace) begins(info *sys.SyscallInfo) {
+// Begins notes a call with its arguments as they are now.
+func (t *Trace) Begins(info *sys.SyscallInfo) {
 	if t == nil {
 		return
 	}
@@ -42,12 +37,12 @@ func (t *trace) begins(info *sys.SyscallInfo) {
 		return
 	}
 	name, words := t.format.Format(info.Nr, info.Args[:], t.mem)
-	t.pending = &Syscall{Name: name, Args: append([]string{}, words...), Unfinished: true}
+	t.pending = &report.Syscall{Name: name, Args: append([]string{}, words...), Unfinished: true}
 	t.call.Syscalls = append(t.call.Syscalls, t.pending)
 }
 
-// ends notes its result.
-func (t *trace) ends(result int64) {
+// Ends notes its result.
+func (t *Trace) Ends(result int64) {
 	if t == nil || t.pending == nil {
 		return
 	}
