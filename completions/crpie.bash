@@ -107,7 +107,7 @@ _crpie() {
 	esac
 	case ${COMP_WORDS[1]} in
 	restore)
-		flags='--images-dir --pie-plugin --resident-hooks --pie-timeout --pie-pause --progress-timeout --restore-detached --restore-sibling --new-pids --clones --leave-stopped --shell-job --file-locks --tcp-established
+		flags='--images-dir --pie-plugin --resident-hooks --pie-timeout --pie-pause --diff --trace --report --progress-timeout --restore-detached --restore-sibling --new-pids --clones --leave-stopped --shell-job --file-locks --tcp-established
 			--tcp-close --ext-unix-sk --freebind --inherit-fd --external --root --ext-mount-map --file-validation --skip-file-rwx-check --keep-vgetrandom --keep-wipeonfork --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
 			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --lsm-mount-context --veth-pair --join-ns --empty-ns --help'
 		;;

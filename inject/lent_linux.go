@@ -3,7 +3,6 @@
 package inject
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -80,10 +79,7 @@ func (p *target) noteRegs(t *thread, regs *abi.Regs) {
 	if p.report.Diff == nil {
 		return
 	}
-	taskview.ChangedRegs(&p.lentRegs, regs, func(name string, was, is uint64) {
-		p.report.Diff.Registers = append(p.report.Diff.Registers, &Change{
-			What: fmt.Sprintf("%s of thread %d", name, p.shownTid(t)), Before: changes.Address(was), After: changes.Address(is)})
-	})
+	p.diff.AddRegisters(p.shownTid(t), &p.lentRegs, regs)
 }
 
 // readTimers asks the process how its timers stand, if a hook is going to see them.
@@ -155,9 +151,5 @@ func (p *target) noteTimer(was, is *abi.Timer) {
 	if p.report.Diff == nil {
 		return
 	}
-	times := func(t *abi.Timer) string {
-		return fmt.Sprintf("%d ns remain, interval %d ns", t.RemainingNs, t.IntervalNs)
-	}
-	p.report.Diff.Timers = append(p.report.Diff.Timers, &Change{What: taskview.TimerName(was), Before: times(was),
-		After: times(is)})
+	p.diff.AddTimer(was, is)
 }

@@ -35,15 +35,6 @@ type before struct {
 	wipedKnown bool
 }
 
-// maxCompared bounds the shared memory of which contents are kept, bytes.
-const maxCompared = 64 << 20
-
-// maxMapping bounds one mapping whose pages are looked at, maxPages the memory that is compared, bytes.
-const (
-	maxMapping = 16 << 30
-	maxPages   = 4 << 30
-)
-
 // observe gets ready to tell what hooks change.
 func (p *target) observe() (err error) {
 	if !p.opts.Diff {
@@ -79,7 +70,7 @@ func (p *target) mappings() ([]taskview.VMA, error) {
 
 // keepShared keeps the contents of shared memory, of which the copy has none of its own.
 func (p *target) keepShared() {
-	left := uint64(maxCompared)
+	left := uint64(changes.MaxShared)
 	devices := p.devices(p.before.vmas)
 	for _, v := range p.before.vmas {
 		if v.Flags&unix.MAP_SHARED == 0 || v.Prot&unix.PROT_WRITE == 0 {
@@ -163,15 +154,13 @@ func (p *target) findChanges() error {
 	d.Limits = changes.Tables(changes.LimitsOf(b.copy.pid), changes.LimitsOf(p.pid))
 	d.Attributes = changes.Tables(changes.AttributesOf(b.copy.pid), changes.AttributesOf(p.pid))
 	environ := changes.FindEnviron(p.pid)
-	d.Environment = changes.Tables(changes.EnvironmentOf(b.copy.pid, environ, b.copy.mem.ReadSome),
-		changes.EnvironmentOf(p.pid, environ, p.mem.ReadSome))
+	d.Environment = changes.Tables(changes.EnvironmentOf(environ, &p.view.mm, b.copy.mem.ReadSome),
+		changes.EnvironmentOf(environ, &p.view.mm, p.mem.ReadSome))
 	if err := p.changedActions(); err != nil {
 		return err
 	}
 	p.changedMemory(after)
-	block := make([]byte, min(p.view.mm.EnvEnd-p.view.mm.EnvStart, 1<<20))
-	block = block[:b.copy.mem.ReadSome(p.view.mm.EnvStart, block)]
-	p.names = d.OpenNames(p.self.pid, after, p.view.mm, block)
+	p.names = d.OpenNames(p.self.pid, after, p.view.mm, changes.Block(&p.view.mm, b.copy.mem.ReadSome))
 	return nil
 }
 
@@ -233,12 +222,13 @@ func (p *target) changedMemory(after []taskview.VMA) {
 		return
 	}
 	defer then.Close()
-	left := maxPages / memory.PageSize
+	left := changes.MaxPages / memory.PageSize
 	changes.EachInterval(b.vmas, after, func(start, end uint64, was, is *taskview.VMA) {
-		if is == nil || p.region.span().Has(start) || !changes.HasOwnPages(is) || was != nil && !changes.HasOwnPages(was) {
+		if is == nil || p.region.span().Has(start) || !changes.HasOwnPages(is) ||
+			was != nil && !changes.HasOwnPages(was) {
 			return
 		}
-		if now.Walked && end-start > maxMapping {
+		if now.Walked && end-start > changes.MaxMapping {
 			p.diff.NotCompared("%x-%x %s: too large", start, end, changes.DescribeMapping(is))
 			return
 		}
@@ -249,7 +239,7 @@ func (p *target) changedMemory(after []taskview.VMA) {
 		})
 	})
 	if left < 0 {
-		p.diff.NotCompared("memory: %d MiB, beyond the first %d MiB", -left*memory.PageSize>>20, maxPages>>20)
+		p.diff.NotCompared("memory: %d MiB, beyond the first %d MiB", -left*memory.PageSize>>20, changes.MaxPages>>20)
 	}
 	for i, v := range b.shared {
 		p.compareBytes(v.Start, b.bytes[i])
@@ -324,16 +314,11 @@ func (p *target) compareBytes(at uint64, was []byte) {
 
 // without hides what the kernel writes, struct rseq of rseq(2), and the trampoline.
 func (p *target) without(page uint64, was, is []byte) {
-	const size = 32
 	hidden := []memory.Span{{Start: p.gate, End: p.gate + trampolineSize}}
 	for _, area := range p.before.rseq {
-		hidden = append(hidden, memory.Span{Start: area, End: area + size})
+		hidden = append(hidden, memory.Span{Start: area, End: area + changes.RseqSize})
 	}
-	for _, h := range hidden {
-		for at := max(h.Start, page); at < min(h.End, page+uint64(len(is))); at++ {
-			was[at-page] = is[at-page]
-		}
-	}
+	changes.Hide(hidden, page, was, is)
 }
 
 // startTrace returns nil if calls are not traced.

@@ -41,7 +41,8 @@ func TestRoomsImportDownwards(t *testing.T) {
 			"blob", "loader", "internal/pick", "internal/sys", "internal/renew", "restorer/core",
 			"internal/clones", "internal/exports", "internal/imagemem", "internal/resident", "internal/taskview"),
 		"restorer/internal/run": append(slices.Clone(base), "report", "blob", "internal/backtrace",
-			"internal/ended", "internal/gdbserver", "internal/sys", "internal/taskview", "pause",
+			"internal/changes", "internal/ended", "internal/gdbserver", "internal/imagemem",
+			"internal/sys", "internal/taskview", "pause",
 			"restorer/internal/cgroups"),
 	}
 	for name, allowed := range rooms {

@@ -11,9 +11,13 @@ import (
 
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/chain"
+	"github.com/crpie/crpie/internal/imagemem"
+	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
 	"github.com/crpie/crpie/restorer/internal/plan"
@@ -70,7 +74,8 @@ type Prepared struct {
 	first []byte
 	made  *namespaces.Made
 
-	init *sys.First // of the pid namespace that Run has made
+	init  *sys.First        // of the pid namespace that Run has made
+	calls []*report.Process // with RunOptions.Calls
 }
 
 // Prepare reads the images and plans the restore. A *refusal.Refusal lists everything that cannot be restored. Close
@@ -130,6 +135,10 @@ func (c *Checkpoint) Prepare(opts *Options) (p *Prepared, err error) {
 		}
 		run.Plugins = opts.Plugins
 		job.PauseHook, job.PausePlugin = uint32(run.Pause.At.Stage), run.Pause.At.Index(opts.Plugins)
+	}
+	if opts.Run.watched() {
+		job.PauseHook = abi.EveryCall
+		run.Watch = watch(opts, dir)
 	}
 	if run.Trace != nil {
 		for _, line := range here.Describe() {
@@ -209,12 +218,31 @@ func (p *Prepared) Close() error {
 func (p *Prepared) Run(ctx context.Context) (pid int, err error) {
 	run := run.Runner{Ctx: ctx, Plan: p.plan, Opts: p.run, Stub: p.stub, First: p.first, Network: p.made,
 		Cgroups: p.made.Cgroups}
-	if err := run.Run(); err != nil {
+	err = run.Run()
+	p.calls = run.Calls()
+	if err != nil {
 		return 0, err
 	}
 	p.made.Keep()
 	p.init = run.FirstProcess()
 	return run.Root(), nil
+}
+
+// Calls lists the tasks into which plugins have been called, and what was noted of that, as RunOptions.Calls and those
+// beside it say; also when Run has failed, until then.
+func (p *Prepared) Calls() []*report.Process { return p.calls }
+
+// watch says what is noted of hooks.
+func watch(opts *Options, dir *images.Dir) *run.Watch {
+	keep := renew.Keep{VGetrandom: opts.Plan.KeepVgetrandom, WipeOnFork: opts.Plan.KeepWipeOnFork}
+	return &run.Watch{Trace: opts.Run.TraceCalls, Diff: opts.Run.Diff,
+		Dumped: func(pid int) (*imagemem.Dumped, error) {
+			task := dir.TaskByPid(uint32(pid))
+			if task == nil {
+				return nil, fmt.Errorf("images: no task %d", pid)
+			}
+			return imagemem.NewDumped(dir, task, keep)
+		}}
 }
 
 // endTime bounds the wait for processes that have come into a pid namespace from outside.

@@ -46,7 +46,15 @@ type RunOptions struct {
 	Trace func(step string) // called as the restore is prepared and proceeds; may be nil
 
 	Pause *pause.Options // has hooks wait for a debugger; nil: none does
+
+	// Calls notes the calls into plugins, for Prepared.Calls: they come one after the other then, of all tasks and
+	// threads. TraceCalls also notes the system calls that hooks make, Diff what they change. Each of the last two
+	// implies Calls; none goes with Pause.
+	Calls, TraceCalls, Diff bool
 }
+
+// watched reports whether calls into plugins are noted.
+func (o *RunOptions) watched() bool { return o.Calls || o.TraceCalls || o.Diff }
 
 // A Body is a process that exists and becomes the root task: it has the pid already, and a parent that waits for it.
 type Body interface {
@@ -77,6 +85,10 @@ func (o *RunOptions) check() error {
 	}
 	if o.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("options: Timeout is %v, want 0 or more", o.Timeout))
+	}
+	if o.watched() && o.Pause != nil {
+		errs = append(errs, errors.New("options: calls are not noted while a debugger looks at them: Pause excludes Calls, "+
+			"TraceCalls and Diff"))
 	}
 	if o.Body != nil && o.Failed == nil {
 		errs = append(errs, errors.New("options: a Body needs Failed, which gives its exit status"))

@@ -47,6 +47,8 @@ func (r *restoreFlags) misusedClones() string {
 		return "--clones and --exec-cmd exclude each other: the command would be the parent of one of them"
 	case r.pauseAt != "":
 		return "--clones and --pie-pause exclude each other: debug a restore of one"
+	case r.watches():
+		return "--clones and --diff or --trace exclude each other: look at a restore of one"
 	case r.clones > 1 && r.pidfile != "" && !clones.HasNumber(r.pidfile):
 		return "--pidfile needs %n with --clones: the place of each one's number"
 	}

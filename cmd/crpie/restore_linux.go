@@ -200,6 +200,7 @@ func (a *attempt) runOptions(act func(restorer.Action, int) error) restorer.RunO
 	if a.log.level >= report.LogDebug { // what is traced takes time to find out
 		run.Trace = func(step string) { a.log.printf(report.LogDebug, 0, "%s", step) }
 	}
+	run.Diff, run.TraceCalls = a.diff, a.trace
 	if a.pauseAt != "" {
 		run.Pause = pauseAt(a.point, a.std.err, a.relay)
 	}
@@ -241,6 +242,7 @@ func (a *attempt) run(ctx context.Context, prepared *restorer.Prepared) (status 
 	if a.watched {
 		a.log.hint(a.std.err)
 	}
+	a.reportCalls(prepared, err)
 	switch {
 	case err != nil && a.body != nil:
 		return ended.Status(err, exitFailed), &toldError{err}

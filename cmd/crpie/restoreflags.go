@@ -47,6 +47,8 @@ type restoreFlags struct {
 	mounts                                    map[string]string
 	closed                                    []int
 	dryRun                                    bool
+	diff, trace                               bool
+	report                                    string
 	cgroups, validation                       string
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
@@ -97,7 +99,8 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 	addVerbosity(f, &r.verbosity)
 	f.StringVar(&r.pidfile, "pidfile", "", "Write the pid of the first restored process to `FILE`.")
 	f.StringVarP(&r.format, "format", "f", "text",
-		"Say why a restore failed, and print the plan of --dry-run, as `FORMAT`: text, or json on standard output.")
+		"Say why a restore failed, what --diff and --trace find, and the plan of --dry-run as `FORMAT`: text, or json on "+
+			"standard output.")
 	f.StringVar(&r.config, "config", "",
 		"Read options from `FILE`, one per line without dashes, and none from the default files.")
 	f.BoolVar(&r.noDefaultConfig, "no-default-config", false, "Read no options from the default files.")
@@ -109,6 +112,10 @@ func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	addResidentHooks(f, &r.resident)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
+	f.BoolVar(&r.diff, "diff", false, diffFlagHelp)
+	f.BoolVar(&r.trace, "trace", false, traceFlagHelp)
+	f.StringVar(&r.report, "report", "",
+		"Write what --diff and --trace find to `FILE`; default: text to standard error, json to standard output.")
 	f.DurationVar(&r.progressTimeout, "progress-timeout", restorer.DefaultTimeout,
 		"Give up when nothing has moved for `TIME`, hooks aside.")
 }
@@ -471,6 +478,12 @@ func (r *restoreFlags) misused() string {
 		return "--restore-sibling needs --restore-detached: crpie cannot wait for what is not its child"
 	case r.logPid && r.logFile == "":
 		return "--log-pid needs --log-file, after which the files are named"
+	case r.pauseAt != "" && r.watches():
+		return "--pie-pause lets a debugger look, --diff and --trace look themselves: give one of them"
+	case r.report != "" && !r.watches():
+		return "--report needs --diff or --trace"
+	case r.dryRun && r.watches():
+		return "--diff and --trace need hooks that run, and --dry-run runs none"
 	case r.format != "text" && r.format != "json":
 		return fmt.Sprintf("unknown format %q", r.format)
 	case !slices.Contains(restorer.CgroupModes(), restorer.CgroupMode(r.cgroups)):

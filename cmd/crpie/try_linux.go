@@ -58,8 +58,8 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 			"(by SIGSTOP); default: as they were, with --stages pre-dump frozen, with resumed running.")
 	f.BoolVar(&r.rehearse, "rehearse", false,
 		"With -p: run the hooks in a copy of the process, which goes on meanwhile; implies --diff.")
-	f.BoolVar(&r.diff, "diff", false, "Report what the hooks change: memory, descriptors, mappings and more.")
-	f.BoolVar(&r.trace, "trace", false, "Report the system calls that the hooks make.")
+	f.BoolVar(&r.diff, "diff", false, diffFlagHelp)
+	f.BoolVar(&r.trace, "trace", false, traceFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	addResidentHooks(f, &r.resident)
@@ -241,6 +241,19 @@ type tryReport struct {
 	Failure       *restorer.Failure `json:"failure,omitempty"`
 }
 
+// newTryReport has what the hooks did, which ran until a failure, if there is one.
+func newTryReport(processes []*inject.Process, failure error) tryReport {
+	doc := tryReport{SchemaVersion: 1, OK: failure == nil, Processes: []*inject.Process{}}
+	if processes != nil {
+		doc.Processes = processes
+	}
+	if failure != nil {
+		described := restorer.Describe(failure)
+		doc.Failure = &described
+	}
+	return doc
+}
+
 func (r *tryFlags) misuse(std streams, text string) int { return misuse(std, tryUsage, "%s", text) }
 
 // fail reports what has failed, and what ran until then.
@@ -259,14 +272,11 @@ func (r *tryFlags) fail(std streams, done *inject.Report, err error) int {
 
 // report writes what the hooks did.
 func (r *tryFlags) report(std streams, done *inject.Report, failure error) error {
-	doc := tryReport{SchemaVersion: 1, OK: failure == nil, Processes: []*inject.Process{}}
-	if done != nil && done.Processes != nil {
-		doc.Processes = done.Processes
+	var processes []*inject.Process
+	if done != nil {
+		processes = done.Processes
 	}
-	if failure != nil {
-		described := restorer.Describe(failure)
-		doc.Failure = &described
-	}
+	doc := newTryReport(processes, failure)
 	write, to := func(w io.Writer) error { return writeTried(w, doc.Processes) }, std.err
 	if r.format == "json" {
 		write, to = func(w io.Writer) error { return writeJSON(w, doc) }, std.out
@@ -297,7 +307,10 @@ func writeTried(to io.Writer, processes []*inject.Process) error {
 		if p.At != "" {
 			fmt.Fprintf(w, ", at %s", escape.Name(p.At))
 		}
-		fmt.Fprintf(w, ", stopped for %v%s\n", p.Paused.Round(time.Microsecond), rehearsed(p))
+		if p.Paused != 0 {
+			fmt.Fprintf(w, ", stopped for %v%s", p.Paused.Round(time.Microsecond), rehearsed(p))
+		}
+		fmt.Fprintln(w)
 		for _, note := range p.Notes {
 			fmt.Fprintf(w, "  note: %s\n", escape.Name(note))
 		}

@@ -70,13 +70,17 @@ func (l *diffLines) change(kind string, c *inject.Change) {
 	if kind == "variable" || !c.New && !c.Gone && (c.Before == "" || c.After == "") {
 		show = quoted
 	}
+	undone := ""
+	if c.Undone {
+		undone = ", which the restore has changed again"
+	}
 	switch what := escape.Name(c.What); {
 	case c.New:
-		l.print("%s %s: new: %s", kind, what, show(c.After))
+		l.print("%s %s: new: %s%s", kind, what, show(c.After), undone)
 	case c.Gone:
-		l.print("%s %s: gone: %s", kind, what, show(c.Before))
+		l.print("%s %s: gone: %s%s", kind, what, show(c.Before), undone)
 	default:
-		l.print("%s %s: %s -> %s", kind, what, show(c.Before), show(c.After))
+		l.print("%s %s: %s -> %s%s", kind, what, show(c.Before), show(c.After), undone)
 	}
 }
 

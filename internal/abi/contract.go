@@ -513,13 +513,14 @@ func (s *ResidentRecord) Get(b []byte) {
 
 // Shared with crpie restore.
 const (
-	PageSize   = 4096    // CRPIE_PAGE: bytes
-	MaxPlugins = 1024    // CRPIE_MAX_PLUGINS: in one blob
-	StackGuard = 1048576 // CRPIE_STACK_GUARD: bytes without access below each stack: as many as Linux keeps below a stack that grows (stack_guard_gap, kernel-parameters.rst). The code of plugins need not probe its stack, and touches a frame anywhere first: a guard smaller than the stack would let frames that fit into the one step over the other, into the next thread's stack.
-	StackSlot  = 1175552 // CRPIE_STACK_SLOT: distance of two stacks, bytes
-	MaxReaders = 7       // CRPIE_MAX_READERS: threads that help a task to read its pages
-	NrBarriers = 64      // CRPIE_NR_BARRIERS: of a task
-	StubFailed = 64      // CRPIE_STUB_FAILED: exit status of a stub whose first call failed; the next one's is one higher
+	PageSize   = 4096       // CRPIE_PAGE: bytes
+	MaxPlugins = 1024       // CRPIE_MAX_PLUGINS: in one blob
+	EveryCall  = 4294967295 // CRPIE_EVERY_CALL: as plan.pause_hook: threads stop before and after every call into a plugin
+	StackGuard = 1048576    // CRPIE_STACK_GUARD: bytes without access below each stack: as many as Linux keeps below a stack that grows (stack_guard_gap, kernel-parameters.rst). The code of plugins need not probe its stack, and touches a frame anywhere first: a guard smaller than the stack would let frames that fit into the one step over the other, into the next thread's stack.
+	StackSlot  = 1175552    // CRPIE_STACK_SLOT: distance of two stacks, bytes
+	MaxReaders = 7          // CRPIE_MAX_READERS: threads that help a task to read its pages
+	NrBarriers = 64         // CRPIE_NR_BARRIERS: of a task
+	StubFailed = 64         // CRPIE_STUB_FAILED: exit status of a stub whose first call failed; the next one's is one higher
 )
 
 // OpCode: Operations of a restore program; struct crpie_op names their arguments.

@@ -1,6 +1,7 @@
 package changes
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -163,7 +164,7 @@ func (d *Diff) AddPointers(region memory.Span, at uint64, before, after []byte) 
 	old := Words(before)
 	for i, word := range Words(after) {
 		if region.Has(word) && (i >= len(old) || old[i] != word) {
-			d.addPointer(&pointer{at: at + uint64(i)*wordSize, Pointer: report.Pointer{Value: Address(word)}})
+			d.addPointer(&pointer{report.Pointer{Value: Address(word)}, at + uint64(i)*wordSize})
 		}
 	}
 }
@@ -177,7 +178,8 @@ func (d *Diff) addPointer(p *pointer) {
 // AddKept notes an address that the kernel keeps, if it leads into a region.
 func (d *Diff) AddKept(region memory.Span, what string, addr uint64) {
 	if region.Has(addr) {
-		d.addPointer(&pointer{Pointer: report.Pointer{Place: report.Place{Mapping: what}, Value: Address(addr)}})
+		where := report.Place{Mapping: what}
+		d.addPointer(&pointer{Pointer: report.Pointer{Place: where, Value: Address(addr)}})
 	}
 }
 
@@ -203,6 +205,45 @@ func Tables(before, after map[string]string) (all []*report.Change) {
 		}
 	}
 	return all
+}
+
+// Follow adds changes of the same things that came later. What is again as it was at first is none.
+func Follow(all, later []*report.Change) []*report.Change {
+	for _, next := range later {
+		i := slices.IndexFunc(all, func(c *report.Change) bool { return c.What == next.What })
+		if i < 0 {
+			all = append(all, next)
+			continue
+		}
+		c := all[i]
+		c.After, c.Gone = next.After, next.Gone
+		if c.New && c.Gone || !c.New && !c.Gone && c.Before == c.After {
+			all = slices.Delete(all, i, i+1)
+		}
+	}
+	return all
+}
+
+// StillMapped reports whether the mappings at the places of a change are those that it left.
+func StillMapped(c *report.Change, now []taskview.VMA) bool {
+	var start, end uint64
+	if n, _ := fmt.Sscanf(c.What, "%x-%x", &start, &end); n != 2 {
+		return false
+	}
+	for at := start; at < end; {
+		v := taskview.At(now, at)
+		if DescribeMapping(v) != c.After {
+			return false
+		}
+		if v == nil {
+			next, _ := slices.BinarySearchFunc(now, at, func(v taskview.VMA, at uint64) int {
+				return cmp.Compare(v.Start, at)
+			})
+			return next == len(now) || now[next].Start >= end
+		}
+		at = v.End
+	}
+	return true
 }
 
 // Mappings compares address spaces, without a region.
@@ -258,3 +299,15 @@ func EachInterval(before, after []taskview.VMA, visit func(start, end uint64, be
 		}
 	}
 }
+
+// Hide makes both contents of a page equal where the kernel writes by itself.
+func Hide(hidden []memory.Span, page uint64, was, is []byte) {
+	for _, h := range hidden {
+		for at := max(h.Start, page); at < min(h.End, page+uint64(len(is))); at++ {
+			was[at-page] = is[at-page]
+		}
+	}
+}
+
+// RseqSize is how much of struct rseq the kernel writes at most, rseq(2), bytes.
+const RseqSize = 32

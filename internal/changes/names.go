@@ -90,8 +90,8 @@ func (n *Names) Close() {
 	}
 }
 
-// Describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols takes
-// longer than the pause may. Then they are in the report.
+// Describe gives changes and pointers the names of symbols and mappings, after the process goes on: reading symbols
+// takes longer than the pause may. Then they are in the report.
 func (n *Names) Describe(d *Diff) {
 	for _, o := range n.objects {
 		o.load()

@@ -15,6 +15,22 @@ import (
 	"github.com/crpie/crpie/internal/taskview"
 )
 
+// Bounds of what is compared, bytes.
+const (
+	MaxShared  = 64 << 20 // shared memory of which contents are kept
+	MaxMapping = 16 << 30 // one mapping whose pages are looked at
+	MaxPages   = 4 << 30  // memory in all
+)
+
+// Bits of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst: only this process has the page, it is a page of
+// a file, swapped out, present.
+const (
+	PageExclusive = 1 << 56
+	PageOfFile    = 1 << 61
+	PageSwapped   = 1 << 62
+	PagePresent   = 1 << 63
+)
+
 // PageMap tells which pages of a process there are.
 type PageMap struct {
 	pid      sys.PID
@@ -69,6 +85,26 @@ func (m *PageMap) Own(span memory.Span) (all []memory.Span) {
 func (m *PageMap) Entries(at uint64, into []byte) []uint64 {
 	n, _ := m.f.ReadAt(into, int64(at/memory.PageSize*wordSize))
 	return Words(into[:n])
+}
+
+// Present lists the pages of a span that a process has used, also such as it shares with others.
+func (m *PageMap) Present(span memory.Span) (all []memory.Span) {
+	const chunk = 1 << 15 // pages
+	entries := make([]byte, chunk*wordSize)
+	for at := span.Start; at < span.End; at += chunk * memory.PageSize {
+		n := min(chunk, (span.End-at)/memory.PageSize) * wordSize
+		for i, entry := range m.Entries(at, entries[:n]) {
+			page := at + uint64(i)*memory.PageSize
+			switch n := len(all); {
+			case entry&(PagePresent|PageSwapped) == 0:
+			case n > 0 && all[n-1].End == page:
+				all[n-1].End += memory.PageSize
+			default:
+				all = append(all, memory.Span{Start: page, End: page + memory.PageSize})
+			}
+		}
+	}
+	return all
 }
 
 // HasOwnPages reports whether a mapping has pages that only this process sees.

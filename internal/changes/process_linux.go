@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -41,6 +42,31 @@ func DescriptorsOf(pid sys.PID) (map[string]string, error) {
 	return all, err
 }
 
+// WithoutPositions gives descriptors as they were before, but for positions, which are as they are after: a restorer
+// has descriptors that several tasks use.
+func WithoutPositions(before, after map[string]string) map[string]string {
+	all := maps.Clone(before)
+	rest := func(is string) [2]string {
+		name, more, _ := cutLast(is, ", position ")
+		_, flags, _ := cutLast(more, ", flags ")
+		return [2]string{name, flags}
+	}
+	for number, was := range before {
+		if is, has := after[number]; has && rest(was) == rest(is) {
+			all[number] = is
+		}
+	}
+	return all
+}
+
+func cutLast(text, at string) (before, after string, found bool) {
+	i := strings.LastIndex(text, at)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(at):], true
+}
+
 // LimitsOf reads /proc/PID/limits, proc_pid_limits(5): a name of 26 characters, and two values.
 func LimitsOf(pid sys.PID) map[string]string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
@@ -70,20 +96,14 @@ func AttributesOf(tid sys.PID) map[string]string {
 	return all
 }
 
-// EnvironmentOf reads the variables of a process: where libc has them, or else as they were at its start. read reads its
-// memory, as much as there is; environ is where FindEnviron has found it.
-func EnvironmentOf(pid sys.PID, environ uint64, read func(addr uint64, b []byte) int) map[string]string {
+// EnvironmentOf reads the variables of a process: where libc has them, or else where the kernel has laid them out. read
+// reads its memory, as much as there is; environ is where FindEnviron has found it.
+func EnvironmentOf(environ uint64, mm *taskview.MM, read func(addr uint64, b []byte) int) map[string]string {
 	if all, ok := environAt(environ, read); ok {
 		return all
 	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	return Variables(text)
-}
-
-// Variables reads a block of variables, environ(7).
-func Variables(block []byte) map[string]string {
 	all := map[string]string{}
-	for variable := range bytes.SplitSeq(block, []byte{0}) {
+	for variable := range bytes.SplitSeq(Block(mm, read), []byte{0}) {
 		if name, value, found := strings.Cut(string(variable), "="); found {
 			all[name] = value
 		}
@@ -112,6 +132,15 @@ func environAt(symbol uint64, read func(addr uint64, b []byte) int) (map[string]
 		}
 	}
 	return nil, false
+}
+
+// Block reads the variables that the kernel has laid out, execve(2).
+func Block(mm *taskview.MM, read func(addr uint64, b []byte) int) []byte {
+	if mm.EnvEnd < mm.EnvStart {
+		return nil
+	}
+	block := make([]byte, min(mm.EnvEnd-mm.EnvStart, 1<<20))
+	return block[:read(mm.EnvStart, block)]
 }
 
 // NoAddress is none of a process.

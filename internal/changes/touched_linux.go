@@ -38,8 +38,8 @@ type keptBy struct {
 	what string
 }
 
-// Begins notes a system call of a hook whose effect cannot be read back: addresses that the kernel keeps. before has the
-// mappings before the hooks.
+// Begins notes a system call of a hook whose effect cannot be read back: addresses that the kernel keeps. before has
+// the mappings before the hooks.
 func (t *Touched) Begins(tid sys.PID, info *sys.SyscallInfo, mem *sys.Memory, before []taskview.VMA) {
 	t.Unsettled = t.Unsettled || unsettles(info, before)
 	t.pending = nil

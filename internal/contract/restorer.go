@@ -3,6 +3,7 @@ package contract
 // Numbers that bound arrays of the structs below.
 const (
 	maxPlugins = 1024
+	everyCall  = 0xffffffff
 	stackGuard = 1 << 20
 	stack      = 124 << 10
 	pageSize   = 4096
@@ -21,6 +22,8 @@ func restorerNumbers() []Number {
 	return []Number{
 		{C: "CRPIE_PAGE", Go: "PageSize", Value: pageSize, About: "bytes"},
 		{C: "CRPIE_MAX_PLUGINS", Go: "MaxPlugins", Value: maxPlugins, About: "in one blob"},
+		{C: "CRPIE_EVERY_CALL", Go: "EveryCall", Value: everyCall,
+			About: "as plan.pause_hook: threads stop before and after every call into a plugin"},
 		{C: "CRPIE_STACK_GUARD", Go: "StackGuard", Value: stackGuard, Text: "(1 << 20)",
 			About: "bytes without access below each stack: as many as Linux keeps below a stack that grows (stack_guard_gap, " +
 				"kernel-parameters.rst). The code of plugins need not probe its stack, and touches a frame anywhere first: a guard " +
@@ -209,7 +212,7 @@ func restorerStructs() []Struct {
 			{"restore_time_ns", i64, ""},
 			{"log_level", u32, ""},
 			{"nr_parking", u32, "threads that are going to park"},
-			{"pause_hook", u32, "stage before whose hooks threads stop for a debugger; 0: none"},
+			{"pause_hook", u32, "stage before whose hooks threads stop for the controller; 0: none; or CRPIE_EVERY_CALL"},
 			{"pause_plugin", u32, "index of the plugin that is meant, CRPIE_MAX_PLUGINS: every one"},
 		},
 	}
@@ -219,7 +222,7 @@ func restorerStructs() []Struct {
 		Members: []Member{
 			{"state", u32, "CRPIE_STATE_*"},
 			{"op", u32, "index of the operation at work"},
-			{"result", i64, "of the operation that failed: negative errno, or the unexpected value"},
+			{"result", i64, "of the operation that failed: negative errno, or the unexpected value; of a call into a plugin"},
 			{"hook", u32, "stage whose hook is running, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT; 0: none"},
 			{"plugin", u32, "index into the table's plugins"},
 			{"fn", u64, ""},

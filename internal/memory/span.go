@@ -62,3 +62,17 @@ func (s Span) Place(size, random uint64) uint64 {
 	middle := s.Start + room/2
 	return PageDown(middle - room/4 + (room/4+random)%(room/2))
 }
+
+// Union gives the spans that two lists cover, in the order of addresses and apart from each other.
+func Union(a, b []Span) (all []Span) {
+	both := slices.Concat(a, b)
+	slices.SortFunc(both, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
+	for _, s := range both {
+		if n := len(all); n > 0 && s.Start <= all[n-1].End {
+			all[n-1].End = max(all[n-1].End, s.End)
+		} else {
+			all = append(all, s)
+		}
+	}
+	return all
+}

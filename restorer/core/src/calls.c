@@ -45,13 +45,15 @@ void caller_describe(struct caller *caller, struct crpie_ctx *ctx)
 }
 
 /*
- * Before and after a call that a debugger looks at. The controller, which has asked for it in the plan, sees SIGSTOP
- * and lets the thread go on.
+ * Before and after a call that a debugger looks at, or the controller itself. The controller, which has asked for it in
+ * the plan, sees SIGSTOP and lets the thread go on.
  */
-static void pause_for_debugger(const struct crpie_plan *plan, uint32_t hook, uint32_t plugin)
+static void pause_for_controller(const struct crpie_plan *plan, uint32_t hook, uint32_t plugin)
 {
-	if (hook && hook == plan->pause_hook &&
-	    (plan->pause_plugin == CRPIE_MAX_PLUGINS || plan->pause_plugin == plugin))
+	int meant =
+		hook == plan->pause_hook && (plan->pause_plugin == CRPIE_MAX_PLUGINS || plan->pause_plugin == plugin);
+
+	if (hook && (meant || plan->pause_hook == CRPIE_EVERY_CALL))
 		sys2(__NR_tkill, sys0(__NR_gettid), SIGSTOP);
 }
 
@@ -86,7 +88,7 @@ void caller_begin(struct caller *caller, uint32_t hook, uint32_t plugin, uint64_
 	core->status->fn = fn;
 	__atomic_store_n(&core->status->hook, hook, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&core->status->hook_seq, 1, __ATOMIC_RELEASE);
-	pause_for_debugger(core->plan, hook, plugin);
+	pause_for_controller(core->plan, hook, plugin);
 }
 
 /* Every plugin's function fits this: the psABI passes arguments in registers, and a callee ignores those that it does not take. */
@@ -101,7 +103,8 @@ int caller_end(struct caller *caller, int result)
 {
 	struct core *core = core_of(caller);
 
-	pause_for_debugger(core->plan, core->status->hook, core->status->plugin);
+	core->status->result = result;
+	pause_for_controller(core->plan, core->status->hook, core->status->plugin);
 	if (result && result != -EOPNOTSUPP)
 		return result;
 	__atomic_store_n(&core->status->hook, 0, __ATOMIC_RELEASE);

@@ -5,6 +5,7 @@
 
 #define CRPIE_PAGE 4096 /* bytes */
 #define CRPIE_MAX_PLUGINS 1024 /* in one blob */
+#define CRPIE_EVERY_CALL 4294967295 /* as plan.pause_hook: threads stop before and after every call into a plugin */
 /*
  * bytes without access below each stack: as many as Linux keeps below a stack that grows (stack_guard_gap,
  * kernel-parameters.rst). The code of plugins need not probe its stack, and touches a frame anywhere first: a guard
@@ -350,7 +351,8 @@ struct crpie_plan {
 	int64_t restore_time_ns;
 	uint32_t log_level;
 	uint32_t nr_parking; /* threads that are going to park */
-	uint32_t pause_hook; /* stage before whose hooks threads stop for a debugger; 0: none */
+	/* stage before whose hooks threads stop for the controller; 0: none; or CRPIE_EVERY_CALL */
+	uint32_t pause_hook;
 	uint32_t pause_plugin; /* index of the plugin that is meant, CRPIE_MAX_PLUGINS: every one */
 };
 _Static_assert(sizeof(struct crpie_plan) == 168, "Go lays it out");
@@ -359,7 +361,8 @@ _Static_assert(sizeof(struct crpie_plan) == 168, "Go lays it out");
 struct crpie_status {
 	uint32_t state; /* CRPIE_STATE_* */
 	uint32_t op; /* index of the operation at work */
-	int64_t result; /* of the operation that failed: negative errno, or the unexpected value */
+	/* of the operation that failed: negative errno, or the unexpected value; of a call into a plugin */
+	int64_t result;
 	uint32_t hook; /* stage whose hook is running, or CRPIE_HOOK_INIT, CRPIE_HOOK_EXIT; 0: none */
 	uint32_t plugin; /* index into the table's plugins */
 	uint64_t fn;

@@ -50,6 +50,9 @@ func (r *Runner) finish() error {
 		return err
 	}
 	r.stopBy = r.end()
+	if err := r.compareTasks(); err != nil {
+		return err
+	}
 	if err := r.takeRegisters(); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (r *Runner) takeRegisters() error {
 		for i, th := range t.Threads {
 			var regs abi.Regs
 			regs.Get(b[i*abi.RegsSize:])
-			if err := takeRegistersOf(t, th, &regs); err != nil {
+			if err := r.takeRegistersOf(t, th, &regs); err != nil {
 				return err
 			}
 		}
@@ -33,11 +33,12 @@ func (r *Runner) takeRegisters() error {
 	return nil
 }
 
-func takeRegistersOf(t *plan.Task, th *plan.Thread, regs *abi.Regs) error {
+func (r *Runner) takeRegistersOf(t *plan.Task, th *plan.Thread, regs *abi.Regs) error {
 	planned := taskview.FromRegs(&th.Regs, uint64(regs.Syscall))
 	if why := taskview.CheckRegs(&planned, regs); why != "" {
 		return fmt.Errorf("restore task %d: thread %d, registers that hooks left: %s", t.Pid, th.Tid, why)
 	}
+	r.noteRegisters(t, th, &planned, regs)
 	taskview.SetRegs(&th.Regs, regs)
 	return nil
 }

@@ -61,11 +61,7 @@ func (r *Runner) pauseAt(t *plan.Task, th *plan.Thread) error {
 	if err == nil {
 		err = r.unhold(all)
 	}
-	now := time.Now()
-	r.watch.hooks, r.watch.moved = map[int]hookSeen{}, now
-	if !r.watch.deadline.IsZero() {
-		r.watch.deadline = r.watch.deadline.Add(now.Sub(begun))
-	}
+	r.waited(begun)
 	return err
 }
 

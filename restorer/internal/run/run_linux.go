@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/uapi"
 	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/cgroups"
@@ -54,6 +55,9 @@ type Runner struct {
 	lastErrors  map[int]saidError  // that plugins logged, by thread
 	undoCgroups []func() error     // gives those that there were their properties back
 	watch       watch
+	watchers    map[*plan.Task]*watched // of the tasks whose hooks have been called
+	keeps       uint64                  // bytes of files that those keep
+	formatter   *uapi.CallFormatter     // of traced system calls
 }
 
 // Network is the network namespace that the tasks are restored into.
@@ -85,6 +89,8 @@ type Options struct {
 
 	Pause   *pause.Options // has hooks wait for a debugger; nil: none does
 	Plugins []blob.Input   // of the plan's image, with Pause
+
+	Watch *Watch // what is noted of calls into plugins; nil: nothing
 }
 
 // Tell traces a step, if the options ask for it.
@@ -118,6 +124,7 @@ func (r *Runner) Run() error {
 	}
 	r.Cgroups.Keep()
 	r.restored = true
+	r.describe()
 	_ = r.act(PostResume)() // the tasks run: there is nothing to undo
 	return nil
 }

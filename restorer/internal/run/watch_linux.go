@@ -97,6 +97,9 @@ func (r *Runner) pause() time.Duration {
 	if time.Since(r.watch.stopped) < 25*idle {
 		return harried
 	}
+	if r.Opts.Watch != nil { // threads stop before each hook
+		return max(harried, min(idle, r.watch.took))
+	}
 	return max(idle, min(rarest, dearest*r.watch.took))
 }
 
@@ -255,7 +258,7 @@ type hookSeen struct {
 
 // overdue finds a hook that has been running longer than allowed.
 func (r *Runner) overdue() error {
-	if r.Opts.HookTimeout <= 0 {
+	if r.Opts.HookTimeout <= 0 || r.Opts.Watch != nil { // then the time of a call counts from its turn
 		return nil
 	}
 	return r.eachThread(func(index int, t *plan.Task, th *plan.Thread) error {
@@ -387,6 +390,8 @@ func (r *Runner) casualty(t *plan.Task, th *plan.Thread, st abi.Status, ws unix.
 			r.during(t, th, st))
 	case r.pauses(th, st, ws):
 		return r.pauseAt(t, th)
+	case r.watches(th, ws):
+		return r.watchCall(t, th)
 	case somebodyStopped(ws):
 		return r.goOn(t, r.tid(th), ws, sys.Continue)
 	case ws.Stopped():
