@@ -125,13 +125,14 @@ func (p *target) giveBack(t *thread) error {
 		return nil
 	}
 	var err error
-	if t.xstate != nil {
+	if t.vectors {
 		err = sys.SetXstate(t.tid, t.xstate)
 	}
 	if err == nil && t.rseqCS.value != 0 {
 		err = sys.Poke(t.tid, t.rseqCS.addr, t.rseqCS.value)
 	}
 	if err == nil && t.lent {
+		t.blocked = false
 		err = sys.SetSigmask(t.tid, t.mask)
 	}
 	if err == nil {
@@ -140,7 +141,7 @@ func (p *target) giveBack(t *thread) error {
 	if err != nil {
 		return p.problem("%w", err)
 	}
-	t.lent = false
+	t.lent, t.vectors = false, false
 	return nil
 }
 

@@ -83,9 +83,11 @@ func (p *target) prepare(t *thread, c *functionCall) error {
 		err = sys.SetRegs(t.tid, p.atHook(t, c, at)) // from here on the frame leads back
 	}
 	if err == nil {
+		t.vectors = true
 		err = sys.SetXstate(t.tid, initialXstate(len(t.xstate)))
 	}
 	if err == nil {
+		t.blocked = false
 		err = sys.SetSigmask(t.tid, blockOthers())
 	}
 	if err != nil {

@@ -17,17 +17,18 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-// seize stops every thread of a process that runs. gone: there is none left.
+// seize stops every thread of a process that runs. gone: there is none left. Threads run on while they become traced, so
+// that all are so before the first one stands.
 func (p *target) seize() (gone bool, err error) {
+	fresh, err := p.seizeFresh()
 	p.began = time.Now()
-	for {
-		fresh, err := p.seizeFresh()
-		if err != nil {
-			return false, err
+	for err == nil && len(fresh) > 0 {
+		if err = p.stopThreads(fresh); err == nil {
+			fresh, err = p.seizeFresh()
 		}
-		if fresh == 0 {
-			break
-		}
+	}
+	if err != nil {
+		return false, err
 	}
 	if len(p.threads) == 0 { // those that were there have ended before they stopped
 		p.session.targets = slices.DeleteFunc(p.session.targets, func(q *target) bool { return q == p })
@@ -47,44 +48,50 @@ func (p *target) leaderFirst() error {
 	return p.problem("its first thread has ended, others run on; there is nobody to run hooks for the process")
 }
 
-// seizeFresh stops the threads that are not stopped yet, and tells how many there were. A thread that is stopped can
-// have started another before.
-func (p *target) seizeFresh() (fresh int, err error) {
+// seizeFresh traces the threads that are not traced yet. A thread that is stopped can have started another before.
+func (p *target) seizeFresh() (fresh []*thread, err error) {
 	tids, err := p.listThreads()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var asked []*thread
 	for _, tid := range tids {
 		if p.thread(tid) != nil {
 			continue
 		}
 		t := &thread{tid: tid}
-		if p.seized[tid] {
-			delete(p.seized, tid) // if it has ended, its number stays until its parent waits for it
-			p.adopt(t)
-			asked = append(asked, t)
-			continue
-		}
-		err := sys.Seize(tid, p.options)
-		if err == nil {
-			p.adopt(t)
-			err = sys.Interrupt(tid)
+		var err error
+		if !p.seized[tid] {
+			err = sys.Seize(tid, p.options)
 		}
 		switch {
 		case err == nil:
-			asked = append(asked, t)
+			p.adopt(t)
+			fresh = append(fresh, t)
 		case p.ending(tid):
 		default:
-			return 0, p.problem("%s", p.whyNotSeized(tid, err))
+			return fresh, p.problem("%s", p.whyNotSeized(tid, err))
 		}
 	}
-	for _, t := range asked {
+	return fresh, nil
+}
+
+// stopThreads asks all of the threads to stop, and waits for them.
+func (p *target) stopThreads(fresh []*thread) error {
+	for _, t := range fresh {
+		if p.seized[t.tid] {
+			delete(p.seized, t.tid) // if it has ended, its number stays until its parent waits for it
+			continue                // and asked
+		}
+		if err := sys.Interrupt(t.tid); err != nil && !p.ending(t.tid) {
+			return p.problem("%w", err)
+		}
+	}
+	for _, t := range fresh {
 		if err := p.awaitAsked(t); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return len(asked), nil
+	return nil
 }
 
 // adopt adds a thread; the target is the session's from its first on.

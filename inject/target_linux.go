@@ -80,6 +80,8 @@ type thread struct {
 	rseqCS      span64
 	saved       bool
 	lent        bool // it has crpie's registers or mask
+	blocked     bool // it blocks all signals
+	vectors     bool // it has a hook's extended state
 	slept       bool
 	signalled   bool
 	keep        []sys.SigInfo   // signals for it that came meanwhile
@@ -406,8 +408,9 @@ func (p *target) ask(t *thread, nr uint64, args ...uint64) (int64, error) {
 		t.lent = true
 		err = sys.SetRegs(t.tid, &regs)
 	}
-	if err == nil {
+	if err == nil && !t.blocked {
 		err = sys.SetSigmask(t.tid, blockAll)
+		t.blocked = err == nil
 	}
 	if err != nil {
 		return 0, p.problem("%w", err)
