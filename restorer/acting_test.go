@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/restorer/internal/host"
 )
 
 // acting has somebody act at each action of a restore into namespaces.
@@ -31,10 +34,26 @@ func (a *acting) options() RunOptions {
 		case a.fail:
 			return errActing
 		case a.kill:
-			return syscall.Kill(root, syscall.SIGKILL)
+			return kill(root)
 		}
 		return nil
 	}}
+}
+
+// kill kills a process that is traced, and waits until it stands where it ends: the signal is pending no more.
+func kill(pid int) error {
+	err := syscall.Kill(pid, syscall.SIGKILL)
+	for end := time.Now().Add(testenv.Timeout); err == nil; time.Sleep(time.Millisecond) {
+		status := host.ReadProc(fmt.Sprintf("/proc/%d/status", pid))
+		stands := strings.Contains(status, "\nState:\tt ") || strings.Contains(status, "\nState:\tZ ")
+		if stands && !strings.Contains(status, "\nSigPnd:\t0000000000000100\n") {
+			break
+		}
+		if time.Now().After(end) {
+			err = errors.New("it does not end")
+		}
+	}
+	return err
 }
 
 const actedIn = unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
@@ -75,7 +94,7 @@ func TestActionsFail(t *testing.T) {
 			t.Errorf("%s: seen %v", action, a.seen)
 		}
 	}
-	for _, action := range []Action{SetupNamespaces, PostSetupNamespaces} { // later it may as well end when it runs
+	for _, action := range []Action{SetupNamespaces, PostSetupNamespaces} {
 		a := acting{kill: action}
 		mustFail(t, im, preparedWith(t, im, plugin, a.options()), "killed at "+string(action), "restore")
 	}
@@ -88,4 +107,17 @@ func TestActionsFail(t *testing.T) {
 		t.Errorf("seen %v, want %v", a.seen, want)
 	}
 	im.Adopt(t).MustPass(t)
+}
+
+// A root task that is killed while others act on what is restored is missed at once, and they are told of no success.
+func TestKilledWhileOthersAct(t *testing.T) {
+	im, plugin := testenv.StartIn(t, unix.CLONE_NEWUTS, "static").Dump(t), tracePlugin(t)
+	for _, action := range []Action{PostRestore, PreResume} {
+		a := acting{kill: action}
+		mustFail(t, im, preparedWith(t, im, plugin, a.options()), "killed at "+string(action),
+			"was killed while others acted")
+		if last := a.seen[len(a.seen)-1]; last != action {
+			t.Errorf("killed at %s, acted until %s", action, last)
+		}
+	}
 }

@@ -101,6 +101,84 @@ func awaitNoLink(t *testing.T, name string) {
 // passing is what changes by itself: timers, the number of a link in another namespace, the age of counters.
 var passing = regexp.MustCompile(`(valid_lft|preferred_lft|\w+_timer) +[0-9.a-z]+ ?|@if\d+|packets \d+ bytes \d+`)
 
+// lateSockets is a program with sockets that are bound to one interface: by its number, by an address of its link,
+// and with a connection between such.
+const lateSockets = `
+import os, signal, socket, struct
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+number = socket.if_nametoindex("late0")
+def v6(kind, port):
+    s = socket.socket(socket.AF_INET6, kind)
+    s.bind(("fe80::7", port, 0, number))
+    return s
+udp, server, client = v6(socket.SOCK_DGRAM, 7001), v6(socket.SOCK_STREAM, 7002), v6(socket.SOCK_STREAM, 0)
+server.listen(1)
+client.connect(("fe80::7", 7002, 0, number))
+there = server.accept()[0]
+packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x1234))
+packet.bind(("late0", 0x1234))
+packet.setsockopt(263, 1, struct.pack("iHH8s", number, 1, 0, b"")) # promiscuous, packet(7)
+def state():
+    every = [udp, server, client, there]
+    return [s.getsockname() for s in every], client.getpeername(), packet.getsockname()[:2]
+before = state()
+print("READY", os.getpid(), flush=True)
+signal.sigwait([signal.SIGUSR1])
+after = state()
+client.send(b"still there")
+text = there.recv(100)
+if (after, text, socket.if_nametoindex("late0")) == (before, b"still there", number):
+    print("PASS")
+else:
+    print("DIFFERS", before, after, text)
+    raise SystemExit(1)
+`
+
+// lateLink makes the interface. Its address is not known to be free at once where duplicates are looked for.
+const lateLink = `ip link set lo up
+ip link add late0 index 77 type bridge
+ip addr add fe80::7/64 dev late0 nodad
+ip link set late0 up
+`
+
+// Sockets that are bound to an interface by its number, or to an address of its link, wait until somebody has made it.
+// If nobody makes it, it is named, and nothing is left.
+func TestLateInterfaces(t *testing.T) {
+	testenv.NeedTool(t, "python3")
+	testenv.NeedTool(t, "nsenter")
+	testenv.NeedTool(t, "ip")
+	p := testenv.StartCommand(t, "late", "unshare", "-n", "sh", "-ec", lateLink+`exec python3 -c "$0"`,
+		lateSockets)
+	p.Connected = true
+	im := p.Dump(t, "--tcp-established")
+	words := []string{"restore", "-d", "-D", im.Dir, "--tcp-established", "--empty-ns", "net", "--pie-plugin",
+		trace(t), "--action-script"}
+	act := filepath.Join(t.TempDir(), "act")
+	for _, make := range []string{"", "ip link add late0 index 78 type bridge"} {
+		text := "#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION = setup-namespaces ] || exit 0\n" +
+			"exec nsenter -t $CRTOOLS_INIT_PID -n sh -ec '" + make + "'\n"
+		must(t, os.WriteFile(act, []byte(text), 0o755))
+		status, output := tool(t, im, append(words, act)...)
+		const want = "restore: network interface 77, to which a packet socket is bound: " +
+			"nobody has made it at setup-namespaces\n"
+		named := strings.Contains(output, "network interface late0, to which a socket is bound")
+		if status != exitFailed || !strings.Contains(output, want) || named == (make != "") ||
+			len(im.Leftovers()) > 0 {
+			t.Errorf("%q: status %d, left %v, want %s\n%s", make, status, im.Leftovers(), want, output)
+		}
+	}
+	for _, dad := range []string{" nodad", ""} {
+		text := "#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION = setup-namespaces ] || exit 0\n" +
+			"exec nsenter -t $CRTOOLS_INIT_PID -n sh -ec '" + strings.Replace(lateLink, " nodad", dad, 1) + "'\n"
+		must(t, os.WriteFile(act, []byte(text), 0o755))
+		status, output := tool(t, im, append(words, act)...)
+		if status != exitOK {
+			t.Fatalf("status %d\n%s", status, output)
+		}
+		im.Adopt(t).MustPass(t)
+	}
+}
+
 // network is what the tools show of a process's network namespace. The order of entries alike does not count.
 func network(t *testing.T, pid int) map[string]string {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 )
 
@@ -16,9 +15,14 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return regular(f)
+}
+
+// regular refuses what is opened and no regular file.
+func regular(f *os.File) (*os.File, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: notRegular(info)}
+		err = &fs.PathError{Op: "open", Path: f.Name(), Err: notRegular(info)}
 	}
 	if err != nil {
 		f.Close()
@@ -32,7 +36,7 @@ type At struct{ Root, Name string }
 
 // ReadAt is io.ReaderAt's.
 func (a At) ReadAt(b []byte, off int64) (int, error) {
-	f, _, err := OpenRegular(filepath.Join(a.Root, a.Name))
+	f, _, err := openBelow(a.Root, a.Name)
 	if err != nil {
 		return 0, err
 	}
@@ -40,10 +44,11 @@ func (a At) ReadAt(b []byte, off int64) (int, error) {
 	return f.ReadAt(b, off)
 }
 
-// OpenBelow gives a function that looks for regular files below a directory.
+// OpenBelow gives a function that looks for regular files below a directory, which is the root of all paths and links
+// on the way: no name leads out of it.
 func OpenBelow(root string) func(name string) (io.ReaderAt, int64, error) {
 	return func(name string) (io.ReaderAt, int64, error) {
-		f, info, err := OpenRegular(filepath.Join(root, name))
+		f, info, err := openBelow(root, name)
 		if err != nil {
 			return nil, 0, err
 		}

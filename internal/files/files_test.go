@@ -57,6 +57,54 @@ func TestOpenRegular(t *testing.T) {
 	}
 }
 
+// Names and links, absolute ones as well, lead through the root that is given, and never out of it.
+func TestOpenBelow(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	write := func(name, text string) {
+		err := os.MkdirAll(filepath.Dir(name), 0o755)
+		if err == nil {
+			err = os.WriteFile(name, []byte(text), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret := filepath.Join(outside, "file")
+	write(secret, "outside")
+	write(filepath.Join(root, "lib/file"), "inside")
+	for link, to := range map[string]string{
+		"absolute": "/lib/file", "dir": "/lib", "up": "../../../../../../lib/file", "out": secret,
+		"far": "../../../../../.." + secret, "null": "/dev/null",
+	} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"/lib/file": "inside", "lib/file": "inside", "/absolute": "inside", "/dir/file": "inside",
+		"/up": "inside", "/../lib/file": "inside",
+		"/out": "", "/far": "", "/null": "", secret: "", "/lib": "", "/none": "",
+	} {
+		r, size, err := files.OpenBelow(root)(name)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s leads to a file of %d bytes", name, size)
+			}
+			continue
+		}
+		got := make([]byte, len(want))
+		if err == nil {
+			_, err = r.ReadAt(got, 0)
+		}
+		if err != nil || string(got) != want || size != int64(len(want)) {
+			t.Errorf("%s: %q of %d bytes, %v", name, got, size, err)
+		}
+	}
+	if _, size, err := files.OpenBelow("/")(secret); err != nil || size != 7 {
+		t.Errorf("%d bytes, %v", size, err)
+	}
+}
+
 // What Stat describes below a root is what Open opens.
 func TestStatAndOpenAgree(t *testing.T) {
 	dir := t.TempDir()

@@ -84,7 +84,8 @@ func InterfaceNumber(name string) uint32 {
 	return uint32(i.Index)
 }
 
-func interfaceName(number uint32) string {
+// InterfaceName asks the same for a number; "" when there is none.
+func InterfaceName(number uint32) string {
 	i, err := net.InterfaceByIndex(int(number))
 	if err != nil {
 		return ""
@@ -109,7 +110,7 @@ func (h *Host) EnterNetwork(do func(func())) {
 		return number
 	}
 	h.InterfaceName = func(number uint32) (name string) {
-		do(func() { name = interfaceName(number) })
+		do(func() { name = InterfaceName(number) })
 		return name
 	}
 	ofPath := h.UnixName // files of sockets belong to no network namespace, unix(7)

@@ -32,7 +32,7 @@ func This() (*Host, error) {
 		UnixName: livingUnixName, SocketKind: sys.SocketKind, MountOfHandle: mountOfHandle,
 		InetSockets: inetSockets,
 		CanBind:     canBind, Interface: InterfaceNumber, MayCome: func(string) bool { return false },
-		InterfaceName: interfaceName, NetlinkPort: netlinkPort, ProcMounts: ownProcMounts,
+		InterfaceName: InterfaceName, NetlinkPort: netlinkPort, ProcMounts: ownProcMounts,
 		RootIsMount: func() bool { return sys.IsMount("/") },
 		LoginUID:    loginUID, TTY: ownTerminal, InitialUsers: sync.OnceValue(initialUsers), LSM: ownLabel,
 		Cgroups:   sync.OnceValue(ownCgroups),

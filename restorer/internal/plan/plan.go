@@ -50,6 +50,8 @@ type Plan struct {
 
 	// Interfaces has the names of those that somebody else makes at SetupNamespaces, and that sockets are bound to.
 	Interfaces []string
+	// InterfaceNumbers has the numbers of such as packet sockets are bound to: no image has their names.
+	InterfaceNumbers []uint32
 	// Here gives a path by which the controller reaches what the tasks have at a path in another mount namespace,
 	// whose last element is not followed; nil: they are in the controller's. done ends its use.
 	Here func(path string) (here string, done func())

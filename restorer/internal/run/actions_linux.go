@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/crpie/crpie/internal/abi"
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/plan"
 )
@@ -38,8 +41,28 @@ func (r *Runner) act(a Action) func() error {
 		}
 		err := r.Opts.Act(a, root)
 		r.watch.moved = time.Now()
+		if err == nil && (a == PostRestore || a == PreResume) {
+			err = r.allThere()
+		}
 		return err
 	}
+}
+
+// allThere finds a task that was killed while others acted: nobody else looks at tasks that are stopped.
+func (r *Runner) allThere() error {
+	for _, t := range r.Plan.Alive() {
+		for _, th := range t.Threads {
+			ws, changed, err := sys.Poll(r.tid(th))
+			if err != nil {
+				return fmt.Errorf("restore task %d: %w", t.Pid, err)
+			}
+			ending := ws.Exited() || ws.Signaled() || sys.Event(ws) == unix.PTRACE_EVENT_EXIT
+			if changed && ending {
+				return failed(t, th.Tid, "thread %d was killed while others acted", th.Tid)
+			}
+		}
+	}
+	return nil
 }
 
 // setUpNamespaces acts while the zygote waits, or the root task waits to be traced.
@@ -70,6 +93,12 @@ func (r *Runner) setUpNamespaces() error {
 // checkInterfaces looks for what others should have made.
 func (r *Runner) checkInterfaces() error {
 	var errs []error
+	for _, number := range r.Plan.InterfaceNumbers {
+		if host.InterfaceName(number) == "" {
+			errs = append(errs, fmt.Errorf("restore: network interface %d, to which a packet socket is bound: "+
+				"nobody has made it at setup-namespaces", number))
+		}
+	}
 	for _, name := range r.Plan.Interfaces {
 		if host.InterfaceNumber(name) == 0 {
 			errs = append(errs, fmt.Errorf("restore: network interface %s, to which a socket is bound: nobody has made it "+

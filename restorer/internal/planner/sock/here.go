@@ -55,9 +55,10 @@ func (f *descriptors) checkAddress(where, what string, e *pb.InetSkEntry, source
 }
 
 // awaits reports whether an interface may come before the socket is bound to it, which is checked then. Of an address
-// that belongs to a link the kernel wants the interface's number, which nobody knows yet.
+// that belongs to a link the kernel wants the interface's number, which nobody knows yet; or that the socket is bound
+// to the interface before, for which the name is enough, net/ipv6/af_inet6.c inet6_bind.
 func (f *descriptors) awaits(e *pb.InetSkEntry, device string) bool {
-	if e.GetIfname() != "" || !f.Host.MayCome(device) {
+	if e.GetIfname() != "" && e.GetIfname() != e.GetOpts().GetSoBoundDev() || !f.Host.MayCome(device) {
 		return false
 	}
 	if !slices.Contains(f.Plan.Interfaces, device) {
@@ -82,7 +83,7 @@ func isConnected(e *pb.InetSkEntry) bool {
 // bindHere binds a socket, also to an address that this host lacks.
 func (f *descriptors) bindHere(number int, what string, e *pb.InetSkEntry, at netip.AddrPort) {
 	addr, size := f.inetAddress(at, f.scope(e))
-	lacks, o := f.lacksAddress(e, at) && !e.GetIpOpts().GetFreebind(), freebind(e)
+	lacks, o := (f.lacksAddress(e, at) || f.mayBeTentative(at)) && !e.GetIpOpts().GetFreebind(), freebind(e)
 	if lacks {
 		f.Prog.SetOption(number, what, o.level, o.option, 1)
 	}
@@ -90,6 +91,12 @@ func (f *descriptors) bindHere(number int, what string, e *pb.InetSkEntry, at ne
 	if lacks {
 		f.Prog.SetOption(number, what, o.level, o.option, 0)
 	}
+}
+
+// mayBeTentative reports whether an address may just have been given to an interface: IPv6 lets nobody have it until
+// it is known to be nobody else's, RFC 4862.
+func (f *descriptors) mayBeTentative(at netip.AddrPort) bool {
+	return at.Addr().Is6() && !at.Addr().IsUnspecified() && f.Host.MayCome("")
 }
 
 // scope is the interface whose link an IPv6 address belongs to, ipv6(7).

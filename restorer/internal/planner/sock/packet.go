@@ -3,6 +3,7 @@ package sock
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
@@ -68,7 +69,8 @@ func (f *descriptors) checkPacket(where, what string, e *pb.PacketSockEntry) (de
 		f.Refuse(where, "", "packet socket of type %d: not supported", e.GetType())
 	}
 	if e.GetIfindex() != 0 {
-		if device = f.Host.InterfaceName(e.GetIfindex()); device == "" {
+		device = f.Host.InterfaceName(e.GetIfindex())
+		if device == "" && (e.GetType() == uapi.SockPacket || !f.awaitsNumber(e.GetIfindex())) {
 			f.Refuse(where, "make the interface again",
 				"%s is bound to interface %d: this host has none of that number", what, e.GetIfindex())
 		}
@@ -78,13 +80,26 @@ func (f *descriptors) checkPacket(where, what string, e *pb.PacketSockEntry) (de
 			f.Refuse(where, "", "%s has a membership of %d bytes, more than %d", what, len(m.GetAddr()),
 				uapi.MaxHardwareAddress)
 		}
-		if f.Host.InterfaceName(m.GetIndex()) == "" {
+		if f.Host.InterfaceName(m.GetIndex()) == "" && !f.awaitsNumber(m.GetIndex()) {
 			f.Refuse(where, "make the interface again",
 				"%s has a membership of interface %d: this host has none of that number",
 				what, m.GetIndex())
 		}
 	}
 	return device
+}
+
+// awaitsNumber reports whether an interface of a number may come before the socket is bound to it. The old kind of
+// packet sockets wants a name, which the images do not have.
+func (f *descriptors) awaitsNumber(number uint32) bool {
+	if !f.Host.MayCome("") {
+		return false
+	}
+	if !slices.Contains(f.Plan.InterfaceNumbers, number) {
+		f.Plan.InterfaceNumbers = append(f.Plan.InterfaceNumbers, number)
+		f.Plan.Network = append(f.Plan.Network, fmt.Sprintf("somebody else makes interface %d", number))
+	}
+	return true
 }
 
 // packetAddress lays out a struct sockaddr_ll, or for a socket of the old kind a struct sockaddr with the interface's

@@ -236,12 +236,11 @@ func (f *descriptors) sleepingConnection(number int, what string, s *TcpStream, 
 		first-- // the SYN, which is sent again
 	}
 	set(uapi.TcpQueueSeq, uint64(first))
-	addr, size := f.inetAddress(s.Source, f.scope(e))
-	p.Sys(what, uapi.SysBind, uint64(number), addr, size)
+	f.bindHere(number, what, e, s.Source)
 	if s.state == uapi.TcpSynSent {
 		return
 	}
-	addr, size = f.inetAddress(s.Dest, f.scope(e))
+	addr, size := f.inetAddress(s.Dest, f.scope(e))
 	p.Sys(what, uapi.SysConnect, uint64(number), addr, size)
 	options := p.Arena.Bytes(RepairOptions(s))
 	p.Sys(what, uapi.SysSetsockopt, uint64(number), uapi.SolTCP, uapi.TcpRepairOptions, options,
