@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The open descriptors, which are the program's from POST_FILES on. They are read from /proc/self/fd, proc(5), which takes a
-//! /proc of the process's own pid namespace: without one it is ENOENT.
+//! The open descriptors, which are the program's from POST_FILES on. They are read from /proc/self/fd, proc(5), which
+//! takes a /proc of the process's own pid namespace: without one it is ENOENT.
 use crate::{sys, Errno, Result};
 use core::fmt::Write;
 

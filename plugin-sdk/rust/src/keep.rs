@@ -3,8 +3,9 @@
 //! strings are unmapped before the program goes on: what the program is to find afterwards is put here.
 use crate::{sys, Result};
 
-/// Maps size bytes of zeros, at least one: a private anonymous mapping of its own, readable and writable, in whole pages.
-/// It is not among the mappings of the context, which are those of the dump. EINVAL, ENOMEM and what else mmap(2) says.
+/// Maps size bytes of zeros, at least one: a private anonymous mapping of its own, readable and writable, in whole
+/// pages. It is not among the mappings of the context, which are those of the dump. EINVAL, ENOMEM and what else
+/// mmap(2) says.
 pub fn keep(size: usize) -> Result<&'static mut [u8]> {
     let addr = sys::mmap(size, sys::PROT_READ | sys::PROT_WRITE, sys::MAP_ANONYMOUS, -1)?;
     // SAFETY: nobody else knows of the new mapping, and it stays.

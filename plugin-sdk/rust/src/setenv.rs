@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sets an environment variable to a value of any length, or one that is not there: as the program's own setenv(3) does,
-//! by libc's variable environ (environ(7)), which getenv(3) follows.
+//! Sets an environment variable to a value of any length, or one that is not there: as the program's own setenv(3)
+//! does, by libc's variable environ (environ(7)), which getenv(3) follows.
 use crate::keep::{give_up, keep};
 use crate::{sys, Context, Errno, Prot, Result};
 
@@ -13,12 +13,12 @@ impl Context {
     /// Sets name to value, from POST_MEMORY on; set_env changes the strings of execve(2) in place, and needs no libc.
     ///
     /// A variable that the program has set itself is found, too. Not changed are /proc/PID/environ, copies that the
-    /// program has made, as os.environ of Python, and environments without libc, as Go's. The memory stays in the program,
-    /// a page or more for each call; what it replaces is left as it is, because a pointer to it may be somewhere.
+    /// program has made, as os.environ of Python, and environments without libc, as Go's. The memory stays in the
+    /// program, a page or more for each call; what it replaces is left as it is: a pointer to it may be somewhere.
     ///
-    /// Nothing has changed if it fails: EINVAL (name is empty or has '=', or one of them a NUL), ESRCH (the program has no
-    /// environ: no libc, or static and stripped), EFAULT (its environment is not where it should be), E2BIG (7: it has no
-    /// end), and what symbol_in_file, mmap(2), process_vm_readv(2) and process_vm_writev(2) say.
+    /// Nothing has changed if it fails: EINVAL (name is empty or has '=', or one of them a NUL), ESRCH (the program has
+    /// no environ: no libc, or static and stripped), EFAULT (its environment is not where it should be), E2BIG (7: it
+    /// has no end), and what symbol_in_file, mmap(2), process_vm_readv(2) and process_vm_writev(2) say.
     pub fn setenv(&mut self, name: &str, value: &str) -> Result {
         if name.is_empty() || name.contains(&['=', '\0'][..]) || value.contains('\0') {
             return Err(Errno::EINVAL);

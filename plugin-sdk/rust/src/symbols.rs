@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Functions and variables of the program by name, from POST_MEMORY on.
 //!
-//! What is searched is what the dynamic linker itself would search: the dynamic symbols of the program and its libraries,
-//! in the order in which they were loaded (System V ABI, "Dynamic Linking"; glibc's and musl's struct r_debug). A program
-//! linked with -static has none.
+//! What is searched is what the dynamic linker itself would search: the dynamic symbols of the program and its
+//! libraries, in the order in which they were loaded (System V ABI, "Dynamic Linking"; glibc's and musl's struct
+//! r_debug). A program linked with -static has none.
 //!
-//! Every address that is followed is looked up in the context's mappings first, and every walk is bounded: a program that
-//! damaged its own tables makes a lookup fail, not crash.
+//! Every address that is followed is looked up in the context's mappings first, and every walk is bounded: a program
+//! that damaged its own tables makes a lookup fail, not crash.
 use crate::{abi, Context, Prot};
 use core::cell::Cell;
 use core::mem::{size_of, transmute_copy};
@@ -47,8 +47,8 @@ impl Context {
         self.loaded(Object::program(self)?.debug, Some(object.as_bytes()), name)
     }
 
-    /// errno of the thread that runs the hook, where glibc or musl keeps it. What calls into libc leaves it as it was, as
-    /// a signal handler does (signal-safety(7)). None where it cannot be found: before PRE_SIGRETURN_THREAD, and in a
+    /// errno of the thread that runs the hook, where glibc or musl keeps it. What calls into libc leaves it as it was,
+    /// as a signal handler does (signal-safety(7)). None where it cannot be found: before PRE_SIGRETURN_THREAD, and in a
     /// static program.
     pub fn errno(&self) -> Option<&Cell<i32>> {
         if self.stage() < abi::PRE_SIGRETURN_THREAD {
@@ -73,7 +73,8 @@ impl Context {
         for _ in 0..MOST {
             let path = self.word(map.checked_add(8)?)?;
             let wanted = object.map_or(true, |object| self.names(path, object));
-            if let Some(found) = wanted.then(|| Object::loaded(self, map)).flatten().and_then(|o| o.lookup(self, name)) {
+            let candidate = if wanted { Object::loaded(self, map) } else { None };
+            if let Some(found) = candidate.and_then(|o| o.lookup(self, name)) {
                 return Some(found);
             }
             map = self.word(map + 24)?;
