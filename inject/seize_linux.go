@@ -17,8 +17,8 @@ import (
 	"github.com/crpie/crpie/internal/sys"
 )
 
-// seize stops every thread of a process that runs. gone: there is none left. Threads run on while they become traced, so
-// that all are so before the first one stands.
+// seize stops every thread of a process that runs. gone: there is none left. Threads run on while they become traced,
+// so that all are so before the first one stands.
 func (p *target) seize() (gone bool, err error) {
 	fresh, err := p.seizeFresh()
 	p.began = time.Now()

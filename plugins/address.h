@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses of internet sockets, as parameters have them: 10.0.0.1, 10.0.0.1:80, *:80, [2001:db8::1]:80, 2001:db8::1. */
+/* Addresses of internet sockets, in parameters: 10.0.0.1, 10.0.0.1:80, *:80, [2001:db8::1]:80, 2001:db8::1. */
 #ifndef ADDRESS_H
 #define ADDRESS_H
 

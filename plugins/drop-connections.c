@@ -109,8 +109,8 @@ static long set_repair(int fd, int on)
 }
 
 /*
- * connect(2) to AF_UNSPEC disconnects, and leaves ECONNABORTED, which reading SO_ERROR takes away. shutdown(2) then says
- * ENOTCONN and has reading give the end all the same, net/ipv4/af_inet.c.
+ * connect(2) to AF_UNSPEC disconnects, and leaves ECONNABORTED, which reading SO_ERROR takes away. shutdown(2) then
+ * says ENOTCONN and has reading give the end all the same, net/ipv4/af_inet.c.
  */
 static int end(const struct crpie_ctx *ctx, int fd)
 {

@@ -5,9 +5,9 @@
 //	host ────┘                        └── any failure ── undo, report
 //
 // Prepare reads the images and decides everything: it returns a plan, or a *refusal.Refusal that lists whatever cannot
-// be restored. Open reads the images for several such restores. Run carries the plan out, and leaves nothing behind when
-// something fails; package report has its errors, Describe makes values of them. This package is the front door; its
-// rooms are
+// be restored. Open reads the images for several such restores. Run carries the plan out, and leaves nothing behind
+// when something fails; package report has its errors, Describe makes values of them. This package is the front door;
+// its rooms are
 //
 //	internal/plan          the plan: programs of operations, the memory region, encoding and printing; pure data
 //	internal/uapi          numbers of the kernel's interface, with names for printing

@@ -27,8 +27,8 @@ type PlanOptions struct {
 	// that have a pid namespace of their own are restored as always.
 	NewPids bool
 
-	// Clones says that other restores of the same images run beside this one: what only one of them can have is refused,
-	// and Warnings names what they change together. It implies NewPids; nil: there are none.
+	// Clones says that other restores of the same images run beside this one: what only one of them can have is
+	// refused, and Warnings names what they change together. It implies NewPids; nil: there are none.
 	Clones *Clones
 
 	Cgroups CgroupMode // --manage-cgroups; empty: CgroupsSoft
@@ -50,7 +50,8 @@ type PlanOptions struct {
 	ResidentHooks string
 
 	LSMProfile string // --lsm-profile: the security label of all tasks; empty: those of the dump
-	// MountContext is the SELinux label of mounts that had a context (--lsm-mount-context); empty: those of the dump.
+	// MountContext is the SELinux label of mounts that had a context (--lsm-mount-context); empty: those of the
+	// dump.
 	MountContext string
 
 	Root   string            // --root: the directory that becomes the root of a mount namespace

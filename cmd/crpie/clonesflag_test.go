@@ -59,8 +59,8 @@ func passAll(t *testing.T, im *testenv.Images, all map[int]*testenv.Process) {
 func TestClones(t *testing.T) {
 	plugin := trace(t)
 	for _, name := range []string{"static", "threads", "golang", "python", "bash", "pipeline", "sessions",
-		"stopped", "owners", "timens", "mounts", "pidfds", "ended", "cgroups", "aio", "timers", "memfd", "sharing",
-		"deleted", "limits", "workers", "ipc", "uts"} {
+		"stopped", "owners", "timens", "mounts", "pidfds", "ended", "cgroups", "aio", "timers", "memfd",
+		"sharing", "deleted", "limits", "workers", "ipc", "uts"} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
 			other := holdPid(t, im.Pid)
@@ -75,7 +75,8 @@ func TestClones(t *testing.T) {
 						its.WriteString(strings.Replace(line, prefix, " ", 1))
 					}
 				}
-				if got := stagesLogged(its.String())[im.Pid]; fmt.Sprint(got) != fmt.Sprint(stageOrder) {
+				got := stagesLogged(its.String())[im.Pid]
+				if fmt.Sprint(got) != fmt.Sprint(stageOrder) {
 					t.Errorf("hooks of clone %d: %v, want %v", number, got, stageOrder)
 				}
 			}
@@ -119,8 +120,8 @@ func TestClonesOneFails(t *testing.T) {
 			status, all, output := restoreClones(t, im, 3, "--pie-plugin",
 				fmt.Sprintf("%s,how=error,stage=%s,clone=%%n,only=%d", plugin, stage, failing))
 			want := fmt.Sprintf("crpie: clone %d: restore task", failing)
-			if status != exitSome || len(all) != 2 || all[failing] != nil || strings.Count(output, "EIO") != 1 ||
-				!strings.Contains(output, want) || !strings.HasSuffix(output, "crpie: restored 2 of 3 clones\n") {
+			if status != exitSome || len(all) != 2 || all[failing] != nil ||
+				strings.Count(output, "EIO") != 1 || !strings.Contains(output, want) || !strings.HasSuffix(output, "crpie: restored 2 of 3 clones\n") {
 				t.Fatalf("%s: status %d, clones %v, output:\n%s", stage, status, all, output)
 			}
 			collectAll()
@@ -139,8 +140,8 @@ func TestClonesOneFails(t *testing.T) {
 func TestClonesParameters(t *testing.T) {
 	im := testenv.Start(t, "static").Dump(t)
 	plugin := testenv.Plugin(t, "testdata/plugins/fail.c")
-	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--clones", "3", "-v0", "--format", "json", "--pie-plugin",
-		plugin+",stage=POST_FILES,errno=%n")
+	status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--clones", "3", "-v0", "--format", "json",
+		"--pie-plugin", plugin+",stage=POST_FILES,errno=%n")
 	var doc jsonClones
 	if err := json.Unmarshal([]byte(output), &doc); err != nil || status != exitFailed || doc.ExitStatus != status {
 		t.Fatalf("status %d, %v: %s", status, err, output)
@@ -176,8 +177,8 @@ func TestClonesRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			im := testenv.Start(t, name).Dump(t)
-			status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--clones", "2", "--tcp-established",
-				"--dry-run")
+			status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--clones", "2",
+				"--tcp-established", "--dry-run")
 			if refused := len(wants) > 0; refused != (status == exitFailed) {
 				t.Errorf("status %d", status)
 			}
@@ -219,7 +220,8 @@ func TestClonesInNetworks(t *testing.T) {
 		if place != "" {
 			words = append(words, "--join-ns", "net:"+place)
 		}
-		if status, output := tool(t, im, words...); status != exitFailed || !strings.Contains(output, "it is in use while") {
+		status, output := tool(t, im, words...)
+		if status != exitFailed || !strings.Contains(output, "it is in use while") {
 			t.Errorf("in %q: status %d, output:\n%s", place, status, output)
 		}
 	}
@@ -381,8 +383,8 @@ func TestClonesSecondDump(t *testing.T) {
 	criu := testenv.NeedCRIU(t)
 	im := testenv.Start(t, "threads").Dump(t)
 	dir, second := t.TempDir(), t.TempDir()
-	status, output := toolIn(t, im, syscall.CLONE_NEWNS, "restore", "-d", "-D", im.Dir, "--clones", "2", "--pidfile",
-		filepath.Join(dir, "pid.%n"))
+	status, output := toolIn(t, im, syscall.CLONE_NEWNS, "restore", "-d", "-D", im.Dir, "--clones", "2",
+		"--pidfile", filepath.Join(dir, "pid.%n"))
 	all := adoptClones(t, im, dir)
 	if status != 0 || len(all) != 2 {
 		t.Fatalf("status %d, output:\n%s", status, output)

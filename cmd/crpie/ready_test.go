@@ -166,7 +166,8 @@ func TestReadyPatch(t *testing.T) {
 	flags := patch("symbol=limit,type=u32,old=100,new=5000",
 		"symbol=endpoint,type=string,old=db-1,new=a-longer-name.x", "symbol=table,offset=1,old=0203,new=0B0c",
 		"symbol=answer,old=b803000000c3,new=b807000000c3")
-	want := map[string]string{"limit": "5000", "endpoint": "a-longer-name.x 15", "table": "1 11 12 4", "answer": "7"}
+	want := map[string]string{"limit": "5000", "endpoint": "a-longer-name.x 15", "table": "1 11 12 4",
+		"answer": "7"}
 	im := testenv.StartCommand(t, "patched", out).Dump(t)
 	p, _ := restore(t, im)
 	wantDrawn(t, "without", p, map[string]string{"limit": "100", "endpoint": "db-1 4", "table": "1 2 3 4", "answer": "3"})
@@ -213,8 +214,8 @@ func TestReadySetEnv(t *testing.T) {
 	write(t, id, []byte("from a file\n"), 0o600)
 	write(t, long, []byte("LONG="+strings.Repeat("x", 9999)), 0o600)
 	flags := setEnv("set=HOME=/a/longer/one,set=NEW=a=b,set=FROM_SETENV=new,file=FROM_FILE="+id+",uuid=ID", "set=@"+long)
-	want := map[string]string{"HOME": "/a/longer/one", "NEW": "a=b", "FROM_SETENV": "new", "FROM_FILE": "from a file",
-		"LANG": "C", "length": "9999", "again": "changed again later"}
+	want := map[string]string{"HOME": "/a/longer/one", "NEW": "a=b", "FROM_SETENV": "new",
+		"FROM_FILE": "from a file", "LANG": "C", "length": "9999", "again": "changed again later"}
 	for _, how := range []string{"moved", "as-it-was"} {
 		program := interpreted("python3", "env.py", how)(t)
 		tried := testenv.StartCommand(t, "env", program...)
@@ -276,8 +277,8 @@ func TestReadyReopen(t *testing.T) {
 	started := testenv.StartCommand(t, "log", program...)
 	dir := started.Dir + "/"
 	im := started.Dump(t)
-	want := map[string]string{"first": "%s 7 0x401 False", "second": "%s 6 0x401 True", "other": "%s 0 0x1401 False",
-		"gone": "gone.log 0 0x801 False", "data": "data 4 0x2 False", "together": "True True False"}
+	want := map[string]string{"first": "%s 7 0x401 False", "second": "%s 6 0x401 True",
+		"other": "%s 0 0x1401 False", "gone": "gone.log 0 0x801 False", "data": "data 4 0x2 False", "together": "True True False"}
 	named := func(log string) map[string]string {
 		named := maps.Clone(want)
 		for _, name := range []string{"first", "second", "other"} {
@@ -290,8 +291,8 @@ func TestReadyReopen(t *testing.T) {
 	p, _ := restore(t, im)
 	wantDrawn(t, "without", p, without)
 	for _, clone := range []string{"1", "2"} {
-		flags := append(reopen("path="+dir+"app.log,to="+dir+clone+".log", "path="+dir+"gone.log",
-			"path="+dir+"data,to="+dir+clone+".data,position=start"))
+		flags := reopen("path="+dir+"app.log,to="+dir+clone+".log", "path="+dir+"gone.log",
+			"path="+dir+"data,to="+dir+clone+".data,position=start")
 		moved := named(clone + ".log")
 		moved["data"] = clone + ".data 0 0x2 False"
 		if clone == "1" {

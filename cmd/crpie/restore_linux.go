@@ -285,8 +285,8 @@ func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inheri
 		Images:  r.images,
 		Plugins: plugins,
 		Plan: restorer.PlanOptions{
-			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling, NewPids: r.newPids || r.clones > 0,
-			Clones:  r.beside(),
+			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling,
+			NewPids: r.newPids || r.clones > 0, Clones: r.beside(),
 			Cgroups: restorer.CgroupMode(r.cgroups), Readers: r.readers, LogLevel: level,
 			TCPEstablished: r.tcpEstablished, TCPClose: r.tcpClose, NoLocks: !r.locks, ExtUnix: r.extUnix,
 			Freebind:    r.freebind,

@@ -4,7 +4,8 @@ import "testing"
 
 func TestNumbered(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", "plain": "plain", "%n": "7", "a%n.b%n": "a7.b7", "%%n": "%n", "%%%n": "%7", "50%": "50%", "%d": "%d",
+		"": "", "plain": "plain", "%n": "7", "a%n.b%n": "a7.b7", "%%n": "%n", "%%%n": "%7", "50%": "50%",
+		"%d": "%d",
 		"%%": "%", "%N": "%N",
 	} {
 		if got := Numbered(text, 7); got != want {

@@ -48,8 +48,8 @@ impl Context {
     }
 
     /// errno of the thread that runs the hook, where glibc or musl keeps it. What calls into libc leaves it as it was,
-    /// as a signal handler does (signal-safety(7)). None where it cannot be found: before PRE_SIGRETURN_THREAD, and in a
-    /// static program.
+    /// as a signal handler does (signal-safety(7)). None where it cannot be found: before PRE_SIGRETURN_THREAD, and in
+    /// a static program.
     pub fn errno(&self) -> Option<&Cell<i32>> {
         if self.stage() < abi::PRE_SIGRETURN_THREAD {
             return None;

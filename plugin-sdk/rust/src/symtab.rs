@@ -10,8 +10,8 @@ const ESTALE: Errno = Errno(116);
 impl Context {
     /// Looks a symbol up in the program's file, which is opened with the privileges and in the root directory that the
     /// stage has, and used only if it begins with the same ELF header as the memory. ESRCH (no such symbol, or
-    /// stripped), EEXIST (several static ones of that name), ESTALE (116: the file is not the one that was dumped), ENOEXEC (8:
-    /// damaged), or why it cannot be opened.
+    /// stripped), EEXIST (several static ones of that name), ESTALE (116: the file is not the one that was dumped),
+    /// ENOEXEC (8: damaged), or why it cannot be opened.
     pub fn symbol_in_file(&self, name: &str) -> Result<Symbol> {
         const AT_PHDR: u64 = 3;
         let headers = headers_of(self.auxv(AT_PHDR));
