@@ -107,17 +107,17 @@ _crpie() {
 	esac
 	case ${COMP_WORDS[1]} in
 	restore)
-		flags='--images-dir --pie-plugin --resident-hooks --pie-timeout --pie-pause --diff --trace --report --progress-timeout --restore-detached --restore-sibling --new-pids --clones --leave-stopped --shell-job --file-locks --tcp-established
+		flags='--images-dir --pie-plugin --allow-untrusted --resident-hooks --pie-timeout --pie-pause --diff --trace --report --progress-timeout --restore-detached --restore-sibling --new-pids --clones --leave-stopped --shell-job --file-locks --tcp-established
 			--tcp-close --ext-unix-sk --freebind --inherit-fd --external --root --ext-mount-map --file-validation --skip-file-rwx-check --keep-vgetrandom --keep-wipeonfork --pidfile --work-dir --log-file --verbosity --manage-cgroups --page-readers --dry-run
 			--log-pid --format --config --no-default-config --version --exec-cmd --leave-running --close --action-script --cgroup-root --lsm-profile --lsm-mount-context --veth-pair --join-ns --empty-ns --help'
 		;;
 	graft)
 		flags='--images-dir --archive --archive-limit --output --pie-plugin --resident-hooks --task --root --copy --on-error --pie-timeout --log-file --verbosity
-			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --remove --help'
+			--keep-vgetrandom --keep-wipeonfork --allow-seccomp --allow-skipped-stages --allow-untrusted --remove --help'
 		;;
 	check) flags='--format --source-root --machine --core --help' ;;
 	inspect) flags='--images-dir --archive --archive-limit --format --base --core --disasm --params --help' ;;
-	try) flags='--resident-hooks --at --pid --tree --rehearse --diff --trace --stages --leave --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
+	try) flags='--allow-untrusted --resident-hooks --at --pid --tree --rehearse --diff --trace --stages --leave --pie-timeout --pie-pause --progress-timeout --format --output --verbosity --help' ;;
 	new) flags='--lang --help' ;;
 	sdk) flags='--force --help' ;;
 	doctor) flags='--format --clean --clones --images-dir --archive --archive-limit --help' ;;

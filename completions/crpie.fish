@@ -28,6 +28,7 @@ complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a explain -d '
 complete -c crpie -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print version and plugin ABI'
 
 complete -c crpie -n '__fish_seen_subcommand_from restore' -s D -l images-dir -x -a '(__fish_complete_directories)'
+complete -c crpie -n '__fish_seen_subcommand_from restore graft try' -l allow-untrusted -d 'Take files that others can write'
 complete -c crpie -n '__fish_seen_subcommand_from restore graft try' -l resident-hooks -a 'auto require' -d 'Hooks that the program carries'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-plugin -x -a '(__crpie_plugin)' -d 'Object and parameters'
 complete -c crpie -n '__fish_seen_subcommand_from restore' -l pie-timeout -x -d 'Longest time of one hook'

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/stage"
 )
@@ -60,7 +61,7 @@ func TestMain(m *testing.M) {
 }
 
 func (o order) obey() (got outcome) {
-	plugins, err := pluginspec.Load([]string{o.Plugin})
+	plugins, err := pluginspec.Load([]string{o.Plugin}, trust.Rule{})
 	steps, done := faultAt(o)
 	defer done()
 	for range max(o.Times, 1) {

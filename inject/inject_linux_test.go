@@ -15,6 +15,7 @@ import (
 	"github.com/crpie/crpie/blob"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/stage"
 )
 
@@ -23,7 +24,7 @@ const traceSource, failSource = "plugin-sdk/examples/trace.c", "testdata/plugins
 // load loads plugins as --pie-plugin names them.
 func load(t *testing.T, spec string) []blob.Input {
 	t.Helper()
-	inputs, err := pluginspec.Load([]string{spec})
+	inputs, err := pluginspec.Load([]string{spec}, trust.Rule{})
 	if err != nil {
 		t.Fatal(err)
 	}

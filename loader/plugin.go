@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"crypto/sha256"
 	"debug/elf"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -41,6 +43,9 @@ type Plugin struct {
 	data       []byte
 	lazy       *lazy
 }
+
+// SHA256 is the digest of the object as it was read, in hexadecimal digits.
+func (p *Plugin) SHA256() string { return fmt.Sprintf("%x", sha256.Sum256(p.data)) }
 
 // lazy holds what only messages need; it is made when the first one does.
 type lazy struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer/internal/host"
 	"github.com/crpie/crpie/restorer/internal/namespaces"
@@ -31,6 +32,9 @@ type Options struct {
 	Plugins []blob.Input // in the order in which they run
 	Plan    PlanOptions
 	Run     RunOptions
+
+	// AllowUntrusted has Prepare read Images as OpenUntrusted does (--allow-untrusted), and not as Open.
+	AllowUntrusted bool
 }
 
 func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.check()) }
@@ -38,15 +42,23 @@ func (o *Options) check() error { return several.Join(o.Plan.check(), o.Run.chec
 // Checkpoint is an image directory that has been read. Any number of restores can be prepared from it, also while the
 // processes of others run; each finds this host as it is then. It is not for several goroutines at a time.
 type Checkpoint struct {
-	chain chain.Chain
+	chain *chain.Chain
 	files []fs.FS
 	dir   *images.Dir
 }
 
 // Open reads the images that `criu dump` wrote to a directory. Close the result when done with it, and with what was
 // prepared from it.
-func Open(imageDir string) (c *Checkpoint, err error) {
-	chain, err := chain.Open(imageDir)
+//
+// Directory and files must belong to root, to this process's user, or to who started it by sudo(8), and others must not
+// be able to write them: what is in images runs with the rights of the dumped process.
+func Open(imageDir string) (*Checkpoint, error) { return open(imageDir, false) }
+
+// OpenUntrusted is Open of images that another user could have written.
+func OpenUntrusted(imageDir string) (*Checkpoint, error) { return open(imageDir, true) }
+
+func open(imageDir string, untrusted bool) (c *Checkpoint, err error) {
+	chain, err := chain.Open(imageDir, trust.Rule{Untrusted: untrusted, Option: "--allow-untrusted"})
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +70,7 @@ func Open(imageDir string) (c *Checkpoint, err error) {
 }
 
 // Close releases the image directories; again, it does nothing.
-func (c *Checkpoint) Close() error {
-	chain := c.chain
-	c.chain = nil
-	return chain.Close()
-}
+func (c *Checkpoint) Close() error { return c.chain.Close() }
 
 // Prepared is a restore ready to go: the images are read and everything is decided, but no process exists. It is for
 // one Run, and not for several goroutines at a time.
@@ -84,7 +92,7 @@ func Prepare(opts *Options) (*Prepared, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	c, err := Open(opts.Images)
+	c, err := open(opts.Images, opts.AllowUntrusted)
 	if err != nil {
 		return nil, err
 	}

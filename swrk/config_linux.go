@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // DefaultConfigDir is where rules are looked for, in containers.d.
@@ -56,7 +56,11 @@ func (f *Front) ruleFiles() (names []string, err error) {
 	if err != nil {
 		return nil, notMissing(err)
 	}
-	if err := owned(dir); err != nil {
+	info, err := os.Stat(dir)
+	if err == nil {
+		err = named(dir, trust.Rule{}.Check(info))
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
@@ -72,29 +76,20 @@ func (f *Front) ruleFiles() (names []string, err error) {
 
 // readRules reads one of them.
 func readRules(name string) ([]rule, error) {
-	if err := owned(name); err != nil {
-		return nil, err
+	text, distrust, err := readText(name, trust.Rule{})
+	if distrust != nil {
+		return nil, distrust
 	}
-	text, err := readText(name)
 	rules, problems := parseRules(name, text)
 	return rules, several.Join(append([]error{err}, asErrors(problems)...)...)
 }
 
-// owned refuses rules that another user could have written: they name code that runs in containers, as root.
-func owned(name string) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
+// named puts a file before what is wrong with it.
+func named(file string, err error) error {
+	if err == nil {
+		return nil
 	}
-	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != 0 && uid != os.Geteuid() {
-		return fmt.Errorf("%s: belongs to user %d, who could have code run in containers\n  hint: chown root",
-			name, uid)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("%s: mode %#o lets others write it and have code run in containers\n  hint: chmod go-w",
-			name, mode)
-	}
-	return nil
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 func asErrors(problems []string) (errs []error) {
@@ -104,21 +99,29 @@ func asErrors(problems []string) (errs []error) {
 	return errs
 }
 
-// readText reads a file of options.
-func readText(name string) (string, error) {
+// readText reads a file of options, and says why what is crpie's in it is not to be followed.
+func readText(name string, rule trust.Rule) (text string, distrust, err error) {
 	if files.IsNull(name) {
-		return "", nil
+		return "", nil, nil
 	}
-	r, _, err := files.OpenRegular(name)
+	r, info, err := files.OpenRegular(name)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, criuconf.MaxSize+1))
-	if err == nil && len(text) > criuconf.MaxSize {
+	data, err := io.ReadAll(io.LimitReader(r, criuconf.MaxSize+1))
+	if err == nil && len(data) > criuconf.MaxSize {
 		err = fmt.Errorf("%s: larger than %d bytes", name, criuconf.MaxSize)
 	}
-	return string(text), err
+	return string(data), named(name, rule.Check(info)), err
+}
+
+// unlessCRIUs is why a file is not to be followed, if lines in it are crpie's: criu follows its own in anybody's file.
+func unlessCRIUs(distrust error, statements []criuconf.Statement) error {
+	if slices.ContainsFunc(statements, func(st criuconf.Statement) bool { return ours(&st) != nil }) {
+		return distrust
+	}
+	return nil
 }
 
 // read takes all files together: rules, criu's own files, and the request's config_file, whose word holds.
@@ -159,12 +162,12 @@ func (all *config) follow(rules []rule, describe func() (*container, error)) err
 
 // readDefault reads one of criu's own files, which criu reads as well: crpie's lines have to be comments there.
 func (all *config) readDefault(file criuconf.File) error {
-	text, err := readText(file.Name)
+	text, distrust, err := readText(file.Name, all.trust())
 	if err != nil {
 		return notMissing(err) // one that is missing is criu's to judge
 	}
-	errs := hiddenProblems(file.Name, text)
 	statements, _ := criuconf.Parse(file.Name, text)
+	errs := append(hiddenProblems(file.Name, text), unlessCRIUs(distrust, statements))
 	for _, st := range statements {
 		o := ours(&st)
 		switch {
@@ -182,13 +185,13 @@ func (all *config) readDefault(file criuconf.File) error {
 
 // readConfigFile reads the request's config_file. One that is missing is criu's to judge.
 func (all *config) readConfigFile(name string) error {
-	text, err := readText(name)
+	text, distrust, err := readText(name, all.trust())
 	if err != nil {
 		return notMissing(err)
 	}
 	lines := strings.Split(text, "\n")
 	statements, _ := criuconf.Parse(name, text)
-	errs := hiddenProblems(name, text)
+	errs := append(hiddenProblems(name, text), unlessCRIUs(distrust, statements))
 	for _, st := range statements {
 		o := ours(&st)
 		errs = append(errs, all.statement(&st, o, &all.criu))

@@ -43,7 +43,7 @@ func (c *config) findAround() (*around, error) {
 	a := &around{over: make(chan struct{}), letGo: make(chan struct{})}
 	var errs []error
 	for _, spec := range c.Plugins {
-		plugin, err := pluginspec.Object(spec)
+		plugin, err := pluginspec.Object(spec, c.trust())
 		if err == nil && plugin.AroundDump() {
 			a.specs = append(a.specs, spec)
 		}
@@ -62,7 +62,7 @@ func (c *config) withoutDump() {
 		return
 	}
 	c.Plugins = slices.DeleteFunc(c.Plugins, func(spec string) bool {
-		plugin, err := pluginspec.Object(spec)
+		plugin, err := pluginspec.Object(spec, c.trust())
 		return err == nil && plugin.OnlyAroundDump()
 	})
 }
@@ -77,7 +77,7 @@ func (s *session) dump(ctx context.Context) (status int, err error) {
 		err = errors.New("pie-task: only for grafts; write select= behind the plugin")
 	}
 	if err == nil {
-		s.around.plugins, err = pluginspec.Load(s.around.specs)
+		s.around.plugins, err = pluginspec.Load(s.around.specs, s.config.trust())
 	}
 	if err == nil {
 		err = s.around.find(s.opts)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // ConfigFile tells what a configuration file holds.
@@ -16,6 +17,8 @@ type ConfigFile struct {
 	Name    string
 	Plugins []string // the values of its pie-plugin lines
 	Err     error    // all that is wrong with it; nothing about the plugins' objects
+
+	AllowUntrusted bool // pie-allow-untrusted
 }
 
 // Examine reads all configuration files as the restores of containers will: rules, criu's own files, and those that
@@ -47,15 +50,15 @@ func examineRules(name string) ConfigFile {
 		r.conditions = nil
 		errs = append(errs, c.follow([]rule{r}, nil))
 	}
-	return ConfigFile{name, c.Plugins, several.Join(errs...)}
+	return ConfigFile{name, c.Plugins, several.Join(errs...), c.AllowUntrusted}
 }
 
 // examine appends what one of criu's files holds, if it is there.
 func examine(all []ConfigFile, name string, read func(*config) error) []ConfigFile {
-	if _, err := readText(name); errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := readText(name, trust.Rule{}); errors.Is(err, fs.ErrNotExist) {
 		return all
 	}
 	c := &config{Settings: defaults()}
 	err := read(c)
-	return append(all, ConfigFile{name, c.Plugins, err})
+	return append(all, ConfigFile{name, c.Plugins, err, c.AllowUntrusted})
 }

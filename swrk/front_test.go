@@ -752,7 +752,7 @@ func TestRefused(t *testing.T) {
 				"DIR/containers.d/a.conf:3: name: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN"},
 		{"config", "", "tcp-close\npie-plugn x.o\nrestore-with magic\n", nil,
 			"DIR/runc.conf:2: unknown option pie-plugn; there are pie-plugin, pie-timeout, " +
-				"pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, pie-keep-wipeonfork, restore-with, real-criu\n" +
+				"pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-allow-untrusted, pie-keep-vgetrandom, pie-keep-wipeonfork, restore-with, real-criu\n" +
 				"DIR/runc.conf:3: restore-with: magic: want auto, crpie, graft or criu"},
 		{"hidden lines", "", "tcp-close\n#crpie: pie-plugin \"x.o\n#crpie: --pie-task root\n", nil,
 			"DIR/runc.conf:2: no closing quote after \"x.o\"\n" +

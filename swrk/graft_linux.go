@@ -23,6 +23,7 @@ import (
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/scratch"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/report"
 )
 
@@ -67,7 +68,8 @@ func (s *session) makeGraft(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
-	all, err := chain.Open(name)
+	runtimes := trust.Rule{Untrusted: true} // it has unpacked the images where it alone can write
+	all, err := chain.Open(name, runtimes)
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (s *session) makeGraft(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opts, err := s.graftOptions(all[0])
+	opts, err := s.graftOptions(all.Top())
 	if err != nil {
 		return err
 	}
@@ -117,15 +119,13 @@ func (s *session) graftOptions(root *os.Root) (*graft.Options, error) {
 		Tool: s.front.Tool, DumpTime: info.ModTime(), KeepVgetrandom: c.KeepVgetrandom,
 		KeepWipeOnFork: c.KeepWipeOnFork, OpenFile: files.OpenBelow(cmp.Or(s.opts.GetRoot(), "/")),
 	}
-	inputs, err := pluginspec.Load(c.Plugins)
+	inputs, err := pluginspec.Load(c.Plugins, c.trust())
 	errs := []error{err}
 	for _, in := range inputs {
 		if in.Plugin == nil {
 			continue // Load has said why
 		}
-		sum, err := pluginspec.Digest(in.Plugin.File)
-		errs = append(errs, err)
-		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
+		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: in.Plugin.SHA256()})
 	}
 	for _, t := range c.Tasks {
 		selector, err := blob.ParseSelector(t)

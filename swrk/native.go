@@ -159,7 +159,8 @@ func (s *Settings) flagsOf() (flags []string, err error) {
 	}
 	return append(flags, "--pie-timeout="+s.HookTimeout.String(),
 		fmt.Sprintf("--keep-vgetrandom=%v", s.KeepVgetrandom),
-		fmt.Sprintf("--keep-wipeonfork=%v", s.KeepWipeOnFork)), err
+		fmt.Sprintf("--keep-wipeonfork=%v", s.KeepWipeOnFork),
+		fmt.Sprintf("--allow-untrusted=%v", s.AllowUntrusted)), err
 }
 
 // describePlugins hides the values of plugins' parameters.

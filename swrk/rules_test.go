@@ -105,6 +105,43 @@ func TestRulesOfOthers(t *testing.T) {
 	}
 }
 
+// crpie's lines in a file of another user's are refused, unless a rule of root's takes them. criu's own are criu's to
+// judge.
+func TestConfigOfOthers(t *testing.T) {
+	testenv.NeedRoot(t)
+	dir := t.TempDir()
+	rules, file := filepath.Join(dir, "containers.d", "a.conf"), filepath.Join(dir, "runc.conf")
+	write := func(name, text string, uid int) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(name, []byte(text), 0o644), os.Chown(name, uid, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Dir(rules), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f := &Front{ConfigDir: dir, Getenv: func(string) string { return "" }}
+	for _, c := range []struct {
+		rules, text string
+		refused     bool
+	}{
+		{"", "tcp-close\n", false},
+		{"", "tcp-close\npie-timeout 1s\n", true},
+		{"", "#crpie: pie-timeout 1s\n", true},
+		{"", "pie-allow-untrusted\n", true},
+		{"pie-allow-untrusted\n", "pie-timeout 1s\n", false},
+	} {
+		write(rules, c.rules, 0)
+		write(file, c.text, 1234)
+		_, err := f.read(file, nil)
+		want := file + ": belongs to user 1234, whose code or settings would run with crpie's rights: " +
+			"look at it and chown it to root, or say pie-allow-untrusted in a file of containers.d"
+		if (err != nil) != c.refused || err != nil && err.Error() != want {
+			t.Errorf("%q, %q: %v", c.rules, c.text, err)
+		}
+	}
+}
+
 // Everything that is wrong with a file comes out in one run, in its order.
 func TestRuleProblems(t *testing.T) {
 	_, problems := parseRules("f",
@@ -115,7 +152,7 @@ func TestRuleProblems(t *testing.T) {
 		`f:2: pie-plugin: give a value`,
 		`f:3: [: want [image=PATTERN], [name=PATTERN], [annotation=KEY=PATTERN], or several of them apart`,
 		`f:4: image: want image=PATTERN, name=PATTERN or annotation=KEY=PATTERN`,
-		`f:5: unknown option pie-tmeout; there are pie-plugin, pie-timeout, pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-keep-vgetrandom, ` +
+		`f:5: unknown option pie-tmeout; there are pie-plugin, pie-timeout, pie-task, pie-resident-hooks, pie-allow-seccomp, pie-allow-skipped-stages, pie-allow-untrusted, pie-keep-vgetrandom, ` +
 			`pie-keep-wipeonfork, restore-with, real-criu`,
 		`f:11: no closing quote after "x"`,
 		`f:7: real-criu: it is for all containers; write it above the first header`,

@@ -11,6 +11,7 @@ import (
 	"github.com/crpie/crpie/internal/escape"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/resident"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // Way is how a container is restored.
@@ -33,9 +34,16 @@ type Settings struct {
 	HookTimeout  time.Duration
 	AllowSeccomp bool
 	AllowSkipped bool
-	Resident     string // as for --resident-hooks; empty: none
+	// AllowUntrusted takes plugins, and files of criu that name them, from anybody.
+	AllowUntrusted bool
+	Resident       string // as for --resident-hooks; empty: none
 	// KeepVgetrandom and KeepWipeOnFork bring random state back as it was dumped.
 	KeepVgetrandom, KeepWipeOnFork bool
+}
+
+// trust says whose plugins and files are taken.
+func (s *Settings) trust() trust.Rule {
+	return trust.Rule{Untrusted: s.AllowUntrusted, Option: "pie-allow-untrusted in a file of containers.d"}
 }
 
 // hooks reports whether any are to run.
@@ -77,6 +85,7 @@ func options() []option {
 		}},
 		{"pie-allow-seccomp", flag(func(s *Settings) *bool { return &s.AllowSeccomp })},
 		{"pie-allow-skipped-stages", flag(func(s *Settings) *bool { return &s.AllowSkipped })},
+		{"pie-allow-untrusted", flag(func(s *Settings) *bool { return &s.AllowUntrusted })},
 		{"pie-keep-vgetrandom", flag(func(s *Settings) *bool { return &s.KeepVgetrandom })},
 		{"pie-keep-wipeonfork", flag(func(s *Settings) *bool { return &s.KeepWipeOnFork })},
 		{"restore-with", func(s *Settings, v string) error {

@@ -113,10 +113,14 @@ type clone struct {
 // restoreClones reads the images, refuses what cannot be restored so often, and restores the clones.
 func (a *attempt) restoreClones(ctx context.Context, inherited []restorer.Inherited) (status int, err error) {
 	c := &crowd{common: a, inherited: inherited}
-	if c.plugins, err = pluginspec.LoadClones(a.restoreFlags.plugins, a.clones); err != nil {
+	if c.plugins, err = pluginspec.LoadClones(a.restoreFlags.plugins, a.clones, a.untrusted.rule()); err != nil {
 		return 0, err
 	}
-	if c.checkpoint, err = restorer.Open(a.images); err != nil {
+	open := restorer.Open
+	if a.untrusted {
+		open = restorer.OpenUntrusted
+	}
+	if c.checkpoint, err = open(a.images); err != nil {
 		return 0, err
 	}
 	defer c.checkpoint.Close()

@@ -18,6 +18,7 @@ import (
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/report"
 )
 
@@ -48,6 +49,7 @@ type graftFlags struct {
 	plugins, tasks                 []string
 	timeout                        time.Duration
 	copy, remove, seccomp, skipped bool
+	untrusted                      untrusted
 	keepRandom                     renew.Keep
 	verbosity                      verbosity
 	limits                         archiveLimits
@@ -81,6 +83,7 @@ func (g *graftFlags) pluginFlags(f *pflag.FlagSet) {
 	f.BoolVar(&g.seccomp, "allow-seccomp", false,
 		"Graft although seccomp filters deny system calls of the graft's core or of a plugin.")
 	f.BoolVar(&g.skipped, "allow-skipped-stages", false, "Leave out hooks of earlier stages.")
+	g.untrusted.add(f, "plugins")
 }
 
 func runGraft(args []string, std streams) int {
@@ -186,7 +189,7 @@ func describePlan(b *strings.Builder, plan *graft.Plan) {
 
 // directory grafts onto images in a directory, which can be incremental to others.
 func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft.Plan, error) {
-	source, err := chain.Open(g.images)
+	source, err := chain.Open(g.images, trust.Rule{Untrusted: true}) // nothing runs
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +199,7 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 	if err != nil {
 		return nil, err
 	}
-	info, err := source[0].Stat("inventory.img") // CRIU writes it last
+	info, err := source.Top().Stat("inventory.img") // CRIU writes it last
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
@@ -211,7 +214,7 @@ func (g *graftFlags) directory(ctx context.Context, opts *graft.Options) (*graft
 // options loads the plugins and reads the selectors of --task. It notes the digest of each object, by which crpie
 // inspect tells what was grafted.
 func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
-	inputs, err := pluginspec.Load(g.plugins)
+	inputs, err := pluginspec.Load(g.plugins, g.untrusted.rule())
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +228,7 @@ func (g *graftFlags) options(level report.LogLevel) (*graft.Options, error) {
 	}
 	var errs []error
 	for _, in := range inputs {
-		sum, err := pluginspec.Digest(in.Plugin.File)
-		errs = append(errs, err)
-		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: sum})
+		opts.Plugins = append(opts.Plugins, graft.Plugin{Input: in, SHA256: in.Plugin.SHA256()})
 	}
 	for _, s := range g.tasks {
 		selector, err := blob.ParseSelector(s)

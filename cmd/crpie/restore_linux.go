@@ -136,7 +136,7 @@ func (r *restoreFlags) restore(std streams, inherited []restorer.Inherited, body
 	if r.clones > 0 {
 		return a.restoreClones(ctx, inherited)
 	}
-	if a.plugins, err = pluginspec.Load(r.plugins); err != nil {
+	if a.plugins, err = pluginspec.Load(r.plugins, r.untrusted.rule()); err != nil {
 		return 0, err
 	}
 	prepared, err := a.prepare(ctx, inherited)
@@ -282,8 +282,9 @@ func (r *restoreFlags) writePlan(w io.Writer, prepared *restorer.Prepared) error
 func (r *restoreFlags) options(plugins []blob.Input, inherited []restorer.Inherited,
 	level report.LogLevel) *restorer.Options {
 	return &restorer.Options{
-		Images:  r.images,
-		Plugins: plugins,
+		Images:         r.images,
+		AllowUntrusted: bool(r.untrusted),
+		Plugins:        plugins,
 		Plan: restorer.PlanOptions{
 			ShellJob: r.shellJob, Detached: r.detached, Sibling: r.sibling,
 			NewPids: r.newPids || r.clones > 0, Clones: r.beside(),

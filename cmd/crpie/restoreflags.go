@@ -20,6 +20,7 @@ import (
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/pause"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/swrk"
@@ -53,6 +54,7 @@ type restoreFlags struct {
 	skipRWX                                   bool
 	cgroupRoots                               map[string]string
 	label, mountContext, resident             string
+	untrusted                                 untrusted
 	join                                      map[string]string // namespaces, by their kind
 	emptyNet                                  bool
 	keepRandom                                renew.Keep
@@ -110,6 +112,7 @@ func (r *restoreFlags) outputFlags(f *pflag.FlagSet) {
 func (r *restoreFlags) pluginFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.plugins, "pie-plugin", nil, pluginFlagHelp)
 	addResidentHooks(f, &r.resident)
+	r.untrusted.add(f, "plugins, images and configuration files")
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	f.BoolVar(&r.diff, "diff", false, diffFlagHelp)
@@ -373,6 +376,7 @@ func given(name, value string) string {
 // read takes in configuration files and the command line, whose word holds.
 func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 	var line []setting
+	var trusting untrusted
 	search := criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv}
 	err := r.parse(f, spellLevels(args), func(flag *pflag.Flag, value string) error {
 		line = append(line, setting{flag, value})
@@ -381,6 +385,8 @@ func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 			search.Config = value
 		case "no-default-config":
 			search.NoDefault = value == "true"
+		case untrustedName:
+			trusting = value == "true"
 		}
 		return nil
 	})
@@ -388,7 +394,7 @@ func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 		return err
 	}
 	r.command = f.Args()
-	err = r.configure(f, &search)
+	err = r.configure(f, &search, trusting.rule())
 	for _, s := range line {
 		r.given = append(r.given, given(s.flag.Name, s.value))
 		err = errors.Join(err, f.Set(s.flag.Name, s.value))
@@ -397,10 +403,10 @@ func (r *restoreFlags) read(f *pflag.FlagSet, args []string) error {
 }
 
 // configure reads criu's configuration files.
-func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) error {
+func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search, rule trust.Rule) error {
 	var errs []error
 	for _, file := range search.Files() {
-		text, err := readConfig(file)
+		text, err := readConfig(file, rule)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -418,11 +424,11 @@ func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search) erro
 }
 
 // readConfig reads a configuration file of criu. Only a regular one: others could make crpie wait.
-func readConfig(file criuconf.File) (string, error) {
+func readConfig(file criuconf.File, rule trust.Rule) (string, error) {
 	if files.IsNull(file.Name) {
 		return "", nil
 	}
-	f, _, err := files.OpenRegular(file.Name)
+	f, info, err := files.OpenRegular(file.Name)
 	if errors.Is(err, os.ErrNotExist) && !file.Required {
 		return "", nil
 	}
@@ -430,6 +436,9 @@ func readConfig(file criuconf.File) (string, error) {
 		return "", fmt.Errorf("configuration: %w", err)
 	}
 	defer f.Close()
+	if err := rule.Check(info); err != nil {
+		return "", fmt.Errorf("configuration: %s: %w", file.Name, err)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, criuconf.MaxSize+1))
 	if err == nil && len(text) > criuconf.MaxSize {
 		err = fmt.Errorf("%s: larger than %d bytes", file.Name, criuconf.MaxSize)

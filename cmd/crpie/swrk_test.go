@@ -19,6 +19,7 @@ import (
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/sys"
 	"github.com/crpie/crpie/internal/testenv"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // byRPC restores as a runtime does: it starts crpie as criu, sends a request, agrees to all that it is told, and
@@ -202,7 +203,7 @@ func TestGraftedTaskLosesPatience(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs, err := pluginspec.Load([]string{trace(t)})
+	inputs, err := pluginspec.Load([]string{trace(t)}, trust.Rule{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/sys"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/report"
 	"github.com/crpie/crpie/restorer"
 	"github.com/crpie/crpie/swrk"
@@ -30,13 +31,14 @@ func native(ctx context.Context, q *swrk.NativeRequest) (root int, err error) {
 		return 0, &swrk.NotPlanned{Err: errors.New("pie-pause is for crpie restore: nobody sees what a runtime's " +
 			"criu prints")}
 	}
-	plugins, err := pluginspec.Load(r.plugins)
+	plugins, err := pluginspec.Load(r.plugins, r.untrusted.rule())
 	if err != nil {
 		return 0, &swrk.NotPlanned{Err: err}
 	}
 	log := newLogger(io.Discard, max(r.verbosity.level(), report.LogInfo)) // as much as a graft's tasks tell
 	log.start = q.Start
 	opts := r.options(plugins, inherited, log.level)
+	opts.AllowUntrusted = true // the runtime has unpacked the images where it alone can write
 	opts.Plan.Spare = true
 	opts.Run = restorer.RunOptions{HookTimeout: r.timeout, Timeout: r.progressTimeout, LeaveStopped: r.stopped,
 		Log: log.plugin}
@@ -84,7 +86,8 @@ func (l *logger) begin(q *swrk.NativeRequest) error {
 // came first.
 func (r *restoreFlags) ask(q *swrk.NativeRequest) ([]restorer.Inherited, error) {
 	f := r.usualFlags()
-	err := r.configure(f, &criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv})
+	search, asCRIU := criuconf.Search{Secure: sys.Secure(), Getenv: os.Getenv}, trust.Rule{Untrusted: true}
+	err := r.configure(f, &search, asCRIU)
 	r.plugins = nil // they are among the settings
 	given := func(flag *pflag.Flag, value string) error { return f.Set(flag.Name, value) }
 	err = errors.Join(err, r.parse(f, q.Flags, given))

@@ -40,6 +40,7 @@ type tryFlags struct {
 	rehearse, diff     bool
 	stopTimeout        time.Duration
 	timeout            time.Duration
+	untrusted          untrusted
 	verbosity          verbosity
 }
 
@@ -61,6 +62,7 @@ func (r *tryFlags) flags() *pflag.FlagSet {
 	f.BoolVar(&r.diff, "diff", false, diffFlagHelp)
 	f.BoolVar(&r.trace, "trace", false, traceFlagHelp)
 	f.DurationVar(&r.timeout, "pie-timeout", 10*time.Second, timeoutFlagHelp)
+	r.untrusted.add(f, "plugins")
 	f.StringVar(&r.pauseAt, "pie-pause", "", pauseFlagHelp)
 	addResidentHooks(f, &r.resident)
 	f.DurationVar(&r.stopTimeout, "progress-timeout", inject.DefaultStopTimeout,
@@ -102,7 +104,7 @@ func runTry(args []string, std streams) int {
 	log := newLogger(std.err, r.verbosity.level())
 	opts.Log, opts.LogLevel = log.plugin, r.verbosity.level()
 	var err error
-	if opts.Plugins, err = pluginspec.Load(plugins); err != nil {
+	if opts.Plugins, err = pluginspec.Load(plugins, r.untrusted.rule()); err != nil {
 		return r.fail(std, nil, err)
 	}
 	if program == nil {

@@ -10,17 +10,22 @@ import (
 
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // Chain is an image directory and those that it is incremental to, the nearest parent first.
-type Chain []*os.Root
+type Chain struct {
+	roots []*os.Root
+	trust trust.Rule
+}
 
 // maxChain bounds the directories that are kept open.
 const maxChain = 256
 
 // Open follows the links "parent". A link to nowhere ends the chain, as it does for CRIU: the directory may need
-// nothing from there.
-func Open(dir string) (c Chain, err error) {
+// nothing from there. What the rule refuses is an error, each file when it is opened.
+func Open(dir string, rule trust.Rule) (c *Chain, err error) {
+	c = &Chain{trust: rule}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -28,13 +33,13 @@ func Open(dir string) (c Chain, err error) {
 	}()
 	for {
 		root, err := files.OpenDir(dir)
-		if len(c) > 0 && errors.Is(err, fs.ErrNotExist) {
+		if len(c.roots) > 0 && errors.Is(err, fs.ErrNotExist) {
 			return c, nil
 		}
 		if err != nil {
 			return c, fmt.Errorf("images: %w", err)
 		}
-		c = append(c, root)
+		c.roots = append(c.roots, root)
 		if err := c.checkLast(); err != nil {
 			return c, fmt.Errorf("images %s: %w", dir, err)
 		}
@@ -49,13 +54,13 @@ func Open(dir string) (c Chain, err error) {
 	}
 }
 
-// checkLast refuses a chain that comes back to itself.
-func (c Chain) checkLast() error {
-	if len(c) > maxChain {
+// checkLast refuses a chain that comes back to itself, and a directory that others could have changed.
+func (c *Chain) checkLast() error {
+	if len(c.roots) > maxChain {
 		return fmt.Errorf("more than %d directories in a chain of parents", maxChain)
 	}
-	last, err := c[len(c)-1].Stat(".")
-	for _, root := range c[:len(c)-1] {
+	last, err := c.roots[len(c.roots)-1].Stat(".")
+	for _, root := range c.roots[:len(c.roots)-1] {
 		if err != nil {
 			break
 		}
@@ -64,28 +69,42 @@ func (c Chain) checkLast() error {
 			return errors.New("the link \"parent\" leads back here: a directory cannot be its own ancestor")
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.trust.Check(last)
 }
 
+// Top is the directory itself.
+func (c *Chain) Top() *os.Root { return c.roots[0] }
+
 // FS gives the files of each directory.
-func (c Chain) FS() []fs.FS {
-	all := make([]fs.FS, len(c))
-	for i, root := range c {
-		all[i] = files.FS(root)
+func (c *Chain) FS() []fs.FS {
+	all := make([]fs.FS, len(c.roots))
+	for i := range c.roots {
+		all[i] = c.level(i)
 	}
 	return all
 }
 
-// Close closes all directories.
-func (c Chain) Close() error {
+// level gives the files of one directory, except for those that the rule refuses.
+func (c *Chain) level(i int) fs.FS { return files.Checked(c.roots[i], c.trust.Check) }
+
+// Close closes all directories; again, it does nothing.
+func (c *Chain) Close() error {
 	var all error
-	for _, root := range c {
+	for _, root := range c.roots {
 		all = several.Join(all, root.Close())
 	}
+	c.roots = nil
 	return all
 }
 
 // OpenImage opens a pages file. A directory is not trusted: nothing but a regular file is read, and none outside it.
-func (c Chain) OpenImage(level int, name string) (*os.File, error) {
-	return files.OpenIn(c[level], name)
+func (c *Chain) OpenImage(level int, name string) (*os.File, error) {
+	f, err := c.level(level).Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.(*os.File), nil
 }

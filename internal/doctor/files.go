@@ -16,6 +16,7 @@ import (
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/scratch"
+	"github.com/crpie/crpie/internal/trust"
 )
 
 // annotation names a configuration file of criu's for one container.
@@ -26,8 +27,10 @@ func (r *round) configuration() {
 	named := containersFiles()
 	found := r.Front.Examine(append([]string{"/etc/criu/runc.conf", "/etc/criu/crun.conf"}, named...))
 	var plugins []string
+	var rule trust.Rule
 	for _, f := range found {
 		plugins = append(plugins, f.Plugins...)
+		rule.Untrusted = rule.Untrusted || f.AllowUntrusted
 		if f.Err != nil {
 			r.wrong("configuration", "docs/containers.md has the lines that there are", f.Err)
 			continue
@@ -40,11 +43,11 @@ func (r *round) configuration() {
 				"a container names it: %v", err)
 		}
 	}
-	r.plugins(plugins)
+	r.plugins(plugins, rule)
 }
 
 // plugins checks each object as crpie check does, and its parameters.
-func (r *round) plugins(lines []string) {
+func (r *round) plugins(lines []string, rule trust.Rule) {
 	slices.Sort(lines)
 	lines = slices.Compact(lines)
 	if len(lines) == 0 {
@@ -59,7 +62,7 @@ func (r *round) plugins(lines []string) {
 			err = fmt.Errorf("%s: runtimes start crpie in directories of theirs: give an absolute path", path)
 		}
 		if err == nil {
-			_, err = pluginspec.Load([]string{line})
+			_, err = pluginspec.Load([]string{line}, rule)
 		}
 		if err != nil {
 			r.wrong(

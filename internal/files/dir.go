@@ -22,9 +22,17 @@ func OpenDir(name string) (*os.Root, error) {
 
 // FS gives the regular files and directories below root, also those that symbolic links within it lead to. To open
 // anything else is an error.
-func FS(root *os.Root) fs.FS { return rootFS{root} }
+func FS(root *os.Root) fs.FS { return Checked(root, func(fs.FileInfo) error { return nil }) }
 
-type rootFS struct{ root *os.Root }
+// Checked is FS without the files that check refuses.
+func Checked(root *os.Root, check func(info fs.FileInfo) error) fs.FS {
+	return rootFS{root, check}
+}
+
+type rootFS struct {
+	root  *os.Root
+	check func(info fs.FileInfo) error
+}
 
 func (r rootFS) Open(name string) (fs.File, error) {
 	f, _, err := r.OpenAndStat(name)
@@ -41,6 +49,10 @@ func (r rootFS) OpenAndStat(name string) (fs.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err // and not a nil *os.File
 	}
+	if err := r.check(info); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
 	return f, info, nil
 }
 
@@ -52,6 +64,9 @@ func (r rootFS) Stat(name string) (fs.FileInfo, error) {
 	info, err := r.root.Stat(name)
 	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		err = &fs.PathError{Op: "stat", Path: name, Err: notRegular(info)}
+	}
+	if err == nil {
+		err = r.check(info)
 	}
 	return info, err
 }

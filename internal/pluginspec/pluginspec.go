@@ -3,10 +3,8 @@
 package pluginspec
 
 import (
-	"crypto/sha256"
 	"debug/elf"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/crpie/crpie/internal/clones"
 	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/several"
+	"github.com/crpie/crpie/internal/trust"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -86,16 +85,17 @@ func WithoutValues(spec string) string {
 	return strings.Join(fields, ",")
 }
 
-// Load loads what --pie-plugin named, for restoring on this machine. All problems of all plugins come together.
-func Load(specs []string) ([]blob.Input, error) {
-	s := set{specs: specs}
+// Load loads what --pie-plugin named, for restoring on this machine, if the rule accepts it. All problems of all
+// plugins come together.
+func Load(specs []string, rule trust.Rule) ([]blob.Input, error) {
+	s := set{specs: specs, rule: rule}
 	return s.load(func(value string) string { return value })
 }
 
 // LoadClones loads them for clones 1 to n. In a value %n is the clone's number, clones.Numbered; what files and
 // descriptors hold is taken as it is. An error is of the first clone that has one.
-func LoadClones(specs []string, n int) (all [][]blob.Input, err error) {
-	s := set{specs: specs}
+func LoadClones(specs []string, n int, rule trust.Rule) (all [][]blob.Input, err error) {
+	s := set{specs: specs, rule: rule}
 	numbered := slices.ContainsFunc(specs, func(spec string) bool { return strings.Contains(spec, "%") })
 	for k := 1; k <= n; k++ {
 		if k > 1 && !numbered {
@@ -122,6 +122,7 @@ func ofClone(k int, numbered bool, err error) error {
 // set is what --pie-plugin named, whose objects and descriptors are read once.
 type set struct {
 	specs   []string
+	rule    trust.Rule
 	plugins map[int]*loader.Plugin // by their place in specs
 	values  values
 }
@@ -152,7 +153,7 @@ func (s *set) plugin(at int, path string) (p *loader.Plugin, err error) {
 	if s.plugins[at] != nil {
 		return s.plugins[at], nil
 	}
-	if p, err = loadFile(path); err != nil {
+	if p, err = loadFile(path, s.rule); err != nil {
 		return nil, err
 	}
 	if s.plugins == nil {
@@ -163,12 +164,12 @@ func (s *set) plugin(at int, path string) (p *loader.Plugin, err error) {
 }
 
 // Object loads the object of a specification and no value: descriptors can be read only once.
-func Object(spec string) (*loader.Plugin, error) {
+func Object(spec string, rule trust.Rule) (*loader.Plugin, error) {
 	path, _, err := Parse(spec)
 	if err != nil {
 		return nil, err
 	}
-	return loadFile(path)
+	return loadFile(path, rule)
 }
 
 // Check says everything that is wrong with the parameters of a plugin that is loaded.
@@ -177,25 +178,15 @@ func Check(in blob.Input) error {
 	return v.check(&in)
 }
 
-func loadFile(name string) (*loader.Plugin, error) {
+// loadFile checks and reads what it has opened, once: nothing can take its place in between.
+func loadFile(name string, rule trust.Rule) (*loader.Plugin, error) {
 	f, info, err := files.OpenRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if err := rule.Check(info); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	return loader.Load(f, info.Size(), name, loader.Options{Machine: elf.EM_X86_64})
-}
-
-// Digest is the SHA-256 of an object file, in hexadecimal digits.
-func Digest(name string) (string, error) {
-	f, _, err := files.OpenRegular(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return fmt.Sprintf("%x", sum.Sum(nil)), nil
 }
