@@ -240,7 +240,8 @@ func TestDoctorOnBrokenConfiguration(t *testing.T) {
 		"problem  plugins: relative.o: runtimes start crpie in directories of theirs",
 		"problem  plugins: load "+bad+": PIE201 undefined symbol `helper`",
 		"vra",
-		rule+"writable.conf: mode 0666 lets others write it and have code run in containers\n  hint: chmod go-w\n",
+		rule+"writable.conf: mode 0666 lets others write it, whose code or settings would run with crpie's rights: "+
+			"look at it and chmod go-w\n",
 		line+"criu/default.conf:1: pie-timeout: criu reads this file",
 		line+"criu/default.conf:2: unknown option pie-nonsense",
 		line+"criu/crun.conf:1: restore-with: magic: want auto",
