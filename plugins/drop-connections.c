@@ -124,11 +124,14 @@ static int end(const struct crpie_ctx *ctx, int fd)
 		return (int)err;
 	}
 	err = sys_connect(fd, nowhere, sizeof(nowhere));
-	if (err == 0)
+	if (err == 0) {
 		err = sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	sys_shutdown(fd, SHUT_BOTH);
+		sys_shutdown(fd, SHUT_BOTH);
+	}
 	if (err == 0)
 		err = set_repair(fd, 0);
+	else
+		set_repair(fd, -1); /* TCP_REPAIR_OFF_NO_WP: it goes on as it was, and its peer hears nothing */
 	if (err != 0)
 		pr_perror(ctx, err, "descriptor %d cannot be disconnected", fd);
 	return (int)err;

@@ -310,29 +310,42 @@ static int another(const struct crpie_ctx *ctx, void *value, size_t len)
 static int new_vmclock(const struct crpie_ctx *ctx, int fd, struct vmclock *clock)
 {
 	uint32_t seq = clock->seq_count | 1;
-	int err = another(ctx, &clock->generation, 8);
+	int err = another(ctx, &clock->generation, 8), even;
 
 	if (err == 0)
 		err = another(ctx, &clock->disruption_marker, 8);
 	if (err == 0)
 		err = put(ctx, fd, &seq, 4, offsetof(struct vmclock, seq_count));
-	if (err == 0)
-		err = put(ctx, fd, &clock->disruption_marker, 8, offsetof(struct vmclock, disruption_marker));
+	if (err != 0)
+		return err;
+	err = put(ctx, fd, &clock->disruption_marker, 8, offsetof(struct vmclock, disruption_marker));
 	if (err == 0)
 		err = put(ctx, fd, &clock->generation, 8, offsetof(struct vmclock, generation));
 	seq++;
-	return err != 0 ? err : put(ctx, fd, &seq, 4, offsetof(struct vmclock, seq_count));
+	even = put(ctx, fd, &seq, 4, offsetof(struct vmclock, seq_count)); /* or readers would wait for ever */
+	return err != 0 ? err : even;
 }
 
-/* sysgenid's file is one number of 32 bits. */
+/* sysgenid's file is one number of 32 bits; it may be as long as a page, of which nothing else is used. */
+static int is_number(const struct vmclock *file, long len)
+{
+	const unsigned char *byte = (const unsigned char *)file;
+	long i;
+
+	for (i = 4; i < len; i++)
+		if (byte[i] != 0)
+			return 0;
+	return len >= 4;
+}
+
 static int new_generation(const struct crpie_ctx *ctx, int fd, const char *path)
 {
 	struct vmclock clock = { 0 };
 	long len = sys_pread(fd, &clock, sizeof(clock), 0);
 	int err;
 
-	if (len < 4) {
-		pr_err(ctx, "%s has %ld bytes: want a number of 4 bytes, or a vmclock", path, len);
+	if (len < 4 || (clock.magic != VMCLOCK_MAGIC && !is_number(&clock, len))) {
+		pr_err(ctx, "%s is neither a number of 4 bytes, alone or with zeros behind it, nor a vmclock", path);
 		return -EINVAL;
 	}
 	if (clock.magic != VMCLOCK_MAGIC) {

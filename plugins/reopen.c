@@ -126,8 +126,10 @@ static int create_like(int old, const char *path, int flags)
 	if (fd < 0)
 		return fd;
 	err = CRPIE_SYS3(__NR_fchown, fd, st[CRPIE_STAT_MODE / 4 + 1], st[CRPIE_STAT_MODE / 4 + 2]);
-	if (err != 0)
+	if (err != 0) {
+		sys_unlinkat(-100 /* AT_FDCWD */, path, 0); /* it would be found with the wrong owner */
 		sys_close(fd);
+	}
 	return err != 0 ? (int)err : fd;
 }
 
@@ -135,7 +137,11 @@ static int open_like(int old, const char *path, int flags)
 {
 	int fd = (int)sys_open(path, flags | O_WHILE_OPENING, 0);
 
-	return fd == -ENOENT ? create_like(old, path, flags | O_WHILE_OPENING) : fd;
+	if (fd == -ENOENT)
+		fd = create_like(old, path, flags | O_WHILE_OPENING);
+	if (fd == -EEXIST) /* another task has made it in between */
+		fd = (int)sys_open(path, flags | O_WHILE_OPENING, 0);
+	return fd;
 }
 
 /* Pipes and terminals have no position, lseek(2): ESPIPE. */

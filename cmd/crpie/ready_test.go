@@ -113,6 +113,13 @@ func notifyRefuses(t *testing.T, im *testenv.Images, notify func(...string) []st
 	} {
 		wantRefused(t, im, says, notify(parameters)...)
 	}
+	const other = "neither a number nor a clock\n"
+	file := filepath.Join(t.TempDir(), "text")
+	must(t, os.WriteFile(file, []byte(other), 0o644))
+	wantRefused(t, im, "is neither a number of 4 bytes", notify("generation="+file)...)
+	if text, err := os.ReadFile(file); err != nil || string(text) != other {
+		t.Errorf("%q, %v", text, err)
+	}
 	for _, parameters := range []string{"signal=HUP", "fd=99", "path=nowhere", "generation=nowhere"} {
 		wantLeft(t, im, notify(parameters)...)
 	}
