@@ -74,23 +74,23 @@ func TestRulesOfOthers(t *testing.T) {
 	testenv.NeedRoot(t)
 	f := &Front{ConfigDir: t.TempDir()}
 	dir := filepath.Join(f.ConfigDir, "containers.d")
-	write := func(name string, mode fs.FileMode, uid int) {
+	write := func(name string, mode fs.FileMode, uid, gid int) {
 		file := filepath.Join(dir, name)
 		if err := errors.Join(os.WriteFile(file, []byte("pie-timeout 1s\n"), 0o644), os.Chmod(file, mode),
-			os.Chown(file, uid, 0)); err != nil {
+			os.Chown(file, uid, gid)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write("a.conf", 0o644, 0)
+	write("a.conf", 0o644, 0, 0)
 	if rules, err := f.rules(); err != nil || len(rules) != 1 {
 		t.Fatalf("%v, %v", rules, err)
 	}
-	write("b.conf", 0o644, 1234)
-	write("c.conf", 0o664, 0)
-	write("d.conf", 0o602, 0)
+	write("b.conf", 0o644, 1234, 0)
+	write("c.conf", 0o664, 0, 7)
+	write("d.conf", 0o602, 0, 0)
 	_, err := f.rules()
 	for _, want := range []string{"b.conf: belongs to user 1234,", "c.conf: mode 0664 ", "d.conf: mode 0602 "} {
 		if err == nil || !strings.Contains(err.Error(), want) {

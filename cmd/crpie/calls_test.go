@@ -198,8 +198,8 @@ func TestWatchedHookFails(t *testing.T) {
 	im := testenv.Start(t, "threads").Dump(t)
 	plugin := testenv.Plugin(t, "testdata/plugins/change.c")
 	for then, want := range map[string]string{"null": "crashed with SIGSEGV at address 0x0", "error": "returned -5 (EIO)",
-		"hang": "still running after 200ms"} {
-		status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--trace", "--pie-timeout", "200ms",
+		"hang": "still running after 3s"} {
+		status, output := tool(t, im, "restore", "-d", "-D", im.Dir, "--trace", "--pie-timeout", "3s",
 			"--pie-plugin", plugin+",then="+then)
 		if status != exitFailed || !strings.Contains(output, want) ||
 			!strings.Contains(output, "change: hook PIE_RST_PRE_SIGRETURN") || !strings.Contains(output, `chdir("/") = 0`) {

@@ -85,7 +85,10 @@ func (r *restoreFlags) beside() *restorer.Clones {
 	if r.clones < 2 {
 		return nil
 	}
-	isNet := func(resource string) bool { return strings.HasPrefix(resource, "net[") && clones.HasNumber(resource) }
+	isNet := func(resource string) bool {
+		kind, path, _ := strings.Cut(resource, "]:")
+		return strings.HasPrefix(kind, "net[") && clones.HasNumber(path)
+	}
 	return &restorer.Clones{
 		Nets:  clones.HasNumber(r.join["net"]) || slices.ContainsFunc(r.external, isNet),
 		Roots: clones.HasNumber(r.root),
@@ -224,8 +227,9 @@ func (c *crowd) follow() (status int, err error) {
 		a.log.hint(a.std.err)
 	}
 	status = c.status()
-	if err := c.report(status); err != nil {
-		return 0, err
+	if err := c.report(status); err != nil { // the clones are there all the same
+		complain(a.std, err)
+		status = cmp.Or(status, exitSome)
 	}
 	if !a.detached {
 		of, err := c.wait()

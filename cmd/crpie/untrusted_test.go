@@ -17,6 +17,7 @@ func TestFilesOfOthers(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.NeedCRIU(t)
 	t.Setenv("SUDO_UID", "")
+	t.Setenv("HOME", t.TempDir()) // criu's configuration
 	im := testenv.Start(t, "static").Dump(t)
 	dir := t.TempDir()
 	plugin, config := filepath.Join(dir, "hook.o"), filepath.Join(dir, "criu.conf")

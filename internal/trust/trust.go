@@ -26,7 +26,7 @@ func (r Rule) Check(info fs.FileInfo) error {
 	}
 	users := users()
 	mode := info.Mode()
-	shared := mode.Perm()&0o002 != 0 || mode.Perm()&0o020 != 0 && (o.gid == 0 || !slices.Contains(users, o.gid))
+	shared := mode.Perm()&0o002 != 0 || mode.Perm()&0o020 != 0 && !slices.Contains(users, o.gid)
 	switch {
 	case !slices.Contains(users, o.uid):
 		return r.refuse(fmt.Sprintf("belongs to user %d", o.uid), "chown it to root")

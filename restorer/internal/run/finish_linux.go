@@ -53,6 +53,7 @@ func (r *Runner) finish() error {
 	if err := r.compareTasks(); err != nil {
 		return err
 	}
+	r.stopBy = r.end() // the comparison may have read gigabytes
 	if err := r.takeRegisters(); err != nil {
 		return err
 	}
