@@ -334,7 +334,7 @@ type echoing struct {
 
 func startEcho(t *testing.T, address string) *echoing {
 	t.Helper()
-	quiet := net.ListenConfig{KeepAlive: -1} // a probe would be answered with a reset when the connection is dropped
+	quiet := net.ListenConfig{KeepAlive: -1} // a dropped socket answers probes with a reset
 	l, err := quiet.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
