@@ -186,8 +186,14 @@ func (p *target) awaitAsked(t *thread) error {
 			p.forget(t)
 			return nil
 		case stopAsked, stopGroup:
-			t.stopped = true
-			return p.found(t)
+			if !p.faults(t) {
+				t.stopped = true
+				return p.found(t)
+			}
+			if err := sys.ContinueWith(t.tid, false, 0); err != nil && !p.ending(t.tid) { // to the signal's delivery
+				return p.problem("%w", err)
+			}
+			continue
 		}
 		err = p.pass(t, ws)
 		if err == nil {
@@ -197,6 +203,15 @@ func (p *target) awaitAsked(t *thread) error {
 			return p.problem("%w", err)
 		}
 	}
+}
+
+// faults reports whether a thread has stopped with a fault of its own, whose signal is yet to be delivered: a request to
+// stop comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each safepoint. In
+// a hook, which runs with these signals unblocked, it would look like the hook's.
+func (p *target) faults(t *thread) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
+	s := parseStatus(string(text))
+	return s.set("SigPnd")&^s.set("SigBlk")&^blockOthers() != 0
 }
 
 // found reads at once what has to be known to let a thread go on unharmed, whatever fails from here on.
