@@ -205,9 +205,9 @@ func (p *target) awaitAsked(t *thread) error {
 	}
 }
 
-// faults reports whether a thread has stopped with a fault of its own, whose signal is yet to be delivered: a request to
-// stop comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each safepoint. In
-// a hook, which runs with these signals unblocked, it would look like the hook's.
+// faults reports whether a thread has stopped with a fault of its own, whose signal is yet to be delivered: a request
+// to stop comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each
+// safepoint. In a hook, which runs with these signals unblocked, it would look like the hook's.
 func (p *target) faults(t *thread) bool {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
 	s := parseStatus(string(text))
