@@ -169,23 +169,9 @@ static int drop_all(struct crpie_ctx *ctx)
 	return ready_missing(ctx);
 }
 
-static int done; /* pid of the task in which it ran; a child begins as a copy of its parent */
-
-static int with_privileges(struct crpie_ctx *ctx)
-{
-	done = ctx->pid;
-	return drop_all(ctx);
-}
-
-static int in_a_graft(struct crpie_ctx *ctx)
-{
-	return done == ctx->pid ? -ENOTSUP : drop_all(ctx);
-}
-
 CR_PLUGIN_REGISTER_DUMMY("drop-connections")
 CRPIE_PARAM_STR("peer", CRPIE_OPTIONAL, "ADDRESS, ADDRESS:PORT or *:PORT of the other end; can be given several times")
 CRPIE_PARAM_STR("local", CRPIE_OPTIONAL, "the same of this end")
 CRPIE_PARAM_BOOL("all", CRPIE_OPTIONAL, "all TCP connections")
 READY_MISSING
-CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_POST_FILES, with_privileges)
-CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, in_a_graft)
+READY_WITH_PRIVILEGES(drop_all)

@@ -27,4 +27,22 @@ static inline int ready_missing(const struct crpie_ctx *ctx)
 			pr_err(ctx, __VA_ARGS__);                                                                      \
 	} while (0)
 
+/*
+ * work(ctx) with the restorer's privileges, or where no hook runs with them, in a graft, last. ready_done is the pid of
+ * the task in which it ran: a child begins as a copy of its parent.
+ */
+#define READY_WITH_PRIVILEGES(work)                                                                                    \
+	static int ready_done;                                                                                         \
+	static int with_privileges(struct crpie_ctx *ctx)                                                              \
+	{                                                                                                              \
+		ready_done = ctx->pid;                                                                                 \
+		return work(ctx);                                                                                      \
+	}                                                                                                              \
+	static int in_a_graft(struct crpie_ctx *ctx)                                                                   \
+	{                                                                                                              \
+		return ready_done == ctx->pid ? -ENOTSUP : work(ctx);                                                  \
+	}                                                                                                              \
+	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_POST_FILES, with_privileges)                                   \
+	CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, in_a_graft)
+
 #endif

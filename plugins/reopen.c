@@ -230,23 +230,9 @@ static int reopen(struct crpie_ctx *ctx)
 	return err;
 }
 
-static int done; /* pid of the task in which it ran; a child begins as a copy of its parent */
-
-static int with_privileges(struct crpie_ctx *ctx)
-{
-	done = ctx->pid;
-	return reopen(ctx);
-}
-
-static int in_a_graft(struct crpie_ctx *ctx)
-{
-	return done == ctx->pid ? -ENOTSUP : reopen(ctx);
-}
-
 CR_PLUGIN_REGISTER_DUMMY("reopen")
 CRPIE_PARAM_STR("path", CRPIE_REQUIRED, "of the file that is open, as /proc/PID/fd shows it")
 CRPIE_PARAM_STR("to", CRPIE_OPTIONAL, "the file that is opened in its place, made if there is none; default: path")
 CRPIE_PARAM_ENUM("position", CRPIE_DEFAULT("keep"), "keep start end", "where the program goes on reading or writing")
 READY_MISSING
-CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_POST_FILES, with_privileges)
-CR_PLUGIN_REGISTER_HOOK(CR_PLUGIN_HOOK__PIE_RST_PRE_SIGRETURN, in_a_graft)
+READY_WITH_PRIVILEGES(reopen)

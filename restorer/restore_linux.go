@@ -96,7 +96,7 @@ func Prepare(opts *Options) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.Prepare(opts)
+	p, err := c.prepare(opts)
 	if err != nil {
 		return nil, several.Join(err, c.Close())
 	}
@@ -105,10 +105,14 @@ func Prepare(opts *Options) (*Prepared, error) {
 }
 
 // Prepare plans a restore, as the function Prepare does; it does not look at the options' Images.
-func (c *Checkpoint) Prepare(opts *Options) (p *Prepared, err error) {
+func (c *Checkpoint) Prepare(opts *Options) (*Prepared, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
+	return c.prepare(opts)
+}
+
+func (c *Checkpoint) prepare(opts *Options) (p *Prepared, err error) {
 	dir := c.dir
 	wanted := opts.Plan.namespaces()
 	if opts.Run.Master != nil {

@@ -5,7 +5,6 @@ package swrk
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/internal/criuconf"
-	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/several"
 	"github.com/crpie/crpie/internal/trust"
 )
@@ -58,7 +56,7 @@ func (f *Front) ruleFiles() (names []string, err error) {
 	}
 	info, err := os.Stat(dir)
 	if err == nil {
-		err = named(dir, trust.Rule{}.Check(info))
+		err = trust.Rule{}.CheckNamed(dir, info)
 	}
 	if err != nil {
 		return nil, err
@@ -76,7 +74,7 @@ func (f *Front) ruleFiles() (names []string, err error) {
 
 // readRules reads one of them.
 func readRules(name string) ([]rule, error) {
-	text, distrust, err := readText(name, trust.Rule{})
+	text, distrust, err := criuconf.Read(name, trust.Rule{})
 	if distrust != nil {
 		return nil, distrust
 	}
@@ -84,36 +82,11 @@ func readRules(name string) ([]rule, error) {
 	return rules, several.Join(append([]error{err}, asErrors(problems)...)...)
 }
 
-// named puts a file before what is wrong with it.
-func named(file string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", file, err)
-}
-
 func asErrors(problems []string) (errs []error) {
 	for _, p := range problems {
 		errs = append(errs, errors.New(p))
 	}
 	return errs
-}
-
-// readText reads a file of options, and says why what is crpie's in it is not to be followed.
-func readText(name string, rule trust.Rule) (text string, distrust, err error) {
-	if files.IsNull(name) {
-		return "", nil, nil
-	}
-	r, info, err := files.OpenRegular(name)
-	if err != nil {
-		return "", nil, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, criuconf.MaxSize+1))
-	if err == nil && len(data) > criuconf.MaxSize {
-		err = fmt.Errorf("%s: larger than %d bytes", name, criuconf.MaxSize)
-	}
-	return string(data), named(name, rule.Check(info)), err
 }
 
 // unlessCRIUs is why a file is not to be followed, if lines in it are crpie's: criu follows its own in anybody's file.
@@ -162,7 +135,7 @@ func (all *config) follow(rules []rule, describe func() (*container, error)) err
 
 // readDefault reads one of criu's own files, which criu reads as well: crpie's lines have to be comments there.
 func (all *config) readDefault(file criuconf.File) error {
-	text, distrust, err := readText(file.Name, all.trust())
+	text, distrust, err := criuconf.Read(file.Name, all.trust())
 	if err != nil {
 		return notMissing(err) // one that is missing is criu's to judge
 	}
@@ -185,7 +158,7 @@ func (all *config) readDefault(file criuconf.File) error {
 
 // readConfigFile reads the request's config_file. One that is missing is criu's to judge.
 func (all *config) readConfigFile(name string) error {
-	text, distrust, err := readText(name, all.trust())
+	text, distrust, err := criuconf.Read(name, all.trust())
 	if err != nil {
 		return notMissing(err)
 	}

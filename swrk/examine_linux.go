@@ -55,7 +55,7 @@ func examineRules(name string) ConfigFile {
 
 // examine appends what one of criu's files holds, if it is there.
 func examine(all []ConfigFile, name string, read func(*config) error) []ConfigFile {
-	if _, _, err := readText(name, trust.Rule{}); errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := criuconf.Read(name, trust.Rule{}); errors.Is(err, fs.ErrNotExist) {
 		return all
 	}
 	c := &config{Settings: defaults()}

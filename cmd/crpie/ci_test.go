@@ -221,7 +221,7 @@ func TestExamplesForCI(t *testing.T) {
 	parseYAML(t, blocks[1][1], &pipeline)
 	job := pipeline["crpie"]
 	pluginRepository(t)
-	script := "crpie() { " + testBinary(t) + ` "$@"; }` + "\n" + strings.Join(job.Script[1:], "\n")
+	script := "crpie() { " + testenv.CRPIE(t) + ` "$@"; }` + "\n" + strings.Join(job.Script[1:], "\n")
 	out, err := exec.Command("bash", "-ec", script).CombinedOutput()
 	exit, ok := err.(*exec.ExitError)
 	if !ok || exit.ExitCode() != exitFailed || !strings.HasPrefix(job.Script[0], "go install ") {
@@ -231,18 +231,6 @@ func TestExamplesForCI(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "hooks/bad.c:4") {
 		t.Errorf("the example for GitLab: %v\n%s", err, text)
 	}
-}
-
-// testBinary builds crpie.
-func testBinary(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", bin, "./cmd/crpie")
-	build.Dir, build.Env = testenv.Root(), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return bin
 }
 
 // pre-commit installs crpie from what is committed here, and runs its hooks as docs/ci.md has them.

@@ -33,12 +33,7 @@ func complete(t *testing.T, path string, words ...string) []string {
 }
 
 func TestBashCompletesRuleCodes(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "crpie"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := filepath.Dir(testenv.CRPIE(t))
 	for typed, want := range map[string]string{
 		"30": "PIE301 PIE302 PIE303 PIE304 PIE305 PIE306 PIE307 PIE308 PIE309", "pie104": "PIE104", "PIE41": "PIE410 PIE411",
 		"104": "PIE104", "9": "",

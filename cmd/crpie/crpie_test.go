@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/loadertest"
+	"github.com/crpie/crpie/internal/testenv"
 	"github.com/crpie/crpie/loader"
 )
 
@@ -222,12 +223,7 @@ func TestLinkWritesImageAndMap(t *testing.T) {
 // that a package's initialisation is on, however little it does. No package of this module has one: tables are data, or
 // made when they are used. What others allocate is bounded.
 func TestStartIsLight(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", bin, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := testenv.CRPIE(t)
 	if n := interfacePairs(t, bin); n > maxPairs {
 		t.Errorf("%d types become interfaces with methods, more than %d: go tool nm lists them, as go:itab", n, maxPairs)
 	}

@@ -3,9 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/crpie/crpie/internal/criuconf"
 	"github.com/crpie/crpie/internal/escape"
-	"github.com/crpie/crpie/internal/files"
 	"github.com/crpie/crpie/internal/pluginspec"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/sys"
@@ -423,30 +422,16 @@ func (r *restoreFlags) configure(f *pflag.FlagSet, search *criuconf.Search, rule
 	return errors.Join(errs...)
 }
 
-// readConfig reads a configuration file of criu. Only a regular one: others could make crpie wait.
+// readConfig reads a configuration file of criu.
 func readConfig(file criuconf.File, rule trust.Rule) (string, error) {
-	if files.IsNull(file.Name) {
-		return "", nil
-	}
-	f, info, err := files.OpenRegular(file.Name)
+	text, distrust, err := criuconf.Read(file.Name, rule)
 	if errors.Is(err, os.ErrNotExist) && !file.Required {
 		return "", nil
 	}
-	if err != nil {
+	if err = cmp.Or(distrust, err); err != nil {
 		return "", fmt.Errorf("configuration: %w", err)
 	}
-	defer f.Close()
-	if err := rule.Check(info); err != nil {
-		return "", fmt.Errorf("configuration: %s: %w", file.Name, err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, criuconf.MaxSize+1))
-	if err == nil && len(text) > criuconf.MaxSize {
-		err = fmt.Errorf("%s: larger than %d bytes", file.Name, criuconf.MaxSize)
-	}
-	if err != nil {
-		return "", fmt.Errorf("configuration: %w", err)
-	}
-	return string(text), nil
+	return text, nil
 }
 
 // state sets what one line of a configuration file says.

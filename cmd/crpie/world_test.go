@@ -45,12 +45,7 @@ func TestSDKInARestore(t *testing.T) {
 // changes by the program itself work on.
 func TestEnvironmentGrows(t *testing.T) {
 	world := testenv.Plugin(t, "testdata/plugins/world.c")
-	bin := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", bin, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // without libc
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := testenv.CRPIE(t)
 	for _, link := range []string{"-pie", "-no-pie -fno-pie", "-static", "-static-pie"} {
 		program := filepath.Join(t.TempDir(), "environ")
 		gcc := exec.Command(testenv.NeedTool(t, "gcc"), append(strings.Fields(link), "-O2", "-o", program,

@@ -185,8 +185,8 @@ func loadFile(name string, rule trust.Rule) (*loader.Plugin, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := rule.Check(info); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := rule.CheckNamed(name, info); err != nil {
+		return nil, err
 	}
 	return loader.Load(f, info.Size(), name, loader.Options{Machine: elf.EM_X86_64})
 }

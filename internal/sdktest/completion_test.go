@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/loadertest"
+	"github.com/crpie/crpie/internal/testenv"
 )
 
 // completeBash calls the completion as readline does: words end at = and :, and the answer stands for what is behind
@@ -26,12 +27,7 @@ done
 // The shells offer what a plugin declares behind its file.
 func TestCompletionKnowsParameters(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "crpie"), "./cmd/crpie")
-	build.Dir = root(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	dir := filepath.Dir(testenv.CRPIE(t))
 	object := loadertest.Compile(t, "gcc -O2 -fcf-protection=none "+pluginFlags, ".c", growthHook+`
 CRPIE_PARAM_STR("name", CRPIE_REQUIRED, "who: a name")
 CRPIE_PARAM_ENUM("mode", CRPIE_OPTIONAL, "set add", "")

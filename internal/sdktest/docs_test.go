@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/crpie/crpie/internal/loadertest"
+	"github.com/crpie/crpie/internal/testenv"
 )
 
 // The plugins that the documentation shows are plugins.
@@ -32,12 +33,7 @@ func TestPluginsInTheDocumentationCompile(t *testing.T) {
 // Every command and flag that crpie has is in its man page and its completions.
 func TestManPageAndCompletionsKnowEveryFlag(t *testing.T) {
 	t.Parallel()
-	crpie := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", crpie, "./cmd/crpie")
-	build.Dir = root(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	crpie := testenv.CRPIE(t)
 	pages := map[string]string{}
 	for _, name := range []string{"docs/man/crpie.1", "completions/crpie.bash", "completions/_crpie",
 		"completions/crpie.fish"} {

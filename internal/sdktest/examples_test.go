@@ -3,7 +3,6 @@
 package sdktest
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,12 +13,7 @@ import (
 // restorer returns a function that restores images with one plugin and gives back the exit error and what was printed.
 func restorer(t *testing.T, im *testenv.Images) func(plugin string) (string, error) {
 	t.Helper()
-	crpie := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", crpie, "./cmd/crpie")
-	build.Dir = root(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	crpie := testenv.CRPIE(t)
 	return func(plugin string) (string, error) {
 		out, err := im.Command(t, crpie, "restore", "-d", "-D", im.Dir, "--pie-plugin", plugin).CombinedOutput()
 		return string(out), err

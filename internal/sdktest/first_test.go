@@ -16,12 +16,7 @@ func TestFirstPlugin(t *testing.T) {
 	for _, tool := range []string{"make", "cc", "python3", "gdb"} {
 		testenv.NeedTool(t, tool)
 	}
-	crpie := filepath.Join(t.TempDir(), "crpie")
-	build := exec.Command("go", "build", "-o", crpie, "./cmd/crpie")
-	build.Dir = root(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	crpie := testenv.CRPIE(t)
 	if out, err := exec.Command(filepath.Join(root(t), "scripts", "first-plugin"), crpie).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

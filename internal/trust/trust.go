@@ -36,6 +36,14 @@ func (r Rule) Check(info fs.FileInfo) error {
 	return nil
 }
 
+// CheckNamed is Check, with the file's name before what is wrong.
+func (r Rule) CheckNamed(name string, info fs.FileInfo) error {
+	if err := r.Check(info); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
 // refuse says what is wrong with a file, and the ways out. It is one line: names of files and entries come before it.
 func (r Rule) refuse(why, way string) error {
 	if r.Option != "" {
