@@ -31,7 +31,7 @@ func TestPurePackagesImportNobodyToTheirLeft(t *testing.T) {
 		"internal/exports":  {"internal/memory", "internal/taskview", "internal/uapi"},
 		"internal/buildid":  {"images/pb"},
 		"internal/imagemem": {"images", "images/pb", "internal/buildid", "internal/exports", "internal/memory",
-			"internal/renew", "internal/taskview", "internal/uapi"},
+			"internal/renew", "internal/taskview"},
 		"internal/resident":    {"blob", "internal/abi", "internal/exports", "loader", "stage"},
 		"internal/several":     {},
 		"images/pb":            {"images/internal/wire"},

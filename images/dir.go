@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/crpie/crpie/images/pb"
+	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Dir is a decoded and checked image directory. Its values are read-only.
@@ -53,6 +54,23 @@ func (d *Dir) TaskByPid(pid uint32) *Task {
 		}
 	}
 	return nil
+}
+
+// OwnNamespace reports whether the tasks were in another namespace of a kind than CRIU was; id gives the kind's.
+func (d *Dir) OwnNamespace(id func(*pb.TaskKobjIdsEntry) uint32) bool {
+	its, criu := d.Tasks[0].Ids, d.Inventory.GetRootIds()
+	return its != nil && criu != nil && id(its) != id(criu)
+}
+
+// SigactionIndex gives the index of the action of a signal in TaskCoreEntry's, which leave SIGKILL and SIGSTOP out.
+func SigactionIndex(sig int) int {
+	index := sig - 1
+	for _, uncatchable := range []int{uapi.SigKill, uapi.SigStop} {
+		if sig > uncatchable {
+			index--
+		}
+	}
+	return index
 }
 
 // Task is one process of the tree.

@@ -74,6 +74,11 @@ func (s status) signalled() bool {
 	return (s.set("SigPnd")|s.set("ShdPnd"))&s.set("SigCgt")&^s.set("SigBlk") != 0
 }
 
+// faulted reports whether a fault of its own has stopped a thread, whose signal is yet to be delivered: a request to stop
+// comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each safepoint. In a
+// hook, which runs with these signals unblocked, it would look like the hook's.
+func (s status) faulted() bool { return s.set("SigPnd")&^s.set("SigBlk")&^blockOthers() != 0 }
+
 // Seccomp modes, prctl(2) PR_GET_SECCOMP.
 const (
 	seccompStrict = 1
@@ -94,21 +99,6 @@ func (s status) refusal(suspended bool) string {
 	}
 	return ""
 }
-
-// auxOf gives the value of a type in an auxiliary vector, getauxval(3).
-func auxOf(auxv []uint64, kind uint64) uint64 {
-	for i := 0; i+1 < len(auxv); i += 2 {
-		if auxv[i] == kind {
-			return auxv[i+1]
-		}
-	}
-	return 0
-}
-
-// Types of the auxiliary vector, uapi/linux/auxvec.h.
-const (
-	atPhdr, atEntry = 3, 9
-)
 
 // used are the spans of mappings.
 func used(vmas []taskview.VMA) (all []memory.Span) {

@@ -65,14 +65,8 @@ func (p *target) tryTo(at Moment) error {
 }
 
 func (p *target) toEntry() error {
-	entry := auxOf(p.auxv(), atEntry)
-	_, err := p.runToAddress(entry)
+	_, err := p.runToAddress(elffile.EntryOf(int(p.pid)))
 	return err
-}
-
-func (p *target) auxv() []uint64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", p.pid))
-	return changes.Words(b)
 }
 
 // own opens the program's executable.

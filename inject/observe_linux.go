@@ -183,19 +183,7 @@ func (p *target) changedDescriptors() []*Change {
 
 // changedActions compares the actions of the signals for which hooks have set one.
 func (p *target) changedActions() error {
-	for _, sig := range p.touched.Signals() {
-		was, err := p.before.copy.action(sig)
-		if err != nil {
-			return err
-		}
-		is, err := p.action(sig)
-		if err != nil {
-			return err
-		}
-		p.diff.AddAction(sig, &was, &is, p.region.span())
-	}
-	p.touched.AddPointers(p.diff, p.region.span())
-	return nil
+	return p.touched.AddTo(p.diff, p.region.span(), p.before.copy.action, p.action)
 }
 
 // action asks for the action of a signal.
@@ -266,8 +254,7 @@ func (p *target) comparePage(page uint64, compare bool) {
 		return
 	}
 	p.without(page, was, is)
-	p.diff.AddMemory(page, was, is)
-	p.diff.AddPointers(p.region.span(), page, was, is)
+	p.diff.Add(p.region.span(), page, was, is)
 }
 
 // unknownOnce says of the mapping of a page why it is not compared.
@@ -288,7 +275,7 @@ func (p *target) wiped(page uint64) bool {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", b.copy.pid))
 		b.wiped, b.wipedKnown = wipedMappings(string(text)), true
 	}
-	return slices.ContainsFunc(b.wiped, func(s memory.Span) bool { return page >= s.Start && page < s.End })
+	return slices.ContainsFunc(b.wiped, func(s memory.Span) bool { return s.Has(page) })
 }
 
 // wipedMappings finds those with the flag "wf", proc_pid_smaps(5).
@@ -308,8 +295,7 @@ func (p *target) compareBytes(at uint64, was []byte) {
 		p.diff.NotCompared("%#x: shared memory is no longer there", at)
 		return
 	}
-	p.diff.AddMemory(at, was, is)
-	p.diff.AddPointers(p.region.span(), at, was, is)
+	p.diff.Add(p.region.span(), at, was, is)
 }
 
 // without hides what the kernel writes, struct rseq of rseq(2), and the trampoline.

@@ -186,9 +186,10 @@ func (p *target) awaitAsked(t *thread) error {
 			p.forget(t)
 			return nil
 		case stopAsked, stopGroup:
-			if !p.faults(t) {
+			s := p.statusOf(t.tid)
+			if !s.faulted() {
 				t.stopped = true
-				return p.found(t)
+				return p.found(t, s)
 			}
 			if err := sys.ContinueWith(t.tid, false, 0); err != nil && !p.ending(t.tid) { // to the signal's delivery
 				return p.problem("%w", err)
@@ -205,23 +206,19 @@ func (p *target) awaitAsked(t *thread) error {
 	}
 }
 
-// faults reports whether a thread has stopped with a fault of its own, whose signal is yet to be delivered: a request
-// to stop comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each
-// safepoint. In a hook, which runs with these signals unblocked, it would look like the hook's.
-func (p *target) faults(t *thread) bool {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
-	s := parseStatus(string(text))
-	return s.set("SigPnd")&^s.set("SigBlk")&^blockOthers() != 0
+// statusOf reads the status of a thread, empty if it has gone.
+func (p *target) statusOf(tid sys.PID) status {
+	text, _ := sys.ReadProc(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, tid))
+	return parseStatus(string(text))
 }
 
-// found reads at once what has to be known to let a thread go on unharmed, whatever fails from here on.
-func (p *target) found(t *thread) (err error) {
+// found reads at once what has to be known to let a thread with this status go on unharmed, whatever fails from here on.
+func (p *target) found(t *thread, s status) (err error) {
 	if t.regs, err = sys.GetRegs(t.tid); err != nil {
 		return p.problem("%w", err)
 	}
 	if interrupted(&t.regs) {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", p.pid, t.tid))
-		t.signalled = parseStatus(string(text)).signalled()
+		t.signalled = s.signalled()
 	}
 	if back := resumed(t.regs, false, t.signalled); back != t.regs {
 		t.regs = back

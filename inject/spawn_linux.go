@@ -84,7 +84,7 @@ func (s *session) spawned(p *target, program *Program) error {
 		return err
 	}
 	for _, t := range p.threads {
-		if err := p.found(t); err != nil {
+		if err := p.found(t, p.statusOf(t.tid)); err != nil {
 			return err
 		}
 	}

@@ -159,6 +159,12 @@ func Words(b []byte) (all []uint64) {
 	return all
 }
 
+// Add notes how contents of the same memory differ, and which of their words point into a region by now.
+func (d *Diff) Add(region memory.Span, at uint64, before, after []byte) {
+	d.AddMemory(at, before, after)
+	d.AddPointers(region, at, before, after)
+}
+
 // AddPointers notes the words of a page that point into a region and did not before.
 func (d *Diff) AddPointers(region memory.Span, at uint64, before, after []byte) {
 	old := Words(before)
@@ -175,8 +181,8 @@ func (d *Diff) addPointer(p *pointer) {
 	}
 }
 
-// AddKept notes an address that the kernel keeps, if it leads into a region.
-func (d *Diff) AddKept(region memory.Span, what string, addr uint64) {
+// addKept notes an address that the kernel keeps, if it leads into a region.
+func (d *Diff) addKept(region memory.Span, what string, addr uint64) {
 	if region.Has(addr) {
 		where := report.Place{Mapping: what}
 		d.addPointer(&pointer{Pointer: report.Pointer{Place: where, Value: Address(addr)}})

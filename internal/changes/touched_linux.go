@@ -49,7 +49,9 @@ func (t *Touched) Begins(tid sys.PID, info *sys.SyscallInfo, mem *sys.Memory, be
 		if t.actions == nil {
 			t.actions = map[uint64]bool{}
 		}
-		t.actions[info.Args[0]] = t.actions[info.Args[0]] || info.Args[1] != 0
+		if info.Args[1] != 0 {
+			t.actions[info.Args[0]] = true
+		}
 	case unix.SYS_SIGALTSTACK:
 		stack := make([]byte, 8)
 		if mem.ReadSome(info.Args[0], stack) == len(stack) {
@@ -82,21 +84,38 @@ func (t *Touched) Ends(result int64) {
 	t.pending = nil
 }
 
-// Signals lists those for which hooks have set an action.
-func (t *Touched) Signals() (all []unix.Signal) {
+// AddTo notes the actions that hooks have changed, and what the kernel still keeps that leads into a region.
+func (t *Touched) AddTo(d *Diff, region memory.Span, was, is func(unix.Signal) (Action, error)) error {
+	for _, sig := range t.signals() {
+		before, err := was(sig)
+		if err != nil {
+			return err
+		}
+		after, err := is(sig)
+		if err != nil {
+			return err
+		}
+		d.addAction(sig, &before, &after, region)
+	}
+	t.addPointers(d, region)
+	return nil
+}
+
+// signals lists those for which hooks have set an action.
+func (t *Touched) signals() (all []unix.Signal) {
 	for _, sig := range slices.Sorted(maps.Keys(t.actions)) {
-		if t.actions[sig] && sig != 0 && sig <= uapi.NrSignals {
+		if sig != 0 && sig <= uapi.NrSignals {
 			all = append(all, unix.Signal(sig))
 		}
 	}
 	return all
 }
 
-// AddPointers notes the addresses that the kernel still keeps and that lead into a region.
-func (t *Touched) AddPointers(d *Diff, region memory.Span) {
+// addPointers notes the addresses that the kernel still keeps and that lead into a region.
+func (t *Touched) addPointers(d *Diff, region memory.Span) {
 	byThread := func(a, b keptBy) int { return cmp.Or(cmp.Compare(a.tid, b.tid), cmp.Compare(a.what, b.what)) }
 	for _, by := range slices.SortedFunc(maps.Keys(t.kept), byThread) {
-		d.AddKept(region, by.what, t.kept[by])
+		d.addKept(region, by.what, t.kept[by])
 	}
 }
 
@@ -133,14 +152,14 @@ func (a Action) String() string {
 	}
 }
 
-// AddAction notes the action of a signal, and where it leads into a region.
-func (d *Diff) AddAction(sig unix.Signal, was, is *Action, region memory.Span) {
+// addAction notes the action of a signal, and where it leads into a region.
+func (d *Diff) addAction(sig unix.Signal, was, is *Action, region memory.Span) {
 	name := SignalName(sig)
 	if *was != *is {
 		d.Signals = append(d.Signals, &report.Change{What: name, Before: was.String(), After: is.String()})
 	}
 	for _, at := range []int{0, 16} { // the handler, the restorer
-		d.AddKept(region, "the action of "+name, binary.LittleEndian.Uint64(is[at:]))
+		d.addKept(region, "the action of "+name, binary.LittleEndian.Uint64(is[at:]))
 	}
 }
 

@@ -56,13 +56,10 @@ type Namespaces struct {
 
 // Own tells it of the images alone.
 func Own(d *images.Dir) Namespaces {
-	own := func(id func(*pb.TaskKobjIdsEntry) uint32) bool {
-		its, criu := d.Tasks[0].Ids, d.Inventory.GetRootIds()
-		return its != nil && criu != nil && id(its) != id(criu)
-	}
 	return Namespaces{
-		Net: own((*pb.TaskKobjIdsEntry).GetNetNsId), Mounts: own((*pb.TaskKobjIdsEntry).GetMntNsId),
-		IPC: own((*pb.TaskKobjIdsEntry).GetIpcNsId),
+		Net:    d.OwnNamespace((*pb.TaskKobjIdsEntry).GetNetNsId),
+		Mounts: d.OwnNamespace((*pb.TaskKobjIdsEntry).GetMntNsId),
+		IPC:    d.OwnNamespace((*pb.TaskKobjIdsEntry).GetIpcNsId),
 	}
 }
 

@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"github.com/crpie/crpie/images"
+	"github.com/crpie/crpie/images/pb"
 	sharing "github.com/crpie/crpie/internal/clones"
 	"github.com/crpie/crpie/internal/exports"
 	"github.com/crpie/crpie/internal/imagemem"
@@ -34,8 +35,7 @@ type clones struct {
 }
 
 func (c *clones) pids() {
-	its, criu := c.Tasks[0].Ids, c.Inventory.GetRootIds()
-	if its != nil && criu != nil && its.GetPidNsId() != criu.GetPidNsId() {
+	if c.OwnNamespace((*pb.TaskKobjIdsEntry).GetPidNsId) {
 		c.fine("pids", "tasks: %d, in a pid namespace of their own", len(c.Tasks))
 		return
 	}

@@ -98,9 +98,14 @@ func OpenOf(pid int) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	auxv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid))
-	own.Bias = entryOf(auxv) - own.File.Entry
+	own.Bias = EntryOf(pid) - own.File.Entry
 	return own, nil
+}
+
+// EntryOf gives the address at which the program of a process begins; 0: it is not known.
+func EntryOf(pid int) uint64 {
+	auxv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/auxv", pid))
+	return entryOf(auxv)
 }
 
 // entryOf finds AT_ENTRY, getauxval(3).

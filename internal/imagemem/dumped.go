@@ -10,7 +10,6 @@ import (
 	"github.com/crpie/crpie/internal/memory"
 	"github.com/crpie/crpie/internal/renew"
 	"github.com/crpie/crpie/internal/taskview"
-	"github.com/crpie/crpie/internal/uapi"
 )
 
 // Dumped is the memory of a task as a restore fills it.
@@ -74,25 +73,11 @@ func kindOf(status uint32) Kind {
 func (d *Dumped) Mappings() []taskview.VMA { return d.vmas }
 
 // KindAt says where the contents at an address come from; the address is in a mapping.
-func (d *Dumped) KindAt(addr uint64) Kind { return d.kinds[d.index(addr)] }
-
-// index finds the mapping that has an address, -1 if none does.
-func (d *Dumped) index(addr uint64) int {
-	i, _ := slices.BinarySearchFunc(d.vmas, addr, func(v taskview.VMA, addr uint64) int {
-		if v.End <= addr {
-			return -1
-		}
-		return 1
-	})
-	if i == len(d.vmas) || addr < d.vmas[i].Start {
-		return -1
-	}
-	return i
-}
+func (d *Dumped) KindAt(addr uint64) Kind { return d.kinds[taskview.Index(d.vmas, addr)] }
 
 // Pages lists the parts of a span, which is in one mapping, that the images have pages of.
 func (d *Dumped) Pages(span memory.Span) (all []memory.Span) {
-	pieces, base := d.piecesOf(d.index(span.Start))
+	pieces, base := d.piecesOf(taskview.Index(d.vmas, span.Start))
 	for _, p := range inside(pieces, span.Start-base, span.End-base) {
 		all = append(all, memory.Span{Start: base + p.Vaddr, End: base + p.End()})
 	}
@@ -131,7 +116,7 @@ func inside(pieces []images.Piece, start, end uint64) (all []images.Piece) {
 // Read gives the contents of whole pages, all in one mapping. What the images do not have of a private mapping of a
 // file is read from file, which is nil for none.
 func (d *Dumped) Read(at uint64, b []byte, file io.ReaderAt) error {
-	i := d.index(at)
+	i := taskview.Index(d.vmas, at)
 	clear(b)
 	v := &d.vmas[i]
 	if file != nil && d.kinds[i] == Private {
@@ -152,7 +137,7 @@ func (d *Dumped) Read(at uint64, b []byte, file io.ReaderAt) error {
 
 // IsFile reports whether pages that the images do not have are a file's.
 func (d *Dumped) IsFile(addr uint64) bool {
-	return d.task.Mm.GetVmas()[d.index(addr)].GetStatus()&images.VmaFilePrivate != 0
+	return d.task.Mm.GetVmas()[taskview.Index(d.vmas, addr)].GetStatus()&images.VmaFilePrivate != 0
 }
 
 // ReadSome reads memory, as much as lies together; 0 bytes if none is known. now reads what the task has by now: pages
@@ -161,7 +146,7 @@ func (d *Dumped) ReadSome(addr uint64, b []byte, now func(addr uint64, b []byte)
 	page := make([]byte, memory.PageSize)
 	for n < len(b) {
 		at := addr + uint64(n)
-		i, start := d.index(at), memory.PageDown(at)
+		i, start := taskview.Index(d.vmas, at), memory.PageDown(at)
 		if i < 0 || d.kinds[i] == SharedFile || d.kinds[i] == Kernel {
 			break
 		}
@@ -179,13 +164,7 @@ func (d *Dumped) ReadSome(addr uint64, b []byte, now func(addr uint64, b []byte)
 
 // Action gives the action of a signal as struct sigaction of the kernel; images leave those out that cannot be caught.
 func (d *Dumped) Action(sig int) (action [32]byte) {
-	index := sig - 1
-	for _, left := range []int{uapi.SigKill, uapi.SigStop} {
-		if sig > left {
-			index--
-		}
-	}
-	actions := d.task.Core.GetTc().GetSigactions()
+	actions, index := d.task.Core.GetTc().GetSigactions(), images.SigactionIndex(sig)
 	if index < 0 || index >= len(actions) {
 		return action
 	}

@@ -36,6 +36,14 @@ func VMAs(dir *images.Dir, mm *pb.MmEntry) []VMA {
 
 // At finds the mapping that an address is in, nil if there is none; mappings are in the order of addresses.
 func At(vmas []VMA, addr uint64) *VMA {
+	if i := Index(vmas, addr); i >= 0 {
+		return &vmas[i]
+	}
+	return nil
+}
+
+// Index is At's index, -1 if there is none.
+func Index(vmas []VMA, addr uint64) int {
 	i, found := slices.BinarySearchFunc(vmas, addr, func(v VMA, addr uint64) int {
 		switch {
 		case v.End <= addr:
@@ -46,9 +54,9 @@ func At(vmas []VMA, addr uint64) *VMA {
 		return 0
 	})
 	if !found {
-		return nil
+		return -1
 	}
-	return &vmas[i]
+	return i
 }
 
 // LayVMAs lays out struct crpie_vma[], and right behind it what madvise(2) said of each.

@@ -46,7 +46,7 @@ func (t *taskPlanner) stopSignal() int {
 	if tc.GetTaskState() != images.StateStopped {
 		return 0
 	}
-	index := sigactionIndex(uapi.SigTstp)
+	index := images.SigactionIndex(uapi.SigTstp)
 	if tc.GetStopSigno() != uapi.SigTstp || t.orphaned() || len(tc.GetSigactions()) <= index ||
 		tc.GetSigactions()[index].GetSigaction() != 0 {
 		return uapi.SigStop

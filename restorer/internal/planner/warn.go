@@ -3,6 +3,7 @@ package planner
 import (
 	"strconv"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/internal/uapi"
 )
@@ -30,19 +31,8 @@ func defaultEnds(tc *pb.TaskCoreEntry, sig int) bool {
 	case uapi.SigKill:
 		return true
 	}
-	actions, index := tc.GetSigactions(), sigactionIndex(sig)
+	actions, index := tc.GetSigactions(), images.SigactionIndex(sig)
 	return index < len(actions) && actions[index].GetSigaction() == 0
-}
-
-// sigactionIndex gives the index of the action of a signal in the images, which leave SIGKILL and SIGSTOP out.
-func sigactionIndex(sig int) int {
-	index := sig - 1
-	for _, uncatchable := range []int{uapi.SigKill, uapi.SigStop} {
-		if sig > uncatchable {
-			index--
-		}
-	}
-	return index
 }
 
 // Parts of a personality, personality(2): the flags, and the execution domains that x86-64 has.

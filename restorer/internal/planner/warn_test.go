@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crpie/crpie/images"
 	"github.com/crpie/crpie/images/pb"
 	"github.com/crpie/crpie/restorer/internal/host/hosttest"
 	"github.com/crpie/crpie/restorer/internal/planner/job"
@@ -66,7 +67,7 @@ func TestWarnings(t *testing.T) {
 			core.GetThreadCore().PdeathSig = pb.Uint32(tc.signal)
 			core.GetTc().Personality = pb.Uint32(tc.personality)
 			for _, sig := range []int{12, 15} {
-				core.GetTc().Sigactions[sigactionIndex(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(
+				core.GetTc().Sigactions[images.SigactionIndex(sig)] = &pb.SaEntry{Sigaction: pb.Uint64(
 					tc.handler), Flags: pb.Uint64(0),
 					Restorer: pb.Uint64(0), Mask: pb.Uint64(0)}
 			}

@@ -63,16 +63,9 @@ func (r *Runner) compareTask(w *watched, left *uint64) error {
 
 // changedActions compares the actions of the signals for which hooks have set one.
 func (r *Runner) changedActions(w *watched, mem *sys.Memory) error {
-	for _, sig := range w.touched.Signals() {
-		was := changes.Action(w.dumped.Action(int(sig)))
-		is, err := r.action(w, mem, sig)
-		if err != nil {
-			return err
-		}
-		w.diff.AddAction(sig, &was, &is, r.region())
-	}
-	w.touched.AddPointers(w.diff, r.region())
-	return nil
+	was := func(sig unix.Signal) (changes.Action, error) { return w.dumped.Action(int(sig)), nil }
+	is := func(sig unix.Signal) (changes.Action, error) { return r.action(w, mem, sig) }
+	return w.touched.AddTo(w.diff, r.region(), was, is)
 }
 
 // action asks for the action of a signal, by a system call of the leader, which stands in the core. The kernel writes
@@ -220,8 +213,7 @@ func (c *comparison) compare(at uint64, was, is []byte) {
 		n := min(memory.PageSize, len(is), len(was))
 		if !bytes.Equal(was[:n], is[:n]) {
 			changes.Hide(c.hidden, at, was[:n], is[:n])
-			c.diff.AddMemory(at, was[:n], is[:n])
-			c.diff.AddPointers(c.region, at, was[:n], is[:n])
+			c.diff.Add(c.region, at, was[:n], is[:n])
 		}
 		at, was, is = at+uint64(n), was[n:], is[n:]
 	}

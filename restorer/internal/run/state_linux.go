@@ -36,10 +36,14 @@ func (r *Runner) stateOf(w *watched, th *plan.Thread) *state {
 	}
 	s.limits = changes.LimitsOf(pid)
 	s.attributes = map[string]string{}
-	for what, is := range changes.AttributesOf(r.tid(th)) {
-		s.attributes[attributeOf(w.task, th, what)] = is
-	}
+	r.attributesInto(s.attributes, w.task, th)
 	return s
+}
+
+func (r *Runner) attributesInto(all map[string]string, t *plan.Task, th *plan.Thread) {
+	for what, is := range changes.AttributesOf(r.tid(th)) {
+		all[attributeOf(t, th, what)] = is
+	}
 }
 
 // attributeOf names an attribute; those of the leader are the process's.
@@ -84,22 +88,18 @@ func (r *Runner) region() memory.Span {
 	return memory.Span{Start: r.Plan.Region.Start, End: r.Plan.Region.End}
 }
 
-// markUndone finds what the restore itself has changed again after the hooks.
+// markUndone finds what the restore itself has changed again after the hooks. now is what the leader has.
 func (r *Runner) markUndone(w *watched, now *state) {
-	for what, list := range map[*map[string]string][]*report.Change{&now.descriptors: w.diff.Descriptors,
-		&now.limits: w.diff.Limits} {
-		for _, c := range list {
-			is, has := (*what)[c.What]
-			c.Undone = is != c.After || has == c.Gone
-		}
+	for _, th := range w.task.Threads[1:] {
+		r.attributesInto(now.attributes, w.task, th)
 	}
-	for _, th := range w.task.Threads {
-		all := changes.AttributesOf(r.tid(th))
-		for what, is := range all {
-			name := attributeOf(w.task, th, what)
-			for _, c := range w.diff.Attributes {
-				c.Undone = c.Undone || c.What == name && c.After != is
-			}
+	for _, table := range []struct {
+		changed []*report.Change
+		now     map[string]string
+	}{{w.diff.Descriptors, now.descriptors}, {w.diff.Limits, now.limits}, {w.diff.Attributes, now.attributes}} {
+		for _, c := range table.changed {
+			is, has := table.now[c.What]
+			c.Undone = is != c.After || has == c.Gone
 		}
 	}
 	for _, c := range w.diff.Mappings {

@@ -22,8 +22,7 @@ type Roots struct {
 
 // OwnNamespace reports whether the tasks were in another cgroup namespace than CRIU.
 func (r Roots) OwnNamespace() bool {
-	its, of := r.Dir.Tasks[0].Ids, r.Dir.Inventory.GetRootIds()
-	return its != nil && of != nil && its.GetCgroupNsId() != of.GetCgroupNsId()
+	return r.Dir.OwnNamespace((*pb.TaskKobjIdsEntry).GetCgroupNsId)
 }
 
 // Members are the cgroups of the root task with the lengths of their namespace's roots. What CRIU was in as well has
