@@ -74,9 +74,9 @@ func (s status) signalled() bool {
 	return (s.set("SigPnd")|s.set("ShdPnd"))&s.set("SigCgt")&^s.set("SigBlk") != 0
 }
 
-// faulted reports whether a fault of its own has stopped a thread, whose signal is yet to be delivered: a request to stop
-// comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each safepoint. In a
-// hook, which runs with these signals unblocked, it would look like the hook's.
+// faulted reports whether a fault of its own has stopped a thread, whose signal is yet to be delivered: a request to
+// stop comes before it, kernel/signal.c get_signal. Runtimes have such faults all the time, the JVM at each safepoint.
+// In a hook, which runs with these signals unblocked, it would look like the hook's.
 func (s status) faulted() bool { return s.set("SigPnd")&^s.set("SigBlk")&^blockOthers() != 0 }
 
 // Seccomp modes, prctl(2) PR_GET_SECCOMP.

@@ -191,7 +191,8 @@ func (p *target) awaitAsked(t *thread) error {
 				t.stopped = true
 				return p.found(t, s)
 			}
-			if err := sys.ContinueWith(t.tid, false, 0); err != nil && !p.ending(t.tid) { // to the signal's delivery
+			err := sys.ContinueWith(t.tid, false, 0) // to the signal's delivery
+			if err != nil && !p.ending(t.tid) {
 				return p.problem("%w", err)
 			}
 			continue
@@ -212,7 +213,8 @@ func (p *target) statusOf(tid sys.PID) status {
 	return parseStatus(string(text))
 }
 
-// found reads at once what has to be known to let a thread with this status go on unharmed, whatever fails from here on.
+// found reads at once what has to be known to let a thread with this status go on unharmed, whatever fails from here
+// on.
 func (p *target) found(t *thread, s status) (err error) {
 	if t.regs, err = sys.GetRegs(t.tid); err != nil {
 		return p.problem("%w", err)

@@ -96,12 +96,6 @@ static int both_of(const struct crpie_ctx *ctx, struct bytes *old, struct bytes 
 
 /* --- Where --- */
 
-/* What the dynamic linker would find comes first, then what only the file of the program or the library names. */
-static int exported(const struct crpie_ctx *ctx, const char *library, const char *name, struct crpie_symbol *sym)
-{
-	return crpie_symbol_find(ctx, library, name, sym) ? 0 : -ESRCH;
-}
-
 static int in_file(const struct crpie_ctx *ctx, const char *library, const char *name, struct crpie_symbol *sym)
 {
 	struct crpie_objects it = { 0 };
@@ -116,13 +110,12 @@ static int in_file(const struct crpie_ctx *ctx, const char *library, const char 
 	return err;
 }
 
+/* What the dynamic linker would find comes first, then what only the file of the program or the library names. */
 static int find(const struct crpie_ctx *ctx, const char *name, struct crpie_symbol *sym)
 {
 	const char *library = crpie_param(ctx, "library");
-	int err = exported(ctx, library, name, sym);
+	int err = crpie_symbol_find(ctx, library, name, sym) ? 0 : in_file(ctx, library, name, sym);
 
-	if (err != 0)
-		err = in_file(ctx, library, name, sym);
 	if (err == 0)
 		return 0;
 	if (err == -ESRCH) {
@@ -270,7 +263,7 @@ static int patch(struct crpie_ctx *ctx)
 CR_PLUGIN_REGISTER_DUMMY("patch")
 CRPIE_PARAM_ONE_OF("symbol addr", CRPIE_REQUIRED)
 CRPIE_PARAM_STR("symbol", CRPIE_OPTIONAL, "name of a function or variable")
-CRPIE_PARAM_STR("library", CRPIE_OPTIONAL, "SONAME or file name of the library that has the symbol")
+CRPIE_PARAM_STR("library", CRPIE_OPTIONAL, "what the file name of the library begins with that has the symbol")
 CRPIE_PARAM_INT("addr", CRPIE_OPTIONAL, 1, UINT64_MAX, "an address")
 CRPIE_PARAM_INT("offset", CRPIE_OPTIONAL, 0, UINT32_MAX, "bytes from there on")
 CRPIE_PARAM_ENUM("type", CRPIE_DEFAULT("hex"), "hex string u8 u16 u32 u64", "of old and new")

@@ -101,11 +101,6 @@ static int set_one(const struct crpie_ctx *ctx, const struct crpie_param *p)
 	return err;
 }
 
-static int is_variable(const struct crpie_param *p)
-{
-	return crpie_strcmp(p->key, "missing") != 0;
-}
-
 static int set_all(struct crpie_ctx *ctx)
 {
 	unsigned int nr = 0;
@@ -113,7 +108,7 @@ static int set_all(struct crpie_ctx *ctx)
 	int err = 0;
 
 	for (i = 0; err == 0 && i < ctx->nr_params; i++) {
-		if (!is_variable(&ctx->params[i]))
+		if (crpie_strcmp(ctx->params[i].key, "missing") == 0)
 			continue;
 		err = set_one(ctx, &ctx->params[i]);
 		nr++;

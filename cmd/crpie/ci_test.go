@@ -51,9 +51,7 @@ func parseYAML(t *testing.T, text string, into any) {
 
 func readRoot(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testenv.Root(), name))
-	must(t, err)
-	return string(text)
+	return string(mustRead(t, filepath.Join(testenv.Root(), name)))
 }
 
 // action carries out action.yml.

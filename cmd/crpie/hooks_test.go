@@ -19,7 +19,7 @@ func mustFail(t *testing.T, im *testenv.Images, want string, args ...string) {
 	t.Helper()
 	status, output := tool(t, im, append([]string{"restore", "-d", "-D", im.Dir}, args...)...)
 	if status != exitFailed || !regexp.MustCompile(want).MatchString(output) {
-		t.Errorf("status %d, want %d, output:\n%s\nwant %s", status, exitFailed, output, want)
+		t.Errorf("%q: status %d, want %d, output:\n%s\nwant %s", args, status, exitFailed, output, want)
 	}
 	if left := im.Leftovers(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

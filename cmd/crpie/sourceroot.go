@@ -31,7 +31,7 @@ func newSourceRoot(given string) (sourceRoot, error) {
 func checkout() string {
 	here, err := os.Getwd()
 	for dir := here; err == nil; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+		if exists(filepath.Join(dir, ".git")) {
 			return dir
 		}
 		if dir == filepath.Dir(dir) {
@@ -64,10 +64,7 @@ func (r sourceRoot) rename(results []checked) {
 // besides looks for a source file whose name is relative to where it was compiled, which before DWARF 5 nothing says:
 // here, or in the object's directory.
 func besides(object, source string) string {
-	if filepath.IsAbs(source) {
-		return source
-	}
-	if _, err := os.Lstat(source); err == nil {
+	if filepath.IsAbs(source) || exists(source) {
 		return source
 	}
 	if other := filepath.Join(filepath.Dir(object), source); exists(other) {
